@@ -1,0 +1,6 @@
+"""Networks and the model file."""
+
+from geoseg.models.bundle import Model, default_model_path, load_model, read_spec, save_model
+from geoseg.models.networks import Segmenter, build_network
+
+__all__ = ["Model", "Segmenter", "build_network", "default_model_path", "load_model", "read_spec", "save_model"]

@@ -1,0 +1,130 @@
+"""The model file: one .safetensors whose metadata carries the whole ModelSpec as JSON.
+
+No pickle is ever read, so a model file from a stranger cannot run code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from geoseg.errors import ModelError, OutputError
+from geoseg.models.networks import build_network
+from geoseg.spec import ModelSpec, parse_spec
+
+METADATA_KEY = "geoseg"
+DEFAULT_BUNDLE = "landcover-naip-rgb.safetensors"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model ready to use."""
+
+    spec: ModelSpec
+    """What the model is, takes, and gives."""
+    module: nn.Module
+    """(B, C, H, W) band values -> (B, K, H, W) logits, in eval mode."""
+
+
+def default_model_path() -> Path:
+    """Path of the model that comes with geoseg."""
+    return Path(str(resources.files("geoseg.models") / DEFAULT_BUNDLE))
+
+
+def read_spec(path: str | Path | None = None) -> ModelSpec:
+    """Read what a bundle says about itself, without its weights; None means the default model.
+
+    Raises:
+        ModelError: if the file is missing or is no geoseg bundle.
+    """
+    path = _existing(path)
+    try:
+        with safe_open(path, framework="pt") as bundle:
+            metadata = bundle.metadata() or {}
+    except (SafetensorError, OSError, ValueError):
+        raise ModelError(
+            f"{path} is not a geoseg model: a .safetensors bundle is expected; pickled models (.pt, .pth, .ckpt) "
+            "can run code when loaded and are refused: write a bundle with geoseg.save_model"
+        ) from None
+    return _parse_metadata(metadata, path)
+
+
+def load_model(path: str | Path | None = None) -> Model:
+    """Load a bundle onto the CPU in float32; None means the default model.
+
+    Raises:
+        ModelError: if the file is missing, is no geoseg bundle, or its weights don't fit its own spec.
+    """
+    path = _existing(path)
+    spec = read_spec(path)
+    module = build_network(spec)
+    _load_weights(module, {name: _as_float32(tensor) for name, tensor in load_file(path).items()}, path)
+    return Model(spec, module.eval())
+
+
+def save_model(module: nn.Module, spec: ModelSpec, path: str | Path, *, half: bool = False) -> Path:
+    """Write a module and its spec as one bundle; complete or not at all.
+
+    Args:
+        module: a network as `build_network(spec)` makes it, trained.
+        half: store float32 weights as float16, half the size; they are read back as float32.
+
+    Raises:
+        ModelError: if the weights are not those of the network that the spec names.
+        OutputError: if the file cannot be written.
+    """
+    path = Path(path)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    _load_weights(build_network(spec), weights, path)
+    if half:
+        weights = {name: tensor.half() if tensor.dtype == torch.float32 else tensor for name, tensor in weights.items()}
+    partial = path.with_name(f".geoseg-{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(weights, partial, metadata={METADATA_KEY: spec.model_dump_json()})
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise OutputError(f"cannot write {path}: {error}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _existing(path: str | Path | None) -> Path:
+    path = default_model_path() if path is None else Path(path)
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder: give the path of a .safetensors bundle")
+    if not path.is_file():
+        raise ModelError(f"no model at {path}: check the path, or leave --model out for the default model")
+    return path
+
+
+def _parse_metadata(metadata: dict[str, str], path: Path) -> ModelSpec:
+    if METADATA_KEY not in metadata:
+        raise ModelError(f"{path} holds weights but no geoseg spec: write it with geoseg.save_model")
+    try:
+        values = json.loads(metadata[METADATA_KEY])
+    except json.JSONDecodeError:
+        raise ModelError(f"{path}: its geoseg spec is not JSON: write it again with geoseg.save_model") from None
+    return parse_spec(ModelSpec, values, source=str(path))
+
+
+def _as_float32(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _load_weights(module: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelError(
+            f"{path}: the weights do not fit the network in its spec: {str(error).splitlines()[-1].strip()}"
+        ) from None

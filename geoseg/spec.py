@@ -1,0 +1,199 @@
+"""The settings that every part shares: what a model is, how a scene is predicted, how a model is trained.
+
+In: YAML files, JSON metadata, keyword arguments. Out: frozen, validated pydantic specs. Knows neither tensors nor
+rasters.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from geoseg.errors import SpecError
+
+NODATA_ID = 255
+"""Class id of pixels without data, in every class raster."""
+
+DataType = Literal["uint8", "uint16", "int16", "float32"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Resolution = Literal["native", "model"] | Annotated[float, Field(gt=0)]
+SpecT = TypeVar("SpecT", bound="Spec")
+
+
+class Spec(BaseModel):
+    """Base of all specs: frozen, and unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ClassSpec(Spec):
+    """One land-cover class."""
+
+    id: int = Field(ge=0, lt=NODATA_ID)
+    """Value in the class raster, 0 to 254."""
+    name: str
+    """Name shown to people."""
+    color: str = Field(pattern=r"^#[0-9a-fA-F]{6}$")
+    """Colour as #rrggbb."""
+
+
+class NetworkSpec(Spec):
+    """Which network, and with which arguments it is built."""
+
+    architecture: str
+    """An architecture of segmentation-models-pytorch in lower case (unet, fpn, ...), or pointwise: a 1 × 1 convolution."""
+    encoder: str = ""
+    """Encoder name of segmentation-models-pytorch, e.g. resnet18 or tu-convnext_atto; empty for pointwise."""
+    arguments: dict[str, Any] = {}
+    """Further keyword arguments of the architecture, e.g. encoder_depth."""
+    multiple: int = Field(default=32, ge=1)
+    """Height and width of an input must be multiples of this many pixels."""
+
+
+class NormalizationSpec(Spec):
+    """Statistics per band, in the bands' own values: the network sees (value - mean) / std."""
+
+    mean: tuple[float, ...]
+    """Mean per band; also what stands in for pixels without data."""
+    std: tuple[Annotated[float, Field(gt=0)], ...]
+    """Standard deviation per band."""
+
+
+class ModelCard(Spec):
+    """What a person should know before trusting the model."""
+
+    description: str = ""
+    """What it maps, in a sentence."""
+    data: str = ""
+    """What it was trained on."""
+    credits: str = ""
+    """Who made the data, as they ask to be cited."""
+    licence: str = ""
+    """Under which terms the weights may be used."""
+    limits: str = ""
+    """Where it is known to fail."""
+    scores: dict[str, Any] = {}
+    """Scores on the validation data: miou, pixel_accuracy, iou per class name."""
+    training: dict[str, Any] = {}
+    """The resolved training settings and their provenance."""
+
+
+class ModelSpec(Spec):
+    """Everything a bundle says about its model."""
+
+    name: str
+    """Short name, e.g. landcover-naip-rgb."""
+    network: NetworkSpec
+    """The network behind the normalisation layer."""
+    bands: tuple[str, ...] = Field(min_length=1)
+    """Band names in input order: red, green, blue, nir, ..."""
+    dtype: DataType = "uint8"
+    """Type of the band values the model was trained on."""
+    normalization: NormalizationSpec
+    """Statistics of the bands."""
+    classes: tuple[ClassSpec, ...] = Field(min_length=1)
+    """Classes in the order of the logits."""
+    resolution_m: float | None = Field(default=None, gt=0)
+    """Ground size of a pixel the model was trained on, in metres."""
+    tile: int = Field(default=1024, ge=1)
+    """Largest side of a window, in pixels."""
+    overlap: int = Field(default=64, ge=0)
+    """Pixels shared by neighbouring windows, across which their probabilities are blended."""
+    card: ModelCard = ModelCard()
+    """The model's card."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        counts = len(self.bands), len(self.normalization.mean), len(self.normalization.std)
+        if len(set(counts)) > 1:
+            raise ValueError("{} bands, {} means, {} stds: give one of each per band".format(*counts))
+        if len({c.id for c in self.classes}) < len(self.classes):
+            raise ValueError("two classes share an id: give each its own")
+        return self
+
+
+class PredictSpec(Spec):
+    """How a scene is predicted; None leaves the choice to the model."""
+
+    tile: int | None = Field(default=None, ge=32, le=16384)
+    """Largest side of a window, in pixels."""
+    overlap: int | None = Field(default=None, ge=0)
+    """Pixels shared by neighbouring windows, across which their probabilities are blended."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """Windows forwarded at once."""
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    """auto, cpu, cuda, cuda:1, or mps."""
+    precision: Precision = "auto"
+    """Arithmetic of the network; auto takes bf16 where the device has it natively."""
+    bands: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    """The scene's bands in the model's order, counted from 1."""
+    nodata: float | None = None
+    """Value that marks pixels without data, over what the file says."""
+    rescale: tuple[float, float] | None = None
+    """The scene's values that become the lowest and highest value of the model's type, e.g. (0, 3000) for 16-bit."""
+    resolution: Resolution = "native"
+    """Ground size of a pixel the network sees: native, model, or metres."""
+    scores: str | None = None
+    """Write per-class probabilities to this GeoTIFF."""
+    confidence: str | None = None
+    """Write the probability of the chosen class, in percent, to this GeoTIFF."""
+    polygons: bool = True
+    """Write polygons as a GeoPackage."""
+    preview: bool = True
+    """Write a preview picture."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.tile is not None and self.overlap is not None and 2 * self.overlap > self.tile:
+            raise ValueError(
+                f"overlap {self.overlap} is more than half of tile {self.tile}: lower it or raise the tile"
+            )
+        if self.rescale is not None and not self.rescale[0] < self.rescale[1]:
+            raise ValueError(
+                f"rescale {self.rescale[0]:g},{self.rescale[1]:g}: the first value must be below the second"
+            )
+        return self
+
+
+def parse_spec(kind: type[SpecT], values: Any, *, source: str) -> SpecT:
+    """Validate plain values as a spec.
+
+    Raises:
+        SpecError: naming the source, the field, and the remedy, on one line.
+    """
+    if not isinstance(values, dict):
+        raise SpecError(f"{source} holds no settings: write `name: value` lines")
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise SpecError(f"{source}: {_first_problem(kind, error)}") from None
+
+
+def load_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file of settings.
+
+    Raises:
+        SpecError: if the file is missing, is no YAML, or holds no mapping.
+    """
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"cannot read settings from {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise SpecError(f"{path} holds no settings: write `name: value` lines")
+    return values
+
+
+def _first_problem(kind: type[Spec], error: ValidationError) -> str:
+    problem = error.errors()[0]
+    field = ".".join(str(part) for part in problem["loc"] if not isinstance(part, str) or part.isidentifier())
+    if problem["type"] == "extra_forbidden":
+        return f"unknown setting {field!r}; known here: {', '.join(kind.model_fields)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    value = problem.get("input")
+    return f"{field} = {value!r}: {message}" if field else message
