@@ -1,0 +1,184 @@
+"""Where the windows lie. Integers only: knows no files, no tensors, no weights.
+
+In: the scene's height and width, the largest window side and the overlap. Out: windows of one size that cover the scene,
+each exactly once, and the cut lines between them. All borders are solved here, so nothing downstream has edge cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of pixels, row first as in numpy; row and col may be negative or reach past the scene (padding)."""
+
+    row: int
+    col: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Row and column slices of an array that starts at pixel (0, 0)."""
+        return slice(self.row, self.row + self.height), slice(self.col, self.col + self.width)
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels."""
+        return self.height * self.width
+
+    def clip(self, height: int, width: int) -> Window:
+        """Return the part inside a raster of that size (height or width 0 if there is none)."""
+        top, bottom = _clip(self.row, self.row + self.height, height)
+        left, right = _clip(self.col, self.col + self.width, width)
+        return Window(top, left, bottom - top, right - left)
+
+    def shift(self, rows: int, cols: int) -> Window:
+        """Return the window moved down and right."""
+        return Window(self.row + rows, self.col + cols, self.height, self.width)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The windows along one axis: one `size`, starts that rise evenly, the last window ending on the edge.
+
+    The size is fitted to the length (the smallest multiple that needs no more windows than the largest size would),
+    because a last window that is pulled back by half its size forwards that half twice.
+
+    Between neighbours lies a *seam*: `ramp` pixels in the middle of their overlap, across which one window hands
+    over to the next. Before the seam only the one counts, behind it only the other, and no two seams touch.
+    """
+
+    length: int
+    """Pixels along the axis, padding included."""
+    largest: int
+    """Largest window side in pixels."""
+    overlap: int
+    """Least number of pixels shared by neighbours."""
+    multiple: int = 1
+    """Window sides are multiples of this many pixels."""
+
+    @cached_property
+    def count(self) -> int:
+        """Number of windows."""
+        if self.length <= self.largest:
+            return 1
+        return _ceil_div(self.length - self.overlap, self.largest - self.overlap)
+
+    @cached_property
+    def size(self) -> int:
+        """Window side in pixels."""
+        least = _ceil_div(self.length - self.overlap, self.count) + self.overlap if self.count > 1 else self.length
+        return _ceil_div(least, self.multiple) * self.multiple
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """First pixel of each window; a single window starts at 0 and may reach past the end."""
+        slack = self.length - self.size
+        return tuple(i * slack // (self.count - 1) for i in range(self.count)) if self.count > 1 else (0,)
+
+    @cached_property
+    def ramp(self) -> int:
+        """Width of every seam in pixels."""
+        if self.count == 1:
+            return 0
+        return min(self.overlap, *(after - before for before, after in pairwise(self.starts)))
+
+    @cached_property
+    def seams(self) -> tuple[int, ...]:
+        """First pixel of the seam behind each window but the last."""
+        return tuple((before + self.size + after - self.ramp) // 2 for before, after in pairwise(self.starts))
+
+    def reach(self, i: int) -> tuple[int, int]:
+        """First and last-plus-one pixel in which window i counts: from the seam before it to the end of the one behind."""
+        first = self.seams[i - 1] if i else 0
+        last = self.seams[i] + self.ramp if i < self.count - 1 else self.length
+        return first, last
+
+    def core(self, i: int) -> tuple[int, int]:
+        """First and last-plus-one pixel that are finished with window i; the cores of all windows partition the axis."""
+        first, _ = self.reach(i)
+        return first, self.seams[i] if i < self.count - 1 else self.length
+
+
+@dataclass(frozen=True)
+class Place:
+    """One window and its position in the grid."""
+
+    i: int
+    """Index of the window's row in the grid."""
+    j: int
+    """Index of the window's column in the grid."""
+    window: Window
+    """The pixels that the network sees; may reach past the scene, into padding."""
+    core: Window
+    """The scene's pixels that are finished once this window is; may be empty when all of it is padding."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Windows over a scene of height × width pixels with `border` pixels of padding around it."""
+
+    height: int
+    width: int
+    tile: int
+    """Largest window side in pixels."""
+    overlap: int
+    """Pixels shared by neighbouring windows."""
+    multiple: int = 1
+    """Window sides are multiples of this many pixels, as the network demands."""
+    border: int = 0
+    """Pixels of padding on each side of the scene, so that its edge is never the network's edge."""
+    band_px: int = 16384
+    """Windows are visited band by band, each at most about this wide, so that memory does not depend on the width."""
+
+    @cached_property
+    def rows(self) -> Axis:
+        """The vertical axis, padding included."""
+        return Axis(self.height + 2 * self.border, self.tile, self.overlap, self.multiple)
+
+    @cached_property
+    def cols(self) -> Axis:
+        """The horizontal axis, padding included."""
+        return Axis(self.width + 2 * self.border, self.tile, self.overlap, self.multiple)
+
+    def __len__(self) -> int:
+        return self.rows.count * self.cols.count
+
+    @property
+    def forwarded_px(self) -> int:
+        """Pixels that the network sees when no window is skipped."""
+        return len(self) * self.rows.size * self.cols.size
+
+    def bands(self) -> list[range]:
+        """Columns of each band, left to right."""
+        columns = max(1, self.band_px // max(1, self.cols.size - self.overlap))
+        return [range(j, min(j + columns, self.cols.count)) for j in range(0, self.cols.count, columns)]
+
+    def places(self) -> Iterator[Place]:
+        """Yield each window exactly once: bands left to right, rows downwards within one, columns rightwards."""
+        for band in self.bands():
+            for i in range(self.rows.count):
+                for j in band:
+                    yield self.place(i, j)
+
+    def place(self, i: int, j: int) -> Place:
+        """Return the window in row i and column j of the grid, in the scene's pixels."""
+        window = Window(self.rows.starts[i], self.cols.starts[j], self.rows.size, self.cols.size)
+        (top, bottom), (left, right) = self.rows.core(i), self.cols.core(j)
+        core = Window(top, left, bottom - top, right - left)
+        shift = -self.border, -self.border
+        return Place(i, j, window.shift(*shift), core.shift(*shift).clip(self.height, self.width))
+
+
+def _ceil_div(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def _clip(first: int, last: int, length: int) -> tuple[int, int]:
+    first = min(max(first, 0), length)
+    return first, max(first, min(last, length))
