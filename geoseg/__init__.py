@@ -1,0 +1,71 @@
+"""Land-cover segmentation of GeoTIFFs of any size: class rasters and clean polygons in one command.
+
+The public names load on first use, so that `import geoseg` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from geoseg.errors import GeosegError, LabelError, ModelError, OutputError, SceneError, SpecError
+    from geoseg.models import Model, load_model, save_model
+    from geoseg.pipelines.predict import PredictResult, predict
+    from geoseg.pipelines.train import TrainResult, train
+    from geoseg.pipelines.vectorize import VectorizeResult, vectorize
+    from geoseg.spec import ClassSpec, ModelCard, ModelSpec, NetworkSpec, NormalizationSpec, PredictSpec, TrainSpec
+    from geoseg.version import __version__
+
+__all__ = [
+    "ClassSpec",
+    "GeosegError",
+    "LabelError",
+    "Model",
+    "ModelCard",
+    "ModelError",
+    "ModelSpec",
+    "NetworkSpec",
+    "NormalizationSpec",
+    "OutputError",
+    "PredictResult",
+    "PredictSpec",
+    "SceneError",
+    "SpecError",
+    "TrainResult",
+    "TrainSpec",
+    "VectorizeResult",
+    "__version__",
+    "load_model",
+    "predict",
+    "save_model",
+    "train",
+    "vectorize",
+]
+
+_HOMES = {
+    "geoseg.errors": ("GeosegError", "LabelError", "ModelError", "OutputError", "SceneError", "SpecError"),
+    "geoseg.models": ("Model", "load_model", "save_model"),
+    "geoseg.pipelines.predict": ("PredictResult", "predict"),
+    "geoseg.pipelines.train": ("TrainResult", "train"),
+    "geoseg.pipelines.vectorize": ("VectorizeResult", "vectorize"),
+    "geoseg.spec": (
+        "ClassSpec",
+        "ModelCard",
+        "ModelSpec",
+        "NetworkSpec",
+        "NormalizationSpec",
+        "PredictSpec",
+        "TrainSpec",
+    ),
+    "geoseg.version": ("__version__",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'geoseg' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

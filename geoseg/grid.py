@@ -1,7 +1,7 @@
 """Where the windows lie. Integers only: knows no files, no tensors, no weights.
 
-In: the scene's height and width, the largest window side and the overlap. Out: windows of one size that cover the scene,
-each exactly once, and the cut lines between them. All borders are solved here, so nothing downstream has edge cases.
+In: the scene's height and width, the largest window side and the overlap. Out: windows of one size that cover the
+scene, each exactly once, and the seams between them. All borders are solved here: nothing downstream has edge cases.
 """
 
 from __future__ import annotations
@@ -94,13 +94,13 @@ class Axis:
         return tuple((before + self.size + after - self.ramp) // 2 for before, after in pairwise(self.starts))
 
     def reach(self, i: int) -> tuple[int, int]:
-        """First and last-plus-one pixel in which window i counts: from the seam before it to the end of the one behind."""
+        """First and last-plus-one pixel where window i counts: from the seam before it to the end of the one behind."""
         first = self.seams[i - 1] if i else 0
         last = self.seams[i] + self.ramp if i < self.count - 1 else self.length
         return first, last
 
     def core(self, i: int) -> tuple[int, int]:
-        """First and last-plus-one pixel that are finished with window i; the cores of all windows partition the axis."""
+        """First and last-plus-one pixel finished with window i; the cores of all windows partition the axis."""
         first, _ = self.reach(i)
         return first, self.seams[i] if i < self.count - 1 else self.length
 

@@ -16,6 +16,8 @@ from geoseg.errors import SpecError
 
 NODATA_ID = 255
 """Class id of pixels without data, in every class raster."""
+IGNORE = 255
+"""Class index of pixels that neither teach nor count: not labelled, or without data."""
 
 DataType = Literal["uint8", "uint16", "int16", "float32"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -44,7 +46,7 @@ class NetworkSpec(Spec):
     """Which network, and with which arguments it is built."""
 
     architecture: str
-    """An architecture of segmentation-models-pytorch in lower case (unet, fpn, ...), or pointwise: a 1 × 1 convolution."""
+    """An architecture of segmentation-models-pytorch in lower case (unet, fpn), or pointwise: a 1 × 1 convolution."""
     encoder: str = ""
     """Encoder name of segmentation-models-pytorch, e.g. resnet18 or tu-convnext_atto; empty for pointwise."""
     arguments: dict[str, Any] = {}
@@ -158,6 +160,144 @@ class PredictSpec(Spec):
         return self
 
 
+class DataSpec(Spec):
+    """Labelled tiles and which of their bands the network sees."""
+
+    tiles: Path
+    """CSV with the columns image, label, split (train or val); its paths are relative to the CSV's folder."""
+    bands: tuple[str, ...] = Field(min_length=1)
+    """Band names in the network's order: red, green, blue, nir, ..."""
+    band_indexes: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    """Where the bands stand in the image files, counted from 1; None means the first ones, in order."""
+    dtype: DataType = "uint8"
+    """Type of the band values."""
+    resolution_m: float | None = Field(default=None, gt=0)
+    """Ground size of a pixel, in metres."""
+    class_balance: float = Field(default=0.4, ge=0, le=1)
+    """Share of the training windows drawn around an evenly drawn class; the rest are drawn evenly by area."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.band_indexes is not None and len(self.band_indexes) != len(self.bands):
+            raise ValueError(f"{len(self.bands)} bands, {len(self.band_indexes)} band_indexes: give one index per band")
+        return self
+
+
+class LossSpec(Spec):
+    """Weights of the summed losses."""
+
+    cross_entropy: float = Field(default=1.0, ge=0)
+    """Weight of the cross-entropy per pixel."""
+    dice: float = Field(default=1.0, ge=0)
+    """Weight of one minus the Dice overlap, averaged over the classes present in the batch."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the cross-entropy's target spread evenly over all classes."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.cross_entropy == self.dice == 0:
+            raise ValueError("all losses have weight 0: give at least one a positive weight")
+        return self
+
+
+class AugmentSpec(Spec):
+    """How training windows are varied; spreads are standard deviations, 0 turns a variation off.
+
+    Colours are varied on values scaled so that the lowest and highest value of the set become 0 and 1.
+    """
+
+    d4: bool = True
+    """Turn by quarter turns and mirror."""
+    warp: float = Field(default=0.5, ge=0, le=1)
+    """Share of the windows that are also turned freely and scaled."""
+    turn_deg: float = Field(default=45.0, ge=0, le=180)
+    """Largest free turn, in degrees."""
+    scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.7, 1.4)
+    """Smallest and largest ground size of a pixel, relative to the tiles'."""
+    gamma: float = Field(default=0.25, ge=0)
+    """Spread of the logarithm of gamma."""
+    contrast: float = Field(default=0.2, ge=0)
+    """Spread of the logarithm of the contrast."""
+    brightness: float = Field(default=0.2, ge=0)
+    """Spread of the logarithm of the brightness."""
+    saturation: float = Field(default=0.3, ge=0)
+    """Spread of the logarithm of the distance of each band from the bands' mean."""
+    band_gain: float = Field(default=0.06, ge=0)
+    """Spread of the logarithm of brightness, contrast and gamma of each band on its own."""
+    band_shift: float = Field(default=0.03, ge=0)
+    """Spread of what is added to each band, e.g. haze."""
+    band_mix: float = Field(default=0.05, ge=0)
+    """Spread of the share of each band that leaks into each other one."""
+    noise: float = Field(default=0.03, ge=0)
+    """Largest standard deviation of noise per pixel."""
+    blur_px: float = Field(default=1.4, ge=0)
+    """Largest standard deviation of a Gaussian blur, in pixels."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale {self.scale[0]:g},{self.scale[1]:g}: give the smaller one first")
+        return self
+
+
+class TrainSpec(Spec):
+    """How a model is trained."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the model, and of its bundle's file."""
+    data: DataSpec
+    """What it learns from."""
+    classes: tuple[ClassSpec, ...] = Field(min_length=2)
+    """Classes in the order of the logits; label value 255 means: not labelled."""
+    network: NetworkSpec
+    """The network."""
+    loss: LossSpec = LossSpec()
+    """What is minimised."""
+    augment: AugmentSpec = AugmentSpec()
+    """How the training windows are varied."""
+    epochs: int = Field(default=40, ge=1)
+    """Rounds; after each one the validation tiles are scored."""
+    windows_per_epoch: int = Field(default=400, ge=1)
+    """Training windows drawn per epoch."""
+    batch_size: int = Field(default=8, ge=1)
+    """Windows per step."""
+    window: int = Field(default=256, ge=32)
+    """Side of a training window, in pixels; a multiple of network.multiple."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Highest learning rate of AdamW; reached after the warm-up, then lowered to zero along a cosine."""
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises."""
+    weight_decay: float = Field(default=0.05, ge=0)
+    """AdamW's decay of the kernels; biases and normalisation layers are not decayed."""
+    clip: float = Field(default=1.0, gt=0)
+    """Largest norm of the gradient."""
+    ema: float = Field(default=0.99, ge=0, lt=1)
+    """Decay per step of the running mean of weights and buffers, which is what is scored and kept; 0 turns it off."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of everything random."""
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    """auto, cpu, cuda, cuda:1, or mps."""
+    precision: Precision = "auto"
+    """Arithmetic of the network; auto takes bf16 where the device has it natively."""
+    tile: int = Field(default=1024, ge=32)
+    """Largest side of a window when the model predicts, in pixels."""
+    overlap: int = Field(default=64, ge=0)
+    """Pixels shared by neighbouring windows when the model predicts."""
+    card: ModelCard = ModelCard()
+    """The model's card; scores and training are filled in by the run."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.window % self.network.multiple:
+            raise ValueError(
+                f"window {self.window} is not a multiple of {self.network.multiple}, which the network needs: "
+                f"take {self.window - self.window % self.network.multiple or self.network.multiple}"
+            )
+        if len({c.id for c in self.classes}) < len(self.classes):
+            raise ValueError("two classes share an id: give each its own")
+        return self
+
+
 def parse_spec(kind: type[SpecT], values: Any, *, source: str) -> SpecT:
     """Validate plain values as a spec.
 
@@ -187,6 +327,18 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise SpecError(f"{path} holds no settings: write `name: value` lines")
     return values
+
+
+def load_train_spec(path: str | Path, **overrides: Any) -> TrainSpec:
+    """Read a training config; its paths are relative to its own folder.
+
+    Raises:
+        SpecError: if the file or one of its settings is wrong.
+    """
+    values = load_yaml(path) | overrides
+    spec = parse_spec(TrainSpec, values, source=str(path))
+    tiles = Path(path).parent / spec.data.tiles
+    return spec.model_copy(update={"data": spec.data.model_copy(update={"tiles": tiles})})
 
 
 def _first_problem(kind: type[Spec], error: ValidationError) -> str:

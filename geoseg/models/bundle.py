@@ -39,7 +39,7 @@ def default_model_path() -> Path:
     return Path(str(resources.files("geoseg.models") / DEFAULT_BUNDLE))
 
 
-def read_spec(path: str | Path | None = None) -> ModelSpec:
+def read_spec(path: str | os.PathLike[str] | None = None) -> ModelSpec:
     """Read what a bundle says about itself, without its weights; None means the default model.
 
     Raises:
@@ -57,7 +57,7 @@ def read_spec(path: str | Path | None = None) -> ModelSpec:
     return _parse_metadata(metadata, path)
 
 
-def load_model(path: str | Path | None = None) -> Model:
+def load_model(path: str | os.PathLike[str] | None = None) -> Model:
     """Load a bundle onto the CPU in float32; None means the default model.
 
     Raises:
@@ -70,7 +70,7 @@ def load_model(path: str | Path | None = None) -> Model:
     return Model(spec, module.eval())
 
 
-def save_model(module: nn.Module, spec: ModelSpec, path: str | Path, *, half: bool = False) -> Path:
+def save_model(module: nn.Module, spec: ModelSpec, path: str | os.PathLike[str], *, half: bool = False) -> Path:
     """Write a module and its spec as one bundle; complete or not at all.
 
     Args:
@@ -98,7 +98,7 @@ def save_model(module: nn.Module, spec: ModelSpec, path: str | Path, *, half: bo
     return path
 
 
-def _existing(path: str | Path | None) -> Path:
+def _existing(path: str | os.PathLike[str] | None) -> Path:
     path = default_model_path() if path is None else Path(path)
     if path.is_dir():
         raise ModelError(f"{path} is a folder: give the path of a .safetensors bundle")

@@ -1,0 +1,148 @@
+"""Training windows, varied. In: a batch of band values (B, C, R, R) and labels (B, R, R). Out: the same, S pixels wide.
+
+Works on whole batches, on any device, with any number of bands. Everything random comes from the generator it is given.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from kornia.filters import gaussian_blur2d
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from geoseg.spec import IGNORE, AugmentSpec
+
+BLURRED = 0.2
+"""Share of the windows that are blurred."""
+NOISY = 0.3
+"""Share of the windows that get noise."""
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Turns, mirrors, scales and recolours a batch."""
+
+    spec: AugmentSpec
+    """How much."""
+    low: float
+    """Lowest band value: what colours are scaled from."""
+    high: float
+    """Highest band value."""
+    fill: Tensor
+    """Band values (C,) of ground that a turned or scaled window reaches beyond what was read."""
+
+    def read_side(self, side: int) -> int:
+        """Side of the ground to read for a window of `side` pixels, both in tile pixels."""
+        return math.ceil(side * max(1.0, self.spec.scale[1])) if self.spec.warp else side
+
+    def __call__(self, image: Tensor, labels: Tensor, side: int, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Vary a batch (B, C, R, R), (B, R, R) and cut it to `side`."""
+        matrices = draw_matrices(self.spec, len(image), side / image.shape[-1], generator)
+        image, labels = move(image, labels, matrices, side, self.fill.to(image))
+        values = (image - self.low) / (self.high - self.low)
+        return vary_colors(values, self.spec, generator) * (self.high - self.low) + self.low, labels
+
+
+def draw_matrices(spec: AugmentSpec, count: int, share: float, generator: Generator) -> Tensor:
+    """Draw affine matrices (B, 2, 3), window -> ground that was read, both from -1 to 1.
+
+    Args:
+        spec: how much to move.
+        count: B.
+        share: side of the window over the side that was read.
+        generator: source of all randomness.
+    """
+    warped = _uniform(generator, count) < spec.warp
+    angle = _d4_angles(spec, count, generator) + warped * _between(-1, 1, generator, count) * math.radians(
+        spec.turn_deg
+    )
+    mirror = 1 - 2 * (_uniform(generator, count) < 0.5).float() * spec.d4
+    scale = torch.exp(warped * _between(math.log(spec.scale[0]), math.log(spec.scale[1]), generator, count)) * share
+    cos, sin, zero = torch.cos(angle) * scale, torch.sin(angle) * scale, torch.zeros_like(angle)
+    return torch.stack([cos * mirror, -sin, zero, sin * mirror, cos, zero], dim=1).view(-1, 2, 3)
+
+
+def move(image: Tensor, labels: Tensor, matrices: Tensor, side: int, fill: Tensor) -> tuple[Tensor, Tensor]:
+    """Resample a batch to `side`: the image bilinearly, its labels by the nearest pixel; beyond it: fill and IGNORE."""
+    grid = functional.affine_grid(matrices.to(image), [len(image), 1, side, side], align_corners=False)
+    # Both are shifted so that what must stand outside is zero, the only constant that grid_sample knows.
+    level = fill.view(1, -1, 1, 1)
+    image = functional.grid_sample(image - level, grid, mode="bilinear", align_corners=False) + level
+    shifted = (labels - IGNORE).unsqueeze(1).to(image)
+    labels = functional.grid_sample(shifted, grid, mode="nearest", align_corners=False).squeeze(1).round().long()
+    return image, labels + IGNORE
+
+
+def vary_colors(values: Tensor, spec: AugmentSpec, generator: Generator) -> Tensor:
+    """Vary gamma, contrast, brightness, haze, saturation, band mixture, sharpness and noise of values from 0 to 1."""
+    values = values.clamp(0, 1)
+    values = _vary_tones(values, spec, generator)
+    values = _mix_bands(values, spec, generator)
+    values = _blur(values, spec.blur_px, generator)
+    return _add_noise(values, spec.noise, generator).clamp(0, 1)
+
+
+def _vary_tones(values: Tensor, spec: AugmentSpec, generator: Generator) -> Tensor:
+    bands = values.shape[1]
+    gamma = _factor(spec.gamma, spec.band_gain, values, generator)
+    values = values**gamma
+    mean = values.mean(dim=(2, 3), keepdim=True)
+    contrast = _factor(spec.contrast, spec.band_gain, values, generator)
+    brightness = _factor(spec.brightness, spec.band_gain, values, generator)
+    shift = spec.band_shift * _normal(generator, len(values), bands, 1, 1)
+    return (values - mean) * contrast + mean * brightness + shift
+
+
+def _mix_bands(values: Tensor, spec: AugmentSpec, generator: Generator) -> Tensor:
+    bands = values.shape[1]
+    if bands == 1:
+        return values
+    grey = values.mean(dim=1, keepdim=True)
+    values = grey + (values - grey) * _factor(spec.saturation, 0.0, values, generator)
+    leak = spec.band_mix * _normal(generator, len(values), bands, bands)
+    return values + torch.einsum("bij,bjhw->bihw", leak, values)
+
+
+def _blur(values: Tensor, largest_px: float, generator: Generator) -> Tensor:
+    chosen = _uniform(generator, len(values)) < BLURRED
+    sigma = (_uniform(generator, len(values), 2) * largest_px).clamp(min=0.1)
+    if not largest_px or not chosen.any():
+        return values
+    size = 2 * math.ceil(2 * largest_px) + 1
+    blurred = values.clone()
+    blurred[chosen] = gaussian_blur2d(values[chosen], (size, size), sigma[chosen])
+    return blurred
+
+
+def _add_noise(values: Tensor, largest: float, generator: Generator) -> Tensor:
+    if not largest:
+        return values
+    strength = largest * _uniform(generator, len(values)) * (_uniform(generator, len(values)) < NOISY)
+    return values + strength.view(-1, 1, 1, 1) * _normal(generator, *values.shape)
+
+
+def _factor(spread: float, band_spread: float, values: Tensor, generator: Generator) -> Tensor:
+    """Factors (B, C, 1, 1) around 1: one for all bands of a window times one for each band."""
+    count, bands = values.shape[:2]
+    common = spread * _normal(generator, count, 1, 1, 1)
+    return torch.exp(common + band_spread * _normal(generator, count, bands, 1, 1))
+
+
+def _d4_angles(spec: AugmentSpec, count: int, generator: Generator) -> Tensor:
+    quarters = torch.randint(4, (count,), generator=generator, device=generator.device)
+    return quarters * (math.pi / 2) * spec.d4
+
+
+def _between(low: float, high: float, generator: Generator, count: int) -> Tensor:
+    return low + (high - low) * _uniform(generator, count)
+
+
+def _uniform(generator: Generator, *shape: int) -> Tensor:
+    return torch.rand(shape, generator=generator, device=generator.device)
+
+
+def _normal(generator: Generator, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=generator, device=generator.device)

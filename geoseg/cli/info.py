@@ -1,0 +1,52 @@
+"""geoseg info SCENE_OR_MODEL."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from geoseg.cli.options import json_option
+
+
+@click.command()
+@click.argument("path", metavar="SCENE_OR_MODEL")
+@click.option(
+    "-m",
+    "--model",
+    type=click.Path(),
+    help="Model that a scene is held against; default: the one that comes with geoseg.",
+)
+@json_option
+def info(path: str, model: str | None, as_json: bool) -> None:
+    """Show what geoseg sees in a scene, or what a model is (`default` for the one that comes with geoseg)."""
+    from geoseg.pipelines.info import describe
+
+    description = describe(path, model)
+    click.echo(json.dumps(description, indent=2) if as_json else "\n".join(_lines(description)))
+
+
+def _lines(values: dict[str, Any], indent: str = "") -> list[str]:
+    """Write nested values as indented `name: value` lines."""
+    lines: list[str] = []
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            lines += [f"{indent}{name}:", *_lines(value, indent + "  ")]
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            lines += [f"{indent}{name}:", *(f"{indent}  {_inline(item)}" for item in value)]
+        else:
+            lines.append(f"{indent}{name}: {_plain(value)}")
+    return lines
+
+
+def _inline(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {_plain(value)}" for name, value in values.items() if value is not None)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(_plain(item) for item in value)
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "none" if value is None else str(value)

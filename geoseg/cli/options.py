@@ -1,0 +1,77 @@
+"""Options and types that commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Numbers(click.ParamType[Any]):
+    """Numbers separated by commas, e.g. 1,2,3; a list when it comes from a config file."""
+
+    name = "numbers"
+
+    def __init__(self, kind: type[int] | type[float], count: int | None = None):
+        self._kind, self._count = kind, count
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        """Parse, or fail with the shape that is expected."""
+        try:
+            parts = value.split(",") if isinstance(value, str) else list(value)
+            numbers = tuple(self._kind(part) for part in parts)
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is not a list of numbers like 1,2,3", param, ctx)
+        if self._count is not None and len(numbers) != self._count:
+            self.fail(f"{value!r} has {len(numbers)} numbers, {self._count} are expected", param, ctx)
+        return numbers
+
+
+class ResolutionType(click.ParamType[Any]):
+    """native, model, or metres."""
+
+    name = "native|model|metres"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | float:
+        """Parse, or fail with what is expected."""
+        if value in ("native", "model"):
+            return str(value)
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is neither native, nor model, nor a number of metres", param, ctx)
+
+
+def config_option(command: F) -> F:
+    """--config FILE: defaults for the other options from YAML; flags win over it."""
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=_read_config,
+        help="YAML file with these options, by their long names; flags win over it.",
+    )(command)
+
+
+def _read_config(ctx: click.Context, _param: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    from geoseg.errors import SpecError
+    from geoseg.spec import load_yaml
+
+    values = {str(name).replace("-", "_"): value for name, value in load_yaml(path).items()}
+    known = {p.name for p in ctx.command.params if isinstance(p, click.Option)} - {"help", "config"}
+    for name in values:
+        if name not in known:
+            raise SpecError(f"{path}: unknown setting {name!r}; known here: {', '.join(sorted(filter(None, known)))}")
+    ctx.default_map = values
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace results that exist.")

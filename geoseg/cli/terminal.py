@@ -1,0 +1,76 @@
+"""What a person sees while a command works: notices, a progress bar on a terminal, numbers made readable."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+
+def notice(line: str) -> None:
+    """Print one line to standard error."""
+    click.echo(line, err=True)
+
+
+def silent(*_: object) -> None:
+    """Print nothing."""
+
+
+@contextmanager
+def progress_bar(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Give a callable (stage, done, total) that draws a bar on a terminal and does nothing in a pipe."""
+    if quiet or not sys.stderr.isatty():
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description:<10}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TextColumn("{task.fields[speed]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, int] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=max(total, 1), speed="")
+            task = bars.tasks[tasks[stage]]
+            speed = f"{task.speed / 1e6:.2f} Mpx/s" if stage == "predicting" and task.speed else ""
+            bars.update(task.id, completed=done, total=max(total, 1), speed=speed)
+
+        yield report
+
+
+def area(square_metres: float) -> str:
+    """Write an area in m², ha or km², whichever reads best."""
+    if square_metres < 1e4:
+        return f"{square_metres:,.0f} m²"
+    return f"{square_metres / 1e4:,.1f} ha" if square_metres < 1e6 else f"{square_metres / 1e6:,.2f} km²"
+
+
+def size(count: float) -> str:
+    """Write a number of bytes in kB, MB or GB."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6)):
+        if count >= factor:
+            return f"{count / factor:,.1f} {unit}"
+    return f"{count / 1e3:,.0f} kB"
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Align rows of text in columns, the first to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  "
+        + "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )

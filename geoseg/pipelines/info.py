@@ -1,0 +1,87 @@
+"""What a scene or a model is, as plain values."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from geoseg.bands import check_dtype, choose_bands
+from geoseg.errors import GeosegError
+from geoseg.models import default_model_path, read_spec
+from geoseg.pipelines.job import gdal_settings
+from geoseg.scene import Scene, SceneInfo
+from geoseg.spec import ModelSpec
+
+BUNDLE_SUFFIX = ".safetensors"
+
+
+def describe(path: str | os.PathLike[str], model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+    """Describe a bundle (.safetensors, or the word `default`), or a scene and whether a model fits it.
+
+    Raises:
+        GeosegError: if it is neither.
+    """
+    path = os.fspath(path)
+    if path == "default":
+        return describe_model(default_model_path())
+    if path.endswith(BUNDLE_SUFFIX):
+        return describe_model(Path(path))
+    return describe_scene(path, model)
+
+
+def describe_model(path: Path) -> dict[str, Any]:
+    """Everything a bundle says about itself."""
+    spec = read_spec(path)
+    return {"model": spec.name, "bytes": path.stat().st_size, **spec.model_dump(mode="json", exclude={"name"})}
+
+
+def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+    """What geoseg sees in a scene, and whether a model (default: the default model) can take it."""
+    with gdal_settings(), Scene.open(path) as scene:
+        info = scene.info
+        return {
+            "scene": info.path,
+            "size": {"width": info.width, "height": info.height, "megapixels": round(info.pixels / 1e6, 3)},
+            "bands": [
+                {"band": i, "color": color, "description": text or None}
+                for i, (color, text) in enumerate(zip(info.colors, info.descriptions, strict=True), 1)
+            ][:64],
+            "dtype": info.dtype,
+            "nodata": next((value for value in info.nodata if value is not None), None),
+            "validity": {"none": "every pixel", "nodata": "nodata value", "mask": "mask band", "alpha": "alpha band"}[
+                info.mask
+            ],
+            "crs": _crs_name(info),
+            "transform": list(info.transform)[:6],
+            "pixel_size_m": info.pixel_size_m,
+            "fits": _fit(scene, read_spec(model)),
+        }
+
+
+def _crs_name(info: SceneInfo) -> str | None:
+    points, points_crs = info.gcps
+    if points:
+        return f"{len(points)} ground control points in {points_crs.to_string() if points_crs else 'an unknown CRS'}"
+    if info.crs is None:
+        return "rational polynomial coefficients" if info.rpcs is not None else None
+    text: str = info.crs.to_string()
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _fit(scene: Scene, model: ModelSpec) -> dict[str, Any]:
+    """Whether a model takes the scene as it is; if not, the way out."""
+    try:
+        choice = choose_bands(model.bands, scene.info.colors, scene.info.descriptions, None)
+        check_dtype(scene.info.dtype, model.dtype, None)
+    except GeosegError as error:
+        return {"model": model.name, "fits": False, "why": str(error)}
+    native, wanted = scene.info.resolution_m, model.resolution_m
+    ratio = native / wanted if native and wanted else None
+    return {
+        "model": model.name,
+        "fits": True,
+        "bands": dict(zip(model.bands, choice.indexes, strict=True)),
+        "bands_by": choice.by,
+        "resolution_over_model": round(ratio, 3) if ratio else None,
+    }

@@ -1,0 +1,86 @@
+"""Where the results of a prediction go, and whether they may go there; decided before any work is done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from geoseg.errors import OutputError
+from geoseg.scene import SceneInfo
+from geoseg.spec import PredictSpec
+
+RASTER_SUFFIXES = (".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class OutputPaths:
+    """The files one scene gives; None for those that are not wanted."""
+
+    landcover: Path
+    """Class raster."""
+    polygons: Path | None
+    """GeoPackage."""
+    preview: Path | None
+    """Picture."""
+    scores: Path | None
+    """Per-class probabilities."""
+    confidence: Path | None
+    """Probability of the chosen class."""
+
+    def __iter__(self) -> Iterator[Path]:
+        return (path for path in vars(self).values() if path is not None)
+
+
+def name_outputs(info: SceneInfo, output: str | Path | None, spec: PredictSpec) -> OutputPaths:
+    """Name the results of a scene: `output` is a folder, or the class raster itself if it ends in .tif."""
+    landcover = _raster_path(output if output is not None else ".", f"{info.name}_landcover.tif")
+    return OutputPaths(
+        landcover=landcover,
+        polygons=landcover.with_suffix(".gpkg") if spec.polygons else None,
+        preview=landcover.with_suffix(".png") if spec.preview else None,
+        scores=_raster_path(spec.scores, f"{info.name}_scores.tif") if spec.scores else None,
+        confidence=_raster_path(spec.confidence, f"{info.name}_confidence.tif") if spec.confidence else None,
+    )
+
+
+def _raster_path(given: str | Path, name: str) -> Path:
+    path = Path(given)
+    if path.suffix.lower() in RASTER_SUFFIXES and not path.is_dir():
+        return path
+    return path / name
+
+
+def check_outputs(paths: OutputPaths, scene: str, *, overwrite: bool) -> None:
+    """Refuse outputs that exist, that are one another, or that would replace the scene.
+
+    Raises:
+        OutputError: naming the file and the way out.
+    """
+    wanted = list(paths)
+    if len({path.resolve() for path in wanted}) < len(wanted):
+        raise OutputError(f"two results would be the same file among {', '.join(map(str, wanted))}: name them apart")
+    for path in wanted:
+        if os.path.exists(scene) and path.resolve() == Path(scene).resolve():
+            raise OutputError(f"{path} is the scene itself: choose another --output")
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder: choose another --output")
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path} exists: pass --overwrite to replace it, or choose another --output")
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Refuse work whose unfinished files would not fit on the disk.
+
+    Raises:
+        OutputError: naming the space needed and the space there is.
+    """
+    existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise OutputError(
+            f"{existing} has {free / 1e9:,.1f} GB free, this scene needs up to {needed / 1e9:,.1f} GB while it is "
+            "predicted: choose another --output"
+        )

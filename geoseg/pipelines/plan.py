@@ -1,0 +1,113 @@
+"""What a prediction will take, known before it starts (`geoseg predict --dry-run`)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from geoseg.models import Model
+from geoseg.pipelines.blocks import confidence_format, landcover_format, scores_format
+from geoseg.pipelines.job import GDAL_CACHE_MB, Job, gdal_settings, prepare
+from geoseg.pipelines.outputs import name_outputs
+from geoseg.scene import Scene
+from geoseg.spec import PredictSpec, parse_spec
+
+
+@dataclass(frozen=True)
+class PredictPlan:
+    """What a prediction will do, known before it does it."""
+
+    scene_px: int
+    """Pixels of the scene."""
+    windows: int
+    """Windows in the grid, those without data included."""
+    window: tuple[int, int]
+    """Height and width of a window."""
+    forwarded_px: int
+    """Pixels that the network sees if no window is empty."""
+    memory_bytes: int
+    """Rough peak memory of the process."""
+    output_bytes: dict[str, int]
+    """Size of each raster before compression, by path."""
+    scratch_bytes: int
+    """Disk space taken while at work."""
+    settings: dict[str, Any]
+    """The settings as resolved."""
+    notices: tuple[str, ...]
+    """What a person should know."""
+
+
+def plan_prediction(
+    scene: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    model: Model | str | os.PathLike[str] | None = None,
+    **settings: Any,
+) -> PredictPlan:
+    """Say what `predict` would do with the same arguments, without forwarding a pixel.
+
+    Raises:
+        GeosegError: as predict does.
+    """
+    spec = parse_spec(PredictSpec, settings, source="settings")
+    with gdal_settings(), Scene.open(scene) as opened:
+        job = prepare(opened, model, spec, lambda _line: None)
+        paths = name_outputs(opened.info, os.fspath(output) if output is not None else None, spec)
+        layouts = {paths.landcover: landcover_format(job)}
+        layouts |= {paths.confidence: confidence_format()} if paths.confidence else {}
+        layouts |= {paths.scores: scores_format(job)} if paths.scores else {}
+        return PredictPlan(
+            scene_px=opened.info.pixels,
+            windows=len(job.grid),
+            window=(job.grid.rows.size, job.grid.cols.size),
+            forwarded_px=job.grid.forwarded_px,
+            memory_bytes=memory_bytes(job),
+            output_bytes={str(p): layout.bytes_per_pixel() * opened.info.pixels for p, layout in layouts.items()},
+            scratch_bytes=scratch_bytes(job),
+            settings=job.settings,
+            notices=tuple(job.notices),
+        )
+
+
+def scratch_bytes(job: Job) -> int:
+    """Disk space for the scratch rasters and the class raster made from them."""
+    per_px = landcover_format(job).bytes_per_pixel() * 2
+    per_px += 2 * job.wants_confidence + (2 * scores_format(job).bytes_per_pixel() if job.spec.scores else 0)
+    return per_px * job.scene.info.pixels
+
+
+def memory_bytes(job: Job) -> int:
+    """Rough peak memory: interpreter and libraries, weights, activations, windows in the queue, blending, caches."""
+    grid, classes = job.grid, len(job.model.spec.classes)
+    window_px = grid.rows.size * grid.cols.size
+    weights = sum(p.numel() * 4 for p in job.model.module.parameters())
+    bytes_each = 4 if job.runner.precision == "fp32" else 2
+    activations = job.batch_size * activation_bytes(job.model.module, len(job.model.spec.bands), window_px, bytes_each)
+    queue = 4 * job.batch_size * window_px * (len(job.model.spec.bands) + 1)
+    blending = 3 * 4 * classes * window_px * job.batch_size
+    return 700 * 2**20 + GDAL_CACHE_MB * 2**20 + weights + activations + queue + blending
+
+
+def activation_bytes(module: torch.nn.Module, bands: int, window_px: int, bytes_each: int) -> int:
+    """Rough activations of one window: the largest outputs of a small probe's convolutions, scaled to its pixels."""
+    side = 64
+    sizes: list[int] = []
+    hooks = [
+        layer.register_forward_hook(lambda _m, _i, out: sizes.append(out.numel()))
+        for layer in module.modules()
+        if isinstance(layer, torch.nn.Conv2d)
+    ]
+    try:
+        parameter = next(module.parameters(), torch.zeros(()))
+        with torch.inference_mode():
+            module(torch.zeros(1, bands, side, side, device=parameter.device))
+    except RuntimeError:
+        return 0
+    finally:
+        for hook in hooks:
+            hook.remove()
+    largest = sorted(sizes)[-6:]
+    return int(sum(largest) * bytes_each * window_px / side**2)

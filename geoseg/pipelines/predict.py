@@ -1,0 +1,253 @@
+"""From a scene to a land-cover raster, polygons and a preview, end to end.
+
+In: a scene, a model, a PredictSpec. Out: files, and a result that says what they hold. Prints nothing: progress goes to
+a callable (stage, done, total) and notices to another.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from torch import Tensor
+
+from geoseg.batches import Batch, Sample, make_batches, read_ahead
+from geoseg.blend import Blender
+from geoseg.errors import OutputError
+from geoseg.formats import write_polygons
+from geoseg.models import Model
+from geoseg.pipelines.blocks import BlockWriter, ClassShare
+from geoseg.pipelines.job import Job, Notice, gdal_settings, prepare
+from geoseg.pipelines.outputs import OutputPaths, check_outputs, check_space, name_outputs
+from geoseg.pipelines.plan import scratch_bytes
+from geoseg.pipelines.vectorize import polygonize
+from geoseg.preview import draw_preview, stretch
+from geoseg.raster import publish, quiet_georeferencing, workspace, write_cog
+from geoseg.scene import Scene
+from geoseg.spec import PredictSpec, parse_spec
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage ('predicting', 'writing', 'polygons', 'preview'), what is done of it, and how much there is."""
+
+
+@dataclass(frozen=True)
+class PredictResult:
+    """What a prediction made."""
+
+    scene: str
+    """The scene as it was given."""
+    model: str
+    """Name of the model."""
+    paths: dict[str, Path]
+    """Files written, by kind: landcover, polygons, preview, scores, confidence."""
+    classes: tuple[ClassShare, ...]
+    """Share of each class of the model."""
+    polygons: int | None
+    """Number of polygons, None if none were wanted."""
+    scene_px: int
+    """Pixels of the scene."""
+    valid_px: int
+    """Pixels with data."""
+    forwarded_px: int
+    """Pixels that the network saw."""
+    device: str
+    """Device the network ran on."""
+    precision: str
+    """Arithmetic of the network."""
+    seconds: dict[str, float]
+    """Wall time by stage, and in total."""
+    settings: dict[str, Any]
+    """The settings as resolved."""
+    notices: tuple[str, ...]
+    """What a person should know."""
+
+
+def predict(
+    scene: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    model: Model | str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    notice: Notice | None = None,
+    **settings: Any,
+) -> PredictResult:
+    """Classify a scene and write its class raster, polygons and preview.
+
+    Args:
+        scene: anything GDAL opens.
+        output: a folder (default: the current one), or the path of the class raster, ending in .tif.
+        model: a bundle's path or a loaded model; None means the default model.
+        overwrite: replace results that exist; without it they are refused before any work is done.
+        progress: called with (stage, done, total).
+        notice: called with each line worth reading, as it comes up.
+        settings: fields of PredictSpec.
+
+    Raises:
+        GeosegError: one line: what is wrong, what to do. Nothing half-written stays behind.
+    """
+    spec = parse_spec(PredictSpec, settings, source="settings")
+    with gdal_settings(), Scene.open(scene) as opened:
+        job = prepare(opened, model, spec, notice or _ignore)
+        paths = name_outputs(opened.info, os.fspath(output) if output is not None else None, spec)
+        check_outputs(paths, opened.info.path, overwrite=overwrite)
+        check_space(paths.landcover.parent, scratch_bytes(job))
+        return _run(job, paths, progress or _ignore)
+
+
+def _run(job: Job, paths: OutputPaths, progress: Progress) -> PredictResult:
+    clock = _Clock()
+    with workspace(paths.landcover.parent) as folder:
+        blocks = BlockWriter(job, folder)
+        try:
+            forwarded = _predict_blocks(job, blocks, folder, progress)
+        finally:
+            blocks.close()
+        clock.lap("predict")
+        _publish_rasters(job, blocks, paths, folder, progress)
+        clock.lap("write")
+        polygons = _publish_polygons(job, blocks, paths, progress) if paths.polygons else None
+        clock.lap("polygons")
+        classes = blocks.shares()
+        if paths.preview:
+            _publish_preview(job, blocks, classes, paths, folder, progress)
+        clock.lap("preview")
+    return PredictResult(
+        scene=job.scene.info.path,
+        model=job.model.spec.name,
+        paths={kind: path for kind, path in vars(paths).items() if path is not None},
+        classes=classes,
+        polygons=polygons,
+        scene_px=job.scene.info.pixels,
+        valid_px=sum(c.pixels for c in classes),
+        forwarded_px=forwarded,
+        device=str(job.runner.device),
+        precision=job.runner.precision,
+        seconds=clock.seconds(),
+        settings=job.settings,
+        notices=tuple(job.notices),
+    )
+
+
+def _predict_blocks(job: Job, blocks: BlockWriter, folder: Path, progress: Progress) -> int:
+    """Forward every window with data; return the number of pixels forwarded."""
+    blender = Blender(job.grid, folder)
+    total, done, forwarded = job.source.height * job.source.width, 0, 0
+    progress("predicting", 0, total)
+    fill = job.model.spec.normalization.mean
+    for batch in read_ahead(make_batches(job.source, job.grid, fill, job.batch_size)):
+        if batch.samples:
+            _finish_batch(batch, job.runner(batch.image), blender, blocks)
+        forwarded += sum(sample.part.pixels for sample in batch.samples)
+        done += batch.visited_px
+        progress("predicting", done, total)
+    return forwarded
+
+
+def _finish_batch(batch: Batch, probabilities: Tensor, blender: Blender, blocks: BlockWriter) -> None:
+    for sample, part in zip(batch.samples, probabilities, strict=True):
+        core, window = sample.place.core, sample.place.window
+        inside = core.shift(-window.row, -window.col).slices
+        finished = blender.feed(sample.place, _whole_window(sample, part))
+        blocks.take(core, finished, sample.image[:, *inside], sample.valid[inside])
+
+
+def _whole_window(sample: Sample, part: Tensor) -> Tensor:
+    """Put the probabilities (K, h, w) of the forwarded part where they belong in the window (K, T, T)."""
+    if part.shape[1:] == sample.valid.shape:
+        return part
+    whole = part.new_zeros(part.shape[0], *sample.valid.shape)
+    whole[:, *sample.part.slices] = part
+    return whole
+
+
+def _publish_rasters(job: Job, blocks: BlockWriter, paths: OutputPaths, folder: Path, progress: Progress) -> None:
+    wanted = [
+        (blocks.landcover, paths.landcover),
+        (blocks.confidence, paths.confidence),
+        (blocks.scores, paths.scores),
+    ]
+    pairs = [(scratch, path) for scratch, path in wanted if scratch and path]
+    for done, (scratch, path) in enumerate(pairs):
+        progress("writing", done, len(pairs))
+        with workspace(path.parent) as beside:
+            finished = beside / path.name
+            write_cog(scratch, finished)
+            publish(finished, path)
+    progress("writing", len(pairs), len(pairs))
+
+
+def _publish_polygons(job: Job, blocks: BlockWriter, paths: OutputPaths, progress: Progress) -> int:
+    assert paths.polygons is not None
+    assert blocks.confidence is not None
+    names = {c.id: c.name for c in job.model.spec.classes}
+    try:
+        frame = polygonize(
+            blocks.landcover.path,
+            blocks.confidence.path,
+            names,
+            progress=lambda done, total: progress("polygons", done, total),
+        )
+        write_polygons(frame, paths.polygons, layer=paths.polygons.stem)
+    except OutputError as error:
+        raise OutputError(f"{error}; the class raster is complete: {paths.landcover}") from None
+    return len(frame)
+
+
+def _publish_preview(
+    job: Job,
+    blocks: BlockWriter,
+    classes: tuple[ClassShare, ...],
+    paths: OutputPaths,
+    folder: Path,
+    progress: Progress,
+) -> None:
+    assert paths.preview is not None
+    progress("preview", 0, 1)
+    image, valid = blocks.thumbnail.take()
+    height, width = valid.shape
+    with quiet_georeferencing(), rasterio.open(paths.landcover) as raster:
+        ids = raster.read(1, out_shape=(height, width))
+    size = job.scene.info.pixel_size_m
+    picture = draw_preview(
+        stretch(image[_shown_bands(job.model.spec.bands)], valid),
+        ids,
+        job.model.spec.classes,
+        shares={c.id: c.share for c in classes},
+        title=job.scene.info.name,
+        pixel_size_m=size[0] * job.scene.width / width if size else None,
+    )
+    picture.save(folder / "preview.png")
+    publish(folder / "preview.png", paths.preview)
+    progress("preview", 1, 1)
+
+
+def _shown_bands(bands: tuple[str, ...]) -> list[int]:
+    """Indexes of red, green and blue where the model has them, else its first three bands or the first."""
+    if {"red", "green", "blue"} <= set(bands):
+        return [bands.index(name) for name in ("red", "green", "blue")]
+    return [0, 1, 2] if len(bands) >= 3 else [0]
+
+
+class _Clock:
+    """Wall time by stage."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.monotonic()
+        self._laps: dict[str, float] = {}
+
+    def lap(self, stage: str) -> None:
+        now = time.monotonic()
+        self._laps[stage], self._last = now - self._last, now
+
+    def seconds(self) -> dict[str, float]:
+        return self._laps | {"total": self._last - self._start}
+
+
+def _ignore(*_: object) -> None:
+    return None

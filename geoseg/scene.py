@@ -1,0 +1,314 @@
+"""The input raster: what it is, which of its bands a model wants, and its pixels window by window.
+
+In: anything GDAL opens. Out: band values (C, h, w) and which pixels hold data (h, w). Knows no network and no padding:
+windows are read inside the scene only. `find_valid` is a pure function; `Scene` opens and reads.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.windows import Window as RasterioWindow
+
+from geoseg.bands import HIGHEST, looks_like_alpha
+from geoseg.errors import SceneError
+from geoseg.grid import Window
+from geoseg.ground import pixel_size_m
+
+Values = NDArray[Any]
+Mask = NDArray[np.bool_]
+
+_BLOCK_BYTES = 512 * 2**20
+"""Largest file block that is read: GDAL holds a block whole, for all bands of a pixel-interleaved file."""
+_SUSPICIOUS_PX = 10**9
+_SUSPICIOUS_PX_PER_BYTE = 10**5
+"""A GeoTIFF of more than a gigapixel that stores less than a byte per hundred thousand pixels is damaged or a trap."""
+
+
+@dataclass(frozen=True)
+class SceneInfo:
+    """What geoseg sees in a scene before reading it."""
+
+    path: str
+    """As it was given."""
+    height: int
+    """Rows."""
+    width: int
+    """Columns."""
+    dtype: str
+    """Type of the bands' values."""
+    colors: tuple[str, ...]
+    """Colour interpretation per band: red, green, blue, alpha, gray, undefined, ..."""
+    descriptions: tuple[str, ...]
+    """Description per band, empty where there is none."""
+    nodata: tuple[float | None, ...]
+    """Value that marks missing data, per band."""
+    mask: str
+    """Where validity comes from: 'none', 'nodata', 'mask' (a mask band), or 'alpha'."""
+    crs: Any
+    """rasterio CRS, or None."""
+    transform: Any
+    """Affine transform from pixel to CRS coordinates; the identity where there is none."""
+    gcps: tuple[list[Any], Any]
+    """Ground control points and their CRS; kept, never applied."""
+    rpcs: Any
+    """Rational polynomial coefficients, or None; kept, never applied."""
+
+    @property
+    def name(self) -> str:
+        """Name of the scene: its file name without folder and extension."""
+        return Path(urlsplit(self.path).path if "://" in self.path else self.path).stem or "scene"
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels."""
+        return self.height * self.width
+
+    @property
+    def pixel_size_m(self) -> tuple[float, float] | None:
+        """Width and height of a pixel on the ground in metres, or None where that is unknown."""
+        return pixel_size_m(self.crs, self.transform, self.height, self.width)
+
+    @property
+    def resolution_m(self) -> float | None:
+        """Side in metres of a square pixel of the same area."""
+        size = self.pixel_size_m
+        return math.sqrt(size[0] * size[1]) if size else None
+
+
+def find_valid(image: Values, nodata: Sequence[float | None]) -> Mask:
+    """Tell which pixels (h, w) of an image (C, h, w) hold data.
+
+    In 8-bit imagery 0 or 255 is also a dark or bright value, so a pixel is missing only where *all* bands say so; wider
+    types have room for a value that nothing else takes, so *any* band is enough. NaN and infinity are always missing.
+    """
+    valid = np.ones(image.shape[1:], dtype=bool)
+    if image.dtype.kind == "f":
+        valid &= np.isfinite(image).all(axis=0)
+    marked = [band == value for band, value in zip(image, nodata, strict=True) if value is not None and value == value]
+    if marked and (image.dtype.itemsize > 1 or len(marked) == len(image)):
+        combine = np.logical_or if image.dtype.itemsize > 1 else np.logical_and
+        valid &= ~combine.reduce(marked)
+    return valid
+
+
+class Scene:
+    """An open scene with chosen bands; one thread at a time may read from it."""
+
+    def __init__(self, dataset: Any, info: SceneInfo, *, alpha: int | None):
+        self._dataset = dataset
+        self._alpha = alpha
+        self.info = info
+        self.height, self.width = info.height, info.width
+        self.bands: tuple[int, ...] = ()
+        self._nodata: tuple[float | None, ...] = ()
+        self._rescale: tuple[float, float, float] | None = None
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """Open a path, VRT, /vsi path or URL.
+
+        Raises:
+            SceneError: if it is missing, no raster, of complex numbers, or a trap.
+        """
+        path = os.fspath(path)
+        dataset = _open_dataset(path)
+        try:
+            _check_dataset(dataset, path)
+            alpha = _alpha_band(dataset)
+            return cls(dataset, _describe(dataset, path, alpha), alpha=alpha)
+        except BaseException:
+            dataset.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._dataset.close()
+
+    def select(
+        self,
+        bands: Sequence[int],
+        *,
+        nodata: float | None = None,
+        rescale: tuple[float, float] | None = None,
+        dtype: str = "uint8",
+    ) -> None:
+        """Choose what `read` gives: bands (from 1), nodata over the file's, and a stretch onto the range of `dtype`."""
+        self.bands = tuple(bands)
+        self._nodata = tuple(self.info.nodata[i - 1] if nodata is None else nodata for i in bands)
+        if rescale is not None:
+            low, high = rescale
+            self._rescale = low, HIGHEST[dtype] / (high - low), HIGHEST[dtype]
+
+    def read(self, window: Window) -> tuple[Values, Mask]:
+        """Read a window inside the scene: band values (C, h, w) and which pixels hold data (h, w).
+
+        Values are uint8 where the file's are and nothing is rescaled, else float32.
+
+        Raises:
+            SceneError: if the file is damaged there.
+        """
+        image = self._read(list(self.bands), window)
+        valid = find_valid(image, self._nodata)
+        if self._alpha is not None and self._alpha not in self.bands:
+            valid &= self._read(self._alpha, window) > 0
+        if self.info.mask == "mask":
+            valid &= self._read_mask(window)
+        return self._stretch(image), valid
+
+    def sample(self, bands: Sequence[int]) -> Values:
+        """Read 16 small windows spread over the scene, as (C, n) values; cheap at any size."""
+        parts = [self._read(list(bands), window).reshape(len(bands), -1) for window in _spread(self.height, self.width)]
+        return np.concatenate(parts, axis=1)
+
+    def suggest_rescale(self, bands: Sequence[int]) -> tuple[float, float] | None:
+        """2nd and 98th percentile of sampled valid values, rounded to three digits."""
+        values = self.sample(bands)[:, None]
+        valid = find_valid(values, [self.info.nodata[i - 1] for i in bands])
+        if not valid.any():
+            return None
+        low, high = np.percentile(values[:, valid].astype(float), (2, 98))
+        low, high = float(f"{low:.3g}"), float(f"{high:.3g}")
+        return (low, high) if low < high else None
+
+    def _read(self, bands: int | list[int], window: Window) -> Values:
+        with _read_errors(self.info.path):
+            values: Values = self._dataset.read(bands, window=_to_rasterio(window))
+        return values
+
+    def _read_mask(self, window: Window) -> Mask:
+        with _read_errors(self.info.path):
+            mask: Mask = self._dataset.read_masks(self.bands[0], window=_to_rasterio(window)) > 0
+        return mask
+
+    def _stretch(self, image: Values) -> Values:
+        if self._rescale is not None:
+            low, factor, top = self._rescale
+            return np.clip((image.astype(np.float32) - low) * factor, 0, top)
+        return image if image.dtype == np.uint8 else image.astype(np.float32)
+
+
+def _to_rasterio(window: Window) -> RasterioWindow:
+    return RasterioWindow(window.col, window.row, window.width, window.height)
+
+
+def _open_dataset(path: str) -> Any:
+    if os.path.isdir(path):
+        raise SceneError(f"{path} is a folder: give the path of a raster")
+    if "://" not in path and not path.startswith("/vsi") and ":" not in path and not os.path.exists(path):
+        raise SceneError(f"no scene at {path}: check the path")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(path)
+    except (RasterioError, ValueError, OSError) as error:
+        raise SceneError(f"{path} cannot be opened as a raster: {_one_line(error)}") from None
+
+
+@contextmanager
+def _read_errors(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (RasterioError, MemoryError) as error:
+        raise SceneError(
+            f"{path} cannot be read: {_one_line(error.__cause__ or error)}: the file is damaged or incomplete"
+        ) from None
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _check_dataset(dataset: Any, path: str) -> None:
+    """Refuse what cannot be a scene, or would exhaust memory or time."""
+    if dataset.count == 0:
+        parts = ", ".join(dataset.subdatasets[:3])
+        raise SceneError(
+            f"{path} holds no bands of its own" + (f": give one of its parts, e.g. {parts}" if parts else "")
+        )
+    if np.dtype(_numpy_dtype(dataset.dtypes[0])).kind == "c":
+        raise SceneError(f"{path} holds complex numbers: convert it to amplitudes first")
+    height, width = dataset.block_shapes[0]
+    bands = dataset.count if str(dataset.interleaving).lower().endswith("pixel") else 1
+    block = height * width * bands * np.dtype(dataset.dtypes[0]).itemsize
+    if block > _BLOCK_BYTES:
+        raise SceneError(
+            f"{path} stores blocks of {block / 2**20:,.0f} MiB ({height} x {width} pixels, {bands} bands), too large "
+            "to read in parts: rewrite it with gdal_translate -co TILED=YES -co INTERLEAVE=BAND"
+        )
+    pixels, size = dataset.height * dataset.width, _file_size(dataset, path)
+    if size and pixels > _SUSPICIOUS_PX and pixels / size > _SUSPICIOUS_PX_PER_BYTE:
+        raise SceneError(
+            f"{path} declares {pixels:,} pixels in {size:,} bytes: it is damaged, or made to exhaust memory and time"
+        )
+
+
+def _numpy_dtype(name: str) -> str:
+    return "complex64" if name.startswith("complex") else name
+
+
+def _file_size(dataset: Any, path: str) -> int | None:
+    return os.path.getsize(path) if dataset.driver == "GTiff" and os.path.isfile(path) else None
+
+
+def _alpha_band(dataset: Any) -> int | None:
+    """Number of the alpha band, or None; a fourth band that only claims to be alpha is infrared more often than not."""
+    for index, color in enumerate(dataset.colorinterp[:16], 1):
+        if color == ColorInterp.alpha:
+            windows = _spread(dataset.height, dataset.width)
+            with _read_errors(dataset.name):
+                values = np.concatenate([dataset.read(index, window=_to_rasterio(w)).ravel() for w in windows])
+            return index if looks_like_alpha(values, dataset.dtypes[index - 1]) else None
+    return None
+
+
+def _spread(height: int, width: int, side: int = 64, count: int = 4) -> list[Window]:
+    """Windows of at most side × side pixels, count × count of them, evenly spread and each once."""
+    rows = sorted({(2 * i + 1) * height // (2 * count) for i in range(count)})
+    cols = sorted({(2 * i + 1) * width // (2 * count) for i in range(count)})
+    return [Window(row, col, side, side).clip(height, width) for row in rows for col in cols]
+
+
+def _describe(dataset: Any, path: str, alpha: int | None) -> SceneInfo:
+    return SceneInfo(
+        path=path,
+        height=dataset.height,
+        width=dataset.width,
+        dtype=dataset.dtypes[0],
+        colors=tuple(_color(i, color, alpha) for i, color in enumerate(dataset.colorinterp, 1)),
+        descriptions=tuple(text or "" for text in dataset.descriptions),
+        nodata=tuple(dataset.nodatavals),
+        mask=_mask_kind(dataset, alpha),
+        crs=dataset.crs,
+        transform=dataset.transform,
+        gcps=dataset.gcps,
+        rpcs=dataset.rpcs,
+    )
+
+
+def _color(index: int, color: ColorInterp, alpha: int | None) -> str:
+    return "undefined" if color == ColorInterp.alpha and index != alpha else str(color.name)
+
+
+def _mask_kind(dataset: Any, alpha: int | None) -> str:
+    if alpha is not None:
+        return "alpha"
+    flags = dataset.mask_flag_enums[0]
+    if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+        return "mask"
+    return "nodata" if any(value is not None for value in dataset.nodatavals) else "none"

@@ -1,0 +1,158 @@
+"""Every format written and read back; nothing left behind when writing fails."""
+
+import geopandas
+import numpy as np
+import pyogrio
+import pytest
+import shapely
+from affine import Affine
+
+from geoseg import formats
+from geoseg.errors import OutputError
+from geoseg.formats import VECTOR_FORMATS, check_extension, write_polygons
+from geoseg.polygons import to_frame
+from geoseg.trace import trace
+
+UTM = "EPSG:32617"
+LOCAL = 'LOCAL_CS["unnamed",UNIT["metre",1]]'
+MARS = "+proj=eqc +a=3396190 +b=3396190 +units=m +type=crs"
+FIELDS = ["class_id", "class", "area_m2", "confidence"]
+
+
+def frame_of(ids, crs=UTM) -> geopandas.GeoDataFrame:
+    ids = np.array(ids, np.uint8)
+    regions = trace([(0, ids, np.full_like(ids, 80))], ids.shape[1])
+    return to_frame(regions, Affine(10, 0, 500_000, 0, -10, 4_000_000), crs, {0: "Wald", 1: "Gewässer"})
+
+
+@pytest.fixture
+def frame() -> geopandas.GeoDataFrame:
+    return frame_of([[0, 0, 0, 2], [0, 1, 0, 2], [0, 0, 0, 255]])
+
+
+@pytest.fixture
+def empty() -> geopandas.GeoDataFrame:
+    return frame_of([[255]])
+
+
+def read(path) -> geopandas.GeoDataFrame:
+    frame = geopandas.read_parquet(path) if path.suffix == ".parquet" else geopandas.read_file(path)
+    return frame.sort_values("class_id", ignore_index=True)
+
+
+@pytest.mark.parametrize("extension", VECTOR_FORMATS)
+def test_written_and_read_back(tmp_path, frame, extension):
+    path = tmp_path / f"out{extension}"
+    write_polygons(frame, path)
+    back, frame = read(path), frame.sort_values("class_id", ignore_index=True)
+    assert list(back.columns) == [*FIELDS, "geometry"]
+    assert back["class_id"].tolist() == [0, 1, 2]
+    assert back["class"].tolist() == ["Wald", "Gewässer", "2"]
+    assert back["area_m2"].tolist() == [800, 100, 200]
+    assert back["confidence"].tolist() == [0.8] * 3
+    assert (back.geom_type == "Polygon").all()
+    assert shapely.equals(back.to_crs(UTM).geometry.values, frame.geometry.values).all() or "json" in extension
+    np.testing.assert_allclose(back.to_crs(UTM).area, frame.area, rtol=1e-4)
+
+
+@pytest.mark.parametrize("extension", [".geojson", ".json"])
+def test_geojson_is_in_degrees_and_counter_clockwise(tmp_path, frame, extension):
+    write_polygons(frame, tmp_path / f"out{extension}")
+    back = geopandas.read_file(tmp_path / f"out{extension}")
+    assert back.crs.to_epsg() == 4326
+    assert back.total_bounds == pytest.approx(frame.to_crs(4326).total_bounds, abs=1e-9)
+    assert back.exterior.is_ccw.all()
+
+
+@pytest.mark.parametrize("extension", [".gpkg", ".shp", ".fgb", ".parquet"])
+def test_empty_layer(tmp_path, empty, extension):
+    path = tmp_path / f"out{extension}"
+    write_polygons(empty, path)
+    assert len(read(path)) == 0
+    assert list(read(path).columns) == [*FIELDS, "geometry"]
+    if extension != ".parquet":
+        assert pyogrio.read_info(path)["geometry_type"] == "Polygon"
+
+
+def test_empty_geojson(tmp_path, empty):
+    write_polygons(empty, tmp_path / "out.geojson")
+    assert pyogrio.read_info(tmp_path / "out.geojson")["features"] == 0
+
+
+@pytest.mark.parametrize("extension", VECTOR_FORMATS)
+def test_without_crs_coordinates_stay(tmp_path, extension, recwarn):
+    path = tmp_path / f"out{extension}"
+    write_polygons(frame_of([[0, 1]], crs=None), path)
+    back = read(path)
+    assert back.total_bounds.tolist() == [500_000, 3_999_990, 500_020, 4_000_000]
+    assert back["area_m2"].isna().all()
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("extension", [".gpkg", ".shp", ".fgb", ".parquet"])
+@pytest.mark.parametrize("crs", [LOCAL, MARS])
+def test_odd_crs(tmp_path, crs, extension):
+    write_polygons(frame_of([[0, 1]], crs=crs), tmp_path / f"out{extension}")
+    assert len(read(tmp_path / f"out{extension}")) == 2
+
+
+@pytest.mark.parametrize("crs", [LOCAL, MARS])
+def test_geojson_needs_the_earth(tmp_path, crs):
+    with pytest.raises(OutputError, match="longitude and latitude"):
+        write_polygons(frame_of([[0, 1]], crs=crs), tmp_path / "out.geojson")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shapefile_names_fit():
+    assert all(len(name) <= 10 for name in [*FIELDS, *formats.SHAPEFILE_NAMES.values()])
+
+
+def test_layer_name(tmp_path, frame):
+    write_polygons(frame, tmp_path / "a.gpkg")
+    write_polygons(frame, tmp_path / "b.GPKG", layer="landcover")
+    assert pyogrio.list_layers(tmp_path / "a.gpkg")[0, 0] == "a"
+    assert pyogrio.list_layers(tmp_path / "b.GPKG")[0, 0] == "landcover"
+
+
+@pytest.mark.parametrize("extension", VECTOR_FORMATS)
+def test_replacing_is_clean(tmp_path, frame, empty, extension):
+    path = tmp_path / f"out{extension}"
+    stale = [tmp_path / f"out{extension}-wal", tmp_path / f"out{extension}-journal"]
+    if extension == ".shp":
+        stale = [tmp_path / "out.qix", tmp_path / "out.sbn"]
+    write_polygons(frame, path)
+    for leftover in stale:
+        leftover.write_bytes(b"of another file")
+    write_polygons(frame.iloc[:1], path)
+    assert len(read(path)) == 1
+    assert not any(leftover.exists() for leftover in stale)
+
+
+@pytest.mark.parametrize("name", ["out.xyz", "out", "out.tif"])
+def test_unknown_extension(tmp_path, frame, name):
+    with pytest.raises(OutputError, match=r"\.gpkg, \.shp, \.geojson, \.json, \.fgb, \.parquet"):
+        check_extension(name)
+    with pytest.raises(OutputError, match="use one of"):
+        write_polygons(frame, tmp_path / name)
+
+
+def test_missing_folder(tmp_path, frame):
+    with pytest.raises(OutputError, match="cannot write"):
+        write_polygons(frame, tmp_path / "none" / "out.gpkg")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, RuntimeError])
+@pytest.mark.parametrize("extension", [".gpkg", ".shp"])
+def test_nothing_stays_of_a_broken_write(tmp_path, frame, extension, error, monkeypatch):
+    path = tmp_path / f"out{extension}"
+    write_polygons(frame, path)
+    before = {part.name: part.read_bytes() for part in tmp_path.iterdir()}
+
+    def half(*args, **options):
+        args[1].write_bytes(b"half")
+        raise error("enough")
+
+    monkeypatch.setattr(formats.pyogrio, "write_dataframe", half)
+    with pytest.raises(OutputError if error is RuntimeError else error):
+        write_polygons(frame, path)
+    assert {part.name: part.read_bytes() for part in tmp_path.iterdir()} == before

@@ -1,0 +1,77 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoseg.grid import Axis, Grid, Window
+
+sizes = st.integers(1, 400)
+grids = st.builds(
+    lambda height, width, tile, part, multiple, border, band: Grid(
+        height, width, tile, tile * part // 100, multiple, border, band
+    ),
+    sizes,
+    sizes,
+    st.sampled_from([16, 32, 48, 64, 100]),
+    st.integers(0, 50),
+    st.sampled_from([1, 8, 16]),
+    st.sampled_from([0, 3, 16]),
+    st.sampled_from([1, 100, 1000]),
+)
+
+
+@given(grids)
+def test_cores_cover_the_scene_once_and_windows_come_once(grid):
+    covered = np.zeros((grid.height, grid.width), int)
+    windows = []
+    for place in grid.places():
+        covered[place.core.slices] += 1
+        windows.append(place.window)
+    assert (covered == 1).all()
+    assert len(set(windows)) == len(windows) == len(grid)
+
+
+@given(grids)
+def test_windows_have_one_size_that_fits_the_network(grid):
+    for axis in (grid.rows, grid.cols):
+        assert axis.size % grid.multiple == 0
+        assert axis.size <= -(-grid.tile // grid.multiple) * grid.multiple
+        assert axis.starts[0] == 0
+        assert axis.count == 1 or axis.starts[-1] + axis.size == axis.length
+
+
+@given(grids)
+def test_a_core_lies_inside_its_window(grid):
+    for place in grid.places():
+        core, window = place.core, place.window
+        if core.pixels:
+            assert window.row <= core.row
+            assert core.row + core.height <= window.row + window.height
+            assert window.col <= core.col
+            assert core.col + core.width <= window.col + window.width
+
+
+@given(st.integers(1, 5000), st.sampled_from([64, 256, 1024]), st.integers(0, 50), st.sampled_from([1, 16, 32]))
+def test_seams_never_touch_and_neighbours_share_at_least_the_overlap(length, largest, part, multiple):
+    axis = Axis(length, largest, largest * part // 100, multiple)
+    for i in range(axis.count - 1):
+        assert axis.starts[i] + axis.size - axis.starts[i + 1] >= axis.overlap
+        assert axis.seams[i] >= axis.starts[i + 1]
+        assert axis.seams[i] + axis.ramp <= axis.starts[i] + axis.size
+    for before, after in zip(axis.seams, axis.seams[1:], strict=False):
+        assert before + axis.ramp <= after
+
+
+def test_fitted_windows_waste_little():
+    grid = Grid(10_000, 10_000, 1024, 64, 32, 32)
+    assert grid.forwarded_px / (grid.height * grid.width) < 1.25
+
+
+def test_bands_keep_the_width_bounded():
+    grid = Grid(100, 200_000, 1024, 64, 32, 32)
+    assert max(len(band) for band in grid.bands()) * (grid.cols.size - 64) <= grid.band_px
+    assert [j for band in grid.bands() for j in band] == list(range(grid.cols.count))
+
+
+def test_clip():
+    assert Window(-5, 90, 20, 20).clip(100, 100) == Window(0, 90, 15, 10)
+    assert Window(200, 0, 5, 5).clip(100, 100).pixels == 0

@@ -1,0 +1,432 @@
+"""The whole pipeline, with models whose right answer is known."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import torch
+from affine import Affine
+from conftest import TRANSFORM, CountingEcho, Echo, echo_model, make_spec, save_bundle, write_raster
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.control import GroundControlPoint
+from rasterio.features import rasterize
+from rasterio.rpc import RPC
+from rio_cogeo.cogeo import cog_validate
+
+from geoseg.batches import make_batches, part_with_data
+from geoseg.blend import Blender
+from geoseg.errors import ModelError, OutputError, SpecError
+from geoseg.grid import Grid
+from geoseg.models import Model
+from geoseg.pipelines.plan import plan_prediction
+from geoseg.pipelines.predict import predict
+from geoseg.spec import NetworkSpec, NormalizationSpec
+
+QUICK = {"polygons": False, "preview": False}
+
+
+def read(path):
+    with rasterio.open(path) as dataset:
+        return dataset.read(1)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.integers(1, 260),
+    st.integers(1, 260),
+    st.sampled_from([32, 64, 128]),
+    st.integers(0, 50),
+    st.integers(1, 4),
+    st.integers(0, 9),
+)
+def test_an_echo_comes_back_for_any_size_tile_overlap_and_batch(
+    tmp_path_factory, height, width, tile, part, batch, seed
+):
+    folder = tmp_path_factory.mktemp("echo")
+    generator = np.random.default_rng(seed)
+    values = generator.integers(0, 4, (height, width), dtype=np.uint8)
+    holes = generator.random((height, width)) < 0.2
+    scene = write_raster(folder / "scene.tif", np.where(holes, 99, values).astype(np.uint8), nodata=99)
+    result = predict(
+        scene,
+        folder,
+        model=echo_model(),
+        tile=tile,
+        overlap=tile * part // 100,
+        batch_size=batch,
+        precision="fp32",
+        **QUICK,
+    )
+    np.testing.assert_array_equal(read(result.paths["landcover"]), np.where(holes, 255, values))
+
+
+def smooth_network():
+    """A small network with a receptive field of 19 pixels, about as smooth as a trained one."""
+    torch.manual_seed(3)
+    layers = []
+    for bands_in, bands_out in ((3, 8), (8, 8), (8, 4)):
+        layers += [torch.nn.Conv2d(bands_in, bands_out, 7, padding=3), torch.nn.ReLU()]
+    return torch.nn.Sequential(*layers[:-1]).eval()
+
+
+class Plain(torch.nn.Module):
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
+
+    def forward(self, image, context=None):
+        return self.body(image / 255)
+
+
+@pytest.mark.parametrize(("height", "width"), [(300, 410), (97, 333), (30, 20), (256, 256)])
+@pytest.mark.parametrize("holes", [False, True])
+def test_agrees_with_one_forward_pass_over_the_whole_scene(tmp_path, height, width, holes):
+    generator = np.random.default_rng(0)
+    coarse = generator.integers(0, 255, (3, height // 8 + 1, width // 8 + 1)).astype(np.uint8)
+    image = np.kron(coarse, np.ones((1, 8, 8), np.uint8))[:, :height, :width].clip(1)
+    valid = np.ones((height, width), bool)
+    if holes:
+        valid[height // 3 : height // 2, width // 4 : width // 2] = False
+        image[:, ~valid] = 0
+    fill = (100.0, 110.0, 120.0)
+    network = Plain(smooth_network())
+    spec = make_spec(bands=("red", "green", "blue"), normalization=NormalizationSpec(mean=fill, std=(1, 1, 1)))
+    scene = write_raster(tmp_path / "s.tif", image, nodata=0)
+    result = predict(scene, tmp_path, model=Model(spec, network), tile=128, overlap=32, precision="fp32", **QUICK)
+
+    filled = np.where(valid, image, np.array(fill)[:, None, None])
+    padded = np.pad(filled, ((0, 0), (32, 32), (32, 32)), mode="reflect").astype(np.float32)
+    with torch.inference_mode():
+        whole = network(torch.from_numpy(padded)[None])[0].argmax(0).numpy()[32 : 32 + height, 32 : 32 + width]
+    agree = read(result.paths["landcover"]) == np.where(valid, whole, 255)
+    assert agree.mean() >= 0.997
+    edge = np.ones_like(agree)
+    edge[8:-8, 8:-8] = False
+    assert agree[edge].mean() >= 0.995
+
+
+def test_empty_windows_are_never_forwarded(tmp_path):
+    values = np.full((600, 600), 99, np.uint8)
+    values[500:520, 40:70] = 2
+    echo = CountingEcho(4)
+    scene = write_raster(tmp_path / "s.tif", values, nodata=99)
+    result = predict(scene, tmp_path, model=Model(make_spec(), echo), tile=128, overlap=16, **QUICK)
+    np.testing.assert_array_equal(read(result.paths["landcover"]), np.where(values == 99, 255, values))
+    assert result.forwarded_px == echo.seen
+    assert echo.seen < 4 * 128 * 128
+    assert result.valid_px == 600
+
+
+def test_all_nodata_gives_empty_results(tmp_path):
+    scene = write_raster(tmp_path / "s.tif", np.zeros((50, 60), np.uint8), nodata=0)
+    result = predict(scene, tmp_path, model=echo_model())
+    assert (read(result.paths["landcover"]) == 255).all()
+    assert len(geopandas.read_file(result.paths["polygons"])) == result.polygons == 0
+    assert result.paths["preview"].exists()
+    assert result.forwarded_px == 0
+
+
+def test_the_part_with_data_keeps_a_margin():
+    valid = np.zeros((512, 512), bool)
+    valid[100:110, 300:340] = True
+    part = part_with_data(valid, margin=32, multiple=32)
+    assert part.row <= 68
+    assert part.row + part.height >= 142
+    assert part.height % 32 == 0
+    assert part.width % 32 == 0
+    assert part_with_data(np.ones((512, 512), bool), 32, 32).pixels == 512 * 512
+
+
+def test_the_class_raster_is_ready_for_a_gis(tmp_path, class_values):
+    values = class_values(700, 900)
+    scene = write_raster(tmp_path / "scene.tif", values)
+    result = predict(scene, tmp_path, model=echo_model(), tile=256, overlap=32)
+    path = result.paths["landcover"]
+    assert path.name == "scene_landcover.tif"
+    assert cog_validate(str(path), strict=True)[0]
+    with rasterio.open(path) as dataset:
+        assert (dataset.dtypes, dataset.nodata, dataset.count) == (("uint8",), 255, 1)
+        assert dataset.transform == TRANSFORM
+        assert dataset.crs.to_epsg() == 32617
+        assert dataset.overviews(1)
+        assert dataset.compression.name == "deflate"
+        tags = dataset.tags()
+        assert tags["GEOSEG_MODEL"] == "test"
+        assert tags["CLASS_1"] == "class 1"
+        assert json.loads(tags["GEOSEG_SETTINGS"])["tile"] == 256
+        assert [c["name"] for c in json.loads(tags["GEOSEG_CLASSES"])] == [f"class {i}" for i in range(4)]
+        assert dataset.colormap(1)[1][:3] == tuple(bytes.fromhex(make_spec().classes[1].color[1:]))
+    shares = np.bincount(values.ravel(), minlength=4) / values.size
+    np.testing.assert_allclose([c.share for c in result.classes], shares)
+    np.testing.assert_allclose(sum(c.area_m2 for c in result.classes), values.size * 0.36, rtol=1e-6)
+
+
+def test_polygons_burn_back_to_the_raster(tmp_path, class_values):
+    values = class_values(150, 170)
+    values[20:60, 30:90] = 99
+    scene = write_raster(tmp_path / "scene.tif", values, nodata=99)
+    result = predict(scene, tmp_path, model=echo_model(), tile=64, overlap=16)
+    frame = geopandas.read_file(result.paths["polygons"])
+    burnt = rasterize(
+        zip(frame.geometry, frame["class_id"], strict=True), values.shape, fill=255, transform=TRANSFORM, dtype="uint8"
+    )
+    np.testing.assert_array_equal(burnt, np.where(values == 99, 255, values))
+    assert frame.geometry.is_valid.all()
+    np.testing.assert_allclose(frame["area_m2"], frame.geometry.area, rtol=1e-9)
+    np.testing.assert_allclose(frame["confidence"], 1)
+    assert set(frame["class"]) == {f"class {i}" for i in range(4)}
+
+
+GEOREFERENCING = {
+    "projected": ("EPSG:32617", TRANSFORM),
+    "geographic": ("EPSG:4326", Affine(1e-5, 0, 12.0, 0, -1e-5, 48.0)),
+    "rotated": ("EPSG:32617", Affine.translation(3e5, 4.3e6) @ Affine.rotation(30) @ Affine.scale(0.6, -0.6)),
+    "south-up": ("EPSG:32617", Affine(0.6, 0, 3e5, 0, 0.6, 4.3e6)),
+    "non-square": ("EPSG:32617", Affine(0.9, 0, 3e5, 0, -0.4, 4.3e6)),
+    "no CRS": (None, TRANSFORM),
+    "nothing": (None, Affine.identity()),
+}
+
+
+@pytest.mark.parametrize("case", GEOREFERENCING)
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_georeferencing_is_kept_exactly(tmp_path, class_values, case):
+    crs, transform = GEOREFERENCING[case]
+    values = class_values(60, 70)
+    scene = write_raster(tmp_path / "s.tif", values, crs=crs, transform=transform)
+    result = predict(scene, tmp_path, model=echo_model(), resolution="native")
+    with rasterio.open(result.paths["landcover"]) as got, rasterio.open(scene) as given:
+        assert (got.crs, got.transform, got.shape) == (given.crs, given.transform, given.shape)
+        np.testing.assert_array_equal(got.read(1), values)
+    frame = geopandas.read_file(result.paths["polygons"])
+    burnt = rasterize(
+        zip(frame.geometry, frame["class_id"], strict=True), values.shape, fill=255, transform=transform, dtype="uint8"
+    )
+    np.testing.assert_array_equal(burnt, values)
+    assert (crs is None) == any("no CRS" in line for line in result.notices)
+
+
+def test_control_points_are_kept_and_polygons_are_in_pixels(tmp_path, class_values):
+    corners = [
+        GroundControlPoint(r, c, 500_000 + c, 4_000_000 - r, 0.0) for r, c in ((0, 0), (0, 70), (60, 0), (60, 70))
+    ]
+    scene = tmp_path / "s.tif"
+    with rasterio.open(scene, "w", driver="GTiff", height=60, width=70, count=1, dtype="uint8") as dataset:
+        dataset.write(class_values(60, 70), 1)
+        dataset.gcps = corners, rasterio.crs.CRS.from_epsg(32617)
+    result = predict(scene, tmp_path, model=echo_model())
+    with rasterio.open(result.paths["landcover"]) as dataset:
+        points, crs = dataset.gcps
+    assert [(p.row, p.col, p.x, p.y) for p in points] == [(p.row, p.col, p.x, p.y) for p in corners]
+    assert crs.to_epsg() == 32617
+    assert tuple(geopandas.read_file(result.paths["polygons"]).total_bounds) == (0, 0, 70, 60)
+    assert any("pixel coordinates" in line for line in result.notices)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_rpcs_are_kept(tmp_path, class_values):
+    rpcs = RPC(
+        height_off=10, height_scale=500, lat_off=48, lat_scale=0.1, line_off=30, line_scale=30, long_off=12,
+        long_scale=0.1, samp_off=35, samp_scale=35, line_num_coeff=[0.0] * 20, line_den_coeff=[1.0] + [0.0] * 19,
+        samp_num_coeff=[0.0] * 20, samp_den_coeff=[1.0] + [0.0] * 19,
+    )  # fmt: skip
+    scene = write_raster(tmp_path / "s.tif", class_values(60, 70), crs=None, transform=Affine.identity(), rpcs=rpcs)
+    result = predict(scene, tmp_path, model=echo_model())
+    with rasterio.open(result.paths["landcover"]) as dataset:
+        assert dataset.rpcs.lat_off == 48
+        assert dataset.rpcs.samp_scale == 35
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+def test_types(tmp_path, class_values, dtype):
+    values = class_values(80, 90).astype(dtype)
+    if dtype == "float32":
+        values[3, 4] = np.nan
+    scene = write_raster(tmp_path / "s.tif", values)
+    result = predict(scene, tmp_path, model=echo_model(dtype=dtype), **QUICK)
+    np.testing.assert_array_equal(read(result.paths["landcover"]), np.nan_to_num(values, nan=255).astype(np.uint8))
+
+
+def test_another_type_is_refused_with_a_rescale_that_works(tmp_path):
+    values = np.random.default_rng(0).integers(200, 3000, (1, 90, 90)).astype(np.uint16)
+    scene = write_raster(tmp_path / "s.tif", values)
+    with pytest.raises(ModelError, match=r"expects uint8 values, scene has uint16: pass --rescale \d+,\d+"):
+        predict(scene, tmp_path, model=echo_model(), **QUICK)
+    assert predict(scene, tmp_path, model=echo_model(), rescale=(200, 3000), **QUICK).paths["landcover"].exists()
+
+
+def test_another_resolution_gives_classes_on_the_scenes_own_grid(tmp_path, class_values):
+    values = np.kron(class_values(50, 60), np.ones((4, 4), np.uint8))
+    values[:30, :30] = 99
+    scene = write_raster(tmp_path / "s.tif", values, transform=Affine(0.15, 0, 3e5, 0, -0.15, 4.3e6), nodata=99)
+    echo = CountingEcho(4)
+    model = Model(make_spec(), echo)
+    result = predict(
+        scene, tmp_path, model=model, resolution="model", tile=32, overlap=8, confidence=str(tmp_path / "c.tif")
+    )
+    np.testing.assert_array_equal(read(result.paths["landcover"])[32:, 32:], values[32:, 32:])
+    np.testing.assert_array_equal(read(result.paths["landcover"]) == 255, values == 99)
+    np.testing.assert_array_equal(read(tmp_path / "c.tif") == 255, values == 99)
+    assert echo.seen < values.size / 2
+
+
+def test_a_resolution_far_from_the_models_is_told(tmp_path, class_values):
+    scene = write_raster(tmp_path / "s.tif", class_values(40, 40), transform=Affine(2, 0, 3e5, 0, -2, 4.3e6))
+    result = predict(scene, tmp_path, model=echo_model(), **QUICK)
+    assert any("--resolution model" in line for line in result.notices)
+
+
+def test_scores_and_confidence(tmp_path, class_values):
+    values = class_values(70, 80)
+    values[10:20, 10:20] = 99
+    scene = write_raster(tmp_path / "s.tif", values, nodata=99)
+    result = predict(
+        scene, tmp_path, model=echo_model(), scores=str(tmp_path / "p.tif"), confidence=str(tmp_path / "c.tif"), **QUICK
+    )
+    with rasterio.open(result.paths["scores"]) as dataset:
+        scores = dataset.read()
+        assert dataset.descriptions == ("class 0", "class 1", "class 2", "class 3")
+    hole = values == 99
+    assert np.isnan(scores[:, hole]).all()
+    np.testing.assert_allclose(scores[:, ~hole].sum(axis=0), 1, atol=1e-5)
+    np.testing.assert_array_equal(read(result.paths["confidence"]), np.where(hole, 255, 100))
+
+
+def test_outputs_are_refused_before_any_work(tmp_path, class_values):
+    scene = write_raster(tmp_path / "s.tif", class_values(40, 40))
+    (tmp_path / "s_landcover.gpkg").write_text("mine")
+    echo = CountingEcho(4)
+    with pytest.raises(OutputError, match="--overwrite"):
+        predict(scene, tmp_path, model=Model(make_spec(), echo))
+    assert echo.seen == 0
+    with pytest.raises(OutputError, match="the scene itself"):
+        predict(scene, scene, model=echo_model(), overwrite=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["s.tif", "s_landcover.gpkg"]
+    predict(scene, tmp_path, model=echo_model(), overwrite=True)
+    assert len(geopandas.read_file(tmp_path / "s_landcover.gpkg"))
+
+
+def test_nowhere_to_write(tmp_path, class_values):
+    scene = write_raster(tmp_path / "s.tif", class_values(40, 40))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="choose another"):
+        predict(scene, tmp_path / "file" / "below", model=echo_model())
+
+
+def test_a_full_disk_is_told_before_work(tmp_path, class_values, monkeypatch):
+    scene = write_raster(tmp_path / "s.tif", class_values(40, 40))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: os.statvfs_result((0,) * 10) and type("U", (), {"free": 10})())
+    with pytest.raises(OutputError, match="free"):
+        predict(scene, tmp_path, model=echo_model())
+
+
+class Failing(Echo):
+    def forward(self, image, context=None):
+        raise RuntimeError("out of luck")
+
+
+def test_a_failing_network_leaves_nothing_behind(tmp_path, class_values):
+    scene = write_raster(tmp_path / "s.tif", class_values(40, 40))
+    with pytest.raises(RuntimeError):
+        predict(scene, tmp_path, model=Model(make_spec(), Failing(4)))
+    assert [p.name for p in tmp_path.iterdir()] == ["s.tif"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_killed_run_leaves_no_final_file(tmp_path, how):
+    """Interrupted, a run also cleans up; killed outright, it cannot, but nothing has its final name."""
+    bundle = save_bundle(tmp_path / "m.safetensors")
+    values = np.random.default_rng(0).integers(0, 9, (12_000, 3000), dtype=np.uint8)
+    scene = write_raster(tmp_path / "s.tif", values)
+    out = tmp_path / "out"
+    command = [
+        sys.executable,
+        "-m",
+        "geoseg",
+        "predict",
+        str(scene),
+        "-m",
+        str(bundle),
+        "-o",
+        str(out),
+        "--tile",
+        "256",
+    ]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(out.glob(".geoseg-*/*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    process.send_signal(how)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert not [p for p in out.glob("*") if not p.name.startswith(".")]
+    if how != signal.SIGKILL:
+        assert process.returncode == 1
+        assert "interrupted" in said
+        assert "Traceback" not in said
+        assert not list(out.iterdir())
+
+
+def test_a_plan_counts_without_forwarding(tmp_path, class_values):
+    scene = write_raster(tmp_path / "s.tif", class_values(1000, 1200))
+    echo = CountingEcho(4)
+    model = Model(make_spec(network=NetworkSpec(architecture="pointwise", multiple=32)), echo)
+    plan = plan_prediction(scene, tmp_path, model=model, tile=256, overlap=32, scores=str(tmp_path / "p.tif"))
+    seen = echo.seen
+    result = predict(scene, tmp_path, model=model, tile=256, overlap=32, **QUICK)
+    assert plan.forwarded_px == result.forwarded_px == echo.seen - seen
+    assert plan.output_bytes[str(tmp_path / "p.tif")] == 4 * 4 * 1000 * 1200
+    assert not (tmp_path / "p.tif").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ({"tile": 8}, "tile"),
+        ({"tile": 64, "overlap": 40}, "more than half"),
+        ({"device": "tpu"}, "device"),
+        ({"device": "cuda:77"}, "CUDA"),
+        ({"rescale": (5, 5)}, "below"),
+        ({"colour": 1}, "unknown setting 'colour'"),
+        ({"resolution": 0.001}, "finer"),
+    ],
+)
+def test_bad_settings_get_one_line(tmp_path, class_values, setting, says):
+    scene = write_raster(tmp_path / "s.tif", class_values(40, 40))
+    with pytest.raises(SpecError) as error:
+        predict(scene, tmp_path, model=echo_model(), **setting)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_memory_follows_the_window_not_the_scene():
+    """What waits between windows is the same for a scene ten times as high and as wide."""
+
+    def held(side):
+        grid = Grid(side, side, 64, 16, 8, 8, band_px=256)
+
+        class Source:
+            height = width = side
+
+            def read(self, window):
+                return np.zeros((1, window.height, window.width), np.uint8), np.ones(
+                    (window.height, window.width), bool
+                )
+
+        blender, most = Blender(grid), 0
+        for batch in make_batches(Source(), grid, (0,), 1):
+            for sample in batch.samples:
+                blender.feed(sample.place, torch.zeros(2, *sample.valid.shape))
+            most = max(most, sum(seam.numel() for _, seam in blender._above.values()))
+        return most
+
+    assert held(2000) <= 1.5 * held(400)

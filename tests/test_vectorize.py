@@ -1,0 +1,284 @@
+"""From a class raster on disk to a vector file, in every way that a raster can lie on the map."""
+
+import json
+
+import geopandas
+import numpy as np
+import pytest
+import rasterio
+import shapely
+from affine import Affine
+from rasterio.control import GroundControlPoint
+from rasterio.features import rasterize
+from rasterio.rpc import RPC
+
+from geoseg.errors import OutputError, SceneError
+from geoseg.pipelines.vectorize import (
+    STRIP_PX,
+    STRIP_PX_MOST,
+    class_names,
+    polygonize,
+    resolve_nodata,
+    strip_windows,
+    to_ids,
+    vectorize,
+)
+
+NORTH_UP = Affine(10, 0, 500_000, 0, -10, 4_000_000)
+IDS = np.array([[0, 0, 1, 1, 1], [0, 2, 2, 1, 255], [0, 2, 0, 255, 255]], np.uint8)
+TAGS = {"GEOSEG_CLASSES": json.dumps([{"id": 0, "name": "forest", "color": "#00ff00"}, {"id": 1, "name": "water"}])}
+
+
+def write(path, values=IDS, *, transform=NORTH_UP, crs="EPSG:32617", mask=None, tags=None, **profile):
+    values = np.atleast_3d(np.asarray(values).T).T  # (H, W) → (1, H, W)
+    shape = {"count": values.shape[0], "height": values.shape[1], "width": values.shape[2], "dtype": values.dtype}
+    with rasterio.open(path, "w", driver="GTiff", **shape, transform=transform, crs=crs, **profile) as raster:
+        raster.write(values)
+        raster.update_tags(**(tags or {}))
+        if mask is not None:
+            raster.write_mask(mask)
+    return path
+
+
+@pytest.fixture
+def classes(tmp_path):
+    return write(tmp_path / "classes.tif", nodata=255, tags=TAGS)
+
+
+def burnt(frame, shape, transform) -> np.ndarray:
+    pairs = list(zip(frame.geometry, frame["class_id"], strict=True))
+    return rasterize(pairs, out_shape=shape, transform=transform, fill=255, dtype="uint8")
+
+
+def test_result_and_file(tmp_path, classes):
+    result = vectorize(classes, tmp_path / "out.gpkg")
+    frame = geopandas.read_file(result.output)
+    assert result.polygons == len(frame) == 4
+    assert result.notices == ()
+    assert result.class_shares == pytest.approx({"forest": 5 / 12, "water": 4 / 12, "2": 3 / 12})
+    assert frame["class"].tolist() == ["forest", "water", "2", "forest"]
+    assert frame["area_m2"].tolist() == [400, 400, 300, 100]
+    assert "confidence" not in frame
+    assert frame.crs.to_epsg() == 32617
+    np.testing.assert_array_equal(burnt(frame, IDS.shape, NORTH_UP), IDS)
+
+
+def test_progress_ends_at_all_pixels(tmp_path, classes):
+    seen = []
+    vectorize(classes, tmp_path / "out.fgb", progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (IDS.size, IDS.size)
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        NORTH_UP,
+        Affine(10, 0, 500_000, 0, 10, 4_000_000),
+        Affine(10, 0, 500_000, 0, -4, 4_000_000),
+        Affine(8, 3, 500_000, 3, -8, 4_000_000),
+        Affine(-10, 0, 500_000, 0, -10, 4_000_000),
+    ],
+    ids=["north-up", "south-up", "non-square", "rotated", "mirrored"],
+)
+@pytest.mark.parametrize("crs", ["EPSG:32617", "EPSG:2263", None])
+def test_georeferencing(tmp_path, transform, crs):
+    write(tmp_path / "classes.tif", transform=transform, crs=crs)
+    result = vectorize(tmp_path / "classes.tif", tmp_path / "out.parquet")
+    frame = geopandas.read_parquet(result.output)
+    assert frame.exterior.is_ccw.all()
+    assert frame.is_valid.all()
+    assert shapely.coverage_is_valid(frame.geometry.values)
+    assert frame.area.sum() == pytest.approx(12 * abs(transform.determinant))
+    np.testing.assert_array_equal(burnt(frame, IDS.shape, transform), IDS)
+    assert (frame.crs is None) == (crs is None) == bool(result.notices)
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "pixel_m2"),
+    [
+        ("EPSG:32617", NORTH_UP, 100),
+        ("EPSG:2263", Affine(10, 0, 1e6, 0, -10, 2e5), 100 * (1200 / 3937) ** 2),
+        ("EPSG:4326", Affine(1e-4, 0, 9, 0, -1e-4, 60), 62.2),
+        ("EPSG:3857", Affine(10, 0, 1e6, 0, -10, 8_399_738), 25.08),
+    ],
+    ids=["metres", "us-feet", "geographic", "web-mercator"],
+)
+def test_areas(tmp_path, crs, transform, pixel_m2):
+    write(tmp_path / "classes.tif", transform=transform, crs=crs)
+    frame = polygonize(tmp_path / "classes.tif", None, {})
+    assert (frame["area_m2"] / [4, 4, 3, 1]).tolist() == pytest.approx([pixel_m2] * 4, rel=1e-3)
+
+
+def pixel_coordinates(frame) -> bool:
+    return frame.crs is None and frame.total_bounds.tolist() == [0, 0, 5, 3] and bool(frame["area_m2"].isna().all())
+
+
+@pytest.mark.parametrize("kind", ["nothing", "gcps", "rpcs"])
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_pixel_coordinates(tmp_path, kind):
+    corners = [GroundControlPoint(row, col, col / 10, -row / 10) for row in (0, 3) for col in (0, 5)]
+    coefficients = [1.0] + [0.0] * 19
+    rpcs = RPC(0, 1, 1, 1, coefficients, coefficients, 1, 1, 1, 1, coefficients, coefficients, 1, 1)
+    how = {
+        "nothing": {"crs": None},
+        "gcps": {"gcps": corners, "crs": "EPSG:4326"},
+        "rpcs": {"rpcs": rpcs, "crs": None},
+    }[kind]
+    write(tmp_path / "classes.tif", **{"transform": None, **how})
+    result = vectorize(tmp_path / "classes.tif", tmp_path / "out.gpkg")
+    frame = geopandas.read_file(result.output)
+    frame = frame.set_crs(None, allow_override=True)  # a GeoPackage says "undefined" where there is none
+    assert pixel_coordinates(frame)
+    assert "pixel coordinates" in result.notices[0]
+    assert frame.exterior.is_ccw.all()
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "uint16", "int32", "uint32", "int64"])
+def test_integer_types(tmp_path, dtype):
+    nodata = -1 if dtype.startswith("int") else 9999
+    values = np.where(IDS == 255, nodata, IDS.astype(np.int64)).astype(dtype)
+    write(tmp_path / "classes.tif", values, nodata=nodata)
+    frame = polygonize(tmp_path / "classes.tif", None, {})
+    np.testing.assert_array_equal(burnt(frame, IDS.shape, NORTH_UP), IDS)
+
+
+def test_mask_band(tmp_path):
+    values = np.where(IDS == 255, 7, IDS)
+    write(tmp_path / "classes.tif", values, mask=IDS != 255)
+    frame = polygonize(tmp_path / "classes.tif", None, {})
+    np.testing.assert_array_equal(burnt(frame, IDS.shape, NORTH_UP), IDS)
+
+
+def test_alpha_band(tmp_path):
+    bands = np.stack([np.where(IDS == 255, 7, IDS), np.where(IDS == 255, 0, 255)]).astype(np.uint8)
+    path = tmp_path / "classes.tif"
+    shape = {"count": 2, "height": 3, "width": 5, "dtype": "uint8"}
+    with rasterio.open(path, "w", driver="GTiff", **shape, transform=NORTH_UP, alpha="YES") as raster:
+        raster.write(bands)
+    np.testing.assert_array_equal(burnt(polygonize(path, None, {}), IDS.shape, NORTH_UP), IDS)
+
+
+def test_zero_is_nodata_and_255_a_class(tmp_path):
+    write(tmp_path / "classes.tif", nodata=0)
+    frame = polygonize(tmp_path / "classes.tif", None, {})
+    assert sorted(frame["class_id"]) == [1, 2, 255]
+
+
+def test_confidence(tmp_path, classes):
+    write(tmp_path / "confidence.tif", np.where(IDS == 1, 50, 100).astype(np.uint8))
+    frame = polygonize(classes, tmp_path / "confidence.tif", {})
+    assert frame["confidence"].tolist() == [1, 0.5, 1, 1]
+
+
+def test_confidence_of_another_size(tmp_path, classes):
+    write(tmp_path / "confidence.tif", IDS[:2])
+    with pytest.raises(SceneError, match=r"\(2, 5\)"):
+        polygonize(classes, tmp_path / "confidence.tif", {})
+
+
+def test_all_nodata(tmp_path):
+    write(tmp_path / "classes.tif", np.full((4, 4), 255, np.uint8))
+    write(tmp_path / "confidence.tif", np.zeros((4, 4), np.uint8))
+    result = vectorize(tmp_path / "classes.tif", tmp_path / "out.gpkg")
+    assert (result.polygons, result.class_shares) == (0, {})
+    assert list(geopandas.read_file(result.output).columns) == ["class_id", "class", "area_m2", "geometry"]
+    assert "confidence" in polygonize(tmp_path / "classes.tif", tmp_path / "confidence.tif", {})
+
+
+@pytest.mark.parametrize("tile", [16, 64])
+def test_strips_leave_no_trace(tmp_path, monkeypatch, tile):
+    ids = np.random.default_rng(3).integers(0, 3, (100, 70)).astype(np.uint8).repeat(2, axis=0).repeat(3, axis=1)
+    write(tmp_path / "classes.tif", ids, tiled=True, blockxsize=tile, blockysize=tile)
+    whole = polygonize(tmp_path / "classes.tif", None, {})
+    monkeypatch.setattr("geoseg.pipelines.vectorize.STRIP_PX", 1000)
+    strips = polygonize(tmp_path / "classes.tif", None, {})
+    assert shapely.equals_identical(whole.geometry.values, strips.geometry.values).all()
+
+
+# ----------------------------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("values", "profile", "message"),
+    [
+        (IDS.astype(np.float32), {}, "float32"),
+        (np.stack([IDS] * 3), {}, "3 bands"),
+        (np.stack([IDS] * 2), {}, "2 bands"),
+        (IDS.astype(np.int16) - 1, {}, "found -1"),
+        (IDS.astype(np.int16) * 2, {}, "found 510"),
+        (IDS.astype(np.uint16), {"nodata": 65535}, "found 255"),
+    ],
+    ids=["float", "rgb", "two", "negative", "large", "255-beside-nodata"],
+)
+def test_no_class_raster(tmp_path, values, profile, message):
+    write(tmp_path / "classes.tif", values, **profile)
+    with pytest.raises(SceneError, match=message) as caught:
+        vectorize(tmp_path / "classes.tif", tmp_path / "out.gpkg")
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["classes.tif"]
+
+
+@pytest.mark.parametrize("name", ["missing.tif", "", "text.txt"])
+def test_unreadable(tmp_path, name):
+    (tmp_path / "text.txt").write_text("no raster")
+    with pytest.raises(SceneError, match="cannot read"):
+        vectorize(tmp_path / name, tmp_path / "out.gpkg")
+
+
+def test_truncated(tmp_path):
+    path = write(tmp_path / "classes.tif", np.random.default_rng(0).integers(0, 9, (500, 500)).astype(np.uint8))
+    path.write_bytes(path.read_bytes()[:100_000])
+    with pytest.raises(SceneError, match="cannot read"):
+        vectorize(path, tmp_path / "out.gpkg")
+    assert not (tmp_path / "out.gpkg").exists()
+
+
+def test_existing_output(tmp_path, classes):
+    vectorize(classes, tmp_path / "out.gpkg")
+    with pytest.raises(OutputError, match="exists"):
+        vectorize(classes, tmp_path / "out.gpkg")
+    assert vectorize(classes, tmp_path / "out.gpkg", overwrite=True).polygons == 4
+
+
+@pytest.mark.parametrize("name", ["out.xyz", "none/out.gpkg"])
+def test_output_is_refused_before_work(tmp_path, name):
+    with pytest.raises(OutputError):
+        vectorize(tmp_path / "missing.tif", tmp_path / name)
+
+
+def test_unreadable_class_names(tmp_path):
+    write(tmp_path / "classes.tif", tags={"GEOSEG_CLASSES": '{"no": "list"}'})
+    result = vectorize(tmp_path / "classes.tif", tmp_path / "out.gpkg")
+    assert "GEOSEG_CLASSES" in result.notices[0]
+    assert "0" in result.class_shares
+
+
+# ------------------------------------------------------------------------------------------------------ small decisions
+
+
+@pytest.mark.parametrize(
+    ("file_nodata", "expected"),
+    [(None, 255), (0, 0), (0.0, 0), (255, 255), (7, 7), (-9999, 255), (65535, 255), (0.5, 255), (float("nan"), 255)],
+)
+def test_resolve_nodata(file_nodata, expected):
+    assert resolve_nodata(file_nodata) == expected
+
+
+@pytest.mark.parametrize("height", [1, 511, 512, 30_000])
+@pytest.mark.parametrize("width", [1, 1000, 30_000, 20_000_000])
+@pytest.mark.parametrize("block_height", [1, 5, 512, 30_000])
+def test_strip_windows(height, width, block_height):
+    windows = list(strip_windows(height, width, block_height))
+    assert sum(window.height for window in windows) == height
+    assert all(window.height * width <= max(STRIP_PX_MOST, width) for window in windows)
+    if block_height * width <= STRIP_PX:
+        assert all(window.row_off % block_height == 0 for window in windows)
+
+
+def test_to_ids_keeps_uint8_as_it_is():
+    assert to_ids(IDS, None, 255) is IDS
+
+
+def test_class_names():
+    assert class_names(TAGS) == ({0: "forest", 1: "water"}, None)
+    assert class_names({}) == ({}, None)
