@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from geoseg.errors import ModelError
 
+_INTEGERS = ("uint16", "int16", "uint32", "int32", "uint64", "int64", "int8")
 _FAMILIES = {
     "uint8": ("uint8",),
-    "uint16": ("uint16", "int16", "uint32", "int32"),
-    "int16": ("uint16", "int16", "uint32", "int32"),
+    "uint16": _INTEGERS,
+    "int16": _INTEGERS,
     "float32": ("float32", "float64", "float16"),
 }
 """Types of a scene's values that a model of a type takes as they are."""

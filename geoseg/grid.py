@@ -44,10 +44,14 @@ class Window:
 
 @dataclass(frozen=True)
 class Axis:
-    """The windows along one axis: one `size`, starts that rise evenly, the last window ending on the edge.
+    """The windows along one axis: one `size`, starts that rise evenly, the last window ending on the (padded) edge.
 
-    The size is fitted to the length (the smallest multiple that needs no more windows than the largest size would),
-    because a last window that is pulled back by half its size forwards that half twice.
+    Sides and starts are multiples of the network's stride. A network that shrinks its input by 16 sees a scene moved
+    by 16 pixels as the same scene moved, but one moved by 5 pixels as another scene: windows out of step would disagree
+    with each other, and with one pass over the whole scene, everywhere and not only near their edges.
+
+    The size is fitted to the length (the smallest that needs no more windows than the largest would), because a last
+    window that is pulled back by half its size forwards that half twice.
 
     Between neighbours lies a *seam*: `ramp` pixels in the middle of their overlap, across which one window hands
     over to the next. Before the seam only the one counts, behind it only the other, and no two seams touch.
@@ -56,37 +60,47 @@ class Axis:
     length: int
     """Pixels along the axis, padding included."""
     largest: int
-    """Largest window side in pixels."""
+    """Largest window side in pixels, rounded down to a multiple."""
     overlap: int
-    """Least number of pixels shared by neighbours."""
+    """Least number of pixels shared by neighbours, rounded up to a multiple, at most half of the largest side."""
     multiple: int = 1
-    """Window sides are multiples of this many pixels."""
+    """The network's stride in pixels."""
+
+    @cached_property
+    def _units(self) -> tuple[int, int, int]:
+        """Length, largest side and overlap in strides."""
+        length, overlap = _ceil_div(self.length, self.multiple), _ceil_div(self.overlap, self.multiple)
+        largest = max(1, self.largest // self.multiple)
+        return length, largest, min(overlap, largest // 2)
 
     @cached_property
     def count(self) -> int:
         """Number of windows."""
-        if self.length <= self.largest:
-            return 1
-        return _ceil_div(self.length - self.overlap, self.largest - self.overlap)
+        length, largest, overlap = self._units
+        return 1 if length <= largest else _ceil_div(length - overlap, largest - overlap)
 
     @cached_property
     def size(self) -> int:
         """Window side in pixels."""
-        least = _ceil_div(self.length - self.overlap, self.count) + self.overlap if self.count > 1 else self.length
-        return _ceil_div(least, self.multiple) * self.multiple
+        length, _, overlap = self._units
+        return (_ceil_div(length - overlap, self.count) + overlap if self.count > 1 else length) * self.multiple
+
+    @cached_property
+    def end(self) -> int:
+        """Where the last window ends: the length, rounded up to a multiple."""
+        return self._units[0] * self.multiple
 
     @cached_property
     def starts(self) -> tuple[int, ...]:
-        """First pixel of each window; a single window starts at 0 and may reach past the end."""
-        slack = self.length - self.size
-        return tuple(i * slack // (self.count - 1) for i in range(self.count)) if self.count > 1 else (0,)
+        """First pixel of each window."""
+        slack = (self.end - self.size) // self.multiple
+        return tuple(i * slack // max(1, self.count - 1) * self.multiple for i in range(self.count))
 
     @cached_property
     def ramp(self) -> int:
         """Width of every seam in pixels."""
-        if self.count == 1:
-            return 0
-        return min(self.overlap, *(after - before for before, after in pairwise(self.starts)))
+        steps = [after - before for before, after in pairwise(self.starts)]
+        return min([self.overlap, *steps, *(self.size - step for step in steps)]) if steps else 0
 
     @cached_property
     def seams(self) -> tuple[int, ...]:
@@ -96,13 +110,13 @@ class Axis:
     def reach(self, i: int) -> tuple[int, int]:
         """First and last-plus-one pixel where window i counts: from the seam before it to the end of the one behind."""
         first = self.seams[i - 1] if i else 0
-        last = self.seams[i] + self.ramp if i < self.count - 1 else self.length
+        last = self.seams[i] + self.ramp if i < self.count - 1 else self.end
         return first, last
 
     def core(self, i: int) -> tuple[int, int]:
         """First and last-plus-one pixel finished with window i; the cores of all windows partition the axis."""
         first, _ = self.reach(i)
-        return first, self.seams[i] if i < self.count - 1 else self.length
+        return first, self.seams[i] if i < self.count - 1 else self.end
 
 
 @dataclass(frozen=True)
@@ -130,7 +144,7 @@ class Grid:
     overlap: int
     """Pixels shared by neighbouring windows."""
     multiple: int = 1
-    """Window sides are multiples of this many pixels, as the network demands."""
+    """The network's stride: sides and starts of windows are multiples of this many pixels."""
     border: int = 0
     """Pixels of padding on each side of the scene, so that its edge is never the network's edge."""
     band_px: int = 16384

@@ -94,7 +94,7 @@ def class_indexes(
     """
     values, places = np.unique(ids, return_inverse=True)
     index_of = {c.id: index for index, c in enumerate(classes)} | {NODATA_ID: IGNORE}
-    if nodata is not None:
+    if nodata is not None and math.isfinite(nodata):
         index_of.setdefault(int(nodata), IGNORE)
     unknown = [int(value) for value in values if int(value) not in index_of]
     if unknown:

@@ -6,10 +6,11 @@ In: tiles with their grids. Out: fewer, larger pieces of ground. Knows no files.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.labels import PixelGrid
@@ -26,6 +27,23 @@ class Ground:
     """Class indexes (H, W); IGNORE where nothing is labelled or the image has no data."""
     grid: PixelGrid
     """Where it lies."""
+    nodata: float | None = None
+    """Band value of pixels without data, besides NaN."""
+
+
+def valid_pixels(image: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+    """Pixels (H, W) that hold data in every band of an image (C, H, W)."""
+    valid = np.isfinite(image).all(axis=0)
+    if nodata is not None:
+        valid &= (image != nodata).all(axis=0)
+    return np.asarray(valid, dtype=np.bool_)
+
+
+def fill_empty(ground: Ground, fill: Sequence[float]) -> Ground:
+    """Give pixels without data the values `fill` per band, as they have when the model predicts."""
+    values = np.reshape(fill, (-1, 1, 1)).astype(ground.image.dtype)
+    image = np.where(valid_pixels(ground.image, ground.nodata), ground.image, values)
+    return replace(ground, image=image, nodata=None)
 
 
 def join_neighbours(grounds: Sequence[Ground], fill: Sequence[float]) -> list[Ground]:
@@ -77,6 +95,10 @@ def _join(group: Sequence[Ground], fill: Sequence[float]) -> Ground:
     for (row, column), ground in zip(places, group, strict=True):
         inside = np.s_[row : row + ground.grid.height, column : column + ground.grid.width]
         image[(slice(None), *inside)], labels[inside] = ground.image, ground.labels
-    corner = group[0].grid
-    transform = corner.transform * corner.transform.translation(left, top)
-    return Ground(image, labels, PixelGrid(height, width, transform, corner.crs))
+    return Ground(image, labels, _moved(group[0].grid, left, top, width, height))
+
+
+def _moved(grid: PixelGrid, column: int, row: int, width: int, height: int) -> PixelGrid:
+    """A grid of another size whose corner lies at a pixel of this one."""
+    t, (x, y) = grid.transform, grid.xy(column, row)
+    return PixelGrid(height, width, Affine(t.a, t.b, x, t.d, t.e, y), grid.crs)

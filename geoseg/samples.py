@@ -11,7 +11,6 @@ import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import rasterio
@@ -22,7 +21,7 @@ from torch.utils.data import Dataset
 
 from geoseg.errors import LabelError
 from geoseg.labels import grid_of, read_labels
-from geoseg.mosaic import Ground
+from geoseg.mosaic import Ground, fill_empty, valid_pixels
 from geoseg.spec import IGNORE, ClassSpec, DataSpec, NormalizationSpec, TrainSpec
 
 COLUMNS = ("image", "label", "split")
@@ -53,7 +52,7 @@ def read_rows(path: Path) -> list[Row]:
         with path.open(newline="", encoding="utf-8") as lines:
             table = csv.DictReader(lines)
             _check_columns(table.fieldnames or (), path)
-            rows = [Row(path.parent / line["image"], path.parent / line["label"], line["split"]) for line in table]
+            rows = [_row(line, path, number) for number, line in enumerate(table, start=2)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise LabelError(f"cannot read the list of tiles {path}: {error}: check data.tiles, or give --data") from None
     for split in SPLITS:
@@ -76,15 +75,7 @@ def read_ground(row: Row, data: DataSpec, classes: Sequence[ClassSpec]) -> Groun
         raise LabelError(f"cannot read image {row.image}: {error}") from None
     labels = read_labels(row.label, grid, classes, image=row.image)
     labels[~valid_pixels(image, nodata)] = IGNORE
-    return Ground(image, labels, grid)
-
-
-def valid_pixels(image: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
-    """Pixels (H, W) that hold data in every band of an image (C, H, W)."""
-    valid = np.isfinite(image).all(axis=0)
-    if nodata is not None:
-        valid &= (image != nodata).all(axis=0)
-    return np.asarray(valid, dtype=np.bool_)
+    return Ground(image, labels, grid, nodata)
 
 
 @dataclass(frozen=True)
@@ -108,7 +99,9 @@ def read_training_ground(spec: TrainSpec) -> TrainingGround:
     rows = read_rows(spec.data.tiles)
     train, val = (_read_split(rows, split, spec) for split in ("train", "val"))
     _check_classes(train, spec)
-    return TrainingGround(train, val, statistics(train))
+    normalization = statistics(train)
+    train, val = ([fill_empty(ground, normalization.mean) for ground in part] for part in (train, val))
+    return TrainingGround(train, val, normalization)
 
 
 def statistics(grounds: Iterable[Ground]) -> NormalizationSpec:
@@ -188,10 +181,9 @@ class Windows(Dataset[tuple[Tensor, Tensor]]):
 class Tiles(Dataset[tuple[Tensor, Tensor]]):
     """Whole labelled tiles, padded to a multiple of `multiple` px: image (C, H, W) float32 and labels (H, W) int64."""
 
-    def __init__(self, grounds: Sequence[Ground], multiple: int, *, fill: Sequence[float]):
+    def __init__(self, grounds: Sequence[Ground], multiple: int):
         self.grounds = grounds
         self.multiple = multiple
-        self.fill = fill
 
     def __len__(self) -> int:
         """Number of tiles."""
@@ -202,7 +194,7 @@ class Tiles(Dataset[tuple[Tensor, Tensor]]):
         ground = self.grounds[index]
         missing = [-side % self.multiple for side in ground.labels.shape]
         margins = [(0, size) for size in missing]
-        image = np.pad(_filled(ground, self.fill), [(0, 0), *margins], mode="symmetric")
+        image = np.pad(ground.image.astype(np.float32), [(0, 0), *margins], mode="symmetric")
         labels = np.pad(ground.labels, margins, constant_values=IGNORE)
         return torch.from_numpy(image), torch.from_numpy(labels).long()
 
@@ -212,7 +204,7 @@ class Tiles(Dataset[tuple[Tensor, Tensor]]):
 
 
 def keep_inside(start: int, side: int, length: int) -> int:
-    """Shift a window along one axis so that no pixel of it is wasted, or no pixel of ground shorter than it is left out."""
+    """Shift a window along one axis so that it wastes no pixel, or shows all of a ground shorter than itself."""
     return min(max(start, min(0, length - side)), max(0, length - side))
 
 
@@ -232,7 +224,7 @@ def cut(
         inside = np.s_[top - row : bottom - row, left - column : right - column]
         labels[inside] = ground.labels[top:bottom, left:right]
         image[(slice(None), *inside)] = ground.image[:, top:bottom, left:right]
-    return _without_nan(image, fill), labels
+    return image, labels
 
 
 def _read_split(rows: Sequence[Row], split: str, spec: TrainSpec) -> list[Ground]:
@@ -247,6 +239,13 @@ def _check_classes(grounds: Sequence[Ground], spec: TrainSpec) -> None:
             f"{spec.data.tiles}: no training tile shows class {', '.join(missing)}: "
             "put a tile that does into the train split, or take the class out of `classes`"
         )
+
+
+def _row(line: dict[str, str | None], path: Path, number: int) -> Row:
+    image, label, split = (line[column] for column in COLUMNS)
+    if not image or not label or not split:
+        raise LabelError(f"{path}, line {number}: a cell is empty: give {', '.join(COLUMNS)} of every tile")
+    return Row(path.parent / image, path.parent / label, split)
 
 
 def _check_columns(found: Sequence[str], path: Path) -> None:
@@ -271,14 +270,6 @@ def _band_indexes(dataset: rasterio.DatasetReader, data: DataSpec, path: Path) -
 
 def _rounded(values: NDArray[np.float64]) -> tuple[float, ...]:
     return tuple(round(float(value), 4) for value in values)
-
-
-def _filled(ground: Ground, fill: Sequence[float]) -> NDArray[np.float32]:
-    return _without_nan(ground.image.astype(np.float32), fill)
-
-
-def _without_nan(image: NDArray[np.float32], fill: Sequence[float]) -> NDArray[np.float32]:
-    return np.where(np.isfinite(image), image, np.reshape(np.asarray(fill, np.float32), (-1, 1, 1)))
 
 
 def _count_cells(grounds: Sequence[Ground]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

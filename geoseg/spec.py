@@ -329,14 +329,13 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     return values
 
 
-def load_train_spec(path: str | Path, **overrides: Any) -> TrainSpec:
+def load_train_spec(path: str | Path) -> TrainSpec:
     """Read a training config; its paths are relative to its own folder.
 
     Raises:
         SpecError: if the file or one of its settings is wrong.
     """
-    values = load_yaml(path) | overrides
-    spec = parse_spec(TrainSpec, values, source=str(path))
+    spec = parse_spec(TrainSpec, load_yaml(path), source=str(path))
     tiles = Path(path).parent / spec.data.tiles
     return spec.model_copy(update={"data": spec.data.model_copy(update={"tiles": tiles})})
 

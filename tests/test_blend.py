@@ -24,7 +24,7 @@ def random_windows(grid, seed):
 
 def blend_whole(grid, windows):
     """Blend all windows in one array of the padded scene's size, with the weights spelled out pixel by pixel."""
-    total = np.zeros((3, max(grid.rows.length, grid.rows.size), max(grid.cols.length, grid.cols.size)))
+    total = np.zeros((3, grid.rows.end, grid.cols.end))
     weight = np.zeros(total.shape[1:])
     for (i, j), values in windows.items():
         rows, cols = axis_weights(grid.rows, i), axis_weights(grid.cols, j)

@@ -8,8 +8,8 @@ from rasterio.crs import CRS
 
 from geoseg.errors import LabelError
 from geoseg.labels import PixelGrid
-from geoseg.mosaic import Ground, join_neighbours
-from geoseg.samples import Tiles, Windows, cut, keep_inside, statistics, valid_pixels
+from geoseg.mosaic import Ground, fill_empty, join_neighbours, valid_pixels
+from geoseg.samples import Tiles, Windows, cut, keep_inside, statistics
 from geoseg.spec import IGNORE
 
 UTM = CRS.from_epsg(32631)
@@ -83,7 +83,7 @@ def test_balanced_windows_find_a_rare_class() -> None:
 
 
 def test_tiles_are_padded_to_the_multiple_and_the_padding_is_ignored() -> None:
-    image, labels = Tiles([ground(1, side=5)], 4, fill=(0, 0))[0]
+    image, labels = Tiles([ground(1, side=5)], 4)[0]
     assert image.shape == (2, 8, 8)
     assert image.eq(1).all()
     assert (labels != IGNORE).sum() == 25
@@ -110,9 +110,9 @@ def test_pixels_without_data_in_any_band_are_not_valid() -> None:
     assert valid_pixels(image, None).tolist() == [[True, True, False]]
 
 
-def test_nan_never_reaches_the_network() -> None:
-    broken = ground(1)
-    image = broken.image.astype(np.float32)
-    image[0, 0, 0] = np.nan
-    window, _ = cut(Ground(image, broken.labels, broken.grid), 0, 0, 4, fill=(5, 5))
-    assert window[0, 0, 0] == 5
+def test_pixels_without_data_are_filled_as_when_the_model_predicts() -> None:
+    whole = ground(1)
+    image = whole.image.astype(np.float32)
+    image[0, 0, 0], image[1, 0, 1] = np.nan, -9
+    filled = fill_empty(Ground(image, whole.labels, whole.grid, nodata=-9), (5, 6))
+    assert filled.image[:, 0, :3].T.tolist() == [[5, 6], [5, 6], [1, 1]]

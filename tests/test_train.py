@@ -194,6 +194,7 @@ def test_bad_tiles_are_one_clear_line(
     with pytest.raises(LabelError, match=message) as caught:
         train(write_config(tmp_path, **changes), tmp_path / "run")
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_labels_on_another_grid_are_one_clear_line(config: Path, tmp_path: Path) -> None:
@@ -207,6 +208,12 @@ def test_a_list_without_its_columns_is_refused(config: Path, tmp_path: Path) -> 
     with pytest.raises(
         LabelError, match="has no column label, split: its first line must name the columns image, label"
     ):
+        train(config, tmp_path / "run")
+
+
+def test_an_empty_cell_is_named_by_its_line(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiles.csv").write_text("image,label,split\n1.tif,2.tif,train\n3.tif")
+    with pytest.raises(LabelError, match=r"tiles\.csv, line 3: a cell is empty: give image, label, split"):
         train(config, tmp_path / "run")
 
 

@@ -33,8 +33,8 @@ _RESOLUTION_FACTOR = 1.5
 
 
 def gdal_settings() -> Any:
-    """GDAL's own cache bounded, and no listing of folders (slow on object stores) when a file is opened."""
-    return rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB, GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR")
+    """GDAL with its own cache bounded."""
+    return rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB)
 
 
 @dataclass

@@ -39,7 +39,8 @@ class Learner(LightningModule):
         self.averaged = AveragedModel(self.network, avg_fn=ema_update(spec.ema), use_buffers=True)
         self.averaged.requires_grad_(False)
         self.confusion = confusion_matrix(len(spec.classes))
-        self.losses: list[Tensor] = []
+        self.loss_sum = torch.zeros(())
+        self.loss_count = 0
 
     @property
     def kept(self) -> nn.Module:
@@ -53,12 +54,13 @@ class Learner(LightningModule):
             image, labels = self.augment(*batch, self.spec.window, self._generator())
         logits = self.network(image.contiguous(memory_format=torch.channels_last))
         loss = total_loss(logits, labels, self.spec.loss)
-        self.losses.append(loss.detach())
+        self.loss_sum = self.loss_sum.to(loss.device) + loss.detach()
+        self.loss_count += 1
         return loss
 
     def on_train_epoch_start(self) -> None:
         """Draw other windows in each epoch."""
-        self.losses = []
+        self.loss_sum, self.loss_count = torch.zeros(()), 0
         windows: Any = self.trainer.train_dataloader
         windows.dataset.epoch = self.current_epoch
 
@@ -80,7 +82,7 @@ class Learner(LightningModule):
 
     def mean_loss(self) -> float:
         """Mean loss of this epoch's steps so far."""
-        return float(torch.stack(self.losses).mean()) if self.losses else math.nan
+        return float(self.loss_sum) / self.loss_count if self.loss_count else math.nan
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW, warmed up and then lowered along a cosine."""

@@ -100,7 +100,8 @@ def train(
         OutputError: if results exist already or cannot be written.
     """
     spec = _resolve(config, data, settings)
-    folder = _prepare_folder(Path(output), spec, overwrite)
+    folder = Path(output)
+    _check_folder(folder, spec, overwrite)
     ground = read_training_ground(spec)
     with torch.random.fork_rng(), _quiet():
         torch.manual_seed(spec.seed)
@@ -118,21 +119,27 @@ def _resolve(
     return spec
 
 
-def _prepare_folder(folder: Path, spec: TrainSpec, overwrite: bool) -> Path:
-    results = [folder / f"{spec.name}.safetensors", folder / "config.yaml", folder / "metrics.csv"]
-    existing = [path for path in results if path.exists()]
+def _results(folder: Path, spec: TrainSpec) -> list[Path]:
+    return [folder / f"{spec.name}.safetensors", folder / "config.yaml", folder / "metrics.csv"]
+
+
+def _check_folder(folder: Path, spec: TrainSpec, overwrite: bool) -> None:
+    existing = [path for path in _results(folder, spec) if path.exists()]
     if existing and not overwrite:
         raise OutputError(f"{existing[0]} exists: pass --overwrite to replace it, or choose another --output")
+
+
+def _start_folder(folder: Path, spec: TrainSpec) -> None:
+    """Clear an earlier run away and write the config; only called once nothing else can be wrong."""
+    settings = spec.model_dump(mode="json")
+    settings["data"]["tiles"] = str(spec.data.tiles.absolute())
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path in existing:
-            path.unlink()
-        settings = spec.model_dump(mode="json")
-        settings["data"]["tiles"] = str(spec.data.tiles.absolute())
+        for path in _results(folder, spec):
+            path.unlink(missing_ok=True)
         (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), "utf-8")
     except OSError as error:
         raise OutputError(f"cannot write into {folder}: {error.strerror}: choose another --output") from None
-    return folder
 
 
 def _fit(spec: TrainSpec, ground: TrainingGround, folder: Path, progress: Progress) -> TrainResult:
@@ -142,6 +149,7 @@ def _fit(spec: TrainSpec, ground: TrainingGround, folder: Path, progress: Progre
     augment = _make_augment(spec, ground)
     windows, scored = _make_loaders(spec, ground, augment)
     learner = Learner(spec, model, augment, steps=spec.epochs * len(windows))
+    _start_folder(folder, spec)
     keeper = KeepBest(model, folder, _provenance(spec, ground, device, precision), progress)
     with _interruptible():
         _trainer(spec, device, precision, keeper, folder).fit(learner, windows, scored)
@@ -181,7 +189,7 @@ def _make_loaders(spec: TrainSpec, ground: TrainingGround, augment: Augment) -> 
         balance=spec.data.class_balance,
         seed=spec.seed,
     )
-    scored = Tiles(ground.val, spec.network.multiple, fill=fill)
+    scored = Tiles(ground.val, spec.network.multiple)
     return (
         DataLoader(windows, batch_size=spec.batch_size, drop_last=len(windows) >= spec.batch_size),
         DataLoader(scored, batch_size=spec.batch_size if scored.uniform() else 1),

@@ -1,0 +1,23 @@
+import importlib
+
+import geoseg
+
+
+def test_all_is_exactly_the_public_api():
+    assert sorted(geoseg.__all__) == geoseg.__all__ == [
+        "ClassSpec", "GeosegError", "LabelError", "Model", "ModelCard", "ModelError", "ModelSpec", "NetworkSpec",
+        "NormalizationSpec", "OutputError", "PredictResult", "PredictSpec", "SceneError", "SpecError", "TrainResult",
+        "TrainSpec", "VectorizeResult", "__version__", "load_model", "predict", "save_model", "train", "vectorize",
+    ]  # fmt: skip
+    for name in geoseg.__all__:
+        assert getattr(geoseg, name) is not None
+
+
+def test_names_live_where_the_table_says():
+    for home, names in geoseg._HOMES.items():
+        module = importlib.import_module(home)
+        assert all(hasattr(module, name) for name in names)
+
+
+def test_unknown_names_are_attribute_errors():
+    assert not hasattr(geoseg, "segment")
