@@ -13,6 +13,7 @@ from threading import Event, Thread
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.grid import Grid, Place, Window
 from geoseg.resample import Source
@@ -97,19 +98,17 @@ def part_with_data(valid: Mask, margin: int, multiple: int) -> Window:
     All of it unless that saves at least half of the pixels: fewer shapes make fuller batches.
     """
     height, width = valid.shape
-    top, bottom = _span_with_data(valid.any(axis=1), margin, multiple)
-    left, right = _span_with_data(valid.any(axis=0), margin, multiple)
+    top, bottom = _span_with_data(np.flatnonzero(valid.any(axis=1)), height, margin, multiple)
+    left, right = _span_with_data(np.flatnonzero(valid.any(axis=0)), width, margin, multiple)
     part = Window(top, left, bottom - top, right - left)
     return part if 2 * part.pixels <= height * width else Window(0, 0, height, width)
 
 
-def _span_with_data(held: Mask, margin: int, multiple: int) -> tuple[int, int]:
-    """First and last-plus-one index around the true values, a multiple apart, inside the window."""
-    indexes = np.flatnonzero(held)
-    first, last = max(0, int(indexes[0]) - margin), min(len(held), int(indexes[-1]) + 1 + margin)
-    size = min(len(held), -(-(last - first) // multiple) * multiple)
-    first = min(first, len(held) - size)
-    return first, first + size
+def _span_with_data(held: NDArray[np.intp], length: int, margin: int, multiple: int) -> tuple[int, int]:
+    """First and last-plus-one index around those with data, both multiples, so that the network stays in step."""
+    first = max(0, int(held[0]) - margin) // multiple * multiple
+    last = -(-min(length, int(held[-1]) + 1 + margin) // multiple) * multiple
+    return first, min(length, last)
 
 
 def _shape(sample: Sample) -> tuple[int, int]:

@@ -140,11 +140,20 @@ def workspace(folder: Path) -> Iterator[Path]:
 
 
 def publish(finished: Path, path: Path) -> None:
-    """Give a finished file its final name; nobody ever sees half of it."""
+    """Give a finished file its final name, with GDAL's sidecar if it has one; nobody ever sees half of it."""
     try:
         os.replace(finished, path)
+        if sidecar(finished).exists():
+            os.replace(sidecar(finished), sidecar(path))
+        else:
+            sidecar(path).unlink(missing_ok=True)  # one that described what was here before
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror}") from None
+
+
+def sidecar(path: Path) -> Path:
+    """Where GDAL keeps what the format has no room for, such as a CRS that GeoTIFF cannot express."""
+    return path.with_name(path.name + ".aux.xml")
 
 
 @contextmanager

@@ -86,7 +86,7 @@ class _Resampling:
         self._coarser = native >= size
         ratio = native / size
         if self._coarser:
-            self._edges = np.arange(start, stop + 1) * ratio
+            self._edges = np.arange(start, stop + 1, dtype=np.float64) * ratio
             self.first, self.last = int(self._edges[0]), min(native, int(np.ceil(self._edges[-1] - 1e-9)))
         else:
             self._centres = np.clip((np.arange(start, stop) + 0.5) * ratio - 0.5, 0, native - 1)

@@ -199,7 +199,7 @@ class Scene:
     def _stretch(self, image: Values) -> Values:
         if self._rescale is not None:
             low, factor, top = self._rescale
-            return np.clip((image.astype(np.float32) - low) * factor, 0, top)
+            image = np.clip((image.astype(np.float32) - low) * factor, 0, top)
         return image if image.dtype == np.uint8 else image.astype(np.float32)
 
 

@@ -82,6 +82,8 @@ def write_raster(path: Path, values: np.ndarray, **profile: Any) -> Path:
         name: profile.pop(name) for name in ("mask", "gcps", "rpcs", "colorinterp", "descriptions") if name in profile
     }
     settings = {"crs": UTM, "transform": TRANSFORM, "driver": "GTiff", "dtype": values.dtype.name} | profile
+    if settings["transform"].is_identity:
+        del settings["transform"]  # written, it would be coordinates like any others
     with rasterio.open(path, "w", height=height, width=width, count=count, **settings) as dataset:
         dataset.write(values)
         if "mask" in extras:

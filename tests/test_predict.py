@@ -30,6 +30,8 @@ from geoseg.pipelines.plan import plan_prediction
 from geoseg.pipelines.predict import predict
 from geoseg.spec import NetworkSpec, NormalizationSpec
 
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
 QUICK = {"polygons": False, "preview": False}
 
 
@@ -197,7 +199,6 @@ GEOREFERENCING = {
 
 
 @pytest.mark.parametrize("case", GEOREFERENCING)
-@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_georeferencing_is_kept_exactly(tmp_path, class_values, case):
     crs, transform = GEOREFERENCING[case]
     values = class_values(60, 70)
@@ -231,7 +232,6 @@ def test_control_points_are_kept_and_polygons_are_in_pixels(tmp_path, class_valu
     assert any("pixel coordinates" in line for line in result.notices)
 
 
-@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_rpcs_are_kept(tmp_path, class_values):
     rpcs = RPC(
         height_off=10, height_scale=500, lat_off=48, lat_scale=0.1, line_off=30, line_scale=30, long_off=12,
@@ -243,6 +243,38 @@ def test_rpcs_are_kept(tmp_path, class_values):
     with rasterio.open(result.paths["landcover"]) as dataset:
         assert dataset.rpcs.lat_off == 48
         assert dataset.rpcs.samp_scale == 35
+
+
+ROTATED_POLE = (
+    'GEOGCRS["Rotated pole",BASEGEOGCRS["WGS 84",DATUM["World Geodetic System 1984",ELLIPSOID["WGS 84",6378137,'
+    '298.257223563]]],DERIVINGCONVERSION["Pole rotation (netCDF CF convention)",METHOD["Pole rotation (netCDF CF '
+    'convention)"],PARAMETER["Grid north pole latitude (netCDF CF convention)",36],PARAMETER["Grid north pole longitude '
+    '(netCDF CF convention)",65],PARAMETER["North pole grid longitude (netCDF CF convention)",0]],CS[ellipsoidal,2],'
+    'AXIS["latitude",north],AXIS["longitude",east],ANGLEUNIT["degree",0.0174532925199433]]'
+)
+
+
+def test_sidecar_files_are_read_and_written(tmp_path, class_values):
+    """A CRS that GeoTIFF cannot express, and coordinates in a world file."""
+    scene = write_raster(
+        tmp_path / "s.tif", class_values(30, 30), crs=ROTATED_POLE, transform=Affine(0.1, 0, 1, 0, -0.1, 50)
+    )
+    assert (tmp_path / "s.tif.aux.xml").exists()
+    with rasterio.open(predict(scene, tmp_path, model=echo_model(), **QUICK).paths["landcover"]) as got:
+        assert got.crs == rasterio.open(scene).crs
+        assert not got.crs.is_projected
+    bare = write_raster(tmp_path / "w.tif", class_values(30, 30), crs=None, transform=Affine.identity())
+    (tmp_path / "w.tfw").write_text("0.5\n0\n0\n-0.5\n1000.25\n1999.75\n")
+    with rasterio.open(predict(bare, tmp_path, model=echo_model(), **QUICK).paths["landcover"]) as got:
+        assert got.transform == Affine(0.5, 0, 1000, 0, -0.5, 2000)
+
+
+def test_a_stale_sidecar_goes_with_the_raster_it_described(tmp_path, class_values):
+    scene = write_raster(tmp_path / "s.tif", class_values(30, 30))
+    (tmp_path / "s_landcover.tif").write_text("old")
+    (tmp_path / "s_landcover.tif.aux.xml").write_text("<PAMDataset/>")
+    predict(scene, tmp_path, model=echo_model(), overwrite=True, **QUICK)
+    assert not (tmp_path / "s_landcover.tif.aux.xml").exists()
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])

@@ -55,7 +55,7 @@ class Runner:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         if isinstance(segmenter, torch.nn.Module):
-            segmenter.to(device=self.device, memory_format=torch.channels_last).eval()
+            segmenter.to(self.device).to(memory_format=torch.channels_last).eval()
         self._segmenter = segmenter
         self._uniform: tuple[bytes, Tensor] | None = None
 
