@@ -54,7 +54,8 @@ def read_rows(path: Path) -> list[Row]:
             _check_columns(table.fieldnames or (), path)
             rows = [_row(line, path, number) for number, line in enumerate(table, start=2)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LabelError(f"cannot read the list of tiles {path}: {error}: check data.tiles, or give --data") from None
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise LabelError(f"cannot read the list of tiles {path}: {reason}: check data.tiles, or give --data") from None
     for split in SPLITS:
         if not any(row.split == split for row in rows):
             raise LabelError(f"{path} has no tile with split {split}: write {split} in that column for some tiles")

@@ -372,6 +372,17 @@ def test_a_failing_network_leaves_nothing_behind(tmp_path, class_values):
     assert [p.name for p in tmp_path.iterdir()] == ["s.tif"]
 
 
+class Greedy(Echo):
+    def forward(self, image, context=None):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_a_full_device_names_the_way_out(tmp_path, class_values):
+    scene = write_raster(tmp_path / "s.tif", class_values(40, 40))
+    with pytest.raises(SpecError, match="lower --batch-size or --tile"):
+        predict(scene, tmp_path, model=Model(make_spec(), Greedy(4)))
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_killed_run_leaves_no_final_file(tmp_path, how):
     """Interrupted, a run also cleans up; killed outright, it cannot, but nothing has its final name."""

@@ -163,7 +163,7 @@ def _summary(result: PredictResult) -> str:
         f"{result.precision}; forwarded {ratio:.2f} x the scene's pixels"
     )
     files = "\n".join(f"  {path}  ({size(path.stat().st_size)})" for path in result.paths.values())
-    polygons = "" if result.polygons is None else f", {result.polygons:,} polygons"
+    polygons = "" if result.polygons is None else f", {result.polygons:,} polygon{'s' if result.polygons != 1 else ''}"
     nodata = 1 - result.valid_px / result.scene_px
     return f"{table(rows)}\n{work}{polygons}; {nodata:.1%} without data\n{files}"
 

@@ -73,6 +73,18 @@ class Runner:
         return probabilities
 
     def _forward(self, image: NDArray[Any]) -> Tensor:
+        try:
+            return self._probabilities(image)
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            windows, _, height, width = image.shape
+            raise SpecError(
+                f"{self.device} ran out of memory with {windows} x {height} x {width} pixels at once: "
+                "lower --batch-size or --tile"
+            ) from None
+
+    def _probabilities(self, image: NDArray[Any]) -> Tensor:
         with torch.inference_mode(), self._arithmetic():
             values = torch.from_numpy(image).to(self.device, non_blocking=True)
             logits = self._segmenter(values.float().contiguous(memory_format=torch.channels_last))
@@ -82,6 +94,10 @@ class Runner:
         if self.precision == "fp32":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=_DTYPES[self.precision])
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _uniform_key(image: NDArray[Any]) -> bytes | None:

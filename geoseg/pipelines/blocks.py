@@ -49,7 +49,7 @@ class BlockWriter:
         self._job = job
         info = job.scene.info
         self._ids = np.array([c.id for c in job.model.spec.classes], dtype=np.uint8)
-        self._counts = np.zeros((info.height, NODATA_ID + 1), dtype=np.int32)[:, : int(self._ids.max()) + 1]
+        self._counts = np.zeros((info.height, len(self._ids)), dtype=np.int32)
         self.thumbnail = Thumbnail(job.source.height, job.source.width, len(job.model.spec.bands))
         self.landcover = ScratchRaster(folder / "landcover.scratch.tif", info, landcover_format(job))
         self.confidence = self.scores = None
@@ -97,10 +97,8 @@ class BlockWriter:
     def _count(self, window: Window, ids: NDArray[np.uint8]) -> None:
         rows = np.arange(window.height, dtype=np.int64)[:, None] * (NODATA_ID + 1)
         counts = np.bincount((rows + ids).ravel(), minlength=window.height * (NODATA_ID + 1))
-        width = self._counts.shape[1]
-        self._counts[window.row : window.row + window.height] += counts.reshape(-1, NODATA_ID + 1)[:, :width].astype(
-            np.int32
-        )
+        per_class = counts.reshape(-1, NODATA_ID + 1)[:, self._ids]
+        self._counts[window.row : window.row + window.height] += per_class.astype(np.int32)
 
     def shares(self) -> tuple[ClassShare, ...]:
         """Share and ground area of each class."""
@@ -110,14 +108,8 @@ class BlockWriter:
         areas = None if row_areas is None else row_areas @ self._counts
         total = max(1, int(pixels.sum()))
         return tuple(
-            ClassShare(
-                c.id,
-                c.name,
-                int(pixels[c.id]),
-                int(pixels[c.id]) / total,
-                None if areas is None else float(areas[c.id]),
-            )
-            for c in self._job.model.spec.classes
+            ClassShare(c.id, c.name, int(count), int(count) / total, None if areas is None else float(areas[index]))
+            for index, (c, count) in enumerate(zip(self._job.model.spec.classes, pixels, strict=True))
         )
 
     def close(self) -> None:
