@@ -6,7 +6,7 @@ filling of pixels without data happen here, for all windows in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from threading import Event, Thread
@@ -34,6 +34,8 @@ class Sample:
     """Band values (C, T, T), uint8 or float32, without holes."""
     valid: Mask
     """Which pixels hold data (T, T)."""
+    scene_valid: Mask
+    """Which of the scene's own pixels in the window's core hold data."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,9 @@ def read_sample(source: Source, place: Place, fill: Sequence[float], grid: Grid)
     if any(rows + cols):
         image = np.pad(image, ((0, 0), rows, cols), mode="reflect")
         valid = np.pad(valid, (rows, cols), mode="reflect")
-    return Sample(place, part_with_data(valid, grid.border, grid.multiple), image, valid)
+    core = valid[place.core.shift(-window.row, -window.col).slices]
+    part = part_with_data(valid, grid.border, grid.multiple)
+    return Sample(place, part, image, valid, source.scene_valid(place.core, core))
 
 
 def part_with_data(valid: Mask, margin: int, multiple: int) -> Window:
@@ -120,7 +124,7 @@ def _stack(held: list[Sample], visited: int) -> Batch:
     return Batch(tuple(held), np.stack(parts) if parts else np.empty((0, 0, 0, 0), np.uint8), visited)
 
 
-def read_ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
+def read_ahead(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
     """Yield what an iterable yields, running it in a thread at most `depth` items ahead; its errors surface here."""
     queue: Queue[tuple[str, Any]] = Queue(depth)
     stop = Event()

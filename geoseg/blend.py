@@ -42,6 +42,7 @@ class Blender:
         self._grid = grid
         self._rising = handover(grid.rows.ramp)[:, None], handover(grid.cols.ramp)
         self._above: dict[int, tuple[int, Tensor]] = {}
+        self._band = -1
         self._left: tuple[int, int, Tensor] | None = None
         self._band_ends = {band[-1] for band in grid.bands()[:-1]}
         self._shelf = _Shelf(scratch)
@@ -93,6 +94,8 @@ class Blender:
 
     def _join_above(self, place: Place, part: Tensor, rows: Axis) -> Tensor:
         """Add the seam of the windows above, set aside the one below."""
+        if self._band != (band := place.j // self._grid.band_columns):
+            self._band, self._above = band, {}  # seams above windows that were left out
         row, seam = self._above.pop(place.j, (-1, None))
         if seam is not None and row == place.i - 1:
             part[:, : rows.ramp] += seam

@@ -7,7 +7,6 @@ only when it is complete. Knows nothing of rasters and classes, and doesn't ask 
 from __future__ import annotations
 
 import os
-import tempfile
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
 from geoseg.errors import OutputError
+from geoseg.files import one_line, workspace
 
 __all__ = ["VECTOR_FORMATS", "check_extension", "write_polygons"]
 
@@ -45,7 +45,7 @@ def write_polygons(frame: geopandas.GeoDataFrame, path: str | os.PathLike[str], 
 
     Args:
         frame: One polygon per row.
-        path: The file; its folder must exist.
+        path: The file; its folder is made if it is missing.
         layer: Name of the layer in formats that have names; by default the file's.
 
     Raises:
@@ -54,10 +54,10 @@ def write_polygons(frame: geopandas.GeoDataFrame, path: str | os.PathLike[str], 
     path = Path(path)
     check_extension(path)
     try:
-        with tempfile.TemporaryDirectory(prefix=".geoseg-", dir=path.parent) as folder:
-            draft = Path(folder, path.name)
+        with workspace(path.parent) as folder:
+            draft = folder / path.name
             VECTOR_FORMATS[path.suffix.lower()](frame, draft, layer or path.stem)
-            publish(draft, path)
+            move_parts(draft, path)
     except (OSError, RuntimeError, ValueError, pyarrow.ArrowException) as error:
         raise OutputError(f"cannot write {path}: {one_line(error)}") from error
 
@@ -74,7 +74,7 @@ def check_extension(path: str | os.PathLike[str]) -> None:
         raise OutputError(f"{what}: use one of {', '.join(VECTOR_FORMATS)}")
 
 
-def publish(draft: Path, path: Path) -> None:
+def move_parts(draft: Path, path: Path) -> None:
     """Move a finished file and its parts to their place, the file that the path names last."""
     for leftover in leftovers(path):
         leftover.unlink(missing_ok=True)
@@ -87,11 +87,6 @@ def leftovers(path: Path) -> list[Path]:
     if path.suffix.lower() == ".shp":
         return [path.with_suffix(extension) for extension in SHAPEFILE_PARTS]
     return [path.with_name(path.name + extension) for extension in ("-wal", "-shm", "-journal")]  # SQLite's
-
-
-def one_line(error: Exception) -> str:
-    """What an error says, without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 # ----------------------------------------------------------------------------------------------------------- formats

@@ -168,10 +168,15 @@ class Grid:
         """Pixels that the network sees when no window is skipped."""
         return len(self) * self.rows.size * self.cols.size
 
+    @property
+    def band_columns(self) -> int:
+        """Columns of windows in a band."""
+        return max(1, self.band_px // max(1, self.cols.size - self.overlap))
+
     def bands(self) -> list[range]:
         """Columns of each band, left to right."""
-        columns = max(1, self.band_px // max(1, self.cols.size - self.overlap))
-        return [range(j, min(j + columns, self.cols.count)) for j in range(0, self.cols.count, columns)]
+        count, step = self.cols.count, self.band_columns
+        return [range(j, min(j + step, count)) for j in range(0, count, step)]
 
     def places(self) -> Iterator[Place]:
         """Yield each window exactly once: bands left to right, rows downwards within one, columns rightwards."""

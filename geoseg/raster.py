@@ -6,12 +6,7 @@ In: blocks of pixels with their windows. Out: cloud-optimised GeoTIFFs on the sc
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import tempfile
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -19,14 +14,16 @@ from typing import Any, Self
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.shutil import copy as copy_raster
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg.errors import OutputError
+from geoseg.files import quiet_georeferencing, write_errors
 from geoseg.grid import Window
 from geoseg.scene import SceneInfo
 from geoseg.spec import ClassSpec
+
+CLASSES_TAG = "GEOSEG_CLASSES"
+"""Tag of a class raster: a JSON list of {"id": int, "name": str, "color": "#rrggbb"}."""
 
 BLOCK = 512
 """Side of a file block in pixels."""
@@ -55,11 +52,14 @@ class RasterFormat:
 
 
 class ScratchRaster:
-    """An uncompressed raster on the scene's grid that takes blocks in any order; what is never written is nodata."""
+    """An uncompressed raster on the scene's grid that takes blocks in any order; what is never written is nodata.
+
+    It lives in a workspace; errors name the folder that the workspace is in.
+    """
 
     def __init__(self, path: Path, info: SceneInfo, layout: RasterFormat):
         self.path, self.layout = path, layout
-        with write_errors(path), quiet_georeferencing():
+        with write_errors(path.parent.parent), quiet_georeferencing():
             self._dataset = rasterio.open(
                 path,
                 "w",
@@ -84,12 +84,12 @@ class ScratchRaster:
         if not window.pixels:
             return
         where = RasterioWindow(window.col, window.row, window.width, window.height)
-        with write_errors(self.path):
+        with write_errors(self.path.parent.parent):
             self._dataset.write(block if block.ndim == 3 else block[None], window=where)
 
     def close(self) -> None:
         """Finish the scratch raster; it can be read from now on."""
-        with write_errors(self.path):
+        with write_errors(self.path.parent.parent):
             self._dataset.close()
 
     def __enter__(self) -> Self:
@@ -100,8 +100,8 @@ class ScratchRaster:
 
 
 def write_cog(scratch: ScratchRaster, path: Path) -> None:
-    """Write a closed scratch raster as a cloud-optimised GeoTIFF with overviews."""
-    with write_errors(path), quiet_georeferencing():
+    """Write a closed scratch raster as a cloud-optimised GeoTIFF with overviews, to a path in a workspace."""
+    with write_errors(path.parent.parent), quiet_georeferencing():
         copy_raster(
             str(scratch.path),
             str(path),
@@ -118,60 +118,7 @@ def write_cog(scratch: ScratchRaster, path: Path) -> None:
 
 def class_tags(classes: Sequence[ClassSpec]) -> dict[str, str]:
     """Tags that name the classes: one for people, class by class, one for programs."""
-    return {f"CLASS_{c.id}": c.name for c in classes} | {
-        "GEOSEG_CLASSES": json.dumps([c.model_dump() for c in classes])
-    }
-
-
-@contextmanager
-def workspace(folder: Path) -> Iterator[Path]:
-    """A folder for unfinished files beside the results; it goes whatever happens."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = Path(tempfile.mkdtemp(prefix=".geoseg-", dir=folder))
-    except OSError as error:
-        raise OutputError(
-            f"cannot write into {folder}: {error.strerror}: choose another folder with --output"
-        ) from None
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def publish(finished: Path, path: Path) -> None:
-    """Give a finished file its final name, with GDAL's sidecar if it has one; nobody ever sees half of it."""
-    try:
-        os.replace(finished, path)
-        if sidecar(finished).exists():
-            os.replace(sidecar(finished), sidecar(path))
-        else:
-            sidecar(path).unlink(missing_ok=True)  # one that described what was here before
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}") from None
-
-
-def sidecar(path: Path) -> Path:
-    """Where GDAL keeps what the format has no room for, such as a CRS that GeoTIFF cannot express."""
-    return path.with_name(path.name + ".aux.xml")
-
-
-@contextmanager
-def write_errors(path: Path) -> Iterator[None]:
-    """Turn a failing write into an OutputError."""
-    try:
-        yield
-    except (RasterioError, OSError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())
-        raise OutputError(f"cannot write {path.name}: {reason}: check the free space") from None
-
-
-@contextmanager
-def quiet_georeferencing() -> Iterator[None]:
-    """Silence rasterio about scenes without coordinates: geoseg gives its own notice."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        yield
+    return {f"CLASS_{c.id}": c.name for c in classes} | {CLASSES_TAG: json.dumps([c.model_dump() for c in classes])}
 
 
 def _georeference(dataset: Any, info: SceneInfo) -> None:

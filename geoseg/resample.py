@@ -10,6 +10,8 @@ sizes, not the nominal one, so that nothing drifts towards the far edge.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -32,47 +34,93 @@ class Source(Protocol):
         """Read a window inside the source: values (C, h, w), and which pixels hold data (h, w)."""
         ...
 
+    def scene_window(self, window: Window) -> Window:
+        """Return the scene's pixels that belong to a window; those of a partition are a partition."""
+        ...
+
+    def scene_valid(self, window: Window, valid: Mask) -> Mask:
+        """Tell which of the scene's pixels in `scene_window(window)` hold data, given the source's own (h, w)."""
+        ...
+
+    def to_scene(self, values: Values, window: Window) -> Values:
+        """Give the scene's pixels in `scene_window(window)` their values, from the source's (..., h, w)."""
+        ...
+
+
+class NativeScene:
+    """A scene at its own resolution."""
+
+    def __init__(self, scene: Scene):
+        self._scene = scene
+        self.height, self.width = scene.height, scene.width
+
+    def read(self, window: Window) -> tuple[Values, Mask]:
+        """Read a window."""
+        return self._scene.read(window)
+
+    def scene_window(self, window: Window) -> Window:
+        """Return the window as it is."""
+        return window
+
+    def scene_valid(self, window: Window, valid: Mask) -> Mask:
+        """Return what is known already."""
+        return valid
+
+    def to_scene(self, values: Values, window: Window) -> Values:
+        """Return the values as they are."""
+        return values
+
 
 class ResampledScene:
     """A scene that looks as if it had height × width pixels."""
 
     def __init__(self, scene: Scene, height: int, width: int):
-        self.scene, self.height, self.width = scene, height, width
+        self._scene, self.height, self.width = scene, height, width
 
     def read(self, window: Window) -> tuple[Values, Mask]:
         """Read a window inside the resampled raster: float32 values (C, h, w), and which pixels hold data (h, w)."""
-        bottom = window.row + window.height
-        parts = [self._read_rows(row, min(row + self._chunk(window), bottom), window) for row in self._rows(window)]
-        return np.concatenate([p[0] for p in parts], axis=1), np.concatenate([p[1] for p in parts])
+        image = np.empty((len(self._scene.bands), window.height, window.width), np.float32)
+        valid = np.empty((window.height, window.width), bool)
+        for piece in self._pieces(window):
+            where = piece.shift(-window.row, -window.col).slices
+            image[:, *where], valid[where] = self._read_piece(piece)
+        return image, valid
 
-    def native_window(self, window: Window) -> Window:
+    def scene_window(self, window: Window) -> Window:
         """Return the scene's pixels whose centres lie in a window; those of a partition are a partition."""
         top, bottom = (
-            _native_index(r, self.scene.height, self.height) for r in (window.row, window.row + window.height)
+            _native_index(r, self._scene.height, self.height) for r in (window.row, window.row + window.height)
         )
-        left, right = (_native_index(c, self.scene.width, self.width) for c in (window.col, window.col + window.width))
+        left, right = (_native_index(c, self._scene.width, self.width) for c in (window.col, window.col + window.width))
         return Window(top, left, bottom - top, right - left)
 
-    def to_native(self, values: Values, window: Window) -> Values:
-        """Give the scene's pixels in `native_window(window)` the values (..., h, w) at their centres."""
-        native = self.native_window(window)
-        rows = _resampled_index(native.row, native.height, self.scene.height, self.height) - window.row
-        cols = _resampled_index(native.col, native.width, self.scene.width, self.width) - window.col
+    def scene_valid(self, window: Window, valid: Mask) -> Mask:
+        """Tell from the scene itself which of its pixels in a window hold data."""
+        native = self.scene_window(window)
+        return self._scene.read(native)[1] if native.pixels else np.empty((native.height, native.width), bool)
+
+    def to_scene(self, values: Values, window: Window) -> Values:
+        """Give the scene's pixels in `scene_window(window)` the values (..., h, w) at their centres."""
+        native = self.scene_window(window)
+        rows = _resampled_index(native.row, native.height, self._scene.height, self.height) - window.row
+        cols = _resampled_index(native.col, native.width, self._scene.width, self.width) - window.col
         taken: Values = values[..., rows[:, None], cols]
         return taken
 
-    def _chunk(self, window: Window) -> int:
-        ratio = (self.scene.height / self.height) * (self.scene.width / self.width)
-        return max(1, int(_CHUNK_PX / (window.width * max(ratio, 1))))
+    def _pieces(self, window: Window) -> Iterator[Window]:
+        """Cut a window so that no piece needs more than a chunk of the scene."""
+        ratio = max(self._scene.height / self.height, 1) * max(self._scene.width / self.width, 1)
+        side = max(1, math.isqrt(int(_CHUNK_PX / ratio)))
+        bottom, right = window.row + window.height, window.col + window.width
+        for row in range(window.row, bottom, side):
+            for col in range(window.col, right, side):
+                yield Window(row, col, min(side, bottom - row), min(side, right - col))
 
-    def _rows(self, window: Window) -> range:
-        return range(window.row, window.row + window.height, self._chunk(window))
-
-    def _read_rows(self, top: int, bottom: int, window: Window) -> tuple[Values, Mask]:
-        """Read rows top to bottom of a window: resample the values with data, and their weight, along both axes."""
-        rows = _Resampling(top, bottom, self.height, self.scene.height)
-        cols = _Resampling(window.col, window.col + window.width, self.width, self.scene.width)
-        image, valid = self.scene.read(Window(rows.first, cols.first, rows.last - rows.first, cols.last - cols.first))
+    def _read_piece(self, window: Window) -> tuple[Values, Mask]:
+        """Read a piece: resample the values with data, and their weight, along both axes."""
+        rows = _Resampling(window.row, window.row + window.height, self.height, self._scene.height)
+        cols = _Resampling(window.col, window.col + window.width, self.width, self._scene.width)
+        image, valid = self._scene.read(Window(rows.first, cols.first, rows.last - rows.first, cols.last - cols.first))
         weight = rows.apply(cols.apply(valid[None].astype(np.float32), 2), 1)
         total = rows.apply(cols.apply(np.where(valid, image, 0).astype(np.float32), 2), 1)
         held = weight[0] > 1e-6

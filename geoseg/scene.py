@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,11 +19,12 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.bands import HIGHEST, looks_like_alpha
 from geoseg.errors import SceneError
+from geoseg.files import one_line, quiet_georeferencing
 from geoseg.grid import Window
 from geoseg.ground import pixel_size_m
 
@@ -48,8 +48,8 @@ class SceneInfo:
     """Rows."""
     width: int
     """Columns."""
-    dtype: str
-    """Type of the bands' values."""
+    dtypes: tuple[str, ...]
+    """Type of the values, per band."""
     colors: tuple[str, ...]
     """Colour interpretation per band: red, green, blue, alpha, gray, undefined, ..."""
     descriptions: tuple[str, ...]
@@ -70,7 +70,11 @@ class SceneInfo:
     @property
     def name(self) -> str:
         """Name of the scene: its file name without folder and extension."""
-        return Path(urlsplit(self.path).path if "://" in self.path else self.path).stem or "scene"
+        return scene_name(self.path)
+
+    def dtype_of(self, bands: Sequence[int]) -> str:
+        """Type of the values of some bands (from 1); the widest where they differ."""
+        return str(np.result_type(*(_numpy_dtype(self.dtypes[i - 1]) for i in bands)))
 
     @property
     def pixels(self) -> int:
@@ -87,6 +91,17 @@ class SceneInfo:
         """Side in metres of a square pixel of the same area."""
         size = self.pixel_size_m
         return math.sqrt(size[0] * size[1]) if size else None
+
+
+def scene_name(path: str | os.PathLike[str]) -> str:
+    """Name of a scene: its file name without folder and extension, whatever kind of path or URL it is."""
+    text = os.fspath(path)
+    return Path(urlsplit(text).path if "://" in text else text).stem or "scene"
+
+
+def plain_number(value: float | None) -> float | str | None:
+    """Write NaN and infinity as text: JSON has no such numbers."""
+    return value if value is None or math.isfinite(value) else str(value)
 
 
 def find_valid(image: Values, nodata: Sequence[float | None]) -> Mask:
@@ -187,9 +202,16 @@ class Scene:
         return (low, high) if low < high else None
 
     def _read(self, bands: int | list[int], window: Window) -> Values:
+        """Read one band (h, w) or several (C, h, w), in the one type that holds the values of all chosen bands."""
+        chosen = [bands] if isinstance(bands, int) else bands
+        dtype = np.dtype(self.info.dtype_of(chosen))
+        dtype = np.dtype(np.float32) if dtype.kind == "f" else dtype
         with _read_errors(self.info.path):
-            values: Values = self._dataset.read(bands, window=_to_rasterio(window))
-        return values
+            if len({self.info.dtypes[i - 1] for i in chosen}) == 1:
+                values: Values = self._dataset.read(bands, window=_to_rasterio(window), out_dtype=dtype)
+                return values
+            parts = [self._dataset.read(i, window=_to_rasterio(window), out_dtype=dtype) for i in chosen]
+        return np.stack(parts)
 
     def _read_mask(self, window: Window) -> Mask:
         with _read_errors(self.info.path):
@@ -213,11 +235,10 @@ def _open_dataset(path: str) -> Any:
     if "://" not in path and not path.startswith("/vsi") and ":" not in path and not os.path.exists(path):
         raise SceneError(f"no scene at {path}: check the path")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with quiet_georeferencing():
             return rasterio.open(path)
     except (RasterioError, ValueError, OSError) as error:
-        raise SceneError(f"{path} cannot be opened as a raster: {_one_line(error)}") from None
+        raise SceneError(f"{path} cannot be opened as a raster: {one_line(error)}") from None
 
 
 @contextmanager
@@ -226,12 +247,13 @@ def _read_errors(path: str) -> Iterator[None]:
         yield
     except (RasterioError, MemoryError) as error:
         raise SceneError(
-            f"{path} cannot be read: {_one_line(error.__cause__ or error)}: the file is damaged or incomplete"
+            f"{path} cannot be read: {one_line(error.__cause__ or error)}: {_why_unreadable(path)}"
         ) from None
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _why_unreadable(path: str) -> str:
+    remote = "://" in path or path.startswith(("/vsicurl", "/vsis3", "/vsigs", "/vsiaz"))
+    return "the server did not deliver it, try again" if remote else "the file is damaged or incomplete"
 
 
 def _check_dataset(dataset: Any, path: str) -> None:
@@ -241,11 +263,11 @@ def _check_dataset(dataset: Any, path: str) -> None:
         raise SceneError(
             f"{path} holds no bands of its own" + (f": give one of its parts, e.g. {parts}" if parts else "")
         )
-    if np.dtype(_numpy_dtype(dataset.dtypes[0])).kind == "c":
+    if any(dtype.startswith("complex") for dtype in dataset.dtypes):
         raise SceneError(f"{path} holds complex numbers: convert it to amplitudes first")
     height, width = dataset.block_shapes[0]
     bands = dataset.count if str(dataset.interleaving).lower().endswith("pixel") else 1
-    block = height * width * bands * np.dtype(dataset.dtypes[0]).itemsize
+    block = height * width * bands * np.dtype(_numpy_dtype(dataset.dtypes[0])).itemsize
     if block > _BLOCK_BYTES:
         raise SceneError(
             f"{path} stores blocks of {block / 2**20:,.0f} MiB ({height} x {width} pixels, {bands} bands), too large "
@@ -259,7 +281,7 @@ def _check_dataset(dataset: Any, path: str) -> None:
 
 
 def _numpy_dtype(name: str) -> str:
-    return "complex64" if name.startswith("complex") else name
+    return "int8" if name == "sbyte" else name
 
 
 def _file_size(dataset: Any, path: str) -> int | None:
@@ -289,7 +311,7 @@ def _describe(dataset: Any, path: str, alpha: int | None) -> SceneInfo:
         path=path,
         height=dataset.height,
         width=dataset.width,
-        dtype=dataset.dtypes[0],
+        dtypes=tuple(dataset.dtypes),
         colors=tuple(_color(i, color, alpha) for i, color in enumerate(dataset.colorinterp, 1)),
         descriptions=tuple(text or "" for text in dataset.descriptions),
         nodata=tuple(dataset.nodatavals),

@@ -21,7 +21,7 @@ IGNORE = 255
 
 DataType = Literal["uint8", "uint16", "int16", "float32"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Resolution = Literal["native", "model"] | Annotated[float, Field(gt=0)]
+Resolution = Literal["native", "model"] | Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SpecT = TypeVar("SpecT", bound="Spec")
 
 
@@ -126,7 +126,7 @@ class PredictSpec(Spec):
     """Pixels shared by neighbouring windows, across which their probabilities are blended."""
     batch_size: int | None = Field(default=None, ge=1)
     """Windows forwarded at once."""
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")
     """auto, cpu, cuda, cuda:1, or mps."""
     precision: Precision = "auto"
     """Arithmetic of the network; auto takes bf16 where the device has it natively."""
@@ -138,9 +138,9 @@ class PredictSpec(Spec):
     """The scene's values that become the lowest and highest value of the model's type, e.g. (0, 3000) for 16-bit."""
     resolution: Resolution = "native"
     """Ground size of a pixel the network sees: native, model, or metres."""
-    scores: str | None = None
+    scores: Path | None = None
     """Write per-class probabilities to this GeoTIFF."""
-    confidence: str | None = None
+    confidence: Path | None = None
     """Write the probability of the chosen class, in percent, to this GeoTIFF."""
     polygons: bool = True
     """Write polygons as a GeoPackage."""
@@ -275,7 +275,7 @@ class TrainSpec(Spec):
     """Decay per step of the running mean of weights and buffers, which is what is scored and kept; 0 turns it off."""
     seed: int = Field(default=0, ge=0)
     """Seed of everything random."""
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")
     """auto, cpu, cuda, cuda:1, or mps."""
     precision: Precision = "auto"
     """Arithmetic of the network; auto takes bf16 where the device has it natively."""
@@ -341,7 +341,9 @@ def load_train_spec(path: str | Path) -> TrainSpec:
 
 
 def _first_problem(kind: type[Spec], error: ValidationError) -> str:
-    problem = error.errors()[0]
+    problems = error.errors()
+    same = [p for p in problems if p["loc"][:1] == problems[0]["loc"][:1]]
+    problem = same[-1]  # of the kinds that a value may have, the last and most general one
     field = ".".join(str(part) for part in problem["loc"] if not isinstance(part, str) or part.isidentifier())
     if problem["type"] == "extra_forbidden":
         return f"unknown setting {field!r}; known here: {', '.join(kind.model_fields)}"

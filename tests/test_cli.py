@@ -62,17 +62,52 @@ def test_dry_run_writes_nothing(tmp_path, scene, bundle):
 
 def test_flags_win_over_the_config_file(tmp_path, scene, bundle):
     config = tmp_path / "c.yaml"
-    config.write_text(yaml.safe_dump({"tile": 64, "overlap": 8, "bands": [3, 2, 1], "no-such": 1}))
-    assert "unknown setting 'no_such'" in run("predict", scene, "--config", config).stderr
-    config.write_text(
-        yaml.safe_dump({"tile": 64, "overlap": 8, "bands": [3, 2, 1], "model": str(bundle), "polygons": False})
-    )
-    result = run("predict", scene, "--config", config, "-o", tmp_path / "out", "--overlap", "16", "--json")
+    given = {"tile": 64, "overlap": 8, "bands": [3, 2, 1], "model": str(bundle), "no-polygons": True, "json": True}
+    config.write_text(yaml.safe_dump(given))
+    result = run("predict", scene, "--config", config, "-o", tmp_path / "out", "--overlap", "16")
     report = json.loads(result.stdout)
     assert report["settings"]["tile"] == 64
     assert report["settings"]["overlap"] == 16
     assert report["settings"]["bands"] == [3, 2, 1]
     assert report["polygons"] is None
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("no-such: 1", "unknown setting 'no-such'"),
+        ("tile: [1]", "tile = [1]: give a single value"),
+        ("scores: {a: b}", "give a single value"),
+        ("- tile", "holds no settings"),
+        ("tile: ]", "is not YAML"),
+    ],
+)
+def test_a_bad_config_file_names_the_setting(tmp_path, scene, line, says):
+    (tmp_path / "c.yaml").write_text(line)
+    result = run("predict", scene, "--config", tmp_path / "c.yaml")
+    assert result.exit_code == 1
+    assert says in result.stderr
+
+
+def test_json_has_no_nan(tmp_path, bundle):
+    scene = write_raster(tmp_path / "f.tif", np.full((3, 9, 9), np.nan, np.float32), nodata=np.nan)
+    flat = write_raster(tmp_path / "s.tif", np.zeros((3, 9, 9), np.uint8), photometric="RGB")
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    assert json.loads(run("info", scene, "--json").stdout, parse_constant=refuse)["nodata"] == "nan"
+    report = run("predict", flat, "-m", bundle, "-o", tmp_path / "out", "--nodata", "nan", "--json")
+    assert json.loads(report.stdout, parse_constant=refuse)["settings"]["nodata"] == "nan"
+
+
+def test_outputs_of_all_scenes_are_checked_before_the_first(tmp_path, scene, bundle):
+    other = write_raster(tmp_path / "other.tif", np.zeros((3, 9, 9), np.uint8), photometric="RGB")
+    (tmp_path / "other_landcover.tif").write_text("mine")
+    result = run("predict", scene, other, "-m", bundle, "-o", tmp_path)
+    assert result.exit_code == 1
+    assert "other_landcover.tif exists" in result.stderr
+    assert not (tmp_path / "scene_landcover.tif").exists()
 
 
 def test_several_scenes_go_on_past_one_that_fails(tmp_path, scene, bundle):

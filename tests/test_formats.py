@@ -136,7 +136,13 @@ def test_unknown_extension(tmp_path, frame, name):
         write_polygons(frame, tmp_path / name)
 
 
-def test_missing_folder(tmp_path, frame):
+def test_a_missing_folder_is_made(tmp_path, frame):
+    write_polygons(frame, tmp_path / "none" / "out.gpkg")
+    assert (tmp_path / "none" / "out.gpkg").exists()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path, frame):
+    (tmp_path / "none").write_text("")
     with pytest.raises(OutputError, match="cannot write"):
         write_polygons(frame, tmp_path / "none" / "out.gpkg")
 

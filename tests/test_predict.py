@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import geopandas
@@ -28,6 +29,8 @@ from geoseg.grid import Grid
 from geoseg.models import Model
 from geoseg.pipelines.plan import plan_prediction
 from geoseg.pipelines.predict import predict
+from geoseg.resample import NativeScene
+from geoseg.scene import Scene
 from geoseg.spec import NetworkSpec, NormalizationSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -292,7 +295,9 @@ def test_another_type_is_refused_with_a_rescale_that_works(tmp_path):
     scene = write_raster(tmp_path / "s.tif", values)
     with pytest.raises(ModelError, match=r"expects uint8 values, scene has uint16: pass --rescale \d+,\d+"):
         predict(scene, tmp_path, model=echo_model(), **QUICK)
-    assert predict(scene, tmp_path, model=echo_model(), rescale=(200, 3000), **QUICK).paths["landcover"].exists()
+    result = predict(scene, tmp_path, model=echo_model(255), rescale=(200, 3000), precision="fp32", **QUICK)
+    stretched = np.rint((values[0].astype(np.float32) - 200) * np.float32(255 / 2800)).clip(0, 254)
+    assert (np.abs(read(result.paths["landcover"]) - stretched) <= 1).all()
 
 
 def test_another_resolution_gives_classes_on_the_scenes_own_grid(tmp_path, class_values):
@@ -302,7 +307,7 @@ def test_another_resolution_gives_classes_on_the_scenes_own_grid(tmp_path, class
     echo = CountingEcho(4)
     model = Model(make_spec(), echo)
     result = predict(
-        scene, tmp_path, model=model, resolution="model", tile=32, overlap=8, confidence=str(tmp_path / "c.tif")
+        scene, tmp_path, model=model, resolution="model", tile=32, overlap=8, confidence=tmp_path / "c.tif"
     )
     np.testing.assert_array_equal(read(result.paths["landcover"])[32:, 32:], values[32:, 32:])
     np.testing.assert_array_equal(read(result.paths["landcover"]) == 255, values == 99)
@@ -321,7 +326,7 @@ def test_scores_and_confidence(tmp_path, class_values):
     values[10:20, 10:20] = 99
     scene = write_raster(tmp_path / "s.tif", values, nodata=99)
     result = predict(
-        scene, tmp_path, model=echo_model(), scores=str(tmp_path / "p.tif"), confidence=str(tmp_path / "c.tif"), **QUICK
+        scene, tmp_path, model=echo_model(), scores=tmp_path / "p.tif", confidence=tmp_path / "c.tif", **QUICK
     )
     with rasterio.open(result.paths["scores"]) as dataset:
         scores = dataset.read()
@@ -344,6 +349,98 @@ def test_outputs_are_refused_before_any_work(tmp_path, class_values):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["s.tif", "s_landcover.gpkg"]
     predict(scene, tmp_path, model=echo_model(), overwrite=True)
     assert len(geopandas.read_file(tmp_path / "s_landcover.gpkg"))
+
+
+def test_every_output_folder_is_tried_before_any_work(tmp_path, class_values):
+    scene = write_raster(tmp_path / "s.tif", class_values(40, 40))
+    (tmp_path / "file").write_text("")
+    echo = CountingEcho(4)
+    with pytest.raises(OutputError, match="cannot write into"):
+        predict(scene, tmp_path, model=Model(make_spec(), echo), scores=tmp_path / "file" / "p.tif")
+    assert echo.seen == 0
+    assert not (tmp_path / "s_landcover.tif").exists()
+
+
+def test_a_path_of_another_kind_is_refused(tmp_path, class_values):
+    scene = write_raster(tmp_path / "s.tif", class_values(40, 40))
+    with pytest.raises(OutputError, match=r"ends in \.tif"):
+        predict(scene, tmp_path / "out.gpkg", model=echo_model())
+
+
+@pytest.mark.parametrize("stage", ["predicting", "writing", "preview", "polygons"])
+def test_an_interrupt_leaves_the_old_set_or_what_is_finished_of_the_new(tmp_path, class_values, stage):
+    """Never an old polygon file beside a new raster."""
+    scene = write_raster(tmp_path / "s.tif", class_values(300, 300))
+    names = {"s_landcover.tif", "s_landcover.gpkg", "s_landcover.png"}
+    for name in names:
+        (tmp_path / name).write_text("old")
+
+    def interrupt(at, done, total):
+        if at == stage and done == total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict(scene, tmp_path, model=echo_model(), overwrite=True, progress=interrupt)
+    left = {p.name: p.read_bytes() == b"old" for p in tmp_path.iterdir() if p.name != "s.tif"}
+    if stage in ("predicting", "writing"):
+        assert left == dict.fromkeys(names, True)
+    else:
+        assert left == {"s_landcover.tif": False, "s_landcover.png": False}
+
+
+def test_polygons_that_fail_cost_nothing_else(tmp_path, class_values, monkeypatch):
+    def fail(*_, **__):
+        raise OutputError("cannot write polygons: no space left")
+
+    monkeypatch.setattr("geoseg.pipelines.predict.write_polygons", fail)
+    scene = write_raster(tmp_path / "s.tif", class_values(40, 40))
+    with pytest.raises(OutputError, match="the class raster is complete"):
+        predict(scene, tmp_path, model=echo_model())
+    assert {p.name for p in tmp_path.iterdir()} == {"s.tif", "s_landcover.tif", "s_landcover.png"}
+
+
+def test_the_scene_is_read_by_one_thread_only(tmp_path, class_values, monkeypatch):
+    """GDAL's datasets are not for several threads at once, also where classes go back to the scene's own grid."""
+    readers = set()
+    read_scene = Scene.read
+
+    def spy(self, window):
+        readers.add(threading.get_ident())
+        return read_scene(self, window)
+
+    monkeypatch.setattr(Scene, "read", spy)
+    scene = write_raster(tmp_path / "s.tif", class_values(400, 400))
+    predict(scene, tmp_path, model=echo_model(), resolution=1.1, tile=64, overlap=8)
+    assert len(readers) == 1
+    assert threading.get_ident() not in readers
+
+
+def test_bands_of_several_types(tmp_path, class_values):
+    """A VRT may mix them: those that are chosen count."""
+    values = class_values(40, 50)
+    write_raster(tmp_path / "a.tif", values)
+    write_raster(tmp_path / "b.tif", values.astype(np.float32) / 7)
+    band = (
+        '<VRTRasterBand dataType="{}" band="{}"><SimpleSource><SourceFilename relativeToVRT="1">{}</SourceFilename>'
+        "</SimpleSource></VRTRasterBand>"
+    )
+    bands = band.format("Byte", 1, "a.tif") + band.format("Float32", 2, "b.tif")
+    scene = tmp_path / "s.vrt"
+    scene.write_text(f'<VRTDataset rasterXSize="50" rasterYSize="40">{bands}</VRTDataset>')
+    result = predict(scene, tmp_path, model=echo_model(), bands=(1,), **QUICK)
+    np.testing.assert_array_equal(read(result.paths["landcover"]), values)
+    with pytest.raises(ModelError, match="scene has float32"):
+        predict(scene, tmp_path, model=echo_model(), bands=(2,), overwrite=True, **QUICK)
+    mixed = echo_model(bands=("value", "other"), dtype="float32")
+    predict(scene, tmp_path, model=mixed, bands=(1, 2), overwrite=True, **QUICK)
+
+
+def test_values_beyond_float32_are_missing(tmp_path):
+    values = np.ones((20, 20))
+    values[3] = -1.797e308
+    scene = write_raster(tmp_path / "s.tif", values)
+    result = predict(scene, tmp_path, model=echo_model(dtype="float32"), **QUICK)
+    np.testing.assert_array_equal(read(result.paths["landcover"]) == 255, values < 0)
 
 
 def test_nowhere_to_write(tmp_path, class_values):
@@ -423,7 +520,7 @@ def test_a_plan_counts_without_forwarding(tmp_path, class_values):
     scene = write_raster(tmp_path / "s.tif", class_values(1000, 1200))
     echo = CountingEcho(4)
     model = Model(make_spec(network=NetworkSpec(architecture="pointwise", multiple=32)), echo)
-    plan = plan_prediction(scene, tmp_path, model=model, tile=256, overlap=32, scores=str(tmp_path / "p.tif"))
+    plan = plan_prediction(scene, tmp_path, model=model, tile=256, overlap=32, scores=tmp_path / "p.tif")
     seen = echo.seen
     result = predict(scene, tmp_path, model=model, tile=256, overlap=32, **QUICK)
     assert plan.forwarded_px == result.forwarded_px == echo.seen - seen
@@ -441,6 +538,8 @@ def test_a_plan_counts_without_forwarding(tmp_path, class_values):
         ({"rescale": (5, 5)}, "below"),
         ({"colour": 1}, "unknown setting 'colour'"),
         ({"resolution": 0.001}, "finer"),
+        ({"resolution": -5}, "greater than 0"),
+        ({"device": "cuda:99999999999999"}, "device"),
     ],
 )
 def test_bad_settings_get_one_line(tmp_path, class_values, setting, says):
@@ -451,13 +550,19 @@ def test_bad_settings_get_one_line(tmp_path, class_values, setting, says):
     assert "\n" not in str(error.value)
 
 
+def test_a_resolution_far_too_coarse_is_refused(tmp_path, class_values):
+    scene = write_raster(tmp_path / "s.tif", class_values(400, 400))
+    with pytest.raises(SpecError, match="64 times coarser"):
+        predict(scene, tmp_path, model=echo_model(), resolution=80)
+
+
 def test_memory_follows_the_window_not_the_scene():
     """What waits between windows is the same for a scene ten times as high and as wide."""
 
     def held(side):
         grid = Grid(side, side, 64, 16, 8, 8, band_px=256)
 
-        class Source:
+        class Blank:
             height = width = side
 
             def read(self, window):
@@ -466,10 +571,19 @@ def test_memory_follows_the_window_not_the_scene():
                 )
 
         blender, most = Blender(grid), 0
-        for batch in make_batches(Source(), grid, (0,), 1):
+        for batch in make_batches(NativeScene(Blank()), grid, (0,), 1):
             for sample in batch.samples:
                 blender.feed(sample.place, torch.zeros(2, *sample.valid.shape))
             most = max(most, sum(seam.numel() for _, seam in blender._above.values()))
         return most
 
     assert held(2000) <= 1.5 * held(400)
+
+
+def test_seams_above_left_out_windows_are_forgotten():
+    grid = Grid(100, 20_000, 64, 16, 8, 0, band_px=256)
+    blender = Blender(grid)
+    for place in grid.places():
+        if place.i == 0:
+            blender.feed(place, torch.zeros(1, place.window.height, place.window.width))
+        assert len(blender._above) <= grid.band_columns

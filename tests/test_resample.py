@@ -65,6 +65,7 @@ def test_missing_pixels_do_not_bleed_into_the_average(open_scene):
 def test_windows_equal_the_whole_and_lead_back_to_every_pixel_once(native_h, native_w, height, width, cut):
     class Plain:
         height, width = native_h, native_w
+        bands = (1,)
         values = np.random.default_rng(0).random((1, native_h, native_w)).astype(np.float32)
 
         def read(self, window):
@@ -78,16 +79,16 @@ def test_windows_equal_the_whole_and_lead_back_to_every_pixel_once(native_h, nat
         Window(0, 0, row, col), Window(0, col, row, width - col),
         Window(row, 0, height - row, col), Window(row, col, height - row, width - col),
     ):  # fmt: skip
-        covered[source.native_window(window).slices] += 1
+        covered[source.scene_window(window).slices] += 1
         if window.pixels:
             np.testing.assert_allclose(source.read(window)[0], image[:, *window.slices], atol=1e-5)
             values = np.arange(window.pixels).reshape(window.height, window.width)
-            native = source.native_window(window)
-            assert source.to_native(values, window).shape == (native.height, native.width)
+            native = source.scene_window(window)
+            assert source.to_scene(values, window).shape == (native.height, native.width)
     assert (covered == 1).all()
 
 
 def test_the_way_back_takes_the_pixel_under_the_centre(open_scene):
     source = ResampledScene(open_scene(np.zeros((6, 9), np.uint8)), 2, 3)
     ids = np.arange(6).reshape(2, 3)
-    np.testing.assert_array_equal(source.to_native(ids, Window(0, 0, 2, 3)), np.kron(ids, np.ones((3, 3), int)))
+    np.testing.assert_array_equal(source.to_scene(ids, Window(0, 0, 2, 3)), np.kron(ids, np.ones((3, 3), int)))

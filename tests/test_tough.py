@@ -19,7 +19,7 @@ from geoseg.scene import Scene
 FOLDER = SHARED_DATA / "tough"
 FILES = list(csv.DictReader((FOLDER / "manifest.csv").open())) if FOLDER.is_dir() else []
 SECONDS, BYTES = 120, 3 * 2**30
-LARGE = {"gd_bug1488.tif", "gd_huge4GB.tif", "gd_arcgis93_geodataxform_gcp.tif", "ms_nan.tif", "rc_image_web_z5_z11.tif"}
+LARGE = {"gd_bug1488.tif", "gd_arcgis93_geodataxform_gcp.tif", "ms_nan.tif", "rc_image_web_z5_z11.tif"}
 
 pytestmark = [needs_shared_data, pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")]
 
@@ -62,7 +62,11 @@ def check_sound(path, scene_path, polygons):
     assert frame.geometry.is_valid.all()
     with Scene.open(scene_path) as scene:
         scene.select([i for i, color in enumerate(scene.info.colors, 1) if color != "alpha"][:16])
-        valid = scene.read(Window(0, 0, *ids.shape))[1]
+        image, valid = scene.read(Window(0, 0, *ids.shape))
+    with rasterio.open(scene_path) as given:
+        if given.dtypes[0] == "uint8" and "alpha" not in {color.name for color in given.colorinterp}:
+            np.testing.assert_array_equal(valid, given.dataset_mask() > 0)
+    assert np.isfinite(image[:, valid]).all()
     np.testing.assert_array_equal(ids != 255, valid)
     assert bool(len(frame)) == bool(valid.any())
 
@@ -99,3 +103,17 @@ def test_info(row):
     result = run("info", FOLDER / row["file"])
     assert result.exit_code in (0, 1)
     assert result.exit_code == 0 or result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [pytest.param(row, id=row["file"], marks=[pytest.mark.slow] if row["file"] in LARGE else []) for row in FILES],
+)
+def test_vectorize(row, tmp_path):
+    out = tmp_path / "out.gpkg"
+    result = run("vectorize", FOLDER / row["file"], "-o", out)
+    if result.exit_code:
+        assert result.stderr.count("\n") == 1
+        assert not list(tmp_path.iterdir())
+    else:
+        assert geopandas.read_file(out).geometry.is_valid.all()

@@ -64,12 +64,24 @@ def _read_config(ctx: click.Context, _param: click.Parameter, path: Path | None)
     from geoseg.errors import SpecError
     from geoseg.spec import load_yaml
 
-    values = {str(name).replace("-", "_"): value for name, value in load_yaml(path).items()}
-    known = {p.name for p in ctx.command.params if isinstance(p, click.Option)} - {"help", "config"}
-    for name in values:
-        if name not in known:
-            raise SpecError(f"{path}: unknown setting {name!r}; known here: {', '.join(sorted(filter(None, known)))}")
-    ctx.default_map = values
+    known = _options_by_long_name(ctx.command)
+    defaults: dict[str, Any] = {}
+    for name, value in load_yaml(path).items():
+        if (key := str(name).replace("_", "-")) not in known:
+            raise SpecError(f"{path}: unknown setting {name!r}; known here: {', '.join(sorted(known))}")
+        option, switched_off = known[key]
+        if isinstance(value, list | dict) and not isinstance(option.type, Numbers):
+            raise SpecError(f"{path}: {name} = {value!r}: give a single value")
+        defaults[str(option.name)] = not value if switched_off else value
+    ctx.default_map = defaults
+
+
+def _options_by_long_name(command: click.Command) -> dict[str, tuple[click.Option, bool]]:
+    """Options by their names without dashes, and whether that name switches off."""
+    options = [p for p in command.params if isinstance(p, click.Option) and p.name not in ("help", "config")]
+    names = [(name, option, False) for option in options for name in option.opts]
+    names += [(name, option, True) for option in options for name in option.secondary_opts]
+    return {name[2:]: (option, off) for name, option, off in names if name.startswith("--")}
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")

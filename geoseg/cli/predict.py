@@ -85,10 +85,12 @@ def predict(
     A SCENE is anything GDAL opens: a path, a VRT, /vsi..., a URL.
     """
     from geoseg.models import load_model
+    from geoseg.pipelines.outputs import check_all_outputs
 
     settings = {name: value for name, value in options.items() if value is not None}
     _check_several(scenes, output, settings)
     run = _plan_one if dry_run else _predict_one
+    check_all_outputs(scenes, output, settings, overwrite=overwrite)
     loaded = load_model(model)
     failed = 0
     reports = []
@@ -110,11 +112,13 @@ def _check_several(scenes: tuple[str, ...], output: str | None, settings: dict[s
     """Refuse one file name for the results of several scenes."""
     if len(scenes) == 1:
         return
+    from geoseg.scene import scene_name
+
     for flag, path in (("--output", output), *((f"--{name}", settings.get(name)) for name in ("scores", "confidence"))):
         if path and Path(path).suffix.lower() in (".tif", ".tiff"):
             raise OutputError(f"{flag} {path} is one file for {len(scenes)} scenes: give a folder")
-    stems = [Path(scene).stem for scene in scenes]
-    if twice := next((stem for stem in stems if stems.count(stem) > 1), None):
+    names = [scene_name(scene) for scene in scenes]
+    if twice := next((name for name in names if names.count(name) > 1), None):
         raise OutputError(
             f"two scenes are called {twice}: their results would overwrite each other, predict them one by one"
         )
@@ -145,7 +149,7 @@ def _plan_one(
 ) -> dict[str, Any]:
     from geoseg.pipelines.plan import plan_prediction
 
-    plan = plan_prediction(scene, output, model=model, **settings)
+    plan = plan_prediction(scene, output, model=model, overwrite=overwrite, **settings)
     if not quiet:
         click.echo(_outlook(scene, plan))
     return _as_json(plan)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from geoseg.errors import ModelError, OutputError
+from geoseg.files import one_line
 from geoseg.models.networks import build_network
 from geoseg.spec import ModelSpec, parse_spec
 
@@ -49,6 +50,8 @@ def read_spec(path: str | os.PathLike[str] | None = None) -> ModelSpec:
     try:
         with safe_open(path, framework="pt") as bundle:
             metadata = bundle.metadata() or {}
+    except PermissionError:
+        raise ModelError(f"{path} may not be read: check its permissions") from None
     except (SafetensorError, OSError, ValueError):
         raise ModelError(
             f"{path} is not a geoseg model: a .safetensors bundle is expected; pickled models (.pt, .pth, .ckpt) "
@@ -91,8 +94,8 @@ def save_model(module: nn.Module, spec: ModelSpec, path: str | os.PathLike[str],
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(weights, partial, metadata={METADATA_KEY: spec.model_dump_json()})
         partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise OutputError(f"cannot write {path}: {error}") from None
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise OutputError(f"cannot write {path}: {one_line(error)}: check the folder and the free space") from None
     finally:
         partial.unlink(missing_ok=True)
     return path

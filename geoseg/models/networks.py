@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.errors import ModelError
+from geoseg.files import one_line
 from geoseg.spec import ModelSpec, NetworkSpec, NormalizationSpec
 
 
@@ -77,6 +78,6 @@ def _build_body(network: NetworkSpec, bands: int, classes: int, encoder_weights:
         )
     except (KeyError, ValueError, RuntimeError, TypeError, NotImplementedError, AssertionError) as error:
         raise ModelError(
-            f"cannot build {network.architecture} with encoder {network.encoder!r}: {' '.join(str(error).split())}"
+            f"cannot build {network.architecture} with encoder {network.encoder!r}: {one_line(error)}"
         ) from None
     return model

@@ -9,19 +9,18 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg.batches import Sample
 from geoseg.grid import Window
 from geoseg.ground import row_areas_m2
 from geoseg.pipelines.job import Job
 from geoseg.preview import Thumbnail
 from geoseg.raster import RasterFormat, ScratchRaster, class_tags
-from geoseg.scene import Scene
 from geoseg.spec import NODATA_ID
 from geoseg.version import __version__
 
@@ -50,7 +49,10 @@ class BlockWriter:
         info = job.scene.info
         self._ids = np.array([c.id for c in job.model.spec.classes], dtype=np.uint8)
         self._counts = np.zeros((info.height, len(self._ids)), dtype=np.int32)
-        self.thumbnail = Thumbnail(job.source.height, job.source.width, len(job.model.spec.bands))
+        self._shown = shown_bands(job.model.spec.bands)
+        self.thumbnail = None
+        if job.spec.preview:
+            self.thumbnail = Thumbnail(job.source.height, job.source.width, len(self._shown))
         self.landcover = ScratchRaster(folder / "landcover.scratch.tif", info, landcover_format(job))
         self.confidence = self.scores = None
         if job.wants_confidence:
@@ -58,41 +60,30 @@ class BlockWriter:
         if job.spec.scores:
             self.scores = ScratchRaster(folder / "scores.scratch.tif", info, scores_format(job))
 
-    def take(self, core: Window, probabilities: Tensor, image: NDArray[Any], valid: NDArray[np.bool_]) -> None:
-        """Write the block that a window finished: probabilities (K, h, w), band values (C, h, w), valid (h, w)."""
+    def take(self, sample: Sample, probabilities: Tensor) -> None:
+        """Write the block that a window finished, given its probabilities (K, h, w)."""
+        core, source = sample.place.core, self._job.source
         if not core.pixels:
             return
-        if self._job.spec.preview:
-            self.thumbnail.feed(core.row, core.col, image.astype(np.float32), valid)
+        if self.thumbnail:
+            self._feed_thumbnail(self.thumbnail, sample)
         best, index = probabilities.max(dim=0)
-        ids = self._ids[index.cpu().numpy()]
-        percent = torch.round(best * 100).to(torch.uint8).cpu().numpy()
-        window, (ids, percent), valid = self._on_scene_grid(core, (ids, percent), valid)
-        ids[~valid] = NODATA_ID
+        window, valid = source.scene_window(core), sample.scene_valid
+        ids = np.where(valid, source.to_scene(self._ids[index.cpu().numpy()], core), np.uint8(NODATA_ID))
         self.landcover.write(window, ids)
         self._count(window, ids)
         if self.confidence:
-            percent[~valid] = NODATA_ID
-            self.confidence.write(window, percent)
+            percent = source.to_scene(torch.round(best * 100).to(torch.uint8).cpu().numpy(), core)
+            self.confidence.write(window, np.where(valid, percent, np.uint8(NODATA_ID)))
         if self.scores:
-            _, (scores,), _ = self._on_scene_grid(core, (probabilities.cpu().numpy(),), valid)
+            scores = source.to_scene(probabilities.cpu().numpy(), core)
             self.scores.write(window, np.where(valid, scores, np.float32(np.nan)))
 
-    def _on_scene_grid(
-        self, core: Window, values: tuple[NDArray[Any], ...], valid: NDArray[np.bool_]
-    ) -> tuple[Window, tuple[NDArray[Any], ...], NDArray[np.bool_]]:
-        """Bring a block to the scene's own pixels; what holds data is then decided by those."""
-        source = self._job.source
-        if isinstance(source, Scene):
-            return core, values, valid
-        window = source.native_window(core)
-        if not window.pixels:
-            return (
-                window,
-                tuple(source.to_native(v, core) for v in values),
-                np.empty((window.height, window.width), bool),
-            )
-        return window, tuple(source.to_native(v, core) for v in values), source.scene.read(window)[1]
+    def _feed_thumbnail(self, thumbnail: Thumbnail, sample: Sample) -> None:
+        core, window = sample.place.core, sample.place.window
+        inside = core.shift(-window.row, -window.col).slices
+        image = sample.image[self._shown][:, *inside].astype(np.float32)
+        thumbnail.feed(core.row, core.col, image, sample.valid[inside])
 
     def _count(self, window: Window, ids: NDArray[np.uint8]) -> None:
         rows = np.arange(window.height, dtype=np.int64)[:, None] * (NODATA_ID + 1)
@@ -117,6 +108,13 @@ class BlockWriter:
         for scratch in (self.landcover, self.confidence, self.scores):
             if scratch:
                 scratch.close()
+
+
+def shown_bands(bands: tuple[str, ...]) -> list[int]:
+    """Indexes of red, green and blue where the model has them, else of its first three bands, or its first."""
+    if {"red", "green", "blue"} <= set(bands):
+        return [bands.index(name) for name in ("red", "green", "blue")]
+    return [0, 1, 2] if len(bands) >= 3 else [0]
 
 
 def landcover_format(job: Job) -> RasterFormat:

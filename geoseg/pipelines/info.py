@@ -9,11 +9,12 @@ from typing import Any
 from geoseg.bands import check_dtype, choose_bands
 from geoseg.errors import GeosegError
 from geoseg.models import default_model_path, read_spec
-from geoseg.pipelines.job import gdal_settings
-from geoseg.scene import Scene, SceneInfo
+from geoseg.pipelines.gdal import gdal_settings
+from geoseg.scene import Scene, SceneInfo, plain_number
 from geoseg.spec import ModelSpec
 
 BUNDLE_SUFFIX = ".safetensors"
+_SHOWN_BANDS = 64
 
 
 def describe(path: str | os.PathLike[str], model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
@@ -43,12 +44,9 @@ def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> di
         return {
             "scene": info.path,
             "size": {"width": info.width, "height": info.height, "megapixels": round(info.pixels / 1e6, 3)},
-            "bands": [
-                {"band": i, "color": color, "description": text or None}
-                for i, (color, text) in enumerate(zip(info.colors, info.descriptions, strict=True), 1)
-            ][:64],
-            "dtype": info.dtype,
-            "nodata": next((value for value in info.nodata if value is not None), None),
+            "band_count": len(info.colors),
+            "bands": [_band(info, i) for i in range(min(len(info.colors), _SHOWN_BANDS))],
+            "nodata": plain_number(next((value for value in info.nodata if value is not None), None)),
             "validity": {"none": "every pixel", "nodata": "nodata value", "mask": "mask band", "alpha": "alpha band"}[
                 info.mask
             ],
@@ -57,6 +55,15 @@ def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> di
             "pixel_size_m": info.pixel_size_m,
             "fits": _fit(scene, read_spec(model)),
         }
+
+
+def _band(info: SceneInfo, i: int) -> dict[str, Any]:
+    return {
+        "band": i + 1,
+        "color": info.colors[i],
+        "type": info.dtypes[i],
+        "description": info.descriptions[i] or None,
+    }
 
 
 def _crs_name(info: SceneInfo) -> str | None:
@@ -73,7 +80,7 @@ def _fit(scene: Scene, model: ModelSpec) -> dict[str, Any]:
     """Whether a model takes the scene as it is; if not, the way out."""
     try:
         choice = choose_bands(model.bands, scene.info.colors, scene.info.descriptions, None)
-        check_dtype(scene.info.dtype, model.dtype, None)
+        check_dtype(scene.info.dtype_of(choice.indexes), model.dtype, None)
     except GeosegError as error:
         return {"model": model.name, "fits": False, "why": str(error)}
     native, wanted = scene.info.resolution_m, model.resolution_m

@@ -5,20 +5,17 @@ In: an open scene, a model, a PredictSpec. Out: a Job: what is read, on which gr
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import rasterio
-
 from geoseg.bands import BandChoice, check_dtype, choose_bands
 from geoseg.errors import GeosegError, SpecError
 from geoseg.grid import Grid
 from geoseg.models import Model, Runner, load_model
-from geoseg.resample import ResampledScene
-from geoseg.scene import Scene
+from geoseg.resample import NativeScene, ResampledScene, Source
+from geoseg.scene import Scene, plain_number
 from geoseg.spec import ModelSpec, PredictSpec
 
 Notice = Callable[[str], None]
@@ -26,15 +23,11 @@ Notice = Callable[[str], None]
 
 BORDER = 32
 """Pixels by which a scene is reflected on each side, so that its edge is never the network's edge."""
-GDAL_CACHE_MB = 192
 _CPU_BATCH_PX, _GPU_BATCH_PX = 2**20, 2**23
+_MOST_REFINING, _MOST_COARSENING = 8, 64
+"""How far --resolution may be from the scene's own."""
 _RESOLUTION_FACTOR = 1.5
 """A model is told to be out of its depth beyond this ratio of ground resolutions."""
-
-
-def gdal_settings() -> Any:
-    """GDAL with its own cache bounded."""
-    return rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE_MB)
 
 
 @dataclass
@@ -42,7 +35,7 @@ class Job:
     """One scene, its model and its grid, all checked to fit."""
 
     scene: Scene
-    source: Scene | ResampledScene
+    source: Source
     model: Model
     spec: PredictSpec
     grid: Grid
@@ -71,8 +64,8 @@ def prepare(scene: Scene, model: Model | str | os.PathLike[str] | None, spec: Pr
         notice(line)
 
     choice = choose_bands(loaded.spec.bands, scene.info.colors, scene.info.descriptions, spec.bands)
-    if spec.rescale is None and choice.indexes:
-        check_dtype(scene.info.dtype, loaded.spec.dtype, _suggestion(scene, choice, loaded.spec))
+    if spec.rescale is None:
+        check_dtype(scene.info.dtype_of(choice.indexes), loaded.spec.dtype, _suggestion(scene, choice, loaded.spec))
     scene.select(choice.indexes, nodata=spec.nodata, rescale=spec.rescale, dtype=loaded.spec.dtype)
     for line in _scene_notices(scene, choice, loaded.spec, spec):
         tell(line)
@@ -89,6 +82,7 @@ def prepare(scene: Scene, model: Model | str | os.PathLike[str] | None, spec: Pr
         "device": str(runner.device),
         "precision": runner.precision,
         "bands": list(choice.indexes),
+        "nodata": plain_number(spec.nodata),
     }
     return Job(scene, source, loaded, spec, grid, runner, batch_size, settings, notices)
 
@@ -96,7 +90,7 @@ def prepare(scene: Scene, model: Model | str | os.PathLike[str] | None, spec: Pr
 def _suggestion(scene: Scene, choice: BandChoice, model: ModelSpec) -> tuple[float, float] | None:
     """A --rescale that fits, looked up only when one is needed."""
     try:
-        check_dtype(scene.info.dtype, model.dtype, None)
+        check_dtype(scene.info.dtype_of(choice.indexes), model.dtype, None)
     except GeosegError:
         return scene.suggest_rescale(choice.indexes)
     return None
@@ -129,9 +123,9 @@ def _scene_notices(scene: Scene, choice: BandChoice, model: ModelSpec, spec: Pre
     return lines
 
 
-def _at_resolution(scene: Scene, model: ModelSpec, spec: PredictSpec) -> Scene | ResampledScene:
+def _at_resolution(scene: Scene, model: ModelSpec, spec: PredictSpec) -> Source:
     if spec.resolution == "native":
-        return scene
+        return NativeScene(scene)
     wanted = model.resolution_m if spec.resolution == "model" else spec.resolution
     if wanted is None:
         raise SpecError("--resolution model: this model does not know its resolution: give metres instead")
@@ -142,18 +136,23 @@ def _at_resolution(scene: Scene, model: ModelSpec, spec: PredictSpec) -> Scene |
         max(1, round(n * metres / wanted)) for n, metres in zip((scene.width, scene.height), size, strict=True)
     )
     if (height, width) == (scene.height, scene.width):
-        return scene
-    if height * width > 64 * scene.height * scene.width:
+        return NativeScene(scene)
+    if height * width > _MOST_REFINING**2 * scene.height * scene.width:
         raise SpecError(
-            f"--resolution {wanted:g}: more than 8 times finer than the scene's {scene.info.resolution_m:.3g} m: "
-            "choose a coarser one"
+            f"--resolution {wanted:g}: more than {_MOST_REFINING} times finer than the scene's "
+            f"{scene.info.resolution_m:.3g} m: choose a coarser one"
+        )
+    if _MOST_COARSENING**2 * height * width < scene.height * scene.width:
+        raise SpecError(
+            f"--resolution {wanted:g}: more than {_MOST_COARSENING} times coarser than the scene's "
+            f"{scene.info.resolution_m:.3g} m: choose a finer one"
         )
     return ResampledScene(scene, height, width)
 
 
 def _make_grid(height: int, width: int, model: ModelSpec, spec: PredictSpec) -> Grid:
     multiple = model.network.multiple
-    tile = math.ceil((spec.tile or model.tile) / multiple) * multiple
+    tile = max(1, (spec.tile or model.tile) // multiple) * multiple
     overlap = spec.overlap if spec.overlap is not None else min(model.overlap, tile // 4)
     if 2 * overlap > tile:
         raise SpecError(f"overlap {overlap} is more than half of tile {tile}: lower it or raise the tile")

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from geoseg.errors import OutputError
-from geoseg.scene import SceneInfo
-from geoseg.spec import PredictSpec
+from geoseg.scene import scene_name
+from geoseg.spec import PredictSpec, parse_spec
 
 RASTER_SUFFIXES = (".tif", ".tiff")
+OTHER_SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb", ".parquet", ".png", ".jpg", ".vrt", ".img", ".jp2")
+_PX_PER_BYTE = 30
+"""Imagery stored in fewer bytes than this is mostly empty, and empty pixels take no space."""
 
 
 @dataclass(frozen=True)
@@ -34,23 +38,40 @@ class OutputPaths:
         return (path for path in vars(self).values() if path is not None)
 
 
-def name_outputs(info: SceneInfo, output: str | Path | None, spec: PredictSpec) -> OutputPaths:
-    """Name the results of a scene: `output` is a folder, or the class raster itself if it ends in .tif."""
-    landcover = _raster_path(output if output is not None else ".", f"{info.name}_landcover.tif")
+def name_outputs(name: str, output: str | os.PathLike[str] | None, spec: PredictSpec) -> OutputPaths:
+    """Name the results of a scene of that name: `output` is a folder, or the class raster itself if it ends in .tif.
+
+    Raises:
+        OutputError: if a path is clearly meant as another kind of file.
+    """
+    landcover = _raster_path("." if output is None else output, f"{name}_landcover.tif")
     return OutputPaths(
         landcover=landcover,
         polygons=landcover.with_suffix(".gpkg") if spec.polygons else None,
         preview=landcover.with_suffix(".png") if spec.preview else None,
-        scores=_raster_path(spec.scores, f"{info.name}_scores.tif") if spec.scores else None,
-        confidence=_raster_path(spec.confidence, f"{info.name}_confidence.tif") if spec.confidence else None,
+        scores=_raster_path(spec.scores, f"{name}_scores.tif") if spec.scores else None,
+        confidence=_raster_path(spec.confidence, f"{name}_confidence.tif") if spec.confidence else None,
     )
 
 
-def _raster_path(given: str | Path, name: str) -> Path:
+def _raster_path(given: str | os.PathLike[str], name: str) -> Path:
     path = Path(given)
-    if path.suffix.lower() in RASTER_SUFFIXES and not path.is_dir():
-        return path
-    return path / name
+    if path.is_dir():
+        return path / name
+    if path.suffix.lower() in OTHER_SUFFIXES:
+        raise OutputError(f"{path} is no class raster: give a folder, or a path that ends in .tif")
+    return path if path.suffix.lower() in RASTER_SUFFIXES else path / name
+
+
+def check_all_outputs(scenes: Sequence[str], output: str | None, settings: dict[str, Any], *, overwrite: bool) -> None:
+    """Refuse the outputs of any of several scenes before the first is begun.
+
+    Raises:
+        OutputError: naming the file and the way out.
+    """
+    spec = parse_spec(PredictSpec, settings, source="settings")
+    for scene in scenes:
+        check_outputs(name_outputs(scene_name(scene), output, spec), scene, overwrite=overwrite)
 
 
 def check_outputs(paths: OutputPaths, scene: str, *, overwrite: bool) -> None:
@@ -71,12 +92,15 @@ def check_outputs(paths: OutputPaths, scene: str, *, overwrite: bool) -> None:
             raise OutputError(f"{path} exists: pass --overwrite to replace it, or choose another --output")
 
 
-def check_space(folder: Path, needed: int) -> None:
-    """Refuse work whose unfinished files would not fit on the disk.
+def check_space(folder: Path, scene: str, pixels: int, bytes_per_pixel: int) -> None:
+    """Refuse work whose files would not fit on the disk.
 
     Raises:
         OutputError: naming the space needed and the space there is.
     """
+    if os.path.isfile(scene):
+        pixels = min(pixels, _PX_PER_BYTE * os.path.getsize(scene))
+    needed = pixels * bytes_per_pixel
     existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if needed > free:

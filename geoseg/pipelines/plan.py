@@ -10,8 +10,9 @@ import torch
 
 from geoseg.models import Model
 from geoseg.pipelines.blocks import confidence_format, landcover_format, scores_format
-from geoseg.pipelines.job import GDAL_CACHE_MB, Job, gdal_settings, prepare
-from geoseg.pipelines.outputs import name_outputs
+from geoseg.pipelines.gdal import CACHE_MB, gdal_settings
+from geoseg.pipelines.job import Job, prepare
+from geoseg.pipelines.outputs import check_outputs, name_outputs
 from geoseg.scene import Scene
 from geoseg.spec import PredictSpec, parse_spec
 
@@ -45,6 +46,7 @@ def plan_prediction(
     output: str | os.PathLike[str] | None = None,
     *,
     model: Model | str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
     **settings: Any,
 ) -> PredictPlan:
     """Say what `predict` would do with the same arguments, without forwarding a pixel.
@@ -55,7 +57,8 @@ def plan_prediction(
     spec = parse_spec(PredictSpec, settings, source="settings")
     with gdal_settings(), Scene.open(scene) as opened:
         job = prepare(opened, model, spec, lambda _line: None)
-        paths = name_outputs(opened.info, os.fspath(output) if output is not None else None, spec)
+        paths = name_outputs(opened.info.name, output, spec)
+        check_outputs(paths, opened.info.path, overwrite=overwrite)
         layouts = {paths.landcover: landcover_format(job)}
         layouts |= {paths.confidence: confidence_format()} if paths.confidence else {}
         layouts |= {paths.scores: scores_format(job)} if paths.scores else {}
@@ -66,17 +69,17 @@ def plan_prediction(
             forwarded_px=job.grid.forwarded_px,
             memory_bytes=memory_bytes(job),
             output_bytes={str(p): layout.bytes_per_pixel() * opened.info.pixels for p, layout in layouts.items()},
-            scratch_bytes=scratch_bytes(job),
+            scratch_bytes=scratch_bytes_per_pixel(job) * opened.info.pixels,
             settings=job.settings,
             notices=tuple(job.notices),
         )
 
 
-def scratch_bytes(job: Job) -> int:
-    """Disk space for the scratch rasters and the class raster made from them."""
+def scratch_bytes_per_pixel(job: Job) -> int:
+    """Disk space for the scratch rasters and, at worst as much again, what is made from them."""
     per_px = landcover_format(job).bytes_per_pixel() * 2
     per_px += 2 * job.wants_confidence + (2 * scores_format(job).bytes_per_pixel() if job.spec.scores else 0)
-    return per_px * job.scene.info.pixels
+    return per_px
 
 
 def memory_bytes(job: Job) -> int:
@@ -86,9 +89,10 @@ def memory_bytes(job: Job) -> int:
     weights = sum(p.numel() * 4 for p in job.model.module.parameters())
     bytes_each = 4 if job.runner.precision == "fp32" else 2
     activations = job.batch_size * activation_bytes(job.model.module, len(job.model.spec.bands), window_px, bytes_each)
-    queue = 4 * job.batch_size * window_px * (len(job.model.spec.bands) + 1)
+    value_bytes = 1 if job.scene.info.dtype_of(job.scene.bands) == "uint8" and not job.spec.rescale else 4
+    queue = 4 * job.batch_size * window_px * (value_bytes * len(job.model.spec.bands) + 1)
     blending = 3 * 4 * classes * window_px * job.batch_size
-    return 700 * 2**20 + GDAL_CACHE_MB * 2**20 + weights + activations + queue + blending
+    return 700 * 2**20 + CACHE_MB * 2**20 + weights + activations + queue + blending
 
 
 def activation_bytes(module: torch.nn.Module, bands: int, window_px: int, bytes_each: int) -> int:

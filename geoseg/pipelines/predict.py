@@ -8,26 +8,29 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import rasterio
 from torch import Tensor
 
 from geoseg.batches import Batch, Sample, make_batches, read_ahead
 from geoseg.blend import Blender
-from geoseg.errors import OutputError
+from geoseg.errors import GeosegError, OutputError
+from geoseg.files import publish, quiet_georeferencing, workspace, write_errors
 from geoseg.formats import write_polygons
 from geoseg.models import Model
 from geoseg.pipelines.blocks import BlockWriter, ClassShare
-from geoseg.pipelines.job import Job, Notice, gdal_settings, prepare
+from geoseg.pipelines.gdal import gdal_settings
+from geoseg.pipelines.job import Job, Notice, prepare
 from geoseg.pipelines.outputs import OutputPaths, check_outputs, check_space, name_outputs
-from geoseg.pipelines.plan import scratch_bytes
+from geoseg.pipelines.plan import scratch_bytes_per_pixel
 from geoseg.pipelines.vectorize import polygonize
 from geoseg.preview import draw_preview, stretch
-from geoseg.raster import publish, quiet_georeferencing, workspace, write_cog
+from geoseg.raster import write_cog
 from geoseg.scene import Scene
 from geoseg.spec import PredictSpec, parse_spec
 
@@ -82,7 +85,8 @@ def predict(
     Args:
         scene: anything GDAL opens.
         output: a folder (default: the current one), or the path of the class raster, ending in .tif.
-        model: a bundle's path or a loaded model; None means the default model.
+        model: a bundle's path or a loaded model, which is moved to the device and stays there; None means the
+            default model.
         overwrite: replace results that exist; without it they are refused before any work is done.
         progress: called with (stage, done, total).
         notice: called with each line worth reading, as it comes up.
@@ -94,29 +98,30 @@ def predict(
     spec = parse_spec(PredictSpec, settings, source="settings")
     with gdal_settings(), Scene.open(scene) as opened:
         job = prepare(opened, model, spec, notice or _ignore)
-        paths = name_outputs(opened.info, os.fspath(output) if output is not None else None, spec)
+        paths = name_outputs(opened.info.name, output, spec)
         check_outputs(paths, opened.info.path, overwrite=overwrite)
-        check_space(paths.landcover.parent, scratch_bytes(job))
+        check_space(paths.landcover.parent, opened.info.path, opened.info.pixels, scratch_bytes_per_pixel(job))
         return _run(job, paths, progress or _ignore)
 
 
 def _run(job: Job, paths: OutputPaths, progress: Progress) -> PredictResult:
     clock = _Clock()
-    with workspace(paths.landcover.parent) as folder:
-        blocks = BlockWriter(job, folder)
+    with _Drafts(paths) as drafts:
+        blocks = BlockWriter(job, drafts.folder)
         try:
-            forwarded = _predict_blocks(job, blocks, folder, progress)
+            forwarded = _predict_blocks(job, blocks, drafts.folder, progress)
         finally:
             blocks.close()
         clock.lap("predict")
-        _publish_rasters(job, blocks, paths, folder, progress)
+        _write_rasters(blocks, paths, drafts, progress)
         clock.lap("write")
-        polygons = _publish_polygons(job, blocks, paths, progress) if paths.polygons else None
-        clock.lap("polygons")
         classes = blocks.shares()
-        if paths.preview:
-            _publish_preview(job, blocks, classes, paths, folder, progress)
-        clock.lap("preview")
+        with drafts.publishing():
+            if paths.preview:
+                _write_preview(job, blocks, classes, drafts[paths.preview], progress)
+            clock.lap("preview")
+            polygons = _write_polygons(job, blocks, paths, drafts, progress) if paths.polygons else None
+            clock.lap("polygons")
     return PredictResult(
         scene=job.scene.info.path,
         model=job.model.spec.name,
@@ -134,27 +139,65 @@ def _run(job: Job, paths: OutputPaths, progress: Progress) -> PredictResult:
     )
 
 
+class _Drafts:
+    """The results while they are unfinished: each beside its final place, all of them gone if anything fails."""
+
+    def __init__(self, paths: OutputPaths):
+        self._paths = paths
+        self._stack = ExitStack()
+        self._folders: dict[Path, Path] = {}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for path in self._paths:
+                if path.parent not in self._folders:
+                    self._folders[path.parent] = stack.enter_context(workspace(path.parent))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def __getitem__(self, path: Path) -> Path:
+        return self._folders[path.parent] / path.name
+
+    @property
+    def folder(self) -> Path:
+        """Folder for scratch files."""
+        return self._folders[self._paths.landcover.parent]
+
+    @contextmanager
+    def publishing(self) -> Iterator[None]:
+        """Publish what is finished at the end, also if the rest fails; an older file of the rest goes, it is stale."""
+        try:
+            yield
+        finally:
+            for path in self._paths:
+                if self[path].exists():
+                    publish(self[path], path)
+                else:
+                    path.unlink(missing_ok=True)
+
+
 def _predict_blocks(job: Job, blocks: BlockWriter, folder: Path, progress: Progress) -> int:
     """Forward every window with data; return the number of pixels forwarded."""
     blender = Blender(job.grid, folder)
     total, done, forwarded = job.source.height * job.source.width, 0, 0
     progress("predicting", 0, total)
-    fill = job.model.spec.normalization.mean
-    for batch in read_ahead(make_batches(job.source, job.grid, fill, job.batch_size)):
-        if batch.samples:
-            _finish_batch(batch, job.runner(batch.image), blender, blocks)
-        forwarded += sum(sample.part.pixels for sample in batch.samples)
-        done += batch.visited_px
-        progress("predicting", done, total)
+    windows = make_batches(job.source, job.grid, job.model.spec.normalization.mean, job.batch_size)
+    with write_errors(folder.parent), closing(read_ahead(windows)) as batches:
+        for batch in batches:
+            if batch.samples:
+                _finish_batch(batch, job.runner(batch.image), blender, blocks)
+            forwarded += sum(sample.part.pixels for sample in batch.samples)
+            done += batch.visited_px
+            progress("predicting", done, total)
     return forwarded
 
 
 def _finish_batch(batch: Batch, probabilities: Tensor, blender: Blender, blocks: BlockWriter) -> None:
     for sample, part in zip(batch.samples, probabilities, strict=True):
-        core, window = sample.place.core, sample.place.window
-        inside = core.shift(-window.row, -window.col).slices
-        finished = blender.feed(sample.place, _whole_window(sample, part))
-        blocks.take(core, finished, sample.image[:, *inside], sample.valid[inside])
+        blocks.take(sample, blender.feed(sample.place, _whole_window(sample, part)))
 
 
 def _whole_window(sample: Sample, part: Tensor) -> Tensor:
@@ -166,23 +209,16 @@ def _whole_window(sample: Sample, part: Tensor) -> Tensor:
     return whole
 
 
-def _publish_rasters(job: Job, blocks: BlockWriter, paths: OutputPaths, folder: Path, progress: Progress) -> None:
-    wanted = [
-        (blocks.landcover, paths.landcover),
-        (blocks.confidence, paths.confidence),
-        (blocks.scores, paths.scores),
-    ]
+def _write_rasters(blocks: BlockWriter, paths: OutputPaths, drafts: _Drafts, progress: Progress) -> None:
+    wanted = (blocks.landcover, paths.landcover), (blocks.confidence, paths.confidence), (blocks.scores, paths.scores)
     pairs = [(scratch, path) for scratch, path in wanted if scratch and path]
     for done, (scratch, path) in enumerate(pairs):
         progress("writing", done, len(pairs))
-        with workspace(path.parent) as beside:
-            finished = beside / path.name
-            write_cog(scratch, finished)
-            publish(finished, path)
+        write_cog(scratch, drafts[path])
     progress("writing", len(pairs), len(pairs))
 
 
-def _publish_polygons(job: Job, blocks: BlockWriter, paths: OutputPaths, progress: Progress) -> int:
+def _write_polygons(job: Job, blocks: BlockWriter, paths: OutputPaths, drafts: _Drafts, progress: Progress) -> int:
     assert paths.polygons is not None
     assert blocks.confidence is not None
     names = {c.id: c.name for c in job.model.spec.classes}
@@ -193,45 +229,34 @@ def _publish_polygons(job: Job, blocks: BlockWriter, paths: OutputPaths, progres
             names,
             progress=lambda done, total: progress("polygons", done, total),
         )
-        write_polygons(frame, paths.polygons, layer=paths.polygons.stem)
-    except OutputError as error:
-        raise OutputError(f"{error}; the class raster is complete: {paths.landcover}") from None
+        write_polygons(frame, drafts[paths.polygons], layer=paths.polygons.stem)
+    except GeosegError as error:
+        reason = str(error).replace(str(drafts[paths.polygons]), str(paths.polygons))
+        raise OutputError(f"{reason}; the class raster is complete: {paths.landcover}") from None
     return len(frame)
 
 
-def _publish_preview(
-    job: Job,
-    blocks: BlockWriter,
-    classes: tuple[ClassShare, ...],
-    paths: OutputPaths,
-    folder: Path,
-    progress: Progress,
+def _write_preview(
+    job: Job, blocks: BlockWriter, classes: tuple[ClassShare, ...], draft: Path, progress: Progress
 ) -> None:
-    assert paths.preview is not None
+    assert blocks.thumbnail is not None
     progress("preview", 0, 1)
     image, valid = blocks.thumbnail.take()
     height, width = valid.shape
-    with quiet_georeferencing(), rasterio.open(paths.landcover) as raster:
+    with quiet_georeferencing(), rasterio.open(blocks.landcover.path) as raster:
         ids = raster.read(1, out_shape=(height, width))
     size = job.scene.info.pixel_size_m
     picture = draw_preview(
-        stretch(image[_shown_bands(job.model.spec.bands)], valid),
+        stretch(image, valid),
         ids,
         job.model.spec.classes,
         shares={c.id: c.share for c in classes},
         title=job.scene.info.name,
         pixel_size_m=size[0] * job.scene.width / width if size else None,
     )
-    picture.save(folder / "preview.png")
-    publish(folder / "preview.png", paths.preview)
+    with write_errors(draft.parent.parent):
+        picture.save(draft)
     progress("preview", 1, 1)
-
-
-def _shown_bands(bands: tuple[str, ...]) -> list[int]:
-    """Indexes of red, green and blue where the model has them, else its first three bands or the first."""
-    if {"red", "green", "blue"} <= set(bands):
-        return [bands.index(name) for name in ("red", "green", "blue")]
-    return [0, 1, 2] if len(bands) >= 3 else [0]
 
 
 class _Clock:

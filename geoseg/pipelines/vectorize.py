@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,18 +21,19 @@ import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from geoseg.errors import OutputError, SceneError
+from geoseg.files import one_line, quiet_georeferencing
 from geoseg.formats import check_extension, write_polygons
+from geoseg.pipelines.gdal import gdal_settings
 from geoseg.polygons import to_frame
-from geoseg.trace import Regions, trace
+from geoseg.raster import CLASSES_TAG
+from geoseg.spec import NODATA_ID
+from geoseg.trace import Regions, Strip, trace
 
 __all__ = ["VectorizeResult", "polygonize", "vectorize"]
-
-NODATA = 255
-"""Class id of no class, where a file doesn't say otherwise."""
 
 STRIP_PX = 4 << 20
 """Pixels read at once, if blocks allow: enough to hide the cost of a read, little enough to stay near the cache."""
@@ -41,22 +41,14 @@ STRIP_PX = 4 << 20
 STRIP_PX_MOST = 16 << 20
 """Pixels read at once at most, whatever the blocks: 128 MB in the widest type, int64."""
 
-CACHE_MB = 256
-"""Megabytes of decoded blocks that GDAL keeps: a strip is read once, so its usual 5 % of the machine are wasted."""
-
 SCENE_PX_MOST = 1 << 38
 """Pixels of the largest raster that is believed: 275 gigapixels. A file of a few bytes can claim any number."""
 
 INTEGERS = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"})
 """Types of class rasters, as rasterio names them."""
 
-CLASSES_TAG = "GEOSEG_CLASSES"
-"""Tag of a class raster with a JSON list of {"id": int, "name": str, "color": "#rrggbb"}."""
-
 Progress = Callable[[int, int], None]
 """(pixels done, pixels in all)."""
-
-Strip = tuple[int, NDArray[np.uint8], NDArray[np.uint8] | None]
 
 
 @dataclass(frozen=True)
@@ -133,7 +125,7 @@ def trace_raster(classes: Any, confidence: Any | None, progress: Progress | None
     """
     if confidence is not None and confidence.shape != classes.shape:
         raise SceneError(f"{confidence.name} is {confidence.shape} pixels, {classes.name} is {classes.shape}")
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_MB):
+    with gdal_settings():
         return trace(read_strips(classes, confidence, progress), classes.width, resolve_nodata(classes.nodata))
 
 
@@ -144,11 +136,11 @@ def check_output(output: Path, overwrite: bool) -> None:
     """Refuse what could not be written in the end, before any work is done.
 
     Raises:
-        OutputError: The extension is unknown, the folder is missing, or the file exists and may not be replaced.
+        OutputError: The extension is unknown, or the file exists and may not be replaced.
     """
     check_extension(output)
-    if not output.parent.is_dir():
-        raise OutputError(f"no folder {output.parent}: create it first")
+    if output.is_dir():
+        raise OutputError(f"{output} is a folder: choose another name")
     if output.exists() and not overwrite:
         raise OutputError(f"{output} exists: choose another name or pass --overwrite")
 
@@ -161,20 +153,13 @@ def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
         SceneError: It cannot be opened or read, or claims a size that nobody could mean.
     """
     try:
-        with quietly_opened(path) as raster:
+        with quiet_georeferencing(), rasterio.open(path) as raster:
             if raster.width * raster.height > SCENE_PX_MOST:
                 raise SceneError(f"{path} claims {raster.width} x {raster.height} pixels: split it first")
             yield raster
     except RasterioError as error:
-        reason = " ".join(str(error.__cause__ or error).split()).removeprefix(f"{os.fspath(path)}: ")
+        reason = one_line(error.__cause__ or error).removeprefix(f"{os.fspath(path)}: ")
         raise SceneError(f"cannot read {path}: {reason}") from error
-
-
-def quietly_opened(path: str | os.PathLike[str]) -> Any:
-    """Open a raster without a warning that it isn't georeferenced: geoseg gives a notice instead."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return rasterio.open(path)
 
 
 @contextmanager
@@ -258,7 +243,7 @@ def check_ids(values: NDArray[Any], file_nodata: float | None) -> None:
 
 def resolve_nodata(file_nodata: float | None) -> int:
     """The class id that stands for nodata: the file's own if it can be an id, else 255."""
-    return int(file_nodata) if file_nodata is not None and file_nodata in range(256) else NODATA
+    return int(file_nodata) if file_nodata is not None and file_nodata in range(256) else NODATA_ID
 
 
 def class_names(tags: Mapping[str, str]) -> tuple[dict[int, str], str | None]:
