@@ -129,7 +129,8 @@ def measure_agreement(scene: str, output: str, model: str | None) -> dict[str, o
 def apart(function: str, *arguments: object, threads: int) -> dict[str, object]:
     """Call a function of this file in a process of its own."""
     code = (
-        f"import sys, json, torch; sys.path.insert(0, {str(Path(__file__).parent)!r}); torch.set_num_threads({threads}); "
+        f"import sys, json, torch; torch.set_num_threads({threads}); "
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r}); "
         f"import predict; print(json.dumps(predict.{function}(*json.loads(sys.argv[1]))))"
     )
     done = subprocess.run([sys.executable, "-c", code, json.dumps(arguments)], check=True, stdout=subprocess.PIPE)

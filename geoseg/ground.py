@@ -84,7 +84,10 @@ def area_m2(geometries: NDArray[np.object_], crs: Any) -> NDArray[np.float64] | 
     plane = equal_area_plane(system, np.array([(west, north), (west, south), (east, south), (east, north)]))
     if plane is None:
         return None
-    areas = shapely.area(shapely.transform(geometries, plane))
+    with np.errstate(
+        invalid="ignore"
+    ):  # vertices that are not on the ground, such as space around a geostationary disk
+        areas = shapely.area(shapely.transform(geometries, plane))
     return np.where(np.isfinite(areas), areas, np.nan)
 
 

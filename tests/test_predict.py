@@ -251,9 +251,9 @@ def test_rpcs_are_kept(tmp_path, class_values):
 ROTATED_POLE = (
     'GEOGCRS["Rotated pole",BASEGEOGCRS["WGS 84",DATUM["World Geodetic System 1984",ELLIPSOID["WGS 84",6378137,'
     '298.257223563]]],DERIVINGCONVERSION["Pole rotation (netCDF CF convention)",METHOD["Pole rotation (netCDF CF '
-    'convention)"],PARAMETER["Grid north pole latitude (netCDF CF convention)",36],PARAMETER["Grid north pole longitude '
-    '(netCDF CF convention)",65],PARAMETER["North pole grid longitude (netCDF CF convention)",0]],CS[ellipsoidal,2],'
-    'AXIS["latitude",north],AXIS["longitude",east],ANGLEUNIT["degree",0.0174532925199433]]'
+    'convention)"],PARAMETER["Grid north pole latitude (netCDF CF convention)",36],PARAMETER["Grid north pole '
+    'longitude (netCDF CF convention)",65],PARAMETER["North pole grid longitude (netCDF CF convention)",0]],'
+    'CS[ellipsoidal,2],AXIS["latitude",north],AXIS["longitude",east],ANGLEUNIT["degree",0.0174532925199433]]'
 )
 
 
