@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from geoseg.errors import ModelError, OutputError
@@ -92,7 +92,7 @@ def save_model(module: nn.Module, spec: ModelSpec, path: str | os.PathLike[str],
     partial = path.with_name(f".geoseg-{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(weights, partial, metadata={METADATA_KEY: spec.model_dump_json()})
+        partial.write_bytes(save(weights, metadata={METADATA_KEY: spec.model_dump_json()}))
         partial.replace(path)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise OutputError(f"cannot write {path}: {one_line(error)}: check the folder and the free space") from None
