@@ -3,8 +3,9 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from geoseg.preview import NODATA_GREY, Thumbnail, _length_label, _percent, _round_length, draw_preview, stretch
-from geoseg.preview import thumbnail_size as size_of
+from geoseg.preview import _length_label, _percent, _round_length, draw_preview
+from geoseg.thumbnail import NODATA_GREY, Thumbnail, stretch
+from geoseg.thumbnail import thumbnail_size as size_of
 
 
 @dataclass(frozen=True)

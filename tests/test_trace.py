@@ -217,7 +217,7 @@ def test_polygons_through_a_transform(transform):
 def test_polygons_in_batches(monkeypatch):
     regions = traced(checkerboard(20, 20))
     whole = regions.geometry
-    monkeypatch.setattr("geoseg.trace.BATCH", 7)
+    monkeypatch.setattr("geoseg.trace.regions.BATCH", 7)
     assert shapely.equals_identical(regions.geometry, whole).all()
 
 

@@ -19,9 +19,9 @@ from geoseg.batches import Sample
 from geoseg.grid import Window
 from geoseg.ground import row_areas_m2
 from geoseg.pipelines.job import Job
-from geoseg.preview import Thumbnail
 from geoseg.raster import RasterFormat, ScratchRaster, class_tags
 from geoseg.spec import NODATA_ID
+from geoseg.thumbnail import Thumbnail
 from geoseg.version import __version__
 
 

@@ -29,10 +29,11 @@ from geoseg.pipelines.job import Job, Notice, prepare
 from geoseg.pipelines.outputs import OutputPaths, check_outputs, check_space, name_outputs
 from geoseg.pipelines.plan import scratch_bytes_per_pixel
 from geoseg.pipelines.vectorize import polygonize
-from geoseg.preview import draw_preview, stretch
+from geoseg.preview import draw_preview
 from geoseg.raster import write_cog
 from geoseg.scene import Scene
 from geoseg.spec import PredictSpec, parse_spec
+from geoseg.thumbnail import stretch
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage ('predicting', 'writing', 'polygons', 'preview'), what is done of it, and how much there is."""
