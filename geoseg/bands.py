@@ -23,11 +23,12 @@ HIGHEST = {"uint8": 255.0, "uint16": 65535.0, "int16": 32767.0, "float32": 1.0}
 """Value that the bright end of --rescale becomes, per type of a model's values; the dark end becomes 0."""
 
 _SYNONYMS = {
-    "red": {"red", "r"},
-    "green": {"green", "g"},
-    "blue": {"blue", "b"},
-    "nir": {"nir", "near infrared", "near-infrared", "infrared", "nearinfrared"},
+    "red": {"red", "r", "b04"},
+    "green": {"green", "g", "b03"},
+    "blue": {"blue", "b", "b02"},
+    "nir": {"nir", "b08", "near infrared", "near-infrared", "infrared", "nearinfrared"},
 }
+"""What a band is called, in lower case; b02 to b08 are Sentinel-2's (Landsat writes B2, and counts otherwise)."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,10 @@ class BandChoice:
 def choose_bands(
     wanted: Sequence[str], colors: Sequence[str], descriptions: Sequence[str], override: Sequence[int] | None
 ) -> BandChoice:
-    """Find a model's bands: as told, else by colour interpretation, by band names, by position.
+    """Find a model's bands: as told, else by band names, by colour interpretation, by position.
+
+    Names come first because somebody gave them on purpose; many writers mark the first three bands of anything as red,
+    green and blue.
 
     Alpha is never imagery. By position at most one band may be left over (red, green, blue, infrared for an RGB model):
     among more than that, a guess would be wrong as often as right.
@@ -54,15 +58,16 @@ def choose_bands(
     count = len(colors)
     if override is not None:
         return _told_bands(wanted, override, count)
-    for by, names in (("colour interpretation", colors), ("band names", descriptions)):
+    for by, names in (("band names", descriptions), ("colour interpretation", colors)):
         if indexes := _bands_by_name(wanted, names):
             return BandChoice(indexes, by)
     imagery = tuple(i for i, color in enumerate(colors, 1) if color != "alpha")
     if len(wanted) <= len(imagery) <= len(wanted) + 1:
         return BandChoice(imagery[: len(wanted)], "position")
+    told = "pass --bands with the numbers of those bands, or " if len(imagery) >= len(wanted) else ""
     raise ModelError(
         f"model expects {len(wanted)} bands ({', '.join(wanted)}), scene has {_summary(colors)}: "
-        "pass --bands with the numbers of those bands, or choose a model for this scene's bands with --model"
+        f"{told}choose a model for this scene's bands with --model"
     )
 
 
@@ -83,8 +88,9 @@ def _bands_by_name(wanted: Sequence[str], names: Sequence[str]) -> tuple[int, ..
 
 
 def _summary(colors: Sequence[str]) -> str:
-    shown = ", ".join(colors[:8]) + (", ..." if len(colors) > 8 else "")
-    return f"{len(colors)} band{'s' if len(colors) != 1 else ''} ({shown})"
+    known = [color for color in colors if color != "undefined"][:8]
+    marked = f"marked {', '.join(known)}" if known else "unmarked"
+    return f"{len(colors)} band{'s' if len(colors) != 1 else ''} ({marked})"
 
 
 def looks_like_alpha(values: NDArray[Any], dtype: str) -> bool:

@@ -25,6 +25,9 @@ def workspace(folder: Path) -> Iterator[Path]:
     Raises:
         OutputError: if nothing can be written there.
     """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file: choose a folder")
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path = Path(tempfile.mkdtemp(prefix=".geoseg-", dir=folder))
@@ -34,6 +37,8 @@ def workspace(folder: Path) -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+        if is_new and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def publish(finished: Path, path: Path) -> None:

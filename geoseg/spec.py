@@ -348,5 +348,7 @@ def _first_problem(kind: type[Spec], error: ValidationError) -> str:
     if problem["type"] == "extra_forbidden":
         return f"unknown setting {field!r}; known here: {', '.join(kind.model_fields)}"
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "string_pattern_mismatch" and (known := kind.model_fields.get(field)) and known.description:
+        message = known.description
     value = problem.get("input")
     return f"{field} = {value!r}: {message}" if field else message

@@ -20,6 +20,7 @@ RGB = ("red", "green", "blue")
         (RGB, ("gray", "undefined", "undefined", "alpha"), ("",) * 4, None, (1, 2, 3), "position"),
         (RGB, ("red", "green", "blue"), ("",) * 3, (3, 1, 2), (3, 1, 2), "--bands"),
         (("value",), ("gray", "alpha"), ("", ""), None, (1,), "position"),
+        (RGB, ("red", "green", "blue", "undefined"), ("B02", "B03", "B04", "B08"), None, (3, 2, 1), "band names"),
     ],
 )
 def test_choice(wanted, colors, names, override, indexes, by):
@@ -30,7 +31,7 @@ def test_choice(wanted, colors, names, override, indexes, by):
 @pytest.mark.parametrize(
     ("colors", "override", "says"),
     [
-        (("gray",), None, "scene has 1 band (gray)"),
+        (("gray",), None, "scene has 1 band (marked gray): choose a model"),
         (("gray", "alpha", "undefined"), None, "expects 3 bands (red, green, blue)"),
         (("gray",) + ("undefined",) * 7, None, "--bands"),
         (("red", "green", "blue"), (1, 2), "names 2 bands"),

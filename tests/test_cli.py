@@ -55,7 +55,7 @@ def test_quiet_says_nothing(tmp_path, scene, bundle):
 
 def test_dry_run_writes_nothing(tmp_path, scene, bundle):
     result = run("predict", scene, "-m", bundle, "-o", tmp_path / "out", "--dry-run")
-    assert "windows" in result.stdout
+    assert "1 window of" in result.stdout
     assert "memory" in result.stdout
     assert not (tmp_path / "out").exists()
 
@@ -115,7 +115,7 @@ def test_several_scenes_go_on_past_one_that_fails(tmp_path, scene, bundle):
     result = run("predict", tmp_path / "bad.tif", scene, "-m", bundle, "-o", tmp_path / "out", "--no-polygons")
     assert result.exit_code == 1
     assert "bad.tif" in result.stderr
-    assert "1 of 2 scenes failed" in result.stderr
+    assert f"1 of 2 scenes failed: {tmp_path / 'bad.tif'}" in result.stderr
     assert (tmp_path / "out" / "scene_landcover.tif").exists()
 
 
@@ -168,10 +168,11 @@ def test_info_of_a_scene_and_a_model(scene, bundle):
     assert report["size"] == {"width": 70, "height": 60, "megapixels": 0.004}
     assert report["fits"] == {
         "model": "test", "fits": True, "bands": {"red": 1, "green": 2, "blue": 3}, "bands_by": "colour interpretation",
-        "resolution_over_model": 1.0,
+        "model_resolution_m": 0.6,
+        "notices": ["bands by colour interpretation: red = band 1, green = band 2, blue = band 3"],
     }  # fmt: skip
     np.testing.assert_allclose(report["pixel_size_m"], (0.6, 0.6))
-    assert "red = band" not in run("info", bundle).stdout
+    assert "300000, 0, -0.6, 4300000" in run("info", scene, "-m", bundle).stdout
     assert "bands: red, green, blue" in run("info", bundle).stdout
 
 

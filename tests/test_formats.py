@@ -143,7 +143,7 @@ def test_a_missing_folder_is_made(tmp_path, frame):
 
 def test_a_folder_that_cannot_be_made(tmp_path, frame):
     (tmp_path / "none").write_text("")
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match="is a file: choose a folder"):
         write_polygons(frame, tmp_path / "none" / "out.gpkg")
 
 

@@ -46,7 +46,8 @@ def _inline(values: dict[str, Any]) -> str:
 
 def _plain(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return ", ".join(_plain(item) for item in value)
+        separator = "; " if any(" " in str(item) for item in value) else ", "
+        return separator.join(map(_plain, value))
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{value:.12g}"
     return "none" if value is None else str(value)

@@ -92,20 +92,23 @@ def predict(
     run = _plan_one if dry_run else _predict_one
     check_all_outputs(scenes, output, settings, overwrite=overwrite)
     loaded = load_model(model)
-    failed = 0
-    reports = []
+    failed = []
+    reports: list[dict[str, Any]] = []
     for scene in scenes:
+        if len(scenes) > 1 and not (quiet or as_json):
+            notice(f"== {scene}")
         try:
             reports.append(run(scene, output, loaded, settings, overwrite=overwrite, quiet=quiet or as_json))
         except GeosegError as error:
             if len(scenes) == 1:
                 raise
-            failed += 1
+            failed.append(scene)
+            reports.append({"scene": scene, "error": str(error)})
             notice(f"error: {error}")
     if as_json:
         click.echo(json.dumps(reports if len(scenes) > 1 else reports[0], indent=2))
     if failed:
-        raise GeosegError(f"{failed} of {len(scenes)} scenes failed")
+        raise GeosegError(f"{len(failed)} of {len(scenes)} scenes failed: {', '.join(failed)}")
 
 
 def _check_several(scenes: tuple[str, ...], output: str | None, settings: dict[str, Any]) -> None:
@@ -169,14 +172,15 @@ def _summary(result: PredictResult) -> str:
     files = "\n".join(f"  {path}  ({size(path.stat().st_size)})" for path in result.paths.values())
     polygons = "" if result.polygons is None else f", {result.polygons:,} polygon{'s' if result.polygons != 1 else ''}"
     nodata = 1 - result.valid_px / result.scene_px
-    return f"{table(rows)}\n{work}{polygons}; {nodata:.1%} without data\n{files}"
+    return f"{result.scene}\n{table(rows)}\n{work}{polygons}; {nodata:.1%} without data\n{files}"
 
 
 def _outlook(scene: str, plan: PredictPlan) -> str:
     lines = [
         f"{scene}: {plan.scene_px / 1e6:,.1f} Mpx",
-        f"  {plan.windows:,} windows of {plan.window[0]} x {plan.window[1]} px, "
-        f"{plan.forwarded_px / 1e6:,.1f} Mpx forwarded ({plan.forwarded_px / plan.scene_px:.2f} x), fewer without data",
+        f"  {plan.windows:,} window{'s' if plan.windows != 1 else ''} of {plan.window[0]} x {plan.window[1]} px, "
+        f"{plan.forwarded_px / 1e6:,.1f} Mpx through the network "
+        f"({plan.forwarded_px / plan.scene_px:.2f} x the scene's), less where the scene has no data",
         f"  about {size(plan.memory_bytes)} of memory, up to {size(plan.scratch_bytes)} of disk while at work",
         f"  {plan.settings['device']} in {plan.settings['precision']}, batches of {plan.settings['batch_size']}",
     ]

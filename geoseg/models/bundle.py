@@ -41,7 +41,7 @@ def default_model_path() -> Path:
 
 
 def read_spec(path: str | os.PathLike[str] | None = None) -> ModelSpec:
-    """Read what a bundle says about itself, without its weights; None means the default model.
+    """Read what a bundle says about itself, without its weights; None or `default` means the default model.
 
     Raises:
         ModelError: if the file is missing or is no geoseg bundle.
@@ -61,7 +61,7 @@ def read_spec(path: str | os.PathLike[str] | None = None) -> ModelSpec:
 
 
 def load_model(path: str | os.PathLike[str] | None = None) -> Model:
-    """Load a bundle onto the CPU in float32; None means the default model.
+    """Load a bundle onto the CPU in float32; None or `default` means the default model.
 
     Raises:
         ModelError: if the file is missing, is no geoseg bundle, or its weights don't fit its own spec.
@@ -102,7 +102,7 @@ def save_model(module: nn.Module, spec: ModelSpec, path: str | os.PathLike[str],
 
 
 def _existing(path: str | os.PathLike[str] | None) -> Path:
-    path = default_model_path() if path is None else Path(path)
+    path = default_model_path() if path is None or os.fspath(path) == "default" else Path(path)
     if path.is_dir():
         raise ModelError(f"{path} is a folder: give the path of a .safetensors bundle")
     if not path.is_file():

@@ -6,12 +6,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+from rasterio.transform import array_bounds
+
 from geoseg.bands import check_dtype, choose_bands
 from geoseg.errors import GeosegError
 from geoseg.models import default_model_path, read_spec
 from geoseg.pipelines.gdal import gdal_settings
+from geoseg.pipelines.job import scene_notices
 from geoseg.scene import Scene, SceneInfo, plain_number
-from geoseg.spec import ModelSpec
+from geoseg.spec import ModelSpec, PredictSpec
 
 BUNDLE_SUFFIX = ".safetensors"
 _SHOWN_BANDS = 64
@@ -25,7 +28,7 @@ def describe(path: str | os.PathLike[str], model: str | os.PathLike[str] | None 
     """
     path = os.fspath(path)
     if path == "default":
-        return describe_model(default_model_path())
+        path = str(default_model_path())
     if path.endswith(BUNDLE_SUFFIX):
         return describe_model(Path(path))
     return describe_scene(path, model)
@@ -52,6 +55,7 @@ def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> di
             ],
             "crs": _crs_name(info),
             "transform": list(info.transform)[:6],
+            "bounds": list(array_bounds(info.height, info.width, info.transform)),
             "pixel_size_m": info.pixel_size_m,
             "fits": _fit(scene, read_spec(model)),
         }
@@ -83,12 +87,11 @@ def _fit(scene: Scene, model: ModelSpec) -> dict[str, Any]:
         check_dtype(scene.info.dtype_of(choice.indexes), model.dtype, None)
     except GeosegError as error:
         return {"model": model.name, "fits": False, "why": str(error)}
-    native, wanted = scene.info.resolution_m, model.resolution_m
-    ratio = native / wanted if native and wanted else None
     return {
         "model": model.name,
         "fits": True,
         "bands": dict(zip(model.bands, choice.indexes, strict=True)),
         "bands_by": choice.by,
-        "resolution_over_model": round(ratio, 3) if ratio else None,
+        "model_resolution_m": model.resolution_m,
+        "notices": scene_notices(scene.info, choice, model, PredictSpec()),
     }

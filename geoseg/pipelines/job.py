@@ -15,7 +15,7 @@ from geoseg.errors import GeosegError, SpecError
 from geoseg.grid import Grid
 from geoseg.models import Model, Runner, load_model
 from geoseg.resample import NativeScene, ResampledScene, Source
-from geoseg.scene import Scene, plain_number
+from geoseg.scene import Scene, SceneInfo, plain_number
 from geoseg.spec import ModelSpec, PredictSpec
 
 Notice = Callable[[str], None]
@@ -67,7 +67,7 @@ def prepare(scene: Scene, model: Model | str | os.PathLike[str] | None, spec: Pr
     if spec.rescale is None:
         check_dtype(scene.info.dtype_of(choice.indexes), loaded.spec.dtype, _suggestion(scene, choice, loaded.spec))
     scene.select(choice.indexes, nodata=spec.nodata, rescale=spec.rescale, dtype=loaded.spec.dtype)
-    for line in _scene_notices(scene, choice, loaded.spec, spec):
+    for line in scene_notices(scene.info, choice, loaded.spec, spec):
         tell(line)
     source = _at_resolution(scene, loaded.spec, spec)
     grid = _make_grid(source.height, source.width, loaded.spec, spec)
@@ -96,8 +96,8 @@ def _suggestion(scene: Scene, choice: BandChoice, model: ModelSpec) -> tuple[flo
     return None
 
 
-def _scene_notices(scene: Scene, choice: BandChoice, model: ModelSpec, spec: PredictSpec) -> list[str]:
-    info = scene.info
+def scene_notices(info: SceneInfo, choice: BandChoice, model: ModelSpec, spec: PredictSpec) -> list[str]:
+    """What a person should know before a model is let loose on a scene, a line each."""
     named = ", ".join(f"{name} = band {index}" for name, index in zip(model.bands, choice.indexes, strict=True))
     lines = [f"bands by {choice.by}: {named}"]
     native, wanted = info.resolution_m, model.resolution_m
@@ -107,10 +107,8 @@ def _scene_notices(scene: Scene, choice: BandChoice, model: ModelSpec, spec: Pre
         and spec.resolution == "native"
         and not 1 / _RESOLUTION_FACTOR <= native / wanted <= _RESOLUTION_FACTOR
     ):
-        lines.append(
-            f"the scene's pixels are {native:.3g} m, the model knows {wanted:.3g} m: "
-            "expect poor classes, or pass --resolution model"
-        )
+        remedy = "pass --resolution model" if native / wanted <= _MOST_REFINING else "choose a model for such pixels"
+        lines.append(f"the scene's pixels are {native:.3g} m, the model knows {wanted:.3g} m: poor classes, {remedy}")
     if info.gcps[0] or (info.rpcs is not None and info.crs is None):
         lines.append(
             "the scene is placed by control points or RPCs only: kept as they are, polygons are in pixel coordinates"

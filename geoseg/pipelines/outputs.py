@@ -105,6 +105,6 @@ def check_space(folder: Path, scene: str, pixels: int, bytes_per_pixel: int) -> 
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise OutputError(
-            f"{existing} has {free / 1e9:,.1f} GB free, this scene needs up to {needed / 1e9:,.1f} GB while it is "
+            f"{existing} has {free / 1e6:,.0f} MB free, this scene needs up to {needed / 1e6:,.0f} MB while it is "
             "predicted: choose another --output"
         )

@@ -21,6 +21,10 @@ from geoseg.spec import PredictSpec, parse_spec
 class PredictPlan:
     """What a prediction will do, known before it does it."""
 
+    scene: str
+    """The scene as it was given."""
+    model: str
+    """Name of the model."""
     scene_px: int
     """Pixels of the scene."""
     windows: int
@@ -63,6 +67,8 @@ def plan_prediction(
         layouts |= {paths.confidence: confidence_format()} if paths.confidence else {}
         layouts |= {paths.scores: scores_format(job)} if paths.scores else {}
         return PredictPlan(
+            scene=opened.info.path,
+            model=job.model.spec.name,
             scene_px=opened.info.pixels,
             windows=len(job.grid),
             window=(job.grid.rows.size, job.grid.cols.size),
