@@ -38,7 +38,7 @@ class BandChoice:
     indexes: tuple[int, ...]
     """Band numbers in the model's order, counted from 1."""
     by: str
-    """'--bands', 'colour interpretation', 'band names', or 'position'."""
+    """'--bands', 'name', 'colour interpretation', or 'position'."""
 
 
 def choose_bands(
@@ -58,7 +58,7 @@ def choose_bands(
     count = len(colors)
     if override is not None:
         return _told_bands(wanted, override, count)
-    for by, names in (("band names", descriptions), ("colour interpretation", colors)):
+    for by, names in (("name", descriptions), ("colour interpretation", colors)):
         if indexes := _bands_by_name(wanted, names):
             return BandChoice(indexes, by)
     imagery = tuple(i for i, color in enumerate(colors, 1) if color != "alpha")

@@ -13,14 +13,14 @@ RGB = ("red", "green", "blue")
         (RGB, ("red", "green", "blue"), ("", "", ""), None, (1, 2, 3), "colour interpretation"),
         (RGB, ("blue", "green", "red", "alpha"), ("",) * 4, None, (3, 2, 1), "colour interpretation"),
         (RGB, ("red", "green", "blue", "undefined"), ("",) * 4, None, (1, 2, 3), "colour interpretation"),
-        (RGB, ("gray", "undefined", "undefined"), ("B", "G", "R"), None, (3, 2, 1), "band names"),
-        ((*RGB, "nir"), ("gray",) * 4, ("Red", "Green", "Blue", "NIR"), None, (1, 2, 3, 4), "band names"),
+        (RGB, ("gray", "undefined", "undefined"), ("B", "G", "R"), None, (3, 2, 1), "name"),
+        ((*RGB, "nir"), ("gray",) * 4, ("Red", "Green", "Blue", "NIR"), None, (1, 2, 3, 4), "name"),
         ((*RGB, "nir"), ("red", "green", "blue", "undefined"), ("",) * 4, None, (1, 2, 3, 4), "position"),
         (RGB, ("gray", "undefined", "undefined", "undefined"), ("",) * 4, None, (1, 2, 3), "position"),
         (RGB, ("gray", "undefined", "undefined", "alpha"), ("",) * 4, None, (1, 2, 3), "position"),
         (RGB, ("red", "green", "blue"), ("",) * 3, (3, 1, 2), (3, 1, 2), "--bands"),
         (("value",), ("gray", "alpha"), ("", ""), None, (1,), "position"),
-        (RGB, ("red", "green", "blue", "undefined"), ("B02", "B03", "B04", "B08"), None, (3, 2, 1), "band names"),
+        (RGB, ("red", "green", "blue", "undefined"), ("B02", "B03", "B04", "B08"), None, (3, 2, 1), "name"),
     ],
 )
 def test_choice(wanted, colors, names, override, indexes, by):

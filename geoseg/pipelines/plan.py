@@ -98,7 +98,7 @@ def memory_bytes(job: Job) -> int:
     value_bytes = 1 if job.scene.info.dtype_of(job.scene.bands) == "uint8" and not job.spec.rescale else 4
     queue = 4 * job.batch_size * window_px * (value_bytes * len(job.model.spec.bands) + 1)
     blending = 3 * 4 * classes * window_px * job.batch_size
-    return 700 * 2**20 + CACHE_MB * 2**20 + weights + activations + queue + blending
+    return 950 * 2**20 + CACHE_MB * 2**20 + weights + activations + queue + blending
 
 
 def activation_bytes(module: torch.nn.Module, bands: int, window_px: int, bytes_each: int) -> int:
