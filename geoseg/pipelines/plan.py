@@ -17,6 +17,10 @@ from geoseg.scene import Scene
 from geoseg.spec import PredictSpec, parse_spec
 
 
+LIBRARIES_MB = 950
+"""Memory of Python, PyTorch and GDAL before they do anything, as measured with PyTorch's CUDA build."""
+
+
 @dataclass(frozen=True)
 class PredictPlan:
     """What a prediction will do, known before it does it."""
@@ -98,7 +102,7 @@ def memory_bytes(job: Job) -> int:
     value_bytes = 1 if job.scene.info.dtype_of(job.scene.bands) == "uint8" and not job.spec.rescale else 4
     queue = 4 * job.batch_size * window_px * (value_bytes * len(job.model.spec.bands) + 1)
     blending = 3 * 4 * classes * window_px * job.batch_size
-    return 950 * 2**20 + CACHE_MB * 2**20 + weights + activations + queue + blending
+    return (LIBRARIES_MB + CACHE_MB) * 2**20 + weights + activations + queue + blending
 
 
 def activation_bytes(module: torch.nn.Module, bands: int, window_px: int, bytes_each: int) -> int:
