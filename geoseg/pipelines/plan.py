@@ -16,7 +16,6 @@ from geoseg.pipelines.outputs import check_outputs, name_outputs
 from geoseg.scene import Scene
 from geoseg.spec import PredictSpec, parse_spec
 
-
 LIBRARIES_MB = 950
 """Memory of Python, PyTorch and GDAL before they do anything, as measured with PyTorch's CUDA build."""
 
