@@ -11,9 +11,13 @@ CACHE_MB = 192
 
 
 def gdal_settings() -> Any:
-    """A context in which GDAL's cache is bounded, and a server that stumbles is asked again but not for ever."""
+    """A context in which GDAL's cache is bounded, and a server that stumbles is asked again but not for ever.
+
+    Folders are not listed when a file is opened, which servers are slow at or refuse, but sidecar files are looked for.
+    """
     return rasterio.Env(
         GDAL_CACHEMAX=CACHE_MB,
+        GDAL_DISABLE_READDIR_ON_OPEN="TRUE",
         GDAL_HTTP_CONNECTTIMEOUT=30,
         GDAL_HTTP_LOW_SPEED_LIMIT=1000,
         GDAL_HTTP_LOW_SPEED_TIME=60,
