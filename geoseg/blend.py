@@ -5,7 +5,7 @@ Knows no files and no nodata.
 
 The weights are a partition of unity: a window weighs 1 inside and falls to 0 across the seams it shares with its
 neighbours, whose weights there are exactly 1 minus its own. So nothing is divided, a window's core is finished as soon
-as the window itself is fed, and only seams wait in memory: for C columns of a band and K classes,
+as the window itself is fed, and only seams wait in memory: for K classes,
 K × ramp × (band width + window height) floats. What crosses from one band to the next is kept on disk.
 """
 

@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Arithmetic of the network; default: auto."
 )
 @click.option(
-    "--bands", type=Numbers(int), help="The scene's bands in the model's order, e.g. 1,2,3; default: found by colour."
+    "--bands",
+    type=Numbers(int),
+    help="The scene's bands in the model's order, e.g. 1,2,3; default: found by name or colour.",
 )
 @click.option("--nodata", type=float, help="Value that marks pixels without data, over what the file says.")
 @click.option(
