@@ -9,19 +9,34 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from geoseg.errors import GeosegError, LabelError, ModelError, OutputError, SceneError, SpecError
     from geoseg.models import Model, load_model, save_model
+    from geoseg.pipelines.evaluate import EvaluateResult, evaluate
+    from geoseg.pipelines.evaluate_model import ModelEvaluation, evaluate_model
     from geoseg.pipelines.predict import PredictResult, predict
+    from geoseg.pipelines.tile import TileResult, tile
     from geoseg.pipelines.train import TrainResult, train
     from geoseg.pipelines.vectorize import VectorizeResult, vectorize
-    from geoseg.spec import ClassSpec, ModelCard, ModelSpec, NetworkSpec, NormalizationSpec, PredictSpec, TrainSpec
+    from geoseg.spec import (
+        ClassSpec,
+        DataSpec,
+        ModelCard,
+        ModelSpec,
+        NetworkSpec,
+        NormalizationSpec,
+        PredictSpec,
+        TrainSpec,
+    )
     from geoseg.version import __version__
 
 __all__ = [
     "ClassSpec",
+    "DataSpec",
+    "EvaluateResult",
     "GeosegError",
     "LabelError",
     "Model",
     "ModelCard",
     "ModelError",
+    "ModelEvaluation",
     "ModelSpec",
     "NetworkSpec",
     "NormalizationSpec",
@@ -30,13 +45,17 @@ __all__ = [
     "PredictSpec",
     "SceneError",
     "SpecError",
+    "TileResult",
     "TrainResult",
     "TrainSpec",
     "VectorizeResult",
     "__version__",
+    "evaluate",
+    "evaluate_model",
     "load_model",
     "predict",
     "save_model",
+    "tile",
     "train",
     "vectorize",
 ]
@@ -44,11 +63,15 @@ __all__ = [
 _HOMES = {
     "geoseg.errors": ("GeosegError", "LabelError", "ModelError", "OutputError", "SceneError", "SpecError"),
     "geoseg.models": ("Model", "load_model", "save_model"),
+    "geoseg.pipelines.evaluate": ("EvaluateResult", "evaluate"),
+    "geoseg.pipelines.evaluate_model": ("ModelEvaluation", "evaluate_model"),
     "geoseg.pipelines.predict": ("PredictResult", "predict"),
+    "geoseg.pipelines.tile": ("TileResult", "tile"),
     "geoseg.pipelines.train": ("TrainResult", "train"),
     "geoseg.pipelines.vectorize": ("VectorizeResult", "vectorize"),
     "geoseg.spec": (
         "ClassSpec",
+        "DataSpec",
         "ModelCard",
         "ModelSpec",
         "NetworkSpec",

@@ -43,7 +43,11 @@ class Augment:
         matrices = draw_matrices(self.spec, len(image), side / image.shape[-1], generator)
         image, labels = move(image, labels, matrices, side, self.fill.to(image))
         values = (image - self.low) / (self.high - self.low)
-        return vary_colors(values, self.spec, generator) * (self.high - self.low) + self.low, labels
+        image = vary_colors(values, self.spec, generator) * (self.high - self.low) + self.low
+        if not self.spec.cutout:
+            return image, labels
+        holes = draw_holes(self.spec.cutout, len(image), side, generator)
+        return image.where(~holes.unsqueeze(1), self.fill.to(image).view(1, -1, 1, 1)), labels.where(~holes, IGNORE)
 
 
 def draw_matrices(spec: AugmentSpec, count: int, share: float, generator: Generator) -> Tensor:
@@ -74,6 +78,20 @@ def move(image: Tensor, labels: Tensor, matrices: Tensor, side: int, fill: Tenso
     shifted = (labels - IGNORE).unsqueeze(1).to(image)
     labels = functional.grid_sample(shifted, grid, mode="nearest", align_corners=False).squeeze(1).round().long()
     return image, labels + IGNORE
+
+
+def draw_holes(share: float, count: int, side: int, generator: Generator) -> Tensor:
+    """Draw rectangles to cut out, as masks (B, S, S): none in most windows, one in a `share` of them.
+
+    The network is not asked what stood there: a hole is ground without data, as scenes have it.
+    """
+    chosen = _uniform(generator, count) < share
+    sides = _between(0.1, 1 / 3, generator, 2 * count).view(2, count) * side
+    starts = _uniform(generator, 2, count) * (side - sides)
+    places = torch.arange(side, device=generator.device) + 0.5
+    rows, cols = (places > starts.unsqueeze(2)) & (places < (starts + sides).unsqueeze(2))
+    holes: Tensor = chosen.view(-1, 1, 1) & rows.unsqueeze(2) & cols.unsqueeze(1)
+    return holes
 
 
 def vary_colors(values: Tensor, spec: AugmentSpec, generator: Generator) -> Tensor:

@@ -82,8 +82,8 @@ def _told_bands(wanted: Sequence[str], override: Sequence[int], count: int) -> B
 
 
 def _bands_by_name(wanted: Sequence[str], names: Sequence[str]) -> tuple[int, ...] | None:
-    known = [name.strip().lower() for name in names]
-    found = [next((i for i, n in enumerate(known, 1) if n in _SYNONYMS.get(w, {w})), None) for w in wanted]
+    known, sought = ([name.strip().lower() for name in some] for some in (names, wanted))
+    found = [next((i for i, n in enumerate(known, 1) if n in _SYNONYMS.get(w, {w})), None) for w in sought]
     return tuple(i for i in found if i is not None) if None not in found else None
 
 
@@ -101,13 +101,18 @@ def looks_like_alpha(values: NDArray[Any], dtype: str) -> bool:
     return bool(between.mean() < 0.05)
 
 
+def fits_dtype(scene: str, model: str) -> bool:
+    """Whether a model of a type takes a scene's values as they are."""
+    return scene in _FAMILIES[model]
+
+
 def check_dtype(scene: str, model: str, suggestion: tuple[float, float] | None) -> None:
     """Refuse a scene whose values are of another kind than the model's.
 
     Raises:
         ModelError: with a --rescale that fits the scene.
     """
-    if scene in _FAMILIES[model]:
+    if fits_dtype(scene, model):
         return
     remedy = (
         f"pass --rescale {suggestion[0]:g},{suggestion[1]:g} (fits this scene)"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
 from threading import Event, Thread
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,24 @@ from geoseg.resample import Source
 from geoseg.scene import Mask, Values
 
 T = TypeVar("T")
+
+
+class Readable(Protocol):
+    """What windows are read from."""
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        ...
+
+    def read(self, window: Window) -> tuple[Values, Mask]:
+        """Read a window inside: values (C, h, w), to be changed at will, and which pixels hold data (h, w)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -76,12 +94,23 @@ def make_batches(source: Source, grid: Grid, fill: Sequence[float], batch_size: 
 def read_sample(source: Source, place: Place, fill: Sequence[float], grid: Grid) -> Sample | None:
     """Read one window, reflected beyond the edge and filled where there is no data; None if there is none at all."""
     window = place.window
-    inside = window.clip(source.height, source.width)
-    if not inside.pixels:  # all of it is padding
+    if not window.clip(source.height, source.width).pixels:  # all of it is padding
         return None
-    image, valid = source.read(inside)
+    image, valid = read_padded(source, window, fill)
     if not valid.any():
         return None
+    core = valid[place.core.shift(-window.row, -window.col).slices]
+    part = part_with_data(valid, grid.border, grid.multiple)
+    return Sample(place, part, image, valid, source.scene_valid(place.core, core))
+
+
+def read_padded(source: Readable, window: Window, fill: Sequence[float]) -> tuple[Values, Mask]:
+    """Read a window (C, h, w) that may reach over the edge, as networks see it: reflected there, filled in its holes.
+
+    The second array (h, w) tells which pixels hold data, reflected likewise.
+    """
+    inside = window.clip(source.height, source.width)
+    image, valid = source.read(inside)
     if not valid.all():
         stand_in = np.asarray(fill)[:, None]
         image[:, ~valid] = stand_in if image.dtype.kind == "f" else np.rint(stand_in)
@@ -91,9 +120,7 @@ def read_sample(source: Source, place: Place, fill: Sequence[float], grid: Grid)
     if any(rows + cols):
         image = np.pad(image, ((0, 0), rows, cols), mode="reflect")
         valid = np.pad(valid, (rows, cols), mode="reflect")
-    core = valid[place.core.shift(-window.row, -window.col).slices]
-    part = part_with_data(valid, grid.border, grid.multiple)
-    return Sample(place, part, image, valid, source.scene_valid(place.core, core))
+    return image, valid
 
 
 def part_with_data(valid: Mask, margin: int, multiple: int) -> Window:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from geoseg.augment import Augment, draw_matrices, move, vary_colors
+from geoseg.augment import Augment, draw_holes, draw_matrices, move, vary_colors
 from geoseg.spec import IGNORE, AugmentSpec
 
 STILL = dict.fromkeys(
@@ -97,6 +97,26 @@ def test_colours_stay_in_range_for_any_band_count(bands: int) -> None:
     assert varied.min() >= 0
     assert varied.max() <= 1
     assert (varied - values).abs().mean(dim=(1, 2, 3)).min() > 1e-3
+
+
+def test_holes_are_filled_and_do_not_count() -> None:
+    image, labels = batch(count=64, side=32)
+    shown, kept = augment(d4=False, cutout=0.5)(image, labels, 32, generator())
+    holes = kept == IGNORE
+    assert torch.equal(kept[~holes], labels[~holes])
+    assert torch.allclose(shown[:, 0][~holes], image[:, 0][~holes], atol=1e-2)
+    assert (shown[:, 0][holes] == 0).all()
+    assert 0.3 < holes.flatten(1).any(dim=1).float().mean() < 0.7
+
+
+def test_a_hole_is_one_rectangle_of_a_tenth_to_a_third_of_each_side() -> None:
+    holes = draw_holes(1.0, 200, 60, generator())
+    for hole in holes:
+        rows, columns = hole.any(dim=1), hole.any(dim=0)
+        assert torch.equal(hole, rows[:, None] & columns)
+        assert 5 <= rows.sum() <= 21
+        assert 5 <= columns.sum() <= 21
+    assert not draw_holes(0.0, 200, 60, generator()).any()
 
 
 def test_the_generator_decides_everything() -> None:

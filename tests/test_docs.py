@@ -2,16 +2,41 @@ import importlib.util
 import re
 from pathlib import Path
 
+import pytest
+import yaml
+
 from geoseg.cli import COMMANDS
+from geoseg.spec import AugmentSpec, DataSpec, LossSpec, OptimizerSpec, ScheduleSpec, SplitSpec, TrainSpec, parse_spec
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def test_the_command_reference_is_up_to_date():
-    module = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "make_cli_reference.py")
+@pytest.mark.parametrize("name", ["cli", "config"])
+def test_the_references_are_up_to_date(name):
+    module = importlib.util.spec_from_file_location("reference", ROOT / "docs" / f"make_{name}_reference.py")
     reference = importlib.util.module_from_spec(module)
     module.loader.exec_module(reference)
-    assert (ROOT / "docs" / "cli.md").read_text(encoding="utf-8") == reference.reference()
+    assert (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") == reference.reference()
+
+
+def test_the_config_reference_knows_every_setting():
+    text = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
+    for kind in (DataSpec, SplitSpec, TrainSpec, LossSpec, AugmentSpec, OptimizerSpec, ScheduleSpec):
+        for name in kind.model_fields:
+            assert f"| `{name}` |" in text
+
+
+BLOCKS = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "training.md").read_text("utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_configs_in_the_guide_are_valid(block):
+    parts = yaml.safe_load(block)
+    known = yaml.safe_load((ROOT / "configs" / "sample.yaml").read_text("utf-8"))
+    if set(parts) == {"data"} and not {"tiles", "images", "scenes"} & set(parts["data"]):
+        parts["data"]["tiles"] = "tiles.csv"
+    data = {"bands": ["red"]} | parts.get("data", known["data"])
+    parse_spec(TrainSpec, known | parts | {"data": data}, source="guide")
 
 
 def test_the_readme_shows_every_command_and_links_to_what_exists():

@@ -5,8 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from geoseg.metrics import Scores
 
 
 def notice(line: str) -> None:
@@ -74,3 +78,31 @@ def table(rows: Sequence[tuple[str, ...]]) -> str:
         )
         for row in rows
     )
+
+
+def scores_line(scores: Scores) -> str:
+    """Write the scores over all classes on a line."""
+    figures: dict[str, float | None] = {
+        "mIoU": scores.miou,
+        "pixel accuracy": scores.pixel_accuracy,
+        "mean class accuracy": scores.mean_class_accuracy,
+        "frequency-weighted IoU": scores.frequency_weighted_iou,
+        "kappa": scores.kappa,
+    }
+    if scores.boundary_px is not None:
+        figures[f"boundary mIoU ({scores.boundary_px} px)"] = scores.boundary_miou
+    return ", ".join(f"{name} {score(value)}" for name, value in figures.items())
+
+
+def scores_table(scores: Scores) -> str:
+    """Write the scores of each class as a table."""
+    columns = {"IoU": scores.iou, "F1": scores.f1, "precision": scores.precision, "accuracy": scores.accuracy}
+    if scores.boundary_px is not None:
+        columns["boundary IoU"] = scores.boundary_iou
+    rows = [(name, *(score(values[name]) for values in columns.values())) for name in scores.iou]
+    return table([("class", *columns), *rows])
+
+
+def score(value: float | None) -> str:
+    """Write a score with four digits, or a dash where there is none."""
+    return "-" if value is None else f"{value:.4f}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.options import json_option, overwrite_option, quiet_option
-from geoseg.cli.terminal import notice, silent, table
+from geoseg.cli.terminal import notice, scores_line, scores_table, silent
 
 if TYPE_CHECKING:
     from geoseg.pipelines.train import TrainProgress, TrainResult
@@ -25,32 +26,66 @@ if TYPE_CHECKING:
     "--output",
     required=True,
     type=click.Path(path_type=Path),
-    help="Folder for the bundle of the best epoch (NAME.safetensors), config.yaml and metrics.csv.",
+    help="Folder for the bundle of the best epoch (NAME.safetensors), config.yaml, metrics.csv, report.html and "
+    "TensorBoard events.",
 )
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
     metavar="CSV",
-    help="List of labelled tiles (image,label,split), instead of the config's.",
+    help="List of labelled tiles (image,label,split), instead of the config's data.",
 )
 @click.option("--epochs", type=int, help="Rounds of training; default: the config's.")
+@click.option("--seed", type=int, help="Seed of everything random; default: the config's.")
 @click.option("--device", help="auto, cpu, cuda, cuda:1 or mps; default: the config's.")
+@click.option("--devices", type=int, help="Processes that train together, one per GPU; default: the config's.")
+@click.option(
+    "--init-from",
+    type=click.Path(path_type=Path),
+    metavar="BUNDLE",
+    help="Model to start from, for fine-tuning; its bands and classes may differ.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the run in the output folder where it was interrupted.")
 @overwrite_option
 @json_option
 @quiet_option
 def train(
-    config: Path, output: Path, data: Path | None, overwrite: bool, as_json: bool, quiet: bool, **options: Any
+    config: Path,
+    output: Path,
+    data: Path | None,
+    resume: bool,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
 ) -> None:
-    """Train a model from labelled tiles, and keep the epoch with the best mean IoU.
+    """Train a model from labelled images, and keep the epoch with the best mean IoU.
 
-    An interrupted run keeps the best epoch so far.
+    CONFIG.yaml says what the model learns from: labelled tiles, or whole scenes with rasters or polygons of labels. An
+    interrupted run keeps the best epoch so far, and goes on with --resume.
     """
+    from geoseg.pipelines.train import is_main_process
     from geoseg.pipelines.train import train as run
 
     settings = {name: value for name, value in options.items() if value is not None}
-    with _progress(quiet) as progress:
-        result = run(config, output, data=data, overwrite=overwrite, progress=progress, **settings)
-    if as_json:
+    quiet = quiet or not is_main_process()
+    tell = silent if quiet else notice
+    try:
+        with _progress(quiet) as progress:
+            result = run(
+                config,
+                output,
+                data=data,
+                overwrite=overwrite,
+                resume=resume,
+                progress=progress,
+                notice=tell,
+                **settings,
+            )
+    except KeyboardInterrupt:
+        tell("the same command with --resume goes on with this run")
+        raise
+    if as_json and is_main_process():
         click.echo(json.dumps(result.as_dict(), indent=2))
     elif not quiet:
         click.echo(_summary(result))
@@ -65,17 +100,25 @@ def _progress(quiet: bool) -> Iterator[Callable[[TrainProgress], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    text = TextColumn("epoch {task.fields[epoch]}  loss {task.fields[loss]:.3f}  best mIoU {task.fields[best]:.4f}")
-    columns = BarColumn(), TextColumn("{task.percentage:>3.0f} %"), text, TimeElapsedColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task("training", total=None, epoch="-", loss=0.0, best=0.0)
+    text = TextColumn("{task.fields[text]}")
+    columns = TextColumn("{task.description:<8}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), text
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
 
         def report(state: TrainProgress) -> None:
-            epoch = f"{state.epoch}/{state.epochs}"
-            fields: dict[str, Any] = {"epoch": epoch, "loss": state.loss, "best": state.best_miou}
-            bars.update(task, completed=state.step, total=state.steps, **fields)
+            stage = "training" if state.stage == "scored" else state.stage
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=None, text="")
+            bars.update(tasks[stage], completed=state.done, total=state.total, text=_bar_text(state))
 
         yield report
+
+
+def _bar_text(state: TrainProgress) -> str:
+    if state.stage not in ("training", "scored"):
+        return ""
+    loss = "" if math.isnan(state.loss) else f"  loss {state.loss:.3f}"
+    return f"epoch {state.epoch}/{state.epochs}{loss}  best mIoU {state.best_miou:.4f}"
 
 
 def _print_epoch(state: TrainProgress) -> None:
@@ -87,17 +130,12 @@ def _print_epoch(state: TrainProgress) -> None:
 
 
 def _summary(result: TrainResult) -> str:
-    scores = result.scores
-    rows = [("class", "IoU", "F1")] + [(name, _cell(scores.iou[name]), _cell(scores.f1[name])) for name in scores.iou]
     return "\n".join(
         (
-            f"mIoU {scores.miou:.4f}, pixel accuracy {scores.pixel_accuracy:.4f} on {result.val_tiles} tiles",
-            table(rows),
+            scores_line(result.scores),
+            scores_table(result.scores),
             f"epoch {result.best_epoch} of {result.epochs}, {result.seconds:,.0f} s on {result.device} "
-            f"({result.precision})\n  {result.bundle}",
+            f"({result.precision}), {result.train_images} images learnt from, {result.val_images} scored",
+            f"  {result.bundle}\n  {result.report}",
         )
     )
-
-
-def _cell(score: float | None) -> str:
-    return "-" if score is None else f"{score:.4f}"

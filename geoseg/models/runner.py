@@ -81,7 +81,7 @@ class Runner:
             windows, _, height, width = image.shape
             raise SpecError(
                 f"{self.device} ran out of memory with {windows} x {height} x {width} pixels at once: "
-                "lower --batch-size or --tile"
+                "lower the batch size or the tile (--batch-size, --tile)"
             ) from None
 
     def _probabilities(self, image: NDArray[Any]) -> Tensor:

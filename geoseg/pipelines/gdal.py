@@ -8,15 +8,17 @@ import rasterio
 
 CACHE_MB = 192
 """Megabytes of decoded blocks that GDAL keeps; its usual 5 % of the machine are wasted on what is read once."""
+TRAINING_CACHE_MB = 1024
+"""The same for windows drawn at random, which come back to a block again and again."""
 
 
-def gdal_settings() -> Any:
+def gdal_settings(cache_mb: int = CACHE_MB) -> Any:
     """A context in which GDAL's cache is bounded, and a server that stumbles is asked again but not for ever.
 
     Folders are not listed when a file is opened, which servers are slow at or refuse, but sidecar files are looked for.
     """
     return rasterio.Env(
-        GDAL_CACHEMAX=CACHE_MB,
+        GDAL_CACHEMAX=cache_mb * 2**20,  # rasterio takes bytes, GDAL itself would take megabytes
         GDAL_DISABLE_READDIR_ON_OPEN="TRUE",
         GDAL_HTTP_CONNECTTIMEOUT=30,
         GDAL_HTTP_LOW_SPEED_LIMIT=1000,

@@ -22,6 +22,8 @@ Notice = Callable[[str], None]
 """Called with one line that a person should read."""
 
 BORDER = 32
+BY_MODEL = PredictSpec()
+"""Everything as the model has it."""
 """Pixels by which a scene is reflected on each side, so that its edge is never the network's edge."""
 _CPU_BATCH_PX, _GPU_BATCH_PX = 2**20, 2**23
 _MOST_REFINING, _MOST_COARSENING = 8, 64
@@ -70,7 +72,7 @@ def prepare(scene: Scene, model: Model | str | os.PathLike[str] | None, spec: Pr
     for line in scene_notices(scene.info, choice, loaded.spec, spec):
         tell(line)
     source = _at_resolution(scene, loaded.spec, spec)
-    grid = _make_grid(source.height, source.width, loaded.spec, spec)
+    grid = make_grid(source.height, source.width, loaded.spec, spec)
     runner = Runner(loaded.module, spec.device, spec.precision)
     window_px = grid.rows.size * grid.cols.size
     budget = _CPU_BATCH_PX if runner.device.type == "cpu" else _GPU_BATCH_PX
@@ -148,7 +150,12 @@ def _at_resolution(scene: Scene, model: ModelSpec, spec: PredictSpec) -> Source:
     return ResampledScene(scene, height, width)
 
 
-def _make_grid(height: int, width: int, model: ModelSpec, spec: PredictSpec) -> Grid:
+def make_grid(height: int, width: int, model: ModelSpec, spec: PredictSpec = BY_MODEL) -> Grid:
+    """Lay the windows in which a model sees a raster.
+
+    Raises:
+        SpecError: if the overlap is more than half of the tile.
+    """
     multiple = model.network.multiple
     tile = max(1, (spec.tile or model.tile) // multiple) * multiple
     overlap = spec.overlap if spec.overlap is not None else min(model.overlap, tile // 4)

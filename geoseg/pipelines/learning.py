@@ -1,46 +1,69 @@
 """What happens in one step of training and of scoring; the loop around it is Lightning's.
 
-In: batches of read windows, batches of whole tiles. Out: a network and its running mean. Knows neither files
-nor terminals.
+In: batches of read windows, batches of scored windows. Out: a network and its running mean. Knows neither files nor
+terminals.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
+from torchmetrics import MeanMetric
 
 from geoseg.augment import Augment
-from geoseg.losses import total_loss
-from geoseg.metrics import Scores, confusion_matrix, scores_of
-from geoseg.models import build_network
-from geoseg.spec import ModelSpec, TrainSpec
+from geoseg.losses import SegmentationLoss
+from geoseg.metrics import ScoreCounter, Scores
+from geoseg.models import AuxiliaryHead, SegmentationNetwork
+from geoseg.models.pretrained import encoder_of
+from geoseg.pipelines.optimization import ema_update, learning_rate_curve, make_optimizer
+from geoseg.samples import Loader, TrainBatch, TrainingWindows, stack_uncounted
+from geoseg.spec import TrainSpec
 
-Batch = tuple[Tensor, Tensor]
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a learner is given."""
+
+    spec: TrainSpec
+    """How it learns."""
+    class_counts: tuple[int, ...]
+    """Labelled pixels per class of the ground to learn from."""
+    augment: Augment
+    """How windows are varied."""
+    train: Loader
+    """Training windows, batch by batch."""
+    val: Loader
+    """Scored windows, batch by batch."""
+
+    @property
+    def steps(self) -> int:
+        """Steps of the optimizer in the whole run."""
+        return self.spec.epochs * -(-len(self.train) // self.spec.optimizer.accumulate)
 
 
 class Learner(LightningModule):
     """A network that learns, and the running mean of its weights and buffers, which is scored and kept."""
 
-    def __init__(self, spec: TrainSpec, model_spec: ModelSpec, augment: Augment, steps: int):
+    def __init__(self, network: SegmentationNetwork, lesson: Lesson):
         super().__init__()
-        self.spec = spec
-        self.augment = augment
-        self.steps = steps
-        self.network: nn.Module = build_network(model_spec).to(memory_format=torch.channels_last)
+        spec = lesson.spec
+        self.lesson, self.spec = lesson, spec
+        self.network = network.to(memory_format=torch.channels_last)
+        self._encoder = (encoder_of(network),) if spec.frozen_epochs else ()  # in a tuple it is no further child
         self.averaged = AveragedModel(self.network, avg_fn=ema_update(spec.ema), use_buffers=True)
         self.averaged.requires_grad_(False)
-        self.confusion = confusion_matrix(len(spec.classes))
-        self.loss_sum = torch.zeros(())
-        self.loss_count = 0
+        self.auxiliary = AuxiliaryHead(self.network, len(spec.classes)) if spec.loss.auxiliary else None
+        self.loss = SegmentationLoss(spec.loss, lesson.class_counts)
+        self.counter = ScoreCounter(len(spec.classes), spec.boundary_px)
+        self.epoch_loss = MeanMetric()
+        self._averaged_step = 0
 
     @property
     def kept(self) -> nn.Module:
@@ -48,79 +71,81 @@ class Learner(LightningModule):
         kept: nn.Module = self.averaged.module
         return kept
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Loss of a batch of read windows (B, C, R, R), (B, R, R)."""
-        with torch.autocast(self.device.type, enabled=False):  # colours keep their precision
-            image, labels = self.augment(*batch, self.spec.window, self._generator())
-        logits = self.network(image.contiguous(memory_format=torch.channels_last))
-        loss = total_loss(logits, labels, self.spec.loss)
-        self.loss_sum = self.loss_sum.to(loss.device) + loss.detach()
-        self.loss_count += 1
-        return loss
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the encoder stays as it is in this epoch."""
+        return self.current_epoch < self.spec.frozen_epochs
+
+    def train_dataloader(self) -> Loader:
+        """This process's share of the training windows."""
+        return self.lesson.train.split(self.trainer.global_rank, self.trainer.world_size)
+
+    def val_dataloader(self) -> Loader:
+        """This process's share of the scored windows."""
+        return self.lesson.val.deal(self.trainer.global_rank, self.trainer.world_size, idle=stack_uncounted)
 
     def on_train_epoch_start(self) -> None:
-        """Draw other windows in each epoch."""
-        self.loss_sum, self.loss_count = torch.zeros(()), 0
-        windows: Any = self.trainer.train_dataloader
-        windows.dataset.epoch = self.current_epoch
+        """Draw other windows in each epoch, and let nothing depend on what was drawn before it."""
+        windows: TrainingWindows = self.lesson.train.items
+        windows.epoch = self.current_epoch
+        torch.manual_seed(_seed(self.spec.seed, self.current_epoch, self.global_rank))
+        self.epoch_loss.reset()
+        self._averaged_step = self.global_step
+        for encoder in self._encoder:
+            encoder.train(not self.is_frozen)
+
+    def training_step(self, batch: TrainBatch, index: int) -> Tensor:
+        """Loss of a batch of read windows (B, C, R, R), (B, R, R)."""
+        with torch.autocast(self.device.type, enabled=False):  # colours keep their precision
+            image, labels = self.lesson.augment(*batch, self.spec.window, self._generator(index))
+        logits = self.network(image.contiguous(memory_format=torch.channels_last))
+        loss: Tensor = self.loss(logits, labels)
+        if self.auxiliary is not None:
+            loss = loss + self.spec.loss.auxiliary * self.loss(self.auxiliary.logits(labels.shape[-2:]), labels)
+        self.epoch_loss.update(loss.detach())
+        self.log("loss/step", loss.detach())
+        return loss
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """Take a frozen encoder's gradients away, so that it neither moves nor decays."""
+        for encoder in self._encoder if self.is_frozen else ():
+            for parameter in encoder.parameters():
+                parameter.grad = None
 
     def on_train_batch_end(self, *args: Any) -> None:
-        """Move the running mean."""
-        self.averaged.update_parameters(self.network)
+        """Move the running mean after each step of the optimizer."""
+        if self.global_step != self._averaged_step:
+            self.averaged.update_parameters(self.network)
+            self._averaged_step = self.global_step
 
-    def validation_step(self, batch: Batch, index: int) -> None:
-        """Count the pixels of whole tiles (B, C, H, W), (B, H, W)."""
-        image, labels = batch
+    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> None:
+        """Count the pixels of scored windows (B, C, T, T), with labels (B, T, T) and which of them count (B, T, T)."""
+        image, labels, counted = batch
         logits = self.kept(image.contiguous(memory_format=torch.channels_last))
-        self.confusion.update(logits.argmax(dim=1), labels)
+        self.counter.update(logits.argmax(dim=1), labels, counted)
 
     def take_scores(self) -> Scores:
-        """Scores of the tiles counted since the last call."""
-        scores = scores_of(self.confusion.compute(), [c.name for c in self.spec.classes])
-        self.confusion.reset()
+        """Scores of the windows counted since the last call, by all processes."""
+        scores = self.counter.scores([c.name for c in self.spec.classes])
+        self.counter.reset()
         return scores
 
-    def mean_loss(self) -> float:
-        """Mean loss of this epoch's steps so far."""
-        return float(self.loss_sum) / self.loss_count if self.loss_count else math.nan
-
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW, warmed up and then lowered along a cosine."""
-        optimizer = AdamW(parameter_groups(self.network, self.spec.weight_decay), lr=self.spec.learning_rate)
-        schedule = LambdaLR(optimizer, learning_rate_curve(self.steps, self.spec.warmup))
+        """Make the optimizer, and the schedule that moves its rate at each step."""
+        modules = [self.network] if self.auxiliary is None else [self.network, self.auxiliary]
+        optimizer = make_optimizer(modules, self.spec.optimizer)
+        schedule = LambdaLR(optimizer, learning_rate_curve(self.spec.schedule, self.lesson.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _generator(self) -> torch.Generator:
-        # Seeded by the step, so that a step's windows don't depend on what was drawn before it.
-        return torch.Generator(self.device).manual_seed(self.spec.seed * 1_000_003 + self.global_step)
+    def _generator(self, index: int) -> torch.Generator:
+        # Seeded by the batch, so that what becomes of its windows does not depend on what was drawn before.
+        seed = _seed(self.spec.seed, self.current_epoch, self.global_rank, index)
+        return torch.Generator(self.device).manual_seed(seed)
 
 
-def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay kernels only: shrinking biases and the scales of normalisation layers does not regularise."""
-    parameters = list(network.parameters())
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-
-
-def learning_rate_curve(steps: int, warmup: float) -> Callable[[int], float]:
-    """Factor of the highest learning rate at a step: up along a line, then down along a cosine."""
-    rising = max(1, round(steps * warmup))
-
-    def factor(step: int) -> float:
-        if step < rising:
-            return (step + 1) / rising
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1, steps - rising))))
-
-    return factor
-
-
-def ema_update(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """Update of a running mean whose memory grows to `decay`, so that the first steps are soon forgotten."""
-
-    def update(mean: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        kept = min(decay, (1 + float(count)) / (10 + float(count)))
-        return (mean + (current - mean) * (1 - kept)).to(mean.dtype)
-
-    return update
+def _seed(*numbers: int) -> int:
+    """One seed for several numbers; near ones give unrelated seeds."""
+    state = 0
+    for number in numbers:
+        state = (state * 6364136223846793005 + number + 1442695040888963407) % 2**63
+    return state ^ (state >> 31)

@@ -1,11 +1,14 @@
-"""What a training run leaves behind: the bundle of its best epoch and a line of metrics per epoch.
+"""What a training run leaves behind as it goes: the bundle of its best epoch, metrics, and a point to resume from.
 
-In: a learner whose validation tiles were just counted. Out: files in the run's folder, and calls of its progress.
+In: a learner whose scored windows were just counted. Out: files in the run's folder, and calls of its progress. All
+files are complete at any time, so that a run may be killed at any time.
 """
 
 from __future__ import annotations
 
 import csv
+import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,40 +17,46 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
+from geoseg.errors import OutputError
 from geoseg.metrics import Scores
 from geoseg.models import save_model
 from geoseg.pipelines.learning import Learner
 from geoseg.spec import ModelSpec
+
+CHECKPOINT = "checkpoint.ckpt"
+"""Name of the file from which a run is resumed; it goes when the run is finished."""
 
 
 @dataclass(frozen=True)
 class TrainProgress:
     """How far a training run is."""
 
-    epoch: int
+    stage: str
+    """reading (the labelled ground), training, scoring, or scored (an epoch is done)."""
+    done: int
+    """Pixels read, steps taken, or windows scored."""
+    total: int
+    """Pixels, steps or windows in all."""
+    epoch: int = 0
     """Epoch under way or just scored, counted from 1."""
-    epochs: int
+    epochs: int = 0
     """Epochs in all."""
-    step: int
-    """Steps done."""
-    steps: int
-    """Steps in all."""
-    loss: float
+    loss: float = math.nan
     """Mean loss of this epoch so far."""
-    scores: Scores | None
-    """Scores on the validation tiles, once an epoch is scored; None between."""
-    best_miou: float
+    scores: Scores | None = None
+    """Scores on the validation ground, once an epoch is scored; None between."""
+    best_miou: float = 0.0
     """Best mIoU so far."""
-    seconds: float
-    """Wall time so far."""
+    seconds: float = 0.0
+    """Wall time so far, over all parts of a resumed run."""
 
 
 Progress = Callable[[TrainProgress], None]
-"""Called after every step and every scoring."""
+"""Called after every window that is read, every step, and every scoring."""
 
 
-class KeepBest(Callback):
-    """Writes the bundle whenever the mIoU is the best so far, a line of metrics per epoch, and tells the progress."""
+class Record(Callback):
+    """Writes the bundle whenever the mIoU is the best so far, metrics, and a checkpoint after every epoch."""
 
     def __init__(self, model: ModelSpec, folder: Path, provenance: dict[str, Any], progress: Progress):
         self.model = model
@@ -56,8 +65,8 @@ class KeepBest(Callback):
         self.progress = progress
         self.best: Scores | None = None
         self.best_epoch = 0
-        self.epochs = 0
-        self.started = time.monotonic()
+        self.history: list[dict[str, Any]] = []
+        self._started = time.monotonic()
 
     @property
     def bundle(self) -> Path:
@@ -65,57 +74,119 @@ class KeepBest(Callback):
         return self.folder / f"{self.model.name}.safetensors"
 
     @property
+    def epochs(self) -> int:
+        """Epochs done."""
+        return len(self.history)
+
+    @property
     def seconds(self) -> float:
-        """Wall time since the start."""
-        return time.monotonic() - self.started
+        """Wall time since the start, without the time between being killed and resumed."""
+        return time.monotonic() - self._started
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must know."""
+        best = self.best.as_dict() if self.best else None
+        return {"best": best, "best_epoch": self.best_epoch, "history": self.history, "seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up where a run was left."""
+        self.best = Scores(**state["best"]) if state["best"] else None
+        self.best_epoch, self.history = state["best_epoch"], state["history"]
+        self._started = time.monotonic() - state["seconds"]
 
     def on_train_batch_end(self, trainer: Trainer, learner: LightningModule, *args: Any) -> None:
         """Tell how far the run is."""
-        self._tell(trainer, learner, None)
+        self._tell(trainer, learner, "training", trainer.global_step)
+
+    def on_validation_batch_end(self, trainer: Trainer, learner: LightningModule, *args: Any) -> None:
+        """Tell how far the scoring is."""
+        self._tell(trainer, learner, "scoring", args[2] + 1, int(trainer.num_val_batches[0]))
 
     def on_validation_end(self, trainer: Trainer, learner: LightningModule) -> None:
         """Score the epoch; keep its network if it is the best."""
         assert isinstance(learner, Learner)
         scores = learner.take_scores()
-        self.epochs = trainer.current_epoch + 1
-        if self.best is None or scores.miou > self.best.miou:
-            self.best, self.best_epoch = scores, self.epochs
-            self._save(learner, scores)
-        self._write_metrics(trainer, learner, scores)
-        self._tell(trainer, learner, scores)
+        line = self._line(trainer, learner, scores)
+        self.history = [*self.history[: trainer.current_epoch], line]
+        is_best = self.best is None or scores.miou > self.best.miou
+        if is_best:
+            self.best, self.best_epoch = scores, trainer.current_epoch + 1
+        if trainer.is_global_zero:
+            if is_best:
+                self._save_bundle(learner, scores)
+            self._write_metrics()
+            for logger in trainer.loggers:
+                logger.log_metrics(_for_logger(line), trainer.current_epoch + 1)
+        self._tell(trainer, learner, "scored", trainer.global_step, scores=scores)
 
-    def _save(self, learner: Learner, scores: Scores) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, learner: LightningModule) -> None:
+        """Store all that the next epoch depends on."""
+        path = self.folder / CHECKPOINT
+        partial = path.with_name(f".geoseg-{CHECKPOINT}")
+        try:
+            trainer.save_checkpoint(partial)
+            if trainer.is_global_zero:
+                os.replace(partial, path)
+        except (OSError, RuntimeError) as error:
+            raise OutputError(f"cannot write {path}: {error}: check the free space") from None
+
+    def _save_bundle(self, learner: Learner, scores: Scores) -> None:
         training = self.provenance | {"best_epoch": self.best_epoch, "seconds": round(self.seconds)}
         card = self.model.card.model_copy(update={"scores": scores.as_dict(), "training": training})
         save_model(learner.kept, self.model.model_copy(update={"card": card}), self.bundle, half=True)
 
-    def _write_metrics(self, trainer: Trainer, learner: Learner, scores: Scores) -> None:
-        line = {
-            "epoch": self.epochs,
+    def _line(self, trainer: Trainer, learner: Learner, scores: Scores) -> dict[str, Any]:
+        return {
+            "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
             "seconds": round(self.seconds, 1),
-            "learning_rate": f"{trainer.optimizers[0].param_groups[0]['lr']:.3g}",
-            "loss": round(learner.mean_loss(), 4),
+            "learning_rate": float(f"{_learning_rate(trainer):.3g}"),
+            "loss": round(float(learner.epoch_loss.compute()), 4),
             "miou": round(scores.miou, 4),
             "pixel_accuracy": round(scores.pixel_accuracy, 4),
+            "boundary_miou": None if scores.boundary_miou is None else round(scores.boundary_miou, 4),
         } | {f"iou {name}": value for name, value in scores.iou.items()}
-        with (self.folder / "metrics.csv").open("a", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, line)
-            if self.epochs == 1:
-                table.writeheader()
-            table.writerow(line)
 
-    def _tell(self, trainer: Trainer, learner: LightningModule, scores: Scores | None) -> None:
+    def _write_metrics(self) -> None:
+        path = self.folder / "metrics.csv"
+        partial = path.with_name(".geoseg-metrics.csv")
+        try:
+            with partial.open("w", newline="", encoding="utf-8") as file:
+                table = csv.DictWriter(file, self.history[0])
+                table.writeheader()
+                table.writerows(self.history)
+            os.replace(partial, path)
+        except OSError as error:
+            raise OutputError(f"cannot write {path}: {error.strerror}: check the free space") from None
+
+    def _tell(
+        self,
+        trainer: Trainer,
+        learner: LightningModule,
+        stage: str,
+        done: int,
+        total: int | None = None,
+        scores: Scores | None = None,
+    ) -> None:
         assert isinstance(learner, Learner)
         self.progress(
             TrainProgress(
+                stage=stage,
+                done=done,
+                total=learner.lesson.steps if total is None else total,
                 epoch=trainer.current_epoch + 1,
                 epochs=learner.spec.epochs,
-                step=trainer.global_step,
-                steps=learner.steps,
-                loss=learner.mean_loss(),
+                loss=float(learner.epoch_loss.compute()) if trainer.world_size == 1 or scores else math.nan,
                 scores=scores,
                 best_miou=self.best.miou if self.best else 0.0,
                 seconds=self.seconds,
             )
         )
+
+
+def _learning_rate(trainer: Trainer) -> float:
+    return max(float(group["lr"]) for group in trainer.optimizers[0].param_groups)
+
+
+def _for_logger(line: dict[str, Any]) -> dict[str, float]:
+    return {f"epoch/{key}": float(value) for key, value in line.items() if value is not None and key != "epoch"}

@@ -1,17 +1,18 @@
-"""From labelled tiles to a bundle, end to end.
+"""From labelled images to a bundle, end to end.
 
-In: a TrainSpec (or the path of a config). Out: a folder with the bundle of the best epoch, the resolved config, and the
-scores of every epoch. Prints nothing: progress goes to a callable.
+In: a TrainSpec (or the path of a config). Out: a folder with the bundle of the best epoch, the resolved config, the
+scores of every epoch, TensorBoard events and a report. Prints nothing: progress and notices go to callables.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,24 +21,41 @@ from typing import Any
 import torch
 import yaml
 from lightning import Trainer
-from torch.utils.data import DataLoader
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from geoseg.augment import Augment
-from geoseg.errors import OutputError
+from geoseg.errors import LabelError, OutputError, SpecError
 from geoseg.metrics import Scores
-from geoseg.models.runner import choose_device, choose_precision
-from geoseg.mosaic import join_neighbours
-from geoseg.pipelines.learning import Learner
-from geoseg.pipelines.record import KeepBest, Progress, TrainProgress
-from geoseg.samples import Tiles, TrainingGround, Windows, read_training_ground
-from geoseg.spec import ModelSpec, NormalizationSpec, TrainSpec, load_train_spec, parse_spec
+from geoseg.models import SegmentationNetwork, build_network, load_encoder_weights, load_model, read_spec, start_from
+from geoseg.models.runner import Runner, choose_device, choose_precision
+from geoseg.pipelines.gdal import TRAINING_CACHE_MB, gdal_settings
+from geoseg.pipelines.learning import Learner, Lesson
+from geoseg.pipelines.record import CHECKPOINT, Progress, Record, TrainProgress
+from geoseg.pipelines.scoring import find_examples, load_scored, scored_windows
+from geoseg.report import Report, write_report
+from geoseg.samples import Loader, Sampling, TrainingWindows, stack_training
+from geoseg.spec import (
+    DataSpec,
+    ModelSpec,
+    NormalizationSpec,
+    TrainSpec,
+    beside,
+    load_train_spec,
+    load_yaml,
+    parse_spec,
+)
+from geoseg.training_data import TrainingData, read_training_data
 from geoseg.version import __version__
 
-__all__ = ["Progress", "TrainProgress", "TrainResult", "train"]
+__all__ = ["Progress", "TrainProgress", "TrainResult", "is_main_process", "train"]
 
 LIGHTNING_PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
-VALUE_RANGE = {"uint8": (0.0, 255.0)}
-"""Lowest and highest band value by type; for other types it is taken from the training tiles."""
+EVENTS = "tensorboard"
+CENSUS = "census.npz"
+EXAMPLES = 4
+"""Worst and best windows in the report, of each."""
+MAY_CHANGE = {"device", "devices", "card"}
+"""Settings that may differ when a run is resumed."""
 
 
 @dataclass(frozen=True)
@@ -50,24 +68,26 @@ class TrainResult:
     """The resolved settings."""
     metrics: Path
     """CSV with one line per epoch."""
+    report: Path
+    """Curves, scores and examples, as one HTML file."""
     scores: Scores
-    """The bundle's scores on the validation tiles."""
+    """The bundle's scores on the validation ground."""
     best_epoch: int
     """Epoch of the bundle, counted from 1."""
     epochs: int
-    """Epochs done; fewer than wanted if the run was interrupted."""
+    """Epochs done."""
     parameters: int
     """Trained numbers in the network."""
-    train_tiles: int
-    """Tiles learnt from."""
-    val_tiles: int
-    """Tiles scored on."""
+    train_images: int
+    """Images learnt from."""
+    val_images: int
+    """Images scored on."""
     device: str
     """Device the network ran on."""
     precision: str
     """Arithmetic of the network."""
     seconds: float
-    """Wall time."""
+    """Wall time, over all parts of a resumed run."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -80,32 +100,77 @@ def train(
     *,
     data: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    resume: bool = False,
+    progress: Progress = lambda state: None,
+    notice: Callable[[str], None] = lambda line: None,
     **settings: Any,
 ) -> TrainResult:
     """Train a model and write the bundle of its best epoch.
 
+    With `devices` above 1 the running script is started once more for each further process (DDP), so it must do nothing
+    else when it is run.
+
     Args:
         config: a YAML file, or settings already read.
-        output: folder that gets NAME.safetensors, config.yaml and metrics.csv.
-        data: CSV of labelled tiles, instead of the config's `data.tiles`.
+        output: folder that gets NAME.safetensors, config.yaml, metrics.csv, report.html and tensorboard/.
+        data: CSV of labelled tiles, instead of the config's data.
         overwrite: replace the results of an earlier run.
-        progress: told about every step and every epoch.
+        resume: go on with the run in `output` where it was interrupted, however that happened; the result is the one it
+            would have had. Starts from the beginning if there is none.
+        progress: told about every window that is read, every step and every epoch.
+        notice: told what a person should know, line by line.
         settings: fields of TrainSpec, over what the config says, e.g. epochs=10.
 
     Raises:
-        SpecError: if a setting makes no sense.
-        LabelError: if the tiles cannot be used.
-        ModelError: if the network cannot be built.
+        SpecError: if a setting makes no sense, or the run to be resumed had others.
+        LabelError: if the labels cannot be used.
+        SceneError: if an image cannot be read.
+        ModelError: if the network cannot be built, or its first weights cannot be loaded.
         OutputError: if results exist already or cannot be written.
     """
     spec = _resolve(config, data, settings)
     folder = Path(output)
-    _check_folder(folder, spec, overwrite)
-    ground = read_training_ground(spec)
-    with torch.random.fork_rng(), _quiet():
+    device = choose_device(spec.device)
+    precision = _choose_precision(spec, device)
+    if is_main_process():
+        _check_folder(folder, spec, overwrite, resume)
+
+    def tell(done: int, total: int) -> None:
+        progress(TrainProgress("reading", done, total, epochs=spec.epochs))
+
+    with gdal_settings(TRAINING_CACHE_MB), torch.random.fork_rng(), _quiet():
+        ground = read_training_data(spec, store=folder / CENSUS, tell=tell, notice=notice)
         torch.manual_seed(spec.seed)
-        return _fit(spec, ground, folder, progress or (lambda state: None))
+        run = _prepare(spec, ground, folder, device, precision, progress, notice)
+        checkpoint = folder / CHECKPOINT if resume and (folder / CHECKPOINT).exists() else None
+        if is_main_process() and checkpoint is None:
+            _start_folder(folder, spec)
+        with _interruptible():
+            trainer = _trainer(run)
+            trainer.fit(run.learner, ckpt_path=checkpoint)
+        result = _result(run, ground)
+        if trainer.is_global_zero:
+            _report(run, ground, result)
+            (folder / CHECKPOINT).unlink(missing_ok=True)
+    return result
+
+
+def is_main_process() -> bool:
+    """Whether this is the first of several processes that train together, or the only one."""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK"))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """All parts of a run, ready to start."""
+
+    spec: TrainSpec
+    model: ModelSpec
+    learner: Learner
+    record: Record
+    folder: Path
+    device: torch.device
+    precision: str
 
 
 def _resolve(
@@ -115,132 +180,243 @@ def _resolve(
     if settings:
         spec = parse_spec(TrainSpec, spec.model_dump() | settings, source="settings")
     if data is not None:
-        spec = spec.model_copy(update={"data": spec.data.model_copy(update={"tiles": Path(data)})})
-    return spec
+        given = {"tiles": Path(data), "images": None, "labels": None, "scenes": ()}
+        spec = spec.model_copy(update={"data": spec.data.model_copy(update=given)})
+    return spec.model_copy(update={"data": beside(spec.data, Path.cwd())})
+
+
+def _choose_precision(spec: TrainSpec, device: torch.device) -> str:
+    if spec.precision == "fp16" and device.type == "cpu":
+        raise SpecError("precision = 'fp16': no CPU trains in it: take bf16 or fp32")
+    return choose_precision(spec.precision, device)
 
 
 def _results(folder: Path, spec: TrainSpec) -> list[Path]:
-    return [folder / f"{spec.name}.safetensors", folder / "config.yaml", folder / "metrics.csv"]
+    names = f"{spec.name}.safetensors", "config.yaml", "metrics.csv", "report.html", EVENTS, CHECKPOINT
+    return [folder / name for name in names]
 
 
-def _check_folder(folder: Path, spec: TrainSpec, overwrite: bool) -> None:
+def _check_folder(folder: Path, spec: TrainSpec, overwrite: bool, resume: bool) -> None:
     existing = [path for path in _results(folder, spec) if path.exists()]
-    if existing and not overwrite:
-        raise OutputError(f"{existing[0]} exists: pass --overwrite to replace it, or choose another --output")
+    if resume:
+        _check_resumable(folder, spec, existing)
+    elif existing and not overwrite:
+        raise OutputError(
+            f"{existing[0]} exists: pass --overwrite to replace it, --resume to go on with an interrupted run, "
+            "or choose another --output"
+        )
+
+
+def _check_resumable(folder: Path, spec: TrainSpec, existing: list[Path]) -> None:
+    config = folder / "config.yaml"
+    if config in existing:
+        was, now = load_yaml(config), _settings(spec)
+        changed = [name for name in now if name not in MAY_CHANGE and now[name] != was.get(name)]
+        if changed:
+            raise SpecError(
+                f"{folder} holds a run with other settings ({', '.join(changed)} differ from {config}): resume it with "
+                "its own config, or pass --overwrite to start anew"
+            )
+        if folder / "report.html" in existing and folder / CHECKPOINT not in existing:
+            raise OutputError(f"{folder} holds a finished run: there is nothing to resume, choose another --output")
+    elif existing:
+        raise OutputError(f"{existing[0]} exists but {config} does not: pass --overwrite, or choose another --output")
+
+
+def _settings(spec: TrainSpec) -> dict[str, Any]:
+    """The resolved settings as config.yaml has them."""
+    settings: dict[str, Any] = yaml.safe_load(yaml.safe_dump(spec.model_dump(mode="json")))
+    return settings
 
 
 def _start_folder(folder: Path, spec: TrainSpec) -> None:
     """Clear an earlier run away and write the config; only called once nothing else can be wrong."""
-    settings = spec.model_dump(mode="json")
-    settings["data"]["tiles"] = str(spec.data.tiles.absolute())
+    text = yaml.safe_dump(_settings(spec), sort_keys=False, allow_unicode=True)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path in _results(folder, spec):
-            path.unlink(missing_ok=True)
-        (folder / "config.yaml").write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), "utf-8")
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        (folder / "config.yaml").write_text(text, "utf-8")
     except OSError as error:
         raise OutputError(f"cannot write into {folder}: {error.strerror}: choose another --output") from None
 
 
-def _fit(spec: TrainSpec, ground: TrainingGround, folder: Path, progress: Progress) -> TrainResult:
-    device = choose_device(spec.device)
-    precision = choose_precision(spec.precision, device)
-    model = _model_spec(spec, ground.normalization)
-    augment = _make_augment(spec, ground)
-    windows, scored = _make_loaders(spec, ground, augment)
-    learner = Learner(spec, model, augment, steps=spec.epochs * len(windows))
-    _start_folder(folder, spec)
-    keeper = KeepBest(model, folder, _provenance(spec, ground, device, precision), progress)
-    with _interruptible():
-        _trainer(spec, device, precision, keeper, folder).fit(learner, windows, scored)
-    assert keeper.best is not None
-    return TrainResult(
-        bundle=keeper.bundle,
-        config=folder / "config.yaml",
-        metrics=folder / "metrics.csv",
-        scores=keeper.best,
-        best_epoch=keeper.best_epoch,
-        epochs=keeper.epochs,
-        parameters=sum(p.numel() for p in learner.network.parameters()),
-        train_tiles=len(ground.train),
-        val_tiles=len(ground.val),
-        device=str(device),
-        precision=precision,
-        seconds=keeper.seconds,
+def _prepare(
+    spec: TrainSpec,
+    ground: TrainingData,
+    folder: Path,
+    device: torch.device,
+    precision: str,
+    progress: Progress,
+    notice: Callable[[str], None],
+) -> _Run:
+    model = _model_spec(spec, ground)
+    learner = Learner(_make_network(spec, model, notice), _make_lesson(spec, model, ground))
+    record = Record(model, folder, _provenance(spec, ground, device, precision), progress)
+    return _Run(spec, model, learner, record, folder, device, precision)
+
+
+def _make_network(spec: TrainSpec, model: ModelSpec, notice: Callable[[str], None]) -> SegmentationNetwork:
+    network = build_network(model)
+    if spec.encoder_weights is not None:
+        load_encoder_weights(network, model, spec.encoder_weights)
+    if spec.init_from is not None:
+        notice(start_from(network, model, spec.init_from))
+    return network
+
+
+def _make_lesson(spec: TrainSpec, model: ModelSpec, ground: TrainingData) -> Lesson:
+    fill = model.normalization.mean
+    sampling = Sampling(spec.window, spec.read_side, spec.windows_per_epoch, spec.data.class_balance, spec.seed)
+    windows = TrainingWindows(ground.train.grounds, ground.train.cells, sampling, fill)
+    size = min(spec.batch_size, spec.windows_per_epoch)
+    batches = [range(first, first + size) for first in range(0, spec.windows_per_epoch - size + 1, size)]
+    return Lesson(
+        spec=spec,
+        class_counts=tuple(int(count) for count in ground.train.class_counts),
+        augment=Augment(spec.augment, *ground.value_range, torch.tensor(fill)),
+        train=Loader(windows, batches, stack_training),
+        val=load_scored(scored_windows(ground.val, model), spec.batch_size * spec.window**2),
     )
 
 
-def _make_augment(spec: TrainSpec, ground: TrainingGround) -> Augment:
-    low, high = VALUE_RANGE.get(spec.data.dtype) or (
-        min(float(piece.image.min()) for piece in ground.train),
-        max(float(piece.image.max()) for piece in ground.train),
-    )
-    return Augment(spec.augment, low, high, torch.tensor(ground.normalization.mean))
-
-
-def _make_loaders(spec: TrainSpec, ground: TrainingGround, augment: Augment) -> tuple[DataLoader[Any], DataLoader[Any]]:
-    fill = ground.normalization.mean
-    windows = Windows(
-        join_neighbours(ground.train, fill),
-        spec.window,
-        augment.read_side(spec.window),
-        spec.windows_per_epoch,
-        fill=fill,
-        balance=spec.data.class_balance,
-        seed=spec.seed,
-    )
-    scored = Tiles(ground.val, spec.network.multiple)
-    return (
-        DataLoader(windows, batch_size=spec.batch_size, drop_last=len(windows) >= spec.batch_size),
-        DataLoader(scored, batch_size=spec.batch_size if scored.uniform() else 1),
-    )
-
-
-def _trainer(spec: TrainSpec, device: torch.device, precision: str, keeper: KeepBest, folder: Path) -> Trainer:
+def _trainer(run: _Run) -> Trainer:
+    spec, on_gpu = run.spec, run.device.type == "cuda"
     return Trainer(
-        accelerator="gpu" if device.type == "cuda" else device.type,
-        devices=[device.index or 0] if device.type == "cuda" else 1,
-        precision=LIGHTNING_PRECISION[precision],
+        accelerator="gpu" if on_gpu else run.device.type,
+        devices=[run.device.index or 0] if on_gpu and spec.devices == 1 else spec.devices,
+        strategy="ddp" if spec.devices > 1 else "auto",
+        use_distributed_sampler=False,
+        precision=LIGHTNING_PRECISION[run.precision],
         max_epochs=spec.epochs,
-        gradient_clip_val=spec.clip,
-        callbacks=[keeper],
-        default_root_dir=folder,
+        accumulate_grad_batches=spec.optimizer.accumulate,
+        gradient_clip_val=spec.optimizer.clip,
+        callbacks=[run.record],
+        logger=TensorBoardLogger(run.folder, name="", version=EVENTS),
+        log_every_n_steps=10,
+        default_root_dir=run.folder,
         num_sanity_val_steps=0,
-        logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
 
 
-def _model_spec(spec: TrainSpec, normalization: NormalizationSpec) -> ModelSpec:
+def _model_spec(spec: TrainSpec, ground: TrainingData) -> ModelSpec:
     """What the bundle of a run says about itself, before there are scores."""
     return ModelSpec(
         name=spec.name,
         network=spec.network,
         bands=spec.data.bands,
         dtype=spec.data.dtype,
-        normalization=normalization,
+        normalization=_normalization(spec, ground),
         classes=spec.classes,
-        resolution_m=spec.data.resolution_m,
+        resolution_m=ground.resolution_m,
         tile=spec.tile,
         overlap=spec.overlap,
         card=spec.card,
     )
 
 
-def _provenance(spec: TrainSpec, ground: TrainingGround, device: torch.device, precision: str) -> dict[str, Any]:
+def _normalization(spec: TrainSpec, ground: TrainingData) -> NormalizationSpec:
+    """That of the ground, or of the bundle that the network starts from, whose weights are used to it."""
+    if spec.init_from is not None:
+        given = read_spec(spec.init_from)
+        if (given.bands, given.dtype) == (spec.data.bands, spec.data.dtype):
+            return given.normalization
+    return ground.normalization
+
+
+def _provenance(spec: TrainSpec, ground: TrainingData, device: torch.device, precision: str) -> dict[str, Any]:
     """The settings and where they ran; no path of this machine goes into a bundle."""
-    settings = spec.model_dump(mode="json", exclude={"card", "classes", "network", "device", "precision"})
-    settings["data"]["tiles"] = spec.data.tiles.name
+    settings = spec.model_dump(mode="json", exclude={"card", "classes", "network", "device", "precision", "data"})
     return settings | {
-        "train_tiles": len(ground.train),
-        "val_tiles": len(ground.val),
+        "data": _without_folders(spec.data).model_dump(mode="json", exclude_defaults=True),
+        "encoder_weights": spec.encoder_weights and Path(spec.encoder_weights).name,
+        "init_from": spec.init_from and spec.init_from.name,
+        "train_images": ground.train.images,
+        "val_images": ground.val.images,
         "device": device.type,
         "precision": precision,
         "geoseg": __version__,
         "torch": torch.__version__,
     }
+
+
+def _without_folders(data: DataSpec) -> DataSpec:
+    scenes = [
+        scene.model_copy(update={"image": Path(scene.image.name), "label": Path(scene.label.name)})
+        for scene in data.scenes
+    ]
+    changes = {
+        "tiles": data.tiles and Path(data.tiles.name),
+        "images": data.images and Path(data.images).name,
+        "labels": data.labels and Path(data.labels).name,
+        "scenes": tuple(scenes),
+    }
+    return data.model_copy(update=changes)
+
+
+def _result(run: _Run, ground: TrainingData) -> TrainResult:
+    if run.record.best is None:
+        raise LabelError("no epoch was scored: label some validation ground")
+    return TrainResult(
+        bundle=run.record.bundle,
+        config=run.folder / "config.yaml",
+        metrics=run.folder / "metrics.csv",
+        report=run.folder / "report.html",
+        scores=run.record.best,
+        best_epoch=run.record.best_epoch,
+        epochs=run.record.epochs,
+        parameters=sum(p.numel() for p in run.learner.network.parameters()),
+        train_images=ground.train.images,
+        val_images=ground.val.images,
+        device=str(run.device),
+        precision=run.precision,
+        seconds=run.record.seconds,
+    )
+
+
+def _report(run: _Run, ground: TrainingData, result: TrainResult) -> None:
+    """Show the run, with the windows where the kept network is worst and best."""
+    best = load_model(result.bundle)
+    runner = Runner(best.module, str(run.device), run.spec.precision)
+    worst, fine = find_examples(runner, scored_windows(ground.val, best.spec), best.spec.bands, EXAMPLES)
+    write_report(
+        Report(
+            title=run.spec.name,
+            classes=run.spec.classes,
+            scores=result.scores,
+            history=run.record.history,
+            best_epoch=result.best_epoch,
+            facts=_facts(run, ground, result),
+            settings=result.config.read_text("utf-8"),
+            card=best.spec.card,
+            worst=worst,
+            best=fine,
+        ),
+        result.report,
+    )
+
+
+def _facts(run: _Run, ground: TrainingData, result: TrainResult) -> dict[str, str]:
+    network = run.spec.network
+    sides = {"Training ground": ground.train, "Validation ground": ground.val}
+    return (
+        {
+            "Network": f"{network.architecture} {network.encoder}, {result.parameters / 1e6:.2f} M parameters",
+            "Bands": ", ".join(run.spec.data.bands),
+        }
+        | {
+            name: f"{side.images} images, {side.class_counts.sum() / 1e6:,.2f} Mpx labelled"
+            for name, side in sides.items()
+        }
+        | {
+            "Epochs": f"{result.epochs}, of which number {result.best_epoch} is kept",
+            "Time": f"{result.seconds / 60:,.1f} min on {result.device} ({result.precision})",
+            "Made by": f"geoseg {__version__}, torch {torch.__version__}",
+        }
+    )
 
 
 @contextmanager

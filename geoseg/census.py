@@ -1,0 +1,188 @@
+"""What labelled ground consists of, counted once.
+
+In: ground, read window by window. Out: for every small cell that has labels, its pixels per class and the sums of its
+band values; from these follow statistics, sampling and splits without reading anything again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.errors import LabelError
+from geoseg.grid import Window
+from geoseg.mosaic import Ground
+from geoseg.scene import Mask, Values
+from geoseg.spec import IGNORE, NormalizationSpec
+
+CELL_PX = 32
+"""Side of a cell: fine enough to find windows of a class, coarse enough to hold a scene's cells in memory."""
+READ_PX = 1024
+"""Side of the windows that are read, a multiple of the cell."""
+
+
+@dataclass(frozen=True)
+class Census:
+    """The cells of a ground that have labelled pixels."""
+
+    cells: NDArray[np.int64]
+    """First row and column of each cell, in pixels (N, 2)."""
+    counts: NDArray[np.int64]
+    """Labelled pixels with data per cell and class (N, K)."""
+    sums: NDArray[np.float64]
+    """Sum of these pixels' values per cell and band (N, C)."""
+    squares: NDArray[np.float64]
+    """Sum of these pixels' squared values per cell and band (N, C)."""
+    lowest: NDArray[np.float64]
+    """Lowest of these pixels' values per cell and band (N, C)."""
+    highest: NDArray[np.float64]
+    """Highest of these pixels' values per cell and band (N, C)."""
+
+    @property
+    def centres(self) -> NDArray[np.int64]:
+        """Row and column of the cells' middles (N, 2), which may lie beyond the edge of the ground."""
+        return self.cells + CELL_PX // 2
+
+    def inside(self, windows: Iterable[Window]) -> Mask:
+        """Which cells (N) lie in any of some windows, each of whole cells up to the edge of the ground."""
+        places = self.cells // CELL_PX
+        held = np.zeros(places.max(axis=0, initial=0) + 1, bool)
+        for window in filter(attrgetter("pixels"), windows):
+            rows, cols = (slice(s.start // CELL_PX, -(-s.stop // CELL_PX)) for s in window.slices)
+            held[rows, cols] = True
+        inside: Mask = held[places[:, 0], places[:, 1]]
+        return inside
+
+    def only(self, chosen: Mask) -> Census:
+        """The census of some cells (N)."""
+        return Census(*(column[chosen] for column in self.columns))
+
+    @property
+    def columns(self) -> tuple[NDArray[Any], ...]:
+        """All of it, cell by cell."""
+        return tuple(getattr(self, field.name) for field in fields(self))
+
+    @property
+    def class_counts(self) -> NDArray[np.int64]:
+        """Pixels per class (K)."""
+        totals: NDArray[np.int64] = self.counts.sum(axis=0)
+        return totals
+
+
+def take_census(ground: Ground, classes: int, bands: int, tell: Callable[[int], None] = lambda px: None) -> Census:
+    """Read a ground once, in windows.
+
+    Args:
+        ground: what is counted.
+        classes: K.
+        bands: C.
+        tell: called with the number of pixels of each window that was read.
+
+    Raises:
+        LabelError: if the labels hold something unknown.
+        SceneError: if the image is damaged.
+    """
+    parts = []
+    for window in _windows(ground.height, ground.width):
+        labels = ground.read_labels(window)
+        if (labels != IGNORE).any():
+            image, valid = ground.read(window)
+            labels[~valid] = IGNORE
+            parts.append(_count(image, labels, window, classes))
+        tell(window.pixels)
+    empty = Census(np.zeros((0, 2), int), np.zeros((0, classes), int), *(np.zeros((0, bands)) for _ in range(4)))
+    return join_censuses([empty, *parts])
+
+
+def join_censuses(censuses: Iterable[Census]) -> Census:
+    """The cells of several censuses."""
+    columns = zip(*(census.columns for census in censuses), strict=True)
+    return Census(*(np.concatenate(column) for column in columns))
+
+
+def statistics(census: Census) -> NormalizationSpec:
+    """Mean and standard deviation per band over all labelled pixels; a flat band gets 1.
+
+    Raises:
+        LabelError: if no pixel is labelled.
+    """
+    count = int(census.counts.sum())
+    if not count:
+        raise LabelError("no training pixel is labelled: label values 255 and nodata do not count")
+    mean = census.sums.sum(axis=0) / count
+    std = np.sqrt(np.maximum(census.squares.sum(axis=0) / count - mean**2, 0))
+    is_flat = (census.lowest.min(axis=0) == census.highest.max(axis=0)) | (std == 0)  # rounding leaves flat bands a std
+    return NormalizationSpec(mean=_rounded(mean), std=_rounded(np.where(is_flat, 1.0, std)))
+
+
+def cells_around(window: Window) -> Window:
+    """The smallest window of whole cells around a window."""
+    return _of_cells(
+        window.row // CELL_PX,
+        window.col // CELL_PX,
+        -(-(window.row + window.height) // CELL_PX),
+        -(-(window.col + window.width) // CELL_PX),
+    )
+
+
+def cells_within(window: Window) -> Window:
+    """The window of the cells whose middles lie in a window."""
+    edges = window.row, window.col, window.row + window.height, window.col + window.width
+    return _of_cells(*((edge + CELL_PX // 2 - 1) // CELL_PX for edge in edges))
+
+
+def _of_cells(top: int, left: int, bottom: int, right: int) -> Window:
+    return Window(top * CELL_PX, left * CELL_PX, (bottom - top) * CELL_PX, (right - left) * CELL_PX)
+
+
+def _windows(height: int, width: int) -> Iterator[Window]:
+    for row in range(0, height, READ_PX):
+        for col in range(0, width, READ_PX):
+            yield Window(row, col, READ_PX, READ_PX).clip(height, width)
+
+
+def _count(image: Values, labels: NDArray[np.uint8], window: Window, classes: int) -> Census:
+    rows, cols = -(-window.height // CELL_PX), -(-window.width // CELL_PX)
+    padded = np.pad(labels, _padding(window), constant_values=IGNORE)
+    cells = (np.arange(rows * CELL_PX) // CELL_PX)[:, None] * cols + np.arange(cols * CELL_PX) // CELL_PX
+    known = padded != IGNORE
+    counts = np.bincount(cells[known] * classes + padded[known], minlength=rows * cols * classes)
+    counts = counts.reshape(-1, classes)
+    held = counts.any(axis=1)
+    values = [_values(band, labels != IGNORE, window)[:, held] for band in image]
+    sums, squares, lowest, highest = np.stack(values, axis=2)
+    corners = np.argwhere(held.reshape(rows, cols)) * CELL_PX + (window.row, window.col)
+    return Census(corners, counts[held], sums, squares, lowest, highest)
+
+
+def _values(band: Values, counted: Mask, window: Window) -> NDArray[np.float64]:
+    """Sum, sum of squares, lowest and highest of the counted values of each cell (4, cells)."""
+    values, counted = (_by_cell(np.pad(part, _padding(window))) for part in (band.astype(np.float64), counted))
+    kept = np.where(counted, values, 0.0)
+    return np.stack(
+        [
+            kept.sum(axis=(1, 3)).ravel(),
+            np.einsum("rycx,rycx->rc", kept, kept).ravel(),
+            np.where(counted, values, np.inf).min(axis=(1, 3)).ravel(),
+            np.where(counted, values, -np.inf).max(axis=(1, 3)).ravel(),
+        ]
+    )
+
+
+def _by_cell(values: NDArray[Any]) -> NDArray[Any]:
+    """(H, W) as rows of cells, rows, columns of cells, columns."""
+    height, width = values.shape
+    return values.reshape(height // CELL_PX, CELL_PX, width // CELL_PX, CELL_PX)
+
+
+def _padding(window: Window) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (0, -window.height % CELL_PX), (0, -window.width % CELL_PX)
+
+
+def _rounded(values: NDArray[np.float64]) -> tuple[float, ...]:
+    return tuple(float(f"{value:.6g}") for value in values)

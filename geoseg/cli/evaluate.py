@@ -1,0 +1,222 @@
+"""geoseg evaluate PREDICTION.tif --labels LABELS, and geoseg evaluate --model MODEL --data CONFIG.yaml."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from geoseg.cli.options import json_option, overwrite_option, quiet_option
+from geoseg.cli.terminal import notice, progress_bar, scores_line, scores_table
+
+if TYPE_CHECKING:
+    from geoseg.metrics import Scores
+    from geoseg.pipelines.evaluate import EvaluateResult
+    from geoseg.pipelines.evaluate_model import ModelEvaluation
+
+    Result = EvaluateResult | ModelEvaluation
+    Progress = Callable[[str, int, int], None]
+
+FIGURES = "miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "kappa", "boundary_miou"
+"""Scores over all classes that a floor can be set for; iou.CLASS is one of a single class."""
+FOR_PREDICTIONS = "labels", "column", "layer"
+"""Options that only a prediction takes; the first is needed."""
+FOR_MODELS = "data", "tiles", "split", "device", "precision", "report", "overwrite"
+"""Options that only a model takes; the first is needed."""
+
+
+class Floor(NamedTuple):
+    """The least that a score may be."""
+
+    name: str
+    """One of `FIGURES`, or iou.CLASS."""
+    least: float
+    """From -1 to 1."""
+
+
+@click.command()
+@click.argument("prediction", metavar="[PREDICTION.tif]", required=False)
+@click.option(
+    "--labels",
+    metavar="PATH",
+    help="Labels of the same ground: a raster of class ids on the prediction's grid, or polygons in any CRS "
+    "(.gpkg, .geojson, .shp, .fgb, .parquet).",
+)
+@click.option("--column", metavar="NAME", help="Column of the polygons with the class; needed if there are several.")
+@click.option("--layer", metavar="NAME", help="Layer of the vector file; needed if there are several.")
+@click.option(
+    "-m",
+    "--model",
+    metavar="PATH",
+    help="Score this model (.safetensors, or `default` for the one that comes with geoseg) instead of a prediction.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="CONFIG.yaml",
+    help="Training config that names the labelled ground on which a model is scored.",
+)
+@click.option(
+    "--tiles",
+    type=click.Path(path_type=Path),
+    metavar="CSV",
+    help="List of labelled tiles (image,label,split), instead of the config's data.",
+)
+@click.option(
+    "--split", type=click.Choice(["val", "train"]), help="Side of the config's split that is scored; default: val."
+)
+@click.option("--device", help="auto, cpu, cuda, cuda:1 or mps; default: auto.")
+@click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Arithmetic of the network; default: auto."
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE.html",
+    help="Also write a report with the windows where the model is worst and best.",
+)
+@click.option(
+    "--boundary-px",
+    type=int,
+    help="How far from a class's contour its boundary reaches, in pixels; 0 leaves boundaries out; default: 3, or the "
+    "config's.",
+)
+@click.option(
+    "--fail-under",
+    "floors",
+    multiple=True,
+    metavar="SCORE=VALUE",
+    help="Exit with code 1 if a score is below a value, e.g. miou=0.6 or iou.water=0.8; may be repeated. "
+    f"Scores: {', '.join(FIGURES)}, iou.CLASS.",
+)
+@overwrite_option
+@json_option
+@quiet_option
+def evaluate(
+    prediction: str | None,
+    model: str | None,
+    floors: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Score a class raster against labels, or a model on the ground of a training config.
+
+    Scores are IoU, F1, accuracy and kappa, and how well boundaries are met. Of a PREDICTION.tif with its --labels, only
+    pixels with both count. A --model with the --data of a training config is scored as training scores it: on the
+    validation side, in the windows in which it sees a scene.
+    """
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    _check_usage(prediction, model, given)
+    wanted = [parse_floor(text) for text in floors]
+    with progress_bar(quiet or as_json) as progress:
+        if prediction is not None:
+            result, coverage = _of_prediction(prediction, given, progress)
+        else:
+            result, coverage = _of_model(model, given, progress)
+    if as_json:
+        click.echo(json.dumps(result.as_dict(), indent=2))
+    elif not quiet:
+        for line in result.notices:
+            notice(line)
+        click.echo(f"{scores_line(result.scores)}\n{scores_table(result.scores)}\n{coverage}")
+    _enforce(wanted, result.scores)
+
+
+def _check_usage(prediction: str | None, model: str | None, given: Mapping[str, Any]) -> None:
+    """Refuse options that don't belong together, as wrong usage (exit code 2)."""
+    if (prediction is None) == (model is None):
+        raise click.UsageError("give either a PREDICTION.tif with its --labels, or a --model with its --data")
+    needed, foreign = (FOR_MODELS[0], FOR_PREDICTIONS) if prediction is None else (FOR_PREDICTIONS[0], FOR_MODELS)
+    subject = "a --model" if prediction is None else "a PREDICTION.tif"
+    if stray := next((name for name in foreign if name in given), None):
+        raise click.UsageError(f"--{stray} does not go with {subject}")
+    if needed not in given:
+        raise click.UsageError(f"{subject} needs its --{needed}")
+
+
+def _of_prediction(prediction: str, settings: dict[str, Any], progress: Progress) -> tuple[Result, str]:
+    """Score a class raster; return the result, and a line on what was scored."""
+    from geoseg.pipelines.evaluate import evaluate as run
+
+    result = run(prediction, settings.pop("labels"), progress=progress, **settings)
+    share = result.unpredicted
+    without = f", {share:.2%} of the labelled ones have no prediction" if share else ""
+    return result, f"{result.scores.pixels:,} pixels{without}, {result.seconds:.1f} s"
+
+
+def _of_model(model: str | None, settings: dict[str, Any], progress: Progress) -> tuple[Result, str]:
+    """Score a model; return the result, and what was scored and where the report is."""
+    from geoseg.pipelines.evaluate_model import evaluate_model as run
+
+    config, tiles = settings.pop("data"), settings.pop("tiles", None)
+    result = run(model, config, data=tiles, progress=progress, **settings)
+    line = (
+        f"{result.scores.pixels:,} pixels of {result.images} images in {result.windows} windows, "
+        f"{result.seconds:.1f} s on {result.device} ({result.precision})"
+    )
+    return result, line if result.report is None else f"{line}\n  {result.report}"
+
+
+# ------------------------------------------------------------------------------------------------------------ floors
+
+
+def parse_floor(text: str) -> Floor:
+    """Read SCORE=VALUE.
+
+    Raises:
+        SpecError: if it is not of that shape, or no score has that name.
+    """
+    from geoseg.errors import SpecError
+
+    name, _, value = text.rpartition("=")  # the last one: a class may have = in its name
+    name = name.strip()
+    if name not in FIGURES and not (name.startswith("iou.") and len(name) > 4):
+        raise SpecError(f"--fail-under {text}: write SCORE=VALUE with one of {', '.join(FIGURES)}, iou.CLASS")
+    try:
+        least = float(value)
+    except ValueError:
+        least = math.nan
+    if not -1 <= least <= 1:
+        raise SpecError(f"--fail-under {text}: {value.strip() or 'nothing'} is no number from -1 to 1, e.g. {name}=0.6")
+    return Floor(name, least)
+
+
+def shortfall(floor: Floor, scores: Scores) -> str | None:
+    """A line that says by how much a floor is missed, or None if it is kept; a score without a value misses it.
+
+    Raises:
+        SpecError: if it is set for a class that there is not.
+    """
+    value = _value_of(floor.name, scores)
+    if value is None:
+        return f"{floor.name} has no value, {floor.least:g} is asked for"
+    if value >= floor.least:
+        return None
+    texts = (f"{value:.{digits}f}" for digits in range(4, 18))
+    shown = next((text for text in texts if float(text) < floor.least), repr(value))  # 0.6000 is not below 0.6
+    return f"{floor.name} {shown} is below {floor.least:g}"
+
+
+def _value_of(name: str, scores: Scores) -> float | None:
+    from geoseg.errors import SpecError
+
+    if name in FIGURES:
+        value: float | None = getattr(scores, name)
+        return value
+    if (class_name := name.removeprefix("iou.")) not in scores.iou:
+        raise SpecError(f"--fail-under {name}: no such class; there are {', '.join(scores.iou)}")
+    return scores.iou[class_name]
+
+
+def _enforce(floors: Sequence[Floor], scores: Scores) -> None:
+    lines = [line for floor in floors if (line := shortfall(floor, scores)) is not None]
+    for line in lines:
+        notice(line)
+    if lines:
+        sys.exit(1)

@@ -1,0 +1,82 @@
+"""geoseg tile CONFIG.yaml -o OUTDIR."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from geoseg.cli.options import json_option, overwrite_option, quiet_option
+from geoseg.cli.terminal import notice, progress_bar, table
+
+if TYPE_CHECKING:
+    from geoseg.pipelines.tile import TileResult
+
+
+@click.command()
+@click.argument("config", metavar="CONFIG.yaml", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder for images/, labels/, tiles.csv and classes.yaml, the start of a training config that reads them.",
+)
+@click.option("--size", type=int, default=256, help="Side of a tile in pixels; default: 256.")
+@click.option("--overlap", type=int, default=0, help="Pixels shared by neighbouring tiles; default: 0.")
+@click.option(
+    "--min-labelled",
+    type=float,
+    default=0.01,
+    metavar="SHARE",
+    help="Least share of a tile's pixels that must be labelled; default: 0.01.",
+)
+@overwrite_option
+@json_option
+@quiet_option
+def tile(
+    config: Path,
+    output: Path,
+    size: int,
+    overlap: int,
+    min_labelled: float,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Write labelled tiles of the scenes that a training config names.
+
+    Images keep their values and places; polygons and colours become rasters of class ids, 255 where nothing is
+    labelled. Tiles are for training or for validation as geoseg train would split the ground, and hold no labels within
+    its guard band. geoseg train needs no tiles: this is for those who want to see, share or mend them.
+    """
+    from geoseg.pipelines.tile import tile as run
+
+    with progress_bar(quiet or as_json) as progress:
+        result = run(
+            config,
+            output,
+            size=size,
+            overlap=overlap,
+            min_labelled=min_labelled,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    if as_json:
+        click.echo(json.dumps(result.as_dict(), indent=2))
+    elif not quiet:
+        for line in result.notices:
+            notice(line)
+        click.echo(_summary(result))
+
+
+def _summary(result: TileResult) -> str:
+    rows = [("labelled pixels", "training", "validation")]
+    rows += [(name, f"{count:,}", f"{result.val_pixels[name]:,}") for name, count in result.train_pixels.items()]
+    left_out = f", {result.sparse_tiles:,} with too few labels left out" if result.sparse_tiles else ""
+    return (
+        f"{table(rows)}\n{result.train_tiles:,} training and {result.val_tiles:,} validation tiles{left_out}, "
+        f"{result.seconds:.1f} s\n  {result.tiles}\n  {result.config}"
+    )

@@ -1,0 +1,96 @@
+"""How the weights move: which parameters with which rate and decay, how the rate changes, how weights are averaged.
+
+In: modules and specs. Out: an optimizer, a curve, an update. Knows neither data nor the loop around them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from geoseg.spec import OptimizerSpec, ScheduleSpec
+
+ENCODER = "body.encoder."
+"""What the names of an encoder's parameters contain."""
+ONE_CYCLE_START = 1 / 25
+"""Factor with which one_cycle starts: the div_factor of torch's OneCycleLR."""
+ONE_CYCLE_END = ONE_CYCLE_START * 1e-4
+"""Factor with which one_cycle ends: the final_div_factor of torch's OneCycleLR, which divides the first rate."""
+
+
+def make_optimizer(modules: nn.Module | Sequence[nn.Module], spec: OptimizerSpec) -> Optimizer:
+    """Optimizer of a network, or of a network and what is trained along with it.
+
+    Frozen parameters are in it as well, so that it need not change when they are thawed.
+    """
+    groups = parameter_groups([modules] if isinstance(modules, nn.Module) else modules, spec)
+    if spec.name == "sgd":
+        return SGD(groups, lr=spec.learning_rate, momentum=spec.momentum, nesterov=spec.momentum > 0)
+    return AdamW(groups, lr=spec.learning_rate)
+
+
+def parameter_groups(modules: Sequence[nn.Module], spec: OptimizerSpec) -> list[dict[str, Any]]:
+    """Parameters by rate and decay: the encoder's apart from the rest, kernels apart from all others.
+
+    Only kernels are decayed: shrinking biases and the scales of normalisation layers does not regularise.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for module in modules:
+        for name, parameter in module.named_parameters():
+            groups.setdefault((ENCODER in name, parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": spec.learning_rate * (spec.encoder_rate if in_encoder else 1.0),
+            "weight_decay": spec.weight_decay if is_kernel else 0.0,
+        }
+        for (in_encoder, is_kernel), parameters in groups.items()
+    ]
+
+
+def learning_rate_curve(spec: ScheduleSpec, steps: int) -> Callable[[int], float]:
+    """Factor of the highest learning rate at a step, counted from 0; 1 at the end of the warm-up, which is one step
+    at least.
+
+    one_cycle is the cycle of Smith & Topin 2018 with the figures of torch's OneCycleLR, whose rates these are wherever
+    the warm-up is a whole number of steps.
+    """
+    rising = max(1, round(steps * spec.warmup))
+    top = rising - 1
+
+    def progress(step: int, start: int) -> float:
+        return 1.0 if step >= steps else (step - start) / (steps - rising)
+
+    def one_cycle(step: int) -> float:
+        if step <= top:
+            return _along_cosine(ONE_CYCLE_START, 1.0, step / top) if top else 1.0
+        return _along_cosine(1.0, ONE_CYCLE_END, progress(step, top))
+
+    def others(step: int) -> float:
+        if step <= top:
+            return (step + 1) / rising
+        if spec.name == "constant":
+            return 1.0
+        fallen = progress(step, rising)
+        return (1 - fallen) ** spec.power if spec.name == "poly" else _along_cosine(1.0, 0.0, fallen)
+
+    return one_cycle if spec.name == "one_cycle" else others
+
+
+def ema_update(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Update of a running mean whose memory grows to `decay`, so that the first steps are soon forgotten."""
+
+    def update(mean: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        kept = min(decay, (1 + float(count)) / (10 + float(count)))
+        return (mean + (current - mean) * (1 - kept)).to(mean.dtype)
+
+    return update
+
+
+def _along_cosine(start: float, end: float, progress: float) -> float:
+    """Value on half a wave of a cosine from `start` (progress 0) to `end` (progress 1)."""
+    return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2

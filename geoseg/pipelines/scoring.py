@@ -1,0 +1,104 @@
+"""Validation ground, scored in the windows in which a model sees a scene.
+
+In: a model, ground, labels. Out: the windows; and the windows with the best and the worst predictions, to look at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geoseg.metrics import ScoreCounter, Scores
+from geoseg.pipelines.job import make_grid
+from geoseg.report import Example, look
+from geoseg.samples import Loader, ScoredWindow, ScoredWindows, stack_scored
+from geoseg.spec import IGNORE, ModelSpec
+from geoseg.training_data import Side
+
+Predict = Callable[[NDArray[np.float32]], Tensor]
+"""Band values (B, C, T, T) -> probabilities or logits (B, K, T, T)."""
+SHOWN_PX = 512
+"""Largest side of an example; larger windows show their part with most labels."""
+LEAST_LABELLED = 0.05
+"""Least share of an example's pixels that must be labelled."""
+
+
+def scored_windows(side: Side, model: ModelSpec) -> ScoredWindows:
+    """Lay a model's windows over ground to be scored."""
+    grids = [make_grid(ground.height, ground.width, model) for ground in side.grounds]
+    return ScoredWindows(side.grounds, side.cells, grids, model.normalization.mean)
+
+
+def load_scored(windows: ScoredWindows, pixels: int) -> Loader:
+    """Batches of scored windows with about as many pixels each."""
+    largest = max((place.window.pixels for _, place in windows.places), default=1)
+    return Loader(windows, windows.batches(max(1, pixels // largest)), stack_scored)
+
+
+def score_windows(
+    predict: Predict,
+    loader: Loader,
+    names: Sequence[str],
+    boundary_px: int | None,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> Scores:
+    """Score all windows with a network."""
+    counter = ScoreCounter(len(names), boundary_px)
+    for done, (image, labels, counted) in enumerate(loader, start=1):
+        counter.update(predict(image.numpy()).argmax(dim=1).cpu(), labels, counted)
+        tell(done, len(loader))
+    return counter.scores(names)
+
+
+def find_examples(
+    predict: Predict, windows: ScoredWindows, bands: Sequence[str], count: int
+) -> tuple[list[Example], list[Example]]:
+    """The windows with the lowest and with the highest mIoU, at most `count` of each, and none twice.
+
+    Those shown are predicted a second time: examples of all windows would not fit into memory.
+    """
+    ranked = []
+    for index in range(len(windows)):
+        example = _example(predict, windows, index, bands)
+        if (example.label != IGNORE).mean() >= LEAST_LABELLED:
+            ranked.append((example.miou, index))
+    ranked.sort()
+    best = ranked[max(len(ranked) - count, (len(ranked) + 1) // 2) :]
+    worst = ranked[: min(count, len(ranked) - len(best))]
+    shown = [[_example(predict, windows, index, bands) for _, index in some] for some in (worst, best[::-1])]
+    return shown[0], shown[1]
+
+
+def _example(predict: Predict, windows: ScoredWindows, index: int, bands: Sequence[str]) -> Example:
+    item = windows[index]
+    predicted = predict(item.image[None])[0].argmax(dim=0).cpu().numpy().astype(np.uint8)
+    part = _part_to_show(item)
+    image, label, predicted = item.image[:, *part], item.labels[part], predicted[part]
+    label = np.where(item.counted[part], label, IGNORE).astype(np.uint8)
+    return Example(windows.name_of(index), look(image, bands), label, predicted, _miou(predicted, label))
+
+
+def _part_to_show(item: ScoredWindow) -> tuple[slice, slice]:
+    """Rows and columns of what is scored in a window; of large ones a part whose middle is that of the labels."""
+    rows, cols = np.nonzero(item.counted)
+    labelled = np.nonzero(item.counted & (item.labels != IGNORE))
+    return _span(rows, labelled[0]), _span(cols, labelled[1])
+
+
+def _span(counted: NDArray[np.intp], labelled: NDArray[np.intp]) -> slice:
+    first, last = int(counted.min()), int(counted.max()) + 1
+    if last - first <= SHOWN_PX:
+        return slice(first, last)
+    middle = int(np.median(labelled)) if len(labelled) else (first + last) // 2
+    start = min(max(first, middle - SHOWN_PX // 2), last - SHOWN_PX)
+    return slice(start, start + SHOWN_PX)
+
+
+def _miou(predicted: NDArray[np.uint8], label: NDArray[np.uint8]) -> float:
+    """Mean IoU over the classes that a window's labels show: one pixel of another class must not rule the order."""
+    known = label != IGNORE
+    pairs = [(predicted[known] == index, label[known] == index) for index in np.unique(label[known])]
+    return float(np.mean([(found & true).sum() / (found | true).sum() for found, true in pairs])) if pairs else 0.0

@@ -1,0 +1,45 @@
+"""The settings that every part shares: what a model is, how a scene is predicted, how a model is trained.
+
+Knows neither tensors nor rasters.
+"""
+
+from geoseg.spec.base import IGNORE, NODATA_ID, DataType, Precision, Spec, load_yaml, parse_spec
+from geoseg.spec.data import DataSpec, LabelledScene, SplitSpec
+from geoseg.spec.model import ClassSpec, ModelCard, ModelSpec, NetworkSpec, NormalizationSpec
+from geoseg.spec.predict import PredictSpec, Resolution
+from geoseg.spec.train import (
+    AugmentSpec,
+    LossSpec,
+    OptimizerSpec,
+    ScheduleSpec,
+    TrainSpec,
+    beside,
+    load_train_spec,
+)
+
+__all__ = [
+    "IGNORE",
+    "NODATA_ID",
+    "AugmentSpec",
+    "ClassSpec",
+    "DataSpec",
+    "DataType",
+    "LabelledScene",
+    "LossSpec",
+    "ModelCard",
+    "ModelSpec",
+    "NetworkSpec",
+    "NormalizationSpec",
+    "OptimizerSpec",
+    "Precision",
+    "PredictSpec",
+    "Resolution",
+    "ScheduleSpec",
+    "Spec",
+    "SplitSpec",
+    "TrainSpec",
+    "beside",
+    "load_train_spec",
+    "load_yaml",
+    "parse_spec",
+]

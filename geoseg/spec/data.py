@@ -1,0 +1,87 @@
+"""What a model learns from: labelled images, what their labels hold, and how the ground is split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from geoseg.spec.base import DataType, Spec
+
+
+class LabelledScene(Spec):
+    """An image of any size and its labels."""
+
+    image: Path
+    """Raster with the bands."""
+    label: Path
+    """Raster of labels on the image's grid, or polygons in any vector format and CRS."""
+    split: str | None = None
+    """train, val, or a name that is neither, which is left out; None leaves it to data.split."""
+
+
+class SplitSpec(Spec):
+    """Which ground is learnt from, and which is kept for scoring."""
+
+    by: Literal["auto", "column", "blocks", "scene", "random"] = "auto"
+    """column: as given; blocks: by square blocks of ground; scene: whole images; random: image by image, which lets
+    neighbours of training ground into the scores; auto: column where splits are given, else blocks."""
+    column: str = "split"
+    """Column of the CSV that holds train or val; rows with another word are left out."""
+    val_share: float = Field(default=0.2, gt=0, lt=1)
+    """Share of the ground that is kept for scoring, when geoseg splits."""
+    block_px: int = Field(default=1024, ge=64)
+    """Side of a block, in pixels."""
+    guard_px: int | None = Field(default=None, ge=0)
+    """Labels nearer than this to validation ground are not learnt from; None means the side of a window as it is read,
+    so that no training window reaches validation ground. Images without coordinates have no neighbours."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the draw of blocks or images."""
+
+
+class DataSpec(Spec):
+    """Labelled images, given in one of three ways: `tiles`, `images` with `labels`, or `scenes`."""
+
+    tiles: Path | None = None
+    """CSV with the columns image, label and, unless geoseg splits, split; its paths start at the CSV's folder."""
+    images: str | None = None
+    """Path or pattern of the images, e.g. images/*/*.tif."""
+    labels: str | None = None
+    """Path or pattern of their labels; each * stands for the same text as in `images`, e.g. labels/*/*_mask.png."""
+    scenes: tuple[LabelledScene, ...] = ()
+    """Images and labels by name."""
+    split: SplitSpec = SplitSpec()
+    """Which ground is learnt from, and which is kept for scoring."""
+    bands: tuple[str, ...] = Field(min_length=1)
+    """Band names in the network's order: red, green, blue, nir, ..."""
+    band_indexes: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    """Where the bands stand in the image files, counted from 1; None finds them by name, colour, or position."""
+    dtype: DataType = "uint8"
+    """Type of the band values."""
+    nodata: float | None = None
+    """Value that marks pixels without data, over what the files say."""
+    resolution_m: float | None = Field(default=None, gt=0)
+    """Ground size of a pixel, in metres; None takes it from the first image that has coordinates."""
+    label_values: dict[int | str, int | str] = Field(default={})
+    """What labels hold -> name or id of a class, or `ignore`. Labels hold numbers, colours like "#3c1098" (palette and
+    RGB images), or texts (polygons); `other` stands for all the rest. Empty means: class ids or class names."""
+    label_column: str | None = None
+    """Column of the polygons that holds their class; needed where there are several columns."""
+    label_layer: str | None = None
+    """Layer of the vector file; None means its only one."""
+    class_balance: float = Field(default=0.4, ge=0, le=1)
+    """Share of the training windows drawn around an evenly drawn class; the rest are drawn evenly by area."""
+    memory_mb: int = Field(default=2048, ge=0)
+    """Images are held in memory if all of them fit into this; else windows are read from the files when drawn."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        ways = [self.tiles is not None, self.images is not None or self.labels is not None, bool(self.scenes)]
+        if sum(ways) != 1:
+            raise ValueError("give one of `tiles` (a CSV), `images` with `labels` (patterns), or `scenes` (a list)")
+        if (self.images is None) != (self.labels is None):
+            raise ValueError("`images` and `labels` belong together: give both")
+        if self.band_indexes is not None and len(self.band_indexes) != len(self.bands):
+            raise ValueError(f"{len(self.bands)} bands, {len(self.band_indexes)} band_indexes: give one index per band")
+        return self

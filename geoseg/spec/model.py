@@ -1,0 +1,95 @@
+"""What a model is: its bands, its network, its classes, and what a person should know of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from geoseg.spec.base import NODATA_ID, DataType, Spec
+
+
+class ClassSpec(Spec):
+    """One land-cover class."""
+
+    id: int = Field(ge=0, lt=NODATA_ID)
+    """Value in the class raster, 0 to 254."""
+    name: str
+    """Name shown to people."""
+    color: str = Field(pattern=r"^#[0-9a-fA-F]{6}$")
+    """Colour as #rrggbb."""
+
+
+class NetworkSpec(Spec):
+    """Which network, and with which arguments it is built."""
+
+    architecture: str
+    """An architecture of segmentation-models-pytorch in lower case (unet, fpn), or pointwise: a 1 × 1 convolution."""
+    encoder: str = ""
+    """Encoder name of segmentation-models-pytorch, e.g. resnet18 or tu-convnext_atto; empty for pointwise."""
+    arguments: dict[str, Any] = Field(default={})
+    """Further keyword arguments of the architecture, e.g. encoder_depth."""
+    multiple: int = Field(default=32, ge=1)
+    """Height and width of an input must be multiples of this many pixels."""
+
+
+class NormalizationSpec(Spec):
+    """Statistics per band, in the bands' own values: the network sees (value - mean) / std."""
+
+    mean: tuple[float, ...]
+    """Mean per band; also what stands in for pixels without data."""
+    std: tuple[Annotated[float, Field(gt=0)], ...]
+    """Standard deviation per band."""
+
+
+class ModelCard(Spec):
+    """What a person should know before trusting the model."""
+
+    description: str = ""
+    """What it maps, in a sentence."""
+    data: str = ""
+    """What it was trained on."""
+    credits: str = ""
+    """Who made the data, as they ask to be cited."""
+    licence: str = ""
+    """Under which terms the weights may be used."""
+    limits: str = ""
+    """Where it is known to fail."""
+    scores: dict[str, Any] = Field(default={})
+    """Scores on the validation data: miou, pixel_accuracy, iou per class name."""
+    training: dict[str, Any] = Field(default={})
+    """The resolved training settings and their provenance."""
+
+
+class ModelSpec(Spec):
+    """Everything a bundle says about its model."""
+
+    name: str
+    """Short name, e.g. landcover-naip-rgb."""
+    network: NetworkSpec
+    """The network behind the normalisation layer."""
+    bands: tuple[str, ...] = Field(min_length=1)
+    """Band names in input order: red, green, blue, nir, ..."""
+    dtype: DataType = "uint8"
+    """Type of the band values the model was trained on."""
+    normalization: NormalizationSpec
+    """Statistics of the bands."""
+    classes: tuple[ClassSpec, ...] = Field(min_length=1)
+    """Classes in the order of the logits."""
+    resolution_m: float | None = Field(default=None, gt=0)
+    """Ground size of a pixel the model was trained on, in metres."""
+    tile: int = Field(default=1024, ge=1)
+    """Largest side of a window, in pixels."""
+    overlap: int = Field(default=64, ge=0)
+    """Pixels shared by neighbouring windows, across which their probabilities are blended."""
+    card: ModelCard = ModelCard()
+    """The model's card."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        counts = len(self.bands), len(self.normalization.mean), len(self.normalization.std)
+        if len(set(counts)) > 1:
+            raise ValueError("{} bands, {} means, {} stds: give one of each per band".format(*counts))
+        if len({c.id for c in self.classes}) < len(self.classes):
+            raise ValueError("two classes share an id: give each its own")
+        return self

@@ -1,0 +1,55 @@
+"""How a scene is predicted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from geoseg.spec.base import Device, Precision, Spec
+
+Resolution = Literal["native", "model"] | Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class PredictSpec(Spec):
+    """How a scene is predicted; None leaves the choice to the model."""
+
+    tile: int | None = Field(default=None, ge=32, le=16384)
+    """Largest side of a window, in pixels."""
+    overlap: int | None = Field(default=None, ge=0)
+    """Pixels shared by neighbouring windows, across which their probabilities are blended."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """Windows forwarded at once."""
+    device: Device = "auto"
+    """auto, cpu, cuda, cuda:1, or mps."""
+    precision: Precision = "auto"
+    """Arithmetic of the network; auto takes bf16 where the device has it natively."""
+    bands: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    """The scene's bands in the model's order, counted from 1."""
+    nodata: float | None = None
+    """Value that marks pixels without data, over what the file says."""
+    rescale: tuple[float, float] | None = None
+    """The scene's values that become the lowest and highest value of the model's type, e.g. (0, 3000) for 16-bit."""
+    resolution: Resolution = "native"
+    """Ground size of a pixel the network sees: native, model, or metres."""
+    scores: Path | None = None
+    """Write per-class probabilities to this GeoTIFF."""
+    confidence: Path | None = None
+    """Write the probability of the chosen class, in percent, to this GeoTIFF."""
+    polygons: bool = True
+    """Write polygons as a GeoPackage."""
+    preview: bool = True
+    """Write a preview picture."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.tile is not None and self.overlap is not None and 2 * self.overlap > self.tile:
+            raise ValueError(
+                f"overlap {self.overlap} is more than half of tile {self.tile}: lower it or raise the tile"
+            )
+        if self.rescale is not None and not self.rescale[0] < self.rescale[1]:
+            raise ValueError(
+                f"rescale {self.rescale[0]:g},{self.rescale[1]:g}: the first value must be below the second"
+            )
+        return self

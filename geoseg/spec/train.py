@@ -1,0 +1,244 @@
+"""How a model is trained."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from geoseg.spec.base import Device, Precision, Spec, load_yaml, parse_spec
+from geoseg.spec.data import DataSpec
+from geoseg.spec.model import ClassSpec, ModelCard, NetworkSpec
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+WEIGHT_FILES = (".safetensors", ".pth", ".pt")
+"""File types of encoder weights."""
+LOSSES = ("cross_entropy", "ohem", "focal", "dice", "jaccard", "tversky", "lovasz")
+"""Losses that can be summed."""
+
+
+class LossSpec(Spec):
+    """Weights of the losses that are summed, and their settings."""
+
+    cross_entropy: Weight = 1.0
+    """Weight of the cross-entropy per pixel."""
+    ohem: Weight = 0.0
+    """Weight of the cross-entropy of hard pixels only (online hard example mining)."""
+    focal: Weight = 0.0
+    """Weight of the focal loss."""
+    dice: Weight = 1.0
+    """Weight of one minus the Dice overlap, averaged over the classes present in the batch."""
+    jaccard: Weight = 0.0
+    """Weight of one minus the Jaccard overlap (a soft IoU), averaged likewise."""
+    tversky: Weight = 0.0
+    """Weight of one minus the Tversky overlap, averaged likewise."""
+    lovasz: Weight = 0.0
+    """Weight of the Lovász-softmax loss."""
+    auxiliary: Weight = 0.0
+    """Weight of the same losses on a second head at the encoder's last stage but one, which only training has."""
+    class_weights: Literal["none", "inverse", "sqrt_inverse", "median_frequency"] | tuple[Weight, ...] = "none"
+    """How the classes count in cross_entropy, ohem and focal: by their frequency in the training ground, or as given in
+    the order of `classes`."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target of cross_entropy that is spread evenly over all classes."""
+    ohem_threshold: float = Field(default=0.7, gt=0, le=1)
+    """Pixels whose true class has less than this probability are hard."""
+    ohem_share: float = Field(default=0.0625, gt=0, le=1)
+    """Least share of the labelled pixels that is kept as hard."""
+    focal_gamma: float = Field(default=2.0, ge=0)
+    """How strongly focal turns away from pixels that are right already."""
+    tversky_alpha: float = Field(default=0.3, ge=0)
+    """Cost of a pixel wrongly given to a class."""
+    tversky_beta: float = Field(default=0.7, ge=0)
+    """Cost of a pixel that a class misses."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not any(getattr(self, name) for name in LOSSES):
+            raise ValueError(f"all losses have weight 0: give one of {', '.join(LOSSES)} a positive weight")
+        return self
+
+
+class AugmentSpec(Spec):
+    """How training windows are varied; spreads are standard deviations, 0 turns a variation off.
+
+    Colours are varied on values scaled so that the lowest and highest value of the set become 0 and 1.
+    """
+
+    d4: bool = True
+    """Turn by quarter turns and mirror."""
+    warp: float = Field(default=0.5, ge=0, le=1)
+    """Share of the windows that are also turned freely and scaled."""
+    turn_deg: float = Field(default=45.0, ge=0, le=180)
+    """Largest free turn, in degrees."""
+    scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.7, 1.4)
+    """Smallest and largest ground size of a pixel, relative to the tiles'."""
+    gamma: float = Field(default=0.25, ge=0)
+    """Spread of the logarithm of gamma."""
+    contrast: float = Field(default=0.2, ge=0)
+    """Spread of the logarithm of the contrast."""
+    brightness: float = Field(default=0.2, ge=0)
+    """Spread of the logarithm of the brightness."""
+    saturation: float = Field(default=0.3, ge=0)
+    """Spread of the logarithm of the distance of each band from the bands' mean."""
+    band_gain: float = Field(default=0.06, ge=0)
+    """Spread of the logarithm of brightness, contrast and gamma of each band on its own."""
+    band_shift: float = Field(default=0.03, ge=0)
+    """Spread of what is added to each band, e.g. haze."""
+    band_mix: float = Field(default=0.05, ge=0)
+    """Spread of the share of each band that leaks into each other one."""
+    noise: float = Field(default=0.03, ge=0)
+    """Largest standard deviation of noise per pixel."""
+    blur_px: float = Field(default=1.4, ge=0)
+    """Largest standard deviation of a Gaussian blur, in pixels."""
+    cutout: float = Field(default=0.0, ge=0, le=1)
+    """Share of the windows from which a rectangle is cut, a tenth to a third of each side; it does not count."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"scale {self.scale[0]:g},{self.scale[1]:g}: give the smaller one first")
+        return self
+
+
+class OptimizerSpec(Spec):
+    """How the weights move."""
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    """adamw, or sgd with Nesterov momentum."""
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Highest learning rate."""
+    encoder_rate: float = Field(default=1.0, gt=0)
+    """Learning rate of the encoder, as a share of the others'; below 1 for a pretrained one."""
+    weight_decay: float = Field(default=0.05, ge=0)
+    """Decay of the kernels; biases and normalisation layers are not decayed."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Momentum of sgd."""
+    clip: float = Field(default=1.0, gt=0)
+    """Largest norm of the gradient."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches whose gradients are averaged before the weights move."""
+
+
+class ScheduleSpec(Spec):
+    """How the learning rate changes over the steps."""
+
+    name: Literal["cosine", "poly", "one_cycle", "constant"] = "cosine"
+    """How it falls to zero after the warm-up: along a cosine, as (1 - progress) ** power, or not at all; one_cycle also
+    rises along a cosine."""
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    """Share of the steps in which it rises; one_cycle is usually given 0.3."""
+    power: float = Field(default=0.9, gt=0)
+    """Power of poly."""
+
+
+class TrainSpec(Spec):
+    """How a model is trained."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the model, and of its bundle's file: letters, digits, dot, dash and underscore."""
+    data: DataSpec
+    """What it learns from."""
+    classes: tuple[ClassSpec, ...] = Field(min_length=2, max_length=254)
+    """Classes in the order of the logits; label value 255 means: not labelled."""
+    network: NetworkSpec
+    """The network."""
+    encoder_weights: str | None = None
+    """Pretrained weights of the encoder: imagenet or another tag of smp or timm, or a file of timm's weights
+    (.safetensors or .pth); None starts from random ones."""
+    init_from: Path | None = None
+    """Bundle whose weights the network starts from; its bands and classes may differ."""
+    frozen_epochs: int = Field(default=0, ge=0)
+    """First epochs in which the encoder stays as it is."""
+    loss: LossSpec = LossSpec()
+    """What is minimised."""
+    optimizer: OptimizerSpec = OptimizerSpec()
+    """How the weights move."""
+    schedule: ScheduleSpec = ScheduleSpec()
+    """How the learning rate changes."""
+    augment: AugmentSpec = AugmentSpec()
+    """How the training windows are varied."""
+    epochs: int = Field(default=40, ge=1)
+    """Rounds; after each one the validation ground is scored."""
+    windows_per_epoch: int = Field(default=400, ge=1)
+    """Training windows drawn per epoch."""
+    batch_size: int = Field(default=8, ge=1)
+    """Windows per batch, over all devices."""
+    window: int = Field(default=256, ge=32)
+    """Side of a training window, in pixels; a multiple of network.multiple."""
+    ema: float = Field(default=0.99, ge=0, lt=1)
+    """Decay per step of the running mean of weights and buffers, which is what is scored and kept; 0 turns it off."""
+    boundary_px: int = Field(default=3, ge=1)
+    """Width of the bands along class borders that boundary IoU compares, in pixels."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of everything random."""
+    device: Device = "auto"
+    """auto, cpu, cuda, cuda:1, or mps."""
+    devices: int = Field(default=1, ge=1)
+    """Number of processes, one per GPU or per part of the CPU; they share each batch."""
+    precision: Precision = "auto"
+    """Arithmetic of the network; auto takes bf16 where the device has it natively."""
+    tile: int = Field(default=1024, ge=32)
+    """Largest side of a window when the model predicts, in pixels."""
+    overlap: int = Field(default=64, ge=0)
+    """Pixels shared by neighbouring windows when the model predicts."""
+    card: ModelCard = ModelCard()
+    """The model's card; scores and training are filled in by the run."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.window % self.network.multiple:
+            raise ValueError(
+                f"window {self.window} is not a multiple of {self.network.multiple}, which the network needs: "
+                f"take {self.window - self.window % self.network.multiple or self.network.multiple}"
+            )
+        if len({c.id for c in self.classes}) < len(self.classes):
+            raise ValueError("two classes share an id: give each its own")
+        if len({c.name for c in self.classes}) < len(self.classes):
+            raise ValueError("two classes share a name: give each its own")
+        weights = self.loss.class_weights
+        if not isinstance(weights, str) and len(weights) != len(self.classes):
+            raise ValueError(f"{len(self.classes)} classes, {len(weights)} loss.class_weights: give one per class")
+        if self.encoder_weights is not None and self.init_from is not None:
+            raise ValueError("both encoder_weights and init_from are given: a bundle has an encoder, give one of them")
+        if self.batch_size % self.devices:
+            raise ValueError(
+                f"batch_size {self.batch_size} does not divide among {self.devices} devices: take a multiple"
+            )
+        return self
+
+    @property
+    def read_side(self) -> int:
+        """Side of the ground that a training window may show once it is turned and scaled, in pixels."""
+        return self.window if not self.augment.warp else math.ceil(self.window * max(1.0, self.augment.scale[1]))
+
+
+def load_train_spec(path: str | Path) -> TrainSpec:
+    """Read a training config; its paths are relative to its own folder.
+
+    Raises:
+        SpecError: if the file or one of its settings is wrong.
+    """
+    folder = Path(path).parent
+    spec = parse_spec(TrainSpec, load_yaml(path), source=str(path))
+    changes: dict[str, Any] = {"data": beside(spec.data, folder)}
+    if spec.init_from is not None:
+        changes["init_from"] = folder / spec.init_from
+    if spec.encoder_weights and Path(spec.encoder_weights).suffix in WEIGHT_FILES:
+        changes["encoder_weights"] = str(folder / spec.encoder_weights)
+    return spec.model_copy(update=changes)
+
+
+def beside(data: DataSpec, folder: Path) -> DataSpec:
+    """The same data with its relative paths taken from a folder."""
+    scenes = [
+        scene.model_copy(update={"image": folder / scene.image, "label": folder / scene.label}) for scene in data.scenes
+    ]
+    changes: dict[str, Any] = {"scenes": tuple(scenes)}
+    if data.tiles is not None:
+        changes["tiles"] = folder / data.tiles
+    if data.images is not None and data.labels is not None:
+        changes |= {"images": str(folder / data.images), "labels": str(folder / data.labels)}
+    return data.model_copy(update=changes)

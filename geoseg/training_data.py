@@ -1,0 +1,328 @@
+"""All that a run learns from and is scored on.
+
+In: a TrainSpec. Out: ground to learn from and ground to score on: checked, counted, split, and joined where images
+touch. Images are held in memory if they fit into the spec's share of it; what was counted is stored, so that a run that
+starts again need not read everything again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.bands import choose_bands, fits_dtype
+from geoseg.catalog import LabelledImage, list_images
+from geoseg.census import CELL_PX, Census, join_censuses, statistics, take_census
+from geoseg.errors import LabelError, ModelError, OutputError
+from geoseg.georef import PixelGrid
+from geoseg.grid import Window
+from geoseg.labels import LabelRules, open_labels
+from geoseg.mosaic import (
+    FileGround,
+    Files,
+    Ground,
+    HeldGround,
+    JoinedGround,
+    PartOfGround,
+    Rectangles,
+    Shelf,
+    hold,
+    join_neighbours,
+)
+from geoseg.samples import Cells
+from geoseg.scene import Scene
+from geoseg.spec import ClassSpec, DataSpec, NormalizationSpec, TrainSpec
+from geoseg.splits import Survey, split_ground
+
+Tell = Callable[[int, int], None]
+"""Called with the pixels read so far, and all pixels."""
+Notice = Callable[[str], None]
+"""Called with a line worth reading."""
+SIDECARS = (".aux.xml", ".msk", "-wal")
+"""What GDAL and SQLite keep beside a file, under its name and these endings."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a split."""
+
+    grounds: tuple[JoinedGround, ...]
+    """Ground, joined where images touch."""
+    cells: Cells
+    """Where in it labels stand."""
+    images: int
+    """Images that contribute."""
+
+    @property
+    def class_counts(self) -> NDArray[np.int64]:
+        """Labelled pixels per class (K)."""
+        counts: NDArray[np.int64] = self.cells.counts.sum(axis=0)
+        return counts
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """All ground of a run."""
+
+    train: Side
+    """To learn from."""
+    val: Side
+    """To score on."""
+    normalization: NormalizationSpec
+    """Statistics of the ground to learn from."""
+    value_range: tuple[float, float]
+    """Band values that stand for dark and bright when colours are varied."""
+    resolution_m: float | None
+    """Ground size of a pixel, if known."""
+
+
+def read_training_data(
+    spec: TrainSpec,
+    *,
+    store: Path | None = None,
+    tell: Tell = lambda done, total: None,
+    notice: Notice = lambda line: None,
+) -> TrainingData:
+    """Open, check, count and split all labelled images.
+
+    Args:
+        spec: names them.
+        store: file that keeps what was counted of images that do not fit into memory; read if it tells of the same
+            files and settings.
+        tell: told how much has been read.
+        notice: told what a person should know of the split.
+
+    Raises:
+        LabelError: if labels cannot be used, a side of the split is empty, or a class is never seen in training.
+        SceneError: if an image cannot be read.
+        SpecError: if a setting makes no sense with these images.
+    """
+    entries = list_images(spec.data)
+    shelf = Shelf()
+    grounds, resolution_m = _open_all(entries, spec, shelf)
+    in_memory = all(isinstance(ground, HeldGround) for ground in grounds)
+    censuses = _count_all(grounds, entries, spec, None if in_memory else store, tell)
+    shelf.clear()
+    surveys = [Survey(*parts) for parts in zip(entries, (g.grid for g in grounds), censuses, strict=True)]
+    guard_px = spec.read_side if spec.data.split.guard_px is None else spec.data.split.guard_px
+    shares = split_ground(surveys, spec.data.split, guard_px)
+    pairs = list(zip(censuses, shares, strict=True))
+    train_census = [c.only(c.inside(share.train) & ~c.inside(share.closed)) for c, share in pairs]
+    val_census = [c.only(c.inside(share.val)) for c, share in pairs]
+    guarded_px = sum(int(c.counts[c.inside(share.train) & c.inside(share.closed)].sum()) for c, share in pairs)
+    _tell_of_split(spec, guard_px, guarded_px, train_census, notice)
+    _check_sides(train_census, val_census, spec, notice)
+    together = join_censuses(train_census)
+    return TrainingData(
+        train=_side(grounds, [(share.train, share.closed) for share in shares], train_census),
+        val=_side(grounds, [(share.val, ()) for share in shares], val_census),
+        normalization=statistics(together),
+        value_range=_value_range(together, spec.data),
+        resolution_m=spec.data.resolution_m or resolution_m,
+    )
+
+
+def open_image(path: Path, data: DataSpec) -> Scene:
+    """Open an image with the bands that the network sees.
+
+    Raises:
+        LabelError: if it has other bands, or values of another type.
+        SceneError: if it cannot be opened.
+    """
+    scene = Scene.open(path)
+    try:
+        choice = choose_bands(data.bands, scene.info.colors, scene.info.descriptions, data.band_indexes)
+    except ModelError:
+        wanted = ", ".join(data.bands) + (f" (bands {list(data.band_indexes)})" if data.band_indexes else "")
+        raise LabelError(
+            f"{path} has {len(scene.info.colors)} bands, among which {wanted} cannot be found: correct data.bands, "
+            "or say in data.band_indexes where they stand"
+        ) from None
+    dtype = scene.info.dtype_of(choice.indexes)
+    if not fits_dtype(dtype, data.dtype):
+        raise LabelError(f"{path} holds {dtype}, not {data.dtype}: correct data.dtype")
+    scene.select(choice.indexes, nodata=data.nodata)
+    return scene
+
+
+def open_pair(entry: LabelledImage, data: DataSpec, classes: Sequence[ClassSpec]) -> Files:
+    """Open an image and its labels.
+
+    Raises:
+        LabelError: if they do not match each other, the bands, or the classes.
+        SceneError: if the image cannot be opened.
+    """
+    rules = LabelRules.of(data.label_values, data.label_column, data.label_layer)
+    with ExitStack() as stack:
+        scene = stack.enter_context(open_image(entry.image, data))
+        labels = open_labels(entry.label, _grid(scene), classes, rules, image=entry.image)
+        stack.pop_all()
+    return scene, labels
+
+
+def _grid(scene: Scene) -> PixelGrid:
+    return PixelGrid(scene.height, scene.width, scene.info.transform, scene.info.crs)
+
+
+def _open_all(entries: Sequence[LabelledImage], spec: TrainSpec, shelf: Shelf) -> tuple[list[Ground], float | None]:
+    """Ground of every entry, in memory if all of it fits there, and the first known size of a pixel."""
+    grounds: list[Ground] = []
+    resolutions = []
+    for number, entry in enumerate(entries):
+        files = partial(shelf.take, number, partial(open_pair, entry, spec.data, spec.classes))
+        scene, _ = files()
+        grounds.append(FileGround(entry.image.name, _grid(scene), files))
+        resolutions.append(scene.info.resolution_m)
+    pixels = sum(ground.height * ground.width for ground in grounds)
+    pixel_bytes = (1 if spec.data.dtype == "uint8" else 4) * len(spec.data.bands) + 2
+    if pixels * pixel_bytes <= spec.data.memory_mb * 2**20:
+        grounds = [hold(ground) for ground in grounds]
+    return grounds, next((float(f"{value:.4g}") for value in resolutions if value), None)
+
+
+def _count_all(
+    grounds: Sequence[Ground], entries: Sequence[LabelledImage], spec: TrainSpec, store: Path | None, tell: Tell
+) -> list[Census]:
+    key = _fingerprint(entries, spec)
+    if store is not None and (stored := _load(store, key)) is not None:
+        return stored
+    total, done = sum(ground.height * ground.width for ground in grounds), 0
+
+    def count(pixels: int) -> None:
+        nonlocal done
+        done += pixels
+        tell(done, total)
+
+    censuses = [take_census(ground, len(spec.classes), len(spec.data.bands), count) for ground in grounds]
+    if store is not None:
+        _save(censuses, key, store)
+    return censuses
+
+
+def _fingerprint(entries: Sequence[LabelledImage], spec: TrainSpec) -> str:
+    """What the census depends on: the files as they are now, and how they are read."""
+    files = [(str(path), _stamps(path)) for entry in entries for path in (entry.image, entry.label)]
+    settings = spec.data.model_dump(
+        mode="json", include={"bands", "band_indexes", "dtype", "nodata", "label_values", "label_column", "label_layer"}
+    )
+    classes = [(c.id, c.name) for c in spec.classes]
+    return hashlib.sha256(json.dumps([CELL_PX, files, settings, classes]).encode()).hexdigest()
+
+
+def _stamps(path: Path) -> list[tuple[int, int]]:
+    """Sizes and times of a file and of those beside it that say more of it, or of all files of a folder."""
+    beside = [path.with_suffix(suffix) for suffix in (".dbf", ".prj", ".tfw", ".jgw", ".pgw", ".wld")]
+    more = sorted(path.iterdir()) if path.is_dir() else [path.with_name(path.name + end) for end in SIDECARS] + beside
+    return [_stamp(file) for file in (path, *more)]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:  # there is none, or it is a URL
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
+def _save(censuses: Sequence[Census], key: str, store: Path) -> None:
+    together = join_censuses(censuses)
+    columns = {field.name: getattr(together, field.name) for field in fields(Census)}
+    partial_file = store.with_name(f".geoseg-{os.getpid()}-{store.name}")
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        with partial_file.open("wb") as file:
+            np.savez_compressed(file, key=key, lengths=[len(census.cells) for census in censuses], **columns)
+        partial_file.replace(store)
+    except OSError as error:
+        raise OutputError(f"cannot write {store}: {error.strerror}: choose another --output") from None
+    finally:
+        partial_file.unlink(missing_ok=True)
+
+
+def _load(store: Path, key: str) -> list[Census] | None:
+    """What an earlier run counted; None if it did not, or of other files."""
+    try:
+        with np.load(store) as saved:
+            if str(saved["key"]) != key:
+                return None
+            ends = np.cumsum(saved["lengths"])[:-1]
+            columns = [np.split(saved[field.name], ends) for field in fields(Census)]
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):  # there is none, or it is damaged
+        return None
+    return [Census(*parts) for parts in zip(*columns, strict=True)]
+
+
+def _tell_of_split(spec: TrainSpec, guard_px: int, guarded_px: int, learnt: Sequence[Census], notice: Notice) -> None:
+    """Warn of a random split, and tell how much training ground the guard band takes."""
+    if spec.data.split.by == "random":
+        notice(
+            "the split is random: validation ground may lie beside training ground, so that the scores say little of "
+            "ground elsewhere (data.split.by: blocks or scene)"
+        )
+    share = guarded_px / max(1, guarded_px + sum(int(census.counts.sum()) for census in learnt))
+    if share > 0.01:
+        notice(
+            f"{share:.0%} of the labelled training ground lies within {guard_px} px of validation ground and is left "
+            "out (data.split.guard_px)"
+        )
+
+
+def _check_sides(train: Sequence[Census], val: Sequence[Census], spec: TrainSpec, notice: Notice) -> None:
+    """Refuse an empty side and classes that cannot be learnt; tell of classes that cannot be scored."""
+    counts = [sum((census.class_counts for census in side), np.zeros(len(spec.classes))) for side in (train, val)]
+    for side, found in zip(("training", "validation"), counts, strict=True):
+        if not found.any():
+            raise LabelError(
+                f"no labelled {side} ground is left: label more, or change data.split (val_share, block_px, guard_px)"
+            )
+    missing, unscored = (
+        ", ".join(f"{c.id} {c.name}" for c, count in zip(spec.classes, found, strict=True) if not count)
+        for found in counts
+    )
+    if missing:
+        raise LabelError(
+            f"no training ground shows class {missing}: label some of it there, change the split, "
+            "or take the class out of `classes`"
+        )
+    if unscored:
+        notice(f"no validation ground shows class {unscored}: nothing can be said of how well it is found")
+
+
+def _side(
+    grounds: Sequence[Ground],
+    windows: Sequence[tuple[Sequence[Window], Sequence[Window]]],
+    censuses: Sequence[Census],
+) -> Side:
+    """Join the grounds of one side, and move their cells along."""
+    used = [index for index, census in enumerate(censuses) if len(census.cells)]
+    parts = [PartOfGround(grounds[i], *(Rectangles.of(part) for part in windows[i])) for i in used]
+    joined = join_neighbours(parts)
+    places = np.zeros((len(used), 3), np.int64)  # number of the joined ground, and the corner in it
+    for number, (whole, members) in enumerate(joined):
+        for place, member in zip(whole.places, members, strict=True):
+            places[member] = number, place.row, place.col
+    cells = [np.insert(censuses[i].cells, 0, 0, axis=1) + place for i, place in zip(used, places, strict=True)]
+    counts = [censuses[i].counts for i in used]
+    return Side(tuple(whole for whole, _ in joined), Cells(np.concatenate(cells), np.concatenate(counts)), len(used))
+
+
+def _value_range(census: Census, data: DataSpec) -> tuple[float, float]:
+    """All of the type for 8-bit values, else what occurs, without outliers."""
+    if data.dtype == "uint8":
+        return 0.0, 255.0
+    found = statistics(census)
+    mean, reach = np.array(found.mean), 6 * np.array(found.std)
+    low = np.maximum(census.lowest.min(axis=0), mean - reach).min()
+    high = np.minimum(census.highest.max(axis=0), mean + reach).max()
+    return float(low), float(max(high, low + 1e-6))

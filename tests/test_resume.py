@@ -1,0 +1,147 @@
+"""A run that is killed at any time, and resumed, is the run it would have been; so is one of two processes."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from test_train import write_config, write_tiles
+
+from geoseg.errors import OutputError, SpecError
+from geoseg.pipelines.train import TrainProgress, train
+
+NETWORK = {
+    "architecture": "unet",
+    "encoder": "tu-resnet10t",
+    "arguments": {"encoder_depth": 3, "decoder_channels": [16, 8, 8]},
+    "multiple": 8,
+}
+REAL: dict[str, Any] = {
+    "network": NETWORK,
+    "epochs": 4,
+    "optimizer": {"learning_rate": 0.003, "accumulate": 3},
+    "loss": {"auxiliary": 0.4},
+    "frozen_epochs": 1,
+}
+"""A network with normalisation layers, an auxiliary head, a frozen encoder: all that has a state of its own."""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    write_tiles(tmp_path)
+    return write_config(tmp_path, **REAL)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def weights(bundle: Path) -> dict[str, np.ndarray]:
+    with safe_open(bundle, framework="np") as tensors:
+        return {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118 (it is no mapping)
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    first, second = weights(one / "small.safetensors"), weights(other / "small.safetensors")
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    tables = [list(csv.DictReader((run / "metrics.csv").open())) for run in (one, other)]
+    for table in tables:
+        for line in table:
+            del line["seconds"]
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize(("epoch", "batch"), [(1, 2), (2, 1), (3, 3), (4, 4)])
+def test_an_interrupted_run_is_resumed_exactly(config: Path, tmp_path: Path, epoch: int, batch: int) -> None:
+    train(config, tmp_path / "whole")
+
+    def stop(state: TrainProgress) -> None:
+        nonlocal batch
+        if state.stage == "training" and state.epoch == epoch:
+            batch -= 1
+            if not batch:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "broken", progress=stop)
+    result = train(config, tmp_path / "broken", resume=True)
+    assert result.epochs == 4
+    assert_same_run(tmp_path / "whole", tmp_path / "broken")
+    assert not (tmp_path / "broken" / "checkpoint.ckpt").exists()
+
+
+@pytest.mark.parametrize("stage", ["reading", "training", "scoring", "scored", "killed in the report"])
+def test_a_killed_run_is_resumed_exactly(config: Path, tmp_path: Path, stage: str) -> None:
+    train(config, tmp_path / "whole")
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import os, signal, sys, torch\n"
+        "from geoseg.pipelines import train as pipeline\n"
+        "torch.set_num_threads(1)\n"
+        "def die(*args): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "stage = sys.argv[3]\n"
+        "if stage.endswith('report'): pipeline.write_report = die\n"
+        "def progress(state):\n"
+        "    if state.stage == stage and state.epoch in (0, 3): die()\n"
+        "pipeline.train(sys.argv[1], sys.argv[2], progress=progress)\n"
+    )
+    died = subprocess.run([sys.executable, script, config, tmp_path / "broken", stage], capture_output=True, text=True)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    train(config, tmp_path / "broken", resume=True)
+    assert_same_run(tmp_path / "whole", tmp_path / "broken")
+    assert not [path for path in (tmp_path / "broken").iterdir() if path.name.startswith(".")]
+
+
+def test_resume_without_a_run_starts_one(config: Path, tmp_path: Path) -> None:
+    assert train(config, tmp_path / "new", resume=True, epochs=1).config.exists()
+
+
+def test_a_finished_run_is_not_resumed(config: Path, tmp_path: Path) -> None:
+    train(config, tmp_path / "run", epochs=1)
+    with pytest.raises(OutputError, match="holds a finished run: there is nothing to resume"):
+        train(config, tmp_path / "run", epochs=1, resume=True)
+
+
+def test_a_run_with_other_settings_is_not_resumed(config: Path, tmp_path: Path) -> None:
+    train(config, tmp_path / "run", epochs=1)
+    with pytest.raises(SpecError, match=r"holds a run with other settings \(epochs differ from .*config\.yaml\)"):
+        train(config, tmp_path / "run", epochs=2, resume=True)
+
+
+def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    still = {"warp": 0, "d4": False, "blur_px": 0, "noise": 0} | dict.fromkeys(
+        ("gamma", "contrast", "brightness", "saturation", "band_gain", "band_shift", "band_mix"), 0
+    )
+    config = write_config(tmp_path, augment=still, loss={"dice": 0})  # cross-entropy is a mean of the processes' means
+    for devices in (1, 2):
+        command = [sys.executable, "-m", "geoseg", "train", config, "-o", tmp_path / f"{devices}", "--json"]
+        run = subprocess.run(
+            [*command, "--devices", str(devices)],
+            capture_output=True,
+            text=True,
+            timeout=200,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        assert run.returncode == 0, run.stderr
+        assert run.stdout.count('"miou"') == 1, "only the first process speaks"
+        assert run.stderr.count("epoch 3/3") == 1
+    one, two = (weights(tmp_path / name / "small.safetensors") for name in "12")
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], atol=1e-3)
+    scores = [list(csv.DictReader((tmp_path / name / "metrics.csv").open())) for name in "12"]
+    assert [line["miou"] for line in scores[0]] == [line["miou"] for line in scores[1]]
