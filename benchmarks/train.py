@@ -10,10 +10,12 @@ All that is compared is measured in one process, in turn. `--side`, `--encoder`,
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import tempfile
 import time
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -64,7 +66,7 @@ TAIL = 6
 BANDS = ("red", "green", "blue", "nir")
 NORMALIZATION = NormalizationSpec(mean=(115.0, 125.0, 100.0, 195.0), std=(45.0, 40.0, 35.0, 60.0))
 """For the bare step and TorchGeo, about that of the scene; geoseg finds its own."""
-INSTALL = 'this needs TorchGeo: pip install "torchgeo<0.9"'
+INSTALL = 'this needs TorchGeo: pip install "torchgeo<0.9" requests'
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class Settings:
     steps: int
     precision: str
     device: torch.device
+    cache_mb: float
     image: Path
     label: Path
     folder: Path
@@ -97,7 +100,7 @@ class Clock:
     spans: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
 
     def tick(self) -> None:
-        """Note the end of a step; the device is waited for only where the clock starts and stops."""
+        """Note the end of a step; a GPU is waited for only where the clock starts and stops."""
         if len(self.stamps) + 1 in (LEAD, LEAD + self.settings.steps):
             synchronize(self.settings.device)
         self.stamps.append(time.perf_counter())
@@ -119,8 +122,8 @@ class Clock:
         return sum(max(0.0, min(end, last) - max(start, first)) for first, last in self.spans[name]) / (end - start)
 
     @contextmanager
-    def timing(self, owner: type, method: str, name: str, *, wait: bool = False) -> Iterator[None]:
-        """Note when a method of a class runs; `wait` for what it leaves a GPU to do."""
+    def timing(self, owner: type, method: str, name: str) -> Iterator[None]:
+        """Note when a method of a class runs; what it leaves a GPU to do is not waited for."""
         original = getattr(owner, method)
 
         def timed(*args: Any, **settings: Any) -> Any:
@@ -128,8 +131,6 @@ class Clock:
             try:
                 return original(*args, **settings)
             finally:
-                if wait:
-                    synchronize(self.settings.device)
                 self.spans[name].append((start, time.perf_counter()))
 
         with patch.object(owner, method, timed):
@@ -212,12 +213,10 @@ def piece(
 def describe_scene(settings: Settings) -> str:
     """Size of the scene, and of GDAL's cache, which a larger scene does not fit into."""
     decoded, stored = len(BANDS) * settings.side**2 / 2**20, settings.image.stat().st_size / 2**20
-    usual = 0.05 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
-    cache = float(os.environ.get("GDAL_CACHEMAX", usual))
     return (
         f"{settings.side}² pixels, {len(BANDS)} bands: {decoded:,.0f} MiB, {stored:,.0f} in the file; GDAL's cache: "
-        f"{cache:,.0f}\n{settings.encoder}, {settings.batch_size} windows of {settings.window}², {settings.steps} "
-        f"steps, {settings.precision} on {settings.device}, {torch.get_num_threads()} threads"
+        f"{settings.cache_mb:,.0f}\n{settings.encoder}, {settings.batch_size} windows of {settings.window}², "
+        f"{settings.steps} steps, {settings.precision} on {settings.device}, {torch.get_num_threads()} threads"
     )
 
 
@@ -307,8 +306,8 @@ def measure_geoseg(settings: Settings, memory_mb: int) -> Clock:
 
     with ExitStack() as stack:
         stack.enter_context(clock.timing_waits())
-        stack.enter_context(clock.timing(Augment, "__call__", "augmentation", wait=True))
-        stack.enter_context(clock.timing(Learner, "on_train_batch_end", "running mean", wait=True))
+        stack.enter_context(clock.timing(Augment, "__call__", "augmentation"))
+        stack.enter_context(clock.timing(Learner, "on_train_batch_end", "running mean"))
         stack.enter_context(clock.timing(TrainingWindows, "__getitem__", "reading"))
         for ground in (FileGround, HeldGround):
             stack.enter_context(clock.timing(ground, "read", "image"))
@@ -403,6 +402,8 @@ def measure_torchgeo(settings: Settings, workers: int) -> float:
         def on_train_batch_end(self, *args: Any) -> None:
             clock.tick()
 
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore")
     clock = Clock(settings)
     task = SemanticSegmentationTask(
         model="unet", backbone=settings.encoder, in_channels=len(BANDS), num_classes=len(CLASSES), loss="ce"
@@ -462,8 +463,8 @@ def main() -> None:
         except ModuleNotFoundError:
             sys.exit(INSTALL)
     torch.set_num_threads(options.threads)
-    if options.cache_mb:
-        os.environ["GDAL_CACHEMAX"] = str(options.cache_mb)
+    cache_mb = options.cache_mb or 0.05 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
+    os.environ["GDAL_CACHEMAX"] = f"{cache_mb:.0f}"
     device = choose_device(options.device)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -476,6 +477,7 @@ def main() -> None:
             steps=options.steps,
             precision=choose_precision(options.precision, device),
             device=device,
+            cache_mb=cache_mb,
             image=image,
             label=label,
             folder=folder,

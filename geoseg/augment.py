@@ -19,6 +19,10 @@ BLURRED = 0.2
 """Share of the windows that are blurred."""
 NOISY = 0.3
 """Share of the windows that get noise."""
+HOLE_SIDES = 0.1, 1 / 3
+"""Shortest and longest side of what is cut out, as shares of the window's."""
+MIXED_SIDES = 0.25, 0.75
+"""The same for what is pasted from another window."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,14 @@ class Augment:
         image, labels = move(image, labels, matrices, side, self.fill.to(image))
         values = (image - self.low) / (self.high - self.low)
         image = vary_colors(values, self.spec, generator) * (self.high - self.low) + self.low
-        if not self.spec.cutout:
-            return image, labels
-        holes = draw_holes(self.spec.cutout, len(image), side, generator)
-        return image.where(~holes.unsqueeze(1), self.fill.to(image).view(1, -1, 1, 1)), labels.where(~holes, IGNORE)
+        if self.spec.cutmix:
+            patches = draw_rectangles(self.spec.cutmix, len(image), side, MIXED_SIDES, generator)
+            image, labels = paste(image, labels, patches, image.roll(1, 0), labels.roll(1, 0))
+        if self.spec.cutout:
+            holes = draw_rectangles(self.spec.cutout, len(image), side, HOLE_SIDES, generator)
+            fill = self.fill.to(image).view(1, -1, 1, 1)
+            image, labels = paste(image, labels, holes, fill, torch.full_like(labels, IGNORE))
+        return image, labels
 
 
 def draw_matrices(spec: AugmentSpec, count: int, share: float, generator: Generator) -> Tensor:
@@ -80,18 +88,28 @@ def move(image: Tensor, labels: Tensor, matrices: Tensor, side: int, fill: Tenso
     return image, labels + IGNORE
 
 
-def draw_holes(share: float, count: int, side: int, generator: Generator) -> Tensor:
-    """Draw rectangles to cut out, as masks (B, S, S): none in most windows, one in a `share` of them.
+def draw_rectangles(share: float, count: int, side: int, sides: tuple[float, float], generator: Generator) -> Tensor:
+    """Draw masks (B, S, S): one rectangle in a `share` of the windows, none in the others.
 
-    The network is not asked what stood there: a hole is ground without data, as scenes have it.
+    Args:
+        share: probability of a rectangle.
+        count: B.
+        side: S.
+        sides: shortest and longest side of a rectangle, as shares of the window's.
+        generator: source of all randomness.
     """
     chosen = _uniform(generator, count) < share
-    sides = _between(0.1, 1 / 3, generator, 2 * count).view(2, count) * side
-    starts = _uniform(generator, 2, count) * (side - sides)
+    lengths = _between(*sides, generator, 2 * count).view(2, count) * side
+    starts = _uniform(generator, 2, count) * (side - lengths)
     places = torch.arange(side, device=generator.device) + 0.5
-    rows, cols = (places > starts.unsqueeze(2)) & (places < (starts + sides).unsqueeze(2))
-    holes: Tensor = chosen.view(-1, 1, 1) & rows.unsqueeze(2) & cols.unsqueeze(1)
-    return holes
+    rows, cols = (places > starts.unsqueeze(2)) & (places < (starts + lengths).unsqueeze(2))
+    masks: Tensor = chosen.view(-1, 1, 1) & rows.unsqueeze(2) & cols.unsqueeze(1)
+    return masks
+
+
+def paste(image: Tensor, labels: Tensor, masks: Tensor, other: Tensor, other_labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Replace the masked pixels of a batch by those of another, image and labels alike."""
+    return image.where(~masks.unsqueeze(1), other), labels.where(~masks, other_labels)
 
 
 def vary_colors(values: Tensor, spec: AugmentSpec, generator: Generator) -> Tensor:

@@ -147,41 +147,31 @@ def _windows(height: int, width: int) -> Iterator[Window]:
 
 
 def _count(image: Values, labels: NDArray[np.uint8], window: Window, classes: int) -> Census:
-    rows, cols = -(-window.height // CELL_PX), -(-window.width // CELL_PX)
-    padded = np.pad(labels, _padding(window), constant_values=IGNORE)
-    cells = (np.arange(rows * CELL_PX) // CELL_PX)[:, None] * cols + np.arange(cols * CELL_PX) // CELL_PX
-    known = padded != IGNORE
-    counts = np.bincount(cells[known] * classes + padded[known], minlength=rows * cols * classes)
-    counts = counts.reshape(-1, classes)
-    held = counts.any(axis=1)
-    values = [_values(band, labels != IGNORE, window)[:, held] for band in image]
+    cells = _by_cell(labels, IGNORE)
+    held = (cells != IGNORE).any(axis=(2, 3))
+    classes_of = cells[held].reshape(-1, CELL_PX**2)  # (N, pixels of a cell)
+    known = classes_of != IGNORE
+    numbers = np.nonzero(known)[0] * classes + classes_of[known]
+    counts = np.bincount(numbers, minlength=len(known) * classes).reshape(-1, classes)
+    values = [_values(_by_cell(band, 0)[held].reshape(known.shape), known) for band in image]
     sums, squares, lowest, highest = np.stack(values, axis=2)
-    corners = np.argwhere(held.reshape(rows, cols)) * CELL_PX + (window.row, window.col)
-    return Census(corners, counts[held], sums, squares, lowest, highest)
+    corners = np.argwhere(held) * CELL_PX + (window.row, window.col)
+    return Census(corners, counts, sums, squares, lowest, highest)
 
 
-def _values(band: Values, counted: Mask, window: Window) -> NDArray[np.float64]:
-    """Sum, sum of squares, lowest and highest of the counted values of each cell (4, cells)."""
-    values, counted = (_by_cell(np.pad(part, _padding(window))) for part in (band.astype(np.float64), counted))
-    kept = np.where(counted, values, 0.0)
-    return np.stack(
-        [
-            kept.sum(axis=(1, 3)).ravel(),
-            np.einsum("rycx,rycx->rc", kept, kept).ravel(),
-            np.where(counted, values, np.inf).min(axis=(1, 3)).ravel(),
-            np.where(counted, values, -np.inf).max(axis=(1, 3)).ravel(),
-        ]
-    )
+def _values(band: Values, counted: Mask) -> NDArray[np.float64]:
+    """Sum, sum of squares, lowest and highest of the counted values (N, pixels of a cell) of each cell (4, N)."""
+    kept = np.where(counted, band, 0).astype(np.float64)
+    lowest, highest = (np.where(counted, band, outside) for outside in (np.inf, -np.inf))
+    return np.stack([kept.sum(axis=1), np.einsum("np,np->n", kept, kept), lowest.min(axis=1), highest.max(axis=1)])
 
 
-def _by_cell(values: NDArray[Any]) -> NDArray[Any]:
-    """(H, W) as rows of cells, rows, columns of cells, columns."""
+def _by_cell(values: NDArray[Any], fill: int) -> NDArray[Any]:
+    """(H, W), filled up to whole cells, as rows of cells, columns of cells, rows, columns."""
     height, width = values.shape
-    return values.reshape(height // CELL_PX, CELL_PX, width // CELL_PX, CELL_PX)
-
-
-def _padding(window: Window) -> tuple[tuple[int, int], tuple[int, int]]:
-    return (0, -window.height % CELL_PX), (0, -window.width % CELL_PX)
+    padded = np.pad(values, ((0, -height % CELL_PX), (0, -width % CELL_PX)), constant_values=fill)
+    rows, cols = padded.shape
+    return padded.reshape(rows // CELL_PX, CELL_PX, cols // CELL_PX, CELL_PX).swapaxes(1, 2)
 
 
 def _rounded(values: NDArray[np.float64]) -> tuple[float, ...]:

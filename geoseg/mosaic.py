@@ -249,7 +249,7 @@ class JoinedGround:
         values = np.zeros((bands, window.height, window.width), dtype)
         valid = np.zeros((window.height, window.width), bool)
         for at, image, held in parts:
-            values[:, *at.slices][:, held] = image[:, held]
+            np.copyto(values[:, *at.slices], image, where=held)
             valid[at.slices] |= held
         return values, valid
 
@@ -258,7 +258,7 @@ class JoinedGround:
         labels = np.full((window.height, window.width), IGNORE, np.uint8)
         for at, ground, inner in self._parts(window):
             found = ground.read_labels(inner)
-            labels[at.slices] = np.where(found != IGNORE, found, labels[at.slices])
+            np.copyto(labels[at.slices], found, where=found != IGNORE)
         return labels
 
     def name_at(self, row: int, col: int) -> str:

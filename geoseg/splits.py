@@ -71,6 +71,8 @@ class _Unit:
     """Labelled pixels per class (K)."""
 
 
+SIDES = ("train", "val")
+"""Words that say which side given ground is on."""
 Sides = list[list[Window]]
 """Windows of each image."""
 
@@ -93,13 +95,16 @@ def how_to_split(surveys: Sequence[Survey], spec: SplitSpec) -> str:
     return "column" if spec.by == "auto" else spec.by
 
 
-def split_ground(surveys: Sequence[Survey], spec: SplitSpec, guard_px: int) -> list[Share]:
+def split_ground(
+    surveys: Sequence[Survey], spec: SplitSpec, guard_px: int, needed: Sequence[str] = SIDES
+) -> list[Share]:
     """Split labelled images, and close the ground around validation ground to training.
 
     Args:
         surveys: the images.
         spec: how to split them.
         guard_px: width of the guard band, in the pixels of the image that learns.
+        needed: sides that must not be empty.
 
     Raises:
         LabelError: if one side is left without labelled ground.
@@ -107,7 +112,7 @@ def split_ground(surveys: Sequence[Survey], spec: SplitSpec, guard_px: int) -> l
     """
     by = how_to_split(surveys, spec)
     if by == "column":
-        train, val = (_given(surveys, side) for side in ("train", "val"))
+        train, val = (_given(surveys, side, side in needed) for side in SIDES)
         _refuse_twins(surveys)
     else:
         units = _blocks(surveys, spec.block_px) if by == "blocks" else _images(surveys)
@@ -116,8 +121,8 @@ def split_ground(surveys: Sequence[Survey], spec: SplitSpec, guard_px: int) -> l
     return [Share(*map(tuple, parts)) for parts in zip(train, val, closed, strict=True)]
 
 
-def _given(surveys: Sequence[Survey], side: str) -> Sides:
-    if not any(survey.entry.split == side and survey.census.counts.any() for survey in surveys):
+def _given(surveys: Sequence[Survey], side: str, is_needed: bool) -> Sides:
+    if is_needed and not any(survey.entry.split == side and survey.census.counts.any() for survey in surveys):
         raise LabelError(
             f"no labelled image has split {side}: write {side} in that column for some tiles, or let geoseg split "
             "(data.split.by: blocks or scene)"

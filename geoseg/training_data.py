@@ -12,7 +12,7 @@ import json
 import os
 import zlib
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -43,7 +43,7 @@ from geoseg.mosaic import (
 from geoseg.samples import Cells
 from geoseg.scene import Scene
 from geoseg.spec import ClassSpec, DataSpec, NormalizationSpec, TrainSpec
-from geoseg.splits import Survey, split_ground
+from geoseg.splits import SIDES, Survey, split_ground
 
 Tell = Callable[[int, int], None]
 """Called with the pixels read so far, and all pixels."""
@@ -90,6 +90,7 @@ class TrainingData:
 def read_training_data(
     spec: TrainSpec,
     *,
+    only: str | None = None,
     store: Path | None = None,
     tell: Tell = lambda done, total: None,
     notice: Notice = lambda line: None,
@@ -98,6 +99,7 @@ def read_training_data(
 
     Args:
         spec: names them.
+        only: train or val, if nothing is to be learnt: the other side may be empty then, and classes may be missing.
         store: file that keeps what was counted of images that do not fit into memory; read if it tells of the same
             files and settings.
         tell: told how much has been read.
@@ -116,14 +118,15 @@ def read_training_data(
     shelf.clear()
     surveys = [Survey(*parts) for parts in zip(entries, (g.grid for g in grounds), censuses, strict=True)]
     guard_px = spec.read_side if spec.data.split.guard_px is None else spec.data.split.guard_px
-    shares = split_ground(surveys, spec.data.split, guard_px)
+    shares = split_ground(surveys, spec.data.split, guard_px, needed=SIDES if only is None else (only,))
     pairs = list(zip(censuses, shares, strict=True))
     train_census = [c.only(c.inside(share.train) & ~c.inside(share.closed)) for c, share in pairs]
     val_census = [c.only(c.inside(share.val)) for c, share in pairs]
     guarded_px = sum(int(c.counts[c.inside(share.train) & c.inside(share.closed)].sum()) for c, share in pairs)
-    _tell_of_split(spec, guard_px, guarded_px, train_census, notice)
-    _check_sides(train_census, val_census, spec, notice)
-    together = join_censuses(train_census)
+    if only is None:
+        _tell_of_split(spec, guard_px, guarded_px, train_census, notice)
+        _check_sides(train_census, val_census, spec, notice)
+    together = join_censuses(val_census if only == "val" else train_census)
     return TrainingData(
         train=_side(grounds, [(share.train, share.closed) for share in shares], train_census),
         val=_side(grounds, [(share.val, ()) for share in shares], val_census),
@@ -247,7 +250,8 @@ def _save(censuses: Sequence[Census], key: str, store: Path) -> None:
     except OSError as error:
         raise OutputError(f"cannot write {store}: {error.strerror}: choose another --output") from None
     finally:
-        partial_file.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial_file.unlink(missing_ok=True)
 
 
 def _load(store: Path, key: str) -> list[Census] | None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from geoseg.augment import Augment, draw_holes, draw_matrices, move, vary_colors
+from geoseg.augment import HOLE_SIDES, Augment, draw_matrices, draw_rectangles, move, vary_colors
 from geoseg.spec import IGNORE, AugmentSpec
 
 STILL = dict.fromkeys(
@@ -109,14 +109,23 @@ def test_holes_are_filled_and_do_not_count() -> None:
     assert 0.3 < holes.flatten(1).any(dim=1).float().mean() < 0.7
 
 
+def test_what_is_mixed_in_brings_its_labels() -> None:
+    image, labels = batch(count=64, side=32)
+    mixed, mixed_labels = augment(d4=False, cutmix=0.5)(image, labels, 32, generator())
+    assert torch.equal((mixed[:, 0] / 20).round().long(), mixed_labels)
+    changed = (mixed_labels != labels).flatten(1).any(dim=1)
+    assert 0.3 < changed.float().mean() < 0.7
+    assert ((mixed_labels == labels) | (mixed_labels == labels.roll(1, 0))).all()
+
+
 def test_a_hole_is_one_rectangle_of_a_tenth_to_a_third_of_each_side() -> None:
-    holes = draw_holes(1.0, 200, 60, generator())
+    holes = draw_rectangles(1.0, 200, 60, HOLE_SIDES, generator())
     for hole in holes:
         rows, columns = hole.any(dim=1), hole.any(dim=0)
         assert torch.equal(hole, rows[:, None] & columns)
         assert 5 <= rows.sum() <= 21
         assert 5 <= columns.sum() <= 21
-    assert not draw_holes(0.0, 200, 60, generator()).any()
+    assert not draw_rectangles(0.0, 200, 60, HOLE_SIDES, generator()).any()
 
 
 def test_the_generator_decides_everything() -> None:

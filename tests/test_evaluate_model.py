@@ -156,6 +156,17 @@ def test_other_tiles_may_be_given(config, tmp_path, ids):
 # ------------------------------------------------------------------------------------------------ a config that fits
 
 
+def test_nothing_need_be_there_to_learn_from(tmp_path, values, ids):
+    some = np.where(ids == 3, 255, ids)
+    write_raster(tmp_path / "town.tif", values, nodata=None)
+    write_raster(tmp_path / "town_labels.tif", some)
+    (tmp_path / "test.csv").write_text("image,label,split\ntown.tif,town_labels.tif,val\n")
+    config = write_config(tmp_path, {"split": {"by": "column"}})
+    result = evaluate_model(echo(), config, data=tmp_path / "test.csv", **CPU)
+    assert result.scores.pixels == (some != 255).sum()
+    assert result.scores.accuracy["class 3"] is None
+
+
 @pytest.mark.parametrize(
     ("data", "profile"),
     [

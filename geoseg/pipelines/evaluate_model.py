@@ -138,7 +138,9 @@ def evaluate_model(
     with gdal_settings():
         spec = fit_config(_resolve(config, data), loaded.spec)
         runner = Runner(loaded.module, device, precision)
-        ground = read_training_data(spec, tell=lambda done, total: progress("reading", done, total), notice=tell)
+        ground = read_training_data(
+            spec, only=split, tell=lambda done, total: progress("reading", done, total), notice=tell
+        )
         _tell_of_resolution(ground.resolution_m, loaded.spec, tell)
         side = ground.val if split == "val" else ground.train
         windows = scored_windows(side, loaded.spec)

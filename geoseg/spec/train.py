@@ -93,6 +93,9 @@ class AugmentSpec(Spec):
     """Largest standard deviation of noise per pixel."""
     blur_px: float = Field(default=1.4, ge=0)
     """Largest standard deviation of a Gaussian blur, in pixels."""
+    cutmix: float = Field(default=0.0, ge=0, le=1)
+    """Share of the windows into which a rectangle of another window is pasted, with its labels (CutMix; French et al.
+    2020), a quarter to three quarters of each side: what stands there cannot be told from what surrounds it."""
     cutout: float = Field(default=0.0, ge=0, le=1)
     """Share of the windows from which a rectangle is cut, a tenth to a third of each side; it does not count."""
 
