@@ -32,7 +32,6 @@ from geoseg.mosaic import (
     FileGround,
     Files,
     Ground,
-    HeldGround,
     JoinedGround,
     PartOfGround,
     Rectangles,
@@ -112,9 +111,11 @@ def read_training_data(
     """
     entries = list_images(spec.data)
     shelf = Shelf()
-    grounds, resolution_m = _open_all(entries, spec, shelf)
-    in_memory = all(isinstance(ground, HeldGround) for ground in grounds)
-    censuses = _count_all(grounds, entries, spec, None if in_memory else store, tell)
+    grounds, resolution_m = _find_ground(entries, spec, shelf)
+    if _fits_into_memory(grounds, spec.data):
+        grounds, censuses = _hold_and_count(grounds, spec, tell)
+    else:
+        censuses = _count_or_load(grounds, entries, spec, store, tell)
     shelf.clear()
     surveys = [Survey(*parts) for parts in zip(entries, (g.grid for g in grounds), censuses, strict=True)]
     guard_px = spec.read_side if spec.data.split.guard_px is None else spec.data.split.guard_px
@@ -178,39 +179,59 @@ def _grid(scene: Scene) -> PixelGrid:
     return PixelGrid(scene.height, scene.width, scene.info.transform, scene.info.crs)
 
 
-def _open_all(entries: Sequence[LabelledImage], spec: TrainSpec, shelf: Shelf) -> tuple[list[Ground], float | None]:
-    """Ground of every entry, in memory if all of it fits there, and the first known size of a pixel."""
-    grounds: list[Ground] = []
-    resolutions = []
+def _find_ground(
+    entries: Sequence[LabelledImage], spec: TrainSpec, shelf: Shelf
+) -> tuple[Sequence[Ground], float | None]:
+    """Ground of every entry, on disk, and the first known size of a pixel; labels are not looked at yet."""
+    grounds, resolution_m = [], None
     for number, entry in enumerate(entries):
-        files = partial(shelf.take, number, partial(open_pair, entry, spec.data, spec.classes))
-        scene, _ = files()
-        grounds.append(FileGround(entry.image.name, _grid(scene), files))
-        resolutions.append(scene.info.resolution_m)
-    pixels = sum(ground.height * ground.width for ground in grounds)
-    pixel_bytes = (1 if spec.data.dtype == "uint8" else 4) * len(spec.data.bands) + 2
-    if pixels * pixel_bytes <= spec.data.memory_mb * 2**20:
-        grounds = [hold(ground) for ground in grounds]
-    return grounds, next((float(f"{value:.4g}") for value in resolutions if value), None)
+        with open_image(entry.image, spec.data) as scene:
+            resolution_m = resolution_m or scene.info.resolution_m
+            files = partial(shelf.take, number, partial(open_pair, entry, spec.data, spec.classes))
+            grounds.append(FileGround(entry.image.name, _grid(scene), files))
+    return grounds, resolution_m and float(f"{resolution_m:.4g}")
 
 
-def _count_all(
+def _fits_into_memory(grounds: Sequence[Ground], data: DataSpec) -> bool:
+    pixel_bytes = (1 if data.dtype == "uint8" else 4) * len(data.bands) + 2  # validity and label
+    return sum(ground.height * ground.width for ground in grounds) * pixel_bytes <= data.memory_mb * 2**20
+
+
+def _hold_and_count(grounds: Sequence[Ground], spec: TrainSpec, tell: Tell) -> tuple[Sequence[Ground], list[Census]]:
+    """Read all ground into memory, and count it on the way."""
+    held: list[Ground] = []
+    count, censuses = _counter(grounds, spec, tell), []
+    for ground in grounds:
+        held.append(hold(ground))
+        censuses.append(count(held[-1]))
+    return held, censuses
+
+
+def _count_or_load(
     grounds: Sequence[Ground], entries: Sequence[LabelledImage], spec: TrainSpec, store: Path | None, tell: Tell
 ) -> list[Census]:
+    """Count ground on disk, unless an earlier run has."""
+    count = _counter(grounds, spec, tell)
+    if store is None:
+        return list(map(count, grounds))
     key = _fingerprint(entries, spec)
-    if store is not None and (stored := _load(store, key)) is not None:
-        return stored
+    censuses = _load(store, key)
+    if censuses is None:
+        censuses = list(map(count, grounds))
+        _save(censuses, key, store)
+    return censuses
+
+
+def _counter(grounds: Sequence[Ground], spec: TrainSpec, tell: Tell) -> Callable[[Ground], Census]:
+    """A function that counts one ground after the other, and tells how much of all of them it has counted."""
     total, done = sum(ground.height * ground.width for ground in grounds), 0
 
-    def count(pixels: int) -> None:
+    def add(pixels: int) -> None:
         nonlocal done
         done += pixels
         tell(done, total)
 
-    censuses = [take_census(ground, len(spec.classes), len(spec.data.bands), count) for ground in grounds]
-    if store is not None:
-        _save(censuses, key, store)
-    return censuses
+    return lambda ground: take_census(ground, len(spec.classes), len(spec.data.bands), add)
 
 
 def _fingerprint(entries: Sequence[LabelledImage], spec: TrainSpec) -> str:
@@ -311,14 +332,15 @@ def _side(
     """Join the grounds of one side, and move their cells along."""
     used = [index for index, census in enumerate(censuses) if len(census.cells)]
     parts = [PartOfGround(grounds[i], *(Rectangles.of(part) for part in windows[i])) for i in used]
-    joined = join_neighbours(parts)
+    joined = join_neighbours(parts) if parts else []
     places = np.zeros((len(used), 3), np.int64)  # number of the joined ground, and the corner in it
     for number, (whole, members) in enumerate(joined):
         for place, member in zip(whole.places, members, strict=True):
             places[member] = number, place.row, place.col
-    cells = [np.insert(censuses[i].cells, 0, 0, axis=1) + place for i, place in zip(used, places, strict=True)]
-    counts = [censuses[i].counts for i in used]
-    return Side(tuple(whole for whole, _ in joined), Cells(np.concatenate(cells), np.concatenate(counts)), len(used))
+    together = join_censuses(censuses)
+    corners = np.repeat(places, [len(censuses[i].cells) for i in used], axis=0)
+    cells = Cells(np.insert(together.cells, 0, 0, axis=1) + corners, together.counts)
+    return Side(tuple(whole for whole, _ in joined), cells, len(used))
 
 
 def _value_range(census: Census, data: DataSpec) -> tuple[float, float]:
