@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 import tempfile
 import time
@@ -32,6 +31,7 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window as RasterioWindow
 
 import geoseg
+import geoseg.pipelines.train as pipeline
 from geoseg.augment import Augment
 from geoseg.losses import SegmentationLoss
 from geoseg.models import build_network
@@ -39,7 +39,6 @@ from geoseg.models.runner import choose_device, choose_precision
 from geoseg.mosaic import FileGround, HeldGround
 from geoseg.pipelines.learning import Learner
 from geoseg.pipelines.optimization import make_optimizer
-from geoseg.pipelines.train import LIGHTNING_PRECISION
 from geoseg.samples import Loader, TrainingWindows
 from geoseg.spec import (
     ClassSpec,
@@ -80,7 +79,7 @@ class Settings:
     steps: int
     precision: str
     device: torch.device
-    cache_mb: float
+    cache_mb: int
     image: Path
     label: Path
     folder: Path
@@ -305,6 +304,7 @@ def measure_geoseg(settings: Settings, memory_mb: int) -> Clock:
             clock.tick()
 
     with ExitStack() as stack:
+        stack.enter_context(patch.object(pipeline, "TRAINING_CACHE_MB", settings.cache_mb))
         stack.enter_context(clock.timing_waits())
         stack.enter_context(clock.timing(Augment, "__call__", "augmentation"))
         stack.enter_context(clock.timing(Learner, "on_train_batch_end", "running mean"))
@@ -411,7 +411,7 @@ def measure_torchgeo(settings: Settings, workers: int) -> float:
     trainer = Trainer(
         accelerator="gpu" if settings.device.type == "cuda" else settings.device.type,
         devices=[settings.device.index or 0] if settings.device.type == "cuda" else 1,
-        precision=LIGHTNING_PRECISION[settings.precision],
+        precision=pipeline.LIGHTNING_PRECISION[settings.precision],
         max_epochs=1,
         num_sanity_val_steps=0,
         log_every_n_steps=10,
@@ -421,7 +421,8 @@ def measure_torchgeo(settings: Settings, workers: int) -> float:
         enable_model_summary=False,
         enable_checkpointing=False,
     )
-    trainer.fit(task, datamodule=Data())
+    with rasterio.Env(GDAL_CACHEMAX=settings.cache_mb * 2**20):
+        trainer.fit(task, datamodule=Data())
     return clock.speed
 
 
@@ -455,7 +456,7 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16", "fp16"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--cache-mb", type=int, help="GDAL's cache; default: its own, 5 %% of the machine")
+    parser.add_argument("--cache-mb", type=int, default=pipeline.TRAINING_CACHE_MB, help="GDAL's cache, for all")
     options = parser.parse_args()
     if options.what == "torchgeo":
         try:
@@ -463,8 +464,6 @@ def main() -> None:
         except ModuleNotFoundError:
             sys.exit(INSTALL)
     torch.set_num_threads(options.threads)
-    cache_mb = options.cache_mb or 0.05 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
-    os.environ["GDAL_CACHEMAX"] = f"{cache_mb:.0f}"
     device = choose_device(options.device)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -477,7 +476,7 @@ def main() -> None:
             steps=options.steps,
             precision=choose_precision(options.precision, device),
             device=device,
-            cache_mb=cache_mb,
+            cache_mb=options.cache_mb,
             image=image,
             label=label,
             folder=folder,

@@ -38,10 +38,6 @@ class Augment:
     fill: Tensor
     """Band values (C,) of ground that a turned or scaled window reaches beyond what was read."""
 
-    def read_side(self, side: int) -> int:
-        """Side of the ground to read for a window of `side` pixels, both in tile pixels."""
-        return math.ceil(side * max(1.0, self.spec.scale[1])) if self.spec.warp else side
-
     def __call__(self, image: Tensor, labels: Tensor, side: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Vary a batch (B, C, R, R), (B, R, R) and cut it to `side`."""
         matrices = draw_matrices(self.spec, len(image), side / image.shape[-1], generator)

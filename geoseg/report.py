@@ -69,7 +69,7 @@ class Report:
     """Classes by index."""
     scores: Scores
     """Scores on the validation ground."""
-    history: Sequence[Mapping[str, float]]
+    history: Sequence[Mapping[str, float | None]]
     """One mapping per epoch with the columns of metrics.csv; empty for an evaluation."""
     best_epoch: int | None
     """Epoch that the scores belong to, counted from 1; None for an evaluation."""
@@ -386,12 +386,14 @@ def _class_chart(report: Report) -> _Chart | None:
     )
 
 
-def _epochs(history: Sequence[Mapping[str, float]]) -> list[float]:
+def _epochs(history: Sequence[Mapping[str, float | None]]) -> list[float]:
     return [float(line.get("epoch", number)) for number, line in enumerate(history, 1)]
 
 
-def _column(history: Sequence[Mapping[str, float]], key: str) -> list[float]:
-    return [float(line.get(key, math.nan)) for line in history]
+def _column(history: Sequence[Mapping[str, float | None]], key: str) -> list[float]:
+    """Values of a key, epoch by epoch; NaN where there is none."""
+    values = (line.get(key) for line in history)
+    return [math.nan if value is None else float(value) for value in values]
 
 
 def _is_drawable(value: float) -> bool:

@@ -83,10 +83,23 @@ def test_scale_is_the_ground_size_of_a_pixel() -> None:
 
 
 @pytest.mark.parametrize(
-    ("warp", "scale", "side"), [(0.5, (0.7, 1.4), 90), (0.5, (0.5, 0.8), 64), (0.0, (0.7, 1.4), 64)]
+    ("warp", "scale", "side"), [(0.5, (0.7, 1.4), 90), (0.5, (0.5, 0.9), 64), (0.0, (0.7, 1.4), 64)]
 )
 def test_read_side_covers_the_coarsest_window(warp: float, scale: tuple[float, float], side: int) -> None:
-    assert augment(warp=warp, scale=scale).read_side(64) == side
+    assert AugmentSpec(warp=warp, scale=scale).read_side(64) == side
+
+
+@pytest.mark.parametrize("side", [32, 64, 96, 128, 192, 256, 320, 512])
+def test_windows_that_are_not_warped_stay_sharp(side: int) -> None:
+    spec = AugmentSpec.model_validate(STILL | {"warp": 1.0, "turn_deg": 0.0, "scale": (1.0, 1.0), "d4": False})
+    read = AugmentSpec(scale=(0.7, 1.4)).read_side(side)
+    labels = torch.randint(10, (1, read, read), generator=generator())
+    image = labels.unsqueeze(1) * 20.0
+    moved, kept = Augment(spec, 0.0, 255.0, torch.zeros(1))(image, labels, side, generator())
+    margin = (read - side) // 2
+    inside = slice(margin, margin + side)
+    assert torch.equal(kept, labels[:, inside, inside])
+    assert torch.allclose(moved, image[:, :, inside, inside], atol=0.1)
 
 
 @pytest.mark.parametrize("bands", [1, 3, 5])

@@ -26,6 +26,7 @@ from geoseg.report import (
     Example,
     Report,
     _Axis,
+    _column,
     _contrast,
     _legible,
     _percent,
@@ -458,3 +459,10 @@ def test_look_survives_missing_and_flat_values():
     picture = look(image, ["red", "green", "blue"])
     assert len(np.unique(picture[1:])) == 1
     assert (picture[0] != picture[1]).all()
+
+
+def test_an_epoch_without_a_score_of_a_class_is_a_gap() -> None:
+    history = [{"epoch": e, "loss": 1.0, "miou": 0.5, "iou field": None if e == 2 else 0.5} for e in (1, 2, 3)]
+    values = _column(history, "iou field")
+    assert [math.isnan(value) for value in values] == [False, True, False]
+    assert all(math.isnan(value) for value in _column(history, "iou water"))

@@ -118,7 +118,7 @@ def check_that_nothing_leaks(data: TrainingData, window: int, read: int, count: 
         assert (labels != IGNORE).any()
 
 
-@pytest.mark.parametrize("read", [32, 45])
+@pytest.mark.parametrize("read", [32, 46])
 def test_a_large_scene_is_split_into_blocks_and_nothing_leaks(tmp_path: Path, read: int) -> None:
     write_table(tmp_path, [write_pair(tmp_path, "scene", 700, 600)])
     augment = {"warp": 0.5, "scale": [1, read / 32]} if read > 32 else {"warp": 0}

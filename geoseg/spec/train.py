@@ -105,6 +105,15 @@ class AugmentSpec(Spec):
             raise ValueError(f"scale {self.scale[0]:g},{self.scale[1]:g}: give the smaller one first")
         return self
 
+    def read_side(self, window: int) -> int:
+        """Side of the ground that a window of a side may show once it is scaled, in pixels.
+
+        It exceeds the window by an even number: else the window's middle would lie between two pixels, and windows that
+        are only turned by quarters would be blurred.
+        """
+        largest = max(1.0, self.scale[1]) if self.warp else 1.0
+        return window + 2 * math.ceil(window * (largest - 1) / 2)
+
 
 class OptimizerSpec(Spec):
     """How the weights move."""
@@ -214,8 +223,8 @@ class TrainSpec(Spec):
 
     @property
     def read_side(self) -> int:
-        """Side of the ground that a training window may show once it is turned and scaled, in pixels."""
-        return self.window if not self.augment.warp else math.ceil(self.window * max(1.0, self.augment.scale[1]))
+        """Side of the ground that a training window may show once it is scaled, in pixels."""
+        return self.augment.read_side(self.window)
 
 
 def load_train_spec(path: str | Path) -> TrainSpec:
