@@ -387,7 +387,7 @@ def _class_chart(report: Report) -> _Chart | None:
 
 
 def _epochs(history: Sequence[Mapping[str, float | None]]) -> list[float]:
-    return [float(line.get("epoch", number)) for number, line in enumerate(history, 1)]
+    return [float(line.get("epoch") or number) for number, line in enumerate(history, 1)]
 
 
 def _column(history: Sequence[Mapping[str, float | None]], key: str) -> list[float]:

@@ -84,6 +84,8 @@ class TrainingData:
     """Band values that stand for dark and bright when colours are varied."""
     resolution_m: float | None
     """Ground size of a pixel, if known."""
+    fingerprint: str
+    """Changes with the files, and with how they are read."""
 
 
 def read_training_data(
@@ -134,6 +136,7 @@ def read_training_data(
         normalization=statistics(together),
         value_range=_value_range(together, spec.data),
         resolution_m=spec.data.resolution_m or resolution_m,
+        fingerprint=_fingerprint(entries, spec),
     )
 
 

@@ -145,3 +145,22 @@ def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
         np.testing.assert_allclose(one[name], two[name], atol=1e-3)
     scores = [list(csv.DictReader((tmp_path / name / "metrics.csv").open())) for name in "12"]
     assert [line["miou"] for line in scores[0]] == [line["miou"] for line in scores[1]]
+
+
+def test_a_run_on_other_data_is_not_resumed(config: Path, tmp_path: Path) -> None:
+    def stop(state: TrainProgress) -> None:
+        if state.stage == "training" and state.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", progress=stop)
+    os.utime(tmp_path / "train.tif", (1, 1))
+    with pytest.raises(SpecError, match="images or labels have changed since the run"):
+        train(config, tmp_path / "run", resume=True)
+
+
+def test_what_a_killed_run_left_unfinished_goes(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".geoseg-123-small.safetensors").write_bytes(b"half")
+    train(config, tmp_path / "run", epochs=1)
+    assert not [path for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]

@@ -16,6 +16,7 @@ from safetensors import safe_open
 from geoseg.cli.train import train as command
 from geoseg.errors import LabelError, OutputError, SpecError
 from geoseg.models import load_model, read_spec
+from geoseg.pipelines.evaluate_model import evaluate_model
 from geoseg.pipelines.train import train
 from geoseg.spec import TrainSpec, load_train_spec
 
@@ -171,6 +172,37 @@ def test_an_interrupted_run_keeps_the_best_so_far(config: Path, tmp_path: Path) 
     assert read_spec(tmp_path / "run" / "small.safetensors").card.training["best_epoch"] == 1
 
 
+def test_a_loss_that_is_no_number_stops_the_run(config: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"the loss became infinite or no number in epoch 1: lower optimizer"):
+        train(config, tmp_path / "run", optimizer={"learning_rate": 1e30})
+    assert not list((tmp_path / "run").glob("*.safetensors"))
+
+
+def test_a_bundle_scores_what_its_run_said(tmp_path: Path) -> None:
+    """Statistics far from 0 are beyond float16, in which bundles store kernels."""
+    write_tiles(tmp_path)
+    for split in ("train", "val"):
+        with rasterio.open(tmp_path / f"{split}.tif") as image:
+            values, left = image.read().astype(np.float32) / 20 + 100_000, image.transform.c
+        write_raster(tmp_path / f"{split}.tif", values, left)
+    config = write_config(tmp_path, data=SMALL["data"] | {"dtype": "float32"})
+    result = train(config, tmp_path / "run")
+    assert result.scores.miou > 0.95
+    assert evaluate_model(result.bundle, config, device="cpu", precision="fp32").scores.miou == result.scores.miou
+
+
+def test_the_resolved_config_finds_the_bundle_it_starts_from(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train(config, tmp_path / "first", epochs=1)
+    first.bundle.rename(tmp_path / "start.safetensors")
+    write_config(tmp_path, init_from="start.safetensors")
+    monkeypatch.chdir(tmp_path.parent)
+    second = train(Path(tmp_path.name) / "small.yaml", tmp_path / "second", epochs=1)
+    monkeypatch.chdir("/")
+    assert train(second.config, tmp_path / "third", epochs=1).scores.miou == second.scores.miou
+
+
 def test_results_are_replaced_only_on_demand(config: Path, tmp_path: Path) -> None:
     train(config, tmp_path, epochs=1)
     with pytest.raises(OutputError, match=r"small\.safetensors exists: pass --overwrite"):
@@ -189,6 +221,9 @@ def test_results_are_replaced_only_on_demand(config: Path, tmp_path: Path) -> No
         ({"data": {"bands": ["red"], "images": "a/*.tif"}}, "`images` and `labels` belong together"),
         ({"loss": {"class_weights": [1, 2, 3]}}, "2 classes, 3 loss.class_weights"),
         ({"encoder_weights": "imagenet", "init_from": "a.safetensors"}, "both encoder_weights and init_from"),
+        ({"windows_per_epoch": 3}, "windows_per_epoch 3 is less than a step takes"),
+        ({"loss": {"class_weights": [0, 0]}}, "all class_weights are 0"),
+        ({"seed": 2**70}, "seed = "),
         ({"devices": 3}, "batch_size 4 does not divide among 3 devices"),
         ({"precision": "fp16"}, "no CPU trains in it: take bf16 or fp32"),
         (

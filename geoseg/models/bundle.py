@@ -78,7 +78,8 @@ def save_model(module: nn.Module, spec: ModelSpec, path: str | os.PathLike[str],
 
     Args:
         module: a network as `build_network(spec)` makes it, trained.
-        half: store float32 weights as float16, half the size; they are read back as float32.
+        half: store kernels as float16, half the size; they are read back as float32. Statistics, biases and scales stay
+            as they are: they are few, and may lie beyond what float16 can hold.
 
     Raises:
         ModelError: if the weights are not those of the network that the spec names.
@@ -88,7 +89,8 @@ def save_model(module: nn.Module, spec: ModelSpec, path: str | os.PathLike[str],
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     _load_weights(build_network(spec), weights, path)
     if half:
-        weights = {name: tensor.half() if tensor.dtype == torch.float32 else tensor for name, tensor in weights.items()}
+        buffers = {name for name, _ in module.named_buffers()}
+        weights = {name: tensor if name in buffers else _halved(tensor) for name, tensor in weights.items()}
     partial = path.with_name(f".geoseg-{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,6 +124,13 @@ def _parse_metadata(metadata: dict[str, str], path: Path) -> ModelSpec:
 
 def _as_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    if tensor.dtype != torch.float32 or tensor.ndim < 2:
+        return tensor
+    half = tensor.half()
+    return half if bool(half.isfinite().all()) else tensor
 
 
 def _load_weights(module: nn.Module, weights: dict[str, Tensor], path: Path) -> None:

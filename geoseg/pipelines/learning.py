@@ -62,7 +62,7 @@ class Learner(LightningModule):
         self.auxiliary = AuxiliaryHead(self.network, len(spec.classes)) if spec.loss.auxiliary else None
         self.loss = SegmentationLoss(spec.loss, lesson.class_counts)
         self.counter = ScoreCounter(len(spec.classes), spec.boundary_px)
-        self.epoch_loss = MeanMetric()
+        self.epoch_loss = MeanMetric(nan_strategy="disable")  # a loss that is no number must be seen
         self._averaged_step = 0
 
     @property

@@ -17,7 +17,8 @@ from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 
-from geoseg.errors import OutputError
+from geoseg.errors import OutputError, SpecError
+from geoseg.files import one_line
 from geoseg.metrics import Scores
 from geoseg.models import save_model
 from geoseg.pipelines.learning import Learner
@@ -58,8 +59,11 @@ Progress = Callable[[TrainProgress], None]
 class Record(Callback):
     """Writes the bundle whenever the mIoU is the best so far, metrics, and a checkpoint after every epoch."""
 
-    def __init__(self, model: ModelSpec, folder: Path, provenance: dict[str, Any], progress: Progress):
+    def __init__(
+        self, model: ModelSpec, folder: Path, provenance: dict[str, Any], fingerprint: str, progress: Progress
+    ):
         self.model = model
+        self.fingerprint = fingerprint
         self.folder = folder
         self.provenance = provenance
         self.progress = progress
@@ -86,10 +90,24 @@ class Record(Callback):
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must know."""
         best = self.best.as_dict() if self.best else None
-        return {"best": best, "best_epoch": self.best_epoch, "history": self.history, "seconds": self.seconds}
+        return {
+            "best": best,
+            "best_epoch": self.best_epoch,
+            "history": self.history,
+            "seconds": self.seconds,
+            "fingerprint": self.fingerprint,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up where a run was left."""
+        """Take up where a run was left.
+
+        Raises:
+            SpecError: if it learnt from other files.
+        """
+        if state["fingerprint"] != self.fingerprint:
+            raise SpecError(
+                f"images or labels have changed since the run in {self.folder} began: start it anew with --overwrite"
+            )
         self.best = Scores(**state["best"]) if state["best"] else None
         self.best_epoch, self.history = state["best_epoch"], state["history"]
         self._started = time.monotonic() - state["seconds"]
@@ -97,6 +115,19 @@ class Record(Callback):
     def on_train_batch_end(self, trainer: Trainer, learner: LightningModule, *args: Any) -> None:
         """Tell how far the run is."""
         self._tell(trainer, learner, "training", trainer.global_step)
+
+    def on_validation_start(self, trainer: Trainer, learner: LightningModule) -> None:
+        """Stop a run whose loss is no number any more, before anything of it is kept.
+
+        Raises:
+            SpecError: with what usually helps.
+        """
+        assert isinstance(learner, Learner)
+        if not math.isfinite(float(learner.epoch_loss.compute())):
+            raise SpecError(
+                f"the loss became infinite or no number in epoch {trainer.current_epoch + 1}: lower "
+                "optimizer.learning_rate, lengthen schedule.warmup, or take precision fp32"
+            )
 
     def on_validation_batch_end(self, trainer: Trainer, learner: LightningModule, *args: Any) -> None:
         """Tell how far the scoring is."""
@@ -128,7 +159,8 @@ class Record(Callback):
             if trainer.is_global_zero:
                 os.replace(partial, path)
         except (OSError, RuntimeError) as error:
-            raise OutputError(f"cannot write {path}: {error}: check the free space") from None
+            partial.unlink(missing_ok=True)
+            raise OutputError(f"cannot write {path}: {one_line(error)}: check the free space") from None
 
     def _save_bundle(self, learner: Learner, scores: Scores) -> None:
         training = self.provenance | {"best_epoch": self.best_epoch, "seconds": round(self.seconds)}

@@ -25,6 +25,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from geoseg.augment import Augment
 from geoseg.errors import LabelError, OutputError, SpecError
+from geoseg.files import one_line
 from geoseg.metrics import Scores
 from geoseg.models import SegmentationNetwork, build_network, load_encoder_weights, load_model, read_spec, start_from
 from geoseg.models.runner import Runner, choose_device, choose_precision
@@ -44,6 +45,7 @@ from geoseg.spec import (
     load_yaml,
     parse_spec,
 )
+from geoseg.spec.train import WEIGHT_FILES
 from geoseg.training_data import TrainingData, read_training_data
 from geoseg.version import __version__
 
@@ -131,6 +133,7 @@ def train(
     spec = _resolve(config, data, settings)
     folder = Path(output)
     device = choose_device(spec.device)
+    _check_devices(spec, device)
     precision = _choose_precision(spec, device)
     if is_main_process():
         _check_folder(folder, spec, overwrite, resume)
@@ -143,9 +146,11 @@ def train(
         torch.manual_seed(spec.seed)
         run = _prepare(spec, ground, folder, device, precision, progress, notice)
         checkpoint = folder / CHECKPOINT if resume and (folder / CHECKPOINT).exists() else None
-        if is_main_process() and checkpoint is None:
-            _start_folder(folder, spec)
-        with _interruptible():
+        if is_main_process():
+            _clear_leftovers(folder)
+            if checkpoint is None:
+                _start_folder(folder, spec)
+        with _interruptible(), _training_errors(spec):
             trainer = _trainer(run)
             trainer.fit(run.learner, ckpt_path=checkpoint)
         result = _result(run, ground)
@@ -182,7 +187,18 @@ def _resolve(
     if data is not None:
         given = {"tiles": Path(data), "images": None, "labels": None, "scenes": ()}
         spec = spec.model_copy(update={"data": spec.data.model_copy(update=given)})
-    return spec.model_copy(update={"data": beside(spec.data, Path.cwd())})
+    changes: dict[str, Any] = {"data": beside(spec.data, Path.cwd())}
+    if spec.init_from is not None:
+        changes["init_from"] = spec.init_from.absolute()
+    if spec.encoder_weights and Path(spec.encoder_weights).suffix in WEIGHT_FILES:
+        changes["encoder_weights"] = str(Path(spec.encoder_weights).absolute())
+    return spec.model_copy(update=changes)
+
+
+def _check_devices(spec: TrainSpec, device: torch.device) -> None:
+    here = {"cuda": torch.cuda.device_count() - (device.index or 0), "mps": 1}.get(device.type, spec.devices)
+    if spec.devices > here:
+        raise SpecError(f"devices = {spec.devices}: from {device} on there are {here}: take fewer, or device cpu")
 
 
 def _choose_precision(spec: TrainSpec, device: torch.device) -> str:
@@ -236,9 +252,17 @@ def _start_folder(folder: Path, spec: TrainSpec) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for path in _results(folder, spec):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        (folder / "config.yaml").write_text(text, "utf-8")
+        partial = folder / ".geoseg-config.yaml"
+        partial.write_text(text, "utf-8")
+        partial.replace(folder / "config.yaml")
     except OSError as error:
         raise OutputError(f"cannot write into {folder}: {error.strerror}: choose another --output") from None
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Remove what a killed run left unfinished."""
+    for path in folder.glob(".geoseg-*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _prepare(
@@ -252,7 +276,7 @@ def _prepare(
 ) -> _Run:
     model = _model_spec(spec, ground)
     learner = Learner(_make_network(spec, model, notice), _make_lesson(spec, model, ground))
-    record = Record(model, folder, _provenance(spec, ground, device, precision), progress)
+    record = Record(model, folder, _provenance(spec, ground, device, precision), ground.fingerprint, progress)
     return _Run(spec, model, learner, record, folder, device, precision)
 
 
@@ -269,8 +293,9 @@ def _make_lesson(spec: TrainSpec, model: ModelSpec, ground: TrainingData) -> Les
     fill = model.normalization.mean
     sampling = Sampling(spec.window, spec.read_side, spec.windows_per_epoch, spec.data.class_balance, spec.seed)
     windows = TrainingWindows(ground.train.grounds, ground.train.cells, sampling, fill)
-    size = min(spec.batch_size, spec.windows_per_epoch)
-    batches = [range(first, first + size) for first in range(0, spec.windows_per_epoch - size + 1, size)]
+    count = spec.windows_per_epoch // spec.batch_size
+    count -= count % spec.optimizer.accumulate  # a last step of fewer batches would be a smaller one
+    batches = [range(i * spec.batch_size, (i + 1) * spec.batch_size) for i in range(count)]
     return Lesson(
         spec=spec,
         class_counts=tuple(int(count) for count in ground.train.class_counts),
@@ -281,11 +306,11 @@ def _make_lesson(spec: TrainSpec, model: ModelSpec, ground: TrainingData) -> Les
 
 
 def _trainer(run: _Run) -> Trainer:
-    spec, on_gpu = run.spec, run.device.type == "cuda"
+    spec, on_gpu, first = run.spec, run.device.type == "cuda", run.device.index or 0
     return Trainer(
         accelerator="gpu" if on_gpu else run.device.type,
-        devices=[run.device.index or 0] if on_gpu and spec.devices == 1 else spec.devices,
-        strategy="ddp" if spec.devices > 1 else "auto",
+        devices=[first + i for i in range(spec.devices)] if on_gpu else spec.devices,
+        strategy="ddp_find_unused_parameters_true" if spec.devices > 1 else "auto",
         use_distributed_sampler=False,
         precision=LIGHTNING_PRECISION[run.precision],
         max_epochs=spec.epochs,
@@ -417,6 +442,32 @@ def _facts(run: _Run, ground: TrainingData, result: TrainResult) -> dict[str, st
             "Made by": f"geoseg {__version__}, torch {torch.__version__}",
         }
     )
+
+
+@contextmanager
+def _training_errors(spec: TrainSpec) -> Iterator[None]:
+    """Turn what only a first step can tell into a SpecError."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise SpecError(
+            f"the device ran out of memory with {spec.batch_size} windows of {spec.window} px: lower batch_size (and "
+            "raise optimizer.accumulate), or window"
+        ) from None
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise SpecError(
+            f"this network normalises over a batch, and cannot learn from {spec.batch_size // spec.devices} window(s) "
+            "at once: raise batch_size"
+        ) from None
+    except AssertionError as error:
+        if "match model" not in str(error):
+            raise
+        raise SpecError(
+            f"this encoder does not take windows of {spec.window} px: {one_line(error)}: set window, tile and "
+            "network.arguments to one size"
+        ) from None
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from geoseg.spec.base import Device, Precision, Spec, load_yaml, parse_spec
 from geoseg.spec.data import DataSpec
 from geoseg.spec.model import ClassSpec, ModelCard, NetworkSpec
 
+Scale = Annotated[float, Field(gt=0, le=10)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 WEIGHT_FILES = (".safetensors", ".pth", ".pt")
 """File types of encoder weights."""
@@ -47,17 +48,21 @@ class LossSpec(Spec):
     """Pixels whose true class has less than this probability are hard."""
     ohem_share: float = Field(default=0.0625, gt=0, le=1)
     """Least share of the labelled pixels that is kept as hard."""
-    focal_gamma: float = Field(default=2.0, ge=0)
+    focal_gamma: Weight = 2.0
     """How strongly focal turns away from pixels that are right already."""
-    tversky_alpha: float = Field(default=0.3, ge=0)
+    tversky_alpha: Weight = 0.3
     """Cost of a pixel wrongly given to a class."""
-    tversky_beta: float = Field(default=0.7, ge=0)
+    tversky_beta: Weight = 0.7
     """Cost of a pixel that a class misses."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if not any(getattr(self, name) for name in LOSSES):
             raise ValueError(f"all losses have weight 0: give one of {', '.join(LOSSES)} a positive weight")
+        if not isinstance(self.class_weights, str) and not any(self.class_weights):
+            raise ValueError("all class_weights are 0: give at least one class a positive weight")
+        if self.tversky and self.tversky_alpha == self.tversky_beta == 0:
+            raise ValueError("tversky_alpha and tversky_beta are both 0: raise one of them")
         return self
 
 
@@ -73,7 +78,7 @@ class AugmentSpec(Spec):
     """Share of the windows that are also turned freely and scaled."""
     turn_deg: float = Field(default=45.0, ge=0, le=180)
     """Largest free turn, in degrees."""
-    scale: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.7, 1.4)
+    scale: tuple[Scale, Scale] = (0.7, 1.4)
     """Smallest and largest ground size of a pixel, relative to the tiles'."""
     gamma: float = Field(default=0.25, ge=0)
     """Spread of the logarithm of gamma."""
@@ -120,11 +125,11 @@ class OptimizerSpec(Spec):
 
     name: Literal["adamw", "sgd"] = "adamw"
     """adamw, or sgd with Nesterov momentum."""
-    learning_rate: float = Field(default=2e-3, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0, allow_inf_nan=False)
     """Highest learning rate."""
-    encoder_rate: float = Field(default=1.0, gt=0)
+    encoder_rate: float = Field(default=1.0, gt=0, allow_inf_nan=False)
     """Learning rate of the encoder, as a share of the others'; below 1 for a pretrained one."""
-    weight_decay: float = Field(default=0.05, ge=0)
+    weight_decay: float = Field(default=0.05, ge=0, allow_inf_nan=False)
     """Decay of the kernels; biases and normalisation layers are not decayed."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of sgd."""
@@ -175,7 +180,7 @@ class TrainSpec(Spec):
     epochs: int = Field(default=40, ge=1)
     """Rounds; after each one the validation ground is scored."""
     windows_per_epoch: int = Field(default=400, ge=1)
-    """Training windows drawn per epoch."""
+    """Training windows drawn per epoch; those that fill no step are left out."""
     batch_size: int = Field(default=8, ge=1)
     """Windows per batch, over all devices."""
     window: int = Field(default=256, ge=32)
@@ -184,7 +189,7 @@ class TrainSpec(Spec):
     """Decay per step of the running mean of weights and buffers, which is what is scored and kept; 0 turns it off."""
     boundary_px: int = Field(default=3, ge=1)
     """Width of the bands along class borders that boundary IoU compares, in pixels."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of everything random."""
     device: Device = "auto"
     """auto, cpu, cuda, cuda:1, or mps."""
@@ -215,6 +220,11 @@ class TrainSpec(Spec):
             raise ValueError(f"{len(self.classes)} classes, {len(weights)} loss.class_weights: give one per class")
         if self.encoder_weights is not None and self.init_from is not None:
             raise ValueError("both encoder_weights and init_from are given: a bundle has an encoder, give one of them")
+        if self.windows_per_epoch < self.batch_size * self.optimizer.accumulate:
+            raise ValueError(
+                f"windows_per_epoch {self.windows_per_epoch} is less than a step takes (batch_size {self.batch_size} × "
+                f"accumulate {self.optimizer.accumulate}): raise it"
+            )
         if self.batch_size % self.devices:
             raise ValueError(
                 f"batch_size {self.batch_size} does not divide among {self.devices} devices: take a multiple"
