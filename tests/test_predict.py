@@ -476,7 +476,7 @@ class Greedy(Echo):
 
 def test_a_full_device_names_the_way_out(tmp_path, class_values):
     scene = write_raster(tmp_path / "s.tif", class_values(40, 40))
-    with pytest.raises(SpecError, match="lower --batch-size or --tile"):
+    with pytest.raises(SpecError, match="lower the batch size or the tile"):
         predict(scene, tmp_path, model=Model(make_spec(), Greedy(4)))
 
 

@@ -65,7 +65,7 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert tables[0] == tables[1]
 
 
-@pytest.mark.parametrize(("epoch", "batch"), [(1, 2), (2, 1), (3, 3), (4, 4)])
+@pytest.mark.parametrize(("epoch", "batch"), [(1, 2), (2, 1), (3, 3), (4, 2)])
 def test_an_interrupted_run_is_resumed_exactly(config: Path, tmp_path: Path, epoch: int, batch: int) -> None:
     train(config, tmp_path / "whole")
 
