@@ -320,8 +320,8 @@ def _check_sides(train: Sequence[Census], val: Sequence[Census], spec: TrainSpec
     )
     if missing:
         raise LabelError(
-            f"no training ground shows class {missing}: label some of it there, change the split, "
-            "or take the class out of `classes`"
+            f"no training ground shows class {missing}: label some of it there, or change data.split "
+            "(larger blocks, a smaller guard_px or window), or take the class out of `classes`"
         )
     if unscored:
         notice(f"no validation ground shows class {unscored}: nothing can be said of how well it is found")

@@ -406,6 +406,14 @@ def test_polygons_that_cross_themselves_are_ground_and_never_lines(tmp_path: Pat
     assert found[20:30, 20:30].sum() == pytest.approx(50, abs=6)
 
 
+def test_polygons_that_cross_themselves_may_reach_far_beyond_the_image(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    shapes = [on_grid(shapely.Polygon(rng.uniform(-500, 550, (9, 2)))) for _ in range(10)]
+    for number, shape in enumerate(shapes):
+        path = save(tmp_path / f"{number}.gpkg", [shape])
+        assert np.array_equal(read(path, placed()), burn([shape], [0], placed()))
+
+
 def test_parts_of_a_polygon_belong_to_it(tmp_path: Path) -> None:
     parts = [square(0, 0), square(20, 20)]
     path = save(tmp_path / "l.gpkg", [shapely.MultiPolygon(parts), square(21, 21, 2)], kind=["grass", "water"])

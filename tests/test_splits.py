@@ -108,9 +108,8 @@ def layouts(draw: Any) -> list[Survey]:
     return surveys
 
 
-reaches = st.integers(1, 150) | st.builds(
-    lambda cells, more: CELL_PX * cells + more, st.integers(0, 4), st.integers(1, 3)
-)
+whole_cells = st.builds(lambda cells, more: CELL_PX * cells + more, st.integers(0, 4), st.integers(1, 3))
+reaches = st.integers(1, 150) | whole_cells
 """Sides of windows; those of whole cells and a bit leave nothing to what rounding to cells adds to the guard band."""
 
 

@@ -19,6 +19,7 @@ from geoseg.models import load_model, read_spec
 from geoseg.pipelines.evaluate_model import evaluate_model
 from geoseg.pipelines.train import train
 from geoseg.spec import TrainSpec, load_train_spec
+from geoseg.training_data import read_training_data
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 COLORS = np.array([[40, 160, 60], [60, 60, 170]], np.uint8)
@@ -140,6 +141,13 @@ def test_every_config_loads_and_takes_one_step(path: Path, tmp_path: Path) -> No
     assert read_spec(result.bundle).name == spec.name
     assert not spec.card.scores, "the run fills this in"
     assert not spec.card.training, "the run fills this in"
+
+
+@pytest.mark.parametrize("name", ["sample", "buildings-binary"])
+def test_the_sample_configs_find_ground_on_both_sides(name: str) -> None:
+    data = read_training_data(load_train_spec(CONFIGS[0].with_name(f"{name}.yaml")))
+    assert (data.train.class_counts > 0).all()
+    assert (data.val.class_counts > 0).all()
 
 
 def write_fitting_tiles(folder: Path, spec: TrainSpec) -> Path:

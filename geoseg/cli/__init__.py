@@ -18,7 +18,7 @@ from geoseg.errors import GeosegError
 COMMANDS = {
     "predict": "Classify scenes into land-cover rasters and polygons.",
     "vectorize": "Turn a class raster into polygons.",
-    "train": "Train a model from labelled tiles.",
+    "train": "Train a model from labelled tiles or scenes.",
     "evaluate": "Score a prediction or a model against labels.",
     "tile": "Write labelled tiles from scenes and their labels.",
     "info": "Show what geoseg sees in a scene, or what a model is.",

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     "--init-from",
     type=click.Path(path_type=Path),
     metavar="BUNDLE",
-    help="Model to start from, for fine-tuning; its bands and classes may differ.",
+    help="Model to start from, or default, for fine-tuning; its bands and classes may differ.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in the output folder where it was interrupted.")
 @overwrite_option

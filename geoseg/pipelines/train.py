@@ -27,7 +27,15 @@ from geoseg.augment import Augment
 from geoseg.errors import LabelError, OutputError, SpecError
 from geoseg.files import one_line
 from geoseg.metrics import Scores
-from geoseg.models import SegmentationNetwork, build_network, load_encoder_weights, load_model, read_spec, start_from
+from geoseg.models import (
+    SegmentationNetwork,
+    build_network,
+    default_model_path,
+    load_encoder_weights,
+    load_model,
+    read_spec,
+    start_from,
+)
 from geoseg.models.runner import Runner, choose_device, choose_precision
 from geoseg.pipelines.gdal import TRAINING_CACHE_MB, gdal_settings
 from geoseg.pipelines.learning import Learner, Lesson
@@ -189,7 +197,8 @@ def _resolve(
         spec = spec.model_copy(update={"data": spec.data.model_copy(update=given)})
     changes: dict[str, Any] = {"data": beside(spec.data, Path.cwd())}
     if spec.init_from is not None:
-        changes["init_from"] = spec.init_from.absolute()
+        is_default = spec.init_from.name == "default" and not spec.init_from.exists()
+        changes["init_from"] = default_model_path() if is_default else spec.init_from.absolute()
     if spec.encoder_weights and Path(spec.encoder_weights).suffix in WEIGHT_FILES:
         changes["encoder_weights"] = str(Path(spec.encoder_weights).absolute())
     return spec.model_copy(update=changes)

@@ -166,7 +166,7 @@ class TrainSpec(Spec):
     """Pretrained weights of the encoder: imagenet or another tag of smp or timm, or a file of timm's weights
     (.safetensors or .pth); None starts from random ones."""
     init_from: Path | None = None
-    """Bundle whose weights the network starts from; its bands and classes may differ."""
+    """Bundle whose weights the network starts from, or default; its bands and classes may differ."""
     frozen_epochs: int = Field(default=0, ge=0)
     """First epochs in which the encoder stays as it is."""
     loss: LossSpec = LossSpec()
