@@ -89,7 +89,7 @@ def test_statistics_are_those_of_the_labelled_pixels_with_data(dtype: str) -> No
 @pytest.mark.parametrize("value", [0.1, 0.0, 3.3e5, -1e-20, 1e30])
 def test_a_flat_band_is_not_blown_up(value: float) -> None:
     flat = ground(40, 25, 0, "float32")  # sums of a thousand times 0.1 leave a deviation of 6e-9
-    flat.image[0], flat.valid[:], flat.labels[:] = value, True, 1
+    flat.image[0], flat.image[1], flat.valid[:], flat.labels[:] = value, 5, True, 1
     found = statistics(take_census(flat, 3, 2))
     assert found.std[0] == 1
     assert found.mean[0] == pytest.approx(np.float32(value), rel=1e-5)

@@ -484,7 +484,7 @@ def test_a_full_device_names_the_way_out(tmp_path, class_values):
 def test_a_killed_run_leaves_no_final_file(tmp_path, how):
     """Interrupted, a run also cleans up; killed outright, it cannot, but nothing has its final name."""
     bundle = save_bundle(tmp_path / "m.safetensors")
-    values = np.random.default_rng(0).integers(0, 9, (12_000, 3000), dtype=np.uint8)
+    values = np.random.default_rng(0).integers(0, 9, (30_000, 3000), dtype=np.uint8)
     scene = write_raster(tmp_path / "s.tif", values)
     out = tmp_path / "out"
     command = [
@@ -504,7 +504,7 @@ def test_a_killed_run_leaves_no_final_file(tmp_path, how):
     deadline = time.monotonic() + 120
     while not list(out.glob(".geoseg-*/*")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    time.sleep(0.3)
+    time.sleep(0.1)
     process.send_signal(how)
     _, said = process.communicate(timeout=60)
     assert process.returncode != 0
