@@ -39,7 +39,8 @@ class Augment:
     """Band values (C,) of ground that a turned or scaled window reaches beyond what was read."""
 
     def __call__(self, image: Tensor, labels: Tensor, side: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Vary a batch (B, C, R, R), (B, R, R) and cut it to `side`."""
+        """Vary a batch (B, C, R, R), (B, R, R) of any types and cut it to `side`, float32 and int64."""
+        image, labels = image.float(), labels.long()
         matrices = draw_matrices(self.spec, len(image), side / image.shape[-1], generator)
         image, labels = move(image, labels, matrices, side, self.fill.to(image))
         values = (image - self.low) / (self.high - self.low)
@@ -152,8 +153,11 @@ def _blur(values: Tensor, largest_px: float, generator: Generator) -> Tensor:
 def _add_noise(values: Tensor, largest: float, generator: Generator) -> Tensor:
     if not largest:
         return values
-    strength = largest * _uniform(generator, len(values)) * (_uniform(generator, len(values)) < NOISY)
-    return values + strength.view(-1, 1, 1, 1) * _normal(generator, *values.shape)
+    chosen = _uniform(generator, len(values)) < NOISY
+    strength = largest * _uniform(generator, len(values))[chosen].view(-1, 1, 1, 1)
+    noisy = values.clone()
+    noisy[chosen] += strength * _normal(generator, *values[chosen].shape)
+    return noisy
 
 
 def _factor(spread: float, band_spread: float, values: Tensor, generator: Generator) -> Tensor:

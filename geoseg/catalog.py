@@ -60,7 +60,9 @@ def _rows(path: Path, split: SplitSpec) -> list[LabelledImage]:
             rows = [_row(line, path, table.line_num, split) for line in table]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise LabelError(f"cannot read the list of tiles {path}: {reason}: check data.tiles, or give --data") from None
+        raise LabelError(
+            f"cannot read the list of tiles {path}: {reason}: correct data.tiles, or give the path with --data"
+        ) from None
     if not rows:
         raise LabelError(f"{path} lists no tile: write a line with {', '.join(COLUMNS)} for each")
     return rows

@@ -10,6 +10,11 @@ GeosegError
 A message says what is wrong with the value, then what to do, on one line. Anything else that escapes is a bug.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class GeosegError(Exception):
     """Base of every error that geoseg raises on purpose."""
@@ -33,3 +38,9 @@ class LabelError(GeosegError):
 
 class OutputError(GeosegError):
     """A result exists already or cannot be written."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """End of a message about a word that is not known: what was meant, or nothing."""
+    close = difflib.get_close_matches(word, list(known), 1)
+    return f", did you mean {close[0]}?" if close else ""

@@ -154,13 +154,13 @@ class RasterLabels:
             corner = Window(0, 0, 1024, 1024).clip(self._dataset.height, self._dataset.width)
             colors = _colors_text(_pack(self._read(_RGB, corner)))
             raise LabelError(
-                f"{self._path} has {count} bands: it seems to be coded by colour: say in data.label_values what its "
-                f"colours stand for, it has {colors}"
+                f"{self._path} has {count} bands: it seems to be coded by colour: say in data.label_values of a config "
+                f"what its colours stand for, it has {colors}"
             )
         if count > 2 or (count == 2 and not self._is_masked) or not np.issubdtype(np.dtype(dtype), np.integer):
             raise LabelError(
                 f"{self._path} has {count} band(s) of {dtype}: labels are one band of whole-number class ids, "
-                "or colours named in data.label_values"
+                "or colours named in data.label_values of a training config"
             )
         return _Ids(self._classes, *_id_table(self._classes, self._rules, nodata))
 
@@ -170,8 +170,8 @@ class RasterLabels:
             colors = self._dataset.colormap(1)
         except ValueError:
             raise LabelError(
-                f"{self._path} has {count} band(s) of {dtype} and no palette, but data.label_values names colours: "
-                "give the numbers of its classes there instead"
+                f"{self._path} has {count} band(s) of {dtype} and no palette, but data.label_values of a config names "
+                "colours: give the numbers of its classes there instead"
             ) from None
         table = np.zeros(256, np.uint32)
         for index, (red, green, blue, *_) in colors.items():
@@ -574,7 +574,7 @@ def _polygon_classes(
     if unknown:
         raise LabelError(
             f"{path}: class {', '.join(map(repr, unknown[:5]))} is unknown; the classes are {_class_list(classes)}: "
-            "add it to `classes`, or say in data.label_values which class it is, or `ignore`"
+            "add it to `classes`, or say in data.label_values of a training config which class it is, or `ignore`"
         )
     return np.array([table.get(key, table.get(OTHER, IGNORE)) for key in keys], np.uint8)
 

@@ -20,10 +20,11 @@ from geoseg.census import CELL_PX
 from geoseg.grid import Axis, Grid, Place, Window
 from geoseg.labels import Indexes
 from geoseg.mosaic import Ground, JoinedGround
+from geoseg.scene import Values
 from geoseg.spec import IGNORE
 
 TrainBatch = tuple[Tensor, Tensor]
-"""Images (B, C, R, R) float32 and labels (B, R, R) int64."""
+"""Images (B, C, R, R), uint8 or float32, and labels (B, R, R), uint8."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Sampling:
 
 
 class TrainingWindows:
-    """Random windows of labelled ground: image (C, R, R) float32 and labels (R, R) uint8.
+    """Random windows of labelled ground: image (C, R, R), uint8 or float32, and labels (R, R) uint8.
 
     Window i of an epoch depends on the seed, the epoch and i alone, whatever the processes and threads.
     """
@@ -71,7 +72,7 @@ class TrainingWindows:
         """Windows per epoch."""
         return self.sampling.per_epoch
 
-    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], Indexes]:
+    def __getitem__(self, index: int) -> tuple[Values, Indexes]:
         """Draw one window, and around it the ground that turning and scaling may bring in."""
         rng = np.random.default_rng((self.sampling.seed, self.epoch, index))
         ground, window = self.draw(rng)
@@ -101,21 +102,24 @@ def keep_inside(start: int, side: int, length: int) -> int:
     return min(max(start, min(0, length - side)), max(0, length - side))
 
 
-def cut(ground: Ground, window: Window, fill: Sequence[float]) -> tuple[NDArray[np.float32], Indexes]:
-    """Read a window that may reach beyond the ground: image (C, h, w) and labels (h, w).
+def cut(ground: Ground, window: Window, fill: Sequence[float]) -> tuple[Values, Indexes]:
+    """Read a window that may reach beyond the ground: image (C, h, w) of the ground's type, and labels (h, w).
 
-    What lies outside and what holds no data is `fill` per band and IGNORE, as it is when the model predicts.
+    What lies outside and what holds no data is `fill` per band and IGNORE, as holes are when the model predicts.
     """
-    image = np.empty((len(fill), window.height, window.width), np.float32)
-    image[:] = np.reshape(fill, (-1, 1, 1))
-    labels = np.full((window.height, window.width), IGNORE, np.uint8)
     inside = window.clip(ground.height, ground.width)
-    if inside.pixels:
-        at = inside.shift(-window.row, -window.col).slices
-        values, valid = ground.read(inside)
-        image[:, *at] = np.where(valid, values, image[:, *at])
-        labels[at] = np.where(valid, ground.read_labels(inside), IGNORE)
-    return image, labels
+    values, valid = ground.read(inside)
+    labels = ground.read_labels(inside)
+    stand_in = np.reshape(fill if values.dtype.kind == "f" else np.rint(fill), (-1, 1, 1)).astype(values.dtype)
+    if not valid.all():
+        values, labels = np.where(valid, values, stand_in), np.where(valid, labels, IGNORE)
+    if inside == window:
+        return values, labels
+    at = inside.shift(-window.row, -window.col).slices
+    image = np.broadcast_to(stand_in, (len(fill), window.height, window.width)).copy()
+    ids = np.full((window.height, window.width), IGNORE, np.uint8)
+    image[:, *at], ids[at] = values, labels
+    return image, ids
 
 
 @dataclass(frozen=True)
@@ -198,10 +202,10 @@ def _cores_met(axis: Axis, cells: NDArray[np.int64]) -> tuple[NDArray[np.intp], 
     return np.searchsorted(ends, cells, side="right"), np.searchsorted(starts, cells + CELL_PX, side="left")
 
 
-def stack_training(items: Sequence[tuple[NDArray[np.float32], Indexes]]) -> TrainBatch:
-    """Make a batch of training windows."""
+def stack_training(items: Sequence[tuple[Values, Indexes]]) -> TrainBatch:
+    """Make a batch of training windows; small types, so that little is moved."""
     images, labels = zip(*items, strict=True)
-    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels)).long()
+    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
 
 
 def stack_scored(items: Sequence[ScoredWindow]) -> tuple[Tensor, Tensor, Tensor]:

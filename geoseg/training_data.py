@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from geoseg.bands import choose_bands, fits_dtype
 from geoseg.catalog import LabelledImage, list_images
 from geoseg.census import CELL_PX, Census, join_censuses, statistics, take_census
-from geoseg.errors import LabelError, ModelError, OutputError
+from geoseg.errors import LabelError, ModelError, OutputError, SpecError
 from geoseg.georef import PixelGrid
 from geoseg.grid import Window
 from geoseg.labels import LabelRules, open_labels
@@ -130,8 +130,11 @@ def read_training_data(
         _tell_of_split(spec, guard_px, guarded_px, train_census, notice)
         _check_sides(train_census, val_census, spec, notice)
     together = join_censuses(val_census if only == "val" else train_census)
+    train = _side(grounds, [(share.train, share.closed) for share in shares], train_census)
+    if only is None:
+        _check_window(spec, train)
     return TrainingData(
-        train=_side(grounds, [(share.train, share.closed) for share in shares], train_census),
+        train=train,
         val=_side(grounds, [(share.val, ()) for share in shares], val_census),
         normalization=statistics(together),
         value_range=_value_range(together, spec.data),
@@ -300,9 +303,10 @@ def _tell_of_split(spec: TrainSpec, guard_px: int, guarded_px: int, learnt: Sequ
         )
     share = guarded_px / max(1, guarded_px + sum(int(census.counts.sum()) for census in learnt))
     if share > 0.01:
+        where = f"lies within {guard_px} px of" if guard_px else "is also"
         notice(
-            f"{share:.0%} of the labelled training ground lies within {guard_px} px of validation ground and is left "
-            "out (data.split.guard_px)"
+            f"{share:.0%} of the labelled training ground {where} validation ground and is left out "
+            "(data.split.guard_px)"
         )
 
 
@@ -325,6 +329,17 @@ def _check_sides(train: Sequence[Census], val: Sequence[Census], spec: TrainSpec
         )
     if unscored:
         notice(f"no validation ground shows class {unscored}: nothing can be said of how well it is found")
+
+
+def _check_window(spec: TrainSpec, train: Side) -> None:
+    """Refuse windows that no ground can fill, but for what the network's multiple needs."""
+    longest = max(max(ground.height, ground.width) for ground in train.grounds)
+    fitting = -(-longest // spec.network.multiple) * spec.network.multiple
+    if spec.window > fitting:
+        raise SpecError(
+            f"window {spec.window} is larger than all training ground, whose longest side is {longest} px: "
+            f"take {fitting}"
+        )
 
 
 def _side(

@@ -203,7 +203,7 @@ def test_a_picture_without_a_mapping_says_which_colours_it_has(tmp_path: Path) -
 
 def test_ids_are_no_colours(tmp_path: Path) -> None:
     said = refused(ids(tmp_path / "l.tif", [7]), None, LabelRules.of(COLORS))
-    assert "no palette, but data.label_values names colours: give the numbers" in said
+    assert "no palette, but data.label_values of a config names colours: give the numbers" in said
 
 
 @pytest.mark.parametrize("bad", ["#0f0", "#00ff0g", "#00ff00ff", "#+12345"])

@@ -76,10 +76,21 @@ def test_other_weights_than_the_specs_are_not_saved(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("architecture", "encoder"), [("nonet", "resnet18"), ("unet", "nocoder")])
-def test_unknown_networks_are_named(architecture, encoder):
-    with pytest.raises(ModelError, match=f"cannot build {architecture} with encoder '{encoder}'"):
-        build_network(make_spec(network=NetworkSpec(architecture=architecture, encoder=encoder)))
+@pytest.mark.parametrize(
+    ("architecture", "encoder", "message"),
+    [
+        ("unett", "resnet18", "unknown architecture 'unett', did you mean unet"),
+        ("xyz", "resnet18", "unknown architecture 'xyz': known are unet, "),
+        ("unet", "resnet81", "unknown encoder 'resnet81', did you mean resnet18"),
+        ("unet", "tu-resnet81", "unknown encoder 'tu-resnet81', did you mean tu-resnet"),
+        ("unet", "xyz", "unknown encoder 'xyz': take one of"),
+        ("unet", "mit_b0", "cannot build unet with encoder 'mit_b0'"),
+    ],
+)
+def test_unknown_networks_are_named(architecture, encoder, message):
+    arguments = {"encoder_depth": 9} if encoder == "mit_b0" else {}
+    with pytest.raises(ModelError, match=message):
+        build_network(make_spec(network=NetworkSpec(architecture=architecture, encoder=encoder, arguments=arguments)))
 
 
 def test_devices_and_precisions():

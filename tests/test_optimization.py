@@ -120,8 +120,14 @@ def test_one_cycle_is_torchs(steps: int, warmup: float) -> None:
 
 def test_the_running_mean_forgets_its_first_steps_and_keeps_its_type() -> None:
     update = ema_update(0.99)
-    one, zero = torch.ones(2), torch.zeros(2)
-    assert update(one, zero, 0).tolist() == pytest.approx([0.1, 0.1])
-    assert update(one, zero, torch.tensor(10_000)).tolist() == pytest.approx([0.99, 0.99])
-    assert update(torch.tensor(3), torch.tensor(5), 10_000).dtype == torch.int64
-    assert torch.equal(ema_update(0.0)(one, zero, 5), zero)
+    for count, expected in ((0, 0.1), (torch.tensor(10_000), 0.99)):
+        means = [torch.ones(2), torch.full((1, 3), 2.0)]
+        update(means, [torch.zeros(2), torch.zeros(1, 3)], count)
+        assert means[0].tolist() == pytest.approx([expected] * 2)
+        assert means[1].tolist() == [pytest.approx([2 * expected] * 3)]
+    whole = [torch.tensor(3)]
+    update(whole, [torch.tensor(5)], 10_000)
+    assert whole == [torch.tensor(5)]
+    mean = [torch.ones(2)]
+    ema_update(0.0)(mean, [torch.zeros(2)], 5)
+    assert mean[0].tolist() == [0, 0]

@@ -16,6 +16,7 @@ import torch
 from safetensors import safe_open
 from test_train import write_config, write_tiles
 
+import geoseg.pipelines.train as pipeline
 from geoseg.errors import OutputError, SpecError
 from geoseg.pipelines.train import TrainProgress, train
 
@@ -49,6 +50,26 @@ def one_thread() -> Any:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
+    """Weights, their means, and buffers, of each run when it is done."""
+    found: list[dict[str, torch.Tensor]] = []
+    result = pipeline._result
+
+    def keep(run: Any, ground: Any) -> Any:
+        found.append({name: tensor.clone() for name, tensor in run.learner.state_dict().items()})
+        return result(run, ground)
+
+    monkeypatch.setattr(pipeline, "_result", keep)
+    return found
+
+
+def assert_same_ends(ends: list[dict[str, torch.Tensor]]) -> None:
+    whole, resumed = ends
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
 def weights(bundle: Path) -> dict[str, np.ndarray]:
     with safe_open(bundle, framework="np") as tensors:
         return {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118 (it is no mapping)
@@ -66,7 +87,9 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 @pytest.mark.parametrize(("epoch", "batch"), [(1, 2), (2, 1), (3, 3), (4, 2)])
-def test_an_interrupted_run_is_resumed_exactly(config: Path, tmp_path: Path, epoch: int, batch: int) -> None:
+def test_an_interrupted_run_is_resumed_exactly(
+    config: Path, tmp_path: Path, ends: list[dict[str, torch.Tensor]], epoch: int, batch: int
+) -> None:
     train(config, tmp_path / "whole")
 
     def stop(state: TrainProgress) -> None:
@@ -80,12 +103,15 @@ def test_an_interrupted_run_is_resumed_exactly(config: Path, tmp_path: Path, epo
         train(config, tmp_path / "broken", progress=stop)
     result = train(config, tmp_path / "broken", resume=True)
     assert result.epochs == 4
+    assert_same_ends(ends)
     assert_same_run(tmp_path / "whole", tmp_path / "broken")
     assert not (tmp_path / "broken" / "checkpoint.ckpt").exists()
 
 
 @pytest.mark.parametrize("stage", ["reading", "training", "scoring", "scored", "killed in the report"])
-def test_a_killed_run_is_resumed_exactly(config: Path, tmp_path: Path, stage: str) -> None:
+def test_a_killed_run_is_resumed_exactly(
+    config: Path, tmp_path: Path, ends: list[dict[str, torch.Tensor]], stage: str
+) -> None:
     train(config, tmp_path / "whole")
     script = tmp_path / "run.py"
     script.write_text(
@@ -102,12 +128,15 @@ def test_a_killed_run_is_resumed_exactly(config: Path, tmp_path: Path, stage: st
     died = subprocess.run([sys.executable, script, config, tmp_path / "broken", stage], capture_output=True, text=True)
     assert died.returncode == -signal.SIGKILL, died.stderr
     train(config, tmp_path / "broken", resume=True)
+    assert_same_ends(ends)
     assert_same_run(tmp_path / "whole", tmp_path / "broken")
     assert not [path for path in (tmp_path / "broken").iterdir() if path.name.startswith(".")]
 
 
 def test_resume_without_a_run_starts_one(config: Path, tmp_path: Path) -> None:
-    assert train(config, tmp_path / "new", resume=True, epochs=1).config.exists()
+    lines: list[str] = []
+    assert train(config, tmp_path / "new", resume=True, epochs=1, notice=lines.append).config.exists()
+    assert f"{tmp_path / 'new'} holds no finished epoch to resume from: starting from the beginning" in lines
 
 
 def test_a_finished_run_is_not_resumed(config: Path, tmp_path: Path) -> None:
@@ -145,6 +174,37 @@ def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
         np.testing.assert_allclose(one[name], two[name], atol=1e-3)
     scores = [list(csv.DictReader((tmp_path / name / "metrics.csv").open())) for name in "12"]
     assert [line["miou"] for line in scores[0]] == [line["miou"] for line in scores[1]]
+
+
+@pytest.mark.slow
+def test_a_killed_run_of_two_processes_is_resumed_exactly(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    config = write_config(tmp_path, **REAL)
+
+    def start(folder: str, *more: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "geoseg", "train", config, "-o", tmp_path / folder, "--devices", "2", *more]
+        return subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
+
+    def finish(run: subprocess.Popen[str]) -> None:
+        _, told = run.communicate(timeout=300)
+        assert run.returncode == 0, told
+
+    finish(start("whole"))
+    broken = start("broken")
+    assert broken.stderr
+    for line in broken.stderr:
+        if line.startswith("epoch 2/4"):
+            os.killpg(broken.pid, signal.SIGKILL)
+    broken.wait(timeout=60)
+    finish(start("broken", "--resume"))
+    assert_same_run(tmp_path / "whole", tmp_path / "broken")
 
 
 def test_a_run_on_other_data_is_not_resumed(config: Path, tmp_path: Path) -> None:

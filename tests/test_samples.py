@@ -113,7 +113,7 @@ def test_windows_are_the_same_arrays_as_batches() -> None:
     windows = training([ground()])
     images, labels = stack_training([windows[i] for i in range(4)])
     assert (images.shape, images.dtype) == ((4, 2, 90, 90), torch.float32)
-    assert (labels.shape, labels.dtype) == ((4, 90, 90), torch.int64)
+    assert (labels.shape, labels.dtype) == ((4, 90, 90), torch.uint8)
 
 
 # ----------------------------------------------------------------------------------------------------- class balance

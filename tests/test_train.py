@@ -222,7 +222,22 @@ def test_results_are_replaced_only_on_demand(config: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epoch": 3}, r"small\.yaml: unknown setting 'epoch'; known here: .*epochs"),
+        ({"epoch": 3}, r"small\.yaml: unknown setting 'epoch', did you mean epochs\?; known here: .*epochs"),
+        ({"epochs": "many"}, r"epochs = 'many': give a whole number"),
+        ({"epochs": 0}, r"epochs = 0: it must be greater than or equal to 1"),
+        ({"augment": {"d4": "perhaps"}}, r"augment\.d4 = 'perhaps': give true or false"),
+        ({"augment": {"scale": [1, 2, 3]}}, r"augment\.scale = \[1, 2, 3\]: give no more than 2 of them"),
+        ({"loss": 3}, r"loss = 3: give several settings, indented below it"),
+        (
+            {"loss": {"class_weights": "inverze"}},
+            r"class_weights = 'inverze': give one of none, .*did you mean inverse\?",
+        ),
+        ({"schedule": {"name": "cosin"}}, r"schedule\.name = 'cosin': give one of cosine, .*did you mean cosine\?"),
+        ({"optimizer": {"learning_rate": "fast"}}, r"learning_rate = 'fast': give a number"),
+        ({"data": {"tiles": "tiles.csv"}}, r"data\.bands is missing: Band names in the network's order"),
+        ({"data": SMALL["data"] | {"bands": "red"}}, r"data\.bands = 'red': give a list, e\.g\. \[a, b\]"),
+        ({"data": SMALL["data"] | {"bands": ["red", "red", "blue"]}}, "one is named twice"),
+        ({"tile": 64, "overlap": 33}, "overlap 33 is more than half of tile 64"),
         ({"optimizer": {"learning_rate": -1}}, r"optimizer\.learning_rate = -1: "),
         ({"optimizer": {"rate": 1}}, r"unknown setting 'optimizer\.rate'; known here: name, learning_rate"),
         ({"data": SMALL["data"] | {"images": "a/*.tif"}}, "give one of `tiles`"),
@@ -241,7 +256,7 @@ def test_results_are_replaced_only_on_demand(config: Path, tmp_path: Path) -> No
         ({"loss": {"dice": 0, "cross_entropy": 0}}, "all losses have weight 0"),
         ({"augment": {"scale": [2, 1]}}, "give the smaller one first"),
         ({"classes": SMALL["classes"][:1]}, "classes"),
-        ({"device": "abacus"}, "device = 'abacus'"),
+        ({"device": "abacus"}, "device = 'abacus': auto, cpu, cuda, cuda:1 or mps"),
         ({"data": SMALL["data"] | {"band_indexes": [1]}}, "give one index per band"),
     ],
 )
@@ -250,6 +265,12 @@ def test_a_bad_config_is_one_clear_line(tmp_path: Path, changes: dict[str, Any],
         train(write_config(tmp_path, **changes), tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_window_that_no_ground_can_fill_is_refused(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    with pytest.raises(SpecError, match=r"window 512 is larger than all training ground, whose longest side is \d+ px"):
+        train(write_config(tmp_path, window=512), tmp_path / "run")
 
 
 @pytest.mark.parametrize(

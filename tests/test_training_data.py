@@ -494,12 +494,12 @@ def only(value: int) -> dict[str, Any]:
         (LabelError, "train val", {}, {"split": {"guard_px": 99}}, "no labelled training ground is left: .*guard_px"),
         (LabelError, "train", {}, {"split": {"by": "scene"}}, "1 of the images has labels, which cannot be split"),
         (SpecError, "train val", {}, {"label_values": {3: "gras"}}, "data.label_values leads to 'gras'"),
-        (LabelError, "train val", {}, {"label_values": {"#000000": "grass"}}, "no palette, but data.label_values na"),
+        (LabelError, "train val", {}, {"label_values": {"#000000": "grass"}}, "no palette, but data.label_values of"),
         (LabelError, "train val", {}, {"tiles": "none.csv"}, r"cannot read the list of tiles .*none\.csv"),
         (SpecError, "train val", {}, {"split": {"by": "columns"}}, r"data\.split\.by = 'columns': "),
         (SpecError, "train val", {}, {"split": {"val_share": 1.5}}, r"data\.split\.val_share = 1\.5: "),
         (SpecError, "train val", {}, {"images": "*.tif"}, "give one of `tiles`"),
-        (SpecError, "train val", {}, {"tils": "x.csv"}, "unknown setting 'data.tils'; known here: tiles, images"),
+        (SpecError, "train val", {}, {"tils": "x.csv"}, "unknown setting 'data.tils', did you mean tiles"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_clear_line(

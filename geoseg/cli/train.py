@@ -64,6 +64,9 @@ def train(
     CONFIG.yaml says what the model learns from: labelled tiles, or whole scenes with rasters or polygons of labels. An
     interrupted run keeps the best epoch so far, and goes on with --resume.
     """
+    from geoseg.spec import load_train_spec
+
+    spec = load_train_spec(config)  # a misspelt setting is told before torch is imported, which takes seconds
     from geoseg.pipelines.train import is_main_process
     from geoseg.pipelines.train import train as run
 
@@ -73,7 +76,7 @@ def train(
     try:
         with _progress(quiet) as progress:
             result = run(
-                config,
+                spec,
                 output,
                 data=data,
                 overwrite=overwrite,
@@ -135,7 +138,12 @@ def _summary(result: TrainResult) -> str:
             scores_line(result.scores),
             scores_table(result.scores),
             f"epoch {result.best_epoch} of {result.epochs}, {result.seconds:,.0f} s on {result.device} "
-            f"({result.precision}), {result.train_images} images learnt from, {result.val_images} scored",
+            f"({result.precision}); {_ground(result.train_images, result.train_pixels)} learnt from, "
+            f"{_ground(result.val_images, result.val_pixels)} scored",
             f"  {result.bundle}\n  {result.report}",
         )
     )
+
+
+def _ground(images: int, pixels: int) -> str:
+    return f"{pixels / 1e6:,.2f} Mpx of {images} image{'s' if images > 1 else ''}"

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Protocol
 
 import segmentation_models_pytorch as smp
+import timm
 import torch
 from torch import Tensor, nn
 
-from geoseg.errors import ModelError
+from geoseg.errors import ModelError, did_you_mean
 from geoseg.files import one_line
 from geoseg.spec import ModelSpec, NetworkSpec, NormalizationSpec
 
@@ -77,7 +78,24 @@ def _build_body(network: NetworkSpec, bands: int, classes: int, encoder_weights:
             **network.arguments,
         )
     except (KeyError, ValueError, RuntimeError, TypeError, NotImplementedError, AssertionError) as error:
+        _check_names(network)
         raise ModelError(
             f"cannot build {network.architecture} with encoder {network.encoder!r}: {one_line(error)}"
         ) from None
     return model
+
+
+def _check_names(network: NetworkSpec) -> None:
+    """Refuse names that nothing has."""
+    architectures = [*smp.MODEL_ARCHITECTURES_MAPPING, "pointwise"]
+    if network.architecture.lower() not in architectures:
+        hint = did_you_mean(network.architecture, architectures) or ":"
+        raise ModelError(f"unknown architecture {network.architecture!r}{hint} known are {', '.join(architectures)}")
+    is_timm = network.encoder.startswith("tu-")
+    encoders = [f"tu-{name}" for name in timm.list_models()] if is_timm else smp.encoders.get_encoder_names()
+    if network.encoder.split(".")[0] not in encoders:
+        hint = did_you_mean(network.encoder, encoders) or ":"
+        raise ModelError(
+            f"unknown encoder {network.encoder!r}{hint} take one of "
+            "segmentation_models_pytorch, or tu-NAME with the name of a model of timm"
+        )

@@ -158,7 +158,9 @@ def make_grid(height: int, width: int, model: ModelSpec, spec: PredictSpec = BY_
     """
     multiple = model.network.multiple
     tile = max(1, (spec.tile or model.tile) // multiple) * multiple
-    overlap = spec.overlap if spec.overlap is not None else min(model.overlap, tile // 4)
+    overlap = spec.overlap
+    if overlap is None:
+        overlap = model.overlap if 2 * model.overlap <= tile else tile // 4
     if 2 * overlap > tile:
         raise SpecError(f"overlap {overlap} is more than half of tile {tile}: lower it or raise the tile")
     return Grid(height, width, tile, overlap, multiple, border=BORDER)

@@ -57,7 +57,7 @@ class Learner(LightningModule):
         self.lesson, self.spec = lesson, spec
         self.network = network.to(memory_format=torch.channels_last)
         self._encoder = (encoder_of(network),) if spec.frozen_epochs else ()  # in a tuple it is no further child
-        self.averaged = AveragedModel(self.network, avg_fn=ema_update(spec.ema), use_buffers=True)
+        self.averaged = AveragedModel(self.network, multi_avg_fn=ema_update(spec.ema), use_buffers=True)
         self.averaged.requires_grad_(False)
         self.auxiliary = AuxiliaryHead(self.network, len(spec.classes)) if spec.loss.auxiliary else None
         self.loss = SegmentationLoss(spec.loss, lesson.class_counts)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 
@@ -81,12 +82,21 @@ def learning_rate_curve(spec: ScheduleSpec, steps: int) -> Callable[[int], float
     return one_cycle if spec.name == "one_cycle" else others
 
 
-def ema_update(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """Update of a running mean whose memory grows to `decay`, so that the first steps are soon forgotten."""
+def ema_update(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
+    """Update in place of running means whose memory grows to `decay`, so that the first steps are soon forgotten.
 
-    def update(mean: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        kept = min(decay, (1 + float(count)) / (10 + float(count)))
-        return (mean + (current - mean) * (1 - kept)).to(mean.dtype)
+    All tensors of a call are of one type on one device; whole numbers, which have no mean, are copied.
+    """
+
+    @torch.no_grad()
+    def update(means: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+        if not means[0].is_floating_point():
+            torch._foreach_copy_(list(means), list(current))
+            return
+        steps = torch.as_tensor(count, dtype=torch.float32, device=means[0].device)  # stays there: no wait for a GPU
+        moved = torch._foreach_sub(list(current), list(means))
+        torch._foreach_mul_(moved, 1 - ((1 + steps) / (10 + steps)).clamp(max=decay))
+        torch._foreach_add_(list(means), moved)
 
     return update
 

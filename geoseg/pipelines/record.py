@@ -27,6 +27,9 @@ from geoseg.spec import ModelSpec
 CHECKPOINT = "checkpoint.ckpt"
 """Name of the file from which a run is resumed; it goes when the run is finished."""
 
+LOSS_EVERY_S = 0.2
+"""Least time between two looks at the loss."""
+
 
 @dataclass(frozen=True)
 class TrainProgress:
@@ -71,6 +74,7 @@ class Record(Callback):
         self.best_epoch = 0
         self.history: list[dict[str, Any]] = []
         self._started = time.monotonic()
+        self._loss_told, self._loss_asked = math.nan, -math.inf
 
     @property
     def bundle(self) -> Path:
@@ -191,6 +195,14 @@ class Record(Callback):
         except OSError as error:
             raise OutputError(f"cannot write {path}: {error.strerror}: check the free space") from None
 
+    def _loss(self, trainer: Trainer, learner: Learner, *, is_final: bool) -> float:
+        """Mean loss of the epoch; while it goes on as of a moment ago, as asking for it waits for the device."""
+        if not is_final and trainer.world_size > 1:  # asking would wait for the other processes
+            return math.nan
+        if is_final or time.monotonic() - self._loss_asked > LOSS_EVERY_S:
+            self._loss_told, self._loss_asked = float(learner.epoch_loss.compute()), time.monotonic()
+        return self._loss_told
+
     def _tell(
         self,
         trainer: Trainer,
@@ -208,7 +220,7 @@ class Record(Callback):
                 total=learner.lesson.steps if total is None else total,
                 epoch=trainer.current_epoch + 1,
                 epochs=learner.spec.epochs,
-                loss=float(learner.epoch_loss.compute()) if trainer.world_size == 1 or scores else math.nan,
+                loss=self._loss(trainer, learner, is_final=scores is not None),
                 scores=scores,
                 best_miou=self.best.miou if self.best else 0.0,
                 seconds=self.seconds,

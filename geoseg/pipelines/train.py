@@ -90,8 +90,12 @@ class TrainResult:
     """Trained numbers in the network."""
     train_images: int
     """Images learnt from."""
+    train_pixels: int
+    """Labelled pixels learnt from."""
     val_images: int
     """Images scored on."""
+    val_pixels: int
+    """Labelled pixels scored on."""
     device: str
     """Device the network ran on."""
     precision: str
@@ -144,7 +148,7 @@ def train(
     _check_devices(spec, device)
     precision = _choose_precision(spec, device)
     if is_main_process():
-        _check_folder(folder, spec, overwrite, resume)
+        _check_folder(folder, spec, overwrite, resume, notice)
 
     def tell(done: int, total: int) -> None:
         progress(TrainProgress("reading", done, total, epochs=spec.epochs))
@@ -221,10 +225,14 @@ def _results(folder: Path, spec: TrainSpec) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _check_folder(folder: Path, spec: TrainSpec, overwrite: bool, resume: bool) -> None:
+def _check_folder(folder: Path, spec: TrainSpec, overwrite: bool, resume: bool, notice: Callable[[str], None]) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file: choose a folder as --output")
     existing = [path for path in _results(folder, spec) if path.exists()]
     if resume:
         _check_resumable(folder, spec, existing)
+        if folder / CHECKPOINT not in existing:
+            notice(f"{folder} holds no finished epoch to resume from: starting from the beginning")
     elif existing and not overwrite:
         raise OutputError(
             f"{existing[0]} exists: pass --overwrite to replace it, --resume to go on with an interrupted run, "
@@ -404,7 +412,9 @@ def _result(run: _Run, ground: TrainingData) -> TrainResult:
         epochs=run.record.epochs,
         parameters=sum(p.numel() for p in run.learner.network.parameters()),
         train_images=ground.train.images,
+        train_pixels=int(ground.train.class_counts.sum()),
         val_images=ground.val.images,
+        val_pixels=int(ground.val.class_counts.sum()),
         device=str(run.device),
         precision=run.precision,
         seconds=run.record.seconds,

@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
-from geoseg.errors import SpecError
+from geoseg.errors import SpecError, did_you_mean
 
 NODATA_ID = 255
 """Class id of pixels without data, in every class raster."""
@@ -63,21 +64,62 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
 
 
 def _first_problem(kind: type[Spec], error: ValidationError) -> str:
-    problems = error.errors()
-    same = [p for p in problems if p["loc"][:1] == problems[0]["loc"][:1]]
-    problem = same[-1]  # of the kinds that a value may have, the last and most general one
+    """The first thing that is wrong: its field, its value, and what to do."""
+    problem = _most_telling(error)
     place = [str(part) for part in problem["loc"] if not isinstance(part, str) or part.isidentifier()]
     field, parent = ".".join(place), _spec_at(kind, place[:-1])
     if problem["type"] == "extra_forbidden":
-        return f"unknown setting {field!r}; known here: {', '.join(parent.model_fields)}"
-    message = problem["msg"].removeprefix("Value error, ")
+        known_here = ", ".join(parent.model_fields)
+        return f"unknown setting {field!r}{did_you_mean(place[-1], parent.model_fields)}; known here: {known_here}"
     known = parent.model_fields.get(place[-1]) if place else None
-    if problem["type"] == "string_pattern_mismatch" and known and known.description:
-        message = " ".join(known.description.split())
-    value = problem.get("input")
-    if problem["type"] == "missing" or isinstance(value, dict):
+    meaning = " ".join((known.description or "").split()) if known else ""
+    if problem["type"] == "missing":
+        return f"{field} is missing" + (f": {meaning}" if meaning else "")
+    value = problem["input"]
+    is_pattern = problem["type"] == "string_pattern_mismatch"
+    message = meaning if is_pattern and meaning else _in_plain_words(problem)
+    if isinstance(value, dict):
         return f"{field}: {message}" if field else message
     return f"{field} = {value!r}: {message}" if field else message
+
+
+def _most_telling(error: ValidationError) -> ErrorDetails:
+    """Of a value that may be of several kinds, each of which it misses: the problem with a word, if it is one, else
+    with the last and most general kind."""
+    problems = error.errors()
+    same = [p for p in problems if p["loc"][:1] == problems[0]["loc"][:1]]
+    words = [p for p in same if p["type"] == "literal_error" and isinstance(p["input"], str)]
+    return (words or same)[-1]
+
+
+WANTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite_number": "a finite number",
+    "bool": "true or false",
+    "string": "text",
+    "path": "a path",
+    "tuple": "a list, e.g. [a, b]",
+    "list": "a list, e.g. [a, b]",
+    "dict": "several settings, indented below it",
+    "model": "several settings, indented below it",
+}
+"""What is wanted where pydantic finds another type, by the beginning of the problem's name."""
+
+
+def _in_plain_words(problem: ErrorDetails) -> str:
+    """What to do about a problem that pydantic found."""
+    name, context = problem["type"], problem.get("ctx", {})
+    if name == "literal_error":
+        choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        return f"give one of {', '.join(choices)}{did_you_mean(str(problem['input']), choices)}"
+    if name in ("too_short", "too_long"):
+        bound = f"at least {context['min_length']}" if name == "too_short" else f"no more than {context['max_length']}"
+        return f"give {bound} of them"
+    wanted = next((words for start, words in WANTED.items() if name.startswith(start)), None)
+    if wanted is not None and name.endswith(("_type", "_parsing", "_from_float", "_number")):
+        return f"give {wanted}"
+    return problem["msg"].removeprefix("Value error, ").replace("Input should be", "it must be")
 
 
 def _spec_at(kind: type[Spec], place: Sequence[str]) -> type[Spec]:

@@ -82,6 +82,8 @@ class DataSpec(Spec):
             raise ValueError("give one of `tiles` (a CSV), `images` with `labels` (patterns), or `scenes` (a list)")
         if (self.images is None) != (self.labels is None):
             raise ValueError("`images` and `labels` belong together: give both")
+        if len(set(self.bands)) < len(self.bands):
+            raise ValueError(f"bands {', '.join(self.bands)}: one is named twice, give each its own name")
         if self.band_indexes is not None and len(self.band_indexes) != len(self.bands):
             raise ValueError(f"{len(self.bands)} bands, {len(self.band_indexes)} band_indexes: give one index per band")
         return self

@@ -22,7 +22,7 @@ class PredictSpec(Spec):
     batch_size: int | None = Field(default=None, ge=1)
     """Windows forwarded at once."""
     device: Device = "auto"
-    """auto, cpu, cuda, cuda:1, or mps."""
+    """auto, cpu, cuda, cuda:1 or mps."""
     precision: Precision = "auto"
     """Arithmetic of the network; auto takes bf16 where the device has it natively."""
     bands: tuple[Annotated[int, Field(ge=1)], ...] | None = None

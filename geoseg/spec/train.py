@@ -192,7 +192,7 @@ class TrainSpec(Spec):
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of everything random."""
     device: Device = "auto"
-    """auto, cpu, cuda, cuda:1, or mps."""
+    """auto, cpu, cuda, cuda:1 or mps."""
     devices: int = Field(default=1, ge=1)
     """Number of processes, one per GPU or per part of the CPU; they share each batch."""
     precision: Precision = "auto"
@@ -210,6 +210,10 @@ class TrainSpec(Spec):
             raise ValueError(
                 f"window {self.window} is not a multiple of {self.network.multiple}, which the network needs: "
                 f"take {self.window - self.window % self.network.multiple or self.network.multiple}"
+            )
+        if 2 * self.overlap > self.tile:
+            raise ValueError(
+                f"overlap {self.overlap} is more than half of tile {self.tile}: lower it or raise the tile"
             )
         if len({c.id for c in self.classes}) < len(self.classes):
             raise ValueError("two classes share an id: give each its own")
