@@ -31,7 +31,7 @@ class Regions:
     """Size of each region in pixels (N,)."""
     confidence: NDArray[np.float64] | None
     """Mean of the confidence values in each region (N,), in the unit they came in; None if none were given."""
-    corners: NDArray[np.int32]
+    corners: NDArray[np.int32] | NDArray[np.float64]
     """Lattice coordinates (x, y) of all rings one after another (V, 2); each ring ends on its first vertex."""
     ring_offsets: Offsets
     """Where each ring begins in `corners` (R + 1,)."""

@@ -51,7 +51,7 @@ def has_room(tables: Tables, width: int) -> bool:
 
 
 @compiled
-def find_runs(ids: NDArray[np.uint8], nodata: np.uint8, runs: Runs) -> None:
+def find_runs(ids: NDArray[np.uint8], nodata: np.uint8 | int, runs: Runs) -> None:
     """Split a row (W,) into runs of one class, none labelled yet."""
     width = len(ids)
     count = add_run(runs, 1, 0, ids[0])
@@ -75,7 +75,7 @@ def is_equal(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
 
 
 @compiled
-def add_run(runs: Runs, index: int, column: int, class_id: np.uint8) -> int:
+def add_run(runs: Runs, index: int, column: int, class_id: np.uint8 | int) -> int:
     """Write an unlabelled run and return the index of the next."""
     runs.start[index] = column
     runs.class_id[index] = class_id
@@ -84,7 +84,7 @@ def add_run(runs: Runs, index: int, column: int, class_id: np.uint8) -> int:
 
 
 @compiled
-def join_runs(above: Runs, below: Runs, width: int, nodata: np.uint8, tables: Tables) -> None:
+def join_runs(above: Runs, below: Runs, width: int, nodata: np.uint8 | int, tables: Tables) -> None:
     """Label each run below like the runs of its class that it touches above, which thereby become one region."""
     i = j = 1
     while above.start[i] < width and below.start[j] < width:

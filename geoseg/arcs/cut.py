@@ -1,0 +1,244 @@
+"""Regions -> arcs -> regions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.trace.regions import Offsets, Regions
+from geoseg.trace.state import compiled
+
+NEW = np.iinfo(np.int32).min
+"""Arc number of a half-edge at which no arc is known to begin."""
+
+
+@dataclass(frozen=True)
+class Arcs:
+    """A arcs and the R rings that they make up."""
+
+    points: NDArray[np.float64]
+    """Lattice coordinates (x, y) of all arcs one after another (V, 2), from node to node, both included; an arc without
+    a node ends on its first point."""
+    offsets: Offsets
+    """Where each arc begins in `points` (A + 1,)."""
+    ends: NDArray[np.int32]
+    """Number of the node at which each arc begins and ends (A, 2); -1 for an arc without a node."""
+    passed: NDArray[np.int32]
+    """Arcs of all rings one after another: k for arc k forwards, ~k for arc k backwards."""
+    ring_offsets: Offsets
+    """Where each ring begins in `passed` (R + 1,)."""
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+def cut(regions: Regions) -> Arcs:
+    """Cut the rings of regions at their nodes."""
+    corners, starts = _without_closing(regions)
+    order = _by_place(corners)
+    place, first = _places(corners, order)
+    is_node = _find_nodes(place, first, order, starts)
+    node = np.where(is_node, np.cumsum(is_node) - 1, -1).astype(np.int32)
+    half_edges = int(is_node[place].sum())
+    vertices, offsets, ends, passed, ring_offsets = _cut_rings(place, first, order, starts, node, half_edges)
+    return Arcs(corners[vertices].astype(np.float64), offsets, ends, passed, ring_offsets)
+
+
+def join(arcs: Arcs, regions: Regions) -> Regions:
+    """Put the rings of regions together from their arcs."""
+    corners, ring_offsets = _join_rings(arcs.points, arcs.offsets, arcs.passed, arcs.ring_offsets)
+    return replace(regions, corners=corners, ring_offsets=ring_offsets)
+
+
+def _without_closing(regions: Regions) -> tuple[NDArray[np.int32], Offsets]:
+    """Corners (V, 2) of all rings without the last one of each, which is its first, and where each ring begins."""
+    keep = np.ones(len(regions.corners), bool)
+    keep[regions.ring_offsets[1:] - 1] = False
+    return regions.corners[keep].astype(np.int32), regions.ring_offsets - np.arange(len(regions.ring_offsets))
+
+
+def _by_place(corners: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Order (V,) of corners by row, and by column within a row."""
+    order = np.arange(len(corners), dtype=np.int32)
+    for axis in (0, 1):
+        order = _counting_sort(corners[:, axis], order)
+    return order
+
+
+@compiled
+def _counting_sort(values: NDArray[np.int32], order: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Order by values from 0 on; those of one value stay in the order that they had."""
+    start = np.zeros(values.max() + 2 if len(values) else 1, np.int64)
+    for value in values:
+        start[value + 1] += 1
+    start = np.cumsum(start)
+    result = np.empty_like(order)
+    for index in order:
+        result[start[values[index]]] = index
+        start[values[index]] += 1
+    return result
+
+
+@compiled
+def _places(corners: NDArray[np.int32], order: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Number of the place at which each corner lies (V,), and where in `order` the corners of each place begin."""
+    place = np.empty(len(order), np.int32)
+    first = np.empty(len(order) + 1, np.int32)
+    count = 0
+    for k in range(len(order)):
+        one, before = order[k], order[k - 1]
+        if k == 0 or corners[one, 0] != corners[before, 0] or corners[one, 1] != corners[before, 1]:
+            first[count] = k
+            count += 1
+        place[one] = count - 1
+    first[count] = len(order)
+    return place, first[: count + 1].copy()
+
+
+@compiled
+def _find_nodes(
+    place: NDArray[np.int32], first: NDArray[np.int32], order: NDArray[np.int32], starts: Offsets
+) -> NDArray[np.bool_]:
+    """Which places are nodes: all but those that one ring passes, or two in opposite directions."""
+    before, after = np.empty_like(place), np.empty_like(place)  # places next to each corner on its ring
+    for ring in range(len(starts) - 1):
+        last = place[starts[ring + 1] - 1]
+        for corner in range(starts[ring], starts[ring + 1]):
+            before[corner] = last
+            last = place[corner]
+        following = place[starts[ring]]
+        for corner in range(starts[ring + 1] - 1, starts[ring] - 1, -1):
+            after[corner] = following
+            following = place[corner]
+    is_node = np.empty(len(first) - 1, np.bool_)
+    for p in range(len(is_node)):
+        one, other = order[first[p]], order[first[p + 1] - 1]
+        count = first[p + 1] - first[p]
+        is_opposite = before[one] == after[other] and after[one] == before[other]
+        is_node[p] = count > 2 or (count == 2 and not is_opposite)
+    return is_node
+
+
+@compiled
+def _twin(
+    corner: int,
+    following: int,
+    place: NDArray[np.int32],
+    first: NDArray[np.int32],
+    order: NDArray[np.int32],
+    starts: Offsets,
+    ring_of: NDArray[np.int32],
+) -> int:
+    """The corner where the edge from `corner` to `following` begins if it is passed the other way; -1 if it isn't."""
+    there = place[following]
+    for k in range(first[there], first[there + 1]):
+        other = order[k]
+        if place[_next(other, starts, ring_of)] == place[corner]:
+            return int(other)
+    return -1
+
+
+@compiled
+def _next(corner: int, starts: Offsets, ring_of: NDArray[np.int32]) -> int:
+    """The corner after another one on its ring."""
+    ring = ring_of[corner]
+    return int(corner + 1 if corner + 1 < starts[ring + 1] else starts[ring])
+
+
+@compiled
+def _cut_rings(
+    place: NDArray[np.int32],
+    first: NDArray[np.int32],
+    order: NDArray[np.int32],
+    starts: Offsets,
+    node: NDArray[np.int32],
+    half_edges: int,
+) -> tuple[NDArray[np.int32], Offsets, NDArray[np.int32], NDArray[np.int32], Offsets]:
+    """Corners of all arcs one after another, where each arc begins, its nodes, the arcs of all rings, and where each
+    ring begins among them."""
+    rings = len(starts) - 1
+    ring_of = np.empty(len(place), np.int32)
+    for ring in range(rings):
+        ring_of[starts[ring] : starts[ring + 1]] = ring
+    known = np.full(len(place), NEW, np.int32)  # arc that begins with the edge after a corner
+    vertices = np.empty(len(place) + half_edges + rings, np.int32)
+    offsets = np.zeros(half_edges + rings + 1, np.int64)
+    ends = np.empty((half_edges + rings, 2), np.int32)
+    passed = np.empty(half_edges + rings, np.int32)
+    ring_offsets = np.zeros(rings + 1, np.int64)
+    arcs = used = count = 0
+    for ring in range(rings):
+        begin = starts[ring]
+        while begin < starts[ring + 1] and node[place[begin]] < 0:
+            begin += 1
+        is_closed = begin == starts[ring + 1]
+        begin = starts[ring] if is_closed else begin
+        corner = begin
+        while True:
+            if known[corner] != NEW:
+                arc = known[corner]
+                k = arc if arc >= 0 else ~arc
+                steps = offsets[k + 1] - offsets[k] - 1
+                for _ in range(steps):
+                    corner = _next(corner, starts, ring_of)
+            else:
+                arc = arcs
+                vertices[used] = corner
+                used += 1
+                ends[arcs, 0] = node[place[corner]]
+                while True:
+                    last, corner = corner, _next(corner, starts, ring_of)
+                    if is_closed:  # its other side may begin anywhere
+                        other = _twin(last, corner, place, first, order, starts, ring_of)
+                        if other >= 0:
+                            known[other] = ~arcs
+                    vertices[used] = corner
+                    used += 1
+                    if corner == begin or node[place[corner]] >= 0:
+                        break
+                other = _twin(last, corner, place, first, order, starts, ring_of)
+                if other >= 0:
+                    known[other] = ~arcs
+                ends[arcs, 1] = node[place[corner]]
+                arcs += 1
+                offsets[arcs] = used
+            passed[count] = arc
+            count += 1
+            if corner == begin:
+                break
+        ring_offsets[ring + 1] = count
+    return (
+        vertices[:used].copy(),
+        offsets[: arcs + 1].copy(),
+        ends[:arcs].copy(),
+        passed[:count].copy(),
+        ring_offsets,
+    )
+
+
+@compiled
+def _join_rings(
+    points: NDArray[np.float64], offsets: Offsets, passed: NDArray[np.int32], ring_offsets: Offsets
+) -> tuple[NDArray[np.float64], Offsets]:
+    """Vertices (V, 2) of all rings one after another, each ending on its first one, and where each ring begins."""
+    rings = len(ring_offsets) - 1
+    where = np.zeros(rings + 1, np.int64)
+    for ring in range(rings):
+        size = 1
+        for k in passed[ring_offsets[ring] : ring_offsets[ring + 1]]:
+            arc = k if k >= 0 else ~k
+            size += offsets[arc + 1] - offsets[arc] - 1
+        where[ring + 1] = where[ring] + size
+    corners = np.empty((where[rings], 2), np.float64)
+    for ring in range(rings):
+        at = where[ring]
+        for k in passed[ring_offsets[ring] : ring_offsets[ring + 1]]:
+            arc = k if k >= 0 else ~k
+            low, high = offsets[arc], offsets[arc + 1]
+            for step in range(high - low - 1):
+                corners[at] = points[low + step] if k >= 0 else points[high - 1 - step]
+                at += 1
+        corners[at] = corners[where[ring]]
+    return corners, where

@@ -1,0 +1,178 @@
+"""Fewer vertices: Visvalingam & Whyatt (1993) on arcs, without any arc touching another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.arcs.cut import Arcs
+from geoseg.arcs.nearby import Cells, is_empty, sort_into_cells
+from geoseg.trace.regions import Offsets
+from geoseg.trace.state import compiled
+
+MOST_AT_NODE = 4
+"""Arcs that meet at a node of the pixel lattice, at most."""
+
+
+def simplify(arcs: Arcs, area_px: float) -> Arcs:
+    """Take vertices away, in each arc the one with the smallest triangle first, while that is smaller than an area.
+
+    The triangle is that of a vertex and its two neighbours (Visvalingam & Whyatt 1993). Nodes stay, and so does a
+    vertex whose triangle holds a vertex of any arc, or without which a region would have no area.
+
+    Args:
+        arcs: Borders on the pixel lattice.
+        area_px: Area of a triangle that is kept, in pixels: the square of a tolerance in pixels.
+    """
+    cells = sort_into_cells(arcs.points)
+    closing = arcs.offsets[1:][arcs.ends[:, 0] < 0] - 1
+    cells.alive[closing] = False  # the same vertex as the first
+    _take_away(arcs.offsets, arcs.ends, _arcs_at_nodes(arcs.ends), cells, 2 * area_px)
+    return _without_dead(arcs, cells.alive)
+
+
+@compiled
+def _arcs_at_nodes(ends: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Arcs (N, 4) that begin or end at each node; -1 where there are fewer."""
+    at_node = np.full((ends.max() + 1 if len(ends) else 0, MOST_AT_NODE), -1, np.int32)
+    for arc in range(len(ends)):
+        for node in ends[arc]:
+            if node >= 0:
+                k = 0
+                while at_node[node, k] >= 0:
+                    k += 1
+                at_node[node, k] = arc
+    return at_node
+
+
+@compiled
+def _take_away(
+    offsets: Offsets, ends: NDArray[np.int32], at_node: NDArray[np.int32], cells: Cells, least: float
+) -> None:
+    """Simplify arc after arc; areas here are twice those of the triangles."""
+    longest = 1
+    for arc in range(len(ends)):
+        longest = max(longest, offsets[arc + 1] - offsets[arc])
+    inner = (offsets[1:] - offsets[:-1] - 2).astype(np.int32)  # vertices left between the nodes of each arc
+    before, after = np.empty(longest, np.int64), np.empty(longest, np.int64)
+    areas = np.empty(longest, np.float64)
+    heap_area, heap_vertex = np.empty(3 * longest, np.float64), np.empty(3 * longest, np.int64)
+    for arc in range(len(ends)):
+        first = offsets[arc]
+        is_closed = ends[arc, 0] < 0
+        size = offsets[arc + 1] - first - is_closed
+        fewest = 3 if is_closed else 2 if ends[arc, 0] == ends[arc, 1] else 0
+        left = size if is_closed else size - 2
+        if left <= fewest:
+            continue
+        for k in range(size):
+            before[k], after[k] = k - 1, k + 1
+        before[0], after[size - 1] = size - 1, 0
+        heap = 0
+        for k in range(0 if is_closed else 1, size if is_closed else size - 1):
+            areas[k] = _area(cells, first, before[k], k, after[k])
+            if areas[k] < least:
+                heap = _push(heap_area, heap_vertex, heap, areas[k], k)
+        while heap and left > fewest:
+            area, k = heap_area[0], heap_vertex[0]
+            heap = _pop(heap_area, heap_vertex, heap)
+            if not cells.alive[first + k] or area != areas[k]:
+                continue
+            a, c = before[k], after[k]
+            if left == 1 and _is_direct_elsewhere(arc, ends, at_node, inner):
+                continue
+            ax, ay, cx, cy = cells.x[first + a], cells.y[first + a], cells.x[first + c], cells.y[first + c]
+            bx, by = cells.x[first + k], cells.y[first + k]
+            if not is_empty(cells, ax, ay, bx, by, cx, cy, (ax, ay), (cx, cy)):
+                continue
+            cells.alive[first + k] = False
+            left -= 1
+            inner[arc] = left
+            after[a], before[c] = c, a
+            for near in (a, c):
+                if is_closed or 0 < near < size - 1:
+                    areas[near] = _area(cells, first, before[near], near, after[near])
+                    if areas[near] < least:
+                        heap = _push(heap_area, heap_vertex, heap, areas[near], near)
+
+
+@compiled
+def _is_direct_elsewhere(
+    arc: int, ends: NDArray[np.int32], at_node: NDArray[np.int32], inner: NDArray[np.int32]
+) -> bool:
+    """Whether another arc already joins the same two nodes by a straight line."""
+    start, end = ends[arc]
+    for other in at_node[start]:
+        is_same = other >= 0 and (
+            (ends[other, 0] == start and ends[other, 1] == end) or (ends[other, 0] == end and ends[other, 1] == start)
+        )
+        if is_same and other != arc and inner[other] == 0:
+            return True
+    return False
+
+
+@compiled
+def _area(cells: Cells, first: int, a: int, b: int, c: int) -> float:
+    """Twice the area of the triangle of three vertices of an arc."""
+    x, y = cells.x, cells.y
+    across = (x[first + b] - x[first + a]) * (y[first + c] - y[first + a])
+    return float(abs(across - (y[first + b] - y[first + a]) * (x[first + c] - x[first + a])))
+
+
+@compiled
+def _push(areas: NDArray[np.float64], vertices: NDArray[np.int64], size: int, area: float, vertex: int) -> int:
+    """Put a vertex on a heap with the smallest area on top, ties by vertex; return the heap's size."""
+    k = size
+    while k:
+        parent = (k - 1) // 2
+        if (areas[parent], vertices[parent]) <= (area, vertex):
+            break
+        areas[k], vertices[k] = areas[parent], vertices[parent]
+        k = parent
+    areas[k], vertices[k] = area, vertex
+    return size + 1
+
+
+@compiled
+def _pop(areas: NDArray[np.float64], vertices: NDArray[np.int64], size: int) -> int:
+    """Take the top off a heap; return its size."""
+    size -= 1
+    area, vertex = areas[size], vertices[size]
+    k = 0
+    while 2 * k + 1 < size:
+        child = 2 * k + 1
+        if child + 1 < size and (areas[child + 1], vertices[child + 1]) < (areas[child], vertices[child]):
+            child += 1
+        if (area, vertex) <= (areas[child], vertices[child]):
+            break
+        areas[k], vertices[k] = areas[child], vertices[child]
+        k = child
+    areas[k], vertices[k] = area, vertex
+    return size
+
+
+def _without_dead(arcs: Arcs, alive: NDArray[np.bool_]) -> Arcs:
+    """Arcs with the vertices that are left; those without a node end on the first of them again."""
+    points, offsets = _gather(arcs.points, arcs.offsets, arcs.ends, alive)
+    return replace(arcs, points=points, offsets=offsets)
+
+
+@compiled
+def _gather(
+    points: NDArray[np.float64], offsets: Offsets, ends: NDArray[np.int32], alive: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], Offsets]:
+    kept = np.empty((len(points), 2), np.float64)
+    where = np.zeros(len(offsets), np.int64)
+    used = 0
+    for arc in range(len(ends)):
+        for k in range(offsets[arc], offsets[arc + 1]):
+            if alive[k]:
+                kept[used] = points[k]
+                used += 1
+        if ends[arc, 0] < 0:
+            kept[used] = kept[where[arc]]
+            used += 1
+        where[arc + 1] = used
+    return kept[:used].copy(), where

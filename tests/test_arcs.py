@@ -1,0 +1,124 @@
+"""Whatever is done to arcs, the polygons stay a coverage: no gap, no overlap, nothing lost."""
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from geoseg.arcs import cut, join, simplify, smooth
+from geoseg.trace import Regions, trace
+
+NODATA = 255
+
+
+def traced(ids: np.ndarray) -> Regions:
+    return trace([(0, ids, None)], ids.shape[1], NODATA)
+
+
+def rasters(values=(0, 1, 2, NODATA), most=12):
+    sides = st.integers(1, most)
+    return st.tuples(sides, sides).flatmap(lambda shape: arrays(np.uint8, shape, elements=st.sampled_from(values)))
+
+
+def check_coverage(before: Regions, after: Regions) -> np.ndarray:
+    polygons = after.geometry
+    assert shapely.is_valid(polygons).all()
+    assert shapely.coverage_is_valid(polygons)
+    assert shapely.is_ccw(shapely.get_exterior_ring(polygons)).all()
+    assert (shapely.area(polygons) > 0).all()
+    assert (shapely.get_num_interior_rings(polygons) == shapely.get_num_interior_rings(before.geometry)).all()
+    assert shapely.area(polygons).sum() == pytest.approx(shapely.union_all(polygons).area)
+    return polygons
+
+
+@settings(max_examples=200, deadline=None)
+@given(ids=rasters())
+def test_cut_and_joined_again_is_the_same(ids):
+    regions = traced(ids)
+    joined = join(cut(regions), regions)
+    assert shapely.equals(joined.geometry, regions.geometry).all()
+    assert len(joined.corners) == len(regions.corners)
+    np.testing.assert_array_equal(joined.ring_offsets, regions.ring_offsets)
+
+
+@settings(max_examples=200, deadline=None)
+@given(ids=rasters(), area_px=st.sampled_from([0.6, 1.1, 4, 50]), is_smooth=st.booleans(), size=st.integers(1, 3))
+def test_simplified_and_smoothed_regions_are_a_coverage(ids, area_px, is_smooth, size):
+    regions = traced(np.kron(ids, np.ones((size, size), np.uint8)))
+    arcs = simplify(cut(regions), area_px)
+    check_coverage(regions, join(smooth(arcs) if is_smooth else arcs, regions))
+
+
+@settings(max_examples=100, deadline=None)
+@given(ids=rasters(values=(0, 1)))
+def test_smoothed_regions_are_a_coverage(ids):
+    regions = traced(ids)
+    check_coverage(regions, join(smooth(cut(regions)), regions))
+
+
+@settings(max_examples=50, deadline=None)
+@given(ids=rasters(values=(0, 1, 2)), area_px=st.sampled_from([1.1, 50]))
+def test_a_full_scene_stays_full(ids, area_px):
+    regions = traced(np.pad(ids, 1, mode="edge"))
+    polygons = join(simplify(cut(regions), area_px), regions).geometry
+    whole = shapely.union_all(polygons)
+    assert shapely.get_num_interior_rings(whole) == 0
+    assert shapely.area(polygons).sum() == pytest.approx(whole.area)
+
+
+def test_each_border_is_stored_once():
+    ids = np.uint8([[0, 0, 1], [0, 0, 1], [2, 2, 2]])
+    arcs = cut(traced(ids))
+    nodes = {tuple(arcs.points[i]) for i in (*arcs.offsets[:-1], *(arcs.offsets[1:] - 1))}
+    assert nodes == {(2, 0), (2, 2), (0, 2), (3, 2)}
+    assert len(arcs) == 6  # three between regions, three along the edge of the raster
+    assert sorted(np.bincount(np.where(arcs.passed < 0, ~arcs.passed, arcs.passed))) == [1, 1, 1, 2, 2, 2]
+
+
+def test_a_staircase_becomes_a_line_and_a_square_stays_one():
+    stairs = np.tril(np.ones((40, 40), np.uint8))
+    polygons = join(simplify(cut(traced(stairs)), 1.0), traced(stairs)).geometry
+    assert shapely.get_num_coordinates(polygons).max() <= 7
+    square = np.zeros((40, 40), np.uint8)
+    square[10:30, 10:30] = 1
+    regions = traced(square)
+    kept = join(simplify(cut(regions), 25.0), regions).geometry
+    assert shapely.equals(kept, regions.geometry).all()
+
+
+def test_smoothing_rounds_corners_and_keeps_areas_about():
+    square = np.zeros((40, 40), np.uint8)
+    square[10:30, 10:30] = 1
+    regions = traced(square)
+    outer, inner = join(smooth(cut(regions)), regions).geometry
+    assert 0.8 * 400 < inner.area < 400
+    assert outer.interiors[0].length < 80
+    assert inner.area + outer.area == pytest.approx(outer.convex_hull.area)
+
+
+def test_an_island_never_leaves_its_region():
+    ids = np.zeros((60, 60), np.uint8)
+    rows, cols = np.mgrid[:60, :60]
+    ids[(rows - 30) ** 2 + (cols - 30) ** 2 < 26**2] = 1
+    ids[30, 56] = 2 if ids[30, 56] else 0
+    ids[5, 28] = 2
+    regions = traced(ids)
+    for area_px in (1.0, 30.0, 1000.0):
+        polygons = check_coverage(regions, join(simplify(cut(regions), area_px), regions))
+        assert len(polygons) == len(regions)
+
+
+def test_nothing_is_nothing():
+    regions = traced(np.full((3, 4), NODATA, np.uint8))
+    assert len(join(smooth(simplify(cut(regions), 1.0)), regions).geometry) == 0
+
+
+@settings(max_examples=30, deadline=None)
+@given(ids=rasters(most=8))
+def test_larger_tolerances_leave_fewer_vertices(ids):
+    arcs = cut(traced(np.kron(ids, np.ones((3, 3), np.uint8))))
+    sizes = [len(simplify(arcs, area_px).points) for area_px in (0.0, 1.0, 10.0, 100.0)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] == len(arcs.points)
