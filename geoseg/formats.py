@@ -1,11 +1,12 @@
-"""A table of polygons in, a vector file out, in the format that the file's extension names.
+"""A layer of polygons in, a vector file out, in the format that the file's extension names.
 
-What goes in: a GeoDataFrame of polygons. What comes out: one file (a Shapefile: a handful) that appears under its name
+What goes in: polygons, batch by batch. What comes out: one file (a Shapefile: a handful) that appears under its name
 only when it is complete. Knows nothing of rasters and classes, and doesn't ask before it replaces a file.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -13,22 +14,29 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import geopandas
-import pyarrow
+import pyarrow as pa
+import pyarrow.parquet
 import pyogrio
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
 from geoseg.errors import OutputError
 from geoseg.files import one_line, workspace
+from geoseg.polygons import PolygonLayer
 
 __all__ = ["VECTOR_FORMATS", "check_extension", "write_polygons"]
 
-Writer = Callable[[geopandas.GeoDataFrame, Path, str], None]
+Writer = Callable[[PolygonLayer, Path, str], None]
 """(polygons, path, layer name) → a file at that path."""
 
 SHAPEFILE_NAMES = MappingProxyType({"perimeter_m": "perim_m"})
 """Fields whose names are longer than the 10 characters of a Shapefile, and what they are called there."""
+
+SHAPEFILE_BYTES = 2**31 - 1
+"""Most bytes in a part of a Shapefile that all programs can read."""
+
+SHAPEFILE_ROW_BYTES = 512
+"""Bytes of a row of a Shapefile's table, at most."""
 
 GEOJSON_DIGITS = 9
 """Decimals of a degree: a tenth of a millimetre. RFC 7946's usual 7 (a centimetre) collapse the pixels of a drone."""
@@ -37,16 +45,16 @@ SHAPEFILE_PARTS = (".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
 """What may stand beside a .shp and would be misread as a part of the new one."""
 
 
-def write_polygons(frame: geopandas.GeoDataFrame, path: str | os.PathLike[str], layer: str | None = None) -> None:
+def write_polygons(polygons: PolygonLayer, path: str | os.PathLike[str], name: str | None = None) -> None:
     """Write polygons in the format of the path's extension, replacing what is there.
 
-    An empty table gives an empty layer with the same fields. Nothing is left behind when writing fails or is
+    A layer without polygons gives an empty one with the same fields. Nothing is left behind when writing fails or is
     interrupted.
 
     Args:
-        frame: One polygon per row.
+        polygons: What to write.
         path: The file; its folder is made if it is missing.
-        layer: Name of the layer in formats that have names; by default the file's.
+        name: Name of the layer in formats that have names; by default the file's.
 
     Raises:
         OutputError: The extension names no known format, or the file cannot be written.
@@ -56,9 +64,9 @@ def write_polygons(frame: geopandas.GeoDataFrame, path: str | os.PathLike[str], 
     try:
         with workspace(path.parent) as folder:
             draft = folder / path.name
-            VECTOR_FORMATS[path.suffix.lower()](frame, draft, layer or path.stem)
+            VECTOR_FORMATS[path.suffix.lower()](polygons, draft, name or path.stem)
             move_parts(draft, path)
-    except (OSError, RuntimeError, ValueError, pyarrow.ArrowException) as error:
+    except (OSError, RuntimeError, ValueError, pa.ArrowException) as error:
         raise OutputError(f"cannot write {path}: {one_line(error)}") from error
 
 
@@ -92,26 +100,36 @@ def leftovers(path: Path) -> list[Path]:
 # ----------------------------------------------------------------------------------------------------------- formats
 
 
-def write_geopackage(frame: geopandas.GeoDataFrame, path: Path, layer: str) -> None:
+def write_geopackage(polygons: PolygonLayer, path: Path, name: str) -> None:
     """One table with a spatial index."""
-    write_ogr(frame, path, driver="GPKG", layer=layer)
+    write_ogr(polygons, path, driver="GPKG", layer=name)
 
 
-def write_shapefile(frame: geopandas.GeoDataFrame, path: Path, layer: str) -> None:
-    """Geometry, attributes, projection and encoding in a file each."""
-    write_ogr(frame.rename(columns=SHAPEFILE_NAMES), path, driver="ESRI Shapefile", ENCODING="UTF-8")
+def write_shapefile(polygons: PolygonLayer, path: Path, name: str) -> None:
+    """Geometry, attributes, projection and encoding in a file each.
+
+    Raises:
+        OutputError: It would grow beyond what a Shapefile can hold.
+    """
+    size = max(16 * polygons.vertices + 64 * len(polygons.regions), SHAPEFILE_ROW_BYTES * len(polygons))
+    if size > SHAPEFILE_BYTES:
+        raise OutputError(
+            f"a Shapefile holds 2 GB, these {len(polygons):,} polygons with {polygons.vertices:,} vertices take up to "
+            f"{size / 1e9:,.1f} GB: write .gpkg instead, or fewer of them (min_area, simplify)"
+        )
+    write_ogr(polygons, path, SHAPEFILE_NAMES, driver="ESRI Shapefile", ENCODING="UTF-8")
 
 
-def write_geojson(frame: geopandas.GeoDataFrame, path: Path, layer: str) -> None:
+def write_geojson(polygons: PolygonLayer, path: Path, name: str) -> None:
     """RFC 7946: longitude and latitude on WGS 84; without a coordinate system as it is.
 
-    GDAL reprojects rather than geopandas, because it also cuts polygons at 180°, as the RFC wants it.
+    GDAL reprojects, because it also cuts polygons at 180°, as the RFC wants it.
     """
-    if frame.crs is None:
-        write_ogr(frame, path, driver="GeoJSON", layer=layer)
+    if polygons.output_crs is None:
+        write_ogr(polygons, path, driver="GeoJSON", layer=name)
         return
-    check_on_earth(frame.crs)
-    write_ogr(frame, path, driver="GeoJSON", layer=layer, RFC7946="YES", COORDINATE_PRECISION=str(GEOJSON_DIGITS))
+    check_on_earth(polygons.output_crs)
+    write_ogr(polygons, path, driver="GeoJSON", layer=name, RFC7946="YES", COORDINATE_PRECISION=str(GEOJSON_DIGITS))
 
 
 def check_on_earth(crs: CRS) -> None:
@@ -129,21 +147,44 @@ def check_on_earth(crs: CRS) -> None:
         raise OutputError(message) from error
 
 
-def write_flatgeobuf(frame: geopandas.GeoDataFrame, path: Path, layer: str) -> None:
+def write_flatgeobuf(polygons: PolygonLayer, path: Path, name: str) -> None:
     """With a spatial index, which puts the polygons in an order of its own."""
-    write_ogr(frame, path, driver="FlatGeobuf", layer=layer)
+    write_ogr(polygons, path, driver="FlatGeobuf", layer=name)
 
 
-def write_geoparquet(frame: geopandas.GeoDataFrame, path: Path, layer: str) -> None:
+def write_geoparquet(polygons: PolygonLayer, path: Path, name: str) -> None:
     """GeoParquet 1.0 with geometry as WKB."""
-    frame.to_parquet(path)
+    crs = polygons.output_crs
+    column = {
+        "encoding": "WKB",
+        "geometry_types": [polygons.geometry_type] if len(polygons) else [],
+        "crs": None if crs is None else crs.to_json_dict(),
+        "orientation": "counterclockwise",
+    }
+    about = {"version": "1.0.0", "primary_column": "geometry", "columns": {"geometry": column}}
+    schema = polygons.schema.with_metadata({"geo": json.dumps(about)})
+    with pyarrow.parquet.ParquetWriter(path, schema) as file:
+        for batch in polygons.batches():
+            file.write_batch(batch.cast(schema))
 
 
-def write_ogr(frame: geopandas.GeoDataFrame, path: Path, **options: Any) -> None:
-    """Write through GDAL. Arrow halves the time of the usual way through Python objects."""
+def write_ogr(
+    polygons: PolygonLayer, path: Path, names: Mapping[str, str] = MappingProxyType({}), **options: Any
+) -> None:
+    """Write through GDAL, batch after batch; some columns under other names."""
+    schema = pa.schema([column.with_name(names.get(column.name, column.name)) for column in polygons.schema])
+    batches = (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in polygons.batches())
+    crs = polygons.output_crs
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
-        pyogrio.write_dataframe(frame, path, geometry_type="Polygon", use_arrow=True, **options)
+        pyogrio.write_arrow(
+            pa.RecordBatchReader.from_batches(schema, batches),
+            path,
+            geometry_name="geometry",
+            geometry_type=polygons.geometry_type,
+            crs=None if crs is None else crs.to_wkt(),
+            **options,
+        )
 
 
 VECTOR_FORMATS: Mapping[str, Writer] = MappingProxyType(

@@ -23,16 +23,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import ProjError
 
-__all__ = ["area_m2", "pixel_size_m", "row_areas_m2"]
+__all__ = ["Measure", "measure_of", "pixel_size_m", "row_areas_m2"]
 
 Coordinates = NDArray[np.float64]
 """x and y of V points (V, 2)."""
+
+Offsets = NDArray[np.int64]
+"""Where each of consecutive pieces begins, and where the last one ends."""
 
 Plane = Callable[[Coordinates], Coordinates]
 """CRS coordinates (V, 2) → metres (V, 2) on a plane with true areas."""
@@ -75,20 +77,65 @@ def row_areas_m2(crs: Any, transform: Affine, height: int, width: int) -> NDArra
     return areas if areas.any() else None
 
 
-def area_m2(geometries: NDArray[np.object_], crs: Any) -> NDArray[np.float64] | None:
-    """Area of each polygon (N,), given in coordinates of `crs`; NaN for one that is off the ground."""
+@dataclass(frozen=True)
+class Measure:
+    """How polygons are measured on the ground; all of one layer in the same way."""
+
+    system: GroundSystem
+    """Their coordinate system."""
+    plane: Plane
+    """Where areas are measured."""
+    is_planar: bool
+    """Whether lengths are the projection's own, or those of geodesics on the ellipsoid."""
+
+    def areas(self, xy: Coordinates, rings: Offsets, polygons: Offsets) -> NDArray[np.float64]:
+        """Area of each polygon (N,) in square metres; NaN for one that is off the ground.
+
+        Args:
+            xy: vertices (V, 2) of all rings one after another, holes running against their exteriors.
+            rings: where each ring begins in `xy` (R + 1,); each ends on its first vertex.
+            polygons: where each polygon begins among the rings (N + 1,).
+        """
+        with np.errstate(invalid="ignore"):  # vertices that are not on the ground, such as space around a full disk
+            x, y = self.plane(xy).T
+            # From each ring's first vertex, lest digits be lost far from the origin.
+            first = np.repeat(rings[:-1], np.diff(rings))
+            x, y = x - x[first], y - y[first]
+            twice = _sums(x[:-1] * y[1:] - x[1:] * y[:-1], rings)
+            areas = np.abs(_totals(twice, polygons)) / 2
+        return np.where(np.isfinite(areas), areas, np.nan)
+
+    def perimeters(self, xy: Coordinates, rings: Offsets, polygons: Offsets) -> NDArray[np.float64]:
+        """Length of all rings of each polygon (N,) in metres; NaN for one off the ground; arguments as above."""
+        with np.errstate(invalid="ignore"):
+            if self.is_planar:
+                lengths = np.hypot(*np.diff(xy, axis=0).T) * self.system.unit
+            else:
+                longitude, latitude = np.degrees(self.system.angles(xy)).T
+                geod = Geod(a=self.system.a, b=self.system.b)
+                lengths = geod.inv(longitude[:-1], latitude[:-1], longitude[1:], latitude[1:])[2]
+            perimeters = _totals(_sums(lengths, rings), polygons)
+        return np.where(np.isfinite(perimeters), perimeters, np.nan)
+
+
+def measure_of(crs: Any, corners: Coordinates) -> Measure | None:
+    """How polygons within some corners (4, 2) are measured; None where the coordinate system doesn't tell."""
     system = ground_system(crs)
-    if system is None or len(geometries) == 0:
-        return None if system is None else np.zeros(0)
-    west, south, east, north = shapely.total_bounds(geometries)
-    plane = equal_area_plane(system, np.array([(west, north), (west, south), (east, south), (east, north)]))
-    if plane is None:
+    plane = equal_area_plane(system, corners)
+    if system is None or plane is None:
         return None
-    with np.errstate(
-        invalid="ignore"
-    ):  # vertices that are not on the ground, such as space around a geostationary disk
-        areas = shapely.area(shapely.transform(geometries, plane))
-    return np.where(np.isfinite(areas), areas, np.nan)
+    return Measure(system, plane, system.areal_error(corners.mean(axis=0)) <= DISTORTION)
+
+
+def _sums(of_edges: NDArray[np.float64], rings: Offsets) -> NDArray[np.float64]:
+    """Sum of a value over the edges of each ring (R,), given for all steps from one vertex to the next (V - 1,)."""
+    of_edges = of_edges.copy()
+    of_edges[rings[1:-1] - 1] = 0  # from the last vertex of a ring to the first of the next
+    return np.add.reduceat(of_edges, rings[:-1]) if len(rings) > 1 else np.zeros(0)
+
+
+def _totals(of_rings: NDArray[np.float64], polygons: Offsets) -> NDArray[np.float64]:
+    return np.add.reduceat(of_rings, polygons[:-1]) if len(polygons) > 1 else np.zeros(0)
 
 
 # ------------------------------------------------------------------------------------------------ coordinate systems

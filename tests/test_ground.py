@@ -7,7 +7,7 @@ from affine import Affine
 from pyproj import CRS, Geod
 from rasterio.crs import CRS as RasterioCRS
 
-from geoseg.ground import area_m2, pixel_size_m, row_areas_m2
+from geoseg.ground import measure_of, pixel_size_m, row_areas_m2
 
 EARTH_M2 = 510_065_621_724_000.0
 MERCATOR_WORLD_M = 40_075_016.685578488
@@ -24,6 +24,17 @@ GEOSTATIONARY = "+proj=geos +h=35785831 +lon_0=-75 +sweep=x +units=m +type=crs"
 
 def square(x, y, side) -> np.ndarray:
     return np.array([shapely.box(x, y, x + side, y + side)])
+
+
+def measured(polygons, crs, what) -> np.ndarray | None:
+    west, south, east, north = shapely.total_bounds(polygons)
+    measure = measure_of(crs, np.array([(west, north), (west, south), (east, south), (east, north)]))
+    _, xy, (rings, parts) = shapely.to_ragged_array(polygons)
+    return None if measure is None else getattr(measure, what)(xy, rings.astype(int), parts.astype(int))
+
+
+def area_m2(polygons, crs) -> np.ndarray | None:
+    return measured(polygons, crs, "areas")
 
 
 def geodesic_area(polygon) -> float:
@@ -134,6 +145,17 @@ def test_rows_agree_with_polygons():
     assert area_m2(pixels, "EPSG:3857") == pytest.approx(rows, rel=1e-9)
 
 
-def test_no_polygons():
-    assert area_m2(np.empty(0, object), "EPSG:4326").shape == (0,)
-    assert area_m2(np.empty(0, object), None) is None
+def test_perimeters_are_planar_or_geodesic():
+    assert measured(square(5e5, 4e6, 30), "EPSG:32617", "perimeters") == pytest.approx([120])
+    assert measured(square(1e6, 2e5, 10), "EPSG:2263", "perimeters") == pytest.approx([40 * US_FOOT_M])
+    box = square(10, 60, 0.1)
+    length = WGS84.geometry_area_perimeter(box[0])[1]
+    assert measured(box, "EPSG:4326", "perimeters") == pytest.approx([length], rel=1e-9)
+    assert measured(square(0, 8.4e6, 100), "EPSG:3857", "perimeters") == pytest.approx([200.4], rel=2e-3)
+
+
+def test_holes_are_no_area_but_have_borders():
+    hole = shapely.Polygon(square(0, 0, 100)[0].exterior, [shapely.box(10, 10, 20, 20).exterior.reverse().coords])
+    polygons = np.array([square(300, 0, 10)[0], shapely.orient_polygons(hole), square(500, 0, 20)[0]])
+    assert measured(polygons, "EPSG:32617", "areas") == pytest.approx([100, 9900, 400])
+    assert measured(polygons, "EPSG:32617", "perimeters") == pytest.approx([40, 440, 80])

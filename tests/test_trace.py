@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import shapely
-from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -201,26 +200,6 @@ def test_empty():
     assert len(regions) == len(regions.geometry) == 0
 
 
-@pytest.mark.parametrize(
-    "transform",
-    [Affine(2, 0, 100, 0, -3, 50), Affine(2, 0, 100, 0, 3, 50), Affine(1.6, 1.8, 100, 1.2, -2.4, 50)],
-    ids=["north-up", "south-up", "rotated"],
-)
-def test_polygons_through_a_transform(transform):
-    regions = traced([[0, 0, 1], [0, 2, 1], [NODATA, 0, 0]])
-    polygons = regions.polygons(transform)
-    assert shapely.is_ccw(shapely.get_exterior_ring(polygons)).all()
-    assert shapely.coverage_is_valid(polygons)
-    np.testing.assert_allclose(shapely.area(polygons), regions.pixels * 6)
-
-
-def test_polygons_in_batches(monkeypatch):
-    regions = traced(checkerboard(20, 20))
-    whole = regions.geometry
-    monkeypatch.setattr("geoseg.trace.regions.BATCH", 7)
-    assert shapely.equals_identical(regions.geometry, whole).all()
-
-
 def test_read_only_and_strided_strips():
     ids = np.asfortranarray(checkerboard(6, 5))
     ids.flags.writeable = False
@@ -240,3 +219,25 @@ def test_tables_hold_corners_not_pixels():
         tracer.feed(row, np.zeros((100, 1000), np.uint8))
     assert len(tracer._tables.x) < 10_000
     assert tracer.take().pixels.tolist() == [1_000_000]
+
+
+@settings(max_examples=50, deadline=None)
+@given(ids=rasters(values=(0, 1, NODATA)), step=st.integers(1, 5))
+def test_touching_regions_are_those_of_8_connected_labels(ids, step):
+    regions = traced(ids, step)
+    parent = list(range(len(regions)))
+    for one, other in regions.touching:
+        assert regions.class_id[one] == regions.class_id[other]
+        low, high = sorted((parent[one], parent[other]))
+        parent = [low if k == high else k for k in parent]
+    found = {class_id: len({parent[k] for k in np.flatnonzero(regions.class_id == class_id)}) for class_id in (0, 1)}
+    eight = np.ones((3, 3), int)
+    assert found == {class_id: ndimage.label(ids == class_id, eight)[1] for class_id in (0, 1)}
+
+
+def test_some_regions_in_another_order():
+    regions = traced(nested(4), confidence=np.full_like(nested(4), 50))
+    order = np.array([3, 1])
+    taken = regions.take(order)
+    assert shapely.equals_identical(taken.geometry, regions.geometry[order]).all()
+    np.testing.assert_array_equal(taken.pixels, regions.pixels[order])

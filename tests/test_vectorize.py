@@ -13,16 +13,10 @@ from rasterio.features import rasterize
 from rasterio.rpc import RPC
 
 from geoseg.errors import OutputError, SceneError
-from geoseg.pipelines.vectorize import (
-    STRIP_PX,
-    STRIP_PX_MOST,
-    class_names,
-    polygonize,
-    resolve_nodata,
-    strip_windows,
-    to_ids,
-    vectorize,
-)
+from geoseg.grid import Window
+from geoseg.pipelines.class_raster import STRIP_PX, STRIP_PX_MOST, resolve_nodata, strip_windows, to_ids
+from geoseg.pipelines.vectorize import polygonize, vectorize
+from geoseg.polygons import Legend
 
 NORTH_UP = Affine(10, 0, 500_000, 0, -10, 4_000_000)
 IDS = np.array([[0, 0, 1, 1, 1], [0, 2, 2, 1, 255], [0, 2, 0, 255, 255]], np.uint8)
@@ -58,6 +52,8 @@ def test_result_and_file(tmp_path, classes):
     assert result.class_shares == pytest.approx({"forest": 5 / 12, "water": 4 / 12, "2": 3 / 12})
     assert frame["class"].tolist() == ["forest", "water", "2", "forest"]
     assert frame["area_m2"].tolist() == [400, 400, 300, 100]
+    assert frame["perimeter_m"].tolist() == [100, 100, 80, 40]
+    assert frame["color"].fillna("").tolist() == ["#00ff00", "", "", "#00ff00"]
     assert "confidence" not in frame
     assert frame.crs.to_epsg() == 32617
     np.testing.assert_array_equal(burnt(frame, IDS.shape, NORTH_UP), IDS)
@@ -105,7 +101,7 @@ def test_georeferencing(tmp_path, transform, crs):
 )
 def test_areas(tmp_path, crs, transform, pixel_m2):
     write(tmp_path / "classes.tif", transform=transform, crs=crs)
-    frame = polygonize(tmp_path / "classes.tif", None, {})
+    frame = polygonize(tmp_path / "classes.tif", None, Legend()).to_frame()
     assert (frame["area_m2"] / [4, 4, 3, 1]).tolist() == pytest.approx([pixel_m2] * 4, rel=1e-3)
 
 
@@ -138,14 +134,14 @@ def test_integer_types(tmp_path, dtype):
     nodata = -1 if dtype.startswith("int") else 9999
     values = np.where(IDS == 255, nodata, IDS.astype(np.int64)).astype(dtype)
     write(tmp_path / "classes.tif", values, nodata=nodata)
-    frame = polygonize(tmp_path / "classes.tif", None, {})
+    frame = polygonize(tmp_path / "classes.tif", None, Legend()).to_frame()
     np.testing.assert_array_equal(burnt(frame, IDS.shape, NORTH_UP), IDS)
 
 
 def test_mask_band(tmp_path):
     values = np.where(IDS == 255, 7, IDS)
     write(tmp_path / "classes.tif", values, mask=IDS != 255)
-    frame = polygonize(tmp_path / "classes.tif", None, {})
+    frame = polygonize(tmp_path / "classes.tif", None, Legend()).to_frame()
     np.testing.assert_array_equal(burnt(frame, IDS.shape, NORTH_UP), IDS)
 
 
@@ -155,25 +151,25 @@ def test_alpha_band(tmp_path):
     shape = {"count": 2, "height": 3, "width": 5, "dtype": "uint8"}
     with rasterio.open(path, "w", driver="GTiff", **shape, transform=NORTH_UP, alpha="YES") as raster:
         raster.write(bands)
-    np.testing.assert_array_equal(burnt(polygonize(path, None, {}), IDS.shape, NORTH_UP), IDS)
+    np.testing.assert_array_equal(burnt(polygonize(path, None, Legend()).to_frame(), IDS.shape, NORTH_UP), IDS)
 
 
 def test_zero_is_nodata_and_255_a_class(tmp_path):
     write(tmp_path / "classes.tif", nodata=0)
-    frame = polygonize(tmp_path / "classes.tif", None, {})
+    frame = polygonize(tmp_path / "classes.tif", None, Legend()).to_frame()
     assert sorted(frame["class_id"]) == [1, 2, 255]
 
 
 def test_confidence(tmp_path, classes):
     write(tmp_path / "confidence.tif", np.where(IDS == 1, 50, 100).astype(np.uint8))
-    frame = polygonize(classes, tmp_path / "confidence.tif", {})
+    frame = polygonize(classes, tmp_path / "confidence.tif", Legend()).to_frame()
     assert frame["confidence"].tolist() == [1, 0.5, 1, 1]
 
 
 def test_confidence_of_another_size(tmp_path, classes):
     write(tmp_path / "confidence.tif", IDS[:2])
     with pytest.raises(SceneError, match=r"\(2, 5\)"):
-        polygonize(classes, tmp_path / "confidence.tif", {})
+        polygonize(classes, tmp_path / "confidence.tif", Legend()).to_frame()
 
 
 def test_all_nodata(tmp_path):
@@ -181,17 +177,23 @@ def test_all_nodata(tmp_path):
     write(tmp_path / "confidence.tif", np.zeros((4, 4), np.uint8))
     result = vectorize(tmp_path / "classes.tif", tmp_path / "out.gpkg")
     assert (result.polygons, result.class_shares) == (0, {})
-    assert list(geopandas.read_file(result.output).columns) == ["class_id", "class", "area_m2", "geometry"]
-    assert "confidence" in polygonize(tmp_path / "classes.tif", tmp_path / "confidence.tif", {})
+    assert list(geopandas.read_file(result.output).columns) == [
+        "class_id",
+        "class",
+        "area_m2",
+        "perimeter_m",
+        "geometry",
+    ]
+    assert "confidence" in polygonize(tmp_path / "classes.tif", tmp_path / "confidence.tif", Legend()).schema.names
 
 
 @pytest.mark.parametrize("tile", [16, 64])
 def test_strips_leave_no_trace(tmp_path, monkeypatch, tile):
     ids = np.random.default_rng(3).integers(0, 3, (100, 70)).astype(np.uint8).repeat(2, axis=0).repeat(3, axis=1)
     write(tmp_path / "classes.tif", ids, tiled=True, blockxsize=tile, blockysize=tile)
-    whole = polygonize(tmp_path / "classes.tif", None, {})
-    monkeypatch.setattr("geoseg.pipelines.vectorize.STRIP_PX", 1000)
-    strips = polygonize(tmp_path / "classes.tif", None, {})
+    whole = polygonize(tmp_path / "classes.tif", None, Legend()).to_frame()
+    monkeypatch.setattr("geoseg.pipelines.class_raster.STRIP_PX", 1000)
+    strips = polygonize(tmp_path / "classes.tif", None, Legend()).to_frame()
     assert shapely.equals_identical(whole.geometry.values, strips.geometry.values).all()
 
 
@@ -267,18 +269,16 @@ def test_resolve_nodata(file_nodata, expected):
 @pytest.mark.parametrize("height", [1, 511, 512, 30_000])
 @pytest.mark.parametrize("width", [1, 1000, 30_000, 20_000_000])
 @pytest.mark.parametrize("block_height", [1, 5, 512, 30_000])
-def test_strip_windows(height, width, block_height):
-    windows = list(strip_windows(height, width, block_height))
+@pytest.mark.parametrize("first", [0, 700])
+def test_strip_windows(height, width, block_height, first):
+    windows = list(strip_windows(Window(first, 3, height, width), block_height))
+    assert windows[0].row == first
     assert sum(window.height for window in windows) == height
+    assert all((window.col, window.width) == (3, width) for window in windows)
     assert all(window.height * width <= max(STRIP_PX_MOST, width) for window in windows)
     if block_height * width <= STRIP_PX:
-        assert all(window.row_off % block_height == 0 for window in windows)
+        assert all(window.row % block_height == 0 for window in windows[1:])
 
 
 def test_to_ids_keeps_uint8_as_it_is():
     assert to_ids(IDS, None, 255) is IDS
-
-
-def test_class_names():
-    assert class_names(TAGS) == ({0: "forest", 1: "water"}, None)
-    assert class_names({}) == ({}, None)

@@ -31,6 +31,17 @@ class Numbers(click.ParamType[Any]):
         return numbers
 
 
+class Texts(click.ParamType[Any]):
+    """Texts separated by commas; a list when it comes from a config file."""
+
+    name = "texts"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Split."""
+        parts = value.split(",") if isinstance(value, str) else list(value)
+        return tuple(str(part).strip() for part in parts if str(part).strip())
+
+
 class ResolutionType(click.ParamType[Any]):
     """native, model, or metres."""
 
@@ -70,7 +81,7 @@ def _read_config(ctx: click.Context, _param: click.Parameter, path: Path | None)
         if (key := str(name).replace("_", "-")) not in known:
             raise SpecError(f"{path}: unknown setting {name!r}; known here: {', '.join(sorted(known))}")
         option, switched_off = known[key]
-        if isinstance(value, list | dict) and not isinstance(option.type, Numbers):
+        if isinstance(value, list | dict) and not isinstance(option.type, Numbers | Texts):
             raise SpecError(f"{path}: {name} = {value!r}: give a single value")
         defaults[str(option.name)] = not value if switched_off else value
     ctx.default_map = defaults
@@ -83,6 +94,44 @@ def _options_by_long_name(command: click.Command) -> dict[str, tuple[click.Optio
     names += [(name, option, True) for option in options for name in option.secondary_opts]
     return {name[2:]: (option, off) for name, option, off in names if name.startswith("--")}
 
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Options that were given, as settings."""
+    settings = {name: value for name, value in options.items() if value is not None}
+    if "connectivity" in settings:
+        settings["connectivity"] = int(settings["connectivity"])
+    return settings
+
+
+def vector_options(command: F) -> F:
+    """The fields of VectorSpec, as options."""
+    options = (
+        click.option("--majority", type=int, metavar="PX", help=_MAJORITY),
+        click.option("--fill-holes", metavar="M2", help=_FILL_HOLES),
+        click.option("--min-area", metavar="M2", help=_MIN_AREA),
+        click.option("--simplify", metavar="METRES", help=_SIMPLIFY),
+        click.option("--smooth/--no-smooth", default=None, help="Round the corners of polygons; neighbours still fit."),
+        click.option("--connectivity", type=click.Choice(["4", "8"]), help=_CONNECTIVITY),
+        click.option("--classes", type=Texts(), metavar="NAME,...", help="Only these classes become polygons."),
+        click.option("--dissolve/--no-dissolve", default=None, help="One multipolygon for each class."),
+        click.option("--to-crs", metavar="CRS", help="Coordinate system of the polygons, e.g. EPSG:4326."),
+        click.option("--aoi", type=click.Path(), metavar="FILE", help=_AOI),
+        click.option("--bbox", type=Numbers(float, 4), metavar="LEFT,BOTTOM,RIGHT,TOP", help=_BBOX),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+_MAJORITY = "Give each pixel the class of the majority in a square of this many pixels a side, e.g. 3."
+_FILL_HOLES = "Fill holes smaller than this, in m² or pixels (9px): ground that one region encloses."
+_MIN_AREA = (
+    "Minimum mapping unit, in m² or pixels (9px): smaller regions go to the neighbour with the longest common border."
+)
+_SIMPLIFY = "Leave out vertices that matter less than this, in metres or pixels (1px); neighbours still fit."
+_CONNECTIVITY = "8: regions of a class that touch at a corner are one multipolygon; default: 4."
+_AOI = "Area of interest: polygons in any vector format and CRS; nothing outside is read."
+_BBOX = "Area of interest, in the raster's CRS; nothing outside is read."
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")

@@ -25,8 +25,8 @@ from geoseg.georef import grid_of
 from geoseg.grid import Window
 from geoseg.labels import VECTOR_FILES, LabelRules, Labels, open_labels
 from geoseg.metrics import ScoreCounter, Scores
+from geoseg.pipelines.class_raster import open_classes, open_raster, read_ids, read_legend, resolve_nodata
 from geoseg.pipelines.gdal import gdal_settings
-from geoseg.pipelines.vectorize import class_names, open_classes, open_raster, read_ids, resolve_nodata
 from geoseg.spec import IGNORE, NODATA_ID, ClassSpec
 
 __all__ = ["EvaluateResult", "evaluate"]
@@ -126,13 +126,13 @@ def _find_classes(
     raster: Any, prediction: str, labels: str, progress: Progress
 ) -> tuple[tuple[ClassSpec, ...], str | None]:
     """Classes from the prediction's tags, else those that occur; and a notice if its tags cannot be read."""
-    names, notice = class_names(raster.tags())
-    ids = [class_id for class_id in sorted(names) if 0 <= class_id < NODATA_ID]
+    legend, notice = read_legend(raster)
+    ids = [class_id for class_id in sorted(legend.names) if 0 <= class_id < NODATA_ID]
     if not ids:
         ids = sorted(_occurring(raster, progress) | _occurring_labels(raster, prediction, labels, progress))
     if not ids:
         raise SceneError(f"{prediction} holds no class at all, only nodata: give a class raster with predictions")
-    return tuple(ClassSpec(id=i, name=names.get(i, f"class {i}"), color="#000000") for i in ids), notice
+    return tuple(ClassSpec(id=i, name=legend.names.get(i, f"class {i}"), color="#000000") for i in ids), notice
 
 
 def _occurring_labels(raster: Any, prediction: str, labels: str, progress: Progress) -> set[int]:

@@ -29,6 +29,7 @@ from geoseg.pipelines.job import Job, Notice, prepare
 from geoseg.pipelines.outputs import OutputPaths, check_outputs, check_space, name_outputs
 from geoseg.pipelines.plan import scratch_bytes_per_pixel
 from geoseg.pipelines.vectorize import polygonize
+from geoseg.polygons import Legend
 from geoseg.preview import draw_preview
 from geoseg.raster import write_cog
 from geoseg.scene import Scene
@@ -222,19 +223,20 @@ def _write_rasters(blocks: BlockWriter, paths: OutputPaths, drafts: _Drafts, pro
 def _write_polygons(job: Job, blocks: BlockWriter, paths: OutputPaths, drafts: _Drafts, progress: Progress) -> int:
     assert paths.polygons is not None
     assert blocks.confidence is not None
-    names = {c.id: c.name for c in job.model.spec.classes}
+    classes = job.model.spec.classes
+    legend = Legend({c.id: c.name for c in classes}, {c.id: c.color for c in classes})
     try:
-        frame = polygonize(
+        layer = polygonize(
             blocks.landcover.path,
             blocks.confidence.path,
-            names,
+            legend,
             progress=lambda done, total: progress("polygons", done, total),
         )
-        write_polygons(frame, drafts[paths.polygons], layer=paths.polygons.stem)
+        write_polygons(layer, drafts[paths.polygons], name=paths.polygons.stem)
     except GeosegError as error:
         reason = str(error).replace(str(drafts[paths.polygons]), str(paths.polygons))
         raise OutputError(f"{reason}; the class raster is complete: {paths.landcover}") from None
-    return len(frame)
+    return len(layer)
 
 
 def _write_preview(

@@ -6,49 +6,49 @@ describes it. The raster is read in strips, so memory depends on its polygons an
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import geopandas
 import numpy as np
-import rasterio
-from affine import Affine
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import RasterioError
-from rasterio.windows import Window
+from pyproj import CRS
+from pyproj.exceptions import ProjError
 
-from geoseg.errors import OutputError, SceneError
-from geoseg.files import one_line, quiet_georeferencing
+from geoseg.aoi import find_area
+from geoseg.arcs import cut, join, simplify, smooth
+from geoseg.errors import OutputError, SceneError, SpecError
 from geoseg.formats import check_extension, write_polygons
+from geoseg.generalize import MergeRules, count_regions, majority_filter, plan_merge, relabel
+from geoseg.georef import PixelGrid
+from geoseg.ground import pixel_size_m, row_areas_m2
+from geoseg.pipelines.class_raster import (
+    open_classes,
+    open_raster,
+    placement,
+    read_legend,
+    read_strips,
+    resolve_nodata,
+)
 from geoseg.pipelines.gdal import gdal_settings
-from geoseg.polygons import to_frame
-from geoseg.raster import CLASSES_TAG
-from geoseg.spec import NODATA_ID
+from geoseg.polygons import Legend, PolygonLayer, by_class, by_touch
+from geoseg.spec import VectorSpec, parse_spec
+from geoseg.spec.vector import PX, Measure
 from geoseg.trace import Regions, Strip, trace
 
 __all__ = ["VectorizeResult", "polygonize", "vectorize"]
 
-STRIP_PX = 4 << 20
-"""Pixels read at once, if blocks allow: enough to hide the cost of a read, little enough to stay near the cache."""
-
-STRIP_PX_MOST = 16 << 20
-"""Pixels read at once at most, whatever the blocks: 128 MB in the widest type, int64."""
-
-SCENE_PX_MOST = 1 << 38
-"""Pixels of the largest raster that is believed: 275 gigapixels. A file of a few bytes can claim any number."""
-
-INTEGERS = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"})
-"""Types of class rasters, as rasterio names them."""
-
 Progress = Callable[[int, int], None]
 """(pixels done, pixels in all)."""
+
+Strips = Callable[[], Iterator[Strip]]
+"""Reads a class raster from top to bottom, as often as it is called."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class VectorizeResult:
     polygons: int
     """How many polygons are in it."""
     class_shares: Mapping[str, float]
-    """Share of each class in the valid pixels, 0..1, by name in the order of class ids."""
+    """Share of each class in the area of the polygons, 0..1, by name in the order of class ids."""
     seconds: float
     """Wall time."""
     notices: tuple[str, ...]
@@ -68,65 +68,195 @@ class VectorizeResult:
 
 
 def vectorize(
-    classes: str | os.PathLike[str],
+    raster: str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
     overwrite: bool = False,
     progress: Progress | None = None,
+    **settings: Any,
 ) -> VectorizeResult:
     """Write the regions of a class raster as polygons, in the format of the output's extension.
 
+    Args:
+        raster: any raster with a single band of whole numbers.
+        output: .gpkg, .shp, .geojson, .fgb or .parquet.
+        overwrite: replace a file that exists.
+        progress: called with the pixels done and the pixels in all.
+        settings: fields of VectorSpec.
+
     Raises:
         SceneError: The raster cannot be read, or is no class raster.
+        SpecError: A setting makes no sense, or not with this raster.
         OutputError: The output exists, names no format, or cannot be written.
     """
     started = time.perf_counter()
+    spec = parse_spec(VectorSpec, settings, source="settings")
     output = Path(output)
     check_output(output, overwrite)
-    with open_classes(classes) as raster:
-        names, unread = class_names(raster.tags())
-        transform, crs, unplaced = placement(raster)
-        regions = trace_raster(raster, None, progress)
-    frame = to_frame(regions, transform, crs, names)
-    write_polygons(frame, output)
+    with open_classes(raster) as opened:
+        legend, unread = read_legend(opened)
+        _, _, unplaced = placement(opened)
+        layer = _layer(opened, None, legend, spec, progress)
+    write_polygons(layer, output)
     notices = tuple(notice for notice in (unplaced, unread) if notice)
-    return VectorizeResult(output, len(frame), class_shares(regions, names), time.perf_counter() - started, notices)
+    return VectorizeResult(output, len(layer), class_shares(layer), time.perf_counter() - started, notices)
 
 
 def polygonize(
     classes: str | os.PathLike[str],
     confidence: str | os.PathLike[str] | None,
-    names: Mapping[int, str],
+    legend: Legend,
+    spec: VectorSpec = VectorSpec(),  # noqa: B008 (it is frozen)
     progress: Progress | None = None,
-) -> geopandas.GeoDataFrame:
-    """The polygons of a class raster where it lies, as `to_frame` has them.
+) -> PolygonLayer:
+    """The polygons of a class raster where it lies.
 
     Args:
         classes: The class raster.
         confidence: A raster of the same size with the confidence of each pixel in percent (uint8), or None.
-        names: Class names by id.
+        legend: Names and colours of the classes.
+        spec: How they are generalised.
         progress: Called with the pixels done and the pixels in all.
 
     Raises:
         SceneError: A raster cannot be read or is no class raster, or the two differ in size.
+        SpecError: A setting makes no sense with this raster.
     """
     with open_classes(classes) as raster, ExitStack() as stack:
         weights = None if confidence is None else stack.enter_context(open_raster(confidence))
-        transform, crs, _ = placement(raster)
-        regions = trace_raster(raster, weights, progress)
-    return to_frame(regions, transform, crs, names)
+        return _layer(raster, weights, legend, spec, progress)
 
 
-def trace_raster(classes: Any, confidence: Any | None, progress: Progress | None) -> Regions:
-    """The regions of an open class raster, weighed by an open confidence raster if there is one.
+def _layer(
+    raster: Any, confidence: Any | None, legend: Legend, spec: VectorSpec, progress: Progress | None
+) -> PolygonLayer:
+    """Generalise, trace and simplify an open class raster, weighed by an open confidence raster if there is one."""
+    if confidence is not None and confidence.shape != raster.shape:
+        raise SceneError(f"{confidence.name} is {confidence.shape} pixels, {raster.name} is {raster.shape}")
+    transform, crs, _ = placement(raster)
+    grid = PixelGrid(raster.height, raster.width, transform, crs)
+    target = _target_crs(spec, crs, raster.name)
+    kept = _kept_ids(spec, legend)
+    area = find_area(grid, spec.aoi, spec.bbox, raster.name)
+    part = grid if area is None else grid.part(area.window)
+    nodata = resolve_nodata(raster.nodata)
+    tolerance = _simplify_px(spec, part)
+    with gdal_settings():
+        strips = generalized(partial(read_strips, raster, confidence, area), part, nodata, spec)
+        strips = strips if kept is None else partial(_keep, strips, kept, nodata)
+        regions = trace(_counted(strips(), part, progress), part.width, nodata)
+    if tolerance is not None or spec.smooth:
+        regions = _rounder(regions, tolerance, spec.smooth)
+    layer = PolygonLayer(regions, part.transform, part.crs, legend, target=target)
+    if spec.dissolve or spec.connectivity == 8:
+        regions, features = by_class(regions) if spec.dissolve else by_touch(regions)
+        layer = replace(layer, regions=regions, features=features)
+    return layer
+
+
+# ------------------------------------------------------------------------------------------------------------ stages
+
+
+def generalized(strips: Strips, grid: PixelGrid, nodata: int, spec: VectorSpec) -> Strips:
+    """The same raster with specks voted away, holes filled, and small regions merged.
 
     Raises:
-        SceneError: The rasters differ in size, or a value is no class id.
+        SpecError: Areas are given in square metres, but the raster has no size on the ground.
     """
-    if confidence is not None and confidence.shape != classes.shape:
-        raise SceneError(f"{confidence.name} is {confidence.shape} pixels, {classes.name} is {classes.shape}")
-    with gdal_settings():
-        return trace(read_strips(classes, confidence, progress), classes.width, resolve_nodata(classes.nodata))
+    if spec.majority is not None:
+        strips = partial(_filtered, strips, spec.majority, nodata)
+    if spec.min_area is None and spec.fill_holes is None:
+        return strips
+    row_area, rules = _merge_rules(spec, grid)
+    graph = count_regions(strips(), grid.width, grid.height, row_area)
+    class_id = plan_merge(graph, rules, nodata)
+    return partial(_relabelled, strips, grid.width, graph, class_id)
+
+
+def _filtered(strips: Strips, side: int, nodata: int) -> Iterator[Strip]:
+    return majority_filter(strips(), side, nodata)
+
+
+def _relabelled(strips: Strips, width: int, graph: Any, class_id: NDArray[np.uint8]) -> Iterator[Strip]:
+    return relabel(strips(), width, graph, class_id)
+
+
+def _keep(strips: Strips, kept: frozenset[int], nodata: int) -> Iterator[Strip]:
+    """Only some classes; the others become nodata."""
+    table = np.array([k if k in kept else nodata for k in range(256)], np.uint8)
+    return ((row, table[ids], confidence) for row, ids, confidence in strips())
+
+
+def _counted(strips: Iterator[Strip], grid: PixelGrid, progress: Progress | None) -> Iterator[Strip]:
+    for strip in strips:
+        yield strip
+        if progress is not None:
+            progress((strip[0] + len(strip[1])) * grid.width, grid.height * grid.width)
+
+
+def _rounder(regions: Regions, tolerance_px: float | None, is_smooth: bool) -> Regions:
+    """Regions with fewer vertices, or rounder corners."""
+    arcs = cut(regions)
+    if tolerance_px is not None:
+        arcs = simplify(arcs, tolerance_px**2)
+    return join(smooth(arcs) if is_smooth else arcs, regions)
+
+
+def _in_px(measure: Measure) -> float | None:
+    """A measure that was given in pixels; None for one in metres."""
+    return float(measure.removesuffix(PX)) if isinstance(measure, str) and measure.endswith(PX) else None
+
+
+def _merge_rules(spec: VectorSpec, grid: PixelGrid) -> tuple[NDArray[np.float64], MergeRules]:
+    """Area of a pixel in each row, and what is too small, in the same unit: square metres, or pixels if all are."""
+    given = {"fill_holes": spec.fill_holes, "min_area": spec.min_area}
+    wanted = {name: measure for name, measure in given.items() if measure is not None}
+    in_px = {name: pixels for name, measure in wanted.items() if (pixels := _in_px(measure)) is not None}
+    if len(in_px) == len(wanted):
+        return np.ones(grid.height), MergeRules(**in_px)
+    row_area = row_areas_m2(grid.crs, grid.transform, grid.height, grid.width)
+    if row_area is None:
+        name = next(name for name in wanted if name not in in_px)
+        raise SpecError(f"{name} = {wanted[name]}: the raster has no size on the ground: give pixels, e.g. 9px")
+    middle = float(np.median(row_area))
+    sizes = {name: in_px[name] * middle if name in in_px else float(measure) for name, measure in wanted.items()}
+    return row_area, MergeRules(**sizes)
+
+
+def _simplify_px(spec: VectorSpec, grid: PixelGrid) -> float | None:
+    """Tolerance in sides of a pixel."""
+    if spec.simplify is None:
+        return None
+    if (pixels := _in_px(spec.simplify)) is not None:
+        return pixels
+    size = pixel_size_m(grid.crs, grid.transform, grid.height, grid.width)
+    if size is None:
+        raise SpecError(f"simplify = {spec.simplify}: the raster has no size on the ground: give pixels, e.g. 1px")
+    return float(spec.simplify) / math.sqrt(size[0] * size[1])
+
+
+def _kept_ids(spec: VectorSpec, legend: Legend) -> frozenset[int] | None:
+    """Ids of the classes that become polygons; None for all."""
+    if spec.classes is None:
+        return None
+    by_name = {name: k for k, name in legend.names.items()}
+    unknown = [name for name in spec.classes if name not in by_name and not name.isdecimal()]
+    if unknown:
+        known = ", ".join(legend.names.values()) or "its ids: the raster names no classes"
+        raise SpecError(f"classes = {unknown[0]!r}: no such class; there are {known}")
+    return frozenset(by_name[name] if name in by_name else int(name) for name in spec.classes)
+
+
+def _target_crs(spec: VectorSpec, crs: Any, name: str) -> CRS | None:
+    """The coordinate system that polygons are brought into, if it isn't the raster's."""
+    if spec.to_crs is None:
+        return None
+    if crs is None:
+        raise SpecError(f"to_crs = {spec.to_crs!r}: {name} has no CRS to start from: leave it out")
+    try:
+        return CRS.from_user_input(spec.to_crs)
+    except ProjError:
+        raise SpecError(f"to_crs = {spec.to_crs!r}: no such coordinate system: give e.g. EPSG:4326") from None
 
 
 # ------------------------------------------------------------------------------------------------------------ checks
@@ -145,131 +275,7 @@ def check_output(output: Path, overwrite: bool) -> None:
         raise OutputError(f"{output} exists: choose another name or pass --overwrite")
 
 
-@contextmanager
-def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """A raster open for reading, whose errors name the file, whether they come now or while it is read.
-
-    Raises:
-        SceneError: It cannot be opened or read, or claims a size that nobody could mean.
-    """
-    try:
-        with quiet_georeferencing(), rasterio.open(path) as raster:
-            if raster.width * raster.height > SCENE_PX_MOST:
-                raise SceneError(f"{path} claims {raster.width} x {raster.height} pixels: split it first")
-            yield raster
-    except RasterioError as error:
-        reason = one_line(error.__cause__ or error).removeprefix(f"{os.fspath(path)}: ")
-        raise SceneError(f"cannot read {path}: {reason}") from error
-
-
-@contextmanager
-def open_classes(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """A class raster open for reading.
-
-    Raises:
-        SceneError: It cannot be read, has several bands, or its values are no whole numbers.
-    """
-    with open_raster(path) as raster:
-        if raster.count > 1 and (raster.count > 2 or raster.colorinterp[1] != ColorInterp.alpha):
-            raise SceneError(f"{path} has {raster.count} bands: pass a class raster with a single band")
-        if raster.dtypes[0] not in INTEGERS:
-            raise SceneError(f"{path} holds {raster.dtypes[0]} values: pass a class raster of whole numbers, 0 to 255")
-        yield raster
-
-
-# ----------------------------------------------------------------------------------------------------------- reading
-
-
-def read_strips(classes: Any, confidence: Any | None, progress: Progress | None) -> Iterator[Strip]:
-    """Read open rasters from top to bottom: first row, class ids (h, W), confidence (h, W) if there is one."""
-    height, width = classes.shape
-    for window in strip_windows(height, width, classes.block_shapes[0][0]):
-        ids = read_ids(classes, window)
-        yield window.row_off, ids, None if confidence is None else confidence.read(1, window=window, out_dtype="uint8")
-        if progress is not None:
-            progress((window.row_off + window.height) * width, height * width)
-
-
-def strip_windows(height: int, width: int, block_height: int) -> Iterator[Window]:
-    """Windows of whole rows, and of whole blocks as long as those aren't too large to hold."""
-    blocks = max(STRIP_PX // (block_height * width), 1)
-    rows = max(min(blocks * block_height, STRIP_PX_MOST // width), 1)
-    for row in range(0, height, rows):
-        yield Window(col_off=0, row_off=row, width=width, height=min(rows, height - row))
-
-
-def read_ids(raster: Any, window: Window) -> NDArray[np.uint8]:
-    """Class ids (h, W) of a window, `resolve_nodata` where the raster has none.
-
-    Raises:
-        SceneError: A value is no class id.
-    """
-    values = raster.read(1, window=window)
-    masked = {MaskFlags.per_dataset, MaskFlags.alpha} & set(raster.mask_flag_enums[0])
-    valid = raster.read_masks(1, window=window) > 0 if masked else None
-    return to_ids(values, valid, raster.nodata)
-
-
-def to_ids(values: NDArray[Any], valid: NDArray[np.bool_] | None, file_nodata: float | None) -> NDArray[np.uint8]:
-    """Class ids from a raster's values, with nodata where they aren't valid or equal the file's nodata.
-
-    Raises:
-        SceneError: A value is no class id.
-    """
-    if values.dtype == np.uint8 and valid is None:
-        return values
-    missing = np.zeros(values.shape, bool) if file_nodata is None else values == file_nodata
-    if valid is not None:
-        missing |= ~valid
-    check_ids(values[~missing], file_nodata)
-    ids = values.astype(np.uint8)
-    ids[missing] = resolve_nodata(file_nodata)
-    return ids
-
-
-def check_ids(values: NDArray[Any], file_nodata: float | None) -> None:
-    """Make sure that valid values (M,) are class ids.
-
-    255 is one only where another id stands for nodata.
-
-    Raises:
-        SceneError: One isn't.
-    """
-    highest = 255 if file_nodata is None or resolve_nodata(file_nodata) == file_nodata else 254
-    low, high = values.min(initial=0), values.max(initial=0)
-    if low < 0 or high > highest:
-        raise SceneError(f"class ids go from 0 to {highest}, found {low if low < 0 else high}: pass a class raster")
-
-
-def resolve_nodata(file_nodata: float | None) -> int:
-    """The class id that stands for nodata: the file's own if it can be an id, else 255."""
-    return int(file_nodata) if file_nodata is not None and file_nodata in range(256) else NODATA_ID
-
-
-def class_names(tags: Mapping[str, str]) -> tuple[dict[int, str], str | None]:
-    """Class names by id from a raster's tags, as geoseg writes them, and a notice if they can't be read."""
-    if CLASSES_TAG not in tags:
-        return {}, None
-    try:
-        return {int(entry["id"]): str(entry["name"]) for entry in json.loads(tags[CLASSES_TAG])}, None
-    except (ValueError, TypeError, KeyError):
-        return {}, f"the tag {CLASSES_TAG} cannot be read: classes go by their numbers"
-
-
-def placement(raster: Any) -> tuple[Affine, Any, str | None]:
-    """Transform, coordinate system, and a notice if polygons will not lie where they belong on the map.
-
-    Without a transform a coordinate system is worth nothing: control points and RPCs come like that.
-    """
-    if raster.transform == Affine.identity():
-        has = "only ground control points" if raster.gcps[0] else "only RPCs" if raster.rpcs else "no georeferencing"
-        return Affine.identity(), None, f"the raster has {has}: polygons are in pixel coordinates"
-    if not raster.crs:
-        return raster.transform, None, "the raster has no CRS: polygons are in the coordinates of its transform"
-    return raster.transform, raster.crs, None
-
-
-def class_shares(regions: Regions, names: Mapping[int, str]) -> dict[str, float]:
+def class_shares(layer: PolygonLayer) -> dict[str, float]:
     """Share of each class in the pixels of all regions, by name in the order of class ids."""
-    pixels = np.bincount(regions.class_id, weights=regions.pixels)
-    return {names.get(int(k), str(k)): float(pixels[k] / pixels.sum()) for k in np.flatnonzero(pixels)}
+    pixels = np.bincount(layer.regions.class_id, weights=layer.regions.pixels)
+    return {layer.legend.name(int(k)): float(pixels[k] / pixels.sum()) for k in np.flatnonzero(pixels)}

@@ -16,6 +16,7 @@ from geoseg.spec.train import (
     beside,
     load_train_spec,
 )
+from geoseg.spec.vector import VectorSpec
 
 __all__ = [
     "IGNORE",
@@ -38,6 +39,7 @@ __all__ = [
     "Spec",
     "SplitSpec",
     "TrainSpec",
+    "VectorSpec",
     "beside",
     "load_train_spec",
     "load_yaml",

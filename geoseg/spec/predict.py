@@ -7,13 +7,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from geoseg.spec.base import Device, Precision, Spec
+from geoseg.spec.base import Device, Precision
+from geoseg.spec.vector import VectorSpec
 
 Resolution = Literal["native", "model"] | Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class PredictSpec(Spec):
-    """How a scene is predicted; None leaves the choice to the model."""
+class PredictSpec(VectorSpec):
+    """How a scene is predicted, and how its polygons are made; None leaves the choice to the model."""
 
     tile: int | None = Field(default=None, ge=32, le=16384)
     """Largest side of a window, in pixels."""
@@ -43,7 +44,7 @@ class PredictSpec(Spec):
     """Write a preview picture."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _fits(self) -> Self:
         if self.tile is not None and self.overlap is not None and 2 * self.overlap > self.tile:
             raise ValueError(
                 f"overlap {self.overlap} is more than half of tile {self.tile}: lower it or raise the tile"

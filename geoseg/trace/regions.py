@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import shapely
-from affine import Affine
 from numpy.typing import NDArray
 
 Strip = tuple[int, NDArray[np.uint8], NDArray[np.uint8] | None]
@@ -16,9 +13,6 @@ Strip = tuple[int, NDArray[np.uint8], NDArray[np.uint8] | None]
 
 Offsets = NDArray[np.int64]
 """Where each of M consecutive pieces begins, and where the last one ends (M + 1,)."""
-
-BATCH = 1 << 20
-"""Vertices turned into polygons at once, so that only a batch is ever held twice."""
 
 
 @dataclass(frozen=True)
@@ -37,38 +31,37 @@ class Regions:
     """Where each ring begins in `corners` (R + 1,)."""
     region_offsets: Offsets
     """Where each region begins among the rings (N + 1,)."""
+    touching: NDArray[np.int64]
+    """Pairs of regions of one class that touch at a corner (T, 2); a pair may occur several times."""
 
     def __len__(self) -> int:
         return len(self.class_id)
 
     @property
     def geometry(self) -> NDArray[np.object_]:
-        """The polygons in lattice coordinates (N,), built anew at each call."""
-        return self.polygons(Affine.identity())
+        """The polygons in lattice coordinates (N,), built anew at each call, exteriors counter-clockwise."""
+        offsets = self.ring_offsets, self.region_offsets
+        polygons = shapely.from_ragged_array(shapely.GeometryType.POLYGON, self.corners.astype(np.float64), offsets)
+        return np.asarray(shapely.reverse(polygons))  # edges run counter-clockwise as seen on the screen
 
-    def polygons(self, transform: Affine) -> NDArray[np.object_]:
-        """The polygons with their vertices moved through `transform` (N,), exteriors counter-clockwise.
+    def take(self, order: NDArray[np.int64]) -> Regions:
+        """The same regions in another order, or some of them."""
+        rings, region_offsets = _take_pieces(self.region_offsets, order)
+        vertices, ring_offsets = _take_pieces(self.ring_offsets, rings)
+        return Regions(
+            class_id=self.class_id[order],
+            pixels=self.pixels[order],
+            confidence=None if self.confidence is None else self.confidence[order],
+            corners=self.corners[vertices],
+            ring_offsets=ring_offsets,
+            region_offsets=region_offsets,
+            touching=np.empty((0, 2), np.int64),
+        )
 
-        Element by element, so that a node gets the same value for each ring that passes it: a matrix product rounds
-        differently from place to place and would open gaps.
-        """
-        batches = [self._batch(first, last, transform) for first, last in self._batches()]
-        polygons = np.concatenate([np.empty(0, object), *batches])
-        mirrored = transform.determinant < 0  # as in every north-up raster: then rings are as they should be
-        return polygons if mirrored else shapely.reverse(polygons)
 
-    def _batches(self) -> Iterator[tuple[int, int]]:
-        """Consecutive regions (first, last + 1) of together about BATCH vertices."""
-        ends = self.ring_offsets[self.region_offsets]
-        cuts = np.searchsorted(ends, np.arange(0, ends[-1], BATCH))
-        edges = np.unique([*cuts, len(self)])
-        return itertools.pairwise(edges)
-
-    def _batch(self, first: int, last: int, transform: Affine) -> NDArray[np.object_]:
-        rings = self.region_offsets[first : last + 1]
-        vertices = self.ring_offsets[rings[0] : rings[-1] + 1]
-        column, row = self.corners[vertices[0] : vertices[-1]].T.astype(np.float64)
-        a, b, c, d, e, f = transform[:6]
-        xy = np.stack([a * column + b * row + c, d * column + e * row + f], axis=1)
-        offsets = (vertices - vertices[0], rings - rings[0])
-        return shapely.from_ragged_array(shapely.GeometryType.POLYGON, xy, offsets)
+def _take_pieces(offsets: Offsets, order: NDArray[np.int64]) -> tuple[NDArray[np.int64], Offsets]:
+    """Numbers of the members of some pieces, piece after piece, and where each of these pieces begins among them."""
+    sizes = np.diff(offsets)[order]
+    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    members = np.arange(ends[-1]) + np.repeat(offsets[:-1][order] - ends[:-1], sizes)
+    return members, ends

@@ -21,6 +21,7 @@ def finish(tables: Tables, weighed: bool) -> Regions:
     is_root = parent == np.arange(labels)
     region = (np.cumsum(is_root) - 1)[parent]  # of each label
     pixels = total(tables.pixels[:labels], region)
+    touching = region[tables.owner[tables.saddle[:saddles]]]
     rings, ring_offsets, region_offsets = sorted_rings(find_rings(corners, tables.next, tables.owner), region)
     return Regions(
         class_id=tables.class_id[:labels][is_root],
@@ -29,6 +30,7 @@ def finish(tables: Tables, weighed: bool) -> Regions:
         corners=write_rings(rings, ring_offsets, tables.x, tables.y, tables.next),
         ring_offsets=ring_offsets,
         region_offsets=region_offsets,
+        touching=touching[touching[:, 0] != touching[:, 1]],
     )
 
 

@@ -1,0 +1,178 @@
+"""Class rasters of any make: opened, read strip by strip as class ids, and what they say of themselves.
+
+In: the path of a single-band raster of whole numbers. Out: strips of class ids, names and colours, where it lies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import RasterioError
+from rasterio.windows import Window as RasterioWindow
+
+from geoseg.aoi import Area
+from geoseg.errors import SceneError
+from geoseg.files import one_line, quiet_georeferencing
+from geoseg.grid import Window
+from geoseg.polygons import Legend
+from geoseg.raster import CLASSES_TAG
+from geoseg.spec import NODATA_ID
+from geoseg.trace import Strip
+
+STRIP_PX = 4 << 20
+"""Pixels read at once, if blocks allow: enough to hide the cost of a read, little enough to stay near the cache."""
+
+STRIP_PX_MOST = 16 << 20
+"""Pixels read at once at most, whatever the blocks: 128 MB in the widest type, int64."""
+
+SCENE_PX_MOST = 1 << 38
+"""Pixels of the largest raster that is believed: 275 gigapixels. A file of a few bytes can claim any number."""
+
+INTEGERS = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"})
+"""Types of class rasters, as rasterio names them."""
+
+
+@contextmanager
+def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """A raster open for reading, whose errors name the file, whether they come now or while it is read.
+
+    Raises:
+        SceneError: It cannot be opened or read, or claims a size that nobody could mean.
+    """
+    try:
+        with quiet_georeferencing(), rasterio.open(path) as raster:
+            if raster.width * raster.height > SCENE_PX_MOST:
+                raise SceneError(f"{path} claims {raster.width} x {raster.height} pixels: split it first")
+            yield raster
+    except RasterioError as error:
+        reason = one_line(error.__cause__ or error).removeprefix(f"{os.fspath(path)}: ")
+        raise SceneError(f"cannot read {path}: {reason}") from error
+
+
+@contextmanager
+def open_classes(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """A class raster open for reading.
+
+    Raises:
+        SceneError: It cannot be read, has several bands, or its values are no whole numbers.
+    """
+    with open_raster(path) as raster:
+        if raster.count > 1 and (raster.count > 2 or raster.colorinterp[1] != ColorInterp.alpha):
+            raise SceneError(f"{path} has {raster.count} bands: pass a class raster with a single band")
+        if raster.dtypes[0] not in INTEGERS:
+            raise SceneError(f"{path} holds {raster.dtypes[0]} values: pass a class raster of whole numbers, 0 to 255")
+        yield raster
+
+
+def read_strips(classes: Any, confidence: Any | None, area: Area | None = None) -> Iterator[Strip]:
+    """Read open rasters, or an area of them, from top to bottom: first row, class ids (h, W), and confidence (h, W) if
+    there is one. Rows are counted from the area's first; pixels of its window that lie outside of it are nodata."""
+    whole = Window(0, 0, *classes.shape)
+    within = whole if area is None else area.window
+    for window in strip_windows(within, classes.block_shapes[0][0]):
+        where = RasterioWindow(window.col, window.row, window.width, window.height)
+        ids = read_ids(classes, where)
+        if area is not None:
+            ids = np.where(area.mask(window), ids, np.uint8(resolve_nodata(classes.nodata)))
+        weights = None if confidence is None else confidence.read(1, window=where, out_dtype="uint8")
+        yield window.row - within.row, ids, weights
+
+
+def strip_windows(within: Window, block_height: int) -> Iterator[Window]:
+    """Windows of whole rows of a window, and of whole blocks as long as those aren't too large to hold."""
+    blocks = max(STRIP_PX // (block_height * within.width), 1)
+    rows = max(min(blocks * block_height, STRIP_PX_MOST // within.width), 1)
+    begin, end = within.row, within.row + within.height
+    while begin < end:
+        stop = min(begin - begin % rows + rows, end)  # on edges of blocks
+        yield Window(begin, within.col, stop - begin, within.width)
+        begin = stop
+
+
+def read_ids(raster: Any, window: RasterioWindow) -> NDArray[np.uint8]:
+    """Class ids (h, W) of a window, `resolve_nodata` where the raster has none.
+
+    Raises:
+        SceneError: A value is no class id.
+    """
+    values = raster.read(1, window=window)
+    masked = {MaskFlags.per_dataset, MaskFlags.alpha} & set(raster.mask_flag_enums[0])
+    valid = raster.read_masks(1, window=window) > 0 if masked else None
+    return to_ids(values, valid, raster.nodata)
+
+
+def to_ids(values: NDArray[Any], valid: NDArray[np.bool_] | None, file_nodata: float | None) -> NDArray[np.uint8]:
+    """Class ids from a raster's values, with nodata where they aren't valid or equal the file's nodata.
+
+    Raises:
+        SceneError: A value is no class id.
+    """
+    if values.dtype == np.uint8 and valid is None:
+        return values
+    missing = np.zeros(values.shape, bool) if file_nodata is None else values == file_nodata
+    if valid is not None:
+        missing |= ~valid
+    check_ids(values[~missing], file_nodata)
+    ids = values.astype(np.uint8)
+    ids[missing] = resolve_nodata(file_nodata)
+    return ids
+
+
+def check_ids(values: NDArray[Any], file_nodata: float | None) -> None:
+    """Make sure that valid values (M,) are class ids.
+
+    255 is one only where another id stands for nodata.
+
+    Raises:
+        SceneError: One isn't.
+    """
+    highest = 255 if file_nodata is None or resolve_nodata(file_nodata) == file_nodata else 254
+    low, high = values.min(initial=0), values.max(initial=0)
+    if low < 0 or high > highest:
+        raise SceneError(f"class ids go from 0 to {highest}, found {low if low < 0 else high}: pass a class raster")
+
+
+def resolve_nodata(file_nodata: float | None) -> int:
+    """The class id that stands for nodata: the file's own if it can be an id, else 255."""
+    return int(file_nodata) if file_nodata is not None and file_nodata in range(256) else NODATA_ID
+
+
+def read_legend(raster: Any) -> tuple[Legend, str | None]:
+    """What class ids mean, from a raster's tags as geoseg writes them, else colours from its colour table; and a notice
+    if the tags can't be read."""
+    tags, notice = raster.tags(), None
+    if CLASSES_TAG in tags:
+        try:
+            entries = json.loads(tags[CLASSES_TAG])
+            names = {int(entry["id"]): str(entry["name"]) for entry in entries}
+            return Legend(names, {int(entry["id"]): str(entry["color"]) for entry in entries if "color" in entry}), None
+        except (ValueError, TypeError, KeyError):
+            notice = f"the tag {CLASSES_TAG} cannot be read: classes go by their numbers"
+    try:
+        table = raster.colormap(1)
+    except ValueError:  # there is none
+        return Legend(), notice
+    colors = {k: "#{:02x}{:02x}{:02x}".format(*color[:3]) for k, color in table.items() if k < 256}
+    return Legend(colors=colors), notice
+
+
+def placement(raster: Any) -> tuple[Affine, Any, str | None]:
+    """Transform, coordinate system, and a notice if polygons will not lie where they belong on the map.
+
+    Without a transform a coordinate system is worth nothing: control points and RPCs come like that.
+    """
+    if raster.transform == Affine.identity():
+        has = "only ground control points" if raster.gcps[0] else "only RPCs" if raster.rpcs else "no georeferencing"
+        return Affine.identity(), None, f"the raster has {has}: polygons are in pixel coordinates"
+    if not raster.crs:
+        return raster.transform, None, "the raster has no CRS: polygons are in the coordinates of its transform"
+    return raster.transform, raster.crs, None
