@@ -6,8 +6,9 @@ What comes out: Arrow batches with geometry as WKB, or a GeoDataFrame. Knows no 
 
 from __future__ import annotations
 
+import colorsys
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,6 +22,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
 from geoseg.ground import Measure, measure_of
+from geoseg.spec import NODATA_ID, ClassSpec
 from geoseg.trace import Regions
 from geoseg.trace.regions import Offsets
 from geoseg.trace.rings import flatten
@@ -47,6 +49,12 @@ class Legend:
     def name(self, class_id: int) -> str:
         """Name of a class."""
         return self.names.get(class_id, str(class_id))
+
+    def classes(self, ids: Iterable[int]) -> tuple[ClassSpec, ...]:
+        """Some classes with names and colours; one without a colour gets one that differs from its neighbours'."""
+        return tuple(
+            ClassSpec(id=k, name=self.name(k), color=self.colors.get(k) or _any_color(k)) for k in ids if k < NODATA_ID
+        )
 
 
 @dataclass(frozen=True)
@@ -197,6 +205,12 @@ def _grouped(regions: Regions, group: NDArray[np.int64]) -> tuple[Regions, Offse
 def _unite_pairs(group: NDArray[np.int32], pairs: NDArray[np.int64]) -> None:
     for one, other in pairs:
         union(group, one, other)
+
+
+def _any_color(class_id: int) -> str:
+    """A colour for a class that has none: hues a golden section apart are never alike."""
+    red, green, blue = colorsys.hsv_to_rgb(class_id * 0.618034 % 1, 0.5, 0.85)
+    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
 
 
 def _texts(class_id: NDArray[np.uint8], text_of: Any) -> pa.Array:

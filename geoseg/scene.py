@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -22,9 +23,11 @@ from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
+from geoseg.aoi import Area, find_area
 from geoseg.bands import HIGHEST, looks_like_alpha
 from geoseg.errors import SceneError
 from geoseg.files import one_line, quiet_georeferencing
+from geoseg.georef import Box, PixelGrid
 from geoseg.grid import Window
 from geoseg.ground import pixel_size_m
 
@@ -131,6 +134,7 @@ class Scene:
         self.bands: tuple[int, ...] = ()
         self._nodata: tuple[float | None, ...] = ()
         self._rescale: tuple[float, float, float] | None = None
+        self._area: Area | None = None
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -170,6 +174,30 @@ class Scene:
             low, high = rescale
             self._rescale = low, HIGHEST[dtype] / (high - low), HIGHEST[dtype]
 
+    def taken(self) -> datetime:
+        """When the scene was taken, as far as its file tells: by its tag, else by its last change, else now."""
+        text = str(self._dataset.tags().get("TIFFTAG_DATETIME", ""))
+        with suppress(ValueError):
+            return datetime.strptime(text, "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
+        with suppress(OSError):
+            return datetime.fromtimestamp(os.path.getmtime(self.info.path), tz=UTC)
+        return datetime.now(UTC)
+
+    def limit(self, aoi: Path | None, bbox: Box | None) -> None:
+        """Make the scene its part in an area of interest, which nothing outside of is read any more.
+
+        Raises:
+            SpecError: if the area cannot be read, or lies off the scene.
+        """
+        grid = PixelGrid(self.height, self.width, self.info.transform, self.info.crs)
+        self._area = find_area(grid, aoi, bbox, self.info.path)
+        if self._area is not None:
+            part = grid.part(self._area.window)
+            self.height, self.width = part.height, part.width
+            self.info = replace(
+                self.info, height=part.height, width=part.width, transform=part.transform, gcps=([], None), rpcs=None
+            )
+
     def read(self, window: Window) -> tuple[Values, Mask]:
         """Read a window inside the scene: band values (C, h, w) and which pixels hold data (h, w).
 
@@ -184,6 +212,8 @@ class Scene:
             valid &= self._read(self._alpha, window) > 0
         if self.info.mask == "mask":
             valid &= self._read_mask(window)
+        if self._area is not None:
+            valid &= self._area.mask(self._in_file(window))
         return self._stretch(image), valid
 
     def sample(self, bands: Sequence[int]) -> Values:
@@ -201,21 +231,26 @@ class Scene:
         low, high = float(f"{low:.3g}"), float(f"{high:.3g}")
         return (low, high) if low < high else None
 
+    def _in_file(self, window: Window) -> Window:
+        """Where a window of the scene lies in its file."""
+        return window if self._area is None else window.shift(self._area.window.row, self._area.window.col)
+
     def _read(self, bands: int | list[int], window: Window) -> Values:
         """Read one band (h, w) or several (C, h, w), in the one type that holds the values of all chosen bands."""
         chosen = [bands] if isinstance(bands, int) else bands
         dtype = np.dtype(self.info.dtype_of(chosen))
         dtype = np.dtype(np.float32) if dtype.kind == "f" else dtype
+        where = _to_rasterio(self._in_file(window))
         with _read_errors(self.info.path):
             if len({self.info.dtypes[i - 1] for i in chosen}) == 1:
-                values: Values = self._dataset.read(bands, window=_to_rasterio(window), out_dtype=dtype)
+                values: Values = self._dataset.read(bands, window=where, out_dtype=dtype)
                 return values
-            parts = [self._dataset.read(i, window=_to_rasterio(window), out_dtype=dtype) for i in chosen]
+            parts = [self._dataset.read(i, window=where, out_dtype=dtype) for i in chosen]
         return np.stack(parts)
 
     def _read_mask(self, window: Window) -> Mask:
         with _read_errors(self.info.path):
-            mask: Mask = self._dataset.read_masks(self.bands[0], window=_to_rasterio(window)) > 0
+            mask: Mask = self._dataset.read_masks(self.bands[0], window=_to_rasterio(self._in_file(window))) > 0
         return mask
 
     def _stretch(self, image: Values) -> Values:

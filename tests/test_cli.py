@@ -33,8 +33,8 @@ def test_predict_writes_and_reports(tmp_path, scene, bundle):
     result = run("predict", scene, "-m", bundle, "-o", tmp_path / "out")
     assert result.exit_code == 0
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "scene_landcover.gpkg", "scene_landcover.png", "scene_landcover.tif",
-    ]  # fmt: skip
+        f"scene_landcover.{end}" for end in ("gpkg", "json", "png", "qml", "sld", "tif", "tif.aux.xml")
+    ]
     for said in ("class 0", "%", "forwarded", "polygons", "scene_landcover.tif", "cpu"):
         assert said in result.stdout
     assert "bands by colour interpretation" in result.stderr
@@ -44,7 +44,7 @@ def test_json_is_all_that_is_printed(tmp_path, scene, bundle):
     result = run("predict", scene, "-m", bundle, "-o", tmp_path / "out", "--json")
     report = json.loads(result.stdout)
     assert result.stderr == ""
-    assert set(report["paths"]) == {"landcover", "polygons", "preview"}
+    assert set(report["paths"]) == {"landcover", "polygons", "preview", "style", "sld", "item"}
     assert abs(sum(c["share"] for c in report["classes"]) - 1) < 1e-9
 
 

@@ -3,18 +3,22 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from xml.etree import ElementTree
 
 import geopandas
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
+import shapely
 import torch
 from affine import Affine
-from conftest import TRANSFORM, CountingEcho, Echo, echo_model, make_spec, save_bundle, write_raster
+from conftest import TRANSFORM, UTM, CountingEcho, Echo, echo_model, make_spec, save_bundle, write_raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.control import GroundControlPoint
@@ -36,6 +40,7 @@ from geoseg.spec import NetworkSpec, NormalizationSpec
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
 QUICK = {"polygons": False, "preview": False}
+FINISHED_BEFORE_POLYGONS = {f"s_landcover.{end}" for end in ("tif", "tif.aux.xml", "png", "qml", "sld")}
 
 
 def read(path):
@@ -277,7 +282,7 @@ def test_a_stale_sidecar_goes_with_the_raster_it_described(tmp_path, class_value
     (tmp_path / "s_landcover.tif").write_text("old")
     (tmp_path / "s_landcover.tif.aux.xml").write_text("<PAMDataset/>")
     predict(scene, tmp_path, model=echo_model(), overwrite=True, **QUICK)
-    assert not (tmp_path / "s_landcover.tif.aux.xml").exists()
+    assert "GDALRasterAttributeTable" in (tmp_path / "s_landcover.tif.aux.xml").read_text()
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
@@ -371,7 +376,7 @@ def test_a_path_of_another_kind_is_refused(tmp_path, class_values):
 def test_an_interrupt_leaves_the_old_set_or_what_is_finished_of_the_new(tmp_path, class_values, stage):
     """Never an old polygon file beside a new raster."""
     scene = write_raster(tmp_path / "s.tif", class_values(300, 300))
-    names = {"s_landcover.tif", "s_landcover.gpkg", "s_landcover.png"}
+    names = {f"s_landcover.{end}" for end in ("tif", "gpkg", "png", "qml", "sld", "json")}
     for name in names:
         (tmp_path / name).write_text("old")
 
@@ -385,7 +390,7 @@ def test_an_interrupt_leaves_the_old_set_or_what_is_finished_of_the_new(tmp_path
     if stage in ("predicting", "writing"):
         assert left == dict.fromkeys(names, True)
     else:
-        assert left == {"s_landcover.tif": False, "s_landcover.png": False}
+        assert left == dict.fromkeys(FINISHED_BEFORE_POLYGONS, False)
 
 
 def test_polygons_that_fail_cost_nothing_else(tmp_path, class_values, monkeypatch):
@@ -396,7 +401,7 @@ def test_polygons_that_fail_cost_nothing_else(tmp_path, class_values, monkeypatc
     scene = write_raster(tmp_path / "s.tif", class_values(40, 40))
     with pytest.raises(OutputError, match="the class raster is complete"):
         predict(scene, tmp_path, model=echo_model())
-    assert {p.name for p in tmp_path.iterdir()} == {"s.tif", "s_landcover.tif", "s_landcover.png"}
+    assert {p.name for p in tmp_path.iterdir()} == {"s.tif"} | FINISHED_BEFORE_POLYGONS
 
 
 def test_the_scene_is_read_by_one_thread_only(tmp_path, class_values, monkeypatch):
@@ -587,3 +592,121 @@ def test_seams_above_left_out_windows_are_forgotten():
         if place.i == 0:
             blender.feed(place, torch.zeros(1, place.window.height, place.window.width))
         assert len(blender._above) <= grid.band_columns
+
+
+# ------------------------------------------------------------------------------------- areas, and generalised classes
+
+
+def test_a_box_of_interest_is_all_that_is_read_and_written(tmp_path, class_values):
+    values = class_values(200, 160)
+    scene = write_raster(tmp_path / "s.tif", values)
+    left, top = TRANSFORM * (40, 30)
+    right, bottom = TRANSFORM * (120, 130)
+    result = predict(scene, tmp_path, model=echo_model(), bbox=(left, bottom, right, top), preview=False)
+    with rasterio.open(result.paths["landcover"]) as raster:
+        assert (raster.height, raster.width) == (100, 80)
+        assert raster.transform == TRANSFORM * Affine.translation(40, 30)
+        np.testing.assert_array_equal(raster.read(1), values[30:130, 40:120])
+    assert result.scene_px == 8000
+    frame = geopandas.read_file(result.paths["polygons"])
+    assert frame.total_bounds.tolist() == pytest.approx([left, bottom, right, top])
+
+
+def test_an_area_of_interest_leaves_nodata_around_it(tmp_path, class_values):
+    values = class_values(200, 160)
+    scene = write_raster(tmp_path / "s.tif", values)
+    triangle = shapely.Polygon([TRANSFORM * corner for corner in ((20, 20), (140, 30), (60, 170))])
+    geopandas.GeoSeries([triangle], crs=UTM).to_file(tmp_path / "aoi.gpkg")
+    result = predict(scene, tmp_path, model=echo_model(), aoi=tmp_path / "aoi.gpkg", **QUICK)
+    with rasterio.open(result.paths["landcover"]) as raster:
+        inside = rasterize([triangle], out_shape=raster.shape, transform=raster.transform) == 1
+        np.testing.assert_array_equal(raster.read(1), np.where(inside, values[20:170, 20:140], 255))
+    assert result.valid_px == inside.sum()
+
+
+def test_generalised_raster_and_polygons_show_the_same(tmp_path, class_values):
+    values = class_values(150, 120, blob=7)
+    speckled = np.where(np.random.default_rng(0).random(values.shape) < 0.03, (values + 1) % 4, values).astype(np.uint8)
+    scene = write_raster(tmp_path / "s.tif", speckled)
+    result = predict(scene, tmp_path, model=echo_model(), min_area="8px", majority=3, preview=False)
+    ids = read(result.paths["landcover"])
+    frame = geopandas.read_file(result.paths["polygons"])
+    burnt = rasterize(
+        zip(frame.geometry, frame["class_id"], strict=True), out_shape=ids.shape, transform=TRANSFORM, fill=255
+    )
+    np.testing.assert_array_equal(burnt, ids)
+    assert frame.area.min() >= 8 * abs(TRANSFORM.determinant) - 1e-6
+    assert sum(c.pixels for c in result.classes) == ids.size
+    assert [c.pixels for c in result.classes] == [(ids == k).sum() for k in range(4)]
+    assert (ids != values).mean() < (speckled != values).mean() / 2
+
+
+def test_filled_holes_have_no_confidence_but_no_more_than_all(tmp_path):
+    values = np.zeros((60, 60), np.uint8)
+    values[30:32, 30:32] = 9
+    scene = write_raster(tmp_path / "s.tif", values, nodata=9)
+    result = predict(scene, tmp_path, model=echo_model(), fill_holes="5px", preview=False)
+    frame = geopandas.read_file(result.paths["polygons"])
+    assert len(frame) == 1
+    assert 0.9 < frame["confidence"][0] <= 1
+    assert (read(result.paths["landcover"]) == 0).all()
+
+
+def test_polygons_of_a_prediction_can_be_simplified(tmp_path, class_values):
+    scene = write_raster(tmp_path / "s.tif", class_values(100, 100))
+    names = tuple(c.name for c in echo_model().spec.classes)
+    settings = {"simplify": "1px", "smooth": True, "classes": names[1:3], "to_crs": "EPSG:4326"}
+    result = predict(scene, tmp_path, model=echo_model(), preview=False, **settings)
+    frame = geopandas.read_file(result.paths["polygons"])
+    assert set(frame["class"]) == set(names[1:3])
+    assert frame.crs.to_epsg() == 4326
+    assert (read(result.paths["landcover"]) == class_values(100, 100)).all()
+
+
+# ------------------------------------------------------------------------------------------ what programs see at once
+
+
+def test_results_open_styled_and_described(tmp_path, class_values):
+    scene = write_raster(tmp_path / "s.tif", class_values(80, 90), nodata=3)
+    result = predict(scene, tmp_path, model=echo_model())
+    with sqlite3.connect(result.paths["polygons"]) as database:
+        ((table, column, qml, is_default),) = database.execute(
+            "SELECT f_table_name, f_geometry_column, styleQML, useAsDefault FROM layer_styles"
+        ).fetchall()
+    assert (table, is_default) == ("s_landcover", 1)
+    assert column == pyogrio.read_info(result.paths["polygons"], layer="s_landcover")["geometry_name"]
+    beside = result.paths["style"].read_text()
+    for c in echo_model().spec.classes:
+        assert c.name in qml
+        assert c.name in beside
+        assert c.color in result.paths["sld"].read_text()
+    assert cog_validate(result.paths["landcover"], strict=True)[0]
+    item = json.loads(result.paths["item"].read_text())
+    assert item["id"] == "s_landcover"
+    assert item["assets"]["landcover"]["href"] == "./s_landcover.tif"
+    assert item["assets"]["polygons"]["href"] == "./s_landcover.gpkg"
+    assert item["properties"]["mlm:name"] == echo_model().spec.name
+    with rasterio.open(result.paths["landcover"]) as raster:
+        ids = raster.read(1)
+        assert float(raster.tags(1)["STATISTICS_MEAN"]) == pytest.approx(ids[ids != 255].mean())
+    rows = ElementTree.parse(tmp_path / "s_landcover.tif.aux.xml").findall(".//Row")
+    counts = {int(row[0].text): int(row[1].text) for row in rows}
+    assert counts == {c.id: int((ids == c.id).sum()) for c in echo_model().spec.classes}
+
+
+def test_no_item_on_demand(tmp_path, class_values):
+    result = predict(write_raster(tmp_path / "s.tif", class_values(40, 40)), tmp_path, model=echo_model(), stac=False)
+    assert "item" not in result.paths
+    assert not (tmp_path / "s_landcover.json").exists()
+
+
+@pytest.mark.parametrize("tag", ["2021:07:04 12:30:00", "", "someday"])
+def test_an_item_tells_when_the_scene_was_taken(tmp_path, class_values, tag):
+    scene = write_raster(tmp_path / "s.tif", class_values(40, 40))
+    if tag:
+        with rasterio.open(scene, "r+") as dataset:
+            dataset.update_tags(TIFFTAG_DATETIME=tag)
+    os.utime(scene, (86400, 86400))
+    result = predict(scene, tmp_path, model=echo_model(), **QUICK)
+    taken = json.loads(result.paths["item"].read_text())["properties"]["datetime"]
+    assert taken == ("2021-07-04T12:30:00Z" if tag.startswith("2021") else "1970-01-02T00:00:00Z")

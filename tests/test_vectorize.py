@@ -1,6 +1,8 @@
 """From a class raster on disk to a vector file, in every way that a raster can lie on the map."""
 
 import json
+import re
+import sqlite3
 
 import geopandas
 import numpy as np
@@ -11,8 +13,9 @@ from affine import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.features import rasterize
 from rasterio.rpc import RPC
+from scipy import ndimage
 
-from geoseg.errors import OutputError, SceneError
+from geoseg.errors import OutputError, SceneError, SpecError
 from geoseg.grid import Window
 from geoseg.pipelines.class_raster import STRIP_PX, STRIP_PX_MOST, resolve_nodata, strip_windows, to_ids
 from geoseg.pipelines.vectorize import polygonize, vectorize
@@ -282,3 +285,185 @@ def test_strip_windows(height, width, block_height, first):
 
 def test_to_ids_keeps_uint8_as_it_is():
     assert to_ids(IDS, None, 255) is IDS
+
+
+# ------------------------------------------------------------------------------------------------------ generalisation
+
+
+def patches(height=120, width=90, seed=5) -> np.ndarray:
+    """Ragged patches of four classes with specks in them, and a corner without data."""
+    rng = np.random.default_rng(seed)
+    fields = [ndimage.gaussian_filter(rng.standard_normal((height, width)), 6) for _ in range(4)]
+    ids = np.argmax(fields, axis=0).astype(np.uint8)
+    ids[rng.random(ids.shape) < 0.02] = 3
+    ids[:20, :30] = 255
+    return ids
+
+
+@pytest.fixture
+def rough(tmp_path):
+    return write(tmp_path / "rough.tif", patches(), nodata=255, tags=TAGS)
+
+
+def made(raster, tmp_path, **settings) -> geopandas.GeoDataFrame:
+    result = vectorize(raster, tmp_path / "made.gpkg", overwrite=True, **settings)
+    return geopandas.read_file(result.output)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"simplify": "1.5px"}, {"simplify": 15}, {"smooth": True}, {"simplify": 10, "smooth": True}]
+)
+@pytest.mark.parametrize("generalized", [{}, {"min_area": 900, "fill_holes": "9px"}, {"majority": 5}])
+def test_generalized_polygons_leave_no_gap_and_no_overlap(tmp_path, rough, settings, generalized):
+    frame = made(rough, tmp_path, **settings, **generalized)
+    polygons = frame.geometry.to_numpy()
+    assert shapely.is_valid(polygons).all()
+    assert shapely.coverage_is_valid(polygons)
+    whole = shapely.union_all(polygons)
+    assert shapely.area(polygons).sum() == pytest.approx(whole.area)
+    assert shapely.get_num_interior_rings(shapely.get_parts(whole)).sum() == 0
+    assert whole.area == pytest.approx(((patches() != 255) * 100).sum(), rel=0.01)
+    assert len(frame) < 60 or not generalized
+
+
+def test_metres_and_pixels_are_the_same_tolerance(tmp_path, rough):
+    metres, pixels = made(rough, tmp_path, simplify=15.0), made(rough, tmp_path, simplify="1.5px")
+    assert shapely.equals_identical(metres.geometry.values, pixels.geometry.values).all()
+    square_metres, square_pixels = made(rough, tmp_path, min_area=900), made(rough, tmp_path, min_area="9px")
+    assert shapely.equals_identical(square_metres.geometry.values, square_pixels.geometry.values).all()
+
+
+def test_min_area_leaves_nothing_smaller(tmp_path, rough):
+    frame = made(rough, tmp_path, min_area=2000)
+    assert frame["area_m2"].min() >= 2000
+    assert frame["area_m2"].sum() == (patches() != 255).sum() * 100
+
+
+def test_some_classes(tmp_path, rough):
+    assert set(made(rough, tmp_path, classes=("forest", "3"))["class_id"]) == {0, 3}
+
+
+def test_dissolved(tmp_path, rough):
+    frame = made(rough, tmp_path, dissolve=True)
+    assert frame["class_id"].tolist() == [0, 1, 2, 3]
+    assert frame["area_m2"].tolist() == [(patches() == k).sum() * 100 for k in range(4)]
+    assert frame.is_valid.all()
+
+
+def test_eight_neighbours(tmp_path, rough):
+    four, eight = made(rough, tmp_path), made(rough, tmp_path, connectivity=8)
+    expected = sum(ndimage.label(patches() == k, np.ones((3, 3)))[1] for k in range(4))
+    assert len(eight) == expected < len(four)
+    np.testing.assert_array_equal(burnt(eight, (120, 90), NORTH_UP), patches())
+
+
+def test_to_another_coordinate_system(tmp_path, rough):
+    frame = made(rough, tmp_path, to_crs="EPSG:4326", simplify="1px")
+    assert frame.crs.to_epsg() == 4326
+    assert shapely.coverage_is_valid(frame.geometry.to_numpy())
+    assert frame["area_m2"].sum() == pytest.approx((patches() != 255).sum() * 100, rel=0.01)
+
+
+def test_a_box_of_interest(tmp_path, rough):
+    frame = made(rough, tmp_path, bbox=(500_300, 3_999_000, 500_600, 3_999_500))
+    expected = np.full((120, 90), 255, np.uint8)
+    expected[50:100, 30:60] = patches()[50:100, 30:60]
+    np.testing.assert_array_equal(burnt(frame, (120, 90), NORTH_UP), expected)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32617", "EPSG:4326"])
+def test_an_area_of_interest_in_any_coordinate_system(tmp_path, rough, crs):
+    circle = shapely.Point(500_450, 3_999_400).buffer(250)
+    geopandas.GeoSeries([circle], crs="EPSG:32617").to_crs(crs).to_file(tmp_path / "aoi.geojson")
+    frame = made(rough, tmp_path, aoi=tmp_path / "aoi.geojson")
+    inside = rasterize([circle], out_shape=(120, 90), transform=NORTH_UP) == 1
+    expected = np.where(inside, patches(), 255)
+    assert (burnt(frame, (120, 90), NORTH_UP) != expected).sum() <= (0 if crs == "EPSG:32617" else 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"simplify": "wide"}, "simplify = 'wide'"),
+        ({"simplify": 0}, "simplify = 0"),
+        ({"min_area": -5}, "min_area = -5"),
+        ({"majority": 4}, "majority 4 is even: give an odd number, e.g. 5"),
+        ({"classes": ("lava",)}, "classes = 'lava': no such class; there are forest, water"),
+        ({"to_crs": "EPSG:99999999"}, "to_crs = 'EPSG:99999999': no such coordinate system"),
+        ({"bbox": (1, 2, 0, 3)}, "is empty: give left, bottom, right, top"),
+        ({"bbox": (0, 0, 10, 10)}, r"bbox lies off .*rough\.tif, which covers 500000, 3998800, 500900, 4000000"),
+        ({"aoi": "none.gpkg"}, r"cannot read aoi none\.gpkg"),
+        ({"connectivity": 6}, "connectivity = 6"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_one_clear_line(tmp_path, rough, settings, message):
+    with pytest.raises(SpecError, match=message) as caught:
+        vectorize(rough, tmp_path / "out.gpkg", **settings)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out.gpkg").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"simplify": 2}, "simplify = 2.*no size on the ground: give pixels"),
+        ({"min_area": 2}, "min_area = 2.*no size on the ground: give pixels"),
+        ({"bbox": (0, 0, 1, 1)}, "has no coordinates: leave out bbox"),
+        ({"to_crs": "EPSG:4326"}, "has no CRS to start from"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_metres_need_a_place_on_the_ground(tmp_path, settings, message):
+    raster = write(tmp_path / "bare.tif", transform=None, crs=None)
+    with pytest.raises(SpecError, match=message):
+        vectorize(raster, tmp_path / "out.gpkg", **settings)
+    assert vectorize(raster, tmp_path / "out.gpkg", min_area="2px", simplify="1px").polygons
+
+
+def test_an_area_without_polygons_is_refused(tmp_path, rough):
+    geopandas.GeoSeries([shapely.Point(5e5, 4e6)], crs="EPSG:32617").to_file(tmp_path / "aoi.gpkg")
+    with pytest.raises(SpecError, match="holds no polygon"):
+        vectorize(rough, tmp_path / "out.gpkg", aoi=tmp_path / "aoi.gpkg")
+
+
+# -------------------------------------------------------------------------------------------------------------- styles
+
+
+def test_a_geopackage_carries_its_style(tmp_path, classes):
+    vectorize(classes, tmp_path / "out.gpkg")
+    with sqlite3.connect(tmp_path / "out.gpkg") as database:
+        ((layer, qml),) = database.execute("SELECT f_table_name, styleQML FROM layer_styles").fetchall()
+    assert layer == "out"
+    assert "#00ff00" in qml or "0,255,0" in qml
+    assert "forest" in qml
+    assert not (tmp_path / "out.qml").exists()
+
+
+@pytest.mark.parametrize("extension", [".shp", ".fgb", ".geojson", ".parquet"])
+def test_other_formats_get_styles_beside_them(tmp_path, classes, extension):
+    result = vectorize(classes, tmp_path / f"out{extension}")
+    assert result.notices == ()
+    assert "forest" in (tmp_path / "out.qml").read_text()
+    assert "#00ff00" in (tmp_path / "out.sld").read_text()
+
+
+def test_the_styles_of_a_raster_are_not_replaced(tmp_path, classes):
+    (tmp_path / "classes.qml").write_text("the raster's")
+    result = vectorize(classes, tmp_path / "classes.fgb")
+    assert (tmp_path / "classes.qml").read_text() == "the raster's"
+    assert "name the polygons otherwise" in result.notices[0]
+
+
+def test_classes_without_colours_get_some(tmp_path):
+    vectorize(write(tmp_path / "classes.tif", nodata=255), tmp_path / "out.fgb")
+    sld = (tmp_path / "out.sld").read_text()
+    assert len(set(re.findall("#[0-9a-f]{6}", sld))) >= 3
+
+
+def test_a_colour_table_gives_the_colours(tmp_path):
+    path = write(tmp_path / "classes.tif", nodata=255)
+    with rasterio.open(path, "r+") as raster:
+        raster.write_colormap(1, {0: (1, 2, 3, 255), 1: (255, 0, 128, 255), 2: (9, 9, 9, 255)})
+    vectorize(path, tmp_path / "out.parquet")
+    colors = geopandas.read_parquet(tmp_path / "out.parquet").set_index("class_id")["color"]
+    assert colors.loc[[1, 2]].tolist() == ["#ff0080", "#090909"]

@@ -12,9 +12,11 @@ from geoseg.cli.options import (
     Numbers,
     ResolutionType,
     config_option,
+    given,
     json_option,
     overwrite_option,
     quiet_option,
+    vector_options,
 )
 from geoseg.cli.terminal import area, notice, progress_bar, silent, size, table
 from geoseg.errors import GeosegError, OutputError
@@ -67,6 +69,10 @@ if TYPE_CHECKING:
 )
 @click.option("--polygons/--no-polygons", default=None, help="Write polygons (GeoPackage); default: yes.")
 @click.option("--preview/--no-preview", default=None, help="Write a preview picture (PNG); default: yes.")
+@click.option(
+    "--stac/--no-stac", default=None, help="Write a STAC Item (JSON) that describes the result; default: yes."
+)
+@vector_options
 @config_option
 @click.option("--dry-run", is_flag=True, help="Say what would be done: windows, forwarded pixels, memory, sizes.")
 @overwrite_option
@@ -89,7 +95,7 @@ def predict(
     from geoseg.models import load_model
     from geoseg.pipelines.outputs import check_all_outputs
 
-    settings = {name: value for name, value in options.items() if value is not None}
+    settings = given(options)
     _check_several(scenes, output, settings)
     run = _plan_one if dry_run else _predict_one
     check_all_outputs(scenes, output, settings, overwrite=overwrite)

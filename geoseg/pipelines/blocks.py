@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from geoseg.pipelines.job import Job
 from geoseg.raster import RasterFormat, ScratchRaster, class_tags
 from geoseg.spec import NODATA_ID
 from geoseg.thumbnail import Thumbnail
+from geoseg.trace import Strip
 from geoseg.version import __version__
 
 
@@ -90,6 +92,19 @@ class BlockWriter:
         counts = np.bincount((rows + ids).ravel(), minlength=window.height * (NODATA_ID + 1))
         per_class = counts.reshape(-1, NODATA_ID + 1)[:, self._ids]
         self._counts[window.row : window.row + window.height] += per_class.astype(np.int32)
+
+    def replace_classes(self, strips: Iterable[Strip]) -> None:
+        """Write another class raster in the place of the finished one, from top to bottom."""
+        path = self.landcover.path
+        with ScratchRaster(
+            path.with_name(f"generalized.{path.name}"), self._job.scene.info, self.landcover.layout
+        ) as new:
+            self._counts[:] = 0
+            for row, ids, _ in strips:
+                window = Window(row, 0, *ids.shape)
+                new.write(window, ids)
+                self._count(window, ids)
+        self.landcover = new
 
     def shares(self) -> tuple[ClassShare, ...]:
         """Share and ground area of each class."""

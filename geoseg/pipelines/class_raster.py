@@ -83,7 +83,7 @@ def read_strips(classes: Any, confidence: Any | None, area: Area | None = None) 
         ids = read_ids(classes, where)
         if area is not None:
             ids = np.where(area.mask(window), ids, np.uint8(resolve_nodata(classes.nodata)))
-        weights = None if confidence is None else confidence.read(1, window=where, out_dtype="uint8")
+        weights = None if confidence is None else _percent(confidence.read(1, window=where, out_dtype="uint8"))
         yield window.row - within.row, ids, weights
 
 
@@ -176,3 +176,8 @@ def placement(raster: Any) -> tuple[Affine, Any, str | None]:
     if not raster.crs:
         return raster.transform, None, "the raster has no CRS: polygons are in the coordinates of its transform"
     return raster.transform, raster.crs, None
+
+
+def _percent(confidence: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Confidence, 0 where there is none: in holes without data that were filled."""
+    return np.where(confidence > 100, np.uint8(0), confidence)

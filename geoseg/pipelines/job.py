@@ -21,9 +21,9 @@ from geoseg.spec import ModelSpec, PredictSpec
 Notice = Callable[[str], None]
 """Called with one line that a person should read."""
 
-BORDER = 32
 BY_MODEL = PredictSpec()
 """Everything as the model has it."""
+BORDER = 32
 """Pixels by which a scene is reflected on each side, so that its edge is never the network's edge."""
 _CPU_BATCH_PX, _GPU_BATCH_PX = 2**20, 2**23
 _MOST_REFINING, _MOST_COARSENING = 8, 64
@@ -77,7 +77,7 @@ def prepare(scene: Scene, model: Model | str | os.PathLike[str] | None, spec: Pr
     window_px = grid.rows.size * grid.cols.size
     budget = _CPU_BATCH_PX if runner.device.type == "cpu" else _GPU_BATCH_PX
     batch_size = spec.batch_size or max(1, min(32, budget // window_px))
-    settings = spec.model_dump(mode="json", exclude={"scores", "confidence", "polygons", "preview"}) | {
+    settings = spec.model_dump(mode="json", exclude={"scores", "confidence", "polygons", "preview", "stac"}) | {
         "tile": grid.tile,
         "overlap": grid.overlap,
         "batch_size": batch_size,

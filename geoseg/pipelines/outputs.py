@@ -33,6 +33,12 @@ class OutputPaths:
     """Per-class probabilities."""
     confidence: Path | None
     """Probability of the chosen class."""
+    style: Path
+    """Style for QGIS (QML)."""
+    sld: Path
+    """Style for other programs (SLD)."""
+    item: Path | None
+    """STAC Item."""
 
     def __iter__(self) -> Iterator[Path]:
         return (path for path in vars(self).values() if path is not None)
@@ -51,6 +57,9 @@ def name_outputs(name: str, output: str | os.PathLike[str] | None, spec: Predict
         preview=landcover.with_suffix(".png") if spec.preview else None,
         scores=_raster_path(spec.scores, f"{name}_scores.tif") if spec.scores else None,
         confidence=_raster_path(spec.confidence, f"{name}_confidence.tif") if spec.confidence else None,
+        style=landcover.with_suffix(".qml"),
+        sld=landcover.with_suffix(".sld"),
+        item=landcover.with_suffix(".json") if spec.stac else None,
     )
 
 

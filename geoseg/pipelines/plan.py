@@ -63,6 +63,7 @@ def plan_prediction(
     """
     spec = parse_spec(PredictSpec, settings, source="settings")
     with gdal_settings(), Scene.open(scene) as opened:
+        opened.limit(spec.aoi, spec.bbox)
         job = prepare(opened, model, spec, lambda _line: None)
         paths = name_outputs(opened.info.name, output, spec)
         check_outputs(paths, opened.info.path, overwrite=overwrite)
@@ -86,7 +87,7 @@ def plan_prediction(
 
 def scratch_bytes_per_pixel(job: Job) -> int:
     """Disk space for the scratch rasters and, at worst as much again, what is made from them."""
-    per_px = landcover_format(job).bytes_per_pixel() * 2
+    per_px = landcover_format(job).bytes_per_pixel() * (3 if job.spec.generalizes else 2)
     per_px += 2 * job.wants_confidence + (2 * scores_format(job).bytes_per_pixel() if job.spec.scores else 0)
     return per_px
 

@@ -6,11 +6,13 @@ a callable (stage, done, total) and notices to another.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,18 +24,23 @@ from geoseg.blend import Blender
 from geoseg.errors import GeosegError, OutputError
 from geoseg.files import publish, quiet_georeferencing, workspace, write_errors
 from geoseg.formats import write_polygons
+from geoseg.georef import PixelGrid
 from geoseg.models import Model
 from geoseg.pipelines.blocks import BlockWriter, ClassShare
+from geoseg.pipelines.class_raster import open_classes, read_strips
 from geoseg.pipelines.gdal import gdal_settings
 from geoseg.pipelines.job import Job, Notice, prepare
 from geoseg.pipelines.outputs import OutputPaths, check_outputs, check_space, name_outputs
 from geoseg.pipelines.plan import scratch_bytes_per_pixel
-from geoseg.pipelines.vectorize import polygonize
+from geoseg.pipelines.vectorize import generalized, polygonize
 from geoseg.polygons import Legend
 from geoseg.preview import draw_preview
 from geoseg.raster import write_cog
+from geoseg.rat import write_aux
 from geoseg.scene import Scene
-from geoseg.spec import PredictSpec, parse_spec
+from geoseg.spec import NODATA_ID, PredictSpec, parse_spec
+from geoseg.stac import Prediction, landcover_item
+from geoseg.styles import add_layer_style, raster_sld, shared_qml, vector_qml, vector_sld, write_style_files
 from geoseg.thumbnail import stretch
 
 Progress = Callable[[str, int, int], None]
@@ -49,7 +56,7 @@ class PredictResult:
     model: str
     """Name of the model."""
     paths: dict[str, Path]
-    """Files written, by kind: landcover, polygons, preview, scores, confidence."""
+    """Files written, by kind: landcover, polygons, preview, scores, confidence, style, sld, item."""
     classes: tuple[ClassShare, ...]
     """Share of each class of the model."""
     polygons: int | None
@@ -99,6 +106,7 @@ def predict(
     """
     spec = parse_spec(PredictSpec, settings, source="settings")
     with gdal_settings(), Scene.open(scene) as opened:
+        opened.limit(spec.aoi, spec.bbox)
         job = prepare(opened, model, spec, notice or _ignore)
         paths = name_outputs(opened.info.name, output, spec)
         check_outputs(paths, opened.info.path, overwrite=overwrite)
@@ -115,15 +123,21 @@ def _run(job: Job, paths: OutputPaths, progress: Progress) -> PredictResult:
         finally:
             blocks.close()
         clock.lap("predict")
-        _write_rasters(blocks, paths, drafts, progress)
-        clock.lap("write")
+        if job.spec.generalizes:
+            _generalize(job, blocks)
+            clock.lap("generalize")
         classes = blocks.shares()
+        _write_rasters(blocks, paths, drafts, progress)
+        _describe_raster(job, paths, drafts, classes)
+        clock.lap("write")
         with drafts.publishing():
             if paths.preview:
                 _write_preview(job, blocks, classes, drafts[paths.preview], progress)
             clock.lap("preview")
             polygons = _write_polygons(job, blocks, paths, drafts, progress) if paths.polygons else None
             clock.lap("polygons")
+            if paths.item:
+                _write_item(job, paths, drafts[paths.item])
     return PredictResult(
         scene=job.scene.info.path,
         model=job.model.spec.name,
@@ -211,6 +225,14 @@ def _whole_window(sample: Sample, part: Tensor) -> Tensor:
     return whole
 
 
+def _generalize(job: Job, blocks: BlockWriter) -> None:
+    """Vote specks away, fill holes and merge small regions in the class raster, so that it stays what polygons show."""
+    info = job.scene.info
+    grid = PixelGrid(info.height, info.width, info.transform, info.crs)
+    with open_classes(blocks.landcover.path) as raster:
+        blocks.replace_classes(generalized(partial(read_strips, raster, None), grid, NODATA_ID, job.spec)())
+
+
 def _write_rasters(blocks: BlockWriter, paths: OutputPaths, drafts: _Drafts, progress: Progress) -> None:
     wanted = (blocks.landcover, paths.landcover), (blocks.confidence, paths.confidence), (blocks.scores, paths.scores)
     pairs = [(scratch, path) for scratch, path in wanted if scratch and path]
@@ -218,6 +240,26 @@ def _write_rasters(blocks: BlockWriter, paths: OutputPaths, drafts: _Drafts, pro
         progress("writing", done, len(pairs))
         write_cog(scratch, drafts[path])
     progress("writing", len(pairs), len(pairs))
+
+
+def _describe_raster(job: Job, paths: OutputPaths, drafts: _Drafts, classes: tuple[ClassShare, ...]) -> None:
+    """Give the class raster its attribute table, statistics and styles."""
+    draft, legend = drafts[paths.landcover], job.model.spec.classes
+    valid = sum(c.pixels for c in classes)
+    pixels = {c.id: c.pixels for c in classes} | {NODATA_ID: job.scene.info.pixels - valid}
+    areas = [c.area_m2 for c in classes if c.area_m2 is not None]
+    write_aux(draft, legend, pixels, sum(areas) / valid if areas and valid else None)
+    write_style_files(draft, shared_qml(legend), raster_sld(legend, paths.landcover.stem))
+
+
+def _write_item(job: Job, paths: OutputPaths, draft: Path) -> None:
+    """Write the STAC Item of what is finished."""
+    info = job.scene.info
+    grid = PixelGrid(info.height, info.width, info.transform, info.crs)
+    files = {kind: path for kind, path in vars(paths).items() if path is not None}
+    prediction = Prediction(info.name, info.path, grid, job.scene.taken(), job.model.spec, files)
+    with write_errors(draft.parent.parent):
+        draft.write_text(json.dumps(landcover_item(prediction), indent=2, ensure_ascii=False), "utf-8")
 
 
 def _write_polygons(job: Job, blocks: BlockWriter, paths: OutputPaths, drafts: _Drafts, progress: Progress) -> int:
@@ -230,9 +272,12 @@ def _write_polygons(job: Job, blocks: BlockWriter, paths: OutputPaths, drafts: _
             blocks.landcover.path,
             blocks.confidence.path,
             legend,
+            job.spec.for_finished_raster(),
             progress=lambda done, total: progress("polygons", done, total),
         )
         write_polygons(layer, drafts[paths.polygons], name=paths.polygons.stem)
+        sld = vector_sld(classes, paths.polygons.stem)
+        add_layer_style(drafts[paths.polygons], paths.polygons.stem, vector_qml(classes), sld)
     except GeosegError as error:
         reason = str(error).replace(str(drafts[paths.polygons]), str(paths.polygons))
         raise OutputError(f"{reason}; the class raster is complete: {paths.landcover}") from None

@@ -40,12 +40,16 @@ from geoseg.pipelines.gdal import gdal_settings
 from geoseg.polygons import Legend, PolygonLayer, by_class, by_touch
 from geoseg.spec import VectorSpec, parse_spec
 from geoseg.spec.vector import PX, Measure
+from geoseg.styles import add_layer_style, shared_qml, style_paths, vector_qml, vector_sld, write_style_files
 from geoseg.trace import Regions, Strip, trace
 
 __all__ = ["VectorizeResult", "polygonize", "vectorize"]
 
 Progress = Callable[[int, int], None]
 """(pixels done, pixels in all)."""
+
+RASTER_ENDS = (".tif", ".tiff")
+"""Endings of class rasters whose styles go by the same names as those of polygons."""
 
 Strips = Callable[[], Iterator[Strip]]
 """Reads a class raster from top to bottom, as often as it is called."""
@@ -98,7 +102,8 @@ def vectorize(
         _, _, unplaced = placement(opened)
         layer = _layer(opened, None, legend, spec, progress)
     write_polygons(layer, output)
-    notices = tuple(notice for notice in (unplaced, unread) if notice)
+    unstyled = _style(layer, output)
+    notices = tuple(notice for notice in (unplaced, unread, unstyled) if notice)
     return VectorizeResult(output, len(layer), class_shares(layer), time.perf_counter() - started, notices)
 
 
@@ -152,6 +157,21 @@ def _layer(
         regions, features = by_class(regions) if spec.dissolve else by_touch(regions)
         layer = replace(layer, regions=regions, features=features)
     return layer
+
+
+def _style(layer: PolygonLayer, output: Path) -> str | None:
+    """Style the polygons, inside of a GeoPackage and beside other files; a notice if there is no room beside."""
+    classes = layer.legend.classes(np.unique(layer.regions.class_id).tolist())
+    sld = vector_sld(classes, output.stem)
+    if output.suffix.lower() == ".gpkg":
+        add_layer_style(output, output.stem, vector_qml(classes), sld)
+        return None
+    qml, beside = style_paths(output)
+    other = next((path for end in RASTER_ENDS if (path := output.with_suffix(end)).exists()), None)
+    if other is not None:  # whose styles have these names
+        return f"{qml.name} and {beside.name} belong to {other}, and stay as they are: name the polygons otherwise"
+    write_style_files(output, shared_qml(classes), sld)
+    return None
 
 
 # ------------------------------------------------------------------------------------------------------------ stages

@@ -42,6 +42,8 @@ class PredictSpec(VectorSpec):
     """Write polygons as a GeoPackage."""
     preview: bool = True
     """Write a preview picture."""
+    stac: bool = True
+    """Write a STAC Item that describes the result and the model."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -61,6 +61,12 @@ class VectorSpec(Spec):
             )
         return self
 
+    def for_finished_raster(self) -> VectorSpec:
+        """What is left to do once the raster has been cut to the area and generalised."""
+        settings = {name: getattr(self, name) for name in VectorSpec.model_fields}
+        done = dict.fromkeys(("majority", "fill_holes", "min_area", "aoi", "bbox"))
+        return VectorSpec(**(settings | done))
+
     @property
     def generalizes(self) -> bool:
         """Whether the class raster changes before it becomes polygons."""
