@@ -23,6 +23,8 @@ HOLE_SIDES = 0.1, 1 / 3
 """Shortest and longest side of what is cut out, as shares of the window's."""
 MIXED_SIDES = 0.25, 0.75
 """The same for what is pasted from another window."""
+_TINY = 1e-3
+"""Least gamma."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +42,17 @@ class Augment:
 
     def __call__(self, image: Tensor, labels: Tensor, side: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Vary a batch (B, C, R, R), (B, R, R) of any types and cut it to `side`, float32 and int64."""
-        image, labels = image.float(), labels.long()
         matrices = draw_matrices(self.spec, len(image), side / image.shape[-1], generator)
-        image, labels = move(image, labels, matrices, side, self.fill.to(image))
-        values = (image - self.low) / (self.high - self.low)
-        image = vary_colors(values, self.spec, generator) * (self.high - self.low) + self.low
+        fill = self.fill.to(image.device, torch.float32)
+        image, labels = move(image, labels, matrices, side, fill)
+        values = image.sub_(self.low).div_(self.high - self.low)
+        image = vary_colors(values, self.spec, generator).mul_(self.high - self.low).add_(self.low)
         if self.spec.cutmix:
             patches = draw_rectangles(self.spec.cutmix, len(image), side, MIXED_SIDES, generator)
             image, labels = paste(image, labels, patches, image.roll(1, 0), labels.roll(1, 0))
         if self.spec.cutout:
             holes = draw_rectangles(self.spec.cutout, len(image), side, HOLE_SIDES, generator)
-            fill = self.fill.to(image).view(1, -1, 1, 1)
-            image, labels = paste(image, labels, holes, fill, torch.full_like(labels, IGNORE))
+            image, labels = paste(image, labels, holes, fill.view(1, -1, 1, 1), torch.full_like(labels, IGNORE))
         return image, labels
 
 
@@ -76,13 +77,13 @@ def draw_matrices(spec: AugmentSpec, count: int, share: float, generator: Genera
 
 def move(image: Tensor, labels: Tensor, matrices: Tensor, side: int, fill: Tensor) -> tuple[Tensor, Tensor]:
     """Resample a batch to `side`: the image bilinearly, its labels by the nearest pixel; beyond it: fill and IGNORE."""
-    grid = functional.affine_grid(matrices.to(image), [len(image), 1, side, side], align_corners=False)
+    grid = functional.affine_grid(matrices.to(fill), [len(image), 1, side, side], align_corners=False)
     # Both are shifted so that what must stand outside is zero, the only constant that grid_sample knows.
     level = fill.view(1, -1, 1, 1)
-    image = functional.grid_sample(image - level, grid, mode="bilinear", align_corners=False) + level
-    shifted = (labels - IGNORE).unsqueeze(1).to(image)
-    labels = functional.grid_sample(shifted, grid, mode="nearest", align_corners=False).squeeze(1).round().long()
-    return image, labels + IGNORE
+    image = functional.grid_sample(image - level, grid, mode="bilinear", align_corners=False).add_(level)
+    shifted = labels.unsqueeze(1).to(fill).sub_(IGNORE)
+    labels = functional.grid_sample(shifted, grid, mode="nearest", align_corners=False).squeeze(1).round_().add_(IGNORE)
+    return image, labels.long()
 
 
 def draw_rectangles(share: float, count: int, side: int, sides: tuple[float, float], generator: Generator) -> Tensor:
@@ -112,31 +113,34 @@ def paste(image: Tensor, labels: Tensor, masks: Tensor, other: Tensor, other_lab
 def vary_colors(values: Tensor, spec: AugmentSpec, generator: Generator) -> Tensor:
     """Vary gamma, contrast, brightness, haze, saturation, band mixture, sharpness and noise of values from 0 to 1."""
     values = values.clamp(0, 1)
-    values = _vary_tones(values, spec, generator)
-    values = _mix_bands(values, spec, generator)
+    values = values.pow_(_factor(spec.gamma, spec.band_gain, values, generator).clamp(min=_TINY))
+    values = _mix(values, *_draw_mixture(values, spec, generator))
     values = _blur(values, spec.blur_px, generator)
-    return _add_noise(values, spec.noise, generator).clamp(0, 1)
+    return _add_noise(values, spec.noise, generator).clamp_(0, 1)
 
 
-def _vary_tones(values: Tensor, spec: AugmentSpec, generator: Generator) -> Tensor:
-    bands = values.shape[1]
-    gamma = _factor(spec.gamma, spec.band_gain, values, generator)
-    values = values**gamma
-    mean = values.mean(dim=(2, 3), keepdim=True)
-    contrast = _factor(spec.contrast, spec.band_gain, values, generator)
-    brightness = _factor(spec.brightness, spec.band_gain, values, generator)
-    shift = spec.band_shift * _normal(generator, len(values), bands, 1, 1)
-    return (values - mean) * contrast + mean * brightness + shift
+def _draw_mixture(values: Tensor, spec: AugmentSpec, generator: Generator) -> tuple[Tensor, Tensor]:
+    """How each band is made of all bands: factors (B, C, C), and what is added (B, C, 1).
 
-
-def _mix_bands(values: Tensor, spec: AugmentSpec, generator: Generator) -> Tensor:
-    bands = values.shape[1]
+    That is contrast about the band's mean, brightness and haze, then saturation about the bands' mean, then leakage of
+    each band into the others; all are linear, and one matrix product is cheaper than seven passes over the pixels.
+    """
+    count, bands = values.shape[:2]
+    mean = values.mean(dim=(2, 3)).unsqueeze(2)
+    contrast = _factor(spec.contrast, spec.band_gain, values, generator).flatten(2)
+    brightness = _factor(spec.brightness, spec.band_gain, values, generator).flatten(2)
+    shift = spec.band_shift * _normal(generator, count, bands, 1)
     if bands == 1:
-        return values
-    grey = values.mean(dim=1, keepdim=True)
-    values = grey + (values - grey) * _factor(spec.saturation, 0.0, values, generator)
-    leak = spec.band_mix * _normal(generator, len(values), bands, bands)
-    return values + torch.einsum("bij,bjhw->bihw", leak, values)
+        return contrast, mean * (brightness - contrast) + shift
+    own = torch.eye(bands, device=values.device)
+    saturation = _factor(spec.saturation, 0.0, values, generator)[:, :1].flatten(2)
+    leak = spec.band_mix * _normal(generator, count, bands, bands)
+    mixture = (own + leak) @ (saturation * own + (1 - saturation) / bands)
+    return mixture * contrast.transpose(1, 2), mixture @ (mean * (brightness - contrast) + shift)
+
+
+def _mix(values: Tensor, mixture: Tensor, added: Tensor) -> Tensor:
+    return torch.baddbmm(added, mixture, values.flatten(2)).view_as(values)
 
 
 def _blur(values: Tensor, largest_px: float, generator: Generator) -> Tensor:

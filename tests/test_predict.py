@@ -710,3 +710,19 @@ def test_an_item_tells_when_the_scene_was_taken(tmp_path, class_values, tag):
     result = predict(scene, tmp_path, model=echo_model(), **QUICK)
     taken = json.loads(result.paths["item"].read_text())["properties"]["datetime"]
     assert taken == ("2021-07-04T12:30:00Z" if tag.startswith("2021") else "1970-01-02T00:00:00Z")
+
+
+def test_scores_in_percent(tmp_path, class_values):
+    values = class_values(60, 70)
+    scene = write_raster(tmp_path / "s.tif", values, nodata=3)
+    wanted = {"scores": tmp_path / "scores.tif", "scores_type": "uint8"}
+    predict(scene, tmp_path, model=echo_model(), **wanted, **QUICK)
+    with rasterio.open(wanted["scores"]) as raster:
+        scores = raster.read()
+        assert raster.nodata == 255
+        assert raster.dtypes == ("uint8",) * len(scores)
+        assert all(text.endswith(", percent") for text in raster.descriptions)
+    valid = values != 3
+    assert (scores[:, ~valid] == 255).all()
+    np.testing.assert_array_equal(scores[:, valid].argmax(axis=0), values[valid])
+    np.testing.assert_allclose(scores[:, valid].sum(axis=0), 100, atol=2)

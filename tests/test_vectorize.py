@@ -3,6 +3,7 @@
 import json
 import re
 import sqlite3
+from dataclasses import replace
 
 import geopandas
 import numpy as np
@@ -16,6 +17,7 @@ from rasterio.rpc import RPC
 from scipy import ndimage
 
 from geoseg.errors import OutputError, SceneError, SpecError
+from geoseg.formats import write_polygons
 from geoseg.grid import Window
 from geoseg.pipelines.class_raster import STRIP_PX, STRIP_PX_MOST, resolve_nodata, strip_windows, to_ids
 from geoseg.pipelines.vectorize import polygonize, vectorize
@@ -467,3 +469,49 @@ def test_a_colour_table_gives_the_colours(tmp_path):
     vectorize(path, tmp_path / "out.parquet")
     colors = geopandas.read_parquet(tmp_path / "out.parquet").set_index("class_id")["color"]
     assert colors.loc[[1, 2]].tolist() == ["#ff0080", "#090909"]
+
+
+# --------------------------------------------------------------------------------------------------------------- check
+
+
+@pytest.mark.parametrize("extension", [".gpkg", ".shp", ".fgb", ".parquet"])
+@pytest.mark.parametrize(
+    "settings", [{}, {"dissolve": True}, {"connectivity": 8}, {"min_area": "9px"}, {"classes": ("1", "3")}]
+)
+def test_raw_polygons_are_the_raster(tmp_path, extension, settings):
+    rough = write(tmp_path / "rough.tif", patches(), nodata=255)
+    check = vectorize(rough, tmp_path / f"out{extension}", check=True, **settings).check
+    assert check.differing_pixels == 0
+    assert check.area_ratio == pytest.approx(1, abs=1e-12)
+    assert check.is_coverage
+    assert check.pixels == np.isin(patches(), (1, 3) if "classes" in settings else (0, 1, 2, 3)).sum()
+
+
+def test_simplified_polygons_are_a_coverage_that_differs_a_little(tmp_path, rough):
+    check = vectorize(rough, tmp_path / "out.gpkg", check=True, simplify="1.5px", smooth=True).check
+    assert check.is_coverage
+    assert 0 < check.differing_pixels < 0.05 * check.pixels
+    assert check.area_ratio == pytest.approx(1, rel=0.01)
+
+
+def test_a_rotated_raster_is_checked_too(tmp_path):
+    write(tmp_path / "classes.tif", patches(), nodata=255, transform=Affine(8, 3, 500_000, 3, -8, 4_000_000))
+    check = vectorize(tmp_path / "classes.tif", tmp_path / "out.gpkg", check=True).check
+    assert (check.differing_pixels, check.is_coverage) == (0, True)
+
+
+def test_a_check_finds_what_is_wrong(tmp_path, rough, monkeypatch):
+    def lose_one(layer, path, name=None):
+        write_polygons(replace(layer, regions=layer.regions.take(np.arange(1, len(layer)))), path, name)
+
+    monkeypatch.setattr("geoseg.pipelines.vectorize.write_polygons", lose_one)
+    check = vectorize(rough, tmp_path / "out.gpkg", check=True).check
+    assert check.differing_pixels > 0
+    assert check.area_ratio < 1
+
+
+@pytest.mark.parametrize(("name", "settings"), [("out.gpkg", {"to_crs": "EPSG:4326"}), ("out.geojson", {})])
+def test_what_cannot_be_checked_is_refused(tmp_path, rough, name, settings):
+    with pytest.raises(SpecError, match="only polygons in the raster's CRS can be checked"):
+        vectorize(rough, tmp_path / name, check=True, **settings)
+    assert not (tmp_path / name).exists()

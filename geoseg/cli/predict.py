@@ -65,6 +65,11 @@ if TYPE_CHECKING:
     help="Also write per-class probabilities to this GeoTIFF (a folder for several scenes).",
 )
 @click.option(
+    "--scores-type",
+    type=click.Choice(["float32", "uint8"]),
+    help="Type of these probabilities: 0 to 1 (default), or in percent.",
+)
+@click.option(
     "--confidence", type=click.Path(), help="Also write the class's probability in percent (uint8) to this GeoTIFF."
 )
 @click.option("--polygons/--no-polygons", default=None, help="Write polygons (GeoPackage); default: yes.")

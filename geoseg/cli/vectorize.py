@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from geoseg.cli.options import config_option, given, json_option, overwrite_option, quiet_option, vector_options
 from geoseg.cli.terminal import notice, progress_bar
+
+if TYPE_CHECKING:
+    from geoseg.pipelines.check import PolygonCheck
 
 
 @click.command()
@@ -23,11 +27,14 @@ from geoseg.cli.terminal import notice, progress_bar
     help="Result: .gpkg, .shp, .geojson, .fgb or .parquet.",
 )
 @vector_options
+@click.option("--check", is_flag=True, help="Hold the finished polygons against the raster; exit code 1 if they fail.")
 @config_option
 @overwrite_option
 @json_option
 @quiet_option
-def vectorize(raster: str, output: Path, overwrite: bool, as_json: bool, quiet: bool, **options: Any) -> None:
+def vectorize(
+    raster: str, output: Path, check: bool, overwrite: bool, as_json: bool, quiet: bool, **options: Any
+) -> None:
     """Turn any class raster into polygons, one for each connected region of a class.
 
     Polygons of neighbours share their borders vertex for vertex, also when they are simplified or smoothed.
@@ -39,6 +46,7 @@ def vectorize(raster: str, output: Path, overwrite: bool, as_json: bool, quiet: 
             raster,
             output,
             overwrite=overwrite,
+            check=check,
             progress=lambda done, total: progress("polygons", done, total),
             **given(options),
         )
@@ -48,3 +56,22 @@ def vectorize(raster: str, output: Path, overwrite: bool, as_json: bool, quiet: 
         for line in result.notices:
             notice(line)
         click.echo(f"{result.polygons:,} polygons in {result.seconds:.1f} s\n  {result.output}")
+        if result.check is not None:
+            click.echo(_verdict(result.check))
+    if result.check is not None and not _passes(result.check, options):
+        sys.exit(1)
+
+
+def _passes(check: PolygonCheck, options: dict[str, Any]) -> bool:
+    """Whether the polygons are a coverage, and those that were not simplified or smoothed the raster itself."""
+    is_raw = options["simplify"] is None and not options["smooth"]
+    return check.is_coverage and (not is_raw or (check.differing_pixels == 0 and abs(check.area_ratio - 1) < 1e-9))
+
+
+def _verdict(check: PolygonCheck) -> str:
+    share = check.differing_pixels / max(1, check.pixels)
+    borders = "neighbours share their borders" if check.is_coverage else "neighbours leave gaps or overlap"
+    return (
+        f"check: {check.differing_pixels:,} of {check.pixels:,} pixels differ when burnt back ({share:.3%}), area "
+        f"{check.area_ratio:.6%} of the raster's; {borders}"
+    )

@@ -78,8 +78,10 @@ class BlockWriter:
             percent = source.to_scene(torch.round(best * 100).to(torch.uint8).cpu().numpy(), core)
             self.confidence.write(window, np.where(valid, percent, np.uint8(NODATA_ID)))
         if self.scores:
-            scores = source.to_scene(probabilities.cpu().numpy(), core)
-            self.scores.write(window, np.where(valid, scores, np.float32(np.nan)))
+            layout = self.scores.layout
+            given = probabilities if layout.dtype == "float32" else torch.round(probabilities * 100).to(torch.uint8)
+            scores = source.to_scene(given.cpu().numpy(), core)
+            self.scores.write(window, np.where(valid, scores, scores.dtype.type(layout.nodata)))
 
     def _feed_thumbnail(self, thumbnail: Thumbnail, sample: Sample) -> None:
         core, window = sample.place.core, sample.place.window
@@ -149,5 +151,8 @@ def confidence_format() -> RasterFormat:
 
 
 def scores_format(job: Job) -> RasterFormat:
-    """Probability of every class, 0 to 1."""
-    return RasterFormat("float32", math.nan, tuple(c.name for c in job.model.spec.classes), "average")
+    """Probability of every class, 0 to 1 or in percent."""
+    names = tuple(c.name for c in job.model.spec.classes)
+    if job.spec.scores_type == "uint8":
+        return RasterFormat("uint8", NODATA_ID, tuple(f"{name}, percent" for name in names), "average")
+    return RasterFormat("float32", math.nan, names, "average")

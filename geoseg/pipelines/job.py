@@ -77,7 +77,9 @@ def prepare(scene: Scene, model: Model | str | os.PathLike[str] | None, spec: Pr
     window_px = grid.rows.size * grid.cols.size
     budget = _CPU_BATCH_PX if runner.device.type == "cpu" else _GPU_BATCH_PX
     batch_size = spec.batch_size or max(1, min(32, budget // window_px))
-    settings = spec.model_dump(mode="json", exclude={"scores", "confidence", "polygons", "preview", "stac"}) | {
+    settings = spec.model_dump(
+        mode="json", exclude={"scores", "scores_type", "confidence", "polygons", "preview", "stac"}
+    ) | {
         "tile": grid.tile,
         "overlap": grid.overlap,
         "batch_size": batch_size,

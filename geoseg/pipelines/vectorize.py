@@ -11,8 +11,8 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from geoseg.formats import check_extension, write_polygons
 from geoseg.generalize import MergeRules, count_regions, majority_filter, plan_merge, relabel
 from geoseg.georef import PixelGrid
 from geoseg.ground import pixel_size_m, row_areas_m2
+from geoseg.pipelines.check import PolygonCheck, check_polygons
 from geoseg.pipelines.class_raster import (
     open_classes,
     open_raster,
@@ -69,6 +70,8 @@ class VectorizeResult:
     """Wall time."""
     notices: tuple[str, ...]
     """What the user should know of: a sentence each."""
+    check: PolygonCheck | None = None
+    """What became of the raster, if that was asked for."""
 
 
 def vectorize(
@@ -76,6 +79,7 @@ def vectorize(
     output: str | os.PathLike[str],
     *,
     overwrite: bool = False,
+    check: bool = False,
     progress: Progress | None = None,
     **settings: Any,
 ) -> VectorizeResult:
@@ -85,6 +89,7 @@ def vectorize(
         raster: any raster with a single band of whole numbers.
         output: .gpkg, .shp, .geojson, .fgb or .parquet.
         overwrite: replace a file that exists.
+        check: read the polygons back and hold them against the raster.
         progress: called with the pixels done and the pixels in all.
         settings: fields of VectorSpec.
 
@@ -99,12 +104,16 @@ def vectorize(
     check_output(output, overwrite)
     with open_classes(raster) as opened:
         legend, unread = read_legend(opened)
-        _, _, unplaced = placement(opened)
-        layer = _layer(opened, None, legend, spec, progress)
-    write_polygons(layer, output)
-    unstyled = _style(layer, output)
+        grid, unplaced = _placed(opened)
+        if check:
+            _check_checkable(grid, spec, output)
+        job = _Job(opened, None, grid, legend, spec)
+        layer = job.run(progress)
+        write_polygons(layer, output)
+        unstyled = _style(layer, output)
+        found = check_polygons(output, job.strips(), job.part, job.nodata) if check else None
     notices = tuple(notice for notice in (unplaced, unread, unstyled) if notice)
-    return VectorizeResult(output, len(layer), class_shares(layer), time.perf_counter() - started, notices)
+    return VectorizeResult(output, len(layer), class_shares(layer), time.perf_counter() - started, notices, found)
 
 
 def polygonize(
@@ -129,34 +138,55 @@ def polygonize(
     """
     with open_classes(classes) as raster, ExitStack() as stack:
         weights = None if confidence is None else stack.enter_context(open_raster(confidence))
-        return _layer(raster, weights, legend, spec, progress)
+        if weights is not None and weights.shape != raster.shape:
+            raise SceneError(f"{weights.name} is {weights.shape} pixels, {raster.name} is {raster.shape}")
+        return _Job(raster, weights, _placed(raster)[0], legend, spec).run(progress)
 
 
-def _layer(
-    raster: Any, confidence: Any | None, legend: Legend, spec: VectorSpec, progress: Progress | None
-) -> PolygonLayer:
-    """Generalise, trace and simplify an open class raster, weighed by an open confidence raster if there is one."""
-    if confidence is not None and confidence.shape != raster.shape:
-        raise SceneError(f"{confidence.name} is {confidence.shape} pixels, {raster.name} is {raster.shape}")
-    transform, crs, _ = placement(raster)
-    grid = PixelGrid(raster.height, raster.width, transform, crs)
-    target = _target_crs(spec, crs, raster.name)
-    kept = _kept_ids(spec, legend)
-    area = find_area(grid, spec.aoi, spec.bbox, raster.name)
-    part = grid if area is None else grid.part(area.window)
-    nodata = resolve_nodata(raster.nodata)
-    tolerance = _simplify_px(spec, part)
-    with gdal_settings():
-        strips = generalized(partial(read_strips, raster, confidence, area), part, nodata, spec)
-        strips = strips if kept is None else partial(_keep, strips, kept, nodata)
-        regions = trace(_counted(strips(), part, progress), part.width, nodata)
-    if tolerance is not None or spec.smooth:
-        regions = _rounder(regions, tolerance, spec.smooth)
-    layer = PolygonLayer(regions, part.transform, part.crs, legend, target=target)
-    if spec.dissolve or spec.connectivity == 8:
-        regions, features = by_class(regions) if spec.dissolve else by_touch(regions)
-        layer = replace(layer, regions=regions, features=features)
-    return layer
+class _Job:
+    """An open class raster and its settings, held against each other."""
+
+    def __init__(self, raster: Any, confidence: Any | None, grid: PixelGrid, legend: Legend, spec: VectorSpec):
+        area = find_area(grid, spec.aoi, spec.bbox, raster.name)
+        self.part = grid if area is None else grid.part(area.window)
+        self.nodata = resolve_nodata(raster.nodata)
+        self._legend, self._spec = legend, spec
+        self._target = _target_crs(spec, grid.crs, raster.name)
+        self._tolerance = _simplify_px(spec, self.part)
+        self._kept = _kept_ids(spec, legend)
+        self._read = partial(read_strips, raster, confidence, area)
+
+    @cached_property
+    def strips(self) -> Strips:
+        """The generalised raster."""
+        with gdal_settings():
+            strips = generalized(self._read, self.part, self.nodata, self._spec)
+        return strips if self._kept is None else partial(_keep, strips, self._kept, self.nodata)
+
+    def run(self, progress: Progress | None) -> PolygonLayer:
+        """Trace and simplify."""
+        spec = self._spec
+        with gdal_settings():
+            regions = trace(_counted(self.strips(), self.part, progress), self.part.width, self.nodata)
+        if self._tolerance is not None or spec.smooth:
+            regions = _rounder(regions, self._tolerance, spec.smooth)
+        features = None
+        if spec.dissolve or spec.connectivity == 8:
+            regions, features = by_class(regions) if spec.dissolve else by_touch(regions)
+        return PolygonLayer(regions, self.part.transform, self.part.crs, self._legend, features, self._target)
+
+
+def _placed(raster: Any) -> tuple[PixelGrid, str | None]:
+    """Where the pixels of an open raster lie, and a notice if that isn't on the map."""
+    transform, crs, unplaced = placement(raster)
+    return PixelGrid(raster.height, raster.width, transform, crs), unplaced
+
+
+def _check_checkable(grid: PixelGrid, spec: VectorSpec, output: Path) -> None:
+    """Refuse to check what leaves the raster's coordinates."""
+    leaves = output.suffix.lower() in (".geojson", ".json") and grid.crs is not None and grid.crs.to_epsg() != 4326
+    if spec.to_crs is not None or leaves:
+        raise SpecError("only polygons in the raster's CRS can be checked: leave out to_crs, and write no GeoJSON")
 
 
 def _style(layer: PolygonLayer, output: Path) -> str | None:

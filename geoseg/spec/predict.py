@@ -36,6 +36,8 @@ class PredictSpec(VectorSpec):
     """Ground size of a pixel the network sees: native, model, or metres."""
     scores: Path | None = None
     """Write per-class probabilities to this GeoTIFF."""
+    scores_type: Literal["float32", "uint8"] = "float32"
+    """Type of these probabilities: 0 to 1, or in percent."""
     confidence: Path | None = None
     """Write the probability of the chosen class, in percent, to this GeoTIFF."""
     polygons: bool = True

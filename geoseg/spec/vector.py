@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from geoseg.spec.base import Spec
 
 PX = "px"
 """What follows a length or an area that is given in pixels."""
-Measure = (
-    Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    | Annotated[str, Field(pattern=r"^\d*\.?\d+ ?(px)?$", max_length=20)]
-)
+
+
+def _measured(value: Any) -> float | str:
+    """A number, or a text that ends in px, if it makes sense as a length or an area."""
+    text = str(value).strip()
+    try:
+        size = float(text.removesuffix(PX))
+    except ValueError:
+        raise ValueError("give a number, in metres or m², or in pixels, e.g. 4px") from None
+    if not 0 < size < math.inf:
+        raise ValueError("give a number above 0")
+    return f"{size:g}{PX}" if text.endswith(PX) else size
+
+
+Measure = Annotated[float | str, BeforeValidator(_measured)]
 """A positive number of metres or square metres, or of pixels: 2.5, or 4px."""
 Box = tuple[float, float, float, float]
 
