@@ -44,7 +44,7 @@ def _burn(
             along = crossings[begins[row - top] : begins[row - top + 1]]
             along.sort()
             for k in range(0, len(along) - 1, 2):
-                low, high = max(_row_below(along[k]), 0), min(_row_below(along[k + 1]), width)
+                low, high = max(_row_below(along[k]), 0), max(min(_row_below(along[k + 1]), width), 0)
                 ids[row, low:high] = class_id[part]
 
 

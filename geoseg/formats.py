@@ -45,7 +45,12 @@ SHAPEFILE_PARTS = (".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
 """What may stand beside a .shp and would be misread as a part of the new one."""
 
 
-def write_polygons(polygons: PolygonLayer, path: str | os.PathLike[str], name: str | None = None) -> None:
+def write_polygons(
+    polygons: PolygonLayer,
+    path: str | os.PathLike[str],
+    name: str | None = None,
+    finish: Callable[[Path], None] = lambda draft: None,
+) -> None:
     """Write polygons in the format of the path's extension, replacing what is there.
 
     A layer without polygons gives an empty one with the same fields. Nothing is left behind when writing fails or is
@@ -55,6 +60,7 @@ def write_polygons(polygons: PolygonLayer, path: str | os.PathLike[str], name: s
         polygons: What to write.
         path: The file; its folder is made if it is missing.
         name: Name of the layer in formats that have names; by default the file's.
+        finish: Called with the finished file before it gets its place; what is put beside it moves along.
 
     Raises:
         OutputError: The extension names no known format, or the file cannot be written.
@@ -65,6 +71,7 @@ def write_polygons(polygons: PolygonLayer, path: str | os.PathLike[str], name: s
         with workspace(path.parent) as folder:
             draft = folder / path.name
             VECTOR_FORMATS[path.suffix.lower()](polygons, draft, name or path.stem)
+            finish(draft)
             move_parts(draft, path)
     except (OSError, RuntimeError, ValueError, pa.ArrowException) as error:
         raise OutputError(f"cannot write {path}: {one_line(error)}") from error

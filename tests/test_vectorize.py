@@ -3,6 +3,8 @@
 import json
 import re
 import sqlite3
+import subprocess
+import sys
 from dataclasses import replace
 
 import geopandas
@@ -17,7 +19,7 @@ from rasterio.rpc import RPC
 from scipy import ndimage
 
 from geoseg.errors import OutputError, SceneError, SpecError
-from geoseg.formats import write_polygons
+from geoseg.formats import VECTOR_FORMATS, write_polygons
 from geoseg.grid import Window
 from geoseg.pipelines.class_raster import STRIP_PX, STRIP_PX_MOST, resolve_nodata, strip_windows, to_ids
 from geoseg.pipelines.vectorize import polygonize, vectorize
@@ -453,7 +455,31 @@ def test_the_styles_of_a_raster_are_not_replaced(tmp_path, classes):
     (tmp_path / "classes.qml").write_text("the raster's")
     result = vectorize(classes, tmp_path / "classes.fgb")
     assert (tmp_path / "classes.qml").read_text() == "the raster's"
-    assert "name the polygons otherwise" in result.notices[0]
+    assert "were not written" in result.notices[0]
+
+
+FULL = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+from geoseg.cli import main
+sys.argv = ["geoseg", "vectorize", *sys.argv[1:]]
+main()
+"""
+"""A process for which a file of more than 40 kB does not fit on the disk."""
+
+
+@pytest.mark.parametrize("extension", VECTOR_FORMATS)
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, extension):
+    ids = np.random.default_rng(0).integers(0, 9, (120, 120)).astype(np.uint8)
+    write(tmp_path / "classes.tif", ids)
+    (tmp_path / "out").mkdir()
+    command = [sys.executable, "-c", FULL, tmp_path / "classes.tif", "-o", tmp_path / "out" / f"made{extension}"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 1, run.stderr
+    assert run.stderr.count("\n") == 1, run.stderr
+    assert "cannot write" in run.stderr
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_classes_without_colours_get_some(tmp_path):
@@ -501,8 +527,8 @@ def test_a_rotated_raster_is_checked_too(tmp_path):
 
 
 def test_a_check_finds_what_is_wrong(tmp_path, rough, monkeypatch):
-    def lose_one(layer, path, name=None):
-        write_polygons(replace(layer, regions=layer.regions.take(np.arange(1, len(layer)))), path, name)
+    def lose_one(layer, path, **options):
+        write_polygons(replace(layer, regions=layer.regions.take(np.arange(1, len(layer)))), path, **options)
 
     monkeypatch.setattr("geoseg.pipelines.vectorize.write_polygons", lose_one)
     check = vectorize(rough, tmp_path / "out.gpkg", check=True).check

@@ -41,7 +41,7 @@ from geoseg.pipelines.gdal import gdal_settings
 from geoseg.polygons import Legend, PolygonLayer, by_class, by_touch
 from geoseg.spec import VectorSpec, parse_spec
 from geoseg.spec.vector import PX, Measure
-from geoseg.styles import add_layer_style, shared_qml, style_paths, vector_qml, vector_sld, write_style_files
+from geoseg.styles import add_layer_style, shared_qml, vector_qml, vector_sld, write_style_files
 from geoseg.trace import Regions, Strip, trace
 
 __all__ = ["VectorizeResult", "polygonize", "vectorize"]
@@ -109,9 +109,10 @@ def vectorize(
             _check_checkable(grid, spec, output)
         job = _Job(opened, None, grid, legend, spec)
         layer = job.run(progress)
-        write_polygons(layer, output)
-        unstyled = _style(layer, output)
+        other = _owner_of_styles(output)
+        write_polygons(layer, output, finish=partial(_style, layer, is_alone=other is None))
         found = check_polygons(output, job.strips(), job.part, job.nodata) if check else None
+    unstyled = f"the styles of {output} were not written: {other} has them under these names" if other else None
     notices = tuple(notice for notice in (unplaced, unread, unstyled) if notice)
     return VectorizeResult(output, len(layer), class_shares(layer), time.perf_counter() - started, notices, found)
 
@@ -189,19 +190,21 @@ def _check_checkable(grid: PixelGrid, spec: VectorSpec, output: Path) -> None:
         raise SpecError("only polygons in the raster's CRS can be checked: leave out to_crs, and write no GeoJSON")
 
 
-def _style(layer: PolygonLayer, output: Path) -> str | None:
-    """Style the polygons, inside of a GeoPackage and beside other files; a notice if there is no room beside."""
+def _style(layer: PolygonLayer, draft: Path, *, is_alone: bool) -> None:
+    """Style polygons that were written: inside of a GeoPackage, beside other files if no other has styles there."""
     classes = layer.legend.classes(np.unique(layer.regions.class_id).tolist())
-    sld = vector_sld(classes, output.stem)
+    sld = vector_sld(classes, draft.stem)
+    if draft.suffix.lower() == ".gpkg":
+        add_layer_style(draft, draft.stem, vector_qml(classes), sld)
+    elif is_alone:
+        write_style_files(draft, shared_qml(classes), sld)
+
+
+def _owner_of_styles(output: Path) -> Path | None:
+    """The class raster whose styles have the names that those of the polygons would have."""
     if output.suffix.lower() == ".gpkg":
-        add_layer_style(output, output.stem, vector_qml(classes), sld)
         return None
-    qml, beside = style_paths(output)
-    other = next((path for end in RASTER_ENDS if (path := output.with_suffix(end)).exists()), None)
-    if other is not None:  # whose styles have these names
-        return f"{qml.name} and {beside.name} belong to {other}, and stay as they are: name the polygons otherwise"
-    write_style_files(output, shared_qml(classes), sld)
-    return None
+    return next((path for end in RASTER_ENDS if (path := output.with_suffix(end)).exists()), None)
 
 
 # ------------------------------------------------------------------------------------------------------------ stages
