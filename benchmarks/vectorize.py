@@ -24,7 +24,7 @@ from rasterio.transform import from_origin
 from scipy import ndimage
 
 CLASSES = 6
-PATCH_PX = 7.0
+PATCH_PX = 14.0
 """How smooth the classes' fields are."""
 TILE = 2048
 WAYS = ("geoseg", "rasterio", "gdal")

@@ -19,11 +19,13 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.burn import burn
+from geoseg.coverage import is_coverage
 from geoseg.georef import PixelGrid
 from geoseg.trace import Strip
 
-DIGITS = 6
-"""Decimals of a pixel to which coordinates are believed: what is lost on the way through a file is far smaller."""
+STEPS = 2**20
+"""Parts of a pixel to which coordinates are believed: what is lost on the way through a file is far smaller, and
+vertices are multiples of larger powers of two."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def check_polygons(path: Path, strips: Iterator[Strip], grid: PixelGrid, nodata:
             pixels += int((ids != nodata).sum())
             differing += int((burnt[row : row + len(ids)] != ids).sum())
     area = float(shapely.area(polygons).sum())
-    return PolygonCheck(pixels, differing, area / pixels if pixels else 1.0, bool(shapely.coverage_is_valid(polygons)))
+    return PolygonCheck(pixels, differing, area / pixels if pixels else 1.0, is_coverage(polygons))
 
 
 def _read(path: Path) -> geopandas.GeoDataFrame:
@@ -71,6 +73,6 @@ def _to_pixels(polygons: NDArray[np.object_], transform: Affine) -> NDArray[np.o
     def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
         x, y = xy.T
         moved = np.stack([back.a * x + back.b * y + back.c, back.d * x + back.e * y + back.f], axis=1)
-        return moved.round(DIGITS)
+        return (moved * STEPS).round() / STEPS
 
     return np.asarray(shapely.transform(polygons, move))
