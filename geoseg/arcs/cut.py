@@ -36,14 +36,16 @@ class Arcs:
 
 def cut(regions: Regions) -> Arcs:
     """Cut the rings of regions at their nodes."""
-    corners, starts = _without_closing(regions)
-    order = _by_place(corners)
+    corners, starts = regions.corners.astype(np.int32, copy=False), regions.ring_offsets
+    ring_of = np.repeat(np.arange(len(starts) - 1, dtype=np.int32), np.diff(starts))
+    order = _by_place(corners, starts)
     place, first = _places(corners, order)
-    is_node = _find_nodes(place, first, order, starts)
-    node = np.where(is_node, np.cumsum(is_node) - 1, -1).astype(np.int32)
-    half_edges = int(is_node[place].sum())
-    vertices, offsets, ends, passed, ring_offsets = _cut_rings(place, first, order, starts, node, half_edges)
-    return Arcs(corners[vertices].astype(np.float64), offsets, ends, passed, ring_offsets)
+    is_node = _find_nodes(place, first, order, starts, ring_of)
+    node = np.where(is_node, np.cumsum(is_node, dtype=np.int32) - 1, np.int32(-1)).astype(np.int32, copy=False)
+    half_edges = int(np.diff(first)[is_node].sum())
+    vertices, offsets, ends, passed, ring_offsets = _cut_rings(place, first, order, starts, ring_of, node, half_edges)
+    del ring_of, order, place, first, is_node, node  # they are large, and so are the points
+    return Arcs(_take(corners, vertices), offsets, ends, passed, ring_offsets)
 
 
 def join(arcs: Arcs, regions: Regions) -> Regions:
@@ -52,27 +54,31 @@ def join(arcs: Arcs, regions: Regions) -> Regions:
     return replace(regions, corners=corners, ring_offsets=ring_offsets)
 
 
-def _without_closing(regions: Regions) -> tuple[NDArray[np.int32], Offsets]:
-    """Corners (V, 2) of all rings without the last one of each, which is its first, and where each ring begins."""
-    keep = np.ones(len(regions.corners), bool)
-    keep[regions.ring_offsets[1:] - 1] = False
-    return regions.corners[keep].astype(np.int32), regions.ring_offsets - np.arange(len(regions.ring_offsets))
-
-
-def _by_place(corners: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Order (V,) of corners by row, and by column within a row."""
-    order = np.arange(len(corners), dtype=np.int32)
+def _by_place(corners: NDArray[np.int32], starts: Offsets) -> NDArray[np.int32]:
+    """Order of all corners but the last of each ring, which is its first, by row, and by column within a row."""
+    is_first_time = np.ones(len(corners), bool)
+    is_first_time[starts[1:] - 1] = False
+    order = np.flatnonzero(is_first_time).astype(np.int32)
     for axis in (0, 1):
         order = _counting_sort(corners[:, axis], order)
     return order
 
 
 @compiled
+def _take(corners: NDArray[np.int32], vertices: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Some corners, as numbers that may become fractions."""
+    points = np.empty((len(vertices), 2), np.float64)
+    for k in range(len(vertices)):
+        points[k, 0], points[k, 1] = corners[vertices[k], 0], corners[vertices[k], 1]
+    return points
+
+
+@compiled
 def _counting_sort(values: NDArray[np.int32], order: NDArray[np.int32]) -> NDArray[np.int32]:
     """Order by values from 0 on; those of one value stay in the order that they had."""
     start = np.zeros(values.max() + 2 if len(values) else 1, np.int64)
-    for value in values:
-        start[value + 1] += 1
+    for index in order:
+        start[values[index] + 1] += 1
     start = np.cumsum(start)
     result = np.empty_like(order)
     for index in order:
@@ -83,8 +89,9 @@ def _counting_sort(values: NDArray[np.int32], order: NDArray[np.int32]) -> NDArr
 
 @compiled
 def _places(corners: NDArray[np.int32], order: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Number of the place at which each corner lies (V,), and where in `order` the corners of each place begin."""
-    place = np.empty(len(order), np.int32)
+    """Number of the place at which each corner lies (V,), but for the last of a ring, and where in `order` the corners
+    of each place begin."""
+    place = np.empty(len(corners), np.int32)
     first = np.empty(len(order) + 1, np.int32)
     count = 0
     for k in range(len(order)):
@@ -99,24 +106,21 @@ def _places(corners: NDArray[np.int32], order: NDArray[np.int32]) -> tuple[NDArr
 
 @compiled
 def _find_nodes(
-    place: NDArray[np.int32], first: NDArray[np.int32], order: NDArray[np.int32], starts: Offsets
+    place: NDArray[np.int32],
+    first: NDArray[np.int32],
+    order: NDArray[np.int32],
+    starts: Offsets,
+    ring_of: NDArray[np.int32],
 ) -> NDArray[np.bool_]:
     """Which places are nodes: all but those that one ring passes, or two in opposite directions."""
-    before, after = np.empty_like(place), np.empty_like(place)  # places next to each corner on its ring
-    for ring in range(len(starts) - 1):
-        last = place[starts[ring + 1] - 1]
-        for corner in range(starts[ring], starts[ring + 1]):
-            before[corner] = last
-            last = place[corner]
-        following = place[starts[ring]]
-        for corner in range(starts[ring + 1] - 1, starts[ring] - 1, -1):
-            after[corner] = following
-            following = place[corner]
     is_node = np.empty(len(first) - 1, np.bool_)
     for p in range(len(is_node)):
         one, other = order[first[p]], order[first[p + 1] - 1]
         count = first[p + 1] - first[p]
-        is_opposite = before[one] == after[other] and after[one] == before[other]
+        is_opposite = (
+            place[_previous(one, starts, ring_of)] == place[_next(other, starts, ring_of)]
+            and place[_next(one, starts, ring_of)] == place[_previous(other, starts, ring_of)]
+        )
         is_node[p] = count > 2 or (count == 2 and not is_opposite)
     return is_node
 
@@ -144,7 +148,14 @@ def _twin(
 def _next(corner: int, starts: Offsets, ring_of: NDArray[np.int32]) -> int:
     """The corner after another one on its ring."""
     ring = ring_of[corner]
-    return int(corner + 1 if corner + 1 < starts[ring + 1] else starts[ring])
+    return int(corner + 1 if corner + 2 < starts[ring + 1] else starts[ring])
+
+
+@compiled
+def _previous(corner: int, starts: Offsets, ring_of: NDArray[np.int32]) -> int:
+    """The corner before another one on its ring."""
+    ring = ring_of[corner]
+    return int(corner - 1 if corner > starts[ring] else starts[ring + 1] - 2)
 
 
 @compiled
@@ -153,15 +164,13 @@ def _cut_rings(
     first: NDArray[np.int32],
     order: NDArray[np.int32],
     starts: Offsets,
+    ring_of: NDArray[np.int32],
     node: NDArray[np.int32],
     half_edges: int,
 ) -> tuple[NDArray[np.int32], Offsets, NDArray[np.int32], NDArray[np.int32], Offsets]:
     """Corners of all arcs one after another, where each arc begins, its nodes, the arcs of all rings, and where each
     ring begins among them."""
     rings = len(starts) - 1
-    ring_of = np.empty(len(place), np.int32)
-    for ring in range(rings):
-        ring_of[starts[ring] : starts[ring + 1]] = ring
     known = np.full(len(place), NEW, np.int32)  # arc that begins with the edge after a corner
     vertices = np.empty(len(place) + half_edges + rings, np.int32)
     offsets = np.zeros(half_edges + rings + 1, np.int64)
@@ -171,9 +180,9 @@ def _cut_rings(
     arcs = used = count = 0
     for ring in range(rings):
         begin = starts[ring]
-        while begin < starts[ring + 1] and node[place[begin]] < 0:
+        while begin < starts[ring + 1] - 1 and node[place[begin]] < 0:
             begin += 1
-        is_closed = begin == starts[ring + 1]
+        is_closed = begin == starts[ring + 1] - 1
         begin = starts[ring] if is_closed else begin
         corner = begin
         while True:

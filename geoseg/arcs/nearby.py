@@ -17,9 +17,8 @@ LEAST_SIDE = 8.0
 class Cells(NamedTuple):
     """P points by the cell that they lie in."""
 
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-    """Where the points are (P,)."""
+    points: NDArray[np.float64]
+    """Where the points are (P, 2)."""
     alive: NDArray[np.bool_]
     """Which of them are still there (P,)."""
     members: NDArray[np.int32]
@@ -36,26 +35,25 @@ class Cells(NamedTuple):
 
 def sort_into_cells(points: NDArray[np.float64]) -> Cells:
     """Sort points (P, 2), none of them below 0, into about as many cells as there are points, or fewer."""
-    x, y = np.ascontiguousarray(points[:, 0]), np.ascontiguousarray(points[:, 1])
-    width, height = (float(values.max(initial=0)) + 1 for values in (x, y))
-    side = max(LEAST_SIDE, math.sqrt(width * height / max(1, len(x))))
+    width, height = (points.max(axis=0, initial=0) + 1).tolist()
+    side = max(LEAST_SIDE, math.sqrt(width * height / max(1, len(points))))
     columns, rows = int(width / side) + 1, int(height / side) + 1
-    members, first = _fill_cells(x, y, side, columns, rows)
-    return Cells(x, y, np.ones(len(x), bool), members, first, np.diff(first).astype(np.int32), columns, side)
+    members, first = _fill_cells(points, side, columns, rows)
+    return Cells(points, np.ones(len(points), bool), members, first, np.diff(first).astype(np.int32), columns, side)
 
 
 @compiled
 def _fill_cells(
-    x: NDArray[np.float64], y: NDArray[np.float64], side: float, columns: int, rows: int
+    points: NDArray[np.float64], side: float, columns: int, rows: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     first = np.zeros(columns * rows + 1, np.int64)
-    for k in range(len(x)):
-        first[int(y[k] / side) * columns + int(x[k] / side) + 1] += 1
+    for k in range(len(points)):
+        first[int(points[k, 1] / side) * columns + int(points[k, 0] / side) + 1] += 1
     first = np.cumsum(first)
     at = first.copy()
-    members = np.empty(len(x), np.int32)
-    for k in range(len(x)):
-        cell = int(y[k] / side) * columns + int(x[k] / side)
+    members = np.empty(len(points), np.int32)
+    for k in range(len(points)):
+        cell = int(points[k, 1] / side) * columns + int(points[k, 0] / side)
         members[at[cell]] = k
         at[cell] += 1
     return members, first
@@ -90,7 +88,7 @@ def is_empty(
                     cells.members[at] = cells.members[cells.first[cell] + cells.left[cell]]
                     continue
                 k += 1
-                x, y = cells.x[point], cells.y[point]
+                x, y = cells.points[point]
                 if x < low_x or x > high_x or y < low_y or y > high_y:
                     continue
                 if (x == bx and y == by) or (x == one[0] and y == one[1]) or (x == other[0] and y == other[1]):

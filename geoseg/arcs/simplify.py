@@ -83,8 +83,7 @@ def _take_away(
             a, c = before[k], after[k]
             if left == 1 and _is_direct_elsewhere(arc, ends, at_node, inner):
                 continue
-            ax, ay, cx, cy = cells.x[first + a], cells.y[first + a], cells.x[first + c], cells.y[first + c]
-            bx, by = cells.x[first + k], cells.y[first + k]
+            (ax, ay), (bx, by), (cx, cy) = cells.points[first + a], cells.points[first + k], cells.points[first + c]
             if not is_empty(cells, ax, ay, bx, by, cx, cy, (ax, ay), (cx, cy)):
                 continue
             cells.alive[first + k] = False
@@ -116,9 +115,8 @@ def _is_direct_elsewhere(
 @compiled
 def _area(cells: Cells, first: int, a: int, b: int, c: int) -> float:
     """Twice the area of the triangle of three vertices of an arc."""
-    x, y = cells.x, cells.y
-    across = (x[first + b] - x[first + a]) * (y[first + c] - y[first + a])
-    return float(abs(across - (y[first + b] - y[first + a]) * (x[first + c] - x[first + a])))
+    (ax, ay), (bx, by), (cx, cy) = cells.points[first + a], cells.points[first + b], cells.points[first + c]
+    return float(abs((bx - ax) * (cy - ay) - (by - ay) * (cx - ax)))
 
 
 @compiled

@@ -42,7 +42,7 @@ from geoseg.polygons import Legend, PolygonLayer, by_class, by_touch
 from geoseg.spec import VectorSpec, parse_spec
 from geoseg.spec.vector import PX, Measure
 from geoseg.styles import add_layer_style, shared_qml, vector_qml, vector_sld, write_style_files
-from geoseg.trace import Regions, Strip, trace
+from geoseg.trace import Strip, trace
 
 __all__ = ["VectorizeResult", "polygonize", "vectorize"]
 
@@ -170,7 +170,10 @@ class _Job:
         with gdal_settings():
             regions = trace(_counted(self.strips(), self.part, progress), self.part.width, self.nodata)
         if self._tolerance is not None or spec.smooth:
-            regions = _rounder(regions, self._tolerance, spec.smooth)
+            arcs, regions = cut(regions), regions.without_rings()
+            arcs = arcs if self._tolerance is None else simplify(arcs, self._tolerance**2)
+            regions = join(smooth(arcs) if spec.smooth else arcs, regions)
+            del arcs
         features = None
         if spec.dissolve or spec.connectivity == 8:
             regions, features = by_class(regions) if spec.dissolve else by_touch(regions)
@@ -245,14 +248,6 @@ def _counted(strips: Iterator[Strip], grid: PixelGrid, progress: Progress | None
         yield strip
         if progress is not None:
             progress((strip[0] + len(strip[1])) * grid.width, grid.height * grid.width)
-
-
-def _rounder(regions: Regions, tolerance_px: float | None, is_smooth: bool) -> Regions:
-    """Regions with fewer vertices, or rounder corners."""
-    arcs = cut(regions)
-    if tolerance_px is not None:
-        arcs = simplify(arcs, tolerance_px**2)
-    return join(smooth(arcs) if is_smooth else arcs, regions)
 
 
 def _in_px(measure: Measure) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
@@ -43,6 +43,10 @@ class Regions:
         offsets = self.ring_offsets, self.region_offsets
         polygons = shapely.from_ragged_array(shapely.GeometryType.POLYGON, self.corners.astype(np.float64), offsets)
         return np.asarray(shapely.reverse(polygons))  # edges run counter-clockwise as seen on the screen
+
+    def without_rings(self) -> Regions:
+        """The same regions, while their rings, which take most of the memory, are made anew."""
+        return replace(self, corners=np.empty((0, 2), np.int32), ring_offsets=np.zeros(1, np.int64))
 
     def take(self, order: NDArray[np.int64]) -> Regions:
         """The same regions in another order, or some of them."""

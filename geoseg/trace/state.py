@@ -114,9 +114,10 @@ def make_room(tables: Tables, width: int) -> None:
 
 
 def grow(table: NDArray[Any], least: int) -> None:
-    """Lengthen a table by half if it is shorter than `least`. In place, so that a large one is remapped, not copied."""
+    """Lengthen a table by a quarter if it is shorter than `least`. In place, so that a large one is remapped, not
+    copied."""
     if len(table) < least:
-        table.resize((least + len(table) // 2, *table.shape[1:]), refcheck=False)
+        table.resize((least + len(table) // 4, *table.shape[1:]), refcheck=False)
 
 
 def most_per_row(width: int) -> NDArray[np.int64]:
