@@ -37,14 +37,16 @@ class Arcs:
 def cut(regions: Regions) -> Arcs:
     """Cut the rings of regions at their nodes."""
     corners, starts = regions.corners.astype(np.int32, copy=False), regions.ring_offsets
-    ring_of = np.repeat(np.arange(len(starts) - 1, dtype=np.int32), np.diff(starts))
+    begins = np.zeros(len(corners), bool)  # a ring
+    begins[starts[:-1]] = True
     order = _by_place(corners, starts)
-    place, first = _places(corners, order)
-    is_node = _find_nodes(place, first, order, starts, ring_of)
+    place, first = _places(corners, order, starts)
+    is_node = _find_nodes(place, first, order, starts, begins)
     node = np.where(is_node, np.cumsum(is_node, dtype=np.int32) - 1, np.int32(-1)).astype(np.int32, copy=False)
     half_edges = int(np.diff(first)[is_node].sum())
-    vertices, offsets, ends, passed, ring_offsets = _cut_rings(place, first, order, starts, ring_of, node, half_edges)
-    del ring_of, order, place, first, is_node, node  # they are large, and so are the points
+    del begins, is_node  # they are large, like all that follows
+    vertices, offsets, ends, passed, ring_offsets = _cut_rings(place, first, order, starts, node, half_edges)
+    del order, place, first, node
     return Arcs(_take(corners, vertices), offsets, ends, passed, ring_offsets)
 
 
@@ -56,12 +58,21 @@ def join(arcs: Arcs, regions: Regions) -> Regions:
 
 def _by_place(corners: NDArray[np.int32], starts: Offsets) -> NDArray[np.int32]:
     """Order of all corners but the last of each ring, which is its first, by row, and by column within a row."""
-    is_first_time = np.ones(len(corners), bool)
-    is_first_time[starts[1:] - 1] = False
-    order = np.flatnonzero(is_first_time).astype(np.int32)
-    for axis in (0, 1):
-        order = _counting_sort(corners[:, axis], order)
-    return order
+    order = _counting_sort(corners[:, 0], _once(starts))
+    return _counting_sort(corners[:, 1], order)
+
+
+@compiled
+def _once(starts: Offsets) -> NDArray[np.int32]:
+    """All corners but the last of each ring."""
+    rings = len(starts) - 1
+    corners = np.empty(starts[rings] - rings, np.int32)
+    count = 0
+    for ring in range(rings):
+        for corner in range(starts[ring], starts[ring + 1] - 1):
+            corners[count] = corner
+            count += 1
+    return corners
 
 
 @compiled
@@ -88,9 +99,10 @@ def _counting_sort(values: NDArray[np.int32], order: NDArray[np.int32]) -> NDArr
 
 
 @compiled
-def _places(corners: NDArray[np.int32], order: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Number of the place at which each corner lies (V,), but for the last of a ring, and where in `order` the corners
-    of each place begin."""
+def _places(
+    corners: NDArray[np.int32], order: NDArray[np.int32], starts: Offsets
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Number of the place at which each corner lies (V,), and where in `order` the corners of each place begin."""
     place = np.empty(len(corners), np.int32)
     first = np.empty(len(order) + 1, np.int32)
     count = 0
@@ -101,6 +113,8 @@ def _places(corners: NDArray[np.int32], order: NDArray[np.int32]) -> tuple[NDArr
             count += 1
         place[one] = count - 1
     first[count] = len(order)
+    for ring in range(len(starts) - 1):
+        place[starts[ring + 1] - 1] = place[starts[ring]]
     return place, first[: count + 1].copy()
 
 
@@ -110,7 +124,7 @@ def _find_nodes(
     first: NDArray[np.int32],
     order: NDArray[np.int32],
     starts: Offsets,
-    ring_of: NDArray[np.int32],
+    begins: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
     """Which places are nodes: all but those that one ring passes, or two in opposite directions."""
     is_node = np.empty(len(first) - 1, np.bool_)
@@ -118,44 +132,30 @@ def _find_nodes(
         one, other = order[first[p]], order[first[p + 1] - 1]
         count = first[p + 1] - first[p]
         is_opposite = (
-            place[_previous(one, starts, ring_of)] == place[_next(other, starts, ring_of)]
-            and place[_next(one, starts, ring_of)] == place[_previous(other, starts, ring_of)]
+            place[_previous(one, starts, begins)] == place[other + 1]
+            and place[one + 1] == place[_previous(other, starts, begins)]
         )
         is_node[p] = count > 2 or (count == 2 and not is_opposite)
     return is_node
 
 
 @compiled
-def _twin(
-    corner: int,
-    following: int,
-    place: NDArray[np.int32],
-    first: NDArray[np.int32],
-    order: NDArray[np.int32],
-    starts: Offsets,
-    ring_of: NDArray[np.int32],
-) -> int:
-    """The corner where the edge from `corner` to `following` begins if it is passed the other way; -1 if it isn't."""
-    there = place[following]
+def _previous(corner: int, starts: Offsets, begins: NDArray[np.bool_]) -> int:
+    """The corner before another one on its ring."""
+    if begins[corner]:
+        return int(starts[np.searchsorted(starts, corner, side="right")] - 2)
+    return corner - 1
+
+
+@compiled
+def _twin(corner: int, place: NDArray[np.int32], first: NDArray[np.int32], order: NDArray[np.int32]) -> int:
+    """The corner where the edge that begins at `corner` begins if it is passed the other way; -1 if it isn't."""
+    there = place[corner + 1]
     for k in range(first[there], first[there + 1]):
         other = order[k]
-        if place[_next(other, starts, ring_of)] == place[corner]:
+        if place[other + 1] == place[corner]:
             return int(other)
     return -1
-
-
-@compiled
-def _next(corner: int, starts: Offsets, ring_of: NDArray[np.int32]) -> int:
-    """The corner after another one on its ring."""
-    ring = ring_of[corner]
-    return int(corner + 1 if corner + 2 < starts[ring + 1] else starts[ring])
-
-
-@compiled
-def _previous(corner: int, starts: Offsets, ring_of: NDArray[np.int32]) -> int:
-    """The corner before another one on its ring."""
-    ring = ring_of[corner]
-    return int(corner - 1 if corner > starts[ring] else starts[ring + 1] - 2)
 
 
 @compiled
@@ -164,7 +164,6 @@ def _cut_rings(
     first: NDArray[np.int32],
     order: NDArray[np.int32],
     starts: Offsets,
-    ring_of: NDArray[np.int32],
     node: NDArray[np.int32],
     half_edges: int,
 ) -> tuple[NDArray[np.int32], Offsets, NDArray[np.int32], NDArray[np.int32], Offsets]:
@@ -179,37 +178,37 @@ def _cut_rings(
     ring_offsets = np.zeros(rings + 1, np.int64)
     arcs = used = count = 0
     for ring in range(rings):
+        last = starts[ring + 1] - 1
         begin = starts[ring]
-        while begin < starts[ring + 1] - 1 and node[place[begin]] < 0:
+        while begin < last and node[place[begin]] < 0:
             begin += 1
-        is_closed = begin == starts[ring + 1] - 1
+        is_closed = begin == last
         begin = starts[ring] if is_closed else begin
         corner = begin
         while True:
             if known[corner] != NEW:
                 arc = known[corner]
                 k = arc if arc >= 0 else ~arc
-                steps = offsets[k + 1] - offsets[k] - 1
-                for _ in range(steps):
-                    corner = _next(corner, starts, ring_of)
+                corner += offsets[k + 1] - offsets[k] - 1
+                if corner >= last:
+                    corner -= last - starts[ring]
             else:
                 arc = arcs
                 vertices[used] = corner
                 used += 1
                 ends[arcs, 0] = node[place[corner]]
                 while True:
-                    last, corner = corner, _next(corner, starts, ring_of)
-                    if is_closed:  # its other side may begin anywhere
-                        other = _twin(last, corner, place, first, order, starts, ring_of)
-                        if other >= 0:
-                            known[other] = ~arcs
+                    edge = corner
+                    corner = corner + 1 if corner + 1 < last else starts[ring]
                     vertices[used] = corner
                     used += 1
-                    if corner == begin or node[place[corner]] >= 0:
+                    is_end = corner == begin or node[place[corner]] >= 0
+                    if is_closed or is_end:  # a ring without a node may begin anywhere on its other side
+                        other = _twin(edge, place, first, order)
+                        if other >= 0:
+                            known[other] = ~arcs
+                    if is_end:
                         break
-                other = _twin(last, corner, place, first, order, starts, ring_of)
-                if other >= 0:
-                    known[other] = ~arcs
                 ends[arcs, 1] = node[place[corner]]
                 arcs += 1
                 offsets[arcs] = used
@@ -218,13 +217,7 @@ def _cut_rings(
             if corner == begin:
                 break
         ring_offsets[ring + 1] = count
-    return (
-        vertices[:used].copy(),
-        offsets[: arcs + 1].copy(),
-        ends[:arcs].copy(),
-        passed[:count].copy(),
-        ring_offsets,
-    )
+    return vertices[:used], offsets[: arcs + 1], ends[:arcs], passed[:count], ring_offsets
 
 
 @compiled

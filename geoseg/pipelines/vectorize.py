@@ -49,6 +49,9 @@ __all__ = ["VectorizeResult", "polygonize", "vectorize"]
 Progress = Callable[[int, int], None]
 """(pixels done, pixels in all)."""
 
+CACHE_MB = 64
+"""GDAL's cache: strips are read one after another, so that a row of blocks is all that is read twice."""
+
 RASTER_ENDS = (".tif", ".tiff")
 """Endings of class rasters whose styles go by the same names as those of polygons."""
 
@@ -160,14 +163,14 @@ class _Job:
     @cached_property
     def strips(self) -> Strips:
         """The generalised raster."""
-        with gdal_settings():
+        with gdal_settings(CACHE_MB):
             strips = generalized(self._read, self.part, self.nodata, self._spec)
         return strips if self._kept is None else partial(_keep, strips, self._kept, self.nodata)
 
     def run(self, progress: Progress | None) -> PolygonLayer:
         """Trace and simplify."""
         spec = self._spec
-        with gdal_settings():
+        with gdal_settings(CACHE_MB):
             regions = trace(_counted(self.strips(), self.part, progress), self.part.width, self.nodata)
         if self._tolerance is not None or spec.smooth:
             arcs, regions = cut(regions), regions.without_rings()

@@ -23,6 +23,7 @@ def finish(tables: Tables, weighed: bool) -> Regions:
     pixels = total(tables.pixels[:labels], region)
     touching = region[tables.owner[tables.saddle[:saddles]]]
     rings, ring_offsets, region_offsets = sorted_rings(find_rings(corners, tables.next, tables.owner), region)
+    tables.owner.resize(0, refcheck=False)  # used up, and large
     return Regions(
         class_id=tables.class_id[:labels][is_root],
         pixels=pixels,
