@@ -46,6 +46,12 @@ class Legend:
     colors: dict[int, str] = field(default_factory=dict)
     """Class colours by id, as #rrggbb."""
 
+    @classmethod
+    def of(cls, classes: Iterable[ClassSpec]) -> Legend:
+        """What the ids of some classes mean."""
+        classes = tuple(classes)
+        return cls({c.id: c.name for c in classes}, {c.id: c.color for c in classes})
+
     def name(self, class_id: int) -> str:
         """Name of a class."""
         return self.names.get(class_id, str(class_id))

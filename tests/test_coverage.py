@@ -17,7 +17,7 @@ RASTERS = SHAPES.flatmap(lambda shape: arrays(np.uint8, shape, elements=st.sampl
 
 def polygons_of(ids, area_px=0.0, is_smooth=False) -> np.ndarray:
     regions = trace([(0, ids, None)], ids.shape[1], 255)
-    arcs = simplify(cut(regions), area_px)
+    arcs = simplify(cut(regions, *ids.shape), area_px)
     return join(smooth(arcs) if is_smooth else arcs, regions).geometry
 
 

@@ -726,3 +726,13 @@ def test_scores_in_percent(tmp_path, class_values):
     assert (scores[:, ~valid] == 255).all()
     np.testing.assert_array_equal(scores[:, valid].argmax(axis=0), values[valid])
     np.testing.assert_allclose(scores[:, valid].sum(axis=0), 100, atol=2)
+
+
+@pytest.mark.parametrize("settings", [{"classes": ("lava",)}, {"to_crs": "EPSG:99999999"}])
+def test_polygons_that_could_not_be_made_are_refused_before_work(tmp_path, class_values, settings):
+    scene = write_raster(tmp_path / "s.tif", class_values(40, 40))
+    model = Model(echo_model().spec, CountingEcho(4))
+    with pytest.raises(SpecError, match=next(iter(settings))):
+        predict(scene, tmp_path / "out", model=model, **settings)
+    assert model.module.seen == 0
+    assert not (tmp_path / "out").exists()

@@ -541,3 +541,17 @@ def test_what_cannot_be_checked_is_refused(tmp_path, rough, name, settings):
     with pytest.raises(SpecError, match="only polygons in the raster's CRS can be checked"):
         vectorize(rough, tmp_path / name, check=True, **settings)
     assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("settings", [{"smooth": True}, {"simplify": "3px", "smooth": True}, {"simplify": "20px"}])
+def test_the_frame_of_a_raster_stays(tmp_path, settings):
+    ids = np.where(patches() == 255, 0, patches()).astype(np.uint8)
+    frame = made(write(tmp_path / "full.tif", ids), tmp_path, **settings)
+    left, top = NORTH_UP.c, NORTH_UP.f
+    whole = shapely.box(left, top - 1200, left + 900, top)
+    assert shapely.equals(shapely.union_all(frame.geometry.to_numpy()), whole)
+
+
+def test_an_empty_layer_is_told_of(tmp_path):
+    write(tmp_path / "classes.tif", np.full((4, 4), 255, np.uint8), nodata=255)
+    assert "the layer is empty" in vectorize(tmp_path / "classes.tif", tmp_path / "out.gpkg").notices[-1]

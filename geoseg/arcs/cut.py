@@ -29,13 +29,15 @@ class Arcs:
     """Arcs of all rings one after another: k for arc k forwards, ~k for arc k backwards."""
     ring_offsets: Offsets
     """Where each ring begins in `passed` (R + 1,)."""
+    frame: tuple[float, float]
+    """Width and height of the raster: what lies on its frame stays there."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
 
-def cut(regions: Regions) -> Arcs:
-    """Cut the rings of regions at their nodes."""
+def cut(regions: Regions, height: int, width: int) -> Arcs:
+    """Cut the rings of the regions of a raster at their nodes."""
     corners, starts = regions.corners.astype(np.int32, copy=False), regions.ring_offsets
     begins = np.zeros(len(corners), bool)  # a ring
     begins[starts[:-1]] = True
@@ -47,7 +49,7 @@ def cut(regions: Regions) -> Arcs:
     del begins, is_node  # they are large, like all that follows
     vertices, offsets, ends, passed, ring_offsets = _cut_rings(place, first, order, starts, node, half_edges)
     del order, place, first, node
-    return Arcs(_take(corners, vertices), offsets, ends, passed, ring_offsets)
+    return Arcs(_take(corners, vertices), offsets, ends, passed, ring_offsets, (float(width), float(height)))
 
 
 def join(arcs: Arcs, regions: Regions) -> Regions:
@@ -244,3 +246,9 @@ def _join_rings(
                 at += 1
         corners[at] = corners[where[ring]]
     return corners, where
+
+
+@compiled
+def is_on_frame(point: NDArray[np.float64], frame: tuple[float, float]) -> bool:
+    """Whether a point lies on the frame of the raster."""
+    return bool(point[0] == 0 or point[0] == frame[0] or point[1] == 0 or point[1] == frame[1])

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.arcs.cut import Arcs
+from geoseg.arcs.cut import Arcs, is_on_frame
 from geoseg.arcs.nearby import Cells, is_empty, sort_into_cells
 from geoseg.trace.regions import Offsets
 from geoseg.trace.state import compiled
@@ -19,8 +19,9 @@ MOST_AT_NODE = 4
 def simplify(arcs: Arcs, area_px: float) -> Arcs:
     """Take vertices away, in each arc the one with the smallest triangle first, while that is smaller than an area.
 
-    The triangle is that of a vertex and its two neighbours (Visvalingam & Whyatt 1993). Nodes stay, and so does a
-    vertex whose triangle holds a vertex of any arc, or without which a region would have no area.
+    The triangle is that of a vertex and its two neighbours (Visvalingam & Whyatt 1993). Nodes and vertices on the
+    raster's frame stay, and so does a vertex whose triangle holds a vertex of any arc, or without which a region would
+    have no area.
 
     Args:
         arcs: Borders on the pixel lattice.
@@ -29,7 +30,7 @@ def simplify(arcs: Arcs, area_px: float) -> Arcs:
     cells = sort_into_cells(arcs.points)
     closing = arcs.offsets[1:][arcs.ends[:, 0] < 0] - 1
     cells.alive[closing] = False  # the same vertex as the first
-    _take_away(arcs.offsets, arcs.ends, _arcs_at_nodes(arcs.ends), cells, 2 * area_px)
+    _take_away(arcs.offsets, arcs.ends, _arcs_at_nodes(arcs.ends), cells, arcs.frame, 2 * area_px)
     return _without_dead(arcs, cells.alive)
 
 
@@ -49,7 +50,12 @@ def _arcs_at_nodes(ends: NDArray[np.int32]) -> NDArray[np.int32]:
 
 @compiled
 def _take_away(
-    offsets: Offsets, ends: NDArray[np.int32], at_node: NDArray[np.int32], cells: Cells, least: float
+    offsets: Offsets,
+    ends: NDArray[np.int32],
+    at_node: NDArray[np.int32],
+    cells: Cells,
+    frame: tuple[float, float],
+    least: float,
 ) -> None:
     """Simplify arc after arc; areas here are twice those of the triangles."""
     longest = 1
@@ -73,7 +79,7 @@ def _take_away(
         heap = 0
         for k in range(0 if is_closed else 1, size if is_closed else size - 1):
             areas[k] = _area(cells, first, before[k], k, after[k])
-            if areas[k] < least:
+            if areas[k] < least and not is_on_frame(cells.points[first + k], frame):
                 heap = _push(heap_area, heap_vertex, heap, areas[k], k)
         while heap and left > fewest:
             area, k = heap_area[0], heap_vertex[0]
@@ -93,7 +99,7 @@ def _take_away(
             for near in (a, c):
                 if is_closed or 0 < near < size - 1:
                     areas[near] = _area(cells, first, before[near], near, after[near])
-                    if areas[near] < least:
+                    if areas[near] < least and not is_on_frame(cells.points[first + near], frame):
                         heap = _push(heap_area, heap_vertex, heap, areas[near], near)
 
 

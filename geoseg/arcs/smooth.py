@@ -7,27 +7,32 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.arcs.cut import Arcs
+from geoseg.arcs.cut import Arcs, is_on_frame
 from geoseg.arcs.nearby import Cells, is_empty, sort_into_cells
 from geoseg.trace.regions import Offsets
 from geoseg.trace.state import compiled
 
 STEPS = 4
 """Straight pieces that a rounded corner is made of."""
-REACHES = (0.5, 0.25, 0.125)
-"""How far along its two sides a corner may be cut, as shares of their length: the largest that is free is taken."""
+SHARES = (1.0, 0.5, 0.25)
+"""Parts of the cut that are tried where another vertex lies in the way: the largest that is free is taken."""
 
 
-def smooth(arcs: Arcs) -> Arcs:
-    """Round the corners of arcs; nodes stay.
+def smooth(arcs: Arcs, area_px: float = 1.0) -> Arcs:
+    """Round the corners of arcs; nodes stay, and so does what lies on the raster's frame.
 
-    A corner becomes the parabola that touches its sides in their middles, or nearer to the corner where another vertex
-    lies in the way. With all middles free that is the quadratic B-spline of the vertices, to which corner cutting
-    (Chaikin 1974) converges.
+    A corner becomes the parabola that touches its sides in their middles; with all middles taken that is the quadratic
+    B-spline of the vertices, to which corner cutting (Chaikin 1974) converges. It touches them nearer to the corner
+    where the triangle cut off would be larger than `area_px`, or hold another vertex: so long walls keep their corners,
+    and staircases vanish.
+
+    Args:
+        arcs: Borders.
+        area_px: Area that a corner may lose at most, in pixels.
     """
     cells = sort_into_cells(arcs.points)
-    reach = _find_reaches(arcs.points, arcs.offsets, arcs.ends, cells)
-    points, offsets = _round_off(arcs.points, arcs.offsets, arcs.ends, reach)
+    cuts = _find_cuts(arcs.points, arcs.offsets, arcs.ends, cells, arcs.frame, area_px)
+    points, offsets = _round_off(arcs.points, arcs.offsets, arcs.ends, cuts)
     return replace(arcs, points=points, offsets=offsets)
 
 
@@ -40,29 +45,39 @@ def _neighbours(k: int, low: int, high: int, is_closed: bool) -> tuple[int, int]
 
 
 @compiled
-def _find_reaches(
-    points: NDArray[np.float64], offsets: Offsets, ends: NDArray[np.int32], cells: Cells
+def _find_cuts(
+    points: NDArray[np.float64],
+    offsets: Offsets,
+    ends: NDArray[np.int32],
+    cells: Cells,
+    frame: tuple[float, float],
+    area: float,
 ) -> NDArray[np.float64]:
-    """How far each vertex (V,) may be cut; 0 at nodes."""
-    reach = np.zeros(len(points), np.float64)
+    """Shares of the ways to the vertices before and after (V, 2) at which each corner is cut; 0 where it stays."""
+    cuts = np.zeros((len(points), 2), np.float64)
     for arc in range(len(ends)):
         low, high, is_closed = offsets[arc], offsets[arc + 1], ends[arc, 0] < 0
         for k in range(low, high - 1):
             before, after = _neighbours(k, low, high, is_closed)
-            if before < 0:
+            if before < 0 or is_on_frame(points[k], frame):
                 continue
             here = (points[k, 0], points[k, 1])
-            for share in REACHES:
-                a, c = points[k] + (points[before] - points[k]) * share, points[k] + (points[after] - points[k]) * share
+            back, on = points[before] - points[k], points[after] - points[k]
+            back_length, on_length = np.hypot(back[0], back[1]), np.hypot(on[0], on[1])
+            sine = abs(back[0] * on[1] - back[1] * on[0]) / (back_length * on_length)
+            farthest = np.sqrt(2 * area / max(sine, 1e-9))  # two sides of this length enclose the area
+            first, second = min(0.5, farthest / back_length), min(0.5, farthest / on_length)
+            for share in SHARES:
+                a, c = points[k] + back * (first * share), points[k] + on * (second * share)
                 if is_empty(cells, a[0], a[1], here[0], here[1], c[0], c[1], here, here):
-                    reach[k] = share
+                    cuts[k] = first * share, second * share
                     break
-    return reach
+    return cuts
 
 
 @compiled
 def _round_off(
-    points: NDArray[np.float64], offsets: Offsets, ends: NDArray[np.int32], reach: NDArray[np.float64]
+    points: NDArray[np.float64], offsets: Offsets, ends: NDArray[np.int32], cuts: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], Offsets]:
     """Vertices of all arcs with their corners rounded."""
     rounded = np.empty((len(points) * (STEPS + 1), 2), np.float64)
@@ -72,13 +87,13 @@ def _round_off(
         low, high, is_closed = offsets[arc], offsets[arc + 1], ends[arc, 0] < 0
         begin = used
         for k in range(low, high - 1 if is_closed else high):
-            if reach[k] == 0:
+            if cuts[k, 0] == 0:
                 rounded[used] = points[k]
                 used += 1
                 continue
             before, after = _neighbours(k, low, high, is_closed)
-            a = points[k] + (points[before] - points[k]) * reach[k]
-            c = points[k] + (points[after] - points[k]) * reach[k]
+            a = points[k] + (points[before] - points[k]) * cuts[k, 0]
+            c = points[k] + (points[after] - points[k]) * cuts[k, 1]
             for step in range(STEPS + 1):
                 t = step / STEPS
                 point = (1 - t) * (1 - t) * a + 2 * t * (1 - t) * points[k] + t * t * c

@@ -50,28 +50,35 @@ def vectorize(
             progress=lambda done, total: progress("polygons", done, total),
             **given(options),
         )
+    passed = result.check is None or _passes(result.check, options)
     if as_json:
         click.echo(json.dumps(asdict(result), default=str, indent=2))
     elif not quiet:
         for line in result.notices:
             notice(line)
-        click.echo(f"{result.polygons:,} polygons in {result.seconds:.1f} s\n  {result.output}")
+        plural = "s" if result.polygons != 1 else ""
+        click.echo(f"{result.polygons:,} polygon{plural} in {result.seconds:.1f} s\n  {result.output}")
         if result.check is not None:
-            click.echo(_verdict(result.check))
-    if result.check is not None and not _passes(result.check, options):
+            click.echo(_verdict(result.check, passed))
+    if not passed:
         sys.exit(1)
 
 
+MOST_AREA_LOST = 0.01
+"""Share of the area that simplified or smoothed polygons may gain or lose."""
+
+
 def _passes(check: PolygonCheck, options: dict[str, Any]) -> bool:
-    """Whether the polygons are a coverage, and those that were not simplified or smoothed the raster itself."""
+    """Whether the polygons are a coverage of the right area, and the raster itself unless simplified or smoothed."""
     is_raw = options["simplify"] is None and not options["smooth"]
-    return check.is_coverage and (not is_raw or (check.differing_pixels == 0 and abs(check.area_ratio - 1) < 1e-9))
+    is_right = check.differing_pixels == 0 if is_raw else abs(check.area_ratio - 1) < MOST_AREA_LOST
+    return check.is_coverage and is_right
 
 
-def _verdict(check: PolygonCheck) -> str:
+def _verdict(check: PolygonCheck, passed: bool) -> str:
     share = check.differing_pixels / max(1, check.pixels)
     borders = "neighbours share their borders" if check.is_coverage else "neighbours leave gaps or overlap"
     return (
-        f"check: {check.differing_pixels:,} of {check.pixels:,} pixels differ when burnt back ({share:.3%}), area "
-        f"{check.area_ratio:.6%} of the raster's; {borders}"
+        f"check {'passed' if passed else 'FAILED'}: {check.differing_pixels:,} of {check.pixels:,} pixels differ when "
+        f"burnt back ({share:.3%}), area {check.area_ratio:.6%} of the raster's; {borders}"
     )

@@ -33,16 +33,32 @@ def plan_merge(graph: RegionGraph, rules: MergeRules, nodata: int) -> NDArray[np
     are of one class. A region that only nodata surrounds has nowhere to go and stays.
     """
     parent = np.arange(len(graph.class_id), dtype=np.int32)
-    class_id, area, at_edge = graph.class_id.copy(), graph.area.copy(), graph.at_edge.copy()
+    class_id, area = graph.class_id.copy(), graph.area.copy()
     following, last = np.full(len(parent), -1, np.int32), parent.copy()  # members of each region, as linked lists
-    state = parent, class_id, area, at_edge, following, last
     links = graph.first, graph.neighbour, graph.border
     if rules.fill_holes > 0:
-        _fill_holes(rules.fill_holes, nodata, *state, *links)
+        becomes = _fill_holes(rules.fill_holes, nodata, class_id, area, graph.at_edge, *links[:2])
+        _unite_all(becomes, parent, class_id, area, following, last)
     if rules.min_area > 0:
-        _merge_small(rules.min_area, nodata, *state, *links)
+        _merge_small(rules.min_area, nodata, parent, class_id, area, following, last, *links)
     flatten(parent)
     return class_id[parent]
+
+
+@compiled
+def _unite_all(
+    becomes: NDArray[np.int32],
+    parent: NDArray[np.int32],
+    class_id: NDArray[np.uint8],
+    area: NDArray[np.float64],
+    following: NDArray[np.int32],
+    last: NDArray[np.int32],
+) -> None:
+    """Make each region part of another one."""
+    for region in range(len(becomes)):
+        if becomes[region] != region:
+            kind = class_id[find(parent, becomes[region])]
+            class_id[_unite(becomes[region], region, parent, area, following, last)] = kind
 
 
 @compiled
@@ -52,7 +68,6 @@ def _merge_small(
     parent: NDArray[np.int32],
     class_id: NDArray[np.uint8],
     area: NDArray[np.float64],
-    at_edge: NDArray[np.bool_],
     following: NDArray[np.int32],
     last: NDArray[np.int32],
     first: NDArray[np.int64],
@@ -76,10 +91,10 @@ def _merge_small(
                 best = other
         if best >= 0:
             kind = class_id[best]
-            root = _unite(region, best, parent, area, at_edge, following, last)
+            root = _unite(region, best, parent, area, following, last)
             for other in near:
                 if class_id[other] == kind:
-                    root = _unite(root, other, parent, area, at_edge, following, last)
+                    root = _unite(root, other, parent, area, following, last)
             class_id[root] = kind
             if area[root] < least:
                 heapq.heappush(waiting, (area[root], root))
@@ -117,7 +132,6 @@ def _unite(
     other: int,
     parent: NDArray[np.int32],
     area: NDArray[np.float64],
-    at_edge: NDArray[np.bool_],
     following: NDArray[np.int32],
     last: NDArray[np.int32],
 ) -> int:
@@ -128,7 +142,6 @@ def _unite(
     low, high = min(one, other), max(one, other)
     parent[high] = low
     area[low] += area[high]
-    at_edge[low] |= at_edge[high]
     following[last[low]] = high
     last[low] = last[high]
     return low
@@ -138,78 +151,73 @@ def _unite(
 def _fill_holes(
     least: float,
     nodata: int,
-    parent: NDArray[np.int32],
     class_id: NDArray[np.uint8],
     area: NDArray[np.float64],
     at_edge: NDArray[np.bool_],
-    following: NDArray[np.int32],
-    last: NDArray[np.int32],
     first: NDArray[np.int64],
     neighbour: NDArray[np.int32],
-    border: NDArray[np.int64],
-) -> None:
-    """Fill holes smaller than `least`, the smallest first: regions, off the edge, around which there is only one."""
-    shared = np.zeros(len(parent), np.int64)
-    waiting = [(area[r], r) for r in range(len(parent)) if area[r] < least and not at_edge[r]]
-    heapq.heapify(waiting)
-    while len(waiting):
-        size, region = heapq.heappop(waiting)
-        if parent[region] != region or area[region] != size:
-            continue
-        near = _gather(region, parent, following, first, neighbour, border, shared)
-        for other in near:
-            shared[other] = 0
-        if len(near) == 1 and class_id[near[0]] != nodata:
-            kind = class_id[near[0]]
-            root = _unite(region, near[0], parent, area, at_edge, following, last)
-            class_id[root] = kind
-            if area[root] < least and not at_edge[root]:
-                heapq.heappush(waiting, (area[root], root))
-    _fill_groups(least, nodata, parent, class_id, area, at_edge, following, last, first, neighbour, border)
+) -> NDArray[np.int32]:
+    """Region that each region becomes part of: itself, or the one that encloses the hole in which it lies.
+
+    What a region encloses is cut off from the edge of the raster if that region is taken away: it is an articulation
+    point of the graph. Tarjan's (1972) depth-first search from the edge finds them all: a subtree from which no link
+    leads above its parent is enclosed by that parent. The outermost hole that is small enough counts.
+    """
+    count = len(class_id)
+    order, parent = _search(at_edge, first, neighbour)
+    low, size, total = np.empty(count, np.int32), np.ones(count, np.int32), area.copy()
+    rank = np.empty(count, np.int32)  # position in the order, from 1; 0 is the edge
+    for k in range(count):
+        rank[order[k]] = k + 1
+    for k in range(count - 1, -1, -1):  # children come before their parents
+        region = order[k]
+        lowest = 0 if at_edge[region] else rank[region]
+        for link in range(first[region], first[region + 1]):
+            other = neighbour[link]
+            lowest = min(lowest, low[other] if parent[other] == region else rank[other])
+        low[region] = lowest
+        if parent[region] >= 0:
+            size[parent[region]] += size[region]
+            total[parent[region]] += total[region]
+    becomes = np.arange(count).astype(np.int32)
+    k = 0
+    while k < count:
+        region, around = order[k], parent[order[k]]
+        if around >= 0 and low[region] >= rank[around] and total[region] < least and class_id[around] != nodata:
+            becomes[order[k : k + size[region]]] = around
+            k += size[region]
+        else:
+            k += 1
+    return becomes
 
 
 @compiled
-def _fill_groups(
-    least: float,
-    nodata: int,
-    parent: NDArray[np.int32],
-    class_id: NDArray[np.uint8],
-    area: NDArray[np.float64],
-    at_edge: NDArray[np.bool_],
-    following: NDArray[np.int32],
-    last: NDArray[np.int32],
-    first: NDArray[np.int64],
-    neighbour: NDArray[np.int32],
-    border: NDArray[np.int64],
-) -> None:
-    """Fill the holes that several regions make up together: what a flood reaches that may not cross one of them."""
-    shared = np.zeros(len(parent), np.int64)
-    stamp = np.full(len(parent), -1, np.int64)  # number of the flood that came last
-    flood = 0
-    for start in range(len(parent)):
-        if parent[start] != start or area[start] >= least or at_edge[start]:
+def _search(
+    at_edge: NDArray[np.bool_], first: NDArray[np.int64], neighbour: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Regions (N,) in the order in which a depth-first search from the edge finds them, and from which (N,); -1 from
+    the edge itself."""
+    count = len(at_edge)
+    order, parent = np.empty(count, np.int32), np.full(count, -1, np.int32)
+    seen, next_link = np.zeros(count, np.bool_), first[:-1].copy()
+    found = 0
+    for start in range(count):
+        if seen[start] or not at_edge[start]:
             continue
-        walls = _gather(start, parent, following, first, neighbour, border, shared)
-        for wall in walls:
-            shared[wall] = 0
-        for wall in walls:
-            if class_id[wall] == nodata or parent[start] != start:
+        region = start
+        seen[start] = True
+        order[found] = start
+        found += 1
+        while region >= 0:
+            if next_link[region] == first[region + 1]:
+                region = parent[region]
                 continue
-            flood += 1
-            stamp[start] = stamp[wall] = flood
-            group, total, k = [start], area[start], 0
-            while k < len(group) and total < least:
-                near = _gather(group[k], parent, following, first, neighbour, border, shared)
-                for other in near:
-                    shared[other] = 0
-                    if stamp[other] != flood:
-                        stamp[other] = flood
-                        total += np.inf if at_edge[other] else area[other]
-                        group.append(other)
-                k += 1
-            if total < least:
-                kind, root = class_id[wall], wall
-                for region in group:
-                    root = _unite(root, region, parent, area, at_edge, following, last)
-                class_id[root] = kind
-                break
+            other = neighbour[next_link[region]]
+            next_link[region] += 1
+            if not seen[other]:
+                seen[other] = True
+                parent[other] = region
+                order[found] = other
+                found += 1
+                region = other
+    return order, parent

@@ -12,8 +12,11 @@ from typing import Any
 
 from geoseg.bands import BandChoice, check_dtype, choose_bands
 from geoseg.errors import GeosegError, SpecError
+from geoseg.georef import PixelGrid
 from geoseg.grid import Grid
 from geoseg.models import Model, Runner, load_model
+from geoseg.pipelines.vectorize import check_settings
+from geoseg.polygons import Legend
 from geoseg.resample import NativeScene, ResampledScene, Source
 from geoseg.scene import Scene, SceneInfo, plain_number
 from geoseg.spec import ModelSpec, PredictSpec
@@ -69,6 +72,8 @@ def prepare(scene: Scene, model: Model | str | os.PathLike[str] | None, spec: Pr
     if spec.rescale is None:
         check_dtype(scene.info.dtype_of(choice.indexes), loaded.spec.dtype, _suggestion(scene, choice, loaded.spec))
     scene.select(choice.indexes, nodata=spec.nodata, rescale=spec.rescale, dtype=loaded.spec.dtype)
+    grid_of_scene = PixelGrid(scene.height, scene.width, scene.info.transform, scene.info.crs)
+    check_settings(spec, grid_of_scene, Legend.of(loaded.spec.classes), scene.info.path)
     for line in scene_notices(scene.info, choice, loaded.spec, spec):
         tell(line)
     source = _at_resolution(scene, loaded.spec, spec)

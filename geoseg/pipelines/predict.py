@@ -266,12 +266,11 @@ def _write_polygons(job: Job, blocks: BlockWriter, paths: OutputPaths, drafts: _
     assert paths.polygons is not None
     assert blocks.confidence is not None
     classes = job.model.spec.classes
-    legend = Legend({c.id: c.name for c in classes}, {c.id: c.color for c in classes})
     try:
         layer = polygonize(
             blocks.landcover.path,
             blocks.confidence.path,
-            legend,
+            Legend.of(classes),
             job.spec.for_finished_raster(),
             progress=lambda done, total: progress("polygons", done, total),
         )

@@ -116,7 +116,8 @@ def vectorize(
         write_polygons(layer, output, finish=partial(_style, layer, is_alone=other is None))
         found = check_polygons(output, job.strips(), job.part, job.nodata) if check else None
     unstyled = f"the styles of {output} were not written: {other} has them under these names" if other else None
-    notices = tuple(notice for notice in (unplaced, unread, unstyled) if notice)
+    nothing = None if len(layer) else "the raster shows no class here: the layer is empty"
+    notices = tuple(notice for notice in (unplaced, unread, unstyled, nothing) if notice)
     return VectorizeResult(output, len(layer), class_shares(layer), time.perf_counter() - started, notices, found)
 
 
@@ -147,6 +148,19 @@ def polygonize(
         return _Job(raster, weights, _placed(raster)[0], legend, spec).run(progress)
 
 
+def check_settings(spec: VectorSpec, grid: PixelGrid, legend: Legend, name: str) -> None:
+    """Find out before anything is read or classified that settings make no sense with a raster.
+
+    Raises:
+        SpecError: which, and what to do.
+    """
+    _target_crs(spec, grid.crs, name)
+    _simplify_px(spec, grid)
+    _kept_ids(spec, legend)
+    if spec.min_area is not None or spec.fill_holes is not None:
+        _merge_rules(spec, grid)
+
+
 class _Job:
     """An open class raster and its settings, held against each other."""
 
@@ -173,9 +187,10 @@ class _Job:
         with gdal_settings(CACHE_MB):
             regions = trace(_counted(self.strips(), self.part, progress), self.part.width, self.nodata)
         if self._tolerance is not None or spec.smooth:
-            arcs, regions = cut(regions), regions.without_rings()
-            arcs = arcs if self._tolerance is None else simplify(arcs, self._tolerance**2)
-            regions = join(smooth(arcs) if spec.smooth else arcs, regions)
+            area_px = 0.0 if self._tolerance is None else self._tolerance**2
+            arcs, regions = cut(regions, self.part.height, self.part.width), regions.without_rings()
+            arcs = simplify(arcs, area_px) if area_px else arcs
+            regions = join(smooth(arcs, max(1.0, area_px)) if spec.smooth else arcs, regions)
             del arcs
         features = None
         if spec.dissolve or spec.connectivity == 8:
@@ -193,7 +208,8 @@ def _check_checkable(grid: PixelGrid, spec: VectorSpec, output: Path) -> None:
     """Refuse to check what leaves the raster's coordinates."""
     leaves = output.suffix.lower() in (".geojson", ".json") and grid.crs is not None and grid.crs.to_epsg() != 4326
     if spec.to_crs is not None or leaves:
-        raise SpecError("only polygons in the raster's CRS can be checked: leave out to_crs, and write no GeoJSON")
+        remedy = "leave out to_crs" if spec.to_crs is not None else "write another format than GeoJSON"
+        raise SpecError(f"only polygons in the raster's CRS can be checked: {remedy}")
 
 
 def _style(layer: PolygonLayer, draft: Path, *, is_alone: bool) -> None:
@@ -293,8 +309,9 @@ def _kept_ids(spec: VectorSpec, legend: Legend) -> frozenset[int] | None:
     by_name = {name: k for k, name in legend.names.items()}
     unknown = [name for name in spec.classes if name not in by_name and not name.isdecimal()]
     if unknown:
-        known = ", ".join(legend.names.values()) or "its ids: the raster names no classes"
-        raise SpecError(f"classes = {unknown[0]!r}: no such class; there are {known}")
+        known = ", ".join(legend.names.values())
+        remedy = f"there are {known}" if known else "the raster names none: give their ids, e.g. 1,2"
+        raise SpecError(f"classes = {unknown[0]!r}: no such class; {remedy}")
     return frozenset(by_name[name] if name in by_name else int(name) for name in spec.classes)
 
 

@@ -20,7 +20,7 @@ def _measured(value: Any) -> float | str:
     try:
         size = float(text.removesuffix(PX))
     except ValueError:
-        raise ValueError("give a number, in metres or m², or in pixels, e.g. 4px") from None
+        raise ValueError("give a number of metres or square metres without a unit, or of pixels, e.g. 4px") from None
     if not 0 < size < math.inf:
         raise ValueError("give a number above 0")
     return f"{size:g}{PX}" if text.endswith(PX) else size
