@@ -15,16 +15,16 @@ SHAPES = st.tuples(st.integers(1, 12), st.integers(1, 12))
 RASTERS = SHAPES.flatmap(lambda shape: arrays(np.uint8, shape, elements=st.sampled_from((0, 1, 2, 255))))
 
 
-def polygons_of(ids, area_px=0.0, is_smooth=False) -> np.ndarray:
+def polygons_of(ids, tolerance=0.0, is_smooth=False) -> np.ndarray:
     regions = trace([(0, ids, None)], ids.shape[1], 255)
-    arcs = simplify(cut(regions, *ids.shape), area_px)
+    arcs = simplify(cut(regions, *ids.shape), tolerance)
     return join(smooth(arcs) if is_smooth else arcs, regions).geometry
 
 
 @settings(max_examples=150, deadline=None)
-@given(ids=RASTERS, area_px=st.sampled_from([0.0, 1.1, 20.0]), is_smooth=st.booleans())
-def test_what_is_traced_is_a_coverage(ids, area_px, is_smooth):
-    assert is_coverage(polygons_of(ids, area_px, is_smooth))
+@given(ids=RASTERS, tolerance=st.sampled_from([0.0, 1.0, 4.0]), is_smooth=st.booleans())
+def test_what_is_traced_is_a_coverage(ids, tolerance, is_smooth):
+    assert is_coverage(polygons_of(ids, tolerance, is_smooth))
 
 
 @settings(max_examples=150, deadline=None)

@@ -128,7 +128,9 @@ _FILL_HOLES = "Fill holes smaller than this, in m² or pixels (9px): ground that
 _MIN_AREA = (
     "Minimum mapping unit, in m² or pixels (9px): smaller regions go to the neighbour with the longest common border."
 )
-_SIMPLIFY = "Leave out vertices that matter less than this, in metres or pixels (1px); neighbours still fit."
+_SIMPLIFY = (
+    "Leave out vertices nearer than this to the simpler border, in metres or pixels (1px); neighbours still fit."
+)
 _CONNECTIVITY = "8: regions of a class that touch at a corner are one multipolygon; default: 4."
 _AOI = "Area of interest: polygons in any vector format and CRS; nothing outside is read."
 _BBOX = "Area of interest, in the raster's CRS; nothing outside is read."

@@ -187,10 +187,10 @@ class _Job:
         with gdal_settings(CACHE_MB):
             regions = trace(_counted(self.strips(), self.part, progress), self.part.width, self.nodata)
         if self._tolerance is not None or spec.smooth:
-            area_px = 0.0 if self._tolerance is None else self._tolerance**2
+            tolerance = self._tolerance or 0.0
             arcs, regions = cut(regions, self.part.height, self.part.width), regions.without_rings()
-            arcs = simplify(arcs, area_px) if area_px else arcs
-            regions = join(smooth(arcs, max(1.0, area_px)) if spec.smooth else arcs, regions)
+            arcs = simplify(arcs, tolerance) if tolerance else arcs
+            regions = join(smooth(arcs, max(1.0, tolerance**2)) if spec.smooth else arcs, regions)
             del arcs
         features = None
         if spec.dissolve or spec.connectivity == 8:

@@ -44,8 +44,8 @@ class VectorSpec(Spec):
     """Minimum mapping unit: merge regions smaller than this, in m², or in pixels (9px), into the neighbour with which
     they share the longest border."""
     simplify: Measure | None = None
-    """Leave out vertices that matter less than this, in metres, or in pixels (1px): those whose triangle with their
-    neighbours is smaller than the square of it. Neighbours keep a common border."""
+    """Leave out vertices as long as all of them stay nearer than this to the border, in metres, or in pixels (1px).
+    Neighbours keep a common border."""
     smooth: bool = False
     """Round the corners of polygons. Neighbours keep a common border."""
     connectivity: Literal[4, 8] = 4
