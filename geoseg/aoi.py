@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,10 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyogrio.errors import DataSourceError
+from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 from rasterio.features import rasterize
+from shapely.errors import GEOSException
 
 from geoseg.errors import SpecError
 from geoseg.files import one_line
@@ -21,7 +25,7 @@ from geoseg.georef import Box, PixelGrid
 from geoseg.grid import Window
 
 EDGE_PARTS = 64
-"""Pieces that the edges of an area are cut into, at least, before they are bent into another CRS."""
+"""As many pieces as an edge as long as the raster is cut into before it is bent into another CRS."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ def find_area(grid: PixelGrid, aoi: Path | None, bbox: Box | None, name: str) ->
     if not grid.is_placed:
         raise SpecError(f"{name} has no coordinates: leave out {'bbox' if aoi is None else 'aoi'}")
     shape = None if aoi is None else _to_pixels(_read_shape(aoi, grid), grid)
+    shapely.prepare(shape)
     left, top, right, bottom = _bounds(shape, grid, bbox)
     found = Window(top, left, bottom - top, right - left).clip(grid.height, grid.width)
     if not found.pixels:
@@ -82,26 +87,44 @@ def _bounds(shape: Any, grid: PixelGrid, bbox: Box | None) -> tuple[int, int, in
 
 
 def _read_shape(aoi: Path, grid: PixelGrid) -> Any:
-    """All polygons of a file as one, in the raster's CRS."""
+    """All polygons of a file as one, in the raster's CRS; without what lies far from the raster."""
     try:
         frame = geopandas.read_file(aoi)
     except (DataSourceError, OSError, ValueError) as error:
-        raise SpecError(f"cannot read aoi {aoi}: {one_line(error)}: check the path") from None
+        raise SpecError(f"cannot read aoi {aoi}: {one_line(error)}: give a vector file with polygons") from None
     if not isinstance(frame, geopandas.GeoDataFrame):
         raise SpecError(f"aoi {aoi} has no geometry: give a file with polygons")
     frame = frame[frame.geom_type.isin(["Polygon", "MultiPolygon"])]
-    if frame.empty:
+    if frame.empty or not shapely.area(frame.geometry.to_numpy()).any():
         raise SpecError(f"aoi {aoi} holds no polygon: give a file with polygons")
-    if frame.crs is not None and grid.crs is not None and frame.crs != grid.crs.to_wkt():
-        span = max(np.ptp(frame.total_bounds[[0, 2]]), np.ptp(frame.total_bounds[[1, 3]]))
-        try:
-            frame = frame.set_geometry(frame.geometry.segmentize(span / EDGE_PARTS)).to_crs(grid.crs.to_wkt())
-        except ProjError as error:
-            raise SpecError(f"aoi {aoi} cannot be brought into the raster's CRS: {one_line(error)}") from None
-    shape = shapely.union_all(shapely.make_valid(frame.geometry.to_numpy()))
-    if not np.isfinite(shapely.bounds(shape)).all():
-        raise SpecError(f"aoi {aoi} has no place in the raster's CRS: check the coordinate systems of both")
+    try:
+        shape = shapely.union_all(shapely.make_valid(frame.geometry.to_numpy()))
+        if frame.crs is not None and grid.crs is not None and frame.crs != grid.crs.to_wkt():
+            shape = _moved(shape, CRS(frame.crs), CRS(grid.crs.to_wkt()), grid)
+    except (ProjError, GEOSException) as error:
+        raise SpecError(f"aoi {aoi} cannot be brought into the raster's CRS: {one_line(error)}") from None
+    if shape.is_empty or not np.isfinite(shapely.bounds(shape)).all():
+        raise SpecError(f"{aoi} lies off the raster, which covers {_extent(grid)}: check the coordinates of both")
     return shape
+
+
+def _moved(shape: Any, source: CRS, target: CRS, grid: PixelGrid) -> Any:
+    """A shape in another CRS, cut to the surroundings of the raster first: the rest may have no place there."""
+    piece = grid.step * max(grid.height, grid.width) / EDGE_PARTS
+    whole = shapely.segmentize(shapely.box(*grid.box(Window(0, 0, grid.height, grid.width))), piece)
+    outline = shapely.transform(whole, _transformation(target, source))
+    if np.isfinite(shapely.get_coordinates(outline)).all() and shapely.is_valid(outline):
+        side = math.sqrt(outline.area)
+        shape = shapely.intersection(shape, shapely.buffer(outline, 0.05 * side))
+        if shape.is_empty:
+            return shape
+        shape = shapely.segmentize(shape, side / EDGE_PARTS)
+    return shapely.transform(shape, _transformation(source, target))
+
+
+def _transformation(source: CRS, target: CRS) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    transformer = Transformer.from_crs(source, target, always_xy=True)
+    return lambda xy: np.stack(transformer.transform(*xy.T), axis=1)
 
 
 def _to_pixels(shape: Any, grid: PixelGrid) -> Any:

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
+from geoseg.errors import OutputError
 from geoseg.ground import Measure, measure_of
-from geoseg.spec import NODATA_ID, ClassSpec
+from geoseg.spec import ClassSpec
 from geoseg.trace import Regions
 from geoseg.trace.regions import Offsets
 from geoseg.trace.rings import flatten
@@ -33,6 +34,8 @@ __all__ = ["Legend", "PolygonLayer", "by_class", "by_touch"]
 
 BATCH = 1 << 20
 """Vertices in a batch, about; only one batch is held at a time."""
+MOST_BYTES = np.iinfo(np.int32).max
+"""Bytes that the geometry of a batch may take."""
 POLYGON, MULTIPOLYGON = 3, 6
 """Geometry types as WKB numbers them."""
 
@@ -57,9 +60,12 @@ class Legend:
         return self.names.get(class_id, str(class_id))
 
     def classes(self, ids: Iterable[int]) -> tuple[ClassSpec, ...]:
-        """Some classes with names and colours; one without a colour gets one that differs from its neighbours'."""
+        """Some classes with names and colours; one without a colour gets one that differs from its neighbours'.
+
+        In a raster of which 255 is not nodata it is a class, which no model of geoseg has, but which has its style.
+        """
         return tuple(
-            ClassSpec(id=k, name=self.name(k), color=self.colors.get(k) or _any_color(k)) for k in ids if k < NODATA_ID
+            ClassSpec.model_construct(id=k, name=self.name(k), color=self.colors.get(k) or _any_color(k)) for k in ids
         )
 
 
@@ -252,6 +258,10 @@ def _wkb(xy: NDArray[np.float64], rings: Offsets, parts: Offsets, features: Offs
     in_feature = parts[features]
     sizes = 9 * is_multi + np.diff(9 * features + 4 * in_feature + 16 * rings[in_feature])
     ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    if ends[-1] > MOST_BYTES:
+        raise OutputError(
+            f"one polygon would take {ends[-1] / 1e9:.1f} GB, and 2 are the most: leave out dissolve, or simplify"
+        )
     text = np.empty(int(ends[-1]), np.uint8)
     _write_wkb(np.ascontiguousarray(xy, "<f8").view(np.uint8).reshape(-1, 16), rings, parts, features, is_multi, text)
     buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(text)]

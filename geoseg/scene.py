@@ -134,7 +134,8 @@ class Scene:
         self.bands: tuple[int, ...] = ()
         self._nodata: tuple[float | None, ...] = ()
         self._rescale: tuple[float, float, float] | None = None
-        self._area: Area | None = None
+        self.area: Area | None = None
+        """The area of interest that the scene is limited to."""
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
@@ -179,7 +180,7 @@ class Scene:
         text = str(self._dataset.tags().get("TIFFTAG_DATETIME", ""))
         with suppress(ValueError):
             return datetime.strptime(text, "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
-        with suppress(OSError):
+        with suppress(OSError, OverflowError, ValueError):
             return datetime.fromtimestamp(os.path.getmtime(self.info.path), tz=UTC)
         return datetime.now(UTC)
 
@@ -190,9 +191,9 @@ class Scene:
             SpecError: if the area cannot be read, or lies off the scene.
         """
         grid = PixelGrid(self.height, self.width, self.info.transform, self.info.crs)
-        self._area = find_area(grid, aoi, bbox, self.info.path)
-        if self._area is not None:
-            part = grid.part(self._area.window)
+        self.area = find_area(grid, aoi, bbox, self.info.path)
+        if self.area is not None:
+            part = grid.part(self.area.window)
             self.height, self.width = part.height, part.width
             self.info = replace(
                 self.info, height=part.height, width=part.width, transform=part.transform, gcps=([], None), rpcs=None
@@ -212,8 +213,8 @@ class Scene:
             valid &= self._read(self._alpha, window) > 0
         if self.info.mask == "mask":
             valid &= self._read_mask(window)
-        if self._area is not None:
-            valid &= self._area.mask(self._in_file(window))
+        if self.area is not None:
+            valid &= self.area.mask(self._in_file(window))
         return self._stretch(image), valid
 
     def sample(self, bands: Sequence[int]) -> Values:
@@ -233,7 +234,7 @@ class Scene:
 
     def _in_file(self, window: Window) -> Window:
         """Where a window of the scene lies in its file."""
-        return window if self._area is None else window.shift(self._area.window.row, self._area.window.col)
+        return window if self.area is None else window.shift(self.area.window.row, self.area.window.col)
 
     def _read(self, bands: int | list[int], window: Window) -> Values:
         """Read one band (h, w) or several (C, h, w), in the one type that holds the values of all chosen bands."""

@@ -455,7 +455,7 @@ def test_the_styles_of_a_raster_are_not_replaced(tmp_path, classes):
     (tmp_path / "classes.qml").write_text("the raster's")
     result = vectorize(classes, tmp_path / "classes.fgb")
     assert (tmp_path / "classes.qml").read_text() == "the raster's"
-    assert "were not written" in result.notices[0]
+    assert "were not written, because of" in result.notices[0]
 
 
 FULL = """
@@ -555,3 +555,80 @@ def test_the_frame_of_a_raster_stays(tmp_path, settings):
 def test_an_empty_layer_is_told_of(tmp_path):
     write(tmp_path / "classes.tif", np.full((4, 4), 255, np.uint8), nodata=255)
     assert "the layer is empty" in vectorize(tmp_path / "classes.tif", tmp_path / "out.gpkg").notices[-1]
+
+
+# -------------------------------------------------------------------------------------------- areas and systems, oddly
+
+
+def area_file(tmp_path, shapes, crs="EPSG:32617"):
+    geopandas.GeoSeries(shapes, crs=crs).to_file(tmp_path / "aoi.gpkg")
+    return tmp_path / "aoi.gpkg"
+
+
+def test_a_hole_in_the_area_of_interest_is_never_filled(tmp_path):
+    write(tmp_path / "full.tif", np.zeros((40, 40), np.uint8))
+    hole = shapely.box(500_150, 3_999_750, 500_170, 3_999_770)
+    area = shapely.box(500_050, 3_999_650, 500_350, 3_999_950).difference(hole)
+    frame = made(tmp_path / "full.tif", tmp_path, aoi=area_file(tmp_path, [area]), fill_holes="30px")
+    assert frame["area_m2"].sum() == pytest.approx(area.area)
+
+
+def test_far_parts_of_an_area_do_not_matter(tmp_path, rough):
+    near = geopandas.GeoSeries([shapely.box(500_100, 3_999_100, 500_500, 3_999_600)], crs="EPSG:32617").to_crs(4326)
+    far = shapely.box(99, 60, 179, 89)
+    both = made(rough, tmp_path, aoi=area_file(tmp_path, [near[0], far], 4326))
+    alone = made(rough, tmp_path, aoi=area_file(tmp_path, [near[0]], 4326))
+    assert len(both) == len(alone) > 0
+
+
+def test_the_whole_world_is_no_limit(tmp_path, rough):
+    frame = made(rough, tmp_path, aoi=area_file(tmp_path, [shapely.box(-180, -90, 180, 90)], 4326))
+    np.testing.assert_array_equal(burnt(frame, (120, 90), NORTH_UP), patches())
+
+
+@pytest.mark.parametrize(
+    ("shapes", "crs", "message"),
+    [
+        ([shapely.box(99, 60, 179, 89)], 4326, "lies off"),
+        ([shapely.Polygon([(-81, 36), (-81, 36), (-81, 36)])], 4326, "holds no polygon"),
+    ],
+)
+def test_an_area_that_cannot_be_is_one_line(tmp_path, rough, shapes, crs, message):
+    with pytest.raises(SpecError, match=message):
+        vectorize(rough, tmp_path / "out.gpkg", aoi=area_file(tmp_path, shapes, crs))
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [("EPSG:5703", "is no system of maps"), ("EPSG:4978", "is no system of maps"), ("EPSG:32632", "beyond what")],
+)
+def test_a_system_that_cannot_show_the_raster_is_refused(tmp_path, target, message):
+    write(tmp_path / "world.tif", transform=Affine(72, 0, -180, 0, -60, 90), crs="EPSG:4326")
+    with pytest.raises(SpecError, match=message):
+        vectorize(tmp_path / "world.tif", tmp_path / "out.gpkg", to_crs=target)
+
+
+def test_a_box_without_end_is_refused(tmp_path, rough):
+    with pytest.raises(SpecError, match="bbox"):
+        vectorize(rough, tmp_path / "out.gpkg", bbox=(-np.inf, 0, np.inf, 1))
+
+
+def test_styles_of_the_user_stay(tmp_path, rough):
+    (tmp_path / "out.qml").write_text("mine")
+    result = vectorize(rough, tmp_path / "out.fgb")
+    assert (tmp_path / "out.qml").read_text() == "mine"
+    assert "because of" in result.notices[0]
+    vectorize(rough, tmp_path / "out.fgb", overwrite=True)
+    assert "mine" not in (tmp_path / "out.qml").read_text()
+
+
+def test_255_as_a_class_has_a_style(tmp_path):
+    write(tmp_path / "classes.tif", np.uint8([[255, 7], [0, 255]]), nodata=0)
+    vectorize(tmp_path / "classes.tif", tmp_path / "out.fgb")
+    assert (tmp_path / "out.sld").read_text().count("<Rule") == 2
+
+
+def test_classes_that_cannot_exist_are_refused(tmp_path, rough):
+    with pytest.raises(SpecError, match="classes = '300': no such class"):
+        vectorize(rough, tmp_path / "out.gpkg", classes=("300",))
+    assert "the layer is empty" in vectorize(rough, tmp_path / "out.gpkg", classes=("9",)).notices[-1]

@@ -32,7 +32,7 @@ from geoseg.pipelines.gdal import gdal_settings
 from geoseg.pipelines.job import Job, Notice, prepare
 from geoseg.pipelines.outputs import OutputPaths, check_outputs, check_space, name_outputs
 from geoseg.pipelines.plan import scratch_bytes_per_pixel
-from geoseg.pipelines.vectorize import generalized, polygonize
+from geoseg.pipelines.vectorize import generalized, polygonize, within
 from geoseg.polygons import Legend
 from geoseg.preview import draw_preview
 from geoseg.raster import write_cog
@@ -230,7 +230,9 @@ def _generalize(job: Job, blocks: BlockWriter) -> None:
     info = job.scene.info
     grid = PixelGrid(info.height, info.width, info.transform, info.crs)
     with open_classes(blocks.landcover.path) as raster:
-        blocks.replace_classes(generalized(partial(read_strips, raster, None), grid, NODATA_ID, job.spec)())
+        strips = generalized(partial(read_strips, raster, None), grid, NODATA_ID, job.spec)
+        area = job.scene.area
+        blocks.replace_classes(strips() if area is None else within(strips, area, NODATA_ID))
 
 
 def _write_rasters(blocks: BlockWriter, paths: OutputPaths, drafts: _Drafts, progress: Progress) -> None:

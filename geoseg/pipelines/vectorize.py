@@ -18,15 +18,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import CRS
+from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
-from geoseg.aoi import find_area
+from geoseg.aoi import Area, find_area
 from geoseg.arcs import cut, join, simplify, smooth
 from geoseg.errors import OutputError, SceneError, SpecError
+from geoseg.files import one_line
 from geoseg.formats import check_extension, write_polygons
 from geoseg.generalize import MergeRules, count_regions, majority_filter, plan_merge, relabel
 from geoseg.georef import PixelGrid
+from geoseg.grid import Window
 from geoseg.ground import pixel_size_m, row_areas_m2
 from geoseg.pipelines.check import PolygonCheck, check_polygons
 from geoseg.pipelines.class_raster import (
@@ -41,7 +43,7 @@ from geoseg.pipelines.gdal import gdal_settings
 from geoseg.polygons import Legend, PolygonLayer, by_class, by_touch
 from geoseg.spec import VectorSpec, parse_spec
 from geoseg.spec.vector import PX, Measure
-from geoseg.styles import add_layer_style, shared_qml, vector_qml, vector_sld, write_style_files
+from geoseg.styles import add_layer_style, shared_qml, style_paths, vector_qml, vector_sld, write_style_files
 from geoseg.trace import Strip, trace
 
 __all__ = ["VectorizeResult", "polygonize", "vectorize"]
@@ -112,10 +114,10 @@ def vectorize(
             _check_checkable(grid, spec, output)
         job = _Job(opened, None, grid, legend, spec)
         layer = job.run(progress)
-        other = _owner_of_styles(output)
+        other = _owner_of_styles(output, overwrite)
         write_polygons(layer, output, finish=partial(_style, layer, is_alone=other is None))
-        found = check_polygons(output, job.strips(), job.part, job.nodata) if check else None
-    unstyled = f"the styles of {output} were not written: {other} has them under these names" if other else None
+        found = _checked(output, job) if check else None
+    unstyled = f"the styles of {output} were not written, because of {other}" if other else None
     nothing = None if len(layer) else "the raster shows no class here: the layer is empty"
     notices = tuple(notice for notice in (unplaced, unread, unstyled, nothing) if notice)
     return VectorizeResult(output, len(layer), class_shares(layer), time.perf_counter() - started, notices, found)
@@ -154,7 +156,7 @@ def check_settings(spec: VectorSpec, grid: PixelGrid, legend: Legend, name: str)
     Raises:
         SpecError: which, and what to do.
     """
-    _target_crs(spec, grid.crs, name)
+    _target_crs(spec, grid, name)
     _simplify_px(spec, grid)
     _kept_ids(spec, legend)
     if spec.min_area is not None or spec.fill_holes is not None:
@@ -166,10 +168,11 @@ class _Job:
 
     def __init__(self, raster: Any, confidence: Any | None, grid: PixelGrid, legend: Legend, spec: VectorSpec):
         area = find_area(grid, spec.aoi, spec.bbox, raster.name)
+        self._area = area
         self.part = grid if area is None else grid.part(area.window)
         self.nodata = resolve_nodata(raster.nodata)
         self._legend, self._spec = legend, spec
-        self._target = _target_crs(spec, grid.crs, raster.name)
+        self._target = _target_crs(spec, grid, raster.name)
         self._tolerance = _simplify_px(spec, self.part)
         self._kept = _kept_ids(spec, legend)
         self._read = partial(read_strips, raster, confidence, area)
@@ -179,6 +182,8 @@ class _Job:
         """The generalised raster."""
         with gdal_settings(CACHE_MB):
             strips = generalized(self._read, self.part, self.nodata, self._spec)
+        if self._area is not None and self._spec.fill_holes is not None:
+            strips = partial(within, strips, self._area, self.nodata)
         return strips if self._kept is None else partial(_keep, strips, self._kept, self.nodata)
 
     def run(self, progress: Progress | None) -> PolygonLayer:
@@ -196,6 +201,13 @@ class _Job:
         if spec.dissolve or spec.connectivity == 8:
             regions, features = by_class(regions) if spec.dissolve else by_touch(regions)
         return PolygonLayer(regions, self.part.transform, self.part.crs, self._legend, features, self._target)
+
+
+def _checked(output: Path, job: _Job) -> PolygonCheck:
+    try:
+        return check_polygons(output, job.strips(), job.part, job.nodata)
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"{output} is written, but cannot be checked: {one_line(error)}") from None
 
 
 def _placed(raster: Any) -> tuple[PixelGrid, str | None]:
@@ -222,11 +234,13 @@ def _style(layer: PolygonLayer, draft: Path, *, is_alone: bool) -> None:
         write_style_files(draft, shared_qml(classes), sld)
 
 
-def _owner_of_styles(output: Path) -> Path | None:
-    """The class raster whose styles have the names that those of the polygons would have."""
+def _owner_of_styles(output: Path, overwrite: bool) -> Path | None:
+    """What has the names that the styles of the polygons would have: a class raster, or files that may not go."""
     if output.suffix.lower() == ".gpkg":
         return None
-    return next((path for end in RASTER_ENDS if (path := output.with_suffix(end)).exists()), None)
+    raster = next((path for end in RASTER_ENDS if (path := output.with_suffix(end)).exists()), None)
+    existing = next((path for path in style_paths(output) if path.exists()), None)
+    return raster or (None if overwrite else existing)
 
 
 # ------------------------------------------------------------------------------------------------------------ stages
@@ -246,6 +260,13 @@ def generalized(strips: Strips, grid: PixelGrid, nodata: int, spec: VectorSpec) 
     graph = count_regions(strips(), grid.width, grid.height, row_area)
     class_id = plan_merge(graph, rules, nodata)
     return partial(_relabelled, strips, grid.width, graph, class_id)
+
+
+def within(strips: Strips, area: Area, nodata: int) -> Iterator[Strip]:
+    """The same raster with nodata outside of an area of interest, whose holes must not be filled."""
+    for row, ids, confidence in strips():
+        window = Window(area.window.row + row, area.window.col, *ids.shape)
+        yield row, np.where(area.mask(window), ids, np.uint8(nodata)), confidence
 
 
 def _filtered(strips: Strips, side: int, nodata: int) -> Iterator[Strip]:
@@ -307,7 +328,7 @@ def _kept_ids(spec: VectorSpec, legend: Legend) -> frozenset[int] | None:
     if spec.classes is None:
         return None
     by_name = {name: k for k, name in legend.names.items()}
-    unknown = [name for name in spec.classes if name not in by_name and not name.isdecimal()]
+    unknown = [name for name in spec.classes if name not in by_name and not (name.isdecimal() and int(name) < 256)]
     if unknown:
         known = ", ".join(legend.names.values())
         remedy = f"there are {known}" if known else "the raster names none: give their ids, e.g. 1,2"
@@ -315,16 +336,34 @@ def _kept_ids(spec: VectorSpec, legend: Legend) -> frozenset[int] | None:
     return frozenset(by_name[name] if name in by_name else int(name) for name in spec.classes)
 
 
-def _target_crs(spec: VectorSpec, crs: Any, name: str) -> CRS | None:
+def _target_crs(spec: VectorSpec, grid: PixelGrid, name: str) -> CRS | None:
     """The coordinate system that polygons are brought into, if it isn't the raster's."""
     if spec.to_crs is None:
         return None
-    if crs is None:
+    if grid.crs is None:
         raise SpecError(f"to_crs = {spec.to_crs!r}: {name} has no CRS to start from: leave it out")
     try:
-        return CRS.from_user_input(spec.to_crs)
+        target = CRS.from_user_input(spec.to_crs)
     except ProjError:
         raise SpecError(f"to_crs = {spec.to_crs!r}: no such coordinate system: give e.g. EPSG:4326") from None
+    if not (target.is_geographic or target.is_projected):
+        raise SpecError(f"to_crs = {spec.to_crs!r}: {target.name} is no system of maps: give e.g. EPSG:4326")
+    if not _comes_back(grid, target):
+        raise SpecError(f"to_crs = {spec.to_crs!r}: {name} reaches beyond what {target.name} can show: give another")
+    return target
+
+
+def _comes_back(grid: PixelGrid, target: CRS) -> bool:
+    """Whether places all over a raster are where they were, to a pixel, after the way into a system and back."""
+    columns, rows = np.meshgrid(np.linspace(0, grid.width, 9), np.linspace(0, grid.height, 9))
+    t = grid.transform
+    x, y = t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
+    source = CRS.from_user_input(grid.crs)
+    there = Transformer.from_crs(source, target, always_xy=True).transform(x, y)
+    back = Transformer.from_crs(target, source, always_xy=True).transform(*there)
+    if not np.isfinite(np.stack([*there, *back])).all():
+        return False
+    return bool(np.hypot(back[0] - x, back[1] - y).max() < grid.step)
 
 
 # ------------------------------------------------------------------------------------------------------------ checks

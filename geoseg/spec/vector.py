@@ -28,7 +28,8 @@ def _measured(value: Any) -> float | str:
 
 Measure = Annotated[float | str, BeforeValidator(_measured)]
 """A positive number of metres or square metres, or of pixels: 2.5, or 4px."""
-Box = tuple[float, float, float, float]
+Coordinate = Annotated[float, Field(allow_inf_nan=False)]
+Box = tuple[Coordinate, Coordinate, Coordinate, Coordinate]
 
 
 class VectorSpec(Spec):
