@@ -38,6 +38,9 @@ SHAPEFILE_BYTES = 2**31 - 1
 SHAPEFILE_ROW_BYTES = 512
 """Bytes of a row of a Shapefile's table, at most."""
 
+MOST_VERTICES = 60_000_000
+"""Most vertices of a polygon: SQLite, and so a GeoPackage, takes a gigabyte in one piece, of 16 bytes each."""
+
 GEOJSON_DIGITS = 9
 """Decimals of a degree: a tenth of a millimetre. RFC 7946's usual 7 (a centimetre) collapse the pixels of a drone."""
 
@@ -67,6 +70,11 @@ def write_polygons(
     """
     path = Path(path)
     check_extension(path)
+    if polygons.largest > MOST_VERTICES:
+        raise OutputError(
+            f"one polygon has {polygons.largest:,} vertices, which is more than GeoPackages and others hold: leave out "
+            "dissolve, or simplify"
+        )
     try:
         with workspace(path.parent) as folder:
             draft = folder / path.name
@@ -108,8 +116,8 @@ def leftovers(path: Path) -> list[Path]:
 
 
 def write_geopackage(polygons: PolygonLayer, path: Path, name: str) -> None:
-    """One table with a spatial index."""
-    write_ogr(polygons, path, driver="GPKG", layer=name)
+    """One table with a spatial index, in the version that programs from 2018 on know."""
+    write_ogr(polygons, path, driver="GPKG", layer=name, VERSION="1.2")
 
 
 def write_shapefile(polygons: PolygonLayer, path: Path, name: str) -> None:

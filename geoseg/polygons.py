@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
-from geoseg.errors import OutputError
 from geoseg.ground import Measure, measure_of
 from geoseg.spec import ClassSpec
 from geoseg.trace import Regions
@@ -34,8 +33,6 @@ __all__ = ["Legend", "PolygonLayer", "by_class", "by_touch"]
 
 BATCH = 1 << 20
 """Vertices in a batch, about; only one batch is held at a time."""
-MOST_BYTES = np.iinfo(np.int32).max
-"""Bytes that the geometry of a batch may take."""
 POLYGON, MULTIPOLYGON = 3, 6
 """Geometry types as WKB numbers them."""
 
@@ -119,6 +116,12 @@ class PolygonLayer:
     def vertices(self) -> int:
         """Vertices of all polygons, the last of a ring counted although it is its first."""
         return len(self.regions.corners)
+
+    @cached_property
+    def largest(self) -> int:
+        """Vertices of the largest feature."""
+        begins = self.regions.ring_offsets[self.regions.region_offsets[self._features]]
+        return int(np.diff(begins).max(initial=0))
 
     @property
     def schema(self) -> pa.Schema:
@@ -258,10 +261,6 @@ def _wkb(xy: NDArray[np.float64], rings: Offsets, parts: Offsets, features: Offs
     in_feature = parts[features]
     sizes = 9 * is_multi + np.diff(9 * features + 4 * in_feature + 16 * rings[in_feature])
     ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-    if ends[-1] > MOST_BYTES:
-        raise OutputError(
-            f"one polygon would take {ends[-1] / 1e9:.1f} GB, and 2 are the most: leave out dissolve, or simplify"
-        )
     text = np.empty(int(ends[-1]), np.uint8)
     _write_wkb(np.ascontiguousarray(xy, "<f8").view(np.uint8).reshape(-1, 16), rings, parts, features, is_multi, text)
     buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(text)]

@@ -168,3 +168,17 @@ def test_nothing_stays_of_a_broken_write(tmp_path, layer, extension, error, monk
     with pytest.raises(OutputError if error is RuntimeError else error):
         write_polygons(layer, path)
     assert {part.name: part.read_bytes() for part in tmp_path.iterdir()} == before
+
+
+def test_a_shapefile_that_would_grow_too_large_is_refused_before_it_is_written(tmp_path, layer, monkeypatch):
+    monkeypatch.setattr(formats, "SHAPEFILE_BYTES", 1000)
+    with pytest.raises(OutputError, match=r"holds 2 GB, these 3 polygons with .* write \.gpkg instead"):
+        write_polygons(layer, tmp_path / "out.shp")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_polygon_that_is_too_large_is_refused_before_it_is_written(tmp_path, layer, monkeypatch):
+    monkeypatch.setattr(formats, "MOST_VERTICES", 10)
+    with pytest.raises(OutputError, match="leave out dissolve, or simplify"):
+        write_polygons(layer, tmp_path / "out.fgb")
+    assert list(tmp_path.iterdir()) == []
