@@ -14,6 +14,7 @@ import rasterio
 import shapely
 from affine import Affine
 from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
 from rasterio.features import rasterize
 from rasterio.rpc import RPC
 from scipy import ndimage
@@ -606,6 +607,12 @@ def test_a_system_that_cannot_show_the_raster_is_refused(tmp_path, target, messa
     write(tmp_path / "world.tif", transform=Affine(72, 0, -180, 0, -60, 90), crs="EPSG:4326")
     with pytest.raises(SpecError, match=message):
         vectorize(tmp_path / "world.tif", tmp_path / "out.gpkg", to_crs=target)
+
+
+def test_a_local_system_leads_nowhere(tmp_path):
+    write(tmp_path / "local.tif", crs=CRS.from_wkt('LOCAL_CS["unnamed",UNIT["metre",1]]'))
+    with pytest.raises(SpecError, match="to_crs"):
+        vectorize(tmp_path / "local.tif", tmp_path / "out.gpkg", to_crs="EPSG:4326")
 
 
 def test_a_box_without_end_is_refused(tmp_path, rough):

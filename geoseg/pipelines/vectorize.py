@@ -358,9 +358,12 @@ def _comes_back(grid: PixelGrid, target: CRS) -> bool:
     columns, rows = np.meshgrid(np.linspace(0, grid.width, 9), np.linspace(0, grid.height, 9))
     t = grid.transform
     x, y = t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
-    source = CRS.from_user_input(grid.crs)
-    there = Transformer.from_crs(source, target, always_xy=True).transform(x, y)
-    back = Transformer.from_crs(target, source, always_xy=True).transform(*there)
+    try:
+        source = CRS.from_user_input(grid.crs)
+        there = Transformer.from_crs(source, target, always_xy=True).transform(x, y)
+        back = Transformer.from_crs(target, source, always_xy=True).transform(*there)
+    except ProjError:  # a local system leads nowhere
+        return False
     if not np.isfinite(np.stack([*there, *back])).all():
         return False
     return bool(np.hypot(back[0] - x, back[1] - y).max() < grid.step)
