@@ -20,7 +20,6 @@ from geoseg.spec import NODATA_ID, ClassSpec
 
 __all__ = [
     "add_layer_style",
-    "raster_qml",
     "raster_sld",
     "shared_qml",
     "style_paths",
@@ -58,15 +57,11 @@ def vector_qml(classes: Sequence[ClassSpec]) -> str:
     return _to_text(root)
 
 
-def raster_qml(classes: Sequence[ClassSpec], nodata: int = NODATA_ID) -> str:
-    """Style of a class raster for QGIS: a colour for each value of band 1; `nodata` and all other values are clear."""
-    root = _qml_root()
-    _style_raster(root, classes, nodata)
-    return _to_text(root)
-
-
 def shared_qml(classes: Sequence[ClassSpec], nodata: int = NODATA_ID) -> str:
-    """Both in one document: a raster and a vector file that differ in their extension alone share a QML file."""
+    """Style of a polygon layer and of a class raster in one document, which files of one stem share.
+
+    In the raster each class has its colour; `nodata` and all other values are clear.
+    """
     root = _qml_root()
     _style_polygons(root, classes)
     _style_raster(root, classes, nodata)

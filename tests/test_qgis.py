@@ -16,7 +16,6 @@ from geoseg.rat import write_aux
 from geoseg.spec import ClassSpec
 from geoseg.styles import (
     add_layer_style,
-    raster_qml,
     raster_sld,
     shared_qml,
     vector_qml,
@@ -115,7 +114,7 @@ def seen(tmp_path_factory) -> dict:
     pyogrio.write_dataframe(frame, folder / "in.gpkg", layer="landcover")
     add_layer_style(folder / "in.gpkg", "landcover", vector_qml(CLASSES), vector_sld(CLASSES, "landcover"))
     write_style_files(folder / "vector.shp", vector_qml(CLASSES), vector_sld(CLASSES, "vector"))
-    write_style_files(folder / "raster.tif", raster_qml(CLASSES), raster_sld(CLASSES, "raster"))
+    write_style_files(folder / "raster.tif", shared_qml(CLASSES), raster_sld(CLASSES, "raster"))
     write_style_files(folder / "shared.tif", shared_qml(CLASSES), raster_sld(CLASSES, "shared"))
     write_aux(write_raster(folder / "raster.tif", IDS), CLASSES, {0: 400, 7: 800, 255: 400}, 0.36)
     write_raster(folder / "shared.tif", IDS)

@@ -16,7 +16,6 @@ from geoseg.errors import OutputError
 from geoseg.spec import ClassSpec
 from geoseg.styles import (
     add_layer_style,
-    raster_qml,
     raster_sld,
     shared_qml,
     style_paths,
@@ -69,9 +68,8 @@ def test_vector_qml_names_what_is_shown_of_a_polygon():
     assert '"class"' in root.findtext("mapTip")
 
 
-@pytest.mark.parametrize("make", [raster_qml, shared_qml])
-def test_raster_qml_has_a_colour_per_class(make):
-    renderer = parse(make(CLASSES, nodata=9)).find("pipe/rasterrenderer")
+def test_the_shared_qml_has_a_colour_per_class():
+    renderer = parse(shared_qml(CLASSES, nodata=9)).find("pipe/rasterrenderer")
     assert (renderer.get("type"), renderer.get("band")) == ("paletted", "1")
     entries = [(e.get("value"), e.get("color"), e.get("label")) for e in renderer.findall("colorPalette/paletteEntry")]
     assert entries == [("0", "#2b7fd0", "Gewässer"), ("7", "#1f7a3c", AWKWARD)]
@@ -102,7 +100,7 @@ def test_raster_sld_has_a_colour_per_class():
     ]
 
 
-@pytest.mark.parametrize("make", [vector_qml, raster_qml, lambda c: vector_sld(c, "x"), lambda c: raster_sld(c, "x")])
+@pytest.mark.parametrize("make", [vector_qml, shared_qml, lambda c: vector_sld(c, "x"), lambda c: raster_sld(c, "x")])
 def test_styles_of_no_class_are_documents_too(make):
     parse(make([]))
 

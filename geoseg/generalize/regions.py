@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.errors import SceneError
 from geoseg.trace.regions import Strip
 from geoseg.trace.rings import flatten
 from geoseg.trace.rows import find_runs, join_runs
-from geoseg.trace.state import Runs, Tables, compiled, grow, new_runs, new_tables
+from geoseg.trace.state import LABELS, MOST, Runs, Tables, compiled, grow, new_runs, new_tables
 
 NO_ID = -1
 """What no pixel has: with it in the place of nodata, pixels without data form regions too."""
@@ -50,15 +52,13 @@ def count_regions(strips: Iterable[Strip], width: int, height: int, row_area: ND
         height: rows.
         row_area: area of a pixel in each row (H,).
     """
-    tables, runs = new_tables(), _first_runs(width)
-    sums = _Sums()
+    tables, sums, runs = new_tables(), _new_sums(), _first_runs(width)
+    rows = max(1, AT_ONCE // width)
     for row, ids, _ in strips:
-        for i in range(0, len(ids), ROWS):
-            part = np.ascontiguousarray(ids[i : i + ROWS])
-            sums.make_room(tables, part.size, len(part) * width)
-            runs = _count_rows(
-                part, row + i, height, row_area[row + i : row + i + len(part)], runs, tables, *sums.arrays
-            )
+        for i in range(0, len(ids), rows):
+            part = np.ascontiguousarray(ids[i : i + rows])
+            sums = _make_room(tables, sums, part.size)
+            runs = _count_rows(part, row + i, height, row_area[row + i : row + i + len(part)], runs, tables, sums)
     return _graph(tables, sums)
 
 
@@ -72,33 +72,50 @@ def relabel(strips: Iterable[Strip], width: int, graph: RegionGraph, class_id: N
         yield row, changed, confidence
 
 
-ROWS = 64
-"""Rows that are counted at once: room for what they may add is made before."""
+AT_ONCE = 1 << 18
+"""Pixels that are counted at once, about: room for all that they may add is made before."""
 
 
-class _Sums:
+class Sums(NamedTuple):
     """What is added up while regions are counted, besides the tracer's tables."""
 
-    def __init__(self) -> None:
-        self.area = np.zeros(0)
-        self.at_edge = np.zeros(0, bool)
-        self.pairs = np.full((1 << 12, 2), -1, np.int32)  # hash table: labels that touch
-        self.length = np.zeros(1 << 12, np.int64)
-        self.used = np.zeros(1, np.int64)
+    area: NDArray[np.float64]
+    at_edge: NDArray[np.bool_]
+    """Size of each label, and whether it touches the edge (L,)."""
+    pairs: NDArray[np.int32]
+    """Hash table of labels that touch (S, 2); -1 where there are none."""
+    length: NDArray[np.int64]
+    """Length of their border (S,)."""
+    used: NDArray[np.int64]
+    """Entries of the table in use (1,)."""
 
-    @property
-    def arrays(
-        self,
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-        return self.area, self.at_edge, self.pairs, self.length, self.used
 
-    def make_room(self, tables: Tables, labels: int, runs: int) -> None:
-        """Make room for what some rows may add at most."""
-        least = int(tables.used[1]) + labels
-        for table in (tables.parent, tables.class_id, self.area, self.at_edge):
-            grow(table, least)
-        while 2 * (int(self.used[0]) + 3 * runs) > len(self.length):
-            self.pairs, self.length = _rehash(self.pairs, self.length)
+def _new_sums() -> Sums:
+    slots = 1 << 12
+    return Sums(
+        np.zeros(0),
+        np.zeros(0, bool),
+        np.full((slots, 2), -1, np.int32),
+        np.zeros(slots, np.int64),
+        np.zeros(1, np.int64),
+    )
+
+
+def _make_room(tables: Tables, sums: Sums, pixels: int) -> Sums:
+    """Make room for what some pixels may add at most: a label each, and three pairs.
+
+    Raises:
+        SceneError: The raster has more regions than can be numbered.
+    """
+    least = int(tables.used[LABELS]) + pixels
+    if least > MOST:
+        raise SceneError(f"the class raster has more than {MOST} regions: filter its speckle first (majority)")
+    for table in (tables.parent, tables.class_id, sums.area, sums.at_edge):
+        grow(table, least)
+    while 2 * (int(sums.used[0]) + 3 * pixels) > len(sums.length):
+        pairs, length = _rehash(sums.pairs, sums.length)
+        sums = sums._replace(pairs=pairs, length=length)
+    return sums
 
 
 def _first_runs(width: int) -> Runs:
@@ -116,11 +133,7 @@ def _count_rows(
     row_area: NDArray[np.float64],
     above: Runs,
     tables: Tables,
-    area: NDArray[np.float64],
-    at_edge: NDArray[np.bool_],
-    pairs: NDArray[np.int32],
-    length: NDArray[np.int64],
-    used: NDArray[np.int64],
+    sums: Sums,
 ) -> Runs:
     """Count some rows; return the runs of the last one."""
     width = ids.shape[1]
@@ -131,39 +144,32 @@ def _count_rows(
         j = 1
         while below.start[j] < width:
             if below.label[j] < 0:
-                label = tables.used[1]
-                tables.used[1] += 1
+                label = tables.used[LABELS]
+                tables.used[LABELS] += 1
                 tables.parent[label] = label
                 tables.class_id[label] = below.class_id[j]
                 below.label[j] = label
             label = below.label[j]
-            area[label] += (below.start[j + 1] - below.start[j]) * row_area[i]
+            sums.area[label] += (below.start[j + 1] - below.start[j]) * row_area[i]
             if row + i == 0 or row + i == height - 1 or below.start[j] == 0 or below.start[j + 1] == width:
-                at_edge[label] = True
+                sums.at_edge[label] = True
             if j > 1:
-                _add_border(below.label[j - 1], label, 1, pairs, length, used)
+                _add_border(below.label[j - 1], label, 1, sums)
             j += 1
-        _add_borders_above(above, below, width, pairs, length, used)
+        _add_borders_above(above, below, width, sums)
         above = below
     return above
 
 
 @compiled
-def _add_borders_above(
-    above: Runs,
-    below: Runs,
-    width: int,
-    pairs: NDArray[np.int32],
-    length: NDArray[np.int64],
-    used: NDArray[np.int64],
-) -> None:
+def _add_borders_above(above: Runs, below: Runs, width: int, sums: Sums) -> None:
     """Add the borders between runs of different classes that lie above one another."""
     i = j = 1
     while above.start[i] < width and below.start[j] < width:
         i_ends, j_ends = above.start[i + 1], below.start[j + 1]
         if above.class_id[i] != below.class_id[j]:
             shared = min(i_ends, j_ends) - max(above.start[i], below.start[j])
-            _add_border(above.label[i], below.label[j], shared, pairs, length, used)
+            _add_border(above.label[i], below.label[j], shared, sums)
         if i_ends <= j_ends:
             i += 1
         if j_ends <= i_ends:
@@ -171,16 +177,14 @@ def _add_borders_above(
 
 
 @compiled
-def _add_border(
-    one: int, other: int, shared: int, pairs: NDArray[np.int32], length: NDArray[np.int64], used: NDArray[np.int64]
-) -> None:
+def _add_border(one: int, other: int, shared: int, sums: Sums) -> None:
     """Add to the border of two labels, in a hash table with open addressing."""
     low, high = min(one, other), max(one, other)
-    slot = _slot(low, high, pairs)
-    if pairs[slot, 0] < 0:
-        pairs[slot, 0], pairs[slot, 1] = low, high
-        used[0] += 1
-    length[slot] += shared
+    slot = _slot(low, high, sums.pairs)
+    if sums.pairs[slot, 0] < 0:
+        sums.pairs[slot, 0], sums.pairs[slot, 1] = low, high
+        sums.used[0] += 1
+    sums.length[slot] += shared
 
 
 @compiled
@@ -205,9 +209,9 @@ def _rehash(pairs: NDArray[np.int32], length: NDArray[np.int64]) -> tuple[NDArra
     return wider, lengths
 
 
-def _graph(tables: Tables, sums: _Sums) -> RegionGraph:
+def _graph(tables: Tables, sums: Sums) -> RegionGraph:
     """Regions from labels, and their neighbours from pairs of labels."""
-    labels = int(tables.used[1])
+    labels = int(tables.used[LABELS])
     parent = tables.parent[:labels]
     flatten(parent)
     is_root = parent == np.arange(labels)
