@@ -1,16 +1,18 @@
-"""Windows become batches of arrays, read ahead of the model by a thread.
+"""Windows become batches of arrays, in the order in which they are forwarded.
 
 In: a source and its grid. Out: batches in the grid's order, without the windows that hold no data. Padding and the
 filling of pixels without data happen here, for all windows in the same way.
+
+Several neighbouring windows are read at once, as a *slab*, so that a file's blocks are decoded once and side by side.
+How windows are put together depends on their swath alone: whoever forwards a swath forwards the same batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from queue import Empty, Full, Queue
-from threading import Event, Thread
-from typing import Any, Protocol, TypeVar
+from itertools import groupby
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +21,10 @@ from geoseg.grid import Grid, Place, Window
 from geoseg.resample import Source
 from geoseg.scene import Mask, Values
 
-T = TypeVar("T")
+_SLAB_PX = 2**22
+"""Pixels read at once: enough blocks to decode side by side."""
+_SLAB_PX_MOST = 2**25
+"""Pixels read at once where a file's blocks are whole rows, all of which must be decoded for any of their pixels."""
 
 
 class Readable(Protocol):
@@ -61,46 +66,64 @@ class Batch:
     """Windows whose forwarded parts have one shape."""
 
     samples: tuple[Sample, ...]
-    """The windows; none in a last batch that only tells of windows without data."""
+    """The windows."""
     image: Values
     """Band values of the forwarded parts (B, C, h, w)."""
-    visited_px: int
-    """The source's pixels in the cores of these windows and of the empty ones passed on the way."""
 
 
-def make_batches(source: Source, grid: Grid, fill: Sequence[float], batch_size: int) -> Iterator[Batch]:
-    """Yield batches in the grid's order; a window whose pixels all lack data is passed over, never forwarded.
+def swath_batches(source: Source, grid: Grid, i: int, fill: Sequence[float], batch_size: int) -> Iterator[Batch]:
+    """Yield the windows of a swath in batches; those that decide no pixel with data are passed over, never forwarded.
 
     Args:
         source: what is read.
         grid: where its windows lie.
+        i: row of the grid.
         fill: value per band that stands in for pixels without data.
-        batch_size: most windows in a batch.
+        batch_size: most windows in a batch; a swath's windows are dealt out evenly.
     """
     held: list[Sample] = []
-    visited = 0
-    for place in grid.places():
-        sample = read_sample(source, place, fill, grid)
-        if held and (len(held) == batch_size or (sample and _shape(sample) != _shape(held[0]))):
-            yield _stack(held, visited)
-            held, visited = [], 0
-        visited += place.core.pixels
-        if sample:
-            held.append(sample)
-    if held or visited:
-        yield _stack(held, visited)
+    even = -(-grid.cols.count // -(-grid.cols.count // batch_size))
+    for sample in _samples(source, grid, i, fill):
+        if held and (len(held) == even or _shape(sample) != _shape(held[0])):
+            yield _stack(held)
+            held = []
+        held.append(sample)
+    if held:
+        yield _stack(held)
 
 
-def read_sample(source: Source, place: Place, fill: Sequence[float], grid: Grid) -> Sample | None:
-    """Read one window, reflected beyond the edge and filled where there is no data; None if there is none at all."""
+def _samples(source: Source, grid: Grid, i: int, fill: Sequence[float]) -> Iterator[Sample]:
+    per_slab = _windows_per_slab(source, grid)
+    for _, group in groupby(grid.swath(i), key=lambda place: place.j // per_slab):
+        places = list(group)
+        slab = places[0].window.until(places[-1].window).clip(source.height, source.width)
+        if not slab.pixels:  # all of it is padding
+            continue
+        image, valid = _read_filled(source, slab, fill)
+        if valid.any():
+            cut = (_cut(image, valid, slab, place, grid, source) for place in places)
+            yield from (sample for sample in cut if sample)
+
+
+def _windows_per_slab(source: Source, grid: Grid) -> int:
+    """How many windows are read at once."""
+    most = _SLAB_PX_MOST if source.has_wide_blocks else _SLAB_PX
+    return max(1, most // (grid.rows.size * grid.cols.size))
+
+
+def _cut(image: Values, valid: Mask, slab: Window, place: Place, grid: Grid, source: Source) -> Sample | None:
+    """One window of a slab, reflected beyond the scene's edge; None if it decides no pixel with data."""
     window = place.window
-    if not window.clip(source.height, source.width).pixels:  # all of it is padding
+    inside = window.clip(source.height, source.width)
+    if not inside.pixels:  # all of it is padding
         return None
-    image, valid = read_padded(source, window, fill)
-    if not valid.any():
+    where = inside.shift(-slab.row, -slab.col).slices
+    image, valid = _reflect(image[:, *where], valid[where], window, inside)
+    decided = grid.inside(place)
+    if not valid[decided].any():
         return None
     core = valid[place.core.shift(-window.row, -window.col).slices]
-    part = part_with_data(valid, grid.border, grid.multiple)
+    part = part_with_data(valid, decided, grid.border, grid.multiple)
     return Sample(place, part, image, valid, source.scene_valid(place.core, core))
 
 
@@ -110,10 +133,21 @@ def read_padded(source: Readable, window: Window, fill: Sequence[float]) -> tupl
     The second array (h, w) tells which pixels hold data, reflected likewise.
     """
     inside = window.clip(source.height, source.width)
-    image, valid = source.read(inside)
+    image, valid = _read_filled(source, inside, fill)
+    return _reflect(image, valid, window, inside)
+
+
+def _read_filled(source: Readable, window: Window, fill: Sequence[float]) -> tuple[Values, Mask]:
+    """Read a window inside the source; its holes get the fill value of each band."""
+    image, valid = source.read(window)
     if not valid.all():
         stand_in = np.asarray(fill)[:, None]
         image[:, ~valid] = stand_in if image.dtype.kind == "f" else np.rint(stand_in)
+    return image, valid
+
+
+def _reflect(image: Values, valid: Mask, window: Window, inside: Window) -> tuple[Values, Mask]:
+    """Pad what was read `inside` to the whole window by reflection."""
     top, left = inside.row - window.row, inside.col - window.col
     rows = top, window.height - inside.height - top
     cols = left, window.width - inside.width - left
@@ -123,16 +157,18 @@ def read_padded(source: Readable, window: Window, fill: Sequence[float]) -> tupl
     return image, valid
 
 
-def part_with_data(valid: Mask, margin: int, multiple: int) -> Window:
-    """Return the part of a window (T, T) that must be forwarded: its pixels with data and a margin around them.
+def part_with_data(valid: Mask, decided: tuple[slice, slice], margin: int, multiple: int) -> Window:
+    """Return the part of a window (T, T) that must be forwarded: pixels with data that it decides, and a margin around.
 
-    All of it unless that saves at least half of the pixels: fewer shapes make fuller batches.
+    All of it unless that saves at least a quarter of the pixels: fewer shapes make fuller batches.
     """
     height, width = valid.shape
-    top, bottom = _span_with_data(np.flatnonzero(valid.any(axis=1)), height, margin, multiple)
-    left, right = _span_with_data(np.flatnonzero(valid.any(axis=0)), width, margin, multiple)
+    held = np.zeros_like(valid)
+    held[decided] = valid[decided]
+    top, bottom = _span_with_data(np.flatnonzero(held.any(axis=1)), height, margin, multiple)
+    left, right = _span_with_data(np.flatnonzero(held.any(axis=0)), width, margin, multiple)
     part = Window(top, left, bottom - top, right - left)
-    return part if 2 * part.pixels <= height * width else Window(0, 0, height, width)
+    return part if 4 * part.pixels <= 3 * height * width else Window(0, 0, height, width)
 
 
 def _span_with_data(held: NDArray[np.intp], length: int, margin: int, multiple: int) -> tuple[int, int]:
@@ -146,59 +182,5 @@ def _shape(sample: Sample) -> tuple[int, int]:
     return sample.part.height, sample.part.width
 
 
-def _stack(held: list[Sample], visited: int) -> Batch:
-    parts = [sample.image[:, *sample.part.slices] for sample in held]
-    return Batch(tuple(held), np.stack(parts) if parts else np.empty((0, 0, 0, 0), np.uint8), visited)
-
-
-def read_ahead(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
-    """Yield what an iterable yields, running it in a thread at most `depth` items ahead; its errors surface here."""
-    queue: Queue[tuple[str, Any]] = Queue(depth)
-    stop = Event()
-    thread = Thread(target=_run_ahead, args=(items, _putter(queue, stop)), daemon=True)
-    thread.start()
-    try:
-        while True:
-            kind, value = queue.get()
-            if kind == "error":
-                raise value
-            if kind == "end":
-                return
-            yield value
-    finally:
-        stop.set()
-        _drain(queue)
-        thread.join()
-
-
-def _putter(queue: Queue[tuple[str, Any]], stop: Event) -> Callable[[str, Any], bool]:
-    """Return a put that gives up, with False, once nobody listens any more."""
-
-    def put(kind: str, value: Any) -> bool:
-        while not stop.is_set():
-            try:
-                queue.put((kind, value), timeout=0.1)
-                return True
-            except Full:
-                continue
-        return False
-
-    return put
-
-
-def _run_ahead(items: Iterable[Any], put: Callable[[str, Any], bool]) -> None:
-    try:
-        for item in items:
-            if not put("item", item):
-                return
-        put("end", None)
-    except BaseException as error:  # handed to the reader, who raises it
-        put("error", error)
-
-
-def _drain(queue: Queue[tuple[str, Any]]) -> None:
-    while True:
-        try:
-            queue.get_nowait()
-        except Empty:
-            return
+def _stack(held: list[Sample]) -> Batch:
+    return Batch(tuple(held), np.stack([sample.image[:, *sample.part.slices] for sample in held]))

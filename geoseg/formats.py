@@ -48,6 +48,11 @@ SHAPEFILE_PARTS = (".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
 """What may stand beside a .shp and would be misread as a part of the new one."""
 
 
+def count_polygons(path: Path, layer: str) -> int:
+    """How many polygons a layer of a file holds."""
+    return int(pyogrio.read_info(path, layer=layer)["features"])
+
+
 def write_polygons(
     polygons: PolygonLayer,
     path: str | os.PathLike[str],

@@ -37,6 +37,10 @@ class Window:
         left, right = _clip(self.col, self.col + self.width, width)
         return Window(top, left, bottom - top, right - left)
 
+    def until(self, other: Window) -> Window:
+        """Return the rectangle from this window's first corner to another's last."""
+        return Window(self.row, self.col, other.row + other.height - self.row, other.col + other.width - self.col)
+
     def shift(self, rows: int, cols: int) -> Window:
         """Return the window moved down and right."""
         return Window(self.row + rows, self.col + cols, self.height, self.width)
@@ -147,8 +151,6 @@ class Grid:
     """The network's stride: sides and starts of windows are multiples of this many pixels."""
     border: int = 0
     """Pixels of padding on each side of the scene, so that its edge is never the network's edge."""
-    band_px: int = 16384
-    """Windows are visited band by band, each at most about this wide, so that memory does not depend on the width."""
 
     @cached_property
     def rows(self) -> Axis:
@@ -168,22 +170,24 @@ class Grid:
         """Pixels that the network sees when no window is skipped."""
         return len(self) * self.rows.size * self.cols.size
 
-    @property
-    def band_columns(self) -> int:
-        """Columns of windows in a band."""
-        return max(1, self.band_px // max(1, self.cols.size - self.overlap))
-
-    def bands(self) -> list[range]:
-        """Columns of each band, left to right."""
-        count, step = self.cols.count, self.band_columns
-        return [range(j, min(j + step, count)) for j in range(0, count, step)]
+    def swath(self, i: int) -> Iterator[Place]:
+        """Yield the windows in row i of the grid, from left to right."""
+        return (self.place(i, j) for j in range(self.cols.count))
 
     def places(self) -> Iterator[Place]:
-        """Yield each window exactly once: bands left to right, rows downwards within one, columns rightwards."""
-        for band in self.bands():
-            for i in range(self.rows.count):
-                for j in band:
-                    yield self.place(i, j)
+        """Yield each window exactly once, swath by swath from top to bottom."""
+        return (place for i in range(self.rows.count) for place in self.swath(i))
+
+    def swath_core(self, i: int) -> Window:
+        """The scene's pixels that are finished with swath i: whole rows, those of all swaths partition the scene."""
+        top, bottom = self.rows.core(i)
+        return Window(top - self.border, 0, bottom - top, self.width).clip(self.height, self.width)
+
+    def inside(self, place: Place) -> tuple[slice, slice]:
+        """Where the pixels lie in a window that its own scores decide, alone or with a neighbour's."""
+        (top, bottom), (left, right) = self.rows.reach(place.i), self.cols.reach(place.j)
+        row, col = self.rows.starts[place.i], self.cols.starts[place.j]
+        return slice(top - row, bottom - row), slice(left - col, right - col)
 
     def place(self, i: int, j: int) -> Place:
         """Return the window in row i and column j of the grid, in the scene's pixels."""

@@ -1,4 +1,4 @@
-"""Finished blocks become a GeoTIFF: first a plain scratch raster that takes them in any order, then a COG.
+"""Finished blocks become a GeoTIFF: first plain parts that take them in any order, then a mosaic of these, then a COG.
 
 In: blocks of pixels with their windows. Out: cloud-optimised GeoTIFFs on the scene's grid. Knows no network.
 """
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+from xml.etree import ElementTree
 
 import numpy as np
 import rasterio
@@ -51,21 +52,24 @@ class RasterFormat:
         return len(self.bands) * np.dtype(self.dtype).itemsize
 
 
-class ScratchRaster:
-    """An uncompressed raster on the scene's grid that takes blocks in any order; what is never written is nodata.
+class PartRaster:
+    """An uncompressed raster of some rows that takes blocks in any order; what is never written is nodata.
 
-    It lives in a workspace; errors name the folder that the workspace is in.
+    It knows its pixels only: where they lie, and what they mean, `write_mosaic` says. It lives in a folder of its own;
+    errors name the folder that this one is in.
     """
 
-    def __init__(self, path: Path, info: SceneInfo, layout: RasterFormat):
+    def __init__(self, path: Path, size: tuple[int, int], layout: RasterFormat):
+        """Begin a raster of `size` rows and columns."""
         self.path, self.layout = path, layout
+        height, width = size
         with write_errors(path.parent.parent), quiet_georeferencing():
             self._dataset = rasterio.open(
                 path,
                 "w",
                 driver="GTiff",
-                height=info.height,
-                width=info.width,
+                height=height,
+                width=width,
                 count=len(layout.bands),
                 dtype=layout.dtype,
                 nodata=layout.nodata,
@@ -76,8 +80,6 @@ class ScratchRaster:
                 SPARSE_OK=True,
                 BIGTIFF="IF_SAFER",
             )
-            _georeference(self._dataset, info)
-            _describe(self._dataset, layout)
 
     def write(self, window: Window, block: NDArray[Any]) -> None:
         """Write a block (h, w) or (bands, h, w)."""
@@ -88,7 +90,7 @@ class ScratchRaster:
             self._dataset.write(block if block.ndim == 3 else block[None], window=where)
 
     def close(self) -> None:
-        """Finish the scratch raster; it can be read from now on."""
+        """Finish the raster; it can be read from now on."""
         with write_errors(self.path.parent.parent):
             self._dataset.close()
 
@@ -99,17 +101,65 @@ class ScratchRaster:
         self.close()
 
 
-def write_cog(scratch: ScratchRaster, path: Path) -> None:
-    """Write a closed scratch raster as a cloud-optimised GeoTIFF with overviews, to a path in a workspace."""
+@dataclass(frozen=True)
+class Part:
+    """A raster of some rows of a scene."""
+
+    path: Path
+    """Its file."""
+    row: int
+    """The first of the rows."""
+    height: int
+    """How many they are."""
+
+
+def write_mosaic(path: Path, info: SceneInfo, layout: RasterFormat, parts: Sequence[Part]) -> None:
+    """Write a VRT on the scene's grid that shows parts lying beside it; of parts that overlap, the last.
+
+    What places it and what it means is written by GDAL itself, to a raster without pixels, and taken over from there.
+    """
+    frame = path.with_suffix(".frame.tif")
+    with PartRaster(frame, (info.height, info.width), layout) as raster:
+        _georeference(raster._dataset, info)
+        _describe(raster._dataset, layout)
+    with write_errors(path.parent.parent), quiet_georeferencing():
+        copy_raster(str(frame), str(path), driver="VRT")
+        tree = ElementTree.parse(path)
+        for number, band in enumerate(tree.iter("VRTRasterBand"), 1):
+            for source in [child for child in band if child.tag.endswith("Source")]:
+                band.remove(source)
+            band.extend(_vrt_source(part, number, info.width, layout) for part in parts)
+        tree.write(path)
+        frame.unlink()
+
+
+def _vrt_source(part: Part, number: int, width: int, layout: RasterFormat) -> ElementTree.Element:
+    """Band `number` of a part as a source of a VRT; its properties let GDAL open it when it is needed."""
+    source = ElementTree.Element("SimpleSource")
+    ElementTree.SubElement(source, "SourceFilename", relativeToVRT="1").text = part.path.name
+    ElementTree.SubElement(source, "SourceBand").text = str(number)
+    kind = {"uint8": "Byte", "float32": "Float32"}[layout.dtype]
+    ElementTree.SubElement(
+        source, "SourceProperties", RasterXSize=str(width), RasterYSize=str(part.height), DataType=kind,
+        BlockXSize=str(BLOCK), BlockYSize=str(BLOCK),
+    )  # fmt: skip
+    for tag, row in (("SrcRect", 0), ("DstRect", part.row)):
+        rectangle = {"xOff": "0", "yOff": str(row), "xSize": str(width), "ySize": str(part.height)}
+        ElementTree.SubElement(source, tag, rectangle)
+    return source
+
+
+def write_cog(raster: Path, layout: RasterFormat, path: Path) -> None:
+    """Write a raster as a cloud-optimised GeoTIFF with overviews, to a path in a workspace."""
     with write_errors(path.parent.parent), quiet_georeferencing():
         copy_raster(
-            str(scratch.path),
+            str(raster),
             str(path),
             driver="COG",
             COMPRESS="DEFLATE",
-            PREDICTOR="YES" if scratch.layout.dtype == "float32" else "NO",
+            PREDICTOR="YES" if layout.dtype == "float32" else "NO",
             BLOCKSIZE=str(BLOCK),
-            OVERVIEW_RESAMPLING=scratch.layout.overviews.upper(),
+            OVERVIEW_RESAMPLING=layout.overviews.upper(),
             BIGTIFF="IF_SAFER",
             SPARSE_OK="YES",
             NUM_THREADS="ALL_CPUS",

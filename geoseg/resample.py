@@ -30,6 +30,11 @@ class Source(Protocol):
     height: int
     width: int
 
+    @property
+    def has_wide_blocks(self) -> bool:
+        """Whether the file's blocks are whole rows."""
+        ...
+
     def read(self, window: Window) -> tuple[Values, Mask]:
         """Read a window inside the source: values (C, h, w), and which pixels hold data (h, w)."""
         ...
@@ -53,6 +58,7 @@ class NativeScene:
     def __init__(self, scene: Scene):
         self._scene = scene
         self.height, self.width = scene.height, scene.width
+        self.has_wide_blocks = scene.has_wide_blocks
 
     def read(self, window: Window) -> tuple[Values, Mask]:
         """Read a window."""
@@ -76,6 +82,7 @@ class ResampledScene:
 
     def __init__(self, scene: Scene, height: int, width: int):
         self._scene, self.height, self.width = scene, height, width
+        self.has_wide_blocks = scene.has_wide_blocks
 
     def read(self, window: Window) -> tuple[Values, Mask]:
         """Read a window inside the resampled raster: float32 values (C, h, w), and which pixels hold data (h, w)."""

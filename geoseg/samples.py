@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg.batches import read_ahead, read_padded
+from geoseg.batches import read_padded
 from geoseg.census import CELL_PX
 from geoseg.grid import Axis, Grid, Place, Window
 from geoseg.labels import Indexes
 from geoseg.mosaic import Ground, JoinedGround
+from geoseg.queues import read_ahead
 from geoseg.scene import Values
 from geoseg.spec import IGNORE
 

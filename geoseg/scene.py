@@ -175,6 +175,11 @@ class Scene:
             low, high = rescale
             self._rescale = low, HIGHEST[dtype] / (high - low), HIGHEST[dtype]
 
+    @property
+    def has_wide_blocks(self) -> bool:
+        """Whether the file's blocks are whole rows, or nearly."""
+        return bool(2 * self._dataset.block_shapes[0][1] > self._dataset.width)
+
     def taken(self) -> datetime:
         """When the scene was taken, as far as its file tells: by its tag, else by its last change, else now."""
         text = str(self._dataset.tags().get("TIFFTAG_DATETIME", ""))

@@ -5,6 +5,8 @@ In: blocks of band values. Out: a small image of bytes. Knows no files and no cl
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +22,18 @@ def thumbnail_size(height: int, width: int, side: int = 1000) -> tuple[int, int]
     if scale <= 1:
         return height, width
     return max(1, round(height / scale)), max(1, round(width / scale))
+
+
+@dataclass(frozen=True)
+class ThumbnailRows:
+    """Rows of a thumbnail, or what some blocks of the scene add to them."""
+
+    first: int
+    """The first row."""
+    sums: NDArray[np.float32]
+    """Sums of the valid values (C, n, wp)."""
+    counts: NDArray[np.float32]
+    """Number of valid values (n, wp)."""
 
 
 class Thumbnail:
@@ -60,6 +74,17 @@ class Thumbnail:
         for band, values in enumerate(image):  # one band at a time: the masked copy stays small
             masked = np.where(valid, values, np.float32(0))
             self._sums[band, rows, cols] += _sum_cells(masked, row_cuts, col_cuts)
+
+    def rows(self, row: int, height: int) -> ThumbnailRows:
+        """What was fed so far of the thumbnail's rows in which ``height`` scene rows from ``row`` on lie."""
+        rows, _ = _cells_of(self._row_edges, row, height)
+        return ThumbnailRows(rows.start, self._sums[:, rows].copy(), self._counts[rows].copy())
+
+    def add(self, rows: ThumbnailRows) -> None:
+        """Add what another thumbnail of the same scene was fed."""
+        where = slice(rows.first, rows.first + len(rows.counts))
+        self._sums[:, where] += rows.sums
+        self._counts[where] += rows.counts
 
     def take(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Means over the valid pixels, (C, hp, wp), and whether a thumbnail pixel had any, (hp, wp)."""

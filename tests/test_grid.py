@@ -6,16 +6,13 @@ from geoseg.grid import Axis, Grid, Window
 
 sizes = st.integers(1, 400)
 grids = st.builds(
-    lambda height, width, tile, part, multiple, border, band: Grid(
-        height, width, tile, tile * part // 100, multiple, border, band
-    ),
+    lambda height, width, tile, part, multiple, border: Grid(height, width, tile, tile * part // 100, multiple, border),
     sizes,
     sizes,
     st.sampled_from([16, 32, 48, 64, 100]),
     st.integers(0, 50),
     st.sampled_from([1, 8, 16]),
     st.sampled_from([0, 3, 16]),
-    st.sampled_from([1, 100, 1000]),
 )
 
 
@@ -67,10 +64,13 @@ def test_fitted_windows_waste_little():
     assert grid.forwarded_px / (grid.height * grid.width) < 1.25
 
 
-def test_bands_keep_the_width_bounded():
-    grid = Grid(100, 200_000, 1024, 64, 32, 32)
-    assert max(len(band) for band in grid.bands()) * (grid.cols.size - 64) <= grid.band_px
-    assert [j for band in grid.bands() for j in band] == list(range(grid.cols.count))
+@given(grids)
+def test_swaths_partition_the_scene_into_whole_rows(grid):
+    rows = [grid.swath_core(i) for i in range(grid.rows.count)]
+    assert all((core.col, core.width) == (0, grid.width) for core in rows if core.height)
+    assert [row for core in rows for row in range(core.row, core.row + core.height)] == list(range(grid.height))
+    for i, core in enumerate(rows):
+        assert {place.core.row for place in grid.swath(i) if place.core.pixels} <= {core.row}
 
 
 def test_clip():

@@ -26,19 +26,17 @@ from rasterio.features import rasterize
 from rasterio.rpc import RPC
 from rio_cogeo.cogeo import cog_validate
 
-from geoseg.batches import make_batches, part_with_data
-from geoseg.blend import Blender
+from geoseg.batches import part_with_data
 from geoseg.errors import ModelError, OutputError, SpecError
-from geoseg.grid import Grid
 from geoseg.models import Model
 from geoseg.pipelines.plan import plan_prediction
 from geoseg.pipelines.predict import predict
-from geoseg.resample import NativeScene
 from geoseg.scene import Scene
 from geoseg.spec import NetworkSpec, NormalizationSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
+EVERYWHERE = slice(None), slice(None)
 QUICK = {"polygons": False, "preview": False}
 FINISHED_BEFORE_POLYGONS = {f"s_landcover.{end}" for end in ("tif", "tif.aux.xml", "png", "qml", "sld")}
 
@@ -147,12 +145,12 @@ def test_all_nodata_gives_empty_results(tmp_path):
 def test_the_part_with_data_keeps_a_margin():
     valid = np.zeros((512, 512), bool)
     valid[100:110, 300:340] = True
-    part = part_with_data(valid, margin=32, multiple=32)
+    part = part_with_data(valid, EVERYWHERE, margin=32, multiple=32)
     assert part.row <= 68
     assert part.row + part.height >= 142
     assert part.height % 32 == 0
     assert part.width % 32 == 0
-    assert part_with_data(np.ones((512, 512), bool), 32, 32).pixels == 512 * 512
+    assert part_with_data(np.ones((512, 512), bool), EVERYWHERE, 32, 32).pixels == 512 * 512
 
 
 def test_the_class_raster_is_ready_for_a_gis(tmp_path, class_values):
@@ -386,11 +384,12 @@ def test_an_interrupt_leaves_the_old_set_or_what_is_finished_of_the_new(tmp_path
 
     with pytest.raises(KeyboardInterrupt):
         predict(scene, tmp_path, model=echo_model(), overwrite=True, progress=interrupt)
-    left = {p.name: p.read_bytes() == b"old" for p in tmp_path.iterdir() if p.name != "s.tif"}
+    left = {p.name: p.read_bytes() == b"old" for p in tmp_path.iterdir() if p.is_file() and p.name != "s.tif"}
     if stage in ("predicting", "writing"):
         assert left == dict.fromkeys(names, True)
     else:
         assert left == dict.fromkeys(FINISHED_BEFORE_POLYGONS, False)
+    assert (tmp_path / ".s_landcover.geoseg").exists() == (stage in ("predicting", "writing"))
 
 
 def test_polygons_that_fail_cost_nothing_else(tmp_path, class_values, monkeypatch):
@@ -481,13 +480,13 @@ class Greedy(Echo):
 
 def test_a_full_device_names_the_way_out(tmp_path, class_values):
     scene = write_raster(tmp_path / "s.tif", class_values(40, 40))
-    with pytest.raises(SpecError, match="lower the batch size or the tile"):
+    with pytest.raises(SpecError, match="lower the tile"):
         predict(scene, tmp_path, model=Model(make_spec(), Greedy(4)))
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_killed_run_leaves_no_final_file(tmp_path, how):
-    """Interrupted, a run also cleans up; killed outright, it cannot, but nothing has its final name."""
+    """What is finished is kept under a hidden name, nothing has its final one."""
     bundle = save_bundle(tmp_path / "m.safetensors")
     values = np.random.default_rng(0).integers(0, 9, (30_000, 3000), dtype=np.uint8)
     scene = write_raster(tmp_path / "s.tif", values)
@@ -507,9 +506,8 @@ def test_a_killed_run_leaves_no_final_file(tmp_path, how):
     ]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while not list(out.glob(".geoseg-*/*")) and time.monotonic() < deadline:
+    while not list(out.glob(".s_landcover.geoseg/*.npz")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    time.sleep(0.1)
     process.send_signal(how)
     _, said = process.communicate(timeout=60)
     assert process.returncode != 0
@@ -517,8 +515,9 @@ def test_a_killed_run_leaves_no_final_file(tmp_path, how):
     if how != signal.SIGKILL:
         assert process.returncode == 1
         assert "interrupted" in said
+        assert "--resume" in said
         assert "Traceback" not in said
-        assert not out.exists()
+        assert [p.name for p in out.iterdir()] == [".s_landcover.geoseg"]
 
 
 def test_a_plan_counts_without_forwarding(tmp_path, class_values):
@@ -559,39 +558,6 @@ def test_a_resolution_far_too_coarse_is_refused(tmp_path, class_values):
     scene = write_raster(tmp_path / "s.tif", class_values(400, 400))
     with pytest.raises(SpecError, match="64 times coarser"):
         predict(scene, tmp_path, model=echo_model(), resolution=80)
-
-
-def test_memory_follows_the_window_not_the_scene():
-    """What waits between windows is the same for a scene ten times as high and as wide."""
-
-    def held(side):
-        grid = Grid(side, side, 64, 16, 8, 8, band_px=256)
-
-        class Blank:
-            height = width = side
-
-            def read(self, window):
-                return np.zeros((1, window.height, window.width), np.uint8), np.ones(
-                    (window.height, window.width), bool
-                )
-
-        blender, most = Blender(grid), 0
-        for batch in make_batches(NativeScene(Blank()), grid, (0,), 1):
-            for sample in batch.samples:
-                blender.feed(sample.place, torch.zeros(2, *sample.valid.shape))
-            most = max(most, sum(seam.numel() for _, seam in blender._above.values()))
-        return most
-
-    assert held(2000) <= 1.5 * held(400)
-
-
-def test_seams_above_left_out_windows_are_forgotten():
-    grid = Grid(100, 20_000, 64, 16, 8, 0, band_px=256)
-    blender = Blender(grid)
-    for place in grid.places():
-        if place.i == 0:
-            blender.feed(place, torch.zeros(1, place.window.height, place.window.width))
-        assert len(blender._above) <= grid.band_columns
 
 
 # ------------------------------------------------------------------------------------- areas, and generalised classes

@@ -51,7 +51,7 @@ class Commands(click.Group):
         except GeosegError as error:
             _fail(f"error: {error}")
         except KeyboardInterrupt:
-            _fail("interrupted: finished files are kept, unfinished ones removed")
+            _fail("interrupted: finished files are kept; predict and train go on with --resume")
 
 
 def _fail(line: str) -> NoReturn:

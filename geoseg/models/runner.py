@@ -1,8 +1,9 @@
-"""Where and in which arithmetic a network runs. In: batches of band values. Out: class probabilities, on the device."""
+"""Where and in which arithmetic a network runs. In: batches of band values. Out: logits, on the device."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -10,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg.errors import SpecError
+from geoseg.models.augmented import Augmented, View
 from geoseg.models.networks import Segmenter
-from geoseg.spec import Precision
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -34,7 +35,7 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_precision(name: Precision, device: torch.device) -> str:
+def choose_precision(name: str, device: torch.device) -> str:
     """Return fp32, bf16 or fp16; auto takes bf16 where the device computes in it natively, fp16 on older GPUs."""
     if name != "auto":
         return name
@@ -51,49 +52,119 @@ def _cpu_has_bf16() -> bool:
 class Runner:
     """A network on its device, ready for batches."""
 
-    def __init__(self, segmenter: Segmenter, device: str = "auto", precision: Precision = "auto"):
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        device: str = "auto",
+        precision: str = "auto",
+        *,
+        views: Sequence[View] = (View(),),
+        multiple: int = 1,
+        compiled_size: tuple[int, int] | None = None,
+        notice: Callable[[str], None] = lambda _line: None,
+    ):
+        """Move a network to its device.
+
+        Args:
+            segmenter: the network.
+            device: auto, cpu, cuda, cuda:1 or mps.
+            precision: arithmetic.
+            views: how each window is looked at; the probabilities are averaged.
+            multiple: the network's stride, which scaled views keep to.
+            compiled_size: height and width of the windows for which torch.compile fuses the network; None: of none.
+            notice: called with a line worth reading.
+
+        Raises:
+            SpecError: if this machine has no such device.
+        """
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         if isinstance(segmenter, torch.nn.Module):
             segmenter.to(self.device).to(memory_format=torch.channels_last).eval()
-        self._segmenter = segmenter
+        self.segmenter = segmenter
+        forward = _Compiled(segmenter, compiled_size) if compiled_size else segmenter
+        self._forward = Augmented(forward, views, multiple) if tuple(views) != (View(),) else forward
+        self._most: int | None = None
+        self._notice = notice
         self._uniform: tuple[bytes, Tensor] | None = None
 
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Keep the arithmetic set up from batch to batch: weights are converted once, not for every batch."""
+        with torch.inference_mode(), self._arithmetic():
+            yield
+
     def __call__(self, image: NDArray[Any]) -> Tensor:
-        """Turn band values (B, C, T, T) into probabilities (B, K, T, T), float32, on the device.
+        """Turn band values (B, C, T, T) into logits (B, K, T, T), float32, on the device.
 
         Windows of one single colour (the black around many mosaics) all look the same: the last is remembered.
+
+        Raises:
+            SpecError: if a single window does not fit into the device's memory.
         """
         key = _uniform_key(image)
         if key is not None and self._uniform is not None and self._uniform[0] == key:
             return self._uniform[1]
-        probabilities = self._forward(image)
+        with self.session():
+            logits = self._in_memory(self._to_device(image))
         if key is not None:
-            self._uniform = key, probabilities
-        return probabilities
+            self._uniform = key, logits
+        return logits
 
-    def _forward(self, image: NDArray[Any]) -> Tensor:
+    def _to_device(self, image: NDArray[Any]) -> Tensor:
+        values = torch.from_numpy(image)
+        if self.device.type == "cuda":
+            return values.pin_memory().to(self.device, non_blocking=True)
+        return values.to(self.device)
+
+    def _in_memory(self, values: Tensor) -> Tensor:
+        """Forward a batch, in halves if the device's memory is too small for all of it at once."""
+        if self._most is not None and len(values) > self._most:
+            return torch.cat([self._in_memory(part) for part in torch.split(values, self._most)])
         try:
-            return self._probabilities(image)
+            return self._logits(values)
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
-            windows, _, height, width = image.shape
-            raise SpecError(
-                f"{self.device} ran out of memory with {windows} x {height} x {width} pixels at once: "
-                "lower the batch size or the tile (--batch-size, --tile)"
-            ) from None
+        self._shrink(values)
+        return self._in_memory(values)
 
-    def _probabilities(self, image: NDArray[Any]) -> Tensor:
-        with torch.inference_mode(), self._arithmetic():
-            values = torch.from_numpy(image).to(self.device, non_blocking=True)
-            logits = self._segmenter(values.float().contiguous(memory_format=torch.channels_last))
-            return logits.float().softmax(dim=1)
+    def _logits(self, values: Tensor) -> Tensor:
+        logits = self._forward(values.float().contiguous(memory_format=torch.channels_last))
+        return logits.to(torch.float32, memory_format=torch.contiguous_format)
+
+    def _shrink(self, values: Tensor) -> None:
+        """Halve the largest batch after the memory ran out."""
+        windows, _, height, width = values.shape
+        if windows == 1:
+            raise SpecError(
+                f"{self.device} ran out of memory with a window of {height} x {width} pixels: lower the tile (--tile)"
+            )
+        self._most = windows // 2
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self._notice(f"{self.device} ran out of memory with {windows} windows at once: going on with {self._most}")
 
     def _arithmetic(self) -> Any:
         if self.precision == "fp32":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=_DTYPES[self.precision])
+
+
+class _Compiled:
+    """A network fused by torch.compile for windows of one size, which nearly all have; as it is for all others."""
+
+    def __init__(self, segmenter: Segmenter, size: tuple[int, int]):
+        import torch._inductor.config as inductor
+
+        inductor.freezing = True  # weights are constants: laid out once as the kernels want them
+        self._segmenter, self._sizes = segmenter, {size, size[::-1]}
+        self._fused: Segmenter = torch.compile(segmenter, dynamic=False)
+
+    def __call__(self, image: Tensor, context: Tensor | None = None) -> Tensor:
+        """Forward band values (B, C, H, W)."""
+        height, width = image.shape[-2:]
+        return (self._fused if (height, width) in self._sizes else self._segmenter)(image)
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

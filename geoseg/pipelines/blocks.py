@@ -1,130 +1,123 @@
-"""Finished blocks of probabilities become pixels of the result rasters, and what is counted on the way.
+"""Finished blocks become pixels of the result rasters, and what is counted on the way.
 
-In: blocks in the grid's order. Out: scratch rasters on the scene's grid, a thumbnail, pixels per class.
+In: decided blocks of one swath after the other. Out: rows of the rasters, in a work folder, and their records.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from geoseg.batches import Sample
+from geoseg.decide import Decision
 from geoseg.grid import Window
-from geoseg.ground import row_areas_m2
 from geoseg.pipelines.job import Job
-from geoseg.raster import RasterFormat, ScratchRaster, class_tags
+from geoseg.pipelines.work import Record, WorkFolder
+from geoseg.raster import PartRaster, RasterFormat, class_tags
 from geoseg.spec import NODATA_ID
 from geoseg.thumbnail import Thumbnail
-from geoseg.trace import Strip
 from geoseg.version import __version__
 
 
 @dataclass(frozen=True)
-class ClassShare:
-    """How much of the scene one class takes."""
+class Pixels:
+    """Decided pixels, as arrays."""
 
-    id: int
-    """Class id in the raster."""
-    name: str
-    """Class name."""
-    pixels: int
-    """Pixels of the scene."""
-    share: float
-    """Part of the pixels with data, 0 to 1."""
-    area_m2: float | None
-    """Ground area in square metres, None where the scene has no ground size."""
+    window: Window
+    """Where they lie in the source; may be empty."""
+    valid: NDArray[np.bool_]
+    """Which of the scene's pixels there hold data."""
+    index: NDArray[np.uint8]
+    """Index of the class (h, w)."""
+    percent: NDArray[np.uint8] | None
+    """Probability of that class in percent (h, w)."""
+    scores: NDArray[np.float32] | NDArray[np.uint8] | None
+    """Probability of every class (K, h, w)."""
+
+    @classmethod
+    def of(cls, decision: Decision, window: Window, valid: NDArray[np.bool_]) -> Pixels:
+        """A decision that is on the host, as arrays."""
+        percent, scores = (None if values is None else values.numpy() for values in (decision.percent, decision.scores))
+        return cls(window, valid, decision.index.numpy(), percent, scores)
 
 
-class BlockWriter:
-    """Takes finished probabilities block by block; holds only a thumbnail and counts per row and class."""
+class RowsWriter:
+    """Takes the blocks of some whole rows of the scene, then their record. Holds a thumbnail, and counts of pixels."""
 
-    def __init__(self, job: Job, folder: Path):
-        self._job = job
-        info = job.scene.info
+    def __init__(self, job: Job, work: WorkFolder, name: str, rows: Window):
+        """Write rows of the source under a name."""
+        self._job, self._work, self._name = job, work, name
         self._ids = np.array([c.id for c in job.model.spec.classes], dtype=np.uint8)
-        self._counts = np.zeros((info.height, len(self._ids)), dtype=np.int32)
         self._shown = shown_bands(job.model.spec.bands)
-        self.thumbnail = None
-        if job.spec.preview:
-            self.thumbnail = Thumbnail(job.source.height, job.source.width, len(self._shown))
-        self.landcover = ScratchRaster(folder / "landcover.scratch.tif", info, landcover_format(job))
-        self.confidence = self.scores = None
-        if job.wants_confidence:
-            self.confidence = ScratchRaster(folder / "confidence.scratch.tif", info, confidence_format())
-        if job.spec.scores:
-            self.scores = ScratchRaster(folder / "scores.scratch.tif", info, scores_format(job))
+        self._rows = rows
+        self._scene_rows = job.source.scene_window(rows)
+        self._counts = np.zeros((self._scene_rows.height, len(self._ids)), np.int32)
+        self._formats = raster_formats(job)
+        self._parts: dict[str, PartRaster] = {}
+        self._thumbnail: Thumbnail | None = None
 
-    def take(self, sample: Sample, probabilities: Tensor) -> None:
-        """Write the block that a window finished, given its probabilities (K, h, w)."""
-        core, source = sample.place.core, self._job.source
-        if not core.pixels:
+    def take(self, pixels: Pixels) -> None:
+        """Write the pixels of a block."""
+        if not pixels.valid.any():
             return
-        if self.thumbnail:
-            self._feed_thumbnail(self.thumbnail, sample)
-        best, index = probabilities.max(dim=0)
-        window, valid = source.scene_window(core), sample.scene_valid
-        ids = np.where(valid, source.to_scene(self._ids[index.cpu().numpy()], core), np.uint8(NODATA_ID))
-        self.landcover.write(window, ids)
+        source, valid = self._job.source, pixels.valid
+        window = source.scene_window(pixels.window).shift(-self._scene_rows.row, 0)
+        ids = np.where(valid, source.to_scene(self._ids[pixels.index], pixels.window), np.uint8(NODATA_ID))
         self._count(window, ids)
-        if self.confidence:
-            percent = source.to_scene(torch.round(best * 100).to(torch.uint8).cpu().numpy(), core)
-            self.confidence.write(window, np.where(valid, percent, np.uint8(NODATA_ID)))
-        if self.scores:
-            layout = self.scores.layout
-            given = probabilities if layout.dtype == "float32" else torch.round(probabilities * 100).to(torch.uint8)
-            scores = source.to_scene(given.cpu().numpy(), core)
-            self.scores.write(window, np.where(valid, scores, scores.dtype.type(layout.nodata)))
+        self._write("landcover", window, ids)
+        for kind, values in (("confidence", pixels.percent), ("scores", pixels.scores)):
+            if values is not None:
+                nodata = values.dtype.type(self._formats[kind].nodata)
+                self._write(kind, window, np.where(valid, source.to_scene(values, pixels.window), nodata))
 
-    def _feed_thumbnail(self, thumbnail: Thumbnail, sample: Sample) -> None:
+    def show(self, sample: Sample) -> None:
+        """Add a window's own pixels to the thumbnail."""
         core, window = sample.place.core, sample.place.window
+        if not self._job.spec.preview or not core.pixels:
+            return
+        if self._thumbnail is None:
+            self._thumbnail = new_thumbnail(self._job)
         inside = core.shift(-window.row, -window.col).slices
         image = sample.image[self._shown][:, *inside].astype(np.float32)
-        thumbnail.feed(core.row, core.col, image, sample.valid[inside])
+        self._thumbnail.feed(core.row, core.col, image, sample.valid[inside])
+
+    def finish(self, forwarded_px: int = 0) -> None:
+        """Close the rows and write their record."""
+        for part in self._parts.values():
+            part.close()
+        rows = self._thumbnail.rows(self._rows.row, self._rows.height) if self._thumbnail else None
+        record = Record(self._scene_rows.row, self._counts, tuple(self._parts), forwarded_px, rows)
+        record.save(self._work.record(self._name))
+
+    def discard(self) -> None:
+        """Close what was not finished."""
+        for part in self._parts.values():
+            part.close()
+
+    def _write(self, kind: str, window: Window, block: NDArray[np.generic]) -> None:
+        if kind not in self._parts:
+            size = self._scene_rows.height, self._scene_rows.width
+            self._parts[kind] = PartRaster(self._work.part(self._name, kind), size, self._formats[kind])
+        self._parts[kind].write(window, block)
 
     def _count(self, window: Window, ids: NDArray[np.uint8]) -> None:
-        rows = np.arange(window.height, dtype=np.int64)[:, None] * (NODATA_ID + 1)
-        counts = np.bincount((rows + ids).ravel(), minlength=window.height * (NODATA_ID + 1))
-        per_class = counts.reshape(-1, NODATA_ID + 1)[:, self._ids]
-        self._counts[window.row : window.row + window.height] += per_class.astype(np.int32)
+        self._counts[window.row : window.row + window.height] += count_by_row(ids, self._ids)
 
-    def replace_classes(self, strips: Iterable[Strip]) -> None:
-        """Write another class raster in the place of the finished one, from top to bottom."""
-        path = self.landcover.path
-        with ScratchRaster(
-            path.with_name(f"generalized.{path.name}"), self._job.scene.info, self.landcover.layout
-        ) as new:
-            self._counts[:] = 0
-            for row, ids, _ in strips:
-                window = Window(row, 0, *ids.shape)
-                new.write(window, ids)
-                self._count(window, ids)
-        self.landcover = new
 
-    def shares(self) -> tuple[ClassShare, ...]:
-        """Share and ground area of each class."""
-        info = self._job.scene.info
-        pixels = self._counts.sum(axis=0, dtype=np.int64)
-        row_areas = row_areas_m2(info.crs, info.transform, info.height, info.width)
-        areas = None if row_areas is None else row_areas @ self._counts
-        total = max(1, int(pixels.sum()))
-        return tuple(
-            ClassShare(c.id, c.name, int(count), int(count) / total, None if areas is None else float(areas[index]))
-            for index, (c, count) in enumerate(zip(self._job.model.spec.classes, pixels, strict=True))
-        )
+def count_by_row(ids: NDArray[np.uint8], classes: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Pixels by row and class (h, K) of class ids (h, w)."""
+    rows = np.arange(ids.shape[0], dtype=np.int64)[:, None] * (NODATA_ID + 1)
+    counts = np.bincount((rows + ids).ravel(), minlength=ids.shape[0] * (NODATA_ID + 1))
+    return counts.reshape(-1, NODATA_ID + 1)[:, classes].astype(np.int32)
 
-    def close(self) -> None:
-        """Finish the scratch rasters."""
-        for scratch in (self.landcover, self.confidence, self.scores):
-            if scratch:
-                scratch.close()
+
+def new_thumbnail(job: Job) -> Thumbnail:
+    """A thumbnail of the job's scene that was fed nothing yet."""
+    return Thumbnail(job.source.height, job.source.width, len(shown_bands(job.model.spec.bands)))
 
 
 def shown_bands(bands: tuple[str, ...]) -> list[int]:
@@ -134,6 +127,16 @@ def shown_bands(bands: tuple[str, ...]) -> list[int]:
     return [0, 1, 2] if len(bands) >= 3 else [0]
 
 
+def raster_formats(job: Job) -> dict[str, RasterFormat]:
+    """What the rasters that a job makes hold, by kind."""
+    formats = {"landcover": landcover_format(job)}
+    if job.wants_confidence:
+        formats["confidence"] = confidence_format()
+    if job.spec.scores:
+        formats["scores"] = scores_format(job)
+    return formats
+
+
 def landcover_format(job: Job) -> RasterFormat:
     """Class ids, with the classes' colours and names, the model and its settings."""
     classes = job.model.spec.classes
@@ -141,6 +144,7 @@ def landcover_format(job: Job) -> RasterFormat:
         "GEOSEG_MODEL": job.model.spec.name,
         "GEOSEG_VERSION": __version__,
         "GEOSEG_SETTINGS": json.dumps(job.settings),
+        "GEOSEG_FINGERPRINT": job.fingerprint,
     }
     return RasterFormat("uint8", NODATA_ID, ("class",), "mode", {c.id: c.color for c in classes}, tags)
 

@@ -10,12 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from geoseg.bands import BandChoice, check_dtype, choose_bands
 from geoseg.errors import GeosegError, SpecError
 from geoseg.georef import PixelGrid
 from geoseg.grid import Grid
-from geoseg.models import Model, Runner, load_model
+from geoseg.models import Model, Runner, find_views, load_model
+from geoseg.models.memory import activation_bytes, free_bytes
+from geoseg.models.runner import choose_device, choose_precision
+from geoseg.pipelines.fingerprint import fingerprint
 from geoseg.pipelines.vectorize import check_settings
+from geoseg.pipelines.work import Manifest
 from geoseg.polygons import Legend
 from geoseg.resample import NativeScene, ResampledScene, Source
 from geoseg.scene import Scene, SceneInfo, plain_number
@@ -29,6 +35,12 @@ BY_MODEL = PredictSpec()
 BORDER = 32
 """Pixels by which a scene is reflected on each side, so that its edge is never the network's edge."""
 _CPU_BATCH_PX, _GPU_BATCH_PX = 2**20, 2**23
+"""Most pixels forwarded at once: larger batches are no faster."""
+_MEMORY_SHARE = 0.6
+"""Part of the free memory that a batch may take; estimates are rough, and memory is handed out in pieces."""
+_SMALLEST_TILE = 256
+_LEFT_OUT = {"device", "devices", "batch_size"}
+"""Settings that change no pixel."""
 _MOST_REFINING, _MOST_COARSENING = 8, 64
 """How far --resolution may be from the scene's own."""
 _RESOLUTION_FACTOR = 1.5
@@ -47,7 +59,13 @@ class Job:
     runner: Runner
     batch_size: int
     settings: dict[str, Any]
+    fingerprint: str
     notices: list[str] = field(default_factory=list)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What a work folder says of this job."""
+        return Manifest(self.fingerprint, self.grid.tile, self.batch_size)
 
     @property
     def wants_confidence(self) -> bool:
@@ -55,8 +73,14 @@ class Job:
         return self.spec.polygons or self.spec.confidence is not None
 
 
-def prepare(scene: Scene, model: Model | str | os.PathLike[str] | None, spec: PredictSpec, notice: Notice) -> Job:
-    """Hold a scene, a model and settings against each other.
+def prepare(
+    scene: Scene,
+    model: Model | str | os.PathLike[str] | None,
+    spec: PredictSpec,
+    notice: Notice,
+    begun: Manifest | None = None,
+) -> Job:
+    """Hold a scene, a model and settings against each other; what was fitted when the work was begun stays.
 
     Raises:
         GeosegError: if they don't fit: which, and the way out.
@@ -77,14 +101,21 @@ def prepare(scene: Scene, model: Model | str | os.PathLike[str] | None, spec: Pr
     for line in scene_notices(scene.info, choice, loaded.spec, spec):
         tell(line)
     source = _at_resolution(scene, loaded.spec, spec)
-    grid = make_grid(source.height, source.width, loaded.spec, spec)
-    runner = Runner(loaded.module, spec.device, spec.precision)
-    window_px = grid.rows.size * grid.cols.size
-    budget = _CPU_BATCH_PX if runner.device.type == "cpu" else _GPU_BATCH_PX
-    batch_size = spec.batch_size or max(1, min(32, budget // window_px))
-    settings = spec.model_dump(
-        mode="json", exclude={"scores", "scores_type", "confidence", "polygons", "preview", "stac"}
-    ) | {
+    device = choose_device(spec.device)
+    precision = choose_precision(spec.precision, device)
+    fitted = spec if begun is None else spec.model_copy(update={"tile": spec.tile or begun.tile})
+    grid = _fitting_grid(source, loaded, fitted, device, precision, tell)
+    batch_size = spec.batch_size or (begun.batch_size if begun else _fitting_batch(grid, loaded, device, precision))
+    runner = Runner(
+        loaded.module,
+        str(device),
+        precision,
+        views=find_views(spec.tta, spec.tta_scales),
+        multiple=loaded.spec.network.multiple,
+        compiled_size=(grid.rows.size, grid.cols.size) if spec.compile else None,
+        notice=tell,
+    )
+    resolved = {
         "tile": grid.tile,
         "overlap": grid.overlap,
         "batch_size": batch_size,
@@ -93,7 +124,41 @@ def prepare(scene: Scene, model: Model | str | os.PathLike[str] | None, spec: Pr
         "bands": list(choice.indexes),
         "nodata": plain_number(spec.nodata),
     }
-    return Job(scene, source, loaded, spec, grid, runner, batch_size, settings, notices)
+    everything = spec.model_dump(mode="json") | resolved
+    pixels = {name: value for name, value in everything.items() if name not in _LEFT_OUT} | {"on": device.type}
+    outputs = ("scores", "scores_type", "confidence", "polygons", "preview", "stac", "devices")
+    settings = {name: value for name, value in everything.items() if name not in outputs}
+    digest = fingerprint(scene.info, loaded, pixels)
+    return Job(scene, source, loaded, spec, grid, runner, batch_size, settings, digest, notices)
+
+
+def _fitting_grid(
+    source: Source, model: Model, spec: PredictSpec, device: torch.device, precision: str, tell: Notice
+) -> Grid:
+    """Lay windows of the model's size, or of half of it, or less, if the device's memory holds no larger one."""
+    grid = make_grid(source.height, source.width, model.spec, spec)
+    if spec.tile is not None:
+        return grid
+    while not _windows_in_memory(grid, model, device, precision) and grid.tile >= 2 * _SMALLEST_TILE:
+        spec = spec.model_copy(update={"tile": grid.tile // 2})
+        grid = make_grid(source.height, source.width, model.spec, spec)
+        tell(f"{device} has little free memory: windows of {grid.tile} pixels")
+    return grid
+
+
+def _fitting_batch(grid: Grid, model: Model, device: torch.device, precision: str) -> int:
+    """How many windows are forwarded at once."""
+    most = _CPU_BATCH_PX if device.type == "cpu" else _GPU_BATCH_PX
+    wanted = max(1, min(32, most // (grid.rows.size * grid.cols.size)))
+    return max(1, min(wanted, _windows_in_memory(grid, model, device, precision)))
+
+
+def _windows_in_memory(grid: Grid, model: Model, device: torch.device, precision: str) -> int:
+    """How many windows the device's free memory holds."""
+    free = free_bytes(device)
+    window_px = grid.rows.size * grid.cols.size
+    each = activation_bytes(model.module, len(model.spec.bands), window_px, 4 if precision == "fp32" else 2)
+    return int(_MEMORY_SHARE * free / each) if free is not None and each else 32
 
 
 def _suggestion(scene: Scene, choice: BandChoice, model: ModelSpec) -> tuple[float, float] | None:

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import rasterio
+from rasterio.errors import RasterioError
+
 from geoseg.errors import OutputError
+from geoseg.files import quiet_georeferencing
 from geoseg.scene import scene_name
 from geoseg.spec import PredictSpec, parse_spec
 
@@ -99,6 +103,27 @@ def check_outputs(paths: OutputPaths, scene: str, *, overwrite: bool) -> None:
             raise OutputError(f"{path} is a folder: choose another --output")
         if path.exists() and not overwrite:
             raise OutputError(f"{path} exists: pass --overwrite to replace it, or choose another --output")
+
+
+def is_done(paths: OutputPaths, fingerprint: str) -> bool:
+    """Whether all results are there, made from the same scene and model with the same settings.
+
+    Raises:
+        OutputError: if they were made from others.
+    """
+    if not paths.landcover.exists():
+        return False
+    try:
+        with quiet_georeferencing(), rasterio.open(paths.landcover) as raster:
+            made_from = raster.tags().get("GEOSEG_FINGERPRINT")
+    except RasterioError:
+        made_from = None
+    if made_from != fingerprint:
+        raise OutputError(
+            f"{paths.landcover} exists, made from another scene or model or with other settings: pass --overwrite to "
+            "replace it, or choose another --output"
+        )
+    return all(path.exists() for path in paths)
 
 
 def check_space(folder: Path, scene: str, pixels: int, bytes_per_pixel: int) -> None:

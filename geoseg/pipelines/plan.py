@@ -6,10 +6,9 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from geoseg.models import Model
-from geoseg.pipelines.blocks import confidence_format, landcover_format, scores_format
+from geoseg.models.memory import activation_bytes
+from geoseg.pipelines.blocks import raster_formats
 from geoseg.pipelines.gdal import CACHE_MB, gdal_settings
 from geoseg.pipelines.job import Job, prepare
 from geoseg.pipelines.outputs import check_outputs, name_outputs
@@ -67,9 +66,8 @@ def plan_prediction(
         job = prepare(opened, model, spec, lambda _line: None)
         paths = name_outputs(opened.info.name, output, spec)
         check_outputs(paths, opened.info.path, overwrite=overwrite)
-        layouts = {paths.landcover: landcover_format(job)}
-        layouts |= {paths.confidence: confidence_format()} if paths.confidence else {}
-        layouts |= {paths.scores: scores_format(job)} if paths.scores else {}
+        wanted = {kind: path for kind in ("landcover", "confidence", "scores") if (path := getattr(paths, kind))}
+        layouts = {path: raster_formats(job)[kind] for kind, path in wanted.items()}
         return PredictPlan(
             scene=opened.info.path,
             model=job.model.spec.name,
@@ -86,10 +84,9 @@ def plan_prediction(
 
 
 def scratch_bytes_per_pixel(job: Job) -> int:
-    """Disk space for the scratch rasters and, at worst as much again, what is made from them."""
-    per_px = landcover_format(job).bytes_per_pixel() * (3 if job.spec.generalizes else 2)
-    per_px += 2 * job.wants_confidence + (2 * scores_format(job).bytes_per_pixel() if job.spec.scores else 0)
-    return per_px
+    """Disk space for the parts of the rasters and, at worst as much again, what is made from them."""
+    once = sum(layout.bytes_per_pixel() for layout in raster_formats(job).values())
+    return 2 * once + job.spec.generalizes
 
 
 def memory_bytes(job: Job) -> int:
@@ -103,25 +100,3 @@ def memory_bytes(job: Job) -> int:
     queue = 4 * job.batch_size * window_px * (value_bytes * len(job.model.spec.bands) + 1)
     blending = 3 * 4 * classes * window_px * job.batch_size
     return (LIBRARIES_MB + CACHE_MB) * 2**20 + weights + activations + queue + blending
-
-
-def activation_bytes(module: torch.nn.Module, bands: int, window_px: int, bytes_each: int) -> int:
-    """Rough activations of one window: the largest outputs of a small probe's convolutions, scaled to its pixels."""
-    side = 64
-    sizes: list[int] = []
-    hooks = [
-        layer.register_forward_hook(lambda _m, _i, out: sizes.append(out.numel()))
-        for layer in module.modules()
-        if isinstance(layer, torch.nn.Conv2d)
-    ]
-    try:
-        parameter = next(module.parameters(), torch.zeros(()))
-        with torch.inference_mode():
-            module(torch.zeros(1, bands, side, side, device=parameter.device))
-    except RuntimeError:
-        return 0
-    finally:
-        for hook in hooks:
-            hook.remove()
-    largest = sorted(sizes)[-6:]
-    return int(sum(largest) * bytes_each * window_px / side**2)

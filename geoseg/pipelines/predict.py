@@ -10,29 +10,30 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import rasterio
-from torch import Tensor
 
-from geoseg.batches import Batch, Sample, make_batches, read_ahead
-from geoseg.blend import Blender
 from geoseg.errors import GeosegError, OutputError
 from geoseg.files import publish, quiet_georeferencing, workspace, write_errors
-from geoseg.formats import write_polygons
+from geoseg.formats import count_polygons, write_polygons
 from geoseg.georef import PixelGrid
 from geoseg.models import Model
-from geoseg.pipelines.blocks import BlockWriter, ClassShare
+from geoseg.pipelines.assemble import Assembled, ClassShare, assemble, class_shares, replace_classes
+from geoseg.pipelines.blocks import count_by_row
 from geoseg.pipelines.class_raster import open_classes, read_strips
 from geoseg.pipelines.gdal import gdal_settings
 from geoseg.pipelines.job import Job, Notice, prepare
-from geoseg.pipelines.outputs import OutputPaths, check_outputs, check_space, name_outputs
+from geoseg.pipelines.outputs import OutputPaths, check_outputs, check_space, is_done, name_outputs
 from geoseg.pipelines.plan import scratch_bytes_per_pixel
+from geoseg.pipelines.shards import Workers, run_scene
 from geoseg.pipelines.vectorize import generalized, polygonize, within
+from geoseg.pipelines.work import WorkFolder, begin, locked
 from geoseg.polygons import Legend
 from geoseg.preview import draw_preview
 from geoseg.raster import write_cog
@@ -85,6 +86,8 @@ def predict(
     *,
     model: Model | str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    resume: bool = False,
+    scheduler: str | None = None,
     progress: Progress | None = None,
     notice: Notice | None = None,
     **settings: Any,
@@ -97,47 +100,63 @@ def predict(
         model: a bundle's path or a loaded model, which is moved to the device and stays there; None means the
             default model.
         overwrite: replace results that exist; without it they are refused before any work is done.
+        resume: go on where a run with the same scene, model and settings was stopped; nothing is done if it was not.
+        scheduler: share the scene among the workers of a Dask cluster: its address, or local:N for N processes here.
         progress: called with (stage, done, total).
         notice: called with each line worth reading, as it comes up.
         settings: fields of PredictSpec.
 
     Raises:
-        GeosegError: one line: what is wrong, what to do. Nothing half-written stays behind.
+        GeosegError: one line: what is wrong, what to do. What was computed is kept for `resume`, nothing else stays.
     """
     spec = parse_spec(PredictSpec, settings, source="settings")
+    tell, report = notice or _ignore, progress or _ignore
     with gdal_settings(), Scene.open(scene) as opened:
         opened.limit(spec.aoi, spec.bbox)
-        job = prepare(opened, model, spec, notice or _ignore)
         paths = name_outputs(opened.info.name, output, spec)
-        check_outputs(paths, opened.info.path, overwrite=overwrite)
-        check_space(paths.landcover.parent, opened.info.path, opened.info.pixels, scratch_bytes_per_pixel(job))
-        return _run(job, paths, progress or _ignore)
+        check_outputs(paths, opened.info.path, overwrite=overwrite or resume)
+        with locked(paths.landcover) as work:
+            job = prepare(opened, model, spec, tell, work.read_manifest() if resume else None)
+            if resume and not overwrite and is_done(paths, job.fingerprint):
+                tell(f"done already: {paths.landcover}")
+                return _done_before(job, paths)
+            check_space(paths.landcover.parent, opened.info.path, opened.info.pixels, scratch_bytes_per_pixel(job))
+            begin(work, job.manifest, resume=resume, tell=tell)
+            return _run(job, work, paths, Workers(model, spec, scheduler), report)
 
 
-def _run(job: Job, paths: OutputPaths, progress: Progress) -> PredictResult:
+def _run(job: Job, work: WorkFolder, paths: OutputPaths, workers: Workers, progress: Progress) -> PredictResult:
     clock = _Clock()
     with _Drafts(paths) as drafts:
-        blocks = BlockWriter(job, drafts.folder)
-        try:
-            forwarded = _predict_blocks(job, blocks, drafts.folder, progress)
-        finally:
-            blocks.close()
+        run_scene(job, work, workers, partial(progress, "predicting"))
         clock.lap("predict")
+        assembled = assemble(job, work)
         if job.spec.generalizes:
-            _generalize(job, blocks)
+            _generalize(job, assembled)
             clock.lap("generalize")
-        classes = blocks.shares()
-        _write_rasters(blocks, paths, drafts, progress)
+        classes = class_shares(assembled.counts, job.scene.info, job.model.spec.classes)
+        _write_rasters(assembled, paths, drafts, progress)
         _describe_raster(job, paths, drafts, classes)
         clock.lap("write")
-        with drafts.publishing():
+        with drafts.publishing(), _removed_at_the_end(work):  # the class raster is safe now, whatever happens
             if paths.preview:
-                _write_preview(job, blocks, classes, drafts[paths.preview], progress)
+                _write_preview(job, assembled, classes, drafts, paths, progress)
             clock.lap("preview")
-            polygons = _write_polygons(job, blocks, paths, drafts, progress) if paths.polygons else None
+            polygons = _write_polygons(job, assembled, paths, drafts, progress) if paths.polygons else None
             clock.lap("polygons")
             if paths.item:
                 _write_item(job, paths, drafts[paths.item])
+    return _result(job, paths, classes, polygons, assembled.forwarded_px, clock.seconds())
+
+
+def _result(
+    job: Job,
+    paths: OutputPaths,
+    classes: tuple[ClassShare, ...],
+    polygons: int | None,
+    forwarded_px: int,
+    seconds: dict[str, float],
+) -> PredictResult:
     return PredictResult(
         scene=job.scene.info.path,
         model=job.model.spec.name,
@@ -146,13 +165,23 @@ def _run(job: Job, paths: OutputPaths, progress: Progress) -> PredictResult:
         polygons=polygons,
         scene_px=job.scene.info.pixels,
         valid_px=sum(c.pixels for c in classes),
-        forwarded_px=forwarded,
+        forwarded_px=forwarded_px,
         device=str(job.runner.device),
         precision=job.runner.precision,
-        seconds=clock.seconds(),
+        seconds=seconds,
         settings=job.settings,
         notices=tuple(job.notices),
     )
+
+
+def _done_before(job: Job, paths: OutputPaths) -> PredictResult:
+    """What an earlier run made, counted again."""
+    info, specs = job.scene.info, job.model.spec.classes
+    ids_of = np.array([c.id for c in specs], np.uint8)
+    with open_classes(paths.landcover) as raster:
+        counts = np.concatenate([count_by_row(ids, ids_of) for _, ids, _ in read_strips(raster, None)])
+    polygons = None if paths.polygons is None else count_polygons(paths.polygons, paths.polygons.stem)
+    return _result(job, paths, class_shares(counts, info, specs), polygons, 0, {"total": 0.0})
 
 
 class _Drafts:
@@ -177,11 +206,6 @@ class _Drafts:
     def __getitem__(self, path: Path) -> Path:
         return self._folders[path.parent] / path.name
 
-    @property
-    def folder(self) -> Path:
-        """Folder for scratch files."""
-        return self._folders[self._paths.landcover.parent]
-
     @contextmanager
     def publishing(self) -> Iterator[None]:
         """Publish what is finished at the end, also if the rest fails; an older file of the rest goes, it is stale."""
@@ -195,53 +219,23 @@ class _Drafts:
                     path.unlink(missing_ok=True)
 
 
-def _predict_blocks(job: Job, blocks: BlockWriter, folder: Path, progress: Progress) -> int:
-    """Forward every window with data; return the number of pixels forwarded."""
-    blender = Blender(job.grid, folder)
-    total, done, forwarded = job.source.height * job.source.width, 0, 0
-    progress("predicting", 0, total)
-    windows = make_batches(job.source, job.grid, job.model.spec.normalization.mean, job.batch_size)
-    with write_errors(folder.parent), closing(read_ahead(windows)) as batches:
-        for batch in batches:
-            if batch.samples:
-                _finish_batch(batch, job.runner(batch.image), blender, blocks)
-            forwarded += sum(sample.part.pixels for sample in batch.samples)
-            done += batch.visited_px
-            progress("predicting", done, total)
-    return forwarded
-
-
-def _finish_batch(batch: Batch, probabilities: Tensor, blender: Blender, blocks: BlockWriter) -> None:
-    for sample, part in zip(batch.samples, probabilities, strict=True):
-        blocks.take(sample, blender.feed(sample.place, _whole_window(sample, part)))
-
-
-def _whole_window(sample: Sample, part: Tensor) -> Tensor:
-    """Put the probabilities (K, h, w) of the forwarded part where they belong in the window (K, T, T)."""
-    if part.shape[1:] == sample.valid.shape:
-        return part
-    whole = part.new_zeros(part.shape[0], *sample.valid.shape)
-    whole[:, *sample.part.slices] = part
-    return whole
-
-
-def _generalize(job: Job, blocks: BlockWriter) -> None:
+def _generalize(job: Job, assembled: Assembled) -> None:
     """Vote specks away, fill holes and merge small regions in the class raster, so that it stays what polygons show."""
     info = job.scene.info
     grid = PixelGrid(info.height, info.width, info.transform, info.crs)
-    with open_classes(blocks.landcover.path) as raster:
+    with open_classes(assembled.rasters["landcover"]) as raster:
         strips = generalized(partial(read_strips, raster, None), grid, NODATA_ID, job.spec)
         area = job.scene.area
-        blocks.replace_classes(strips() if area is None else within(strips, area, NODATA_ID))
+        found = strips() if area is None else within(strips, area, NODATA_ID)
+        replace_classes(assembled, info, job.model.spec.classes, found)
 
 
-def _write_rasters(blocks: BlockWriter, paths: OutputPaths, drafts: _Drafts, progress: Progress) -> None:
-    wanted = (blocks.landcover, paths.landcover), (blocks.confidence, paths.confidence), (blocks.scores, paths.scores)
-    pairs = [(scratch, path) for scratch, path in wanted if scratch and path]
-    for done, (scratch, path) in enumerate(pairs):
-        progress("writing", done, len(pairs))
-        write_cog(scratch, drafts[path])
-    progress("writing", len(pairs), len(pairs))
+def _write_rasters(assembled: Assembled, paths: OutputPaths, drafts: _Drafts, progress: Progress) -> None:
+    wanted = {kind: path for kind in assembled.rasters if (path := getattr(paths, kind)) is not None}
+    for done, (kind, path) in enumerate(wanted.items()):
+        progress("writing", done, len(wanted))
+        write_cog(assembled.rasters[kind], assembled.formats[kind], drafts[path])
+    progress("writing", len(wanted), len(wanted))
 
 
 def _describe_raster(job: Job, paths: OutputPaths, drafts: _Drafts, classes: tuple[ClassShare, ...]) -> None:
@@ -264,14 +258,13 @@ def _write_item(job: Job, paths: OutputPaths, draft: Path) -> None:
         draft.write_text(json.dumps(landcover_item(prediction), indent=2, ensure_ascii=False), "utf-8")
 
 
-def _write_polygons(job: Job, blocks: BlockWriter, paths: OutputPaths, drafts: _Drafts, progress: Progress) -> int:
+def _write_polygons(job: Job, assembled: Assembled, paths: OutputPaths, drafts: _Drafts, progress: Progress) -> int:
     assert paths.polygons is not None
-    assert blocks.confidence is not None
     classes = job.model.spec.classes
     try:
         layer = polygonize(
-            blocks.landcover.path,
-            blocks.confidence.path,
+            assembled.rasters["landcover"],
+            assembled.rasters["confidence"],
             Legend.of(classes),
             job.spec.for_finished_raster(),
             progress=lambda done, total: progress("polygons", done, total),
@@ -286,13 +279,18 @@ def _write_polygons(job: Job, blocks: BlockWriter, paths: OutputPaths, drafts: _
 
 
 def _write_preview(
-    job: Job, blocks: BlockWriter, classes: tuple[ClassShare, ...], draft: Path, progress: Progress
+    job: Job,
+    assembled: Assembled,
+    classes: tuple[ClassShare, ...],
+    drafts: _Drafts,
+    paths: OutputPaths,
+    progress: Progress,
 ) -> None:
-    assert blocks.thumbnail is not None
+    assert paths.preview is not None
     progress("preview", 0, 1)
-    image, valid = blocks.thumbnail.take()
+    image, valid = assembled.thumbnail.take()
     height, width = valid.shape
-    with quiet_georeferencing(), rasterio.open(blocks.landcover.path) as raster:
+    with quiet_georeferencing(), rasterio.open(drafts[paths.landcover]) as raster:
         ids = raster.read(1, out_shape=(height, width))
     size = job.scene.info.pixel_size_m
     picture = draw_preview(
@@ -303,9 +301,18 @@ def _write_preview(
         title=job.scene.info.name,
         pixel_size_m=size[0] * job.scene.width / width if size else None,
     )
-    with write_errors(draft.parent.parent):
+    draft = drafts[paths.preview]
+    with write_errors(paths.preview.parent):
         picture.save(draft)
     progress("preview", 1, 1)
+
+
+@contextmanager
+def _removed_at_the_end(work: WorkFolder) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        work.remove()
 
 
 class _Clock:

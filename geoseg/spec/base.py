@@ -23,6 +23,7 @@ IGNORE = 255
 DataType = Literal["uint8", "uint16", "int16", "float32"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")]
+Devices = Annotated[str, Field(pattern=r"^\d{1,3}(,\d{1,3})*$")]
 SpecT = TypeVar("SpecT", bound="Spec")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from geoseg.spec.base import Device, Precision
+from geoseg.spec.base import Device, Devices, Precision
 from geoseg.spec.vector import VectorSpec
 
 Resolution = Literal["native", "model"] | Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -26,6 +26,14 @@ class PredictSpec(VectorSpec):
     """auto, cpu, cuda, cuda:1 or mps."""
     precision: Precision = "auto"
     """Arithmetic of the network; auto takes bf16 where the device has it natively."""
+    tta: Literal["none", "flips", "d4"] = "none"
+    """Test-time augmentation: probabilities averaged over 4 mirror images, or all 8 symmetries of a square."""
+    tta_scales: tuple[Annotated[float, Field(ge=0.25, le=4)], ...] = Field(default=(1.0,), min_length=1)
+    """Sizes at which each window is seen; probabilities are averaged over them."""
+    compile: bool = False
+    """Let torch.compile fuse the network; takes a minute, pays for itself after some hundred megapixels."""
+    devices: Devices | None = None
+    """Several devices share each scene: numbers of GPUs (0,1), or how many GPUs or else CPU processes (2)."""
     bands: tuple[Annotated[int, Field(ge=1)], ...] | None = None
     """The scene's bands in the model's order, counted from 1."""
     nodata: float | None = None

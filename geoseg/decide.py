@@ -1,0 +1,61 @@
+"""Final logits become what is written: class indexes, the confidence in them, and scores. Stays on the device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a result is asked to hold besides the classes."""
+
+    confidence: bool = False
+    """Probability of the chosen class."""
+    scores: Literal["float32", "uint8"] | None = None
+    """Probability of every class: 0 to 1, or in percent."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is known of some pixels."""
+
+    index: Tensor
+    """Index of the most likely class (h, w), uint8."""
+    percent: Tensor | None
+    """Probability of that class in percent (h, w), uint8."""
+    scores: Tensor | None
+    """Probability of every class (K, h, w), float32, or uint8 in percent."""
+
+    def to_host(self) -> Decision:
+        """Copy to the host's memory; see the function of that name."""
+        percent, scores = (None if values is None else to_host(values) for values in (self.percent, self.scores))
+        return Decision(to_host(self.index), percent, scores)
+
+
+def to_host(values: Tensor) -> Tensor:
+    """Copy to the host's memory; from a GPU without waiting for the copy, which is there once the stream gets to it."""
+    if values.device.type != "cuda":
+        return values.cpu()
+    host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+    return host.copy_(values, non_blocking=True)
+
+
+def decide(logits: Tensor, wanted: Wanted) -> Decision:
+    """Choose the most likely class from logits (K, h, w), float32."""
+    best, index = logits.max(dim=0)
+    percent = scores = None
+    if wanted.confidence:
+        percent = _percent((best - logits.logsumexp(dim=0)).exp())
+    if wanted.scores:
+        scores = logits.softmax(dim=0)
+        scores = _percent(scores) if wanted.scores == "uint8" else scores
+    return Decision(index.to(torch.uint8), percent, scores)
+
+
+def _percent(probabilities: Tensor) -> Tensor:
+    """Whole percent; 0 where there is no number, which only pixels without data have."""
+    return (100 * probabilities).nan_to_num_(0).round_().to(torch.uint8)

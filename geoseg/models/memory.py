@@ -1,0 +1,37 @@
+"""How much memory a network takes, and how much its device has. Rough figures, to choose batches by."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Memory that is free on a device, None where that cannot be told."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    if device.type == "cpu" and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
+def activation_bytes(module: torch.nn.Module, bands: int, window_px: int, bytes_each: int) -> int:
+    """Rough activations of one window: the largest outputs of a small probe's convolutions, scaled to its pixels."""
+    side = 64
+    sizes: list[int] = []
+    convolutions = [layer for layer in module.modules() if isinstance(layer, torch.nn.Conv2d)]
+    if not convolutions:
+        return 0
+    hooks = [layer.register_forward_hook(lambda _m, _i, out: sizes.append(out.numel())) for layer in convolutions]
+    try:
+        parameter = next(module.parameters(), torch.zeros(()))
+        with torch.inference_mode():
+            module(torch.zeros(1, bands, side, side, device=parameter.device))
+    except RuntimeError:
+        return 0
+    finally:
+        for hook in hooks:
+            hook.remove()
+    largest = sorted(sizes)[-6:]
+    return int(sum(largest) * bytes_each * window_px / side**2)

@@ -1,0 +1,97 @@
+"""Shards on a Dask cluster: processes of this machine, or any machines that see the same files.
+
+Dask hands shards out, gives those of a worker that died to another, and gathers what failed. It is an extra:
+`pip install "geoseg[dask]"`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from geoseg.errors import GeosegError, SpecError
+from geoseg.pipelines.shards import Shard, run_shard
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_LOCAL = re.compile(r"local:(\d{1,3})")
+_POLL_S = 0.5
+_RETRIES = 2
+"""How often a shard that failed is tried again: servers stumble, workers run out of memory."""
+
+
+@contextmanager
+def open_client(scheduler: str) -> Iterator[Client]:
+    """A client of the cluster at an address, or of one that lives as long as this context: local:N.
+
+    Raises:
+        SpecError: if Dask is not installed, the address makes no sense, or nobody answers there.
+    """
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise SpecError('--scheduler needs Dask: pip install "geoseg[dask]"') from None
+    local = _LOCAL.fullmatch(scheduler)
+    if local and not int(local[1]):
+        raise SpecError(f"scheduler {scheduler}: give at least one process, e.g. local:2")
+    if not local and "://" not in scheduler:
+        raise SpecError(f"scheduler {scheduler}: give its address, e.g. tcp://host:8786, or local:N for N processes")
+    if local:
+        with (
+            LocalCluster(int(local[1]), threads_per_worker=1, dashboard_address=None) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
+        return
+    try:
+        client = Client(scheduler, timeout=30)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise SpecError(f"scheduler {scheduler} does not answer: {error}: check the address") from None
+    with client:
+        yield client
+
+
+def run_on_cluster(scheduler: str, shards: Sequence[Shard], watch: Callable[[], None]) -> None:
+    """Run shards on the workers of a cluster.
+
+    Raises:
+        GeosegError: if a shard fails again and again, or nobody is there to work.
+    """
+    with open_client(scheduler) as client:
+        check_workers(client, scheduler)
+        futures = client.map(run_shard, shards, pure=False, retries=_RETRIES)
+        try:
+            wait_for_all(client, futures, watch)
+        finally:
+            client.cancel(futures)
+
+
+def check_workers(client: Client, scheduler: str) -> None:
+    """Make sure that somebody is there to work."""
+    if not client.scheduler_info(n_workers=-1)["workers"]:
+        raise SpecError(f"scheduler {scheduler} has no workers: start some with dask worker {scheduler}")
+
+
+def wait_for_all(client: Client, futures: Sequence[Any], watch: Callable[[], None]) -> None:
+    """Wait for futures; the first that fails for good raises what it failed with."""
+    from distributed import KilledWorker, TimeoutError, wait
+
+    waiting = list(futures)
+    while waiting:
+        try:
+            done, not_done = wait(waiting, timeout=_POLL_S, return_when="FIRST_COMPLETED")
+        except TimeoutError:
+            watch()
+            continue
+        waiting = list(not_done)
+        for future in done:
+            try:
+                future.result()
+            except KilledWorker:
+                raise GeosegError(
+                    "several workers died on the same part of the scene, perhaps for lack of memory: --resume goes on"
+                ) from None
+        watch()
