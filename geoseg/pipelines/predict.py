@@ -84,6 +84,7 @@ def predict(
     output: str | os.PathLike[str] | None = None,
     *,
     model: Model | str | os.PathLike[str] | None = None,
+    name: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
     notice: Notice | None = None,
@@ -96,6 +97,7 @@ def predict(
         output: a folder (default: the current one), or the path of the class raster, ending in .tif.
         model: a bundle's path or a loaded model, which is moved to the device and stays there; None means the
             default model.
+        name: what the results are called after; default: the scene's file.
         overwrite: replace results that exist; without it they are refused before any work is done.
         progress: called with (stage, done, total).
         notice: called with each line worth reading, as it comes up.
@@ -105,7 +107,7 @@ def predict(
         GeosegError: one line: what is wrong, what to do. Nothing half-written stays behind.
     """
     spec = parse_spec(PredictSpec, settings, source="settings")
-    with gdal_settings(), Scene.open(scene) as opened:
+    with gdal_settings(), Scene.open(scene, name=name) as opened:
         opened.limit(spec.aoi, spec.bbox)
         job = prepare(opened, model, spec, notice or _ignore)
         paths = name_outputs(opened.info.name, output, spec)
