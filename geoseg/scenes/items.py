@@ -136,7 +136,9 @@ def _base(item: Mapping[str, Any], source: str, single: bool) -> str:
 
 def _is_raster(asset: Mapping[str, Any]) -> bool:
     media_type = str(asset.get("type") or "").lower()
-    return (media_type.startswith(_MEDIA_TYPES) or is_raster(asset["href"])) and not _NO_SCENE & _roles(asset)
+    return (
+        media_type.startswith(_MEDIA_TYPES) or is_raster(asset["href"].partition("?")[0])
+    ) and not _NO_SCENE & _roles(asset)
 
 
 def _roles(asset: Mapping[str, Any]) -> set[str]:
