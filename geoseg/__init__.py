@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from geoseg.models import Model, load_model, save_model
     from geoseg.pipelines.evaluate import EvaluateResult, evaluate
     from geoseg.pipelines.evaluate_model import ModelEvaluation, evaluate_model
+    from geoseg.pipelines.many import ManyResult, SceneFailure, predict_many
     from geoseg.pipelines.predict import PredictResult, predict
     from geoseg.pipelines.tile import TileResult, tile
     from geoseg.pipelines.train import TrainResult, train
     from geoseg.pipelines.vectorize import VectorizeResult, vectorize
+    from geoseg.scenes import SceneRef, find_scenes
     from geoseg.spec import (
         ClassSpec,
         DataSpec,
@@ -33,6 +35,7 @@ __all__ = [
     "EvaluateResult",
     "GeosegError",
     "LabelError",
+    "ManyResult",
     "Model",
     "ModelCard",
     "ModelError",
@@ -44,6 +47,8 @@ __all__ = [
     "PredictResult",
     "PredictSpec",
     "SceneError",
+    "SceneFailure",
+    "SceneRef",
     "SpecError",
     "TileResult",
     "TrainResult",
@@ -52,8 +57,10 @@ __all__ = [
     "__version__",
     "evaluate",
     "evaluate_model",
+    "find_scenes",
     "load_model",
     "predict",
+    "predict_many",
     "save_model",
     "tile",
     "train",
@@ -65,10 +72,12 @@ _HOMES = {
     "geoseg.models": ("Model", "load_model", "save_model"),
     "geoseg.pipelines.evaluate": ("EvaluateResult", "evaluate"),
     "geoseg.pipelines.evaluate_model": ("ModelEvaluation", "evaluate_model"),
+    "geoseg.pipelines.many": ("ManyResult", "SceneFailure", "predict_many"),
     "geoseg.pipelines.predict": ("PredictResult", "predict"),
     "geoseg.pipelines.tile": ("TileResult", "tile"),
     "geoseg.pipelines.train": ("TrainResult", "train"),
     "geoseg.pipelines.vectorize": ("VectorizeResult", "vectorize"),
+    "geoseg.scenes": ("SceneRef", "find_scenes"),
     "geoseg.spec": (
         "ClassSpec",
         "DataSpec",

@@ -47,6 +47,8 @@ class SceneInfo:
 
     path: str
     """As it was given."""
+    name: str
+    """Name of the scene, with which the names of its results begin."""
     height: int
     """Rows."""
     width: int
@@ -69,11 +71,6 @@ class SceneInfo:
     """Ground control points and their CRS; kept, never applied."""
     rpcs: Any
     """Rational polynomial coefficients, or None; kept, never applied."""
-
-    @property
-    def name(self) -> str:
-        """Name of the scene: its file name without folder and extension."""
-        return scene_name(self.path)
 
     def dtype_of(self, bands: Sequence[int]) -> str:
         """Type of the values of some bands (from 1); the widest where they differ."""
@@ -138,8 +135,8 @@ class Scene:
         """The area of interest that the scene is limited to."""
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Self:
-        """Open a path, VRT, /vsi path or URL.
+    def open(cls, path: str | os.PathLike[str], *, name: str | None = None) -> Self:
+        """Open a path, VRT, /vsi path or URL; the scene is called by its file unless it is given a name.
 
         Raises:
             SceneError: if it is missing, no raster, of complex numbers, or a trap.
@@ -149,7 +146,7 @@ class Scene:
         try:
             _check_dataset(dataset, path)
             alpha = _alpha_band(dataset)
-            return cls(dataset, _describe(dataset, path, alpha), alpha=alpha)
+            return cls(dataset, _describe(dataset, path, name or scene_name(path), alpha), alpha=alpha)
         except BaseException:
             dataset.close()
             raise
@@ -347,9 +344,10 @@ def _spread(height: int, width: int, side: int = 64, count: int = 4) -> list[Win
     return [Window(row, col, side, side).clip(height, width) for row in rows for col in cols]
 
 
-def _describe(dataset: Any, path: str, alpha: int | None) -> SceneInfo:
+def _describe(dataset: Any, path: str, name: str, alpha: int | None) -> SceneInfo:
     return SceneInfo(
         path=path,
+        name=name,
         height=dataset.height,
         width=dataset.width,
         dtypes=tuple(dataset.dtypes),

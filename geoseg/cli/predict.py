@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,12 +20,13 @@ from geoseg.cli.options import (
     vector_options,
 )
 from geoseg.cli.terminal import area, notice, progress_bar, silent, size, table
-from geoseg.errors import GeosegError, OutputError
+from geoseg.errors import GeosegError
 
 if TYPE_CHECKING:
-    from geoseg.models import Model
+    from geoseg.pipelines.many import SceneFailure
     from geoseg.pipelines.plan import PredictPlan
     from geoseg.pipelines.predict import PredictResult
+    from geoseg.scenes import SceneRef
 
 
 @click.command()
@@ -79,96 +81,133 @@ if TYPE_CHECKING:
 )
 @vector_options
 @config_option
+@click.option(
+    "--asset", metavar="KEY", help="Which asset of STAC Items is the scene; default: the only raster, or what is usual."
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done: windows, forwarded pixels, memory, sizes.")
 @overwrite_option
 @json_option
 @quiet_option
 def predict(
     scenes: tuple[str, ...],
-    model: str | None,
     output: str | None,
+    asset: str | None,
     dry_run: bool,
-    overwrite: bool,
     as_json: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
     """Classify scenes into land cover: a class raster, polygons, and a preview of each.
 
-    A SCENE is anything GDAL opens: a path, a VRT, /vsi..., a URL.
+    A SCENE is anything GDAL opens: a path, a VRT, /vsi..., a URL. It also stands for many: a folder, a quoted pattern
+    like 'in/**/*.tif', a .txt file with a path or URL on each line, or STAC Items (.json, .geojson, the URL of a
+    search). Scenes that fail are listed at the end and do not stop the rest.
     """
-    from geoseg.models import load_model
-    from geoseg.pipelines.outputs import check_all_outputs
+    from geoseg.scenes import find_scenes
 
-    settings = given(options)
-    _check_several(scenes, output, settings)
-    run = _plan_one if dry_run else _predict_one
-    check_all_outputs(scenes, output, settings, overwrite=overwrite)
-    loaded = load_model(model)
-    failed = []
-    reports: list[dict[str, Any]] = []
-    for scene in scenes:
-        if len(scenes) > 1 and not (quiet or as_json):
-            notice(f"== {scene}")
-        try:
-            reports.append(run(scene, output, loaded, settings, overwrite=overwrite, quiet=quiet or as_json))
-        except GeosegError as error:
-            if len(scenes) == 1:
-                raise
-            failed.append(scene)
-            reports.append({"scene": scene, "error": str(error)})
-            notice(f"error: {error}")
-    if as_json:
-        click.echo(json.dumps(reports if len(scenes) > 1 else reports[0], indent=2))
-    if failed:
-        raise GeosegError(f"{len(failed)} of {len(scenes)} scenes failed: {', '.join(failed)}")
-
-
-def _check_several(scenes: tuple[str, ...], output: str | None, settings: dict[str, Any]) -> None:
-    """Refuse one file name for the results of several scenes."""
-    if len(scenes) == 1:
-        return
-    from geoseg.scene import scene_name
-
-    for flag, path in (("--output", output), *((f"--{name}", settings.get(name)) for name in ("scores", "confidence"))):
-        if path and Path(path).suffix.lower() in (".tif", ".tiff"):
-            raise OutputError(f"{flag} {path} is one file for {len(scenes)} scenes: give a folder")
-    names = [scene_name(scene) for scene in scenes]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise OutputError(
-            f"two scenes are called {twice}: their results would overwrite each other, predict them one by one"
-        )
+    hush = quiet or as_json
+    found = find_scenes(scenes, asset=asset, notice=silent if hush else notice)
+    is_one = len(scenes) == len(found) == 1 and found[0].path == scenes[0]
+    run = _predict_one if is_one else _predict_many
+    run(found, output, dry_run=dry_run, as_json=as_json, hush=hush, **given(options))
 
 
 def _predict_one(
-    scene: str, output: str | None, model: Model, settings: dict[str, Any], *, overwrite: bool, quiet: bool
-) -> dict[str, Any]:
+    found: Sequence[SceneRef], output: str | None, *, dry_run: bool, as_json: bool, hush: bool, **settings: Any
+) -> None:
+    from geoseg.pipelines.plan import plan_prediction
     from geoseg.pipelines.predict import predict as run
 
-    with progress_bar(quiet) as progress:
-        result = run(
-            scene,
-            output,
-            model=model,
-            overwrite=overwrite,
-            progress=progress,
-            notice=silent if quiet else notice,
-            **settings,
+    report: PredictResult | PredictPlan
+    if dry_run:
+        report = plan_prediction(found[0].path, output, **settings)
+    else:
+        with progress_bar(hush) as progress:
+            report = run(found[0].path, output, progress=progress, notice=silent if hush else notice, **settings)
+    if as_json:
+        click.echo(json.dumps(_as_json(report), indent=2))
+    elif not hush:
+        _tell(report)
+
+
+def _predict_many(
+    found: Sequence[SceneRef], output: str | None, *, dry_run: bool, as_json: bool, hush: bool, **settings: Any
+) -> None:
+    from geoseg.pipelines.many import SceneFailure, plan_each, predict_each
+
+    each = plan_each if dry_run else predict_each
+    total, failures, reports = _Total(), [], []
+    with progress_bar(hush) as progress:
+        for outcome in each(found, output, progress=progress, notice=silent if hush else notice, **settings):
+            if isinstance(outcome, SceneFailure):
+                failures.append(outcome)
+            else:
+                total.add(outcome)
+            if as_json:
+                reports.append(_as_json(outcome))
+            elif not hush:
+                _tell(outcome)
+    if as_json:
+        click.echo(json.dumps(reports, indent=2))
+    elif not hush:
+        click.echo(total.line(dry_run))
+    _refuse_failures(failures, len(found))
+
+
+def _refuse_failures(failures: Sequence[SceneFailure], scenes: int) -> None:
+    """List what failed, and exit with 1."""
+    for failure in failures:
+        notice(f"  {_reason(failure)}")
+    if failures:
+        raise GeosegError(f"{len(failures):,} of {scenes:,} scenes failed, as listed above")
+
+
+def _tell(report: PredictResult | PredictPlan | SceneFailure) -> None:
+    from geoseg.pipelines.many import SceneFailure
+    from geoseg.pipelines.plan import PredictPlan
+
+    if isinstance(report, SceneFailure):
+        notice(f"error: {_reason(report)}")
+    else:
+        click.echo(_outlook(report) if isinstance(report, PredictPlan) else _summary(report))
+
+
+def _reason(failure: SceneFailure) -> str:
+    return failure.error if failure.scene in failure.error else f"{failure.scene}: {failure.error}"
+
+
+@dataclass
+class _Total:
+    """What many scenes take together."""
+
+    scenes: int = 0
+    scene_px: int = 0
+    forwarded_px: int = 0
+    memory_bytes: int = 0
+    scratch_bytes: int = 0
+    output_bytes: int = 0
+
+    def add(self, report: PredictResult | PredictPlan) -> None:
+        """Count one more scene."""
+        self.scenes += 1
+        self.scene_px += report.scene_px
+        self.forwarded_px += report.forwarded_px
+        self.memory_bytes = max(self.memory_bytes, getattr(report, "memory_bytes", 0))
+        self.scratch_bytes = max(self.scratch_bytes, getattr(report, "scratch_bytes", 0))
+        self.output_bytes += sum(getattr(report, "output_bytes", {}).values())
+
+    def line(self, is_plan: bool) -> str:
+        """Write it on a line or two."""
+        text = (
+            f"{self.scenes:,} scene{'s' if self.scenes != 1 else ''}: {self.scene_px / 1e6:,.1f} Mpx, "
+            f"{self.forwarded_px / 1e6:,.1f} Mpx through the network"
         )
-    if not quiet:
-        click.echo(_summary(result))
-    return _as_json(result)
-
-
-def _plan_one(
-    scene: str, output: str | None, model: Model, settings: dict[str, Any], *, overwrite: bool, quiet: bool
-) -> dict[str, Any]:
-    from geoseg.pipelines.plan import plan_prediction
-
-    plan = plan_prediction(scene, output, model=model, overwrite=overwrite, **settings)
-    if not quiet:
-        click.echo(_outlook(scene, plan))
-    return _as_json(plan)
+        if not is_plan:
+            return text
+        return (
+            f"{text}\n  one after the other in about {size(self.memory_bytes)} of memory, up to "
+            f"{size(self.scratch_bytes)} of disk while at work; results of {size(self.output_bytes)} before compression"
+        )
 
 
 def _summary(result: PredictResult) -> str:
@@ -188,9 +227,9 @@ def _summary(result: PredictResult) -> str:
     return f"{result.scene}\n{table(rows)}\n{work}{polygons}; {nodata:.1%} without data\n{files}"
 
 
-def _outlook(scene: str, plan: PredictPlan) -> str:
+def _outlook(plan: PredictPlan) -> str:
     lines = [
-        f"{scene}: {plan.scene_px / 1e6:,.1f} Mpx",
+        f"{plan.scene}: {plan.scene_px / 1e6:,.1f} Mpx",
         f"  {plan.windows:,} window{'s' if plan.windows != 1 else ''} of {plan.window[0]} x {plan.window[1]} px, "
         f"{plan.forwarded_px / 1e6:,.1f} Mpx through the network "
         f"({plan.forwarded_px / plan.scene_px:.2f} x the scene's), less where the scene has no data",
@@ -201,7 +240,7 @@ def _outlook(scene: str, plan: PredictPlan) -> str:
     return "\n".join(lines + [f"  {line}" for line in plan.notices])
 
 
-def _as_json(report: PredictResult | PredictPlan) -> dict[str, Any]:
+def _as_json(report: PredictResult | PredictPlan | SceneFailure) -> dict[str, Any]:
     from dataclasses import asdict
 
     values: dict[str, Any] = json.loads(json.dumps(asdict(report), default=str))

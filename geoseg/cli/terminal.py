@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from rich.progress import Task
+
     from geoseg.metrics import Scores
 
 
@@ -40,17 +42,29 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    # What is printed meanwhile goes above the bars, unless standard output leads elsewhere.
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty()) as bars:
         tasks: dict[str, int] = {}
 
         def report(stage: str, done: int, total: int) -> None:
+            if stage == "scenes":
+                for each in bars.tasks:  # the stages of a scene begin anew with the next
+                    bars.update(each.id, visible=False)
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=max(total, 1), speed="")
             task = bars.tasks[tasks[stage]]
-            speed = f"{task.speed / 1e6:.2f} Mpx/s" if stage == "predicting" and task.speed else ""
-            bars.update(task.id, completed=done, total=max(total, 1), speed=speed)
+            if not task.visible and stage != "scenes":
+                bars.reset(task.id)
+            bars.update(task.id, completed=done, total=max(total, 1), speed=_pace(task, done, total), visible=True)
 
         yield report
+
+
+def _pace(task: Task, done: int, total: int) -> str:
+    if task.description == "scenes":
+        return f"{done:,} of {total:,}"
+    return f"{task.speed / 1e6:.2f} Mpx/s" if task.description == "predicting" and task.speed else ""
 
 
 def area(square_metres: float) -> str:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import rasterio
 from rasterio.errors import RasterioError
 
 from geoseg.errors import OutputError
 from geoseg.files import quiet_georeferencing
-from geoseg.scene import scene_name
-from geoseg.spec import PredictSpec, parse_spec
+from geoseg.scenes import SceneRef
+from geoseg.scenes.paths import is_local
+from geoseg.spec import PredictSpec
 
 RASTER_SUFFIXES = (".tif", ".tiff")
 OTHER_SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb", ".parquet", ".png", ".jpg", ".vrt", ".img", ".jp2")
@@ -76,15 +77,55 @@ def _raster_path(given: str | os.PathLike[str], name: str) -> Path:
     return path if path.suffix.lower() in RASTER_SUFFIXES else path / name
 
 
-def check_all_outputs(scenes: Sequence[str], output: str | None, settings: dict[str, Any], *, overwrite: bool) -> None:
-    """Refuse the outputs of any of several scenes before the first is begun.
+def check_all_outputs(
+    scenes: Sequence[SceneRef], output: str | os.PathLike[str] | None, spec: PredictSpec, *, overwrite: bool
+) -> None:
+    """Refuse the outputs of any of several scenes before the first is begun; lists every folder once.
 
     Raises:
         OutputError: naming the file and the way out.
     """
-    spec = parse_spec(PredictSpec, settings, source="settings")
+    if len(scenes) > 1:
+        _check_folders(len(scenes), {"--output": output, "--scores": spec.scores, "--confidence": spec.confidence})
+    folders = _Folders()
+    taken = {folders.place(scene.path) for scene in scenes if is_local(scene.path)}
     for scene in scenes:
-        check_outputs(name_outputs(scene_name(scene), output, spec), scene, overwrite=overwrite)
+        if scene.problem is not None:
+            continue
+        for path in name_outputs(scene.name, output, spec):
+            if folders.place(path) in taken:
+                raise OutputError(f"{path} is one of the scenes itself: choose another --output")
+            if not overwrite and path.name in folders.names(path.parent):
+                raise OutputError(f"{path} exists: pass --overwrite to replace it, or choose another --output")
+
+
+def _check_folders(scenes: int, given: Mapping[str, str | os.PathLike[str] | None]) -> None:
+    """Refuse one file name for the results of several scenes."""
+    for flag, path in given.items():
+        if path is not None and Path(path).suffix.lower() in RASTER_SUFFIXES and not Path(path).is_dir():
+            raise OutputError(f"{flag} {path} is one file for {scenes:,} scenes: give a folder")
+
+
+class _Folders:
+    """What is in folders, and where they really are; each is looked at once."""
+
+    def __init__(self) -> None:
+        self._names: dict[Path, frozenset[str]] = {}
+        self._places: dict[str, str] = {}
+
+    def names(self, folder: Path) -> frozenset[str]:
+        """Names of all that is in a folder; none if there is no such folder."""
+        if folder not in self._names:
+            with suppress(OSError):
+                self._names[folder] = frozenset(os.listdir(folder))
+        return self._names.setdefault(folder, frozenset())
+
+    def place(self, path: str | os.PathLike[str]) -> tuple[str, str]:
+        """Folder without links and name: the same for the same file, unless its name itself is a link."""
+        folder, name = os.path.split(path)
+        if folder not in self._places:
+            self._places[folder] = os.path.realpath(folder)
+        return self._places[folder], name
 
 
 def check_outputs(paths: OutputPaths, scene: str, *, overwrite: bool) -> None:

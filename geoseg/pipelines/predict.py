@@ -85,6 +85,7 @@ def predict(
     output: str | os.PathLike[str] | None = None,
     *,
     model: Model | str | os.PathLike[str] | None = None,
+    name: str | None = None,
     overwrite: bool = False,
     resume: bool = False,
     scheduler: str | None = None,
@@ -99,6 +100,7 @@ def predict(
         output: a folder (default: the current one), or the path of the class raster, ending in .tif.
         model: a bundle's path or a loaded model, which is moved to the device and stays there; None means the
             default model.
+        name: what the results are called after; default: the scene's file.
         overwrite: replace results that exist; without it they are refused before any work is done.
         resume: go on where a run with the same scene, model and settings was stopped; nothing is done if it was not.
         scheduler: share the scene among the workers of a Dask cluster: its address, or local:N for N processes here.
@@ -111,7 +113,7 @@ def predict(
     """
     spec = parse_spec(PredictSpec, settings, source="settings")
     tell, report = notice or _ignore, progress or _ignore
-    with gdal_settings(), Scene.open(scene) as opened:
+    with gdal_settings(), Scene.open(scene, name=name) as opened:
         opened.limit(spec.aoi, spec.bbox)
         paths = name_outputs(opened.info.name, output, spec)
         check_outputs(paths, opened.info.path, overwrite=overwrite or resume)

@@ -1,0 +1,151 @@
+"""From what a person gives to the scenes that are meant."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from urllib.parse import urlsplit
+
+from geoseg.errors import SceneError
+from geoseg.scene import scene_name
+from geoseg.scenes.files import read_text
+from geoseg.scenes.items import read_items
+from geoseg.scenes.names import name_apart
+from geoseg.scenes.paths import identity, is_local, is_raster, is_result, is_web, resolve, suffix
+from geoseg.scenes.reference import SceneRef
+
+SceneInput = str | os.PathLike[str] | SceneRef
+"""What stands for one scene or for many."""
+
+_ITEMS = (".json", ".geojson")
+_STREAMED = ".gdalg.json"
+"""Ending of JSON that is a raster: a pipeline which GDAL runs."""
+_API = re.compile(r"/search/?$|/collections/[^/]+/items(/[^/]+)?/?$")
+"""Addresses at which a STAC API answers with Items, without an ending that would say so."""
+_ASCII_GRID = re.compile(r"\s*ncols\s+\d", re.IGNORECASE)
+"""Start of a raster that may end in .txt."""
+
+
+def find_scenes(
+    inputs: SceneInput | Sequence[SceneInput], *, asset: str | None = None, notice: Callable[[str], None] | None = None
+) -> tuple[SceneRef, ...]:
+    """List the scenes that are meant, each once, with names of their own (see `geoseg.scenes.names`).
+
+    Args:
+        inputs: each one a scene (a path, a VRT, /vsi..., a URL), a folder, a pattern with * ? [] or **, a .txt file
+            with a path or URL on each line, or STAC Items (.json or .geojson, or the URL of a search).
+        asset: key of the asset that is the scene, for STAC Items.
+        notice: called with each line worth reading.
+
+    Raises:
+        SceneError: if an input cannot be read or leads to no scene. A single scene that is missing is not looked for
+            here: that shows when it is opened.
+    """
+    given = [inputs] if isinstance(inputs, str | os.PathLike | SceneRef) else inputs
+    found = [scene for each in given for scene in _expand(each, asset, notice or _ignore)]
+    if not found:
+        raise SceneError("no scene was given: give a raster, a folder, a pattern, a list, or STAC Items")
+    problems = [scene.problem for scene in found if scene.problem is not None]
+    if len(problems) == len(found):
+        more = f" (and {len(found) - 1:,} more like it)" if len(found) > 1 else ""
+        raise SceneError(f"{problems[0]}{more}")
+    once: dict[str, SceneRef] = {}
+    for scene in found:
+        once.setdefault(identity(scene.path), scene)
+    return name_apart(list(once.values()))
+
+
+def _expand(given: SceneInput, asset: str | None, notice: Callable[[str], None]) -> list[SceneRef]:
+    if isinstance(given, SceneRef):
+        return [given]
+    path = os.fspath(given)
+    if _is_folder(path):
+        return _or_refuse(_in_folder(path), f"{path} holds no raster that is a scene")
+    if _is_pattern(path):
+        expanded = (_in_folder(m) if _is_folder(m) else _expand(m, asset, notice) for m in _matches(path))
+        return _or_refuse([scene for scenes in expanded for scene in scenes], f"no raster matches {path}")
+    if _holds_items(path):
+        return read_items(path, asset, notice)
+    if suffix(path) == ".txt" and (is_web(path) or is_local(path)):
+        return _listed(path)
+    return [_named(path)]
+
+
+def _named(path: str) -> SceneRef:
+    return SceneRef(path, scene_name(path))
+
+
+# ------------------------------------------------------------------------------------------------ folders and patterns
+
+
+def _is_folder(path: str) -> bool:
+    return is_local(path) and os.path.isdir(path)
+
+
+def _or_refuse(scenes: list[SceneRef], problem: str) -> list[SceneRef]:
+    if not scenes:
+        raise SceneError(f"{problem}: scenes end in .tif, .vrt, .jp2, .img, ..., and results of geoseg are left out")
+    return scenes
+
+
+def _in_folder(folder: str) -> list[SceneRef]:
+    """The rasters in a folder and below, but for geoseg's own results and what is hidden; sorted."""
+    return [_named(path) for path in sorted(_walk(folder)) if is_raster(path) and not is_result(path)]
+
+
+def _walk(folder: str) -> Iterator[str]:
+    def refuse(error: OSError) -> None:
+        raise SceneError(f"cannot list {error.filename}: {error.strerror}: mend it, or give its scenes one by one")
+
+    for parent, below, files in os.walk(folder, onerror=refuse):
+        below[:] = [name for name in below if not name.startswith(".")]
+        yield from (os.path.join(parent, name) for name in files if not name.startswith("."))
+
+
+def _is_pattern(path: str) -> bool:
+    return is_local(path) and glob.has_magic(path) and not os.path.exists(path)
+
+
+def _matches(pattern: str) -> list[str]:
+    """Files and folders that match a pattern, but for geoseg's own results; sorted.
+
+    Folders that ** leads through are no matches of their own. Where the pattern leaves the ending open, only rasters
+    are meant.
+    """
+    wants_folders = os.path.basename(pattern) != "**"
+    is_open = not suffix(pattern) or glob.has_magic(suffix(pattern))
+
+    def is_meant(path: str) -> bool:
+        if os.path.isdir(path):
+            return wants_folders
+        return not is_result(path) and (is_raster(path) or not is_open)
+
+    return [path for path in sorted(glob.glob(pattern, recursive=True)) if is_meant(path)]
+
+
+# ------------------------------------------------------------------------------------------------------ lists and items
+
+
+def _listed(path: str) -> list[SceneRef]:
+    """The scenes that a text file names, a line each; lines may be relative to the file."""
+    text = read_text(path)
+    if _ASCII_GRID.match(text):
+        return [_named(path)]
+    lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
+    if not lines:
+        raise SceneError(f"{path} lists no scene: write a path or URL on each line")
+    return [_named(resolve(line, path)) for line in lines]
+
+
+def _holds_items(path: str) -> bool:
+    if not (is_web(path) or is_local(path)) or path.lower().endswith(_STREAMED):
+        return False
+    if suffix(path) in _ITEMS:
+        return True
+    return is_web(path) and not is_raster(path) and _API.search(urlsplit(path).path) is not None
+
+
+def _ignore(_line: str) -> None:
+    return None

@@ -1,0 +1,156 @@
+"""STAC Items as scenes: one Item, an ItemCollection, a saved list of Items, or what a search answers.
+
+In: JSON. Out: a scene for each Item, called by its id. An Item that holds no scene becomes a SceneRef that says so: one
+of thousands must not stop the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from geoseg.errors import SceneError, did_you_mean
+from geoseg.scenes.files import read_json
+from geoseg.scenes.names import fit_for_files
+from geoseg.scenes.paths import is_raster, is_web, resolve
+from geoseg.scenes.reference import SceneRef
+
+_MEDIA_TYPES = ("image/tiff", "image/jp2", "image/geotiff", "image/x.geotiff", "image/vnd.stac.geotiff")
+"""Starts of the media types of rasters."""
+_NO_SCENE = frozenset({"thumbnail", "overview", "metadata"})
+"""Roles of rasters that only show or describe a scene."""
+_USUAL_KEYS = ("visual", "image", "data", "analytic", "ortho")
+"""What catalogues call the raster with all bands, the best first."""
+_MOST_LISTED = 20
+
+
+def read_items(source: str, asset: str | None, notice: Callable[[str], None]) -> list[SceneRef]:
+    """List the scenes of a file or URL with STAC Items; the further pages of a search are read as well.
+
+    Args:
+        source: path or URL of the JSON, to which the Items' paths are relative.
+        asset: key of the asset that is the scene; None leaves the choice to `choose_asset`.
+        notice: called with a line if there are further pages that cannot be read.
+
+    Raises:
+        SceneError: if it cannot be read, or holds no Items.
+    """
+    scenes = [
+        _scene(item, asset, page, single)
+        for page, document in _pages(source, notice)
+        for single, item in _items(document, page)
+    ]
+    if not scenes:
+        raise SceneError(f"{source} holds no STAC Item: its search found nothing, widen it")
+    return scenes
+
+
+def choose_asset(assets: Mapping[str, Any], wanted: str | None) -> str:
+    """Key of the asset that is the scene.
+
+    It is the one that is wanted, else the only raster, else the only raster with the role data, else the first of the
+    usual names for all bands in one file.
+
+    Raises:
+        SceneError: if that is none, with the assets there are.
+    """
+    known = [key for key, asset in assets.items() if isinstance(asset, dict) and isinstance(asset.get("href"), str)]
+    if wanted is not None:
+        if wanted in known:
+            return wanted
+        raise SceneError(f"has no asset {wanted}{did_you_mean(wanted, known)} {_there_are(known)}")
+    rasters = [key for key in known if _is_raster(assets[key])]
+    for keys in (rasters, [key for key in rasters if "data" in _roles(assets[key])]):
+        if len(keys) == 1:
+            return keys[0]
+    usual = [key for key in _USUAL_KEYS if key in rasters]
+    if usual:
+        return usual[0]
+    if rasters:
+        raise SceneError(f"has several rasters ({_listed(rasters)}): choose one with --asset, or stack them in a VRT")
+    raise SceneError(f"has no raster among its assets {_there_are(known)}")
+
+
+def _pages(source: str, notice: Callable[[str], None]) -> Iterator[tuple[str, Any]]:
+    """The pages of a search, each with its address; a file is one page."""
+    seen: set[str] = set()
+    page: str | None = source
+    while page is not None and page not in seen:
+        seen.add(page)
+        document = read_json(page)
+        yield page, document
+        page = _next_page(document, page, notice)
+
+
+def _next_page(document: Any, page: str, notice: Callable[[str], None]) -> str | None:
+    links = document.get("links") if isinstance(document, dict) else None
+    following = [link for link in links or () if isinstance(link, dict) and link.get("rel") == "next"]
+    href = following[0].get("href") if following else None
+    if not isinstance(href, str) or document.get("type") != "FeatureCollection":
+        return None
+    if is_web(page) and str(following[0].get("method", "GET")).upper() == "GET":
+        return resolve(href, page)
+    notice(f"{page} is one page of a search with more: the scenes of the others are left out, save all of them")
+    return None
+
+
+def _items(document: Any, source: str) -> Iterator[tuple[bool, Any]]:
+    """The Items of a document, and whether it is a single Item.
+
+    Raises:
+        SceneError: if it is something else.
+    """
+    kind = document.get("type") if isinstance(document, dict) else None
+    if kind == "Feature":
+        yield True, document
+        return
+    features = document.get("features") if kind == "FeatureCollection" else document
+    if not isinstance(features, list):
+        what = f"is a STAC {kind}" if kind in ("Catalog", "Collection") else "holds no STAC Items"
+        raise SceneError(f"{source} {what}: give an Item, an ItemCollection, or the saved result of a search")
+    for feature in features:
+        yield False, feature
+
+
+def _scene(item: Any, asset: str | None, source: str, single: bool) -> SceneRef:
+    """The scene of an Item, or what is wrong with it."""
+    fields = item if isinstance(item, dict) else {}
+    identity = str(fields.get("id") or "without an id")
+    name = fit_for_files(str(fields.get("id") or "scene"))
+    try:
+        assets = fields.get("assets")
+        if not isinstance(assets, dict):
+            raise SceneError("is no STAC Item, for it has no assets: give Items")
+        href = assets[choose_asset(assets, asset)]["href"]
+    except SceneError as error:
+        return SceneRef(f"{source}#{identity}", name, f"item {identity} of {source} {error}")
+    return SceneRef(resolve(href, _base(fields, source, single)), name)
+
+
+def _base(item: Mapping[str, Any], source: str, single: bool) -> str:
+    """What the paths of an Item are relative to: its file, or where it says it comes from if it was collected."""
+    links = item.get("links")
+    own = [link.get("href") for link in links or () if isinstance(link, dict) and link.get("rel") == "self"]
+    return own[0] if own and not single and isinstance(own[0], str) and "://" in own[0] else source
+
+
+def _is_raster(asset: Mapping[str, Any]) -> bool:
+    media_type = str(asset.get("type") or "").lower()
+    return (
+        media_type.startswith(_MEDIA_TYPES) or is_raster(asset["href"].partition("?")[0])
+    ) and not _NO_SCENE & _roles(asset)
+
+
+def _roles(asset: Mapping[str, Any]) -> set[str]:
+    roles = asset.get("roles")
+    return {role for role in roles if isinstance(role, str)} if isinstance(roles, list) else set()
+
+
+def _there_are(keys: list[str]) -> str:
+    return f"({_listed(keys)}): choose one with --asset" if keys else "(it has none): leave it out"
+
+
+def _listed(keys: list[str]) -> str:
+    return ", ".join(keys[:_MOST_LISTED]) + (
+        f" and {len(keys) - _MOST_LISTED} more" if len(keys) > _MOST_LISTED else ""
+    )

@@ -1,0 +1,83 @@
+"""Names of scenes: made fit for files, and told apart where two scenes are called the same.
+
+Names are compared without regard to case, for some file systems know none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+
+from geoseg.scenes.paths import folders, suffix
+from geoseg.scenes.reference import SceneRef
+
+_UNFIT = re.compile(r'[\x00-\x1f/\\:*?"<>|]+')
+
+
+def fit_for_files(name: str) -> str:
+    """A name without what files cannot have in theirs, and that hides no file."""
+    return _UNFIT.sub("_", name).strip(" ._") or "scene"
+
+
+def name_apart(scenes: Sequence[SceneRef]) -> tuple[SceneRef, ...]:
+    """Give every scene a name of its own.
+
+    Scenes that are called the same all get the names of their folders in front, from the innermost outwards until they
+    differ: a/scene.tif and b/scene.tif become a_scene and b_scene. Two in one folder get their endings behind, and
+    numbers where all of that leaves them alike. Nothing depends on the order of the scenes but the numbers.
+    """
+    names = _apart_in_folders(scenes)
+    above: dict[int, list[str]] = {}
+    while twice := _repeated([name.casefold() for name in names]):
+        parents = {i: above.setdefault(i, folders(scenes[i].path)) for i in twice}
+        if not any(parents.values()):
+            names = _numbered(names)
+            break
+        for i in twice:
+            names[i] = f"{fit_for_files(parents[i].pop())}_{names[i]}" if parents[i] else names[i]
+    return tuple(
+        scene if name == scene.name else replace(scene, name=name) for scene, name in zip(scenes, names, strict=True)
+    )
+
+
+def _apart_in_folders(scenes: Sequence[SceneRef]) -> list[str]:
+    """Names that differ within each folder."""
+    names = [scene.name for scene in scenes]
+    if len({name.casefold() for name in names}) == len(names):
+        return names
+    places = [scene.path.rpartition("/")[0] for scene in scenes]
+    for i in _repeated([(place, name.casefold()) for place, name in zip(places, names, strict=True)]):
+        ending = suffix(scenes[i].path)
+        names[i] += f"_{fit_for_files(ending)}" if ending else ""
+    numbers: Counter[Hashable] = Counter()
+    for i in _repeated([(place, name.casefold()) for place, name in zip(places, names, strict=True)]):
+        key = places[i], names[i].casefold()
+        numbers[key] += 1
+        names[i] += f"-{numbers[key]}"
+    return names
+
+
+def _repeated(keys: Sequence[Hashable]) -> list[int]:
+    """Positions of the keys that occur more than once."""
+    positions: dict[Hashable, list[int]] = defaultdict(list)
+    for i, key in enumerate(keys):
+        positions[key].append(i)
+    return sorted(i for group in positions.values() if len(group) > 1 for i in group)
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """Names with a number behind all but the first of those that are alike."""
+    taken = {name.casefold() for name in names}
+    seen: Counter[str] = Counter()
+    numbered = []
+    for name in names:
+        key, given = name.casefold(), name
+        while seen[key] and given.casefold() in taken:
+            seen[key] += 1
+            given = f"{name}-{seen[key]}"
+        seen[key] += not seen[key]
+        taken.add(given.casefold())
+        numbered.append(given)
+    return numbered

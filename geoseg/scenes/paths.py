@@ -1,0 +1,69 @@
+"""Paths, URLs and what else GDAL takes for one: which is which, and what they are relative to."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import PurePosixPath
+from urllib.parse import urljoin, urlsplit
+from urllib.request import url2pathname
+
+RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2", ".j2k", ".img", ".ecw", ".sid", ".pix", ".kea", ".bil", ".bsq"})
+"""Endings of files that are scenes. Pictures (.png, .jpg) lie beside scenes as previews more often than as scenes."""
+RESULTS = ("_landcover", "_confidence", "_scores")
+"""Ends of the names, before the dot, of what geoseg itself writes."""
+
+_SUBDATASET = re.compile(r"[A-Za-z][A-Za-z0-9_]+:")
+"""Start of NETCDF:..., GTIFF_DIR:... and the like; a single letter is a drive."""
+
+
+def is_local(path: str) -> bool:
+    """Whether it is a file of this machine's own, if it is one at all."""
+    return "://" not in path and not path.startswith("/vsi")
+
+
+def is_web(path: str) -> bool:
+    """Whether it is read over HTTP."""
+    return path.startswith(("http://", "https://"))
+
+
+def suffix(path: str) -> str:
+    """Ending of a path or URL in lower case, with its dot; empty if it has none."""
+    return PurePosixPath(urlsplit(path).path if "://" in path else path).suffix.lower()
+
+
+def is_raster(path: str) -> bool:
+    """Whether the ending is that of a scene."""
+    return suffix(path) in RASTERS
+
+
+def is_result(path: str) -> bool:
+    """Whether the name is one that geoseg gives to its own results."""
+    return os.path.splitext(os.path.basename(path))[0].endswith(RESULTS)
+
+
+def resolve(href: str, base: str) -> str:
+    """A path or URL that a file holds, as seen from where that file, `base`, lies."""
+    if href.startswith("file://"):
+        return url2pathname(urlsplit(href).path)
+    if not is_local(href) or (_SUBDATASET.match(href) and not os.path.exists(_beside(href, base))):
+        return href
+    if is_local(base):
+        return _beside(href, base)
+    scheme, rest = base.split("://", 1)  # urljoin knows http, but neither s3 nor gs
+    return scheme + urljoin(f"http://{rest}", href).removeprefix("http")
+
+
+def _beside(href: str, base: str) -> str:
+    return os.path.normpath(os.path.join(os.path.dirname(base), href))
+
+
+def identity(path: str) -> str:
+    """The same for the same scene however its path is spelled."""
+    return os.path.abspath(path) if is_local(path) and not _SUBDATASET.match(path) else path
+
+
+def folders(path: str) -> list[str]:
+    """Names of the folders that a scene lies in, from the outermost to its own."""
+    text = urlsplit(path).path if "://" in path else identity(path).replace(os.sep, "/")
+    return [part for part in text.split("/")[:-1] if part]
