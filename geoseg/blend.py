@@ -97,6 +97,7 @@ class Blender:
         self._seams = SeamsInMemory() if seams is None else seams
         self._rising = handover(grid.rows.ramp), handover(grid.cols.ramp)
         self._left: tuple[int, int, Tensor] | None = None
+        self._weights_of: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
 
     def feed(self, place: Place, logits: Tensor) -> Block:
         """Add the logits (K, h, w) of one window; return its core, without its upper seam if that is left open."""
@@ -135,6 +136,12 @@ class Blender:
 
     def _weights(self, place: Place, part: Tensor) -> tuple[Tensor, Tensor]:
         """Weights of the columns and of the rows of what a window decides."""
+        key = *self._ramps(place), *part.shape[1:]
+        if key not in self._weights_of:
+            self._weights_of[key] = self._new_weights(place, part)
+        return self._weights_of[key]
+
+    def _new_weights(self, place: Place, part: Tensor) -> tuple[Tensor, Tensor]:
         top, bottom, left, right = self._ramps(place)
         down, across = part.new_ones(part.shape[1]), part.new_ones(part.shape[2])
         for weights, rising, before, after in (

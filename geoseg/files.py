@@ -19,8 +19,10 @@ from geoseg.errors import OutputError
 
 
 @contextmanager
-def workspace(folder: Path) -> Iterator[Path]:
+def workspace(folder: Path, name: str | None = None) -> Iterator[Path]:
     """A folder for unfinished files, inside the folder of the results; it goes whatever happens.
+
+    Who gives it a name of its own is alone there, and takes the place of one that was killed.
 
     Raises:
         OutputError: if nothing can be written there.
@@ -30,7 +32,10 @@ def workspace(folder: Path) -> Iterator[Path]:
     is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path = Path(tempfile.mkdtemp(prefix=".geoseg-", dir=folder))
+        path = Path(tempfile.mkdtemp(prefix=".geoseg-", dir=folder)) if name is None else folder / name
+        if name is not None:
+            shutil.rmtree(path, ignore_errors=True)
+            path.mkdir()
     except OSError as error:
         raise OutputError(f"cannot write into {folder}: {error.strerror}: choose another folder") from None
     try:

@@ -16,7 +16,7 @@ from geoseg.errors import OutputError
 from geoseg.files import publish, sidecar, workspace
 from geoseg.spec import NODATA_ID, ClassSpec
 
-__all__ = ["aux_xml", "write_aux"]
+__all__ = ["aux_xml", "read_counts", "write_aux"]
 
 _INTEGER, _REAL, _STRING = ("Integer", 0), ("Real", 1), ("String", 2)
 """Types of columns, as GDALRATFieldType names and numbers them."""
@@ -73,6 +73,22 @@ def write_aux(
     except (OSError, UnicodeDecodeError) as error:
         raise OutputError(f"cannot write {path}: {error}: check the free space and the permissions") from None
     return path
+
+
+def read_counts(raster: Path) -> dict[int, tuple[int, float | None]] | None:
+    """Pixels, and ground area in m² if it is there, by class id, from the sidecar of a class raster; None without."""
+    try:
+        table = ElementTree.parse(sidecar(raster)).find(".//GDALRasterAttributeTable")
+    except (OSError, ElementTree.ParseError):
+        return None
+    if table is None:
+        return None
+    names = [field.findtext("Name") for field in table.findall("FieldDefn")]
+    rows = [dict(zip(names, (cell.text or "" for cell in row), strict=True)) for row in table.findall("Row")]
+    return {
+        int(row["Value"]): (int(float(row["Count"])), float(row["Area_ha"]) * _M2_PER_HA if "Area_ha" in row else None)
+        for row in rows
+    }
 
 
 def _parse(text: str) -> Element:

@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from geoseg.scenes import SceneRef
 
 
+_TTA = "Average over mirror images (4 x the work) or all symmetries of a square (8 x); default: none."
+_COMPILE = "Fuse the network with torch.compile: a minute at the start, faster ever after."
+_DEVICES = "Devices that share each scene: how many GPUs (else CPU processes), or the numbers of GPUs."
+_SCHEDULER = "Work on a Dask cluster, by its address; local:N starts N processes here."
+_RESUME = "Skip scenes that are done, and go on where a run with the same settings was stopped."
+
+
 @click.command()
 @click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
 @click.option(
@@ -44,6 +51,11 @@ if TYPE_CHECKING:
 @click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Arithmetic of the network; default: auto."
 )
+@click.option("--tta", type=click.Choice(["none", "flips", "d4"]), help=_TTA)
+@click.option("--tta-scales", type=Numbers(float), metavar="SCALE,...", help="Sizes at which each window is seen, too.")
+@click.option("--compile/--no-compile", default=None, help=_COMPILE)
+@click.option("--devices", metavar="N|0,1,...", help=_DEVICES)
+@click.option("--scheduler", metavar="ADDRESS|local:N", help=_SCHEDULER)
 @click.option(
     "--bands",
     type=Numbers(int),
@@ -85,6 +97,7 @@ if TYPE_CHECKING:
     "--asset", metavar="KEY", help="Which asset of STAC Items is the scene; default: the only raster, or what is usual."
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done: windows, forwarded pixels, memory, sizes.")
+@click.option("--resume", is_flag=True, help=_RESUME)
 @overwrite_option
 @json_option
 @quiet_option
@@ -120,6 +133,8 @@ def _predict_one(
 
     report: PredictResult | PredictPlan
     if dry_run:
+        settings |= {"overwrite": settings["overwrite"] or settings.pop("resume")}
+        settings.pop("scheduler", None)
         report = plan_prediction(found[0].path, output, **settings)
     else:
         with progress_bar(hush) as progress:

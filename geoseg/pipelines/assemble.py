@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from geoseg.grid import Window
 from geoseg.ground import row_areas_m2
-from geoseg.pipelines.blocks import count_by_row, new_thumbnail, raster_formats
+from geoseg.pipelines.blocks import new_thumbnail, raster_formats
 from geoseg.pipelines.job import Job
 from geoseg.pipelines.swaths import join_swaths
 from geoseg.pipelines.work import WorkFolder
 from geoseg.raster import Part, PartRaster, RasterFormat, write_mosaic
 from geoseg.scene import SceneInfo
 from geoseg.spec import ClassSpec
+from geoseg.tally import count_by_row
 from geoseg.thumbnail import Thumbnail
 from geoseg.trace import Strip
 

@@ -19,6 +19,7 @@ from geoseg.pipelines.job import Job
 from geoseg.pipelines.work import Record, WorkFolder
 from geoseg.raster import PartRaster, RasterFormat, class_tags
 from geoseg.spec import NODATA_ID
+from geoseg.tally import paint
 from geoseg.thumbnail import Thumbnail
 from geoseg.version import __version__
 
@@ -66,8 +67,8 @@ class RowsWriter:
             return
         source, valid = self._job.source, pixels.valid
         window = source.scene_window(pixels.window).shift(-self._scene_rows.row, 0)
-        ids = np.where(valid, source.to_scene(self._ids[pixels.index], pixels.window), np.uint8(NODATA_ID))
-        self._count(window, ids)
+        ids, counts = paint(source.to_scene(pixels.index, pixels.window), valid, self._ids)
+        self._counts[window.row : window.row + window.height] += counts
         self._write("landcover", window, ids)
         for kind, values in (("confidence", pixels.percent), ("scores", pixels.scores)):
             if values is not None:
@@ -103,16 +104,6 @@ class RowsWriter:
             size = self._scene_rows.height, self._scene_rows.width
             self._parts[kind] = PartRaster(self._work.part(self._name, kind), size, self._formats[kind])
         self._parts[kind].write(window, block)
-
-    def _count(self, window: Window, ids: NDArray[np.uint8]) -> None:
-        self._counts[window.row : window.row + window.height] += count_by_row(ids, self._ids)
-
-
-def count_by_row(ids: NDArray[np.uint8], classes: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Pixels by row and class (h, K) of class ids (h, w)."""
-    rows = np.arange(ids.shape[0], dtype=np.int64)[:, None] * (NODATA_ID + 1)
-    counts = np.bincount((rows + ids).ravel(), minlength=ids.shape[0] * (NODATA_ID + 1))
-    return counts.reshape(-1, NODATA_ID + 1)[:, classes].astype(np.int32)
 
 
 def new_thumbnail(job: Job) -> Thumbnail:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import GeosegError, SpecError
@@ -24,16 +24,19 @@ _RETRIES = 2
 
 
 @contextmanager
-def open_client(scheduler: str) -> Iterator[Client]:
+def open_client(scheduler: str | Client) -> Iterator[Client]:
     """A client of the cluster at an address, or of one that lives as long as this context: local:N.
 
     Raises:
-        SpecError: if Dask is not installed, the address makes no sense, or nobody answers there.
+        SpecError: if Dask is not installed, the address makes no sense, or nobody is there to work.
     """
     try:
         from distributed import Client, LocalCluster
     except ImportError:
         raise SpecError('--scheduler needs Dask: pip install "geoseg[dask]"') from None
+    if isinstance(scheduler, Client):
+        yield scheduler
+        return
     local = _LOCAL.fullmatch(scheduler)
     if local and not int(local[1]):
         raise SpecError(f"scheduler {scheduler}: give at least one process, e.g. local:2")
@@ -51,47 +54,48 @@ def open_client(scheduler: str) -> Iterator[Client]:
     except (OSError, ValueError, TimeoutError) as error:
         raise SpecError(f"scheduler {scheduler} does not answer: {error}: check the address") from None
     with client:
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            raise SpecError(f"scheduler {scheduler} has no workers: start some with dask worker {scheduler}")
         yield client
 
 
-def run_on_cluster(scheduler: str, shards: Sequence[Shard], watch: Callable[[], None]) -> None:
+def run_on_cluster(scheduler: str | Client, shards: Sequence[Shard], watch: Callable[[], None]) -> None:
     """Run shards on the workers of a cluster.
 
     Raises:
-        GeosegError: if a shard fails again and again, or nobody is there to work.
+        GeosegError: if a shard fails again and again.
     """
     with open_client(scheduler) as client:
-        check_workers(client, scheduler)
         futures = client.map(run_shard, shards, pure=False, retries=_RETRIES)
         try:
-            wait_for_all(client, futures, watch)
+            wait_for_all(futures, watch)
         finally:
             client.cancel(futures)
 
 
-def check_workers(client: Client, scheduler: str) -> None:
-    """Make sure that somebody is there to work."""
-    if not client.scheduler_info(n_workers=-1)["workers"]:
-        raise SpecError(f"scheduler {scheduler} has no workers: start some with dask worker {scheduler}")
-
-
-def wait_for_all(client: Client, futures: Sequence[Any], watch: Callable[[], None]) -> None:
+def wait_for_all(futures: Sequence[Any], watch: Callable[[], None]) -> None:
     """Wait for futures; the first that fails for good raises what it failed with."""
-    from distributed import KilledWorker, TimeoutError, wait
+    from distributed import wait
 
     waiting = list(futures)
     while waiting:
-        try:
-            done, not_done = wait(waiting, timeout=_POLL_S, return_when="FIRST_COMPLETED")
-        except TimeoutError:
-            watch()
-            continue
-        waiting = list(not_done)
-        for future in done:
-            try:
-                future.result()
-            except KilledWorker:
-                raise GeosegError(
-                    "several workers died on the same part of the scene, perhaps for lack of memory: --resume goes on"
-                ) from None
+        with suppress(TimeoutError):
+            wait(waiting, timeout=_POLL_S, return_when="FIRST_COMPLETED")
+        for future in [future for future in waiting if future.done()]:
+            result_of(future)
+            waiting.remove(future)
         watch()
+
+
+def result_of(future: Any) -> Any:
+    """What a finished future gives, or raises.
+
+    Raises:
+        GeosegError: if the workers that had it died.
+    """
+    from distributed import KilledWorker
+
+    try:
+        return future.result()
+    except KilledWorker:
+        raise GeosegError("several workers died of it, perhaps for lack of memory: --resume goes on") from None

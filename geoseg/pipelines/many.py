@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.errors import GeosegError, SceneError
 from geoseg.files import one_line
@@ -23,6 +24,9 @@ from geoseg.pipelines.predict import PredictResult, Progress, predict
 from geoseg.scenes import SceneRef, find_scenes
 from geoseg.scenes.find import SceneInput
 from geoseg.spec import PredictSpec, parse_spec
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 T = TypeVar("T")
 
@@ -64,6 +68,8 @@ def predict_many(
     model: Model | str | os.PathLike[str] | None = None,
     asset: str | None = None,
     overwrite: bool = False,
+    resume: bool = False,
+    scheduler: str | Client | None = None,
     progress: Progress | None = None,
     notice: Notice | None = None,
     **settings: Any,
@@ -76,6 +82,8 @@ def predict_many(
         model: as for `predict`; loaded once.
         asset: key of the asset that is the scene, for STAC Items.
         overwrite: replace results that exist; without it they are refused before any scene is begun.
+        resume: skip what is done, and go on with what was begun; see `predict`.
+        scheduler: classify scenes on the workers of a Dask cluster; see `predict`.
         progress: called with (stage, done, total); the stage 'scenes' counts scenes, the others are those of `predict`.
         notice: called with each line worth reading, as it comes up.
         settings: fields of PredictSpec.
@@ -88,6 +96,8 @@ def predict_many(
         output,
         model=model,
         overwrite=overwrite,
+        resume=resume,
+        scheduler=scheduler,
         progress=progress,
         notice=notice,
         **settings,
@@ -101,15 +111,23 @@ def predict_each(
     *,
     model: Model | str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    resume: bool = False,
+    scheduler: str | Client | None = None,
     progress: Progress | None = None,
     notice: Notice | None = None,
     **settings: Any,
 ) -> Iterator[PredictResult | SceneFailure]:
     """Classify scenes one after the other, and give what came of each as soon as it is known.
 
-    The arguments and errors are those of `predict_many`; errors come up with the first outcome.
+    The arguments and errors are those of `predict_many`; errors come up with the first outcome. On a cluster scenes
+    come in the order in which they end.
     """
-    check_all_outputs(scenes, output, _spec(settings), overwrite=overwrite)
+    check_all_outputs(scenes, output, _spec(settings), overwrite=overwrite or resume)
+    tell, report = notice or _ignore, progress or _ignore
+    options = {"overwrite": overwrite, "resume": resume, **settings}
+    if scheduler is not None:
+        yield from _on_cluster(scenes, output, scheduler, model, options, report)
+        return
     loaded = model if isinstance(model, Model) else load_model(model)
 
     def work(scene: SceneRef) -> PredictResult:
@@ -118,13 +136,12 @@ def predict_each(
             output,
             model=loaded,
             name=scene.name,
-            overwrite=overwrite,
             progress=progress,
             notice=notice,
-            **settings,
+            **options,
         )
 
-    yield from _each(scenes, work, progress or _ignore, notice or _ignore)
+    yield from _each(scenes, work, report, tell)
 
 
 def plan_each(
@@ -133,20 +150,22 @@ def plan_each(
     *,
     model: Model | str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    resume: bool = False,
+    scheduler: str | Client | None = None,
     progress: Progress | None = None,
     notice: Notice | None = None,
     **settings: Any,
 ) -> Iterator[PredictPlan | SceneFailure]:
-    """Say what `predict_each` would do with the same arguments, without forwarding a pixel."""
+    """Say what `predict_each` would do with the same arguments from the beginning and here, forwarding no pixel."""
     spec = _spec(settings)
-    check_all_outputs(scenes, output, spec, overwrite=overwrite)
+    check_all_outputs(scenes, output, spec, overwrite=overwrite or resume)
     loaded = model if isinstance(model, Model) else load_model(model)
 
     def work(scene: SceneRef) -> PredictPlan:
         paths = name_outputs(scene.name, output, spec)  # for a plan calls a scene by its file
         rasters = {"scores": paths.scores, "confidence": paths.confidence}
         return plan_prediction(
-            scene.path, paths.landcover, model=loaded, overwrite=overwrite, **settings | _given(rasters)
+            scene.path, paths.landcover, model=loaded, overwrite=overwrite or resume, **settings | _given(rasters)
         )
 
     yield from _each(scenes, work, progress or _ignore, notice or _ignore)
@@ -159,16 +178,45 @@ def _each(
     for done, scene in enumerate(scenes):
         progress("scenes", done, len(scenes))
         notice(f"== scene {done + 1:,} of {len(scenes):,}: {scene.path}")
-        try:
-            if scene.problem is not None:
-                raise SceneError(scene.problem)
-            outcome: T | SceneFailure = work(scene)
-        except GeosegError as error:
-            outcome = SceneFailure(scene.path, str(error))
-        except Exception as error:
-            outcome = SceneFailure(scene.path, f"{type(error).__name__}: {one_line(error)}", traceback.format_exc())
-        yield outcome
+        yield outcome_of(scene, partial(work, scene))
     progress("scenes", len(scenes), len(scenes))
+
+
+def outcome_of(scene: SceneRef, work: Callable[[], T]) -> T | SceneFailure:
+    """What work on a scene gives, or why it fails; only an interruption gets through."""
+    try:
+        if scene.problem is not None:
+            raise SceneError(scene.problem)
+        return work()
+    except GeosegError as error:
+        return SceneFailure(scene.path, str(error))
+    except Exception as error:
+        return SceneFailure(scene.path, f"{type(error).__name__}: {one_line(error)}", traceback.format_exc())
+
+
+def _on_cluster(
+    scenes: Sequence[SceneRef],
+    output: str | os.PathLike[str] | None,
+    scheduler: str | Client,
+    model: Model | str | os.PathLike[str] | None,
+    options: dict[str, Any],
+    progress: Progress,
+) -> Iterator[PredictResult | SceneFailure]:
+    """Classify scenes on a Dask cluster, in the order in which they end."""
+    from geoseg.pipelines.cluster import open_client
+    from geoseg.pipelines.cluster_scenes import WholeScene, predict_on_cluster
+
+    folder = os.path.abspath("." if output is None else output)
+    files = {name: os.path.abspath(options[name]) for name in ("scores", "confidence", "aoi") if options.get(name)}
+    with open_client(scheduler) as client:
+        tasks = [WholeScene(replace(scene, path=_absolute(scene.path)), folder, options | files) for scene in scenes]
+        for done, outcome in enumerate(predict_on_cluster(client, tasks, model), 1):
+            yield outcome
+            progress("scenes", done, len(scenes))
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(path) if os.path.exists(path) else path
 
 
 def _spec(settings: dict[str, Any]) -> PredictSpec:

@@ -13,7 +13,7 @@ import rasterio
 from rasterio.errors import RasterioError
 
 from geoseg.errors import OutputError
-from geoseg.files import quiet_georeferencing
+from geoseg.files import quiet_georeferencing, sidecar
 from geoseg.scenes import SceneRef
 from geoseg.scenes.paths import is_local
 from geoseg.spec import PredictSpec
@@ -164,7 +164,7 @@ def is_done(paths: OutputPaths, fingerprint: str) -> bool:
             f"{paths.landcover} exists, made from another scene or model or with other settings: pass --overwrite to "
             "replace it, or choose another --output"
         )
-    return all(path.exists() for path in paths)
+    return all(path.exists() for path in (*paths, sidecar(paths.landcover)))
 
 
 def check_space(folder: Path, scene: str, pixels: int, bytes_per_pixel: int) -> None:

@@ -14,9 +14,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import rasterio
 
 from geoseg.errors import GeosegError, OutputError
@@ -25,7 +24,6 @@ from geoseg.formats import count_polygons, write_polygons
 from geoseg.georef import PixelGrid
 from geoseg.models import Model
 from geoseg.pipelines.assemble import Assembled, ClassShare, assemble, class_shares, replace_classes
-from geoseg.pipelines.blocks import count_by_row
 from geoseg.pipelines.class_raster import open_classes, read_strips
 from geoseg.pipelines.gdal import gdal_settings
 from geoseg.pipelines.job import Job, Notice, prepare
@@ -37,12 +35,15 @@ from geoseg.pipelines.work import WorkFolder, begin, locked
 from geoseg.polygons import Legend
 from geoseg.preview import draw_preview
 from geoseg.raster import write_cog
-from geoseg.rat import write_aux
+from geoseg.rat import read_counts, write_aux
 from geoseg.scene import Scene
 from geoseg.spec import NODATA_ID, PredictSpec, parse_spec
 from geoseg.stac import Prediction, landcover_item
 from geoseg.styles import add_layer_style, raster_sld, shared_qml, vector_qml, vector_sld, write_style_files
 from geoseg.thumbnail import stretch
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage ('predicting', 'writing', 'polygons', 'preview'), what is done of it, and how much there is."""
@@ -88,7 +89,7 @@ def predict(
     name: str | None = None,
     overwrite: bool = False,
     resume: bool = False,
-    scheduler: str | None = None,
+    scheduler: str | Client | None = None,
     progress: Progress | None = None,
     notice: Notice | None = None,
     **settings: Any,
@@ -103,7 +104,8 @@ def predict(
         name: what the results are called after; default: the scene's file.
         overwrite: replace results that exist; without it they are refused before any work is done.
         resume: go on where a run with the same scene, model and settings was stopped; nothing is done if it was not.
-        scheduler: share the scene among the workers of a Dask cluster: its address, or local:N for N processes here.
+        scheduler: share the scene among the workers of a Dask cluster: its address, local:N for N processes here, or
+            a client of it.
         progress: called with (stage, done, total).
         notice: called with each line worth reading, as it comes up.
         settings: fields of PredictSpec.
@@ -177,13 +179,16 @@ def _result(
 
 
 def _done_before(job: Job, paths: OutputPaths) -> PredictResult:
-    """What an earlier run made, counted again."""
-    info, specs = job.scene.info, job.model.spec.classes
-    ids_of = np.array([c.id for c in specs], np.uint8)
-    with open_classes(paths.landcover) as raster:
-        counts = np.concatenate([count_by_row(ids, ids_of) for _, ids, _ in read_strips(raster, None)])
+    """What an earlier run made, by the table beside its raster; no pixel is read."""
+    known = read_counts(paths.landcover) or {}
+    total = max(1, sum(pixels for pixels, _ in known.values()))
+    classes = tuple(
+        ClassShare(c.id, c.name, pixels, pixels / total, area)
+        for c in job.model.spec.classes
+        for pixels, area in [known.get(c.id, (0, None))]
+    )
     polygons = None if paths.polygons is None else count_polygons(paths.polygons, paths.polygons.stem)
-    return _result(job, paths, class_shares(counts, info, specs), polygons, 0, {"total": 0.0})
+    return _result(job, paths, classes, polygons, 0, {"total": 0.0})
 
 
 class _Drafts:
@@ -195,10 +200,11 @@ class _Drafts:
         self._folders: dict[Path, Path] = {}
 
     def __enter__(self) -> Self:
+        name = f".{self._paths.landcover.stem}.drafts"
         with ExitStack() as stack:
             for path in self._paths:
                 if path.parent not in self._folders:
-                    self._folders[path.parent] = stack.enter_context(workspace(path.parent))
+                    self._folders[path.parent] = stack.enter_context(workspace(path.parent, name))
             self._stack = stack.pop_all()
         return self
 

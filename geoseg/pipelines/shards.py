@@ -18,7 +18,7 @@ from itertools import pairwise
 from multiprocessing import get_context
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -30,6 +30,9 @@ from geoseg.pipelines.swaths import run_swaths
 from geoseg.pipelines.work import Manifest, WorkFolder
 from geoseg.scene import Scene
 from geoseg.spec import PredictSpec
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 Advance = Callable[[int, int], None]
 """Called with the finished pixels of the source and all of them."""
@@ -46,8 +49,8 @@ class Workers:
     """As it was given to `predict`."""
     spec: PredictSpec
     """Settings."""
-    scheduler: str | None = None
-    """Address of a Dask cluster, or local:N; None for this process or the devices in the settings."""
+    scheduler: str | Client | None = None
+    """Address of a Dask cluster, local:N, or a client; None for this process or the devices in the settings."""
 
 
 @dataclass(frozen=True)

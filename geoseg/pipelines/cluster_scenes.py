@@ -1,0 +1,78 @@
+"""Many scenes on a Dask cluster: each by one worker from end to end, large ones shared among all.
+
+In: scenes, a client, the arguments of `predict`. Out: what came of each scene, as soon as it is known.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any
+
+from geoseg.errors import GeosegError
+from geoseg.models import Model, load_model
+from geoseg.pipelines.cluster import result_of
+from geoseg.pipelines.many import SceneFailure, outcome_of
+from geoseg.pipelines.predict import PredictResult, predict
+from geoseg.scene import Scene
+from geoseg.scenes import SceneRef
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+@dataclass(frozen=True)
+class WholeScene:
+    """A scene that one worker classifies from end to end, unless it is large."""
+
+    scene: SceneRef
+    """Which."""
+    output: str | None
+    """As for `predict`."""
+    options: dict[str, Any]
+    """Other arguments of `predict`."""
+
+
+IS_LARGE = "large"
+"""What a worker answers that was given a scene of more than `LARGE_PX` pixels."""
+LARGE_PX = 2**29
+"""Scenes with more pixels are shared among all workers."""
+
+
+def predict_scene(task: WholeScene, model: Model | str | None) -> PredictResult | SceneFailure | str:
+    """Classify a scene, on a worker; large ones are left to the one who asked."""
+    with suppress(GeosegError), Scene.open(task.scene.path) as scene:
+        if scene.info.pixels > LARGE_PX:
+            return IS_LARGE
+    loaded = model if isinstance(model, Model) else _load_once(model, os.path.getmtime(model) if model else 0)
+    work = partial(predict, task.scene.path, task.output, model=loaded, name=task.scene.name, **task.options)
+    return outcome_of(task.scene, work)
+
+
+@lru_cache(maxsize=1)
+def _load_once(path: str | None, _changed: float) -> Model:
+    return load_model(path)
+
+
+def predict_on_cluster(
+    client: Client, tasks: Sequence[WholeScene], model: Model | str | os.PathLike[str] | None
+) -> Iterator[PredictResult | SceneFailure]:
+    """Classify scenes on the workers of a cluster, each by one of them, large ones by all; in the order they end."""
+    from distributed import as_completed
+
+    given = client.scatter(model, broadcast=True) if isinstance(model, Model) else model and os.path.abspath(model)
+    futures = {client.submit(predict_scene, task, given, pure=False): task for task in tasks}
+    large = []
+    for future in as_completed(futures):
+        task = futures[future]
+        outcome = outcome_of(task.scene, partial(result_of, future))
+        if outcome == IS_LARGE:
+            large.append(task)
+        else:
+            yield outcome
+    for task in large:
+        options = task.options | {"model": model, "name": task.scene.name, "scheduler": client}
+        yield outcome_of(task.scene, partial(predict, task.scene.path, task.output, **options))
