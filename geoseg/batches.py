@@ -21,7 +21,7 @@ from geoseg.grid import Grid, Place, Window
 from geoseg.resample import Source
 from geoseg.scene import Mask, Values
 
-_SLAB_PX = 2**22
+_SLAB_PX = 2**21
 """Pixels read at once: enough blocks to decode side by side."""
 _SLAB_PX_MOST = 2**25
 """Pixels read at once where a file's blocks are whole rows, all of which must be decoded for any of their pixels."""

@@ -100,12 +100,15 @@ class Blender:
         self._weights_of: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
 
     def feed(self, place: Place, logits: Tensor) -> Block:
-        """Add the logits (K, h, w) of one window; return its core, without its upper seam if that is left open."""
+        """Add the logits (K, h, w) of one window; return its core, without its upper seam if that is left open.
+
+        The core is a part of the same memory, in which seams are replaced.
+        """
         part = logits[:, *self._grid.inside(place)].float()
         top, bottom, left, right = self._ramps(place)
         height, width = part.shape[1] - bottom, part.shape[2] - right
         across, down = self._weights(place, part)
-        core = part[:, :height, :width].clone()
+        core = part[:, :height, :width]
         upper = _weighed(part[:, :top, :width], down[:top], across[:width])
         lower = _weighed(part[:, height:, :width], down[height:], across[:width])
         if left:

@@ -54,7 +54,7 @@ def stream(grid, windows):
     out = torch.full((3, grid.height, grid.width), torch.nan)
     blender = Blender(grid)
     for place in grid.places():
-        block = blender.feed(place, windows[place.i, place.j])
+        block = blender.feed(place, windows[place.i, place.j].clone())
         assert block.window == place.core or not place.core.pixels
         out[:, *block.window.slices] = block.logits
     return out.softmax(dim=0).numpy()
@@ -74,7 +74,7 @@ def test_logits_pass_through_where_one_window_decides():
     windows = random_windows(grid, 0)
     blender = Blender(grid)
     for place in grid.places():
-        block = blender.feed(place, windows[place.i, place.j])
+        block = blender.feed(place, windows[place.i, place.j].clone())
         inner = slice(16, -16)
         own = windows[place.i, place.j][:, *block.window.shift(-place.window.row, -place.window.col).slices]
         assert torch.equal(block.logits[:, inner, inner], own[:, inner, inner])
@@ -103,7 +103,7 @@ def test_swaths_blended_apart_and_joined_change_no_bit(grid, seed, data):
         blender = Blender(grid, kept, open_swath=part.start or None)
         for i in part:
             for place in grid.swath(i):
-                block = blender.feed(place, windows[i, place.j])
+                block = blender.feed(place, windows[i, place.j].clone())
                 out[:, *block.window.slices] = block.logits
     for (i, j), seam in seams[1].opened.items():
         place = grid.place(i, j)

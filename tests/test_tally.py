@@ -1,10 +1,11 @@
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geoseg.tally import count_by_row, paint
 
 
+@settings(deadline=None)
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 99))
 def test_ids_are_painted_where_there_is_data_and_counted_by_row(height, width, seed):
     generator = np.random.default_rng(seed)

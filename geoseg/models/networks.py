@@ -38,7 +38,7 @@ class Normalize(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalise band values (B, C, H, W)."""
-        return (image.float() - self.mean) / self.std
+        return (image.float() - self.mean).div_(self.std)
 
 
 class SegmentationNetwork(nn.Module):

@@ -104,11 +104,11 @@ class Runner:
         """
         key = _uniform_key(image)
         if key is not None and self._uniform is not None and self._uniform[0] == key:
-            return self._uniform[1]
+            return self._uniform[1].clone()
         with self.session():
             logits = self._in_memory(self._to_device(image))
         if key is not None:
-            self._uniform = key, logits
+            self._uniform = key, logits.clone()
         return logits
 
     def _to_device(self, image: NDArray[Any]) -> Tensor:
@@ -130,7 +130,7 @@ class Runner:
         return self._in_memory(values)
 
     def _logits(self, values: Tensor) -> Tensor:
-        logits = self._forward(values.float().contiguous(memory_format=torch.channels_last))
+        logits = self._forward(values.contiguous(memory_format=torch.channels_last).float())
         return logits.to(torch.float32, memory_format=torch.contiguous_format)
 
     def _shrink(self, values: Tensor) -> None:
