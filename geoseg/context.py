@@ -43,6 +43,8 @@ STRIP_PX = 512
 """Height of the strips in which a raster is averaged, in its own pixels."""
 CHUNK_PX = 2**21
 """Pixels of a raster held at once while it is averaged."""
+HELD_BYTES = 16 * 2**20
+"""A copy of no more bytes stays in memory: training may have thousands of small grounds, and files are few."""
 
 
 # ------------------------------------------------------------------------------------------------------ where views lie
@@ -146,7 +148,7 @@ class ContextPyramid:
             levels: what is shown.
             size: height and width in which windows are given; None means the base's own. The base shows the same
                 ground, in pixels that are no wider than the finest level's.
-            folder: gets the scratch file, which nobody sees and which goes with the pyramid; None keeps it in memory.
+            folder: gets the scratch file, which nobody sees and which goes with the pyramid; None keeps all in memory.
         """
         height, width = size or (base.height, base.width)
         self.grids = tuple(LevelGrid(level, height, width) for level in levels)
@@ -338,8 +340,9 @@ class _Store:
         self.channels, self.height, self.width, self.pixel = channels, grid.rows, grid.cols, grid.ratio
         self.written = 0
         self._rows: list[NDArray[np.float32]] = []
+        is_held = folder is None or 4 * channels * grid.rows * grid.cols <= HELD_BYTES
         try:
-            self._file: IO[bytes] | None = None if folder is None else tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+            self._file: IO[bytes] | None = None if is_held else tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         except OSError as error:
             raise _unwritable(error) from None
 

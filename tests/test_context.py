@@ -14,6 +14,7 @@ from rasterio.enums import Resampling
 from torch import from_numpy
 from torch.nn.functional import grid_sample
 
+from geoseg import context
 from geoseg.context import SCENE_LEAST_RATIO, ContextPyramid, LevelGrid, super_tile
 from geoseg.errors import OutputError
 from geoseg.grid import Window
@@ -114,7 +115,10 @@ def test_the_whole_scene_is_one_view_in_its_own_proportions(height: int, width: 
 
 @pytest.mark.parametrize("in_file", [False, True])
 @pytest.mark.parametrize(("height", "width"), SIZES)
-def test_a_ramp_comes_back_to_a_thousandth_of_a_pixel(height: int, width: int, in_file: bool, tmp_path: Path) -> None:
+def test_a_ramp_comes_back_to_a_thousandth_of_a_pixel(
+    height: int, width: int, in_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "HELD_BYTES", 0)
     pyramid = ContextPyramid(Ramp(height, width), LEVELS, folder=tmp_path if in_file else None)
     for number, grid in enumerate(pyramid.grids):
         view = grid.view(Window(height // 2, width // 2, 20, 20))
@@ -204,7 +208,8 @@ def test_memory_does_not_grow_with_the_scene(tmp_path: Path) -> None:
     assert peaks[1] < 1.5 * peaks[0]
 
 
-def test_a_full_disk_is_told(tmp_path: Path) -> None:
+def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "HELD_BYTES", 0)
     with pytest.raises(OutputError, match="scratch file"):
         ContextPyramid(Ramp(64, 64), LEVELS, folder=tmp_path / "none").prepare()
 

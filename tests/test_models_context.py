@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import segmentation_models_pytorch as smp
 import torch
-from torch import Tensor
 
 from geoseg.errors import GeosegError, SpecError
 from geoseg.models import Context, ContextSegmenter, Views, build_network, load_model, save_model
@@ -144,7 +143,7 @@ def test_values_without_data_are_not_seen() -> None:
         assert all(torch.equal(a, b) for a, b in zip(net.see(views).maps, net.see(other).maps, strict=True))
 
 
-# -------------------------------------------------------------------------------------------------------- while training
+# ------------------------------------------------------------------------------------------------------ while training
 
 
 def test_some_training_windows_see_no_context() -> None:
