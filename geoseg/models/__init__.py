@@ -3,6 +3,7 @@
 from geoseg.models.auxiliary import AuxiliaryHead
 from geoseg.models.bundle import Model, default_model_path, load_model, read_spec, save_model
 from geoseg.models.context import ContextSegmenter, Views
+from geoseg.models.context_runner import ContextRunner
 from geoseg.models.networks import Context, SegmentationNetwork, Segmenter, build_network
 from geoseg.models.pretrained import load_encoder_weights, start_from
 from geoseg.models.runner import Runner
@@ -10,6 +11,7 @@ from geoseg.models.runner import Runner
 __all__ = [
     "AuxiliaryHead",
     "Context",
+    "ContextRunner",
     "ContextSegmenter",
     "Model",
     "Runner",

@@ -101,10 +101,6 @@ class ContextSegmenter(SegmentationNetwork):
         super().__init__(normalize, body)
         self.context = branch
 
-    def local_modules(self) -> tuple[nn.Module, ...]:
-        """All that the network has besides its branch."""
-        return self.normalize, self.body
-
     def encode(self, level: int, view: Tensor) -> Tensor:
         """See a view (B, C + 1, n, n) of a level once: the features (B, F, h, w) that serve all windows in it."""
         features: Tensor = self.context.nets[level](view)

@@ -9,6 +9,7 @@ run with that config scores. Writes nothing but the report.
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -21,10 +22,10 @@ from geoseg.bands import fits_dtype
 from geoseg.catalog import list_images
 from geoseg.errors import ModelError, OutputError, SpecError
 from geoseg.metrics import Scores
-from geoseg.models import Model, Runner, load_model
+from geoseg.models import Model, load_model
 from geoseg.pipelines.evaluate import BOUNDARY_PX_MOST
 from geoseg.pipelines.gdal import gdal_settings
-from geoseg.pipelines.scoring import find_examples, load_scored, score_windows, scored_windows
+from geoseg.pipelines.scoring import Scorer, find_examples, load_scored, score_windows, scored_windows
 from geoseg.report import Report, write_report
 from geoseg.samples import ScoredWindows
 from geoseg.spec import (
@@ -137,29 +138,29 @@ def evaluate_model(
     loaded = model if isinstance(model, Model) else load_model(model)
     with gdal_settings():
         spec = fit_config(_resolve(config, data), loaded.spec)
-        runner = Runner(loaded.module, device, precision)
+        scorer = Scorer(loaded, device, precision)
         ground = read_training_data(
             spec, only=split, tell=lambda done, total: progress("reading", done, total), notice=tell
         )
         _tell_of_resolution(ground.resolution_m, loaded.spec, tell)
         side = ground.val if split == "val" else ground.train
-        windows = scored_windows(side, loaded.spec)
+        windows = scored_windows(side, loaded.spec, Path(tempfile.gettempdir()))
         reach = spec.boundary_px if boundary_px is None else boundary_px
         result = ModelEvaluation(
             model=loaded.spec.name,
             data=_source(config, data),
             split=split,
-            scores=_score(runner, windows, spec, reach, progress),
+            scores=_score(scorer, windows, spec, reach, progress),
             images=side.images,
             windows=len(windows),
-            device=str(runner.device),
-            precision=runner.precision,
+            device=str(scorer.device),
+            precision=scorer.precision,
             report=page,
             seconds=time.perf_counter() - started,
             notices=tuple(notices),
         )
         if page is not None:
-            _report(result, page, loaded, spec, runner, windows)
+            _report(result, page, loaded, spec, scorer, windows)
     return result
 
 
@@ -278,17 +279,17 @@ def _tell_of_resolution(resolution_m: float | None, model: ModelSpec, notice: Ca
         notice(f"the ground's pixels are {own:.3g} m, the model knows {wanted:.3g} m: it will do poorly")
 
 
-def _score(runner: Runner, windows: ScoredWindows, spec: TrainSpec, reach: int, progress: Progress) -> Scores:
+def _score(scorer: Scorer, windows: ScoredWindows, spec: TrainSpec, reach: int, progress: Progress) -> Scores:
     """Score in the batches in which training scores, so that not even roundings differ."""
     loader = load_scored(windows, spec.batch_size * spec.window**2)
     names = [c.name for c in spec.classes]
-    return score_windows(runner, loader, names, reach or None, lambda done, total: progress("scoring", done, total))
+    return score_windows(scorer, loader, names, reach or None, lambda done, total: progress("scoring", done, total))
 
 
 def _report(
-    result: ModelEvaluation, page: Path, model: Model, spec: TrainSpec, runner: Runner, windows: ScoredWindows
+    result: ModelEvaluation, page: Path, model: Model, spec: TrainSpec, scorer: Scorer, windows: ScoredWindows
 ) -> None:
-    worst, best = find_examples(runner, windows, model.spec.bands, EXAMPLES)
+    worst, best = find_examples(scorer, windows, model.spec.bands, EXAMPLES)
     write_report(
         Report(
             title=f"{result.model} on {GROUND[result.split]}",

@@ -6,30 +6,59 @@ In: a model, ground, labels. Out: the windows; and the windows with the best and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg.context import ContextPyramid
 from geoseg.metrics import ScoreCounter, Scores
+from geoseg.models import ContextRunner, ContextSegmenter, Model, Runner, Views
 from geoseg.pipelines.job import make_grid
-from geoseg.report import Example, look
+from geoseg.report import ContextPicture, Example, look
 from geoseg.samples import Loader, ScoredWindow, ScoredWindows, stack_scored
-from geoseg.spec import IGNORE, ModelSpec
+from geoseg.spec import IGNORE, ModelSpec, Precision
 from geoseg.training_data import Side
 
-Predict = Callable[[NDArray[np.float32]], Tensor]
-"""Band values (B, C, T, T) -> probabilities or logits (B, K, T, T)."""
+
+class Predict(Protocol):
+    """Whatever classifies scored windows."""
+
+    def __call__(self, image: NDArray[np.float32], views: Views | None, /) -> Tensor:
+        """Band values (B, C, T, T) and what is seen around them -> probabilities or logits (B, K, T, T)."""
+        ...
+
+
+class Scorer:
+    """A model that scores windows on its device, with the ground around them if it sees that."""
+
+    def __init__(self, model: Model, device: str, precision: Precision):
+        self._runner: Runner | ContextRunner
+        if isinstance(model.module, ContextSegmenter):
+            self._runner = ContextRunner(model.module, device, precision)
+        else:
+            self._runner = Runner(model.module, device, precision)
+        self.device, self.precision = self._runner.device, self._runner.precision
+
+    def __call__(self, image: NDArray[np.float32], views: Views | None) -> Tensor:
+        """Band values (B, C, T, T) and what is seen around them -> probabilities (B, K, T, T) on the device."""
+        return self._runner(image, views) if isinstance(self._runner, ContextRunner) else self._runner(image)
+
+
 SHOWN_PX = 512
 """Largest side of an example; larger windows show their part with most labels."""
 LEAST_LABELLED = 0.05
 """Least share of an example's pixels that must be labelled."""
 
 
-def scored_windows(side: Side, model: ModelSpec) -> ScoredWindows:
-    """Lay a model's windows over ground to be scored."""
+def scored_windows(side: Side, model: ModelSpec, folder: Path | None = None) -> ScoredWindows:
+    """Lay a model's windows over ground to be scored; scratch files of the context go into a folder."""
     grids = [make_grid(ground.height, ground.width, model) for ground in side.grounds]
-    return ScoredWindows(side.grounds, side.cells, grids, model.normalization.mean)
+    levels = () if model.context is None else model.context.levels
+    pyramids = [ContextPyramid(ground, levels, folder=folder) for ground in side.grounds if levels]
+    return ScoredWindows(side.grounds, side.cells, grids, model.normalization.mean, pyramids)
 
 
 def load_scored(windows: ScoredWindows, pixels: int) -> Loader:
@@ -47,8 +76,9 @@ def score_windows(
 ) -> Scores:
     """Score all windows with a network."""
     counter = ScoreCounter(len(names), boundary_px)
-    for done, (image, labels, counted) in enumerate(loader, start=1):
-        counter.update(predict(image.numpy()).argmax(dim=1).cpu(), labels, counted)
+    for done, batch in enumerate(loader, start=1):
+        predicted = predict(batch.image.numpy(), batch.views).argmax(dim=1).cpu()
+        counter.update(predicted, batch.labels, batch.counted)
         tell(done, len(loader))
     return counter.scores(names)
 
@@ -74,11 +104,30 @@ def find_examples(
 
 def _example(predict: Predict, windows: ScoredWindows, index: int, bands: Sequence[str]) -> Example:
     item = windows[index]
-    predicted = predict(item.image[None])[0].argmax(dim=0).cpu().numpy().astype(np.uint8)
+    batch = stack_scored([item])
+    predicted = predict(item.image[None], batch.views)[0].argmax(dim=0).cpu().numpy().astype(np.uint8)
     part = _part_to_show(item)
     image, label, predicted = item.image[:, *part], item.labels[part], predicted[part]
     label = np.where(item.counted[part], label, IGNORE).astype(np.uint8)
-    return Example(windows.name_of(index), look(image, bands), label, predicted, _miou(predicted, label))
+    context = _context_pictures(windows, index, item, bands)
+    return Example(windows.name_of(index), look(image, bands), label, predicted, _miou(predicted, label), context)
+
+
+def _context_pictures(
+    windows: ScoredWindows, index: int, item: ScoredWindow, bands: Sequence[str]
+) -> tuple[ContextPicture, ...]:
+    """What each level shows around a window."""
+    if not item.views:
+        return ()
+    grids = windows.pyramids[windows.places[index][0]].grids
+    return tuple(
+        ContextPicture(
+            "whole scene" if grid.level.ratio == "scene" else f"context, {grid.level.ratio} times coarser",
+            look(view[:-1], bands, view[-1] > 0),
+            (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
+        )
+        for grid, view, box in zip(grids, item.views, item.boxes, strict=True)
+    )
 
 
 def _part_to_show(item: ScoredWindow) -> tuple[slice, slice]:

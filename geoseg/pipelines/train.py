@@ -24,6 +24,7 @@ from lightning import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from geoseg.augment import Augment
+from geoseg.context_samples import ContextWindows, stack_context
 from geoseg.errors import LabelError, OutputError, SpecError
 from geoseg.files import one_line
 from geoseg.metrics import Scores
@@ -36,11 +37,11 @@ from geoseg.models import (
     read_spec,
     start_from,
 )
-from geoseg.models.runner import Runner, choose_device, choose_precision
+from geoseg.models.runner import choose_device, choose_precision
 from geoseg.pipelines.gdal import TRAINING_CACHE_MB, gdal_settings
 from geoseg.pipelines.learning import Learner, Lesson
 from geoseg.pipelines.record import CHECKPOINT, Progress, Record, TrainProgress
-from geoseg.pipelines.scoring import find_examples, load_scored, scored_windows
+from geoseg.pipelines.scoring import Scorer, find_examples, load_scored, scored_windows
 from geoseg.report import Report, write_report
 from geoseg.samples import Loader, Sampling, TrainingWindows, stack_training
 from geoseg.spec import (
@@ -49,6 +50,7 @@ from geoseg.spec import (
     NormalizationSpec,
     TrainSpec,
     beside,
+    describe_context,
     load_train_spec,
     load_yaml,
     parse_spec,
@@ -292,7 +294,7 @@ def _prepare(
     notice: Callable[[str], None],
 ) -> _Run:
     model = _model_spec(spec, ground)
-    learner = Learner(_make_network(spec, model, notice), _make_lesson(spec, model, ground))
+    learner = Learner(_make_network(spec, model, notice), _make_lesson(spec, model, ground, folder))
     record = Record(model, folder, _provenance(spec, ground, device, precision), ground.fingerprint, progress)
     return _Run(spec, model, learner, record, folder, device, precision)
 
@@ -306,10 +308,15 @@ def _make_network(spec: TrainSpec, model: ModelSpec, notice: Callable[[str], Non
     return network
 
 
-def _make_lesson(spec: TrainSpec, model: ModelSpec, ground: TrainingData) -> Lesson:
+def _make_lesson(spec: TrainSpec, model: ModelSpec, ground: TrainingData, folder: Path) -> Lesson:
     fill = model.normalization.mean
     sampling = Sampling(spec.window, spec.read_side, spec.windows_per_epoch, spec.data.class_balance, spec.seed)
-    windows = TrainingWindows(ground.train.grounds, ground.train.cells, sampling, fill)
+    grounds, cells = ground.train.grounds, ground.train.cells
+    windows = (
+        TrainingWindows(grounds, cells, sampling, fill)
+        if spec.context is None
+        else ContextWindows(grounds, cells, sampling, fill, spec.context, spec.augment, folder)
+    )
     count = spec.windows_per_epoch // spec.batch_size
     count -= count % spec.optimizer.accumulate  # a last step of fewer batches would be a smaller one
     batches = [range(i * spec.batch_size, (i + 1) * spec.batch_size) for i in range(count)]
@@ -317,8 +324,8 @@ def _make_lesson(spec: TrainSpec, model: ModelSpec, ground: TrainingData) -> Les
         spec=spec,
         class_counts=tuple(int(count) for count in ground.train.class_counts),
         augment=Augment(spec.augment, *ground.value_range, torch.tensor(fill)),
-        train=Loader(windows, batches, stack_training),
-        val=load_scored(scored_windows(ground.val, model), spec.batch_size * spec.window**2),
+        train=Loader(windows, batches, stack_training if spec.context is None else stack_context),
+        val=load_scored(scored_windows(ground.val, model, folder), spec.batch_size * spec.window**2),
     )
 
 
@@ -356,6 +363,7 @@ def _model_spec(spec: TrainSpec, ground: TrainingData) -> ModelSpec:
         resolution_m=ground.resolution_m,
         tile=spec.tile,
         overlap=spec.overlap,
+        context=spec.context,
         card=spec.card,
     )
 
@@ -424,8 +432,9 @@ def _result(run: _Run, ground: TrainingData) -> TrainResult:
 def _report(run: _Run, ground: TrainingData, result: TrainResult) -> None:
     """Show the run, with the windows where the kept network is worst and best."""
     best = load_model(result.bundle)
-    runner = Runner(best.module, str(run.device), run.spec.precision)
-    worst, fine = find_examples(runner, scored_windows(ground.val, best.spec), best.spec.bands, EXAMPLES)
+    scorer = Scorer(best, str(run.device), run.spec.precision)
+    windows = scored_windows(ground.val, best.spec, run.folder)
+    worst, fine = find_examples(scorer, windows, best.spec.bands, EXAMPLES)
     write_report(
         Report(
             title=run.spec.name,
@@ -451,6 +460,7 @@ def _facts(run: _Run, ground: TrainingData, result: TrainResult) -> dict[str, st
             "Network": f"{network.architecture} {network.encoder}, {result.parameters / 1e6:.2f} M parameters",
             "Bands": ", ".join(run.spec.data.bands),
         }
+        | ({} if run.spec.context is None else {"Context": describe_context(run.spec.context)})
         | {
             name: f"{side.images} images, {side.class_counts.sum() / 1e6:,.2f} Mpx labelled"
             for name, side in sides.items()

@@ -93,3 +93,14 @@ class ContextSpec(Spec):
                     f"{level.margin:g}), which serves windows of up to {level.largest_tile} pixels: lower {what}, or "
                     "raise the level's size, ratio or margin"
                 )
+
+
+def describe_context(spec: ContextSpec) -> str:
+    """Say in a line how far a branch sees, and through what."""
+    views = [
+        f"the whole scene in {level.size} px"
+        if level.ratio == "scene"
+        else f"{level.size * level.ratio} px in {level.size} (1:{level.ratio})"
+        for level in spec.levels
+    ]
+    return f"{' and '.join(views)}, seen by {spec.network.architecture} {spec.network.encoder}".rstrip()
