@@ -1,0 +1,162 @@
+"""Whether a model uses the ground around its windows, and what that costs.
+
+    python benchmarks/context.py beacon            # a class that cannot be told from near by; --seeds 3 for more
+    python benchmarks/context.py cost              # seconds of a U-Net, and what its context adds
+
+`beacon` trains a network alone and the same with context, then shows the second one the right context, that of other
+windows, ground without data, and none. A branch that is used must be hurt by the wrong context; without any, the model
+must be as good as the one that never had it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from beacon import CLASSES, Task, write_scenes
+
+from geoseg import load_model, train
+from geoseg.context import LevelGrid
+from geoseg.metrics import ScoreCounter
+from geoseg.models import ContextSegmenter, Model, Views, build_network
+from geoseg.pipelines.scoring import load_scored, scored_windows
+from geoseg.samples import ScoredBatch
+from geoseg.spec import ClassSpec, ContextSpec, ModelSpec, NetworkSpec, NormalizationSpec, TrainSpec, parse_spec
+from geoseg.training_data import read_training_data
+
+
+def small_unet(depth: int, *channels: int) -> dict[str, Any]:
+    """A U-Net small enough for a CPU: both networks only have to find a few colours."""
+    return {
+        "architecture": "unet",
+        "encoder": "tu-test_resnet",
+        "arguments": {"encoder_depth": depth, "decoder_channels": channels},
+        "multiple": 2**depth,
+    }
+
+
+CONTEXT = {"levels": [{"ratio": 8, "size": 64, "margin": 0.375}], "network": small_unet(4, 64, 32, 16, 16)}
+SETTINGS: dict[str, Any] = {
+    "name": "beacon",
+    "classes": CLASSES,
+    "network": small_unet(3, 32, 16, 16),
+    "window": 64,
+    "tile": 128,
+    "overlap": 32,
+    "epochs": 12,
+    "windows_per_epoch": 1600,
+    "batch_size": 16,
+    "optimizer": {"learning_rate": 0.004},
+    "ema": 0.98,
+    "device": "cpu",
+    "precision": "fp32",
+    "augment": {
+        "warp": 0.0, "gamma": 0.05, "contrast": 0.05, "brightness": 0.05, "saturation": 0.05, "band_gain": 0.0,
+        "band_shift": 0.0, "band_mix": 0.0, "noise": 0.0, "blur_px": 0.0,
+    },
+}  # fmt: skip
+CONTROLS: dict[str, Callable[[Views], Views | None]] = {
+    "its own context": lambda views: views,
+    "that of other windows": lambda views: Views(tuple(image.roll(1, 0) for image in views.images), views.boxes),
+    "ground without data": lambda views: Views(tuple(torch.zeros_like(v) for v in views.images), views.boxes),
+    "none": lambda views: None,
+}
+
+
+@click.group()
+def main() -> None:
+    """Measure."""
+
+
+@main.command()
+@click.option("--seeds", default=1, show_default=True, help="Runs of each network.")
+@click.option("--epochs", default=SETTINGS["epochs"], show_default=True, help="Epochs of 100 steps.")
+@click.option("--threads", default=2, show_default=True, help="Threads.")
+def beacon(seeds: int, epochs: int, threads: int) -> None:
+    """Train on the beacon task with and without context."""
+    torch.set_num_threads(threads)
+    for seed in range(seeds):
+        with tempfile.TemporaryDirectory() as folder:
+            tiles = write_scenes(Path(folder) / "scenes", Task(), {"train": 60, "val": 8})
+            for name, context in (("local", None), ("context", CONTEXT)):
+                data = {"tiles": str(tiles), "bands": ["red", "green", "blue"]}
+                changes = {"data": data, "context": context, "seed": seed, "epochs": epochs}
+                spec = parse_spec(TrainSpec, SETTINGS | changes, source="benchmark")
+                result = train(spec, Path(folder) / name)
+                ious = " / ".join(f"{value:.3f}" for value in result.scores.iou.values() if value is not None)
+                click.echo(f"seed {seed}  {name:<8} {result.scores.miou:.3f}  ({ious})  {result.seconds:,.0f} s")
+            for name, miou in controls(load_model(result.bundle), spec).items():
+                click.echo(f"seed {seed}    shown {name:<22} {miou:.3f}")
+
+
+def controls(model: Model, spec: TrainSpec) -> dict[str, float]:
+    """The mIoU on validation ground with the right context and with wrong ones."""
+    network = model.module
+    assert isinstance(network, ContextSegmenter)
+    batches: list[ScoredBatch] = list(
+        load_scored(scored_windows(read_training_data(spec).val, model.spec), 16 * 128**2)
+    )
+    found = {}
+    for name, change in CONTROLS.items():
+        counter = ScoreCounter(len(spec.classes), None)
+        for batch in batches:
+            assert batch.views is not None
+            views = change(batch.views)
+            with torch.inference_mode():
+                logits = network(batch.image, None if views is None else network.see(views))
+            counter.update(logits.argmax(dim=1), batch.labels, batch.counted)
+        found[name] = counter.scores([c.name for c in spec.classes]).miou
+    return found
+
+
+@main.command()
+@click.option("--tile", default=1024, show_default=True, help="Side of a window.")
+@click.option("--repeats", default=3, show_default=True, help="The fastest of so many counts.")
+@click.option("--threads", default=2, show_default=True, help="Threads.")
+def cost(tile: int, repeats: int, threads: int) -> None:
+    """Time the default model's U-Net alone, its fusion, and a view, per pixel of a large scene."""
+    torch.set_num_threads(threads)
+    arguments = {"encoder_depth": 4, "decoder_channels": [128, 64, 32, 16]}
+    spec = ModelSpec(
+        name="cost",
+        network=NetworkSpec(architecture="unet", encoder="tu-resnet18", arguments=arguments),
+        bands=("red", "green", "blue"),
+        normalization=NormalizationSpec(mean=(0,) * 3, std=(1,) * 3),
+        classes=tuple(ClassSpec(id=i, name=str(i), color="#000000") for i in range(6)),
+        tile=tile,
+        context=ContextSpec(),
+    )
+    network = build_network(spec).eval().to(memory_format=torch.channels_last)
+    assert isinstance(network, ContextSegmenter)
+    level = network.context.spec.levels[0]
+    grid = LevelGrid(level, 10_000, 10_000)
+    image = torch.rand(1, 3, tile, tile).to(memory_format=torch.channels_last)
+    view = torch.rand(1, 4, level.size, level.size)
+    with torch.inference_mode():
+        seen = network.see(Views((view,), (torch.tensor([[0.3, 0.3, 0.7, 0.7]]),)))
+        alone = fastest(lambda: network(image), repeats) / tile**2
+        together = fastest(lambda: network(image, seen), repeats) / tile**2
+        views = fastest(lambda: network.encode(0, view), repeats) / (level.core_px * grid.ratio[0]) ** 2
+    click.echo(
+        f"alone {alone * 1e6:.3f} s/Mpx; fusion +{together / alone - 1:.1%}; views +{views / alone:.1%}; "
+        f"together +{(together + views) / alone - 1:.1%}"
+    )
+
+
+def fastest(work: Callable[[], Any], repeats: int) -> float:
+    """Seconds of the fastest run, after one that does not count."""
+    times = []
+    for _ in range(repeats + 1):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return min(times[1:])
+
+
+if __name__ == "__main__":
+    main()
