@@ -124,6 +124,13 @@ def test_a_ramp_is_sampled_in_place() -> None:
     assert np.abs(sampled[0, 0].numpy() - wanted).max() < 1e-4
 
 
+def test_sampling_is_exact_in_any_arithmetic() -> None:
+    maps, box = torch.rand(1, 3, 200, 200).bfloat16(), torch.tensor([[0.31, 0.32, 0.43, 0.44]])
+    wanted = sample_boxes(maps.float(), box, (64, 64))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(sample_boxes(maps, box, (64, 64)), wanted)
+
+
 def test_half_a_window_sampled_alone_is_half_of_it() -> None:
     maps, box = torch.rand(1, 5, 32, 32), torch.tensor([[0.25, 0.25, 0.75, 0.75]])
     whole = sample_boxes(maps, box, (40, 40))

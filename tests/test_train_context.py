@@ -70,6 +70,13 @@ def test_a_frozen_local_network_stays_as_it_is(tmp_path: Path) -> None:
         assert torch.equal(load_model(both.bundle).module(image), load_model(local.bundle).module(image))
 
 
+def test_ground_smaller_than_the_context_is_told_of(tmp_path: Path) -> None:
+    notices: list[str] = []
+    context = CONTEXT | {"levels": [{"ratio": 8, "size": 32}]}
+    train(write_config(tmp_path, context=context, epochs=1), tmp_path / "run", notice=notices.append)
+    assert any("shows 128 px and more, but the largest training ground is 48 px" in line for line in notices)
+
+
 def test_a_bundle_with_context_is_gone_on_from(tmp_path: Path) -> None:
     first = train(write_config(tmp_path), tmp_path / "first")
     notices: list[str] = []

@@ -294,9 +294,22 @@ def _prepare(
     notice: Callable[[str], None],
 ) -> _Run:
     model = _model_spec(spec, ground)
+    _tell_of_small_ground(spec, ground, notice)
     learner = Learner(_make_network(spec, model, notice), _make_lesson(spec, model, ground, folder))
     record = Record(model, folder, _provenance(spec, ground, device, precision), ground.fingerprint, progress)
     return _Run(spec, model, learner, record, folder, device, precision)
+
+
+def _tell_of_small_ground(spec: TrainSpec, ground: TrainingData, notice: Callable[[str], None]) -> None:
+    """Tell that there is little to be seen around windows of ground that is smaller than the views."""
+    levels = [] if spec.context is None else spec.context.levels
+    wanted = max((level.core_px * level.ratio for level in levels if level.ratio != "scene"), default=0)
+    longest = max(max(one.height, one.width) for one in ground.train.grounds)
+    if longest < wanted:
+        notice(
+            f"the context shows {wanted} px and more, but the largest training ground is {longest} px wide: give whole "
+            "scenes instead of tiles, or a smaller context.levels ratio or size"
+        )
 
 
 def _make_network(spec: TrainSpec, model: ModelSpec, notice: Callable[[str], None]) -> SegmentationNetwork:

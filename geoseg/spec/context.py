@@ -54,7 +54,7 @@ class ContextSpec(Spec):
     """A branch that shows the network the ground around a window, coarser: one small network per level."""
 
     levels: tuple[ContextLevel, ...] = (ContextLevel(),)
-    """The views, finest first."""
+    """The views."""
     network: NetworkSpec = SMALL_UNET
     """Network of each level; it sees the model's bands and one more that tells where there is data."""
     channels: int = Field(default=16, ge=1)
