@@ -1,7 +1,7 @@
 """Scenes in which a class cannot be told from near by: the beacon task.
 
 Small blobs look all the same. A blob belongs to the class whose colour the nearest beacon has, and that stands at least
-a window's side away. A network that sees a window of 64 pixels finds the blobs and guesses their class: its mean IoU
+a window's side away. A network that sees a window of 32 pixels finds the blobs and guesses their class: its mean IoU
 ends near 0.55, because two of three classes are told by a coin.
 
     python benchmarks/beacon.py FOLDER      # writes the scenes and their list, tiles.csv

@@ -24,6 +24,7 @@ from geoseg import load_model, train
 from geoseg.context import LevelGrid
 from geoseg.metrics import ScoreCounter
 from geoseg.models import ContextSegmenter, Model, Views, build_network
+from geoseg.pipelines.record import TrainProgress
 from geoseg.pipelines.scoring import load_scored, scored_windows
 from geoseg.samples import ScoredBatch
 from geoseg.spec import ClassSpec, ContextSpec, ModelSpec, NetworkSpec, NormalizationSpec, TrainSpec, parse_spec
@@ -40,18 +41,22 @@ def small_unet(depth: int, *channels: int) -> dict[str, Any]:
     }
 
 
-CONTEXT = {"levels": [{"ratio": 8, "size": 64, "margin": 0.375}], "network": small_unet(4, 64, 32, 16, 16)}
+CONTEXT = {
+    "levels": [{"ratio": 8, "size": 64, "margin": 0.375}],
+    "network": small_unet(4, 64, 32, 16, 16),
+    "auxiliary": 1.0,
+}
 SETTINGS: dict[str, Any] = {
     "name": "beacon",
     "classes": CLASSES,
-    "network": small_unet(3, 32, 16, 16),
-    "window": 64,
+    "network": small_unet(2, 16, 16),
+    "window": 32,
     "tile": 128,
-    "overlap": 32,
-    "epochs": 12,
-    "windows_per_epoch": 1600,
+    "overlap": 0,
+    "epochs": 5,
+    "windows_per_epoch": 2560,
     "batch_size": 16,
-    "optimizer": {"learning_rate": 0.004},
+    "optimizer": {"learning_rate": 0.005},
     "ema": 0.98,
     "device": "cpu",
     "precision": "fp32",
@@ -75,7 +80,7 @@ def main() -> None:
 
 @main.command()
 @click.option("--seeds", default=1, show_default=True, help="Runs of each network.")
-@click.option("--epochs", default=SETTINGS["epochs"], show_default=True, help="Epochs of 100 steps.")
+@click.option("--epochs", default=SETTINGS["epochs"], show_default=True, help="Epochs of 160 steps.")
 @click.option("--threads", default=2, show_default=True, help="Threads.")
 def beacon(seeds: int, epochs: int, threads: int) -> None:
     """Train on the beacon task with and without context."""
@@ -84,14 +89,20 @@ def beacon(seeds: int, epochs: int, threads: int) -> None:
         with tempfile.TemporaryDirectory() as folder:
             tiles = write_scenes(Path(folder) / "scenes", Task(), {"train": 60, "val": 8})
             for name, context in (("local", None), ("context", CONTEXT)):
-                data = {"tiles": str(tiles), "bands": ["red", "green", "blue"]}
+                data = {"tiles": str(tiles), "bands": ["red", "green", "blue"], "class_balance": 1.0}
                 changes = {"data": data, "context": context, "seed": seed, "epochs": epochs}
                 spec = parse_spec(TrainSpec, SETTINGS | changes, source="benchmark")
-                result = train(spec, Path(folder) / name)
+                result = train(spec, Path(folder) / name, progress=tell)
                 ious = " / ".join(f"{value:.3f}" for value in result.scores.iou.values() if value is not None)
                 click.echo(f"seed {seed}  {name:<8} {result.scores.miou:.3f}  ({ious})  {result.seconds:,.0f} s")
             for name, miou in controls(load_model(result.bundle), spec).items():
                 click.echo(f"seed {seed}    shown {name:<22} {miou:.3f}")
+
+
+def tell(state: TrainProgress) -> None:
+    """Say how good an epoch was."""
+    if state.scores is not None:
+        click.echo(f"    epoch {state.epoch}: loss {state.loss:.3f}, mIoU {state.scores.miou:.3f}", err=True)
 
 
 def controls(model: Model, spec: TrainSpec) -> dict[str, float]:

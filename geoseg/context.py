@@ -27,7 +27,6 @@ from geoseg.batches import Readable
 from geoseg.errors import OutputError
 from geoseg.files import one_line
 from geoseg.grid import Window
-from geoseg.resample import sum_between
 from geoseg.spec import ContextLevel
 
 Weighted = NDArray[np.float32]
@@ -285,7 +284,7 @@ def _means(weighted: Weighted, rows: Edges, cols: Edges) -> Weighted:
         sides = int(rows[1] - rows[0]), int(cols[1] - cols[0])
         pooled: Weighted = functional.avg_pool2d(torch.from_numpy(inner)[None], sides)[0].numpy()
         return pooled
-    sums = _sums(_sums(weighted, cols, 2), rows, 1)
+    sums = _sums(_sums(weighted, cols, 2).astype(np.float32), rows, 1)
     means: Weighted = (sums / np.outer(np.diff(rows), np.diff(cols))).astype(np.float32)
     return means
 
@@ -297,19 +296,20 @@ def _is_whole(edges: Edges) -> bool:
     )
 
 
-def _sums(weighted: Weighted, edges: Edges, axis: int) -> Weighted:
-    """Sum between successive edges along one axis.
+def _sums(weighted: Weighted, edges: Edges, axis: int) -> NDArray[np.float64]:
+    """Sum between successive edges along one axis, from the running sums at the edges.
 
     Pixels that an edge cuts are taken as sloping, not as flat: a flat pixel would move a ramp by up to an eighth of it.
     With slope s, the first share f of a pixel of value v holds f v - s f (1 - f) / 2.
     """
-    sums = sum_between(weighted, edges, axis)
-    cut = np.floor(edges + 1e-9).astype(int)
-    share = np.maximum(edges - cut, 0).astype(np.float32)
-    if not share.any():
-        return sums
-    slope = _slope(weighted, cut, axis)
-    sums -= np.diff(slope * _along(share * (1 - share) / 2, axis), axis=axis)
+    running = np.cumsum(weighted, axis=axis, dtype=np.float64)
+    running = np.insert(running, 0, 0, axis=axis)
+    whole = np.floor(edges + 1e-9).astype(int)
+    share = np.maximum(edges - whole, 0)
+    cut = np.minimum(whole, weighted.shape[axis] - 1)
+    inside = weighted.take(cut, axis) * _along(share, axis)
+    bent = _slope(weighted, cut, axis) * _along(share * (1 - share) / 2, axis)
+    sums: NDArray[np.float64] = np.diff(running.take(whole, axis) + inside - bent, axis=axis)
     return sums
 
 

@@ -143,11 +143,11 @@ class _Resampling:
     def apply(self, values: Values, axis: int) -> Values:
         """Resample values that start at `first` along an axis."""
         if self._coarser:
-            return sum_between(values, self._edges - self.first, axis)
+            return _sum_between(values, self._edges - self.first, axis)
         return _interpolate(values, self._centres - self.first, axis)
 
 
-def sum_between(values: Values, edges: NDArray[np.float64], axis: int) -> Values:
+def _sum_between(values: Values, edges: NDArray[np.float64], axis: int) -> Values:
     """Sum values between successive edges at least 1 apart, pixels that an edge cuts counting in part."""
     length = values.shape[axis]
     whole = np.minimum(np.floor(edges + 1e-9).astype(int), length)

@@ -147,6 +147,18 @@ def test_any_ratio_keeps_a_ramp_in_place(height: int, width: int, ratio: int, fi
     assert np.abs(error).max() < 1e-3 * ratio
 
 
+def test_levels_of_almost_one_ratio_are_in_place() -> None:
+    """The whole scene is 8.05 by 7.9 times coarser, the other level 8: some of its pixels are wider than the scene's."""
+    height, width = 773, 506
+    pyramid = ContextPyramid(
+        Ramp(height, width), [ContextLevel(ratio=8, size=64), ContextLevel(ratio="scene", size=96)]
+    )
+    for level, grid in enumerate(pyramid.grids):
+        part = Window(0, 0, grid.rows - 2, grid.cols - 2)
+        error = pyramid.read(level, part)[:-1] - middles(pyramid, level, part)
+        assert np.abs(error).max() < 8e-3
+
+
 def test_features_are_sampled_where_the_window_lies() -> None:
     """The view's own coordinates, sampled in a box as networks do it, are those of the window's pixels."""
     pyramid = ContextPyramid(Ramp(4099, 3001), LEVELS[:1])
