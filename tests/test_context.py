@@ -148,7 +148,7 @@ def test_any_ratio_keeps_a_ramp_in_place(height: int, width: int, ratio: int, fi
 
 
 def test_levels_of_almost_one_ratio_are_in_place() -> None:
-    """The whole scene is 8.05 by 7.9 times coarser, the other level 8: some of its pixels are wider than the scene's."""
+    """The whole scene is 8.05 by 7.9 times coarser, the other level 8 times."""
     height, width = 773, 506
     pyramid = ContextPyramid(
         Ramp(height, width), [ContextLevel(ratio=8, size=64), ContextLevel(ratio="scene", size=96)]
