@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg.context import ContextPyramid
+from geoseg.grid import Window
 from geoseg.metrics import ScoreCounter, Scores
 from geoseg.models import ContextRunner, ContextSegmenter, Model, Runner, Views
 from geoseg.pipelines.job import make_grid
@@ -109,25 +110,27 @@ def _example(predict: Predict, windows: ScoredWindows, index: int, bands: Sequen
     part = _part_to_show(item)
     image, label, predicted = item.image[:, *part], item.labels[part], predicted[part]
     label = np.where(item.counted[part], label, IGNORE).astype(np.uint8)
-    context = _context_pictures(windows, index, item, bands)
+    context = _context_pictures(windows, index, item, part, bands)
     return Example(windows.name_of(index), look(image, bands), label, predicted, _miou(predicted, label), context)
 
 
 def _context_pictures(
-    windows: ScoredWindows, index: int, item: ScoredWindow, bands: Sequence[str]
+    windows: ScoredWindows, index: int, item: ScoredWindow, part: tuple[slice, slice], bands: Sequence[str]
 ) -> tuple[ContextPicture, ...]:
-    """What each level shows around a window."""
+    """What each level shows around the part of a window that is shown."""
     if not item.views:
         return ()
-    grids = windows.pyramids[windows.places[index][0]].grids
-    return tuple(
-        ContextPicture(
-            "whole scene" if grid.level.ratio == "scene" else f"context, {grid.level.ratio} times coarser",
-            look(view[:-1], bands, view[-1] > 0),
-            (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
-        )
-        for grid, view, box in zip(grids, item.views, item.boxes, strict=True)
-    )
+    which, place = windows.places[index]
+    rows, cols = part
+    shown = Window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
+    shown = shown.shift(place.window.row, place.window.col)
+    pictures = []
+    for grid, view in zip(windows.pyramids[which].grids, item.views, strict=True):
+        ratio = grid.level.ratio
+        caption = "whole scene" if ratio == "scene" else f"context, {ratio} times coarser"
+        left, top, right, bottom = map(float, grid.box(shown, grid.view(place.window)))
+        pictures.append(ContextPicture(caption, look(view[:-1], bands, view[-1] > 0), (left, top, right, bottom)))
+    return tuple(pictures)
 
 
 def _part_to_show(item: ScoredWindow) -> tuple[slice, slice]:
