@@ -19,6 +19,7 @@ from typing import Any
 import click
 import torch
 from beacon import CLASSES, Task, write_scenes
+from torch import Tensor
 
 from geoseg import load_model, train
 from geoseg.context import LevelGrid
@@ -65,12 +66,13 @@ SETTINGS: dict[str, Any] = {
         "band_shift": 0.0, "band_mix": 0.0, "noise": 0.0, "blur_px": 0.0,
     },
 }  # fmt: skip
-CONTROLS: dict[str, Callable[[Views], Views | None]] = {
+CONTROLS: dict[str, Callable[[Tensor], Tensor | None]] = {
     "its own context": lambda views: views,
-    "that of other windows": lambda views: Views(tuple(image.roll(1, 0) for image in views.images), views.boxes),
-    "ground without data": lambda views: Views(tuple(torch.zeros_like(v) for v in views.images), views.boxes),
+    "that of another scene": lambda views: views.roll(len(views) // 2, 0),
+    "ground without data": torch.zeros_like,
     "none": lambda views: None,
 }
+"""What a network is shown instead of the views (N, C + 1, n, n) of all windows, scene after scene."""
 
 
 @click.group()
@@ -81,16 +83,18 @@ def main() -> None:
 @main.command()
 @click.option("--seeds", default=1, show_default=True, help="Runs of each network.")
 @click.option("--epochs", default=SETTINGS["epochs"], show_default=True, help="Epochs of 160 steps.")
+@click.option("--scenes", default=60, show_default=True, help="Scenes to learn from.")
+@click.option("--window", default=SETTINGS["window"], show_default=True, help="Side of a training window.")
 @click.option("--threads", default=2, show_default=True, help="Threads.")
-def beacon(seeds: int, epochs: int, threads: int) -> None:
+def beacon(seeds: int, epochs: int, scenes: int, window: int, threads: int) -> None:
     """Train on the beacon task with and without context."""
     torch.set_num_threads(threads)
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as folder:
-            tiles = write_scenes(Path(folder) / "scenes", Task(), {"train": 60, "val": 8})
+            tiles = write_scenes(Path(folder) / "scenes", Task(), {"train": scenes, "val": 8})
             for name, context in (("local", None), ("context", CONTEXT)):
                 data = {"tiles": str(tiles), "bands": ["red", "green", "blue"], "class_balance": 1.0}
-                changes = {"data": data, "context": context, "seed": seed, "epochs": epochs}
+                changes = {"data": data, "context": context, "seed": seed, "epochs": epochs, "window": window}
                 spec = parse_spec(TrainSpec, SETTINGS | changes, source="benchmark")
                 result = train(spec, Path(folder) / name, progress=tell)
                 ious = " / ".join(f"{value:.3f}" for value in result.scores.iou.values() if value is not None)
@@ -112,14 +116,16 @@ def controls(model: Model, spec: TrainSpec) -> dict[str, float]:
     batches: list[ScoredBatch] = list(
         load_scored(scored_windows(read_training_data(spec).val, model.spec), 16 * 128**2)
     )
+    views = torch.cat([batch.views.images[0] for batch in batches if batch.views is not None])
     found = {}
     for name, change in CONTROLS.items():
-        counter = ScoreCounter(len(spec.classes), None)
-        for batch in batches:
+        counter, shown = ScoreCounter(len(spec.classes), None), change(views)
+        parts = [None] * len(batches) if shown is None else shown.split([len(batch.image) for batch in batches])
+        for batch, here in zip(batches, parts, strict=True):
             assert batch.views is not None
-            views = change(batch.views)
             with torch.inference_mode():
-                logits = network(batch.image, None if views is None else network.see(views))
+                context = None if here is None else network.see(Views((here,), batch.views.boxes))
+                logits = network(batch.image, context)
             counter.update(logits.argmax(dim=1), batch.labels, batch.counted)
         found[name] = counter.scores([c.name for c in spec.classes]).miou
     return found
