@@ -15,6 +15,8 @@ from pydantic_core import PydanticUndefined
 from geoseg.spec import (
     AugmentSpec,
     ClassSpec,
+    ContextLevel,
+    ContextSpec,
     DataSpec,
     LabelledScene,
     LossSpec,
@@ -34,6 +36,8 @@ SECTIONS: dict[str, type[Spec]] = {
     "data.split": SplitSpec,
     "classes": ClassSpec,
     "network": NetworkSpec,
+    "context": ContextSpec,
+    "context.levels": ContextLevel,
     "loss": LossSpec,
     "optimizer": OptimizerSpec,
     "schedule": ScheduleSpec,
@@ -92,6 +96,8 @@ def _default(field: FieldInfo) -> str:
         return "needed"
     if isinstance(field.default, Spec):
         return ""
+    if isinstance(field.default, tuple) and any(isinstance(one, Spec) for one in field.default):
+        return "one with its defaults"
     return f"`{json.dumps(field.default)}`"
 
 

@@ -1,11 +1,14 @@
 """Training windows, varied. In: a batch of band values (B, C, R, R) and labels (B, R, R). Out: the same, S pixels wide.
 
+Views of the ground around them, which were turned when they were read, get the colours of their windows.
+
 Works on whole batches, on any device, with any number of bands. Everything random comes from the generator it is given.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,17 +46,59 @@ class Augment:
     def __call__(self, image: Tensor, labels: Tensor, side: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Vary a batch (B, C, R, R), (B, R, R) of any types and cut it to `side`, float32 and int64."""
         matrices = draw_matrices(self.spec, len(image), side / image.shape[-1], generator)
+        return self.with_views(image, labels, matrices, (), side, generator)[:2]
+
+    def with_views(
+        self,
+        image: Tensor,
+        labels: Tensor,
+        matrices: Tensor,
+        views: Sequence[Tensor],
+        side: int,
+        generator: Generator,
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Vary a batch whose turns are drawn already, and give its colours to views (B, C + 1, n, n) of any sizes.
+
+        A view's last channel tells where it holds data and stays as it is. What is blurred, noisy or cut out is the
+        window alone: averages over a context pixel show little of that.
+        """
         fill = self.fill.to(image.device, torch.float32)
         image, labels = move(image, labels, matrices, side, fill)
-        values = image.sub_(self.low).div_(self.high - self.low)
-        image = vary_colors(values, self.spec, generator).mul_(self.high - self.low).add_(self.low)
+        values, colors = recolor(self._scaled(image), self.spec, generator)
+        image = self._unscaled(blur_and_noise(values, self.spec, generator))
         if self.spec.cutmix:
             patches = draw_rectangles(self.spec.cutmix, len(image), side, MIXED_SIDES, generator)
             image, labels = paste(image, labels, patches, image.roll(1, 0), labels.roll(1, 0))
         if self.spec.cutout:
             holes = draw_rectangles(self.spec.cutout, len(image), side, HOLE_SIDES, generator)
             image, labels = paste(image, labels, holes, fill.view(1, -1, 1, 1), torch.full_like(labels, IGNORE))
-        return image, labels
+        return image, labels, tuple(self._recolored(view, colors) for view in views)
+
+    def _recolored(self, view: Tensor, colors: Colors) -> Tensor:
+        values = self._unscaled(colors(self._scaled(view[:, :-1].clone())).clamp_(0, 1))
+        return torch.cat([values, view[:, -1:]], dim=1)
+
+    def _scaled(self, image: Tensor) -> Tensor:
+        return image.sub_(self.low).div_(self.high - self.low)
+
+    def _unscaled(self, values: Tensor) -> Tensor:
+        return values.mul_(self.high - self.low).add_(self.low)
+
+
+@dataclass(frozen=True)
+class Colors:
+    """How the colours of a batch are varied: the same for all pixels of a window."""
+
+    gamma: Tensor
+    """Exponents (B, C or 1, 1, 1)."""
+    mixture: Tensor
+    """How each band is made of all bands (B, C, C)."""
+    added: Tensor
+    """What is added to each band (B, C, 1)."""
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Vary values from 0 to 1 (B, C, h, w)."""
+        return _mix(values.clamp(0, 1).pow_(self.gamma), self.mixture, self.added)
 
 
 def draw_matrices(spec: AugmentSpec, count: int, share: float, generator: Generator) -> Tensor:
@@ -112,11 +157,21 @@ def paste(image: Tensor, labels: Tensor, masks: Tensor, other: Tensor, other_lab
 
 def vary_colors(values: Tensor, spec: AugmentSpec, generator: Generator) -> Tensor:
     """Vary gamma, contrast, brightness, haze, saturation, band mixture, sharpness and noise of values from 0 to 1."""
+    return blur_and_noise(recolor(values, spec, generator)[0], spec, generator)
+
+
+def recolor(values: Tensor, spec: AugmentSpec, generator: Generator) -> tuple[Tensor, Colors]:
+    """Vary gamma, contrast, brightness, haze, saturation and band mixture, and tell how."""
     values = values.clamp(0, 1)
-    values = values.pow_(_factor(spec.gamma, spec.band_gain, values, generator).clamp(min=_TINY))
-    values = _mix(values, *_draw_mixture(values, spec, generator))
-    values = _blur(values, spec.blur_px, generator)
-    return _add_noise(values, spec.noise, generator).clamp_(0, 1)
+    gamma = _factor(spec.gamma, spec.band_gain, values, generator).clamp(min=_TINY)
+    values = values.pow_(gamma)
+    mixture, added = _draw_mixture(values, spec, generator)
+    return _mix(values, mixture, added), Colors(gamma, mixture, added)
+
+
+def blur_and_noise(values: Tensor, spec: AugmentSpec, generator: Generator) -> Tensor:
+    """Vary sharpness and noise of values, and keep them from 0 to 1."""
+    return _add_noise(_blur(values, spec.blur_px, generator), spec.noise, generator).clamp_(0, 1)
 
 
 def _draw_mixture(values: Tensor, spec: AugmentSpec, generator: Generator) -> tuple[Tensor, Tensor]:

@@ -223,6 +223,23 @@ class PartOfGround:
         return self.open.mask(window) & ~self.closed.mask(window)
 
 
+class OpenPart:
+    """Ground of which only the part with open labels can be seen; the rest is as if it held no data."""
+
+    def __init__(self, part: PartOfGround):
+        self._part = part
+        self.name, self.grid, self.height, self.width = part.name, part.grid, part.height, part.width
+
+    def read(self, window: Window) -> tuple[Values, Mask]:
+        """Read a window of the image."""
+        values, valid = self._part.read(window)
+        return values, valid & self._part.open.mask(window)
+
+    def read_labels(self, window: Window) -> Indexes:
+        """Read a window of the labels."""
+        return self._part.read_labels(window)
+
+
 class JoinedGround:
     """Grounds on one lattice of pixels, seen as one; between them there is no data."""
 
@@ -281,6 +298,11 @@ class JoinedGround:
             inner = window.shift(-place.row, -place.col).clip(ground.height, ground.width)
             found.append((inner.shift(place.row - window.row, place.col - window.col), ground, inner))
         return found
+
+
+def open_ground(joined: JoinedGround) -> JoinedGround:
+    """The same ground without what is not open: nothing of it is seen that belongs to the other side of a split."""
+    return JoinedGround([OpenPart(one) if isinstance(one, PartOfGround) else one for one in joined.grounds])
 
 
 def join_neighbours(grounds: Sequence[Ground]) -> list[tuple[JoinedGround, list[int]]]:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from geoseg.files import publish, workspace, write_errors
 from geoseg.metrics import Scores
@@ -32,6 +32,7 @@ PAPER = {"light": "#ffffff", "dark": "#14191f"}
 _LEAST_CONTRAST = 3.0
 """Of a curve against the paper, as WCAG 2.1 asks of graphics (success criterion 1.4.11)."""
 _WRONG = (206, 17, 38)
+_OUTLINE = (255, 225, 0)
 _UNKNOWN = (90, 90, 90)
 """Colour of indexes that no class has."""
 _LARGEST_SIDE = 512
@@ -41,6 +42,18 @@ _LARGEST = 1e30
 _CHART_PX, _CLASS_CHART_PX, _NAME_PX = 200, 280, 17
 """Height in CSS pixels of a small chart, of that of the classes at least, and of a class name beside it."""
 Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class ContextPicture:
+    """What a model sees around a window, coarser."""
+
+    caption: str
+    """How much coarser, e.g. "context, 8 times coarser"."""
+    image: NDArray[np.uint8]
+    """(h, w, 3), see `look`."""
+    box: tuple[float, float, float, float]
+    """Left, top, right and bottom of the window, as shares of the picture."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +70,8 @@ class Example:
     """(H, W) class indexes."""
     miou: float
     """Its own mean IoU, 0 to 1."""
+    context: tuple[ContextPicture, ...] = ()
+    """What the model sees around it, level by level."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +113,7 @@ def write_report(report: Report, path: Path) -> None:
         publish(finished, path)
 
 
-def look(image: NDArray[Any], bands: Sequence[str]) -> NDArray[np.uint8]:
+def look(image: NDArray[Any], bands: Sequence[str], valid: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
     """Make a picture of band values: red, green and blue if there are such bands, else the first three, else one grey.
 
     Bytes are shown as they are, everything else is stretched as in the preview, from the 2nd to the 98th percentile.
@@ -106,13 +121,14 @@ def look(image: NDArray[Any], bands: Sequence[str]) -> NDArray[np.uint8]:
     Args:
         image: (C, H, W) band values.
         bands: name per band.
+        valid: (H, W) which pixels hold data; None means all.
 
     Returns:
         (H, W, 3)
     """
     shown = image[_visible_bands([name.lower() for name in bands], len(image))]
     if shown.dtype != np.uint8:
-        return stretch(shown, np.ones(shown.shape[1:], np.bool_))
+        return stretch(shown, np.ones(shown.shape[1:], np.bool_) if valid is None else valid)
     return np.ascontiguousarray(np.broadcast_to(shown, (3, *shown.shape[1:])).transpose(1, 2, 0))
 
 
@@ -488,10 +504,11 @@ class _Picture:
 
 
 def _pictures(example: Example, classes: Sequence[ClassSpec]) -> list[_Picture]:
-    """Image, label, prediction and errors, on the same pixels."""
+    """What is seen around the window; then image, label, prediction and errors, on the same pixels."""
     step = math.ceil(max(example.label.shape) / _LARGEST_SIDE)
     image, label, predicted = (a[::step, ::step] for a in (example.image, example.label, example.predicted))
     return [
+        *(_picture(one.caption, _outlined(one)) for one in example.context),
         _picture("image", Image.fromarray(np.ascontiguousarray(image))),
         _picture("label", _paint(label, classes)),
         _picture("prediction", _paint(predicted, classes)),
@@ -504,6 +521,18 @@ def _picture(caption: str, image: Image.Image) -> _Picture:
     image.save(file, "PNG", optimize=True)
     source = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
     return _Picture(caption, source, image.width, image.height)
+
+
+def _outlined(context: ContextPicture) -> Image.Image:
+    """A view with the outline of its window, at twice its size so that the outline hides little."""
+    height, width = context.image.shape[:2]
+    picture = Image.fromarray(np.ascontiguousarray(context.image)).resize((2 * width, 2 * height), Image.Resampling.BOX)
+    left, top, right, bottom = (
+        round(2 * share * side) for share, side in zip(context.box, (width, height) * 2, strict=True)
+    )
+    frame = ImageDraw.Draw(picture)
+    frame.rectangle((left - 1, top - 1, max(left, right), max(top, bottom)), outline=_OUTLINE)
+    return picture
 
 
 def _paint(ids: NDArray[np.uint8], classes: Sequence[ClassSpec]) -> Image.Image:

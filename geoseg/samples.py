@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +17,10 @@ from torch import Tensor
 
 from geoseg.batches import read_padded
 from geoseg.census import CELL_PX
+from geoseg.context import Box, ContextPyramid, Weighted
 from geoseg.grid import Axis, Grid, Place, Window
 from geoseg.labels import Indexes
+from geoseg.models import Views
 from geoseg.mosaic import Ground, JoinedGround
 from geoseg.queues import read_ahead
 from geoseg.scene import Values
@@ -135,14 +137,39 @@ class ScoredWindow:
     """Pixels (T, T) that are scored with this window; the others are scored with its neighbours."""
     valid: NDArray[np.bool_]
     """Pixels (T, T) that hold data."""
+    views: tuple[Weighted, ...] = ()
+    """What each level of the context shows (C + 1, n, n), if the network sees one."""
+    boxes: tuple[Box, ...] = ()
+    """Where the window lies in each view (4,)."""
+
+
+class ScoredBatch(NamedTuple):
+    """Scored windows of one shape."""
+
+    image: Tensor
+    """Band values (B, C, T, T)."""
+    labels: Tensor
+    """Class indexes (B, T, T)."""
+    counted: Tensor
+    """Which pixels count (B, T, T)."""
+    views: Views | None
+    """What the levels of the context show, if the network sees one."""
 
 
 class ScoredWindows:
     """The windows of a grid over validation ground, each labelled pixel scored in exactly one of them."""
 
-    def __init__(self, grounds: Sequence[JoinedGround], cells: Cells, grids: Sequence[Grid], fill: Sequence[float]):
+    def __init__(
+        self,
+        grounds: Sequence[JoinedGround],
+        cells: Cells,
+        grids: Sequence[Grid],
+        fill: Sequence[float],
+        pyramids: Sequence[ContextPyramid] = (),
+    ):
         self.grounds = grounds
         self.fill = fill
+        self.pyramids = pyramids
         self.places = [
             (which, place)
             for which, grid in enumerate(grids)
@@ -164,7 +191,19 @@ class ScoredWindows:
         labels[at] = np.where(valid[at], ground.read_labels(inside), IGNORE)
         counted = np.zeros(valid.shape, bool)
         counted[place.core.shift(-window.row, -window.col).slices] = True
-        return ScoredWindow(image.astype(np.float32), labels, counted, valid)
+        views, boxes = self._context(which, window)
+        return ScoredWindow(image.astype(np.float32), labels, counted, valid, views, boxes)
+
+    def _context(self, which: int, window: Window) -> tuple[tuple[Weighted, ...], tuple[Box, ...]]:
+        """What is seen around a window when the model predicts."""
+        if not self.pyramids:
+            return (), ()
+        pyramid = self.pyramids[which]
+        views = [pyramid.view(level, window) for level in range(len(pyramid.grids))]
+        return (
+            tuple(pyramid.read(level, view) for level, view in enumerate(views)),
+            tuple(pyramid.box(level, window, view) for level, view in enumerate(views)),
+        )
 
     def name_of(self, index: int) -> str:
         """What people call a window: the image in its middle, and its corner there."""
@@ -209,20 +248,29 @@ def stack_training(items: Sequence[tuple[Values, Indexes]]) -> TrainBatch:
     return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
 
 
-def stack_scored(items: Sequence[ScoredWindow]) -> tuple[Tensor, Tensor, Tensor]:
-    """Make a batch of scored windows: images (B, C, T, T), labels (B, T, T) and which pixels count (B, T, T)."""
+def stack_scored(items: Sequence[ScoredWindow]) -> ScoredBatch:
+    """Make a batch of scored windows."""
     images, labels, counted = zip(*((item.image, item.labels, item.counted) for item in items), strict=True)
-    return (
+    return ScoredBatch(
         torch.from_numpy(np.stack(images)),
         torch.from_numpy(np.stack(labels)).long(),
         torch.from_numpy(np.stack(counted)),
+        _stack_views(items) if items[0].views else None,
     )
 
 
-def stack_uncounted(items: Sequence[ScoredWindow]) -> tuple[Tensor, Tensor, Tensor]:
+def _stack_views(items: Sequence[ScoredWindow]) -> Views:
+    images, boxes = (zip(*parts, strict=True) for parts in ([i.views for i in items], [i.boxes for i in items]))
+    return Views(
+        tuple(torch.from_numpy(np.stack(level)) for level in images),
+        tuple(torch.from_numpy(np.stack(level)).float() for level in boxes),
+    )
+
+
+def stack_uncounted(items: Sequence[ScoredWindow]) -> ScoredBatch:
     """Make a batch of scored windows of which no pixel counts."""
-    image, labels, counted = stack_scored(items)
-    return image, labels, torch.zeros_like(counted)
+    batch = stack_scored(items)
+    return batch._replace(counted=torch.zeros_like(batch.counted))
 
 
 class Loader:

@@ -36,6 +36,8 @@ Mask = NDArray[np.bool_]
 
 _BLOCK_BYTES = 512 * 2**20
 """Largest file block that is read: GDAL holds a block whole, for all bands of a pixel-interleaved file."""
+SMOOTH_OVERVIEWS = {"AVERAGE", "BILINEAR", "CUBIC", "CUBICSPLINE", "LANCZOS"}
+"""How overviews must be made to stand in for averages: NEAREST shifts what it keeps, MODE drops what is small."""
 _SUSPICIOUS_PX = 10**9
 _SUSPICIOUS_PX_PER_BYTE = 10**5
 """A GeoTIFF of more than a gigapixel that stores less than a byte per hundred thousand pixels is damaged or a trap."""
@@ -223,6 +225,28 @@ class Scene:
         """Read 16 small windows spread over the scene, as (C, n) values; cheap at any size."""
         parts = [self._read(list(bands), window).reshape(len(bands), -1) for window in _spread(self.height, self.width)]
         return np.concatenate(parts, axis=1)
+
+    def overview(self, ratio: float) -> Scene | None:
+        """Open the coarsest overview whose pixels are at most `ratio` of the scene's wide, as a scene of its own.
+
+        Its size is that of the overview, from which follows the actual ratio. None if the file has no such overview, if
+        it may not be one of averages, or if an area of interest is set, which is known in full resolution only.
+        """
+        factors = self._dataset.overviews(self.bands[0]) if self.area is None else []
+        fitting = [(factor, index) for index, factor in enumerate(factors) if 1 < factor <= ratio]
+        if not fitting:
+            return None
+        try:
+            with quiet_georeferencing():
+                dataset = rasterio.open(self.info.path, overview_level=max(fitting)[1])
+        except (RasterioError, ValueError, OSError):
+            return None
+        if dataset.tags(self.bands[0]).get("RESAMPLING", "").upper() not in SMOOTH_OVERVIEWS:
+            dataset.close()
+            return None
+        coarse = Scene(dataset, replace(self.info, height=dataset.height, width=dataset.width), alpha=self._alpha)
+        coarse.bands, coarse._nodata, coarse._rescale = self.bands, self._nodata, self._rescale
+        return coarse
 
     def suggest_rescale(self, bands: Sequence[int]) -> tuple[float, float] | None:
         """2nd and 98th percentile of sampled valid values, rounded to three digits."""

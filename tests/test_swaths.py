@@ -14,7 +14,7 @@ from conftest import CountingEcho, Echo, echo_model, make_spec, write_raster
 
 from geoseg.errors import OutputError, SpecError
 from geoseg.grid import Window
-from geoseg.models import Model, Runner, build_network, find_views, load_model, save_model
+from geoseg.models import Model, Runner, build_network, find_augmentations, load_model, save_model
 from geoseg.models.augmented import Augmented
 from geoseg.pipelines.many import predict_many
 from geoseg.pipelines.predict import predict
@@ -323,11 +323,11 @@ def test_errors_of_the_thread_that_writes_come_up():
 @pytest.mark.parametrize("symmetries", ["flips", "d4"])
 def test_the_mean_over_symmetries_turns_with_the_image(bundle, symmetries):
     network = load_model(bundle).module
-    augmented = Augmented(network, find_views(symmetries))
+    augmented = Augmented(network, find_augmentations(symmetries))
     image = torch.rand(2, 3, 64, 64) * 255
     with torch.inference_mode():
         plain = augmented(image)
-        for view in find_views(symmetries):
+        for view in find_augmentations(symmetries):
             torch.testing.assert_close(view.undo(augmented(view.apply(image))), plain, atol=2e-4, rtol=1e-4)
         assert (network(image).softmax(1) - plain.exp()).abs().max() > 1e-3
     torch.testing.assert_close(plain.exp().sum(1), torch.ones(2, 64, 64))
@@ -344,7 +344,12 @@ def test_an_echo_comes_back_from_all_views(tmp_path, settings):
 def test_scaled_views_keep_to_the_networks_stride(bundle):
     network = load_model(bundle).module
     with torch.inference_mode():
-        assert Augmented(network, find_views("none", (0.7, 1.3)), 8)(torch.rand(1, 3, 40, 56)).shape == (1, 4, 40, 56)
+        assert Augmented(network, find_augmentations("none", (0.7, 1.3)), 8)(torch.rand(1, 3, 40, 56)).shape == (
+            1,
+            4,
+            40,
+            56,
+        )
 
 
 class Tight(Echo):

@@ -26,7 +26,7 @@ FIGURES = "miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_i
 """Scores over all classes that a floor can be set for; iou.CLASS is one of a single class."""
 FOR_PREDICTIONS = "labels", "column", "layer"
 """Options that only a prediction takes; the first is needed."""
-FOR_MODELS = "data", "tiles", "split", "device", "precision", "report", "overwrite"
+FOR_MODELS = "data", "tiles", "split", "device", "precision", "report", "overwrite", "no_context"
 """Options that only a model takes; the first is needed."""
 
 
@@ -73,6 +73,9 @@ class Floor(NamedTuple):
 @click.option("--device", help="auto, cpu, cuda, cuda:1 or mps; default: auto.")
 @click.option(
     "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Arithmetic of the network; default: auto."
+)
+@click.option(
+    "--no-context", is_flag=True, help="Score a model with a context branch without it, as the local network alone."
 )
 @click.option(
     "--report",
@@ -135,7 +138,7 @@ def _check_usage(prediction: str | None, model: str | None, given: Mapping[str, 
     needed, foreign = (FOR_MODELS[0], FOR_PREDICTIONS) if prediction is None else (FOR_PREDICTIONS[0], FOR_MODELS)
     subject = "a --model" if prediction is None else "a PREDICTION.tif"
     if stray := next((name for name in foreign if name in given), None):
-        raise click.UsageError(f"--{stray} does not go with {subject}")
+        raise click.UsageError(f"--{stray.replace('_', '-')} does not go with {subject}")
     if needed not in given:
         raise click.UsageError(f"{subject} needs its --{needed}")
 
@@ -154,8 +157,8 @@ def _of_model(model: str | None, settings: dict[str, Any], progress: Progress) -
     """Score a model; return the result, and what was scored and where the report is."""
     from geoseg.pipelines.evaluate_model import evaluate_model as run
 
-    config, tiles = settings.pop("data"), settings.pop("tiles", None)
-    result = run(model, config, data=tiles, progress=progress, **settings)
+    config, tiles, context = settings.pop("data"), settings.pop("tiles", None), not settings.pop("no_context", False)
+    result = run(model, config, data=tiles, context=context, progress=progress, **settings)
     line = (
         f"{result.scores.pixels:,} pixels of {result.images} images in {result.windows} windows, "
         f"{result.seconds:.1f} s on {result.device} ({result.precision})"

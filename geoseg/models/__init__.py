@@ -1,22 +1,26 @@
 """Networks and the model file."""
 
-from geoseg.models.augmented import View, find_views
+from geoseg.models.augmented import Augmentation, find_augmentations
 from geoseg.models.auxiliary import AuxiliaryHead
 from geoseg.models.bundle import Model, default_model_path, load_model, read_spec, save_model
-from geoseg.models.networks import SegmentationNetwork, Segmenter, build_network
+from geoseg.models.context import ContextSegmenter, Views
+from geoseg.models.networks import Context, SegmentationNetwork, Segmenter, build_network
 from geoseg.models.pretrained import load_encoder_weights, start_from
 from geoseg.models.runner import Runner
 
 __all__ = [
+    "Augmentation",
     "AuxiliaryHead",
+    "Context",
+    "ContextSegmenter",
     "Model",
     "Runner",
     "SegmentationNetwork",
     "Segmenter",
-    "View",
+    "Views",
     "build_network",
     "default_model_path",
-    "find_views",
+    "find_augmentations",
     "load_encoder_weights",
     "load_model",
     "read_spec",

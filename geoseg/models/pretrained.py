@@ -35,6 +35,8 @@ WEIGHTS_NAME = "model.safetensors"
 """Name of the weights in a repository of Hugging Face."""
 PATIENCE_S = 5.0
 """How long Hugging Face may take to answer before a download is tried, in seconds."""
+CONTEXT = "context."
+"""How the names of a context branch's weights begin."""
 _MORE_BANDS, _MORE_CLASSES = 1, 2
 """By how much a network is grown, to see which sides of which weights follow its bands and which its classes."""
 _PREFIXES = ("", "encoder.", "body.encoder.")
@@ -285,7 +287,8 @@ def start_from(network: SegmentationNetwork, spec: ModelSpec, bundle: Path) -> s
     """Give a network the weights of a bundle whose bands and classes may differ, and say what was taken.
 
     Classes and bands are matched by name. New classes keep their random weights; new bands get the mean of the known
-    ones, or of all if none is known. The normalisation stays the network's own.
+    ones, or of all if none is known. The normalisation stays the network's own. A context branch is taken along if both
+    have the same, with the same bands and classes; else it starts anew.
 
     Args:
         network: as `build_network(spec)` makes it.
@@ -305,8 +308,27 @@ def start_from(network: SegmentationNetwork, spec: ModelSpec, bundle: Path) -> s
         if _MORE_BANDS in growth:
             taken = _take_bands(taken, growth.index(_MORE_BANDS), bands)
         own[name] = _put_classes(taken, own[name], classes) if _MORE_CLASSES in growth else taken
+    if _has_same_branch(model.spec, spec):
+        own |= {name: tensor for name, tensor in given.items() if name.startswith(CONTEXT)}
     network.load_state_dict(own)
     return _account(model.spec, spec)
+
+
+def _has_same_branch(given: ModelSpec, wanted: ModelSpec) -> bool:
+    """Whether a branch's weights mean the same in both: its views may differ in size and margin, but not in ratio."""
+    if given.context is None or wanted.context is None:
+        return False
+    one, other = (
+        (
+            [level.ratio for level in context.levels],
+            context.network.model_dump(mode="json"),
+            context.channels,
+            spec.bands,
+            [c.name for c in spec.classes],
+        )
+        for spec, context in ((given, given.context), (wanted, wanted.context))
+    )
+    return one == other
 
 
 def _check_same_network(given: ModelSpec, wanted: ModelSpec, bundle: Path) -> None:
@@ -361,4 +383,5 @@ def _account(given: ModelSpec, wanted: ModelSpec) -> str:
     known = {c.name for c in given.classes}
     new = [f"class {c.name}" for c in wanted.classes if c.name not in known]
     new += [f"band {band}" for band in wanted.bands if band not in given.bands]
+    new += ["the context branch"] if wanted.context is not None and not _has_same_branch(given, wanted) else []
     return f"all weights of {given.name}" + (f"; new: {', '.join(new)}" if new else "")

@@ -1,4 +1,5 @@
-"""Where and in which arithmetic a network runs. In: batches of band values. Out: logits, on the device."""
+"""Where and in which arithmetic a network runs. In: batches of band values, and what lies around. Out: logits, on the
+device."""
 
 from __future__ import annotations
 
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg.errors import SpecError
-from geoseg.models.augmented import Augmented, View
-from geoseg.models.networks import Segmenter
+from geoseg.models.augmented import Augmentation, Augmented
+from geoseg.models.context import ContextSegmenter, Views
+from geoseg.models.segmentation import Context, Segmenter
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -58,7 +60,7 @@ class Runner:
         device: str = "auto",
         precision: str = "auto",
         *,
-        views: Sequence[View] = (View(),),
+        augmentations: Sequence[Augmentation] = (Augmentation(),),
         multiple: int = 1,
         compiled_size: tuple[int, int] | None = None,
         notice: Callable[[str], None] = lambda _line: None,
@@ -69,8 +71,8 @@ class Runner:
             segmenter: the network.
             device: auto, cpu, cuda, cuda:1 or mps.
             precision: arithmetic.
-            views: how each window is looked at; the probabilities are averaged.
-            multiple: the network's stride, which scaled views keep to.
+            augmentations: how each window is shown; the probabilities are averaged.
+            multiple: the network's stride, which scaled windows keep to.
             compiled_size: height and width of the windows for which torch.compile fuses the network; None: of none.
             notice: called with a line worth reading.
 
@@ -83,7 +85,8 @@ class Runner:
             segmenter.to(self.device).to(memory_format=torch.channels_last).eval()
         self.segmenter = segmenter
         forward = _Compiled(segmenter, compiled_size) if compiled_size else segmenter
-        self._forward = Augmented(forward, views, multiple) if tuple(views) != (View(),) else forward
+        is_plain = tuple(augmentations) == (Augmentation(),)
+        self._forward = forward if is_plain else Augmented(forward, augmentations, multiple)
         self._most: int | None = None
         self._notice = notice
         self._uniform: tuple[bytes, Tensor] | None = None
@@ -94,22 +97,38 @@ class Runner:
         with torch.inference_mode(), self._arithmetic():
             yield
 
-    def __call__(self, image: NDArray[Any]) -> Tensor:
+    def encode(self, level: int, view: NDArray[Any]) -> Tensor:
+        """Features (1, F, h, w) of one view (C + 1, n, n) of a level of the context, on the device."""
+        assert isinstance(self.segmenter, ContextSegmenter)
+        with self.session():
+            return self.segmenter.encode(level, torch.from_numpy(view)[None].to(self.device))
+
+    def __call__(self, image: NDArray[Any], context: Context | Views | None = None) -> Tensor:
         """Turn band values (B, C, T, T) into logits (B, K, T, T), float32, on the device.
 
-        Windows of one single colour (the black around many mosaics) all look the same: the last is remembered.
+        Windows of one single colour (the black around many mosaics) all look the same: the last is remembered, unless
+        what lies around them matters.
+
+        Args:
+            image: the windows.
+            context: what was seen around them, or what there is to be seen; None for the local network alone.
 
         Raises:
             SpecError: if a single window does not fit into the device's memory.
         """
-        key = _uniform_key(image)
+        key = _uniform_key(image) if context is None else None
         if key is not None and self._uniform is not None and self._uniform[0] == key:
             return self._uniform[1].clone()
         with self.session():
-            logits = self._in_memory(self._to_device(image))
+            seen = self._see(context) if isinstance(context, Views) else context
+            logits = self._in_memory(self._to_device(image), seen)
         if key is not None:
             self._uniform = key, logits.clone()
         return logits
+
+    def _see(self, views: Views) -> Context:
+        assert isinstance(self.segmenter, ContextSegmenter)
+        return self.segmenter.see(Views(*(tuple(part.to(self.device) for part in parts) for parts in views)))
 
     def _to_device(self, image: NDArray[Any]) -> Tensor:
         values = torch.from_numpy(image)
@@ -117,20 +136,21 @@ class Runner:
             return values.pin_memory().to(self.device, non_blocking=True)
         return values.to(self.device)
 
-    def _in_memory(self, values: Tensor) -> Tensor:
+    def _in_memory(self, values: Tensor, context: Context | None) -> Tensor:
         """Forward a batch, in halves if the device's memory is too small for all of it at once."""
         if self._most is not None and len(values) > self._most:
-            return torch.cat([self._in_memory(part) for part in torch.split(values, self._most)])
+            parts = [slice(first, first + self._most) for first in range(0, len(values), self._most)]
+            return torch.cat([self._in_memory(values[part], context and context.part(part)) for part in parts])
         try:
-            return self._logits(values)
+            return self._logits(values, context)
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
         self._shrink(values)
-        return self._in_memory(values)
+        return self._in_memory(values, context)
 
-    def _logits(self, values: Tensor) -> Tensor:
-        logits = self._forward(values.contiguous(memory_format=torch.channels_last).float())
+    def _logits(self, values: Tensor, context: Context | None) -> Tensor:
+        logits = self._forward(values.contiguous(memory_format=torch.channels_last).float(), context)
         return logits.to(torch.float32, memory_format=torch.contiguous_format)
 
     def _shrink(self, values: Tensor) -> None:
@@ -161,10 +181,10 @@ class _Compiled:
         self._segmenter, self._sizes = segmenter, {size, size[::-1]}
         self._fused: Segmenter = torch.compile(segmenter, dynamic=False)
 
-    def __call__(self, image: Tensor, context: Tensor | None = None) -> Tensor:
+    def __call__(self, image: Tensor, context: Context | None = None) -> Tensor:
         """Forward band values (B, C, H, W)."""
         height, width = image.shape[-2:]
-        return (self._fused if (height, width) in self._sizes else self._segmenter)(image)
+        return (self._fused if (height, width) in self._sizes else self._segmenter)(image, context)
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -9,6 +9,7 @@ run with that config scores. Writes nothing but the report.
 from __future__ import annotations
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -98,6 +99,7 @@ def evaluate_model(
     device: str = "auto",
     precision: Precision = "auto",
     boundary_px: int | None = None,
+    context: bool = True,
     report: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: Progress = lambda stage, done, total: None,
@@ -113,6 +115,7 @@ def evaluate_model(
         device: auto, cpu, cuda, cuda:1, or mps.
         precision: auto, fp32, bf16, or fp16.
         boundary_px: how far from a class's contour its boundary reaches; 0 compares none, None means the config's.
+        context: let a model with a context branch see the ground around each window.
         report: HTML file that gets the scores, and the windows where the model is worst and best.
         overwrite: replace a report that exists.
         progress: told how far it is.
@@ -135,31 +138,33 @@ def evaluate_model(
     _check_settings(split, device, precision, boundary_px)
     _check_report(page, overwrite)
     loaded = model if isinstance(model, Model) else load_model(model)
+    if not context:
+        loaded = Model(loaded.spec.model_copy(update={"context": None}), loaded.module)
     with gdal_settings():
         spec = fit_config(_resolve(config, data), loaded.spec)
-        runner = Runner(loaded.module, device, precision)
+        scorer = Runner(loaded.module, device, precision)
         ground = read_training_data(
             spec, only=split, tell=lambda done, total: progress("reading", done, total), notice=tell
         )
         _tell_of_resolution(ground.resolution_m, loaded.spec, tell)
         side = ground.val if split == "val" else ground.train
-        windows = scored_windows(side, loaded.spec)
+        windows = scored_windows(side, loaded.spec, Path(tempfile.gettempdir()))
         reach = spec.boundary_px if boundary_px is None else boundary_px
         result = ModelEvaluation(
             model=loaded.spec.name,
             data=_source(config, data),
             split=split,
-            scores=_score(runner, windows, spec, reach, progress),
+            scores=_score(scorer, windows, spec, reach, progress),
             images=side.images,
             windows=len(windows),
-            device=str(runner.device),
-            precision=runner.precision,
+            device=str(scorer.device),
+            precision=scorer.precision,
             report=page,
             seconds=time.perf_counter() - started,
             notices=tuple(notices),
         )
         if page is not None:
-            _report(result, page, loaded, spec, runner, windows)
+            _report(result, page, loaded, spec, scorer, windows)
     return result
 
 
@@ -278,17 +283,17 @@ def _tell_of_resolution(resolution_m: float | None, model: ModelSpec, notice: Ca
         notice(f"the ground's pixels are {own:.3g} m, the model knows {wanted:.3g} m: it will do poorly")
 
 
-def _score(runner: Runner, windows: ScoredWindows, spec: TrainSpec, reach: int, progress: Progress) -> Scores:
+def _score(scorer: Runner, windows: ScoredWindows, spec: TrainSpec, reach: int, progress: Progress) -> Scores:
     """Score in the batches in which training scores, so that not even roundings differ."""
     loader = load_scored(windows, spec.batch_size * spec.window**2)
     names = [c.name for c in spec.classes]
-    return score_windows(runner, loader, names, reach or None, lambda done, total: progress("scoring", done, total))
+    return score_windows(scorer, loader, names, reach or None, lambda done, total: progress("scoring", done, total))
 
 
 def _report(
-    result: ModelEvaluation, page: Path, model: Model, spec: TrainSpec, runner: Runner, windows: ScoredWindows
+    result: ModelEvaluation, page: Path, model: Model, spec: TrainSpec, scorer: Runner, windows: ScoredWindows
 ) -> None:
-    worst, best = find_examples(runner, windows, model.spec.bands, EXAMPLES)
+    worst, best = find_examples(scorer, windows, model.spec.bands, EXAMPLES)
     write_report(
         Report(
             title=f"{result.model} on {GROUND[result.split]}",

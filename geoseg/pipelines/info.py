@@ -14,7 +14,7 @@ from geoseg.models import default_model_path, read_spec
 from geoseg.pipelines.gdal import gdal_settings
 from geoseg.pipelines.job import scene_notices
 from geoseg.scene import Scene, SceneInfo, plain_number
-from geoseg.spec import ModelSpec, PredictSpec
+from geoseg.spec import ModelSpec, PredictSpec, describe_context
 
 BUNDLE_SUFFIX = ".safetensors"
 _SHOWN_BANDS = 64
@@ -37,7 +37,8 @@ def describe(path: str | os.PathLike[str], model: str | os.PathLike[str] | None 
 def describe_model(path: Path) -> dict[str, Any]:
     """Everything a bundle says about itself."""
     spec = read_spec(path)
-    return {"model": spec.name, "bytes": path.stat().st_size, **spec.model_dump(mode="json", exclude={"name"})}
+    sees = {} if spec.context is None else {"sees": describe_context(spec.context)}
+    return {"model": spec.name, "bytes": path.stat().st_size, **sees, **spec.model_dump(mode="json", exclude={"name"})}
 
 
 def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> dict[str, Any]:

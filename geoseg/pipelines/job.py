@@ -16,7 +16,7 @@ from geoseg.bands import BandChoice, check_dtype, choose_bands
 from geoseg.errors import GeosegError, SpecError
 from geoseg.georef import PixelGrid
 from geoseg.grid import Grid
-from geoseg.models import Model, Runner, find_views, load_model
+from geoseg.models import Model, Runner, find_augmentations, load_model
 from geoseg.models.memory import activation_bytes, free_bytes
 from geoseg.models.runner import choose_device, choose_precision
 from geoseg.pipelines.fingerprint import fingerprint
@@ -25,7 +25,7 @@ from geoseg.pipelines.work import Manifest
 from geoseg.polygons import Legend
 from geoseg.resample import NativeScene, ResampledScene, Source
 from geoseg.scene import Scene, SceneInfo, plain_number
-from geoseg.spec import ModelSpec, PredictSpec
+from geoseg.spec import ContextSpec, ModelSpec, PredictSpec
 
 Notice = Callable[[str], None]
 """Called with one line that a person should read."""
@@ -61,6 +61,11 @@ class Job:
     settings: dict[str, Any]
     fingerprint: str
     notices: list[str] = field(default_factory=list)
+
+    @property
+    def context(self) -> ContextSpec | None:
+        """What the model sees around its windows."""
+        return self.model.spec.context if self.spec.context else None
 
     @property
     def manifest(self) -> Manifest:
@@ -110,7 +115,7 @@ def prepare(
         loaded.module,
         str(device),
         precision,
-        views=find_views(spec.tta, spec.tta_scales),
+        augmentations=find_augmentations(spec.tta, spec.tta_scales),
         multiple=loaded.spec.network.multiple,
         compiled_size=(grid.rows.size, grid.cols.size) if spec.compile else None,
         notice=tell,
@@ -235,4 +240,9 @@ def make_grid(height: int, width: int, model: ModelSpec, spec: PredictSpec = BY_
         overlap = model.overlap if 2 * model.overlap <= tile else tile // 4
     if 2 * overlap > tile:
         raise SpecError(f"overlap {overlap} is more than half of tile {tile}: lower it or raise the tile")
+    if model.context is not None and spec.context:
+        try:
+            model.context.check_tile(tile, "tile")
+        except ValueError as error:
+            raise SpecError(str(error)) from None
     return Grid(height, width, tile, overlap, multiple, border=BORDER)

@@ -13,17 +13,19 @@ import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 from torchmetrics import MeanMetric
 
 from geoseg.augment import Augment
+from geoseg.context_samples import ContextBatch
 from geoseg.losses import SegmentationLoss
 from geoseg.metrics import ScoreCounter, Scores
-from geoseg.models import AuxiliaryHead, SegmentationNetwork
+from geoseg.models import AuxiliaryHead, ContextSegmenter, SegmentationNetwork, Views
 from geoseg.models.pretrained import encoder_of
 from geoseg.pipelines.optimization import ema_update, learning_rate_curve, make_optimizer
-from geoseg.samples import Loader, TrainBatch, TrainingWindows, stack_uncounted
+from geoseg.samples import Loader, ScoredBatch, TrainBatch, TrainingWindows, stack_uncounted
 from geoseg.spec import TrainSpec
 
 
@@ -57,6 +59,9 @@ class Learner(LightningModule):
         self.lesson, self.spec = lesson, spec
         self.network = network.to(memory_format=torch.channels_last)
         self._encoder = (encoder_of(network),) if spec.frozen_epochs else ()  # in a tuple it is no further child
+        self._still = _still_modules(network)
+        for module in self._still:
+            module.requires_grad_(False)
         self.averaged = AveragedModel(self.network, multi_avg_fn=ema_update(spec.ema), use_buffers=True)
         self.averaged.requires_grad_(False)
         self.auxiliary = AuxiliaryHead(self.network, len(spec.classes)) if spec.loss.auxiliary else None
@@ -93,17 +98,46 @@ class Learner(LightningModule):
         self._averaged_step = self.global_step
         for encoder in self._encoder:
             encoder.train(not self.is_frozen)
+        for module in self._still:
+            module.eval()
 
-    def training_step(self, batch: TrainBatch, index: int) -> Tensor:
-        """Loss of a batch of read windows (B, C, R, R), (B, R, R)."""
-        with torch.autocast(self.device.type, enabled=False):  # colours keep their precision
-            image, labels = self.lesson.augment(*batch, self.spec.window, self._generator(index))
-        logits = self.network(image.contiguous(memory_format=torch.channels_last))
+    def training_step(self, batch: TrainBatch | ContextBatch, index: int) -> Tensor:
+        """Loss of a batch of read windows, with the ground around them if the network sees it."""
+        if isinstance(batch, ContextBatch):
+            logits, labels, told = self._classify_in_context(batch, index)
+        else:
+            logits, labels, told = self._classify(batch, index)
         loss: Tensor = self.loss(logits, labels)
+        if told is not None:
+            loss = loss + told
         if self.auxiliary is not None:
             loss = loss + self.spec.loss.auxiliary * self.loss(self.auxiliary.logits(labels.shape[-2:]), labels)
         self.epoch_loss.update(loss.detach())
         self.log("loss/step", loss.detach())
+        return loss
+
+    def _classify(self, batch: TrainBatch, index: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Logits and labels of windows (B, C, R, R), (B, R, R), once they are varied."""
+        with torch.autocast(self.device.type, enabled=False):  # colours keep their precision
+            image, labels = self.lesson.augment(*batch, self.spec.window, self._generator(index))
+        return self.network(image.contiguous(memory_format=torch.channels_last)), labels, None
+
+    def _classify_in_context(self, batch: ContextBatch, index: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The same for windows with the ground around them; and the loss of what the levels tell on their own."""
+        network, generator = self.network, self._generator(index)
+        assert isinstance(network, ContextSegmenter)
+        with torch.autocast(self.device.type, enabled=False):
+            image, labels, views = self.lesson.augment.with_views(
+                batch.image, batch.labels, batch.matrices, batch.views.images, self.spec.window, generator
+            )
+        context, told = network.study(Views(views, batch.views.boxes))
+        losses = [self._level_loss(*pair) for pair in zip(told, batch.view_labels, strict=True)]
+        logits = network(image.contiguous(memory_format=torch.channels_last), context)
+        return logits, labels, network.context.spec.auxiliary * torch.stack(losses).mean()
+
+    def _level_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        size = tuple(labels.shape[-2:])
+        loss: Tensor = self.loss(functional.interpolate(logits, size=size, mode="bilinear"), labels.long())
         return loss
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
@@ -118,11 +152,15 @@ class Learner(LightningModule):
             self.averaged.update_parameters(self.network)
             self._averaged_step = self.global_step
 
-    def validation_step(self, batch: tuple[Tensor, Tensor, Tensor], index: int) -> None:
-        """Count the pixels of scored windows (B, C, T, T), with labels (B, T, T) and which of them count (B, T, T)."""
-        image, labels, counted = batch
-        logits = self.kept(image.contiguous(memory_format=torch.channels_last))
-        self.counter.update(logits.argmax(dim=1), labels, counted)
+    def validation_step(self, batch: ScoredBatch, index: int) -> None:
+        """Count the pixels of scored windows."""
+        image = batch.image.contiguous(memory_format=torch.channels_last)
+        if batch.views is None:
+            logits = self.kept(image)
+        else:
+            assert isinstance(self.kept, ContextSegmenter)
+            logits = self.kept(image, self.kept.see(batch.views))
+        self.counter.update(logits.argmax(dim=1), batch.labels, batch.counted)
 
     def take_scores(self) -> Scores:
         """Scores of the windows counted since the last call, by all processes."""
@@ -141,6 +179,12 @@ class Learner(LightningModule):
         # Seeded by the batch, so that what becomes of its windows does not depend on what was drawn before.
         seed = _seed(self.spec.seed, self.current_epoch, self.global_rank, index)
         return torch.Generator(self.device).manual_seed(seed)
+
+
+def _still_modules(network: SegmentationNetwork) -> tuple[nn.Module, ...]:
+    """What of a network stays as it is in the whole run: the local part, if only the context branch is to learn."""
+    is_still = isinstance(network, ContextSegmenter) and network.context.spec.freeze_local
+    return (network.normalize, network.body) if is_still else ()
 
 
 def _seed(*numbers: int) -> int:

@@ -6,30 +6,44 @@ In: a model, ground, labels. Out: the windows; and the windows with the best and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg.context import ContextPyramid
+from geoseg.grid import Window
 from geoseg.metrics import ScoreCounter, Scores
+from geoseg.models import Views
 from geoseg.pipelines.job import make_grid
-from geoseg.report import Example, look
+from geoseg.report import ContextPicture, Example, look
 from geoseg.samples import Loader, ScoredWindow, ScoredWindows, stack_scored
 from geoseg.spec import IGNORE, ModelSpec
 from geoseg.training_data import Side
 
-Predict = Callable[[NDArray[np.float32]], Tensor]
-"""Band values (B, C, T, T) -> probabilities or logits (B, K, T, T)."""
+
+class Predict(Protocol):
+    """Whatever classifies scored windows."""
+
+    def __call__(self, image: NDArray[np.float32], views: Views | None, /) -> Tensor:
+        """Band values (B, C, T, T) and what is seen around them -> probabilities or logits (B, K, T, T)."""
+        ...
+
+
 SHOWN_PX = 512
 """Largest side of an example; larger windows show their part with most labels."""
 LEAST_LABELLED = 0.05
 """Least share of an example's pixels that must be labelled."""
 
 
-def scored_windows(side: Side, model: ModelSpec) -> ScoredWindows:
-    """Lay a model's windows over ground to be scored."""
+def scored_windows(side: Side, model: ModelSpec, folder: Path | None = None) -> ScoredWindows:
+    """Lay a model's windows over ground to be scored; scratch files of the context go into a folder."""
     grids = [make_grid(ground.height, ground.width, model) for ground in side.grounds]
-    return ScoredWindows(side.grounds, side.cells, grids, model.normalization.mean)
+    levels = () if model.context is None else model.context.levels
+    pyramids = [ContextPyramid(ground, levels, folder=folder) for ground in side.grounds if levels]
+    return ScoredWindows(side.grounds, side.cells, grids, model.normalization.mean, pyramids)
 
 
 def load_scored(windows: ScoredWindows, pixels: int) -> Loader:
@@ -47,8 +61,9 @@ def score_windows(
 ) -> Scores:
     """Score all windows with a network."""
     counter = ScoreCounter(len(names), boundary_px)
-    for done, (image, labels, counted) in enumerate(loader, start=1):
-        counter.update(predict(image.numpy()).argmax(dim=1).cpu(), labels, counted)
+    for done, batch in enumerate(loader, start=1):
+        predicted = predict(batch.image.numpy(), batch.views).max(dim=1).indices.cpu()
+        counter.update(predicted, batch.labels, batch.counted)
         tell(done, len(loader))
     return counter.scores(names)
 
@@ -74,11 +89,32 @@ def find_examples(
 
 def _example(predict: Predict, windows: ScoredWindows, index: int, bands: Sequence[str]) -> Example:
     item = windows[index]
-    predicted = predict(item.image[None])[0].argmax(dim=0).cpu().numpy().astype(np.uint8)
+    batch = stack_scored([item])
+    predicted = predict(item.image[None], batch.views)[0].argmax(dim=0).cpu().numpy().astype(np.uint8)
     part = _part_to_show(item)
     image, label, predicted = item.image[:, *part], item.labels[part], predicted[part]
     label = np.where(item.counted[part], label, IGNORE).astype(np.uint8)
-    return Example(windows.name_of(index), look(image, bands), label, predicted, _miou(predicted, label))
+    context = _context_pictures(windows, index, item, part, bands)
+    return Example(windows.name_of(index), look(image, bands), label, predicted, _miou(predicted, label), context)
+
+
+def _context_pictures(
+    windows: ScoredWindows, index: int, item: ScoredWindow, part: tuple[slice, slice], bands: Sequence[str]
+) -> tuple[ContextPicture, ...]:
+    """What each level shows around the part of a window that is shown."""
+    if not item.views:
+        return ()
+    which, place = windows.places[index]
+    rows, cols = part
+    shown = Window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
+    shown = shown.shift(place.window.row, place.window.col)
+    pictures = []
+    for grid, view in zip(windows.pyramids[which].grids, item.views, strict=True):
+        ratio = grid.level.ratio
+        caption = "whole scene" if ratio == "scene" else f"context, {ratio} times coarser"
+        left, top, right, bottom = map(float, grid.box(shown, grid.view(place.window)))
+        pictures.append(ContextPicture(caption, look(view[:-1], bands, view[-1] > 0), (left, top, right, bottom)))
+    return tuple(pictures)
 
 
 def _part_to_show(item: ScoredWindow) -> tuple[slice, slice]:

@@ -22,6 +22,7 @@ from geoseg.decide import Decision, Wanted, decide, to_host
 from geoseg.files import write_errors
 from geoseg.grid import Grid, Place, Window
 from geoseg.pipelines.blocks import Pixels, RowsWriter
+from geoseg.pipelines.context import ContextCache, scene_pyramid, views_in_a_row
 from geoseg.pipelines.job import Job
 from geoseg.pipelines.work import SeamFile, WorkFolder, seam_name, swath_name
 from geoseg.queues import WriteBehind, give_back_memory, read_ahead
@@ -63,6 +64,7 @@ def _run_stretch(job: Job, work: WorkFolder, swaths: range, advance: Advance) ->
     writer = _Writer(job, work, first_open)
     wanted = Wanted(job.wants_confidence, job.spec.scores_type if job.spec.scores else None)
     with write_errors(work.path.parent), job.runner.session(), closing(writer):
+        context = _look_around(job, work)
         batches = read_ahead(_batches(job, swaths), _READ_AHEAD)
         with closing(batches), WriteBehind(writer.take, _WRITE_BEHIND) as behind:
             for i, batch in batches:
@@ -70,7 +72,23 @@ def _run_stretch(job: Job, work: WorkFolder, swaths: range, advance: Advance) ->
                     behind.put(_SwathEnd(i))
                     advance(job.grid.swath_core(i).pixels)
                     continue
-                behind.put(_finish_batch(job, batch, blender, seams, wanted))
+                seen = None if context is None else context.context(_forwarded_windows(batch))
+                logits = job.runner(batch.image, seen)
+                behind.put(_finish_batch(job, batch, logits, blender, seams, wanted))
+
+
+def _look_around(job: Job, work: WorkFolder) -> ContextCache | None:
+    """Average the scene for the model's context branch, before anybody else reads from it; None if it has none."""
+    if job.context is None:
+        return None
+    pyramid = scene_pyramid(job.scene, job.source, job.context, work.path)
+    pyramid.prepare()
+    return ContextCache(job.runner, pyramid, views_in_a_row(job.context, job.grid))
+
+
+def _forwarded_windows(batch: Batch) -> list[Window]:
+    """Where the forwarded parts of a batch lie in the source."""
+    return [sample.part.shift(sample.place.window.row, sample.place.window.col) for sample in batch.samples]
 
 
 def _batches(job: Job, swaths: range) -> Iterator[tuple[int, Batch | None]]:
@@ -108,9 +126,11 @@ class _FinishedBatch:
     is_copied: torch.cuda.Event | None
 
 
-def _finish_batch(job: Job, batch: Batch, blender: Blender, seams: _SeamsOnDisk, wanted: Wanted) -> _FinishedBatch:
+def _finish_batch(
+    job: Job, batch: Batch, logits: Tensor, blender: Blender, seams: _SeamsOnDisk, wanted: Wanted
+) -> _FinishedBatch:
     blocks = []
-    for sample, part in zip(batch.samples, job.runner(batch.image), strict=True):
+    for sample, part in zip(batch.samples, logits, strict=True):
         block = blender.feed(sample.place, _whole_window(sample, part))
         below, above = seams.take()
         decision = decide(block.logits, wanted).to_host()

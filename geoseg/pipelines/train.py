@@ -24,10 +24,12 @@ from lightning import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from geoseg.augment import Augment
+from geoseg.context_samples import ContextWindows, stack_context
 from geoseg.errors import LabelError, OutputError, SpecError
 from geoseg.files import one_line
 from geoseg.metrics import Scores
 from geoseg.models import (
+    Runner,
     SegmentationNetwork,
     build_network,
     default_model_path,
@@ -36,7 +38,7 @@ from geoseg.models import (
     read_spec,
     start_from,
 )
-from geoseg.models.runner import Runner, choose_device, choose_precision
+from geoseg.models.runner import choose_device, choose_precision
 from geoseg.pipelines.gdal import TRAINING_CACHE_MB, gdal_settings
 from geoseg.pipelines.learning import Learner, Lesson
 from geoseg.pipelines.record import CHECKPOINT, Progress, Record, TrainProgress
@@ -49,6 +51,7 @@ from geoseg.spec import (
     NormalizationSpec,
     TrainSpec,
     beside,
+    describe_context,
     load_train_spec,
     load_yaml,
     parse_spec,
@@ -292,9 +295,22 @@ def _prepare(
     notice: Callable[[str], None],
 ) -> _Run:
     model = _model_spec(spec, ground)
-    learner = Learner(_make_network(spec, model, notice), _make_lesson(spec, model, ground))
+    _tell_of_small_ground(spec, ground, notice)
+    learner = Learner(_make_network(spec, model, notice), _make_lesson(spec, model, ground, folder))
     record = Record(model, folder, _provenance(spec, ground, device, precision), ground.fingerprint, progress)
     return _Run(spec, model, learner, record, folder, device, precision)
+
+
+def _tell_of_small_ground(spec: TrainSpec, ground: TrainingData, notice: Callable[[str], None]) -> None:
+    """Tell that there is little to be seen around windows of ground that is smaller than the views."""
+    levels = [] if spec.context is None else spec.context.levels
+    wanted = max((level.core_px * level.ratio for level in levels if level.ratio != "scene"), default=0)
+    longest = max(max(one.height, one.width) for one in ground.train.grounds)
+    if longest < wanted:
+        notice(
+            f"the context shows {wanted} px and more, but the largest training ground is {longest} px wide: give whole "
+            "scenes instead of tiles, or a smaller context.levels ratio or size"
+        )
 
 
 def _make_network(spec: TrainSpec, model: ModelSpec, notice: Callable[[str], None]) -> SegmentationNetwork:
@@ -306,10 +322,15 @@ def _make_network(spec: TrainSpec, model: ModelSpec, notice: Callable[[str], Non
     return network
 
 
-def _make_lesson(spec: TrainSpec, model: ModelSpec, ground: TrainingData) -> Lesson:
+def _make_lesson(spec: TrainSpec, model: ModelSpec, ground: TrainingData, folder: Path) -> Lesson:
     fill = model.normalization.mean
     sampling = Sampling(spec.window, spec.read_side, spec.windows_per_epoch, spec.data.class_balance, spec.seed)
-    windows = TrainingWindows(ground.train.grounds, ground.train.cells, sampling, fill)
+    grounds, cells = ground.train.grounds, ground.train.cells
+    windows = (
+        TrainingWindows(grounds, cells, sampling, fill)
+        if spec.context is None
+        else ContextWindows(grounds, cells, sampling, fill, spec.context, spec.augment, folder)
+    )
     count = spec.windows_per_epoch // spec.batch_size
     count -= count % spec.optimizer.accumulate  # a last step of fewer batches would be a smaller one
     batches = [range(i * spec.batch_size, (i + 1) * spec.batch_size) for i in range(count)]
@@ -317,8 +338,8 @@ def _make_lesson(spec: TrainSpec, model: ModelSpec, ground: TrainingData) -> Les
         spec=spec,
         class_counts=tuple(int(count) for count in ground.train.class_counts),
         augment=Augment(spec.augment, *ground.value_range, torch.tensor(fill)),
-        train=Loader(windows, batches, stack_training),
-        val=load_scored(scored_windows(ground.val, model), spec.batch_size * spec.window**2),
+        train=Loader(windows, batches, stack_training if spec.context is None else stack_context),
+        val=load_scored(scored_windows(ground.val, model, folder), spec.batch_size * spec.window**2),
     )
 
 
@@ -356,6 +377,7 @@ def _model_spec(spec: TrainSpec, ground: TrainingData) -> ModelSpec:
         resolution_m=ground.resolution_m,
         tile=spec.tile,
         overlap=spec.overlap,
+        context=spec.context,
         card=spec.card,
     )
 
@@ -424,8 +446,9 @@ def _result(run: _Run, ground: TrainingData) -> TrainResult:
 def _report(run: _Run, ground: TrainingData, result: TrainResult) -> None:
     """Show the run, with the windows where the kept network is worst and best."""
     best = load_model(result.bundle)
-    runner = Runner(best.module, str(run.device), run.spec.precision)
-    worst, fine = find_examples(runner, scored_windows(ground.val, best.spec), best.spec.bands, EXAMPLES)
+    scorer = Runner(best.module, str(run.device), run.spec.precision)
+    windows = scored_windows(ground.val, best.spec, run.folder)
+    worst, fine = find_examples(scorer, windows, best.spec.bands, EXAMPLES)
     write_report(
         Report(
             title=run.spec.name,
@@ -451,6 +474,7 @@ def _facts(run: _Run, ground: TrainingData, result: TrainResult) -> dict[str, st
             "Network": f"{network.architecture} {network.encoder}, {result.parameters / 1e6:.2f} M parameters",
             "Bands": ", ".join(run.spec.data.bands),
         }
+        | ({} if run.spec.context is None else {"Context": describe_context(run.spec.context)})
         | {
             name: f"{side.images} images, {side.class_counts.sum() / 1e6:,.2f} Mpx labelled"
             for name, side in sides.items()

@@ -4,8 +4,10 @@ Knows neither tensors nor rasters.
 """
 
 from geoseg.spec.base import IGNORE, NODATA_ID, DataType, Precision, Spec, load_yaml, parse_spec
+from geoseg.spec.context import ContextLevel, ContextSpec, describe_context
 from geoseg.spec.data import DataSpec, LabelledScene, SplitSpec
-from geoseg.spec.model import ClassSpec, ModelCard, ModelSpec, NetworkSpec, NormalizationSpec
+from geoseg.spec.model import ClassSpec, ModelCard, ModelSpec, NormalizationSpec
+from geoseg.spec.network import NetworkSpec
 from geoseg.spec.predict import PredictSpec, Resolution
 from geoseg.spec.train import (
     AugmentSpec,
@@ -23,6 +25,8 @@ __all__ = [
     "NODATA_ID",
     "AugmentSpec",
     "ClassSpec",
+    "ContextLevel",
+    "ContextSpec",
     "DataSpec",
     "DataType",
     "LabelledScene",
@@ -41,6 +45,7 @@ __all__ = [
     "TrainSpec",
     "VectorSpec",
     "beside",
+    "describe_context",
     "load_train_spec",
     "load_yaml",
     "parse_spec",

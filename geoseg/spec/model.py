@@ -7,6 +7,8 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from geoseg.spec.base import NODATA_ID, DataType, Spec
+from geoseg.spec.context import ContextSpec
+from geoseg.spec.network import NetworkSpec
 
 
 class ClassSpec(Spec):
@@ -18,19 +20,6 @@ class ClassSpec(Spec):
     """Name shown to people."""
     color: str = Field(pattern=r"^#[0-9a-fA-F]{6}$")
     """Colour as #rrggbb."""
-
-
-class NetworkSpec(Spec):
-    """Which network, and with which arguments it is built."""
-
-    architecture: str
-    """An architecture of segmentation-models-pytorch in lower case (unet, fpn), or pointwise: a 1 × 1 convolution."""
-    encoder: str = ""
-    """Encoder name of segmentation-models-pytorch, e.g. resnet18 or tu-convnext_atto; empty for pointwise."""
-    arguments: dict[str, Any] = Field(default={})
-    """Further keyword arguments of the architecture, e.g. encoder_depth."""
-    multiple: int = Field(default=32, ge=1)
-    """Height and width of an input must be multiples of this many pixels."""
 
 
 class NormalizationSpec(Spec):
@@ -82,6 +71,8 @@ class ModelSpec(Spec):
     """Largest side of a window, in pixels."""
     overlap: int = Field(default=64, ge=0)
     """Pixels shared by neighbouring windows, across which their probabilities are blended."""
+    context: ContextSpec | None = None
+    """How the model sees the ground around a window; None if it sees none."""
     card: ModelCard = ModelCard()
     """The model's card."""
 
@@ -92,4 +83,6 @@ class ModelSpec(Spec):
             raise ValueError("{} bands, {} means, {} stds: give one of each per band".format(*counts))
         if len({c.id for c in self.classes}) < len(self.classes):
             raise ValueError("two classes share an id: give each its own")
+        if self.context is not None:
+            self.context.check_tile(self.tile, "tile")
         return self

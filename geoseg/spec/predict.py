@@ -32,6 +32,8 @@ class PredictSpec(VectorSpec):
     """Sizes at which each window is seen; probabilities are averaged over them."""
     compile: bool = False
     """Let torch.compile fuse the network; takes a minute, pays for itself after some hundred megapixels."""
+    context: bool = True
+    """Let a model with a context branch see the ground around each window."""
     devices: Devices | None = None
     """Several devices share each scene: numbers of GPUs (0,1), or how many GPUs or else CPU processes (2)."""
     bands: tuple[Annotated[int, Field(ge=1)], ...] | None = None

@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from geoseg.spec.base import Device, Precision, Spec, load_yaml, parse_spec
+from geoseg.spec.context import ContextSpec
 from geoseg.spec.data import DataSpec
-from geoseg.spec.model import ClassSpec, ModelCard, NetworkSpec
+from geoseg.spec.model import ClassSpec, ModelCard
+from geoseg.spec.network import NetworkSpec
 
 Scale = Annotated[float, Field(gt=0, le=10)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -162,6 +164,8 @@ class TrainSpec(Spec):
     """Classes in the order of the logits; label value 255 means: not labelled."""
     network: NetworkSpec
     """The network."""
+    context: ContextSpec | None = None
+    """A branch that sees the ground around each window; None trains a network that sees its windows alone."""
     encoder_weights: str | None = None
     """Pretrained weights of the encoder: imagenet or another tag of smp or timm, or a file of timm's weights
     (.safetensors or .pth); None starts from random ones."""
@@ -224,6 +228,7 @@ class TrainSpec(Spec):
             raise ValueError(f"{len(self.classes)} classes, {len(weights)} loss.class_weights: give one per class")
         if self.encoder_weights is not None and self.init_from is not None:
             raise ValueError("both encoder_weights and init_from are given: a bundle has an encoder, give one of them")
+        self._check_context()
         if self.windows_per_epoch < self.batch_size * self.optimizer.accumulate:
             raise ValueError(
                 f"windows_per_epoch {self.windows_per_epoch} is less than a step takes (batch_size {self.batch_size} × "
@@ -234,6 +239,16 @@ class TrainSpec(Spec):
                 f"batch_size {self.batch_size} does not divide among {self.devices} devices: take a multiple"
             )
         return self
+
+    def _check_context(self) -> None:
+        if self.context is None:
+            return
+        self.context.check_tile(self.tile, "tile")
+        self.context.check_tile(self.window, "window")
+        if self.augment.cutmix:
+            raise ValueError("augment.cutmix pastes ground that the context does not show: set it to 0")
+        if self.context.freeze_local and self.init_from is None:
+            raise ValueError("context.freeze_local would freeze random weights: give a trained bundle as init_from")
 
     @property
     def read_side(self) -> int:

@@ -1,0 +1,379 @@
+"""The wider, coarser views of the ground around a window.
+
+In: a raster of any size, and the levels of a ContextSpec. Out: views (C + 1, n, n), float32: band values averaged over
+the pixels with data, and the share of each context pixel that holds data; and where a window lies in its view. Knows no
+network.
+
+Edge coordinates everywhere: pixel i covers [i, i + 1) of the scene, and pixel k of a level covers [k r, (k + 1) r), r
+being the *actual* ratio of the two sizes. Nothing is shifted by half a pixel, nothing drifts towards the far edge.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from geoseg.batches import Readable
+from geoseg.errors import OutputError
+from geoseg.files import one_line
+from geoseg.grid import Window
+from geoseg.spec import ContextLevel
+
+Weighted = NDArray[np.float32]
+"""Band values and, behind them, the share of each pixel that holds data (C + 1, h, w); values are 0 where that is 0."""
+Box = NDArray[np.float64]
+"""Left, top, right and bottom (4,) of a window, as shares of its view."""
+Edges = NDArray[np.float64]
+"""Borders of successive context pixels along one axis, in pixels of what is averaged (n + 1,)."""
+
+SCENE_LEAST_RATIO = 4
+"""A whole scene is shown at least this much coarser: the view of a small one would cost more than the scene."""
+STRIP_PX = 512
+"""Height of the strips in which a raster is averaged, in its own pixels."""
+CHUNK_PX = 2**21
+"""Pixels of a raster held at once while it is averaged."""
+HELD_BYTES = 16 * 2**20
+"""A copy of no more bytes stays in memory: training may have thousands of small grounds, and files are few."""
+
+
+# ------------------------------------------------------------------------------------------------------ where views lie
+
+
+def super_tile(start: int, stop: int, core: int, origin: int = 0) -> int:
+    """Number of the super-tile whose core holds the middle of [start, stop); cores of `core` px begin at `origin`."""
+    return (start + stop - 2 * origin) // (2 * core)
+
+
+@dataclass(frozen=True)
+class LevelGrid:
+    """The raster of one level over a scene, and the views that are cut from it.
+
+    Super-tiles lie on a lattice of context pixels; their cores, a view without its margins, partition the plane. A
+    window is served by the super-tile whose core holds its middle, so that neighbouring windows share a view.
+    """
+
+    level: ContextLevel
+    height: int
+    """Rows of the scene."""
+    width: int
+    """Columns of the scene."""
+
+    @cached_property
+    def rows(self) -> int:
+        """Rows of the level's raster."""
+        return self._length(self.height)
+
+    @cached_property
+    def cols(self) -> int:
+        """Columns of the level's raster."""
+        return self._length(self.width)
+
+    @property
+    def ratio(self) -> tuple[float, float]:
+        """Height and width of a context pixel, in pixels of the scene."""
+        if self.level.ratio == "scene":
+            return self.height / self.rows, self.width / self.cols
+        return float(self.level.ratio), float(self.level.ratio)
+
+    def view(self, window: Window, origin: tuple[int, int] = (0, 0)) -> Window:
+        """Return the context pixels that a window of the scene sees; they may reach beyond the raster.
+
+        Args:
+            window: what is classified, in pixels of the scene.
+            origin: row and column, in context pixels, where the lattice of super-tiles begins.
+        """
+        size = self.level.size
+        if self.level.ratio == "scene":  # in the middle of the view, so that it can be turned with the scene in place
+            return Window((self.rows - size) // 2, (self.cols - size) // 2, size, size)
+        core, margin, step = self.level.core_px, self.level.margin_px, self.level.core_px * self.level.ratio
+        top, left = (part * self.level.ratio for part in origin)
+        i = super_tile(window.row, window.row + window.height, step, top)
+        j = super_tile(window.col, window.col + window.width, step, left)
+        return Window(origin[0] + i * core - margin, origin[1] + j * core - margin, size, size)
+
+    def box(self, window: Window, view: Window) -> Box:
+        """Where a window of the scene lies in a view."""
+        down, right = self.ratio
+        top, bottom = (y / down - view.row for y in (window.row, window.row + window.height))
+        left, end = (x / right - view.col for x in (window.col, window.col + window.width))
+        return np.array([left / view.width, top / view.height, end / view.width, bottom / view.height])
+
+    def edges(self, part: Window, pixel: tuple[float, float]) -> tuple[Edges, Edges]:
+        """Borders of a part's rows and columns in a raster whose pixels have that height and width in the scene's."""
+        down, right = (ratio / side for ratio, side in zip(self.ratio, pixel, strict=True))
+        rows, cols = np.arange(part.row, part.row + part.height + 1), np.arange(part.col, part.col + part.width + 1)
+        return np.multiply(rows, down, dtype=np.float64), np.multiply(cols, right, dtype=np.float64)
+
+    def _length(self, length: int) -> int:
+        if self.level.ratio == "scene":
+            ratio = max(max(self.height, self.width) / self.level.size, SCENE_LEAST_RATIO)
+            return max(1, round(length / ratio))
+        return -(-length // self.level.ratio)
+
+
+# ----------------------------------------------------------------------------------------------------- what they show
+
+
+class ContextPyramid:
+    """The levels over one raster, read view by view.
+
+    The raster is averaged once, strip by strip, when the first view is read: into memory, or into a scratch file of the
+    given folder. Everything else, coarser levels and the whole scene among them, is made from that copy, so that memory
+    holds one strip and one view, whatever the size of the scene, and the user's file is only ever read.
+    """
+
+    def __init__(
+        self,
+        base: Readable,
+        levels: Sequence[ContextLevel],
+        *,
+        size: tuple[int, int] | None = None,
+        folder: Path | None = None,
+    ):
+        """Prepare to read.
+
+        Args:
+            base: what is averaged: the scene, or an overview of it, which is read faster.
+            levels: what is shown.
+            size: height and width in which windows are given; None means the base's own. The base shows the same
+                ground, in pixels that are no wider than the finest level's.
+            folder: gets the scratch file, which nobody sees and which goes with the pyramid; None keeps all in memory.
+        """
+        height, width = size or (base.height, base.width)
+        self.grids = tuple(LevelGrid(level, height, width) for level in levels)
+        """Geometry of each level."""
+        self._base, self._folder = base, folder
+        self._copy: _Store | None = None
+        self._scenes: dict[int, Weighted] = {}
+
+    @cached_property
+    def finest(self) -> int:
+        """Number of the level that is averaged from the raster itself; the others are averaged from it."""
+        return min(range(len(self.grids)), key=lambda number: max(self.grids[number].ratio))
+
+    def prepare(self, tell: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Average the raster, if that was not done yet, and tell how many of how many context rows are done.
+
+        Raises:
+            SceneError: if the raster cannot be read.
+            OutputError: if the scratch file cannot be written.
+        """
+        if self._copy is not None:
+            return
+        grid = self.grids[self.finest]
+        base = _Base(self._base, grid)
+        copy = None
+        for strip in _strips(grid):
+            values = np.concatenate([_average(base, grid, part) for part in strip], axis=2)
+            copy = copy or _Store(len(values), grid, self._folder)
+            copy.append(values)
+            tell(copy.written, grid.rows)
+        self._copy = copy
+
+    def view(self, level: int, window: Window, origin: tuple[int, int] = (0, 0)) -> Window:
+        """Return the context pixels that a window of the scene sees, which name its view; see `LevelGrid.view`."""
+        return self.grids[level].view(window, origin)
+
+    def box(self, level: int, window: Window, view: Window) -> Box:
+        """Where a window of the scene lies in a view."""
+        return self.grids[level].box(window, view)
+
+    def read(self, level: int, part: Window) -> Weighted:
+        """Read context pixels of a level (C + 1, h, w); beyond the raster, nothing holds data.
+
+        Raises:
+            SceneError: if the raster cannot be read.
+            OutputError: if the scratch file cannot be written.
+        """
+        grid = self.grids[level]
+        inside = part.clip(grid.rows, grid.cols)
+        found = self._inside(level, inside)
+        values = np.zeros((len(found), part.height, part.width), np.float32)
+        values[:, *inside.shift(-part.row, -part.col).slices] = found
+        return values
+
+    def _inside(self, level: int, part: Window) -> Weighted:
+        self.prepare()
+        copy, grid = self._copy, self.grids[level]
+        assert copy is not None  # prepare has made it
+        if not part.pixels:
+            return np.zeros((copy.channels, part.height, part.width), np.float32)
+        if level == self.finest:
+            return copy.read(part)
+        if grid.level.ratio != "scene":
+            return _average(copy, grid, part)
+        if level not in self._scenes:
+            strips = ([_average(copy, grid, one) for one in strip] for strip in _strips(grid))
+            self._scenes[level] = np.concatenate([np.concatenate(parts, axis=2) for parts in strips], axis=1)
+        return self._scenes[level][:, *part.slices]
+
+
+def _strips(grid: LevelGrid) -> Iterator[list[Window]]:
+    """Cut a level's raster into strips, and each into parts that need no more than a chunk of the scene."""
+    down, right = grid.ratio
+    height = max(1, int(STRIP_PX / down))
+    width = max(1, int(CHUNK_PX / (height * down * right)))
+    for row in range(0, grid.rows, height):
+        parts = (Window(row, col, height, width) for col in range(0, grid.cols, width))
+        yield [part.clip(grid.rows, grid.cols) for part in parts]
+
+
+# ------------------------------------------------------------------------------------------------------------ averaging
+
+
+class _Raster(Protocol):
+    """What is averaged."""
+
+    height: int
+    width: int
+    pixel: tuple[float, float]
+    """Height and width of its pixels, in pixels of the scene."""
+
+    def read(self, window: Window) -> Weighted:
+        """Read a window inside, to be changed at will."""
+        ...
+
+
+class _Base:
+    """A raster with the weight of its pixels: one where there is data."""
+
+    def __init__(self, raster: Readable, grid: LevelGrid):
+        self._raster = raster
+        self.height, self.width = raster.height, raster.width
+        self.pixel = grid.height / raster.height, grid.width / raster.width
+
+    def read(self, window: Window) -> Weighted:
+        values, valid = self._raster.read(window)
+        weighted = np.empty((len(values) + 1, window.height, window.width), np.float32)
+        weighted[:-1], weighted[-1] = np.where(valid, values, 0), valid
+        return weighted
+
+
+def _average(raster: _Raster, grid: LevelGrid, part: Window) -> Weighted:
+    """Average a raster over context pixels inside the level's raster, by area and over what holds data."""
+    rows, cols = grid.edges(part, raster.pixel)
+    spare = 0 if _is_whole(rows) and _is_whole(cols) else 1  # pixels at whose slope the outermost ones are cut
+    top, left = (max(0, math.floor(edges[0] + 1e-9) - spare) for edges in (rows, cols))
+    bottom, right = (math.ceil(edges[-1] - 1e-9) + spare for edges in (rows, cols))
+    wanted = Window(top, left, bottom - top, right - left)
+    inside = wanted.clip(raster.height, raster.width)
+    weighted = raster.read(inside)
+    weighted[:-1] *= weighted[-1]
+    missing = wanted.height - inside.height, wanted.width - inside.width  # of the last context pixel, beyond the edge
+    if any(missing):
+        weighted = np.pad(weighted, ((0, 0), (0, missing[0]), (0, missing[1])))
+    means = _means(weighted, rows - top, cols - left)
+    np.divide(means[:-1], means[-1], out=means[:-1], where=means[-1] > 0)
+    return means
+
+
+def _means(weighted: Weighted, rows: Edges, cols: Edges) -> Weighted:
+    """Mean between successive edges along both axes, of values that have been multiplied by their weight."""
+    if _is_whole(rows) and _is_whole(cols):  # the usual case, several times as fast
+        inner = weighted[:, int(rows[0]) : int(rows[-1]), int(cols[0]) : int(cols[-1])]
+        sides = int(rows[1] - rows[0]), int(cols[1] - cols[0])
+        pooled: Weighted = functional.avg_pool2d(torch.from_numpy(inner)[None], sides)[0].numpy()
+        return pooled
+    sums = _sums(_sums(weighted, cols, 2).astype(np.float32), rows, 1)
+    means: Weighted = (sums / np.outer(np.diff(rows), np.diff(cols))).astype(np.float32)
+    return means
+
+
+def _is_whole(edges: Edges) -> bool:
+    """Whether no edge cuts a pixel, and all have the same distance."""
+    return edges[0] == int(edges[0]) and np.array_equal(
+        edges, np.arange(len(edges)) * round(edges[1] - edges[0]) + edges[0]
+    )
+
+
+def _sums(weighted: Weighted, edges: Edges, axis: int) -> NDArray[np.float64]:
+    """Sum between successive edges along one axis, from the running sums at the edges.
+
+    Pixels that an edge cuts are taken as sloping, not as flat: a flat pixel would move a ramp by up to an eighth of it.
+    With slope s, the first share f of a pixel of value v holds f v - s f (1 - f) / 2.
+    """
+    running = np.cumsum(weighted, axis=axis, dtype=np.float64)
+    running = np.insert(running, 0, 0, axis=axis)
+    whole = np.floor(edges + 1e-9).astype(int)
+    share = np.maximum(edges - whole, 0)
+    cut = np.minimum(whole, weighted.shape[axis] - 1)
+    inside = weighted.take(cut, axis) * _along(share, axis)
+    bent = _slope(weighted, cut, axis) * _along(share * (1 - share) / 2, axis)
+    sums: NDArray[np.float64] = np.diff(running.take(whole, axis) + inside - bent, axis=axis)
+    return sums
+
+
+def _slope(weighted: Weighted, at: NDArray[np.int64], axis: int) -> Weighted:
+    """Slope of values along one axis at some pixels: to both neighbours, or to the one that weighs as much."""
+    before, here, after = (weighted.take(at + step, axis, mode="clip") for step in (-1, 0, 1))
+    last = weighted.shape[axis] - 1
+    is_like_before = (before[-1] == here[-1]) & _along(at > 0, axis)
+    is_like_after = (after[-1] == here[-1]) & _along(at < last, axis)
+    known = np.maximum(is_like_before.astype(np.float32) + is_like_after, 1)
+    slope: Weighted = ((here - before) * is_like_before + (after - here) * is_like_after) / known
+    return slope
+
+
+def _along(values: NDArray[Any], axis: int) -> NDArray[Any]:
+    """Lay values (n,) along an axis of an array (N, h, w)."""
+    return values if axis == 2 else values[:, None]
+
+
+class _Store:
+    """A raster (channels, height, width) that is written row by row and read window by window, from memory or a file.
+
+    The file has no name, or loses it when it is closed. It is mapped only while a window is read: what stays mapped
+    would count as memory.
+    """
+
+    def __init__(self, channels: int, grid: LevelGrid, folder: Path | None):
+        self.channels, self.height, self.width, self.pixel = channels, grid.rows, grid.cols, grid.ratio
+        self.written = 0
+        self._rows: list[NDArray[np.float32]] = []
+        is_held = folder is None or 4 * channels * grid.rows * grid.cols <= HELD_BYTES
+        try:
+            self._file: IO[bytes] | None = None if is_held else tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        except OSError as error:
+            raise _unwritable(error) from None
+
+    def append(self, values: Weighted) -> None:
+        """Write the next rows (channels, h, width)."""
+        rows = np.ascontiguousarray(values.transpose(1, 0, 2), np.float32)
+        self.written += len(rows)
+        if self._file is None:
+            self._rows.append(rows)
+            return
+        try:
+            self._file.write(rows.tobytes())
+            self._file.flush()
+        except OSError as error:
+            raise _unwritable(error) from None
+
+    def read(self, window: Window) -> Weighted:
+        """Read a window inside (channels, h, w), to be changed at will."""
+        rows, cols = window.slices
+        return self._all()[rows, :, cols].transpose(1, 0, 2).copy()
+
+    def _all(self) -> NDArray[np.float32]:
+        shape = self.height, self.channels, self.width
+        if self._file is not None:
+            return np.memmap(self._file, np.float32, "r", shape=shape)
+        if len(self._rows) > 1:
+            self._rows = [np.concatenate(self._rows)]
+        return self._rows[0]
+
+
+def _unwritable(error: OSError) -> OutputError:
+    return OutputError(
+        f"cannot write the context's scratch file: {one_line(error)}: check the folder and the free space"
+    )

@@ -1,0 +1,171 @@
+"""A network that knows the ground around its windows.
+
+In: band values (B, C, H, W) and, per level, what a wider and coarser view shows. Out: logits (B, K, H, W). Knows
+tensors, never files: views and boxes come from `geoseg.context`.
+
+Each level has a small network of its own. What it sees is computed once per view (`encode`) and shared by all windows
+that the view serves; per window, it is sampled where the window lies and added, through a gate, to what the local
+network is about to classify.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from geoseg.models.body import build_body, decode, decoder_channels, head_of
+from geoseg.models.segmentation import Context, Normalize, SegmentationNetwork
+from geoseg.spec import ContextSpec, ModelSpec
+
+GROUPS = 4
+"""Groups of the normalisation of what a level passes on, as far as its channels divide by it."""
+
+
+class Views(NamedTuple):
+    """What the levels show around the windows of a batch, and where the windows lie in it."""
+
+    images: tuple[Tensor, ...]
+    """Per level: band values and the share of each pixel that holds data (B, C + 1, n, n)."""
+    boxes: tuple[Tensor, ...]
+    """Per level: left, top, right and bottom of each window as shares of its view (B, 4)."""
+
+
+class ContextNet(nn.Module):
+    """Sees one level."""
+
+    def __init__(self, normalize: Normalize, net: nn.Module, channels: int):
+        super().__init__()
+        self._normalize = (normalize,)  # the whole network's; in a tuple it is no further child
+        self.net = net
+        groups = GROUPS if channels % GROUPS == 0 else 1
+        self.project = nn.Sequential(
+            nn.Conv2d(decoder_channels(net), channels, kernel_size=1, bias=False),
+            nn.GroupNorm(groups, channels),
+            nn.GELU(),
+        )
+
+    def decode(self, view: Tensor) -> Tensor:
+        """Features of a view (B, C + 1, n, n), before its classes are told."""
+        share = view[:, -1:]
+        values = self._normalize[0](view[:, :-1]) * (share > 0)  # what holds no data is as the mean
+        return decode(self.net, torch.cat([values, share], dim=1))
+
+    def forward(self, view: Tensor) -> Tensor:
+        """Features of a view (B, C + 1, n, n) that are passed on (B, F, h, w)."""
+        passed: Tensor = self.project(self.decode(view))
+        return passed
+
+
+class GatedFusion(nn.Module):
+    """Adds what a level has seen to what the local network sees, as far as a gate lets it through.
+
+    l + W0 (g c) with g = sigmoid(W2 GELU(W1 [l; c])), c the level's features where the window lies. W0 starts at zero:
+    an untrained branch changes nothing. All W are 1 × 1: l has seen its neighbours already, and anything wider would
+    cost a tenth of a U-Net.
+    """
+
+    def __init__(self, local: int, context: int):
+        super().__init__()
+        self.gate = nn.Sequential(
+            nn.Conv2d(local + context, context, kernel_size=1), nn.GELU(), nn.Conv2d(context, context, kernel_size=1)
+        )
+        self.out = nn.Conv2d(context, local, kernel_size=1)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]  # it has one
+
+    def forward(self, local: Tensor, context: Tensor) -> Tensor:
+        """What is added to features (B, L, h, w), given those of a level at the same place (B, F, h, w)."""
+        gate = self.gate(torch.cat([local, context], dim=1)).sigmoid()
+        added: Tensor = self.out(gate * context)
+        return added
+
+
+class ContextBranch(nn.Module):
+    """All levels: what sees them, and what adds them."""
+
+    def __init__(self, spec: ContextSpec, nets: Sequence[ContextNet], local: int):
+        super().__init__()
+        self.spec = spec
+        self.nets = nn.ModuleList(nets)
+        self.fusions = nn.ModuleList(GatedFusion(local, spec.channels) for _ in nets)
+
+
+class ContextSegmenter(SegmentationNetwork):
+    """A segmentation network with a context branch; without context it is exactly that network."""
+
+    def __init__(self, normalize: Normalize, body: nn.Module, branch: ContextBranch):
+        super().__init__(normalize, body)
+        self.context = branch
+
+    def encode(self, level: int, view: Tensor) -> Tensor:
+        """See a view (B, C + 1, n, n) of a level once: the features (B, F, h, w) that serve all windows in it."""
+        features: Tensor = self.context.nets[level](view)
+        return features
+
+    def see(self, views: Views) -> Context:
+        """See the views of all levels, one per window."""
+        return Context(tuple(self.encode(i, view) for i, view in enumerate(views.images)), views.boxes)
+
+    def study(self, views: Views) -> tuple[Context, tuple[Tensor, ...]]:
+        """See the views, and also tell their classes, per level (B, K, n', n'), which is how training teaches them."""
+        maps, told = [], []
+        for net, view in zip(self.context.nets, views.images, strict=True):
+            assert isinstance(net, ContextNet)
+            decoded = net.decode(view)
+            maps.append(net.project(decoded))
+            told.append(head_of(net.net)(decoded))
+        return Context(tuple(maps), views.boxes), tuple(told)
+
+    def forward(self, image: Tensor, context: Context | None = None) -> Tensor:
+        """Classify band values (B, C, H, W) as logits (B, K, H, W), knowing what the levels have seen, or nothing."""
+        if context is None:
+            return super().forward(image)
+        local = decode(self.body, self.normalize(image))
+        kept = self._kept(len(image), local.device)
+        for fusion, maps, boxes in zip(self.context.fusions, context.maps, context.boxes, strict=True):
+            added = fusion(local, sample_boxes(maps, boxes, local.shape[-2:]))
+            local = local + (added if kept is None else added * kept)
+        logits: Tensor = head_of(self.body)(local)
+        return logits
+
+    def _kept(self, count: int, device: torch.device) -> Tensor | None:
+        """While training, 0 for windows that must do without context and 1 for the others (B, 1, 1, 1)."""
+        if not self.training or not self.context.spec.dropout:
+            return None
+        return (torch.rand(count, 1, 1, 1, device=device) >= self.context.spec.dropout).float()
+
+
+def sample_boxes(maps: Tensor, boxes: Tensor, size: Sequence[int]) -> Tensor:
+    """Sample maps (B or 1, F, h, w) at the middles of size[0] × size[1] pixels that fill boxes (B, 4).
+
+    In edge coordinates, where a map's pixel i covers [i, i + 1): no half pixel is lost, whatever the sizes. In float32:
+    coordinates of 16 bits would be off by whole pixels.
+    """
+    maps, boxes = maps.float(), boxes.float()
+    left, top, right, bottom = (part.view(-1, 1) for part in boxes.unbind(dim=1))
+    rows, cols = ((torch.arange(n, device=boxes.device) + 0.5) / n for n in size)
+    y = 2 * (top + (bottom - top) * rows) - 1  # (B, h)
+    x = 2 * (left + (right - left) * cols) - 1  # (B, w)
+    shape = len(boxes), len(rows), len(cols)
+    grid = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], dim=3)
+    maps = maps.expand(len(boxes), -1, -1, -1)
+    return functional.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def build_branch(spec: ModelSpec, normalize: Normalize, body: nn.Module) -> ContextBranch:
+    """Build the branch that a spec names for a network's body, with fresh weights.
+
+    Raises:
+        ModelError: if the network or a level's network cannot be built, or has no place to join them.
+    """
+    assert spec.context is not None
+    levels = [
+        build_body(spec.context.network, bands=len(spec.bands) + 1, classes=len(spec.classes), encoder_weights=None)
+        for _ in spec.context.levels
+    ]
+    nets = [ContextNet(normalize, net, spec.context.channels) for net in levels]
+    return ContextBranch(spec.context, nets, decoder_channels(body))

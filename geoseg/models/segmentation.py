@@ -1,0 +1,67 @@
+"""What all networks here are: normalisation, then a body. In: band values (B, C, H, W). Out: logits (B, K, H, W)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from geoseg.spec import NormalizationSpec
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a context branch has seen around the windows of a batch."""
+
+    maps: tuple[Tensor, ...]
+    """Per level: features of each window's view (B, F, h, w), or of one that serves them all (1, F, h, w)."""
+    boxes: tuple[Tensor, ...]
+    """Per level: left, top, right and bottom of each window as shares of its view (B, 4)."""
+
+    def part(self, windows: slice) -> Context:
+        """Return what belongs to some of the windows."""
+        maps = tuple(level if len(level) == 1 else level[windows] for level in self.maps)
+        return Context(maps, tuple(boxes[windows] for boxes in self.boxes))
+
+
+class Segmenter(Protocol):
+    """Whatever classifies windows: a bundle's module, an ensemble, a test's fake."""
+
+    def __call__(self, image: Tensor, context: Context | None = None) -> Tensor:
+        """Turn band values (B, C, H, W), float32, into logits (B, K, H, W).
+
+        Without context, a network that has such a branch is the local network alone.
+        """
+        ...
+
+
+class Normalize(nn.Module):
+    """(value - mean) / std per band; mean and std travel with the weights."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: NormalizationSpec):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(spec.mean, dtype=torch.float32).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(spec.std, dtype=torch.float32).view(-1, 1, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalise band values (B, C, H, W)."""
+        return (image.float() - self.mean).div_(self.std)
+
+
+class SegmentationNetwork(nn.Module):
+    """Normalisation, then a network: band values in, logits out."""
+
+    def __init__(self, normalize: Normalize, body: nn.Module):
+        super().__init__()
+        self.normalize = normalize
+        self.body = body
+
+    def forward(self, image: Tensor, context: Context | None = None) -> Tensor:
+        """Classify band values (B, C, H, W) as logits (B, K, H, W); `context` is for networks that have that branch."""
+        logits: Tensor = self.body(self.normalize(image))
+        return logits

@@ -1,0 +1,106 @@
+"""The context branch of a model: how far it sees around a window, and through which network."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from geoseg.spec.base import Spec
+from geoseg.spec.network import NetworkSpec
+
+SMALL_UNET = NetworkSpec(
+    architecture="unet",
+    encoder="resnet18",
+    arguments={"encoder_depth": 4, "decoder_channels": [96, 48, 24, 16]},
+    multiple=16,
+)
+
+
+class ContextLevel(Spec):
+    """One wider, coarser view of the ground around a window."""
+
+    ratio: int | Literal["scene"] = Field(default=8, union_mode="left_to_right")
+    """Side of a context pixel, in pixels of the scene; or scene: the whole scene in one view."""
+    size: int = Field(default=256, ge=8)
+    """Side of the view, in context pixels; a multiple of context.network.multiple."""
+    margin: float = Field(default=0.25, ge=0, lt=0.5)
+    """Share of the view's side, along each edge, in which no window has its middle. Half a window must fit into it. The
+    whole scene needs none."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if isinstance(self.ratio, int) and self.ratio < 2:
+            raise ValueError(f"ratio {self.ratio}: a context pixel is wider than one of the scene: give 2 or more")
+        return self
+
+    @property
+    def margin_px(self) -> int:
+        """The margin in context pixels."""
+        return 0 if self.ratio == "scene" else int(self.size * self.margin)
+
+    @property
+    def core_px(self) -> int:
+        """Side of what lies inside of the margins, in context pixels."""
+        return self.size - 2 * self.margin_px
+
+    @property
+    def largest_tile(self) -> int | None:
+        """Largest side of a window that always lies inside its view, in pixels of the scene; None for any."""
+        return None if self.ratio == "scene" else 2 * self.margin_px * self.ratio
+
+
+class ContextSpec(Spec):
+    """A branch that shows the network the ground around a window, coarser: one small network per level."""
+
+    levels: tuple[ContextLevel, ...] = (ContextLevel(),)
+    """The views."""
+    network: NetworkSpec = SMALL_UNET
+    """Network of each level; it sees the model's bands and one more that tells where there is data."""
+    channels: int = Field(default=16, ge=1)
+    """Channels in which a level passes on what it has seen."""
+    dropout: float = Field(default=0.15, ge=0, lt=1)
+    """Share of the training windows that see no context, so that the model also works without."""
+    auxiliary: float = Field(default=0.4, ge=0, allow_inf_nan=False)
+    """Weight of the loss on classes that each level tells on its own; only training has it."""
+    freeze_local: bool = False
+    """Leave the network that init_from brings as it is, and train the branch alone."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.levels:
+            raise ValueError("a context without levels shows nothing: give one, or leave context out")
+        for level in self.levels:
+            if level.size % self.network.multiple:
+                raise ValueError(
+                    f"size {level.size} is not a multiple of {self.network.multiple}, which context.network needs: "
+                    f"take {level.size - level.size % self.network.multiple or self.network.multiple}"
+                )
+            if level.size % 2:
+                raise ValueError(f"size {level.size}: give an even number, so that views can be turned exactly")
+        return self
+
+    def check_tile(self, tile: int, what: str) -> None:
+        """Refuse windows that could reach beyond their view.
+
+        Raises:
+            ValueError: if a side of `tile` pixels is too large for a level.
+        """
+        for level in self.levels:
+            if level.largest_tile is not None and tile > level.largest_tile:
+                raise ValueError(
+                    f"{what} {tile} reaches beyond the context (ratio {level.ratio}, size {level.size}, margin "
+                    f"{level.margin:g}), which serves windows of up to {level.largest_tile} pixels: lower {what}, or "
+                    "raise the level's size, ratio or margin"
+                )
+
+
+def describe_context(spec: ContextSpec) -> str:
+    """Say in a line how far a branch sees, and through what."""
+    views = [
+        f"the whole scene in {level.size} px"
+        if level.ratio == "scene"
+        else f"{level.size * level.ratio} px in {level.size} (1:{level.ratio})"
+        for level in spec.levels
+    ]
+    return f"{' and '.join(views)}, seen by {spec.network.architecture} {spec.network.encoder}".rstrip()
