@@ -1,7 +1,7 @@
 """Where the windows lie. Integers only: knows no files, no tensors, no weights.
 
-In: the scene's height and width, the largest window side and the overlap. Out: windows of one size that cover the
-scene, each exactly once, and the seams between them. All borders are solved here: nothing downstream has edge cases.
+In: the scene's height and width, the largest window side and the overlap. Out: windows that cover the scene, each
+exactly once, and the seams between them. All borders are solved here: nothing downstream has edge cases.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import accumulate
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class Window:
 
 @dataclass(frozen=True)
 class Axis:
-    """The windows along one axis: one `size`, starts that rise evenly, the last window ending on the (padded) edge.
+    """The windows along one axis: as many as the largest side needs, the last one ending on the (padded) edge.
 
     Sides and starts are multiples of the network's stride. A network that shrinks its input by 16 sees a scene moved
     by 16 pixels as the same scene moved, but one moved by 5 pixels as another scene: windows out of step would disagree
     with each other, and with one pass over the whole scene, everywhere and not only near their edges.
 
-    The size is fitted to the length (the smallest that needs no more windows than the largest would), because a last
-    window that is pulled back by half its size forwards that half twice.
+    Neighbours share the overlap and no more: a last window that is pulled back by half its size would forward that half
+    twice. So sides differ by one stride, the longer ones first, so that windows of one size follow each other.
 
     Between neighbours lies a *seam*: `ramp` pixels in the middle of their overlap, across which one window hands
     over to the next. Before the seam only the one counts, behind it only the other, and no two seams touch.
@@ -66,7 +66,7 @@ class Axis:
     largest: int
     """Largest window side in pixels, rounded down to a multiple."""
     overlap: int
-    """Least number of pixels shared by neighbours, rounded up to a multiple, at most half of the largest side."""
+    """Pixels shared by neighbours, rounded up to a multiple, at most half of the largest side."""
     multiple: int = 1
     """The network's stride in pixels."""
 
@@ -84,10 +84,21 @@ class Axis:
         return 1 if length <= largest else _ceil_div(length - overlap, largest - overlap)
 
     @cached_property
-    def size(self) -> int:
-        """Window side in pixels."""
+    def _steps(self) -> tuple[int, ...]:
+        """Strides from the start of each window to where the overlap with the next one begins."""
         length, _, overlap = self._units
-        return (_ceil_div(length - overlap, self.count) + overlap if self.count > 1 else length) * self.multiple
+        step, longer = divmod(length - overlap, self.count)
+        return tuple(step + (i < longer) for i in range(self.count))
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Side of each window in pixels."""
+        return tuple((step + self._units[2]) * self.multiple for step in self._steps)
+
+    @cached_property
+    def size(self) -> int:
+        """Side of the longest windows in pixels."""
+        return self.sizes[0]
 
     @cached_property
     def end(self) -> int:
@@ -97,19 +108,18 @@ class Axis:
     @cached_property
     def starts(self) -> tuple[int, ...]:
         """First pixel of each window."""
-        slack = (self.end - self.size) // self.multiple
-        return tuple(i * slack // max(1, self.count - 1) * self.multiple for i in range(self.count))
+        return tuple(step * self.multiple for step in accumulate((0, *self._steps[:-1])))
 
     @cached_property
     def ramp(self) -> int:
         """Width of every seam in pixels."""
-        steps = [after - before for before, after in pairwise(self.starts)]
-        return min([self.overlap, *steps, *(self.size - step for step in steps)]) if steps else 0
+        return min(self._units[2], *self._steps) * self.multiple if self.count > 1 else 0
 
     @cached_property
     def seams(self) -> tuple[int, ...]:
         """First pixel of the seam behind each window but the last."""
-        return tuple((before + self.size + after - self.ramp) // 2 for before, after in pairwise(self.starts))
+        ends = (start + size for start, size in zip(self.starts, self.sizes, strict=True))
+        return tuple((end + after - self.ramp) // 2 for end, after in zip(ends, self.starts[1:], strict=False))
 
     def reach(self, i: int) -> tuple[int, int]:
         """First and last-plus-one pixel where window i counts: from the seam before it to the end of the one behind."""
@@ -168,7 +178,7 @@ class Grid:
     @property
     def forwarded_px(self) -> int:
         """Pixels that the network sees when no window is skipped."""
-        return len(self) * self.rows.size * self.cols.size
+        return sum(self.rows.sizes) * sum(self.cols.sizes)
 
     def swath(self, i: int) -> Iterator[Place]:
         """Yield the windows in row i of the grid, from left to right."""
@@ -191,7 +201,7 @@ class Grid:
 
     def place(self, i: int, j: int) -> Place:
         """Return the window in row i and column j of the grid, in the scene's pixels."""
-        window = Window(self.rows.starts[i], self.cols.starts[j], self.rows.size, self.cols.size)
+        window = Window(self.rows.starts[i], self.cols.starts[j], self.rows.sizes[i], self.cols.sizes[j])
         (top, bottom), (left, right) = self.rows.core(i), self.cols.core(j)
         core = Window(top, left, bottom - top, right - left)
         shift = -self.border, -self.border

@@ -28,16 +28,16 @@ def blend_whole(grid, windows):
     for (i, j), logits in windows.items():
         rows, cols = axis_weights(grid.rows, i), axis_weights(grid.cols, j)
         where = (slice(grid.rows.starts[i], None), slice(grid.cols.starts[j], None))
-        part = total[:, *where][:, : grid.rows.size, : grid.cols.size]
+        part = total[:, *where][:, : grid.rows.sizes[i], : grid.cols.sizes[j]]
         part += logits.double().softmax(dim=0).numpy() * np.outer(rows, cols)
-        weight[where][: grid.rows.size, : grid.cols.size] += np.outer(rows, cols)
+        weight[where][: grid.rows.sizes[i], : grid.cols.sizes[j]] += np.outer(rows, cols)
     inside = slice(grid.border, grid.border + grid.height), slice(grid.border, grid.border + grid.width)
     return total[:, *inside], weight[inside]
 
 
 def axis_weights(axis, i):
     rising = handover(axis.ramp).double().numpy()
-    weights = np.ones(axis.size)
+    weights = np.ones(axis.sizes[i])
     if i:
         seam = axis.seams[i - 1] - axis.starts[i]
         weights[:seam] = 0
@@ -123,7 +123,7 @@ def test_a_left_out_window_costs_only_its_own_part():
     grid = Grid(64, 64, 32, 8)
     blender = Blender(grid)
     for place in list(grid.places())[1:]:
-        block = blender.feed(place, torch.zeros(2, 32, 32))
+        block = blender.feed(place, torch.zeros(2, place.window.height, place.window.width))
         last = place.i == grid.rows.count - 1 and place.j == grid.cols.count - 1
         assert not last or torch.allclose(block.logits.softmax(dim=0), torch.tensor(0.5))
 

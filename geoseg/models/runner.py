@@ -3,7 +3,7 @@ device."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -62,7 +62,7 @@ class Runner:
         *,
         augmentations: Sequence[Augmentation] = (Augmentation(),),
         multiple: int = 1,
-        compiled_size: tuple[int, int] | None = None,
+        compiled_sizes: Collection[tuple[int, int]] = (),
         notice: Callable[[str], None] = lambda _line: None,
     ):
         """Move a network to its device.
@@ -73,7 +73,7 @@ class Runner:
             precision: arithmetic.
             augmentations: how each window is shown; the probabilities are averaged.
             multiple: the network's stride, which scaled windows keep to.
-            compiled_size: height and width of the windows for which torch.compile fuses the network; None: of none.
+            compiled_sizes: height and width of the windows for which torch.compile fuses the network.
             notice: called with a line worth reading.
 
         Raises:
@@ -84,7 +84,7 @@ class Runner:
         if isinstance(segmenter, torch.nn.Module):
             segmenter.to(self.device).to(memory_format=torch.channels_last).eval()
         self.segmenter = segmenter
-        forward = _Compiled(segmenter, compiled_size) if compiled_size else segmenter
+        forward = _Compiled(segmenter, compiled_sizes) if compiled_sizes else segmenter
         is_plain = tuple(augmentations) == (Augmentation(),)
         self._forward = forward if is_plain else Augmented(forward, augmentations, multiple)
         self._most: int | None = None
@@ -172,13 +172,14 @@ class Runner:
 
 
 class _Compiled:
-    """A network fused by torch.compile for windows of one size, which nearly all have; as it is for all others."""
+    """A network fused by torch.compile for windows of the few sizes that nearly all have; as it is for all others."""
 
-    def __init__(self, segmenter: Segmenter, size: tuple[int, int]):
+    def __init__(self, segmenter: Segmenter, sizes: Collection[tuple[int, int]]):
         import torch._inductor.config as inductor
 
         inductor.freezing = True  # weights are constants: laid out once as the kernels want them
-        self._segmenter, self._sizes = segmenter, {size, size[::-1]}
+        self._segmenter = segmenter
+        self._sizes = {*sizes, *((width, height) for height, width in sizes)}  # windows are turned, too
         self._fused: Segmenter = torch.compile(segmenter, dynamic=False)
 
     def __call__(self, image: Tensor, context: Context | None = None) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import torch
@@ -117,7 +118,7 @@ def prepare(
         precision,
         augmentations=find_augmentations(spec.tta, spec.tta_scales),
         multiple=loaded.spec.network.multiple,
-        compiled_size=(grid.rows.size, grid.cols.size) if spec.compile else None,
+        compiled_sizes=set(product(grid.rows.sizes, grid.cols.sizes)) if spec.compile else (),
         notice=tell,
     )
     resolved = {
