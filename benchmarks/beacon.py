@@ -49,7 +49,6 @@ class Task:
 
 def make_scene(task: Task, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Draw a scene (3, side, side) and its class ids (side, side)."""
-    rows, cols = np.mgrid[: task.side, : task.side]
     image = np.full((task.side, task.side, 3), GROUND, np.float32)
     labels = np.zeros((task.side, task.side), np.uint8)
     beacons = rng.integers(task.beacon_px, task.side - task.beacon_px, (task.beacons, 2))
@@ -58,13 +57,22 @@ def make_scene(task: Task, rng: np.random.Generator) -> tuple[NDArray[np.uint8],
         row, col = rng.integers(0, task.side, 2)
         radius = rng.integers(*task.blob_px, endpoint=True)
         distances = np.hypot(*(beacons - (row, col)).T)
-        inside = np.hypot(rows - row, cols - col) <= radius
+        inside = disc(task.side, row, col, radius)
         if distances.min() >= task.apart_px and not labels[inside].any():
             image[inside], labels[inside] = BLOB, 1 + kinds[distances.argmin()]
     for (row, col), kind in zip(beacons, kinds, strict=True):
-        image[np.hypot(rows - row, cols - col) <= task.beacon_px] = BEACONS[kind]
+        image[disc(task.side, row, col, task.beacon_px)] = BEACONS[kind]
     noisy = image + rng.normal(0, 10, image.shape)
     return np.moveaxis(noisy.clip(0, 255).astype(np.uint8), 2, 0), labels
+
+
+def disc(side: int, row: int, col: int, radius: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows and columns of the pixels of a disc that lie in a square raster."""
+    rows, cols = np.mgrid[row - radius : row + radius + 1, col - radius : col + radius + 1]
+    inside = (
+        (np.hypot(rows - row, cols - col) <= radius) & (np.minimum(rows, cols) >= 0) & (np.maximum(rows, cols) < side)
+    )
+    return rows[inside], cols[inside]
 
 
 def write_scenes(folder: Path, task: Task, counts: dict[str, int], seed: int = 0) -> Path:
