@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+import segmentation_models_pytorch as smp
 import torch
 
 NODATA = 255
@@ -76,8 +77,6 @@ def build(network: str, classes: int) -> torch.nn.Module:
     """The network, without weights; it takes band values divided by 255."""
     if network == "pointwise":
         return torch.nn.Conv2d(3, classes, kernel_size=1)
-    import segmentation_models_pytorch as smp
-
     return smp.Unet("resnet18", encoder_weights=None, in_channels=3, classes=classes)
 
 

@@ -4,7 +4,7 @@
 
 `prepare` writes the model in the format that the tool reads. `run` calls the tool CALLS times: memory is that of the
 first call, time that of the fastest, as the first one compiles and imports what later ones have. Imports at the top of
-a runner don't count, loading the model does.
+a runner and its `setup` don't count, loading the model does.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ def forget_peak() -> None:
 
 def measure(tool, case: Case, calls: int) -> dict[str, object]:
     """Seconds, memory, pixels forwarded, and where the result lies."""
+    if hasattr(tool, "setup"):
+        tool.setup(case)
     seconds, added = [], []
     for _ in range(calls):
         shutil.rmtree(case.output, ignore_errors=True)

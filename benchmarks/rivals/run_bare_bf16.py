@@ -5,6 +5,7 @@ import torch
 from case import Case
 
 PACKAGE = "torch"
+setup = run_bare_fp32.setup
 
 
 def predict(case: Case) -> None:

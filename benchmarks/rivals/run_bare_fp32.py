@@ -1,25 +1,28 @@
 """The network alone: fp32, as most people call it, on the scene's pixels in memory, in tiles without overlap."""
 
+from functools import cache
+
 import numpy as np
 import rasterio
 import torch
 from case import Case, Counted, load
 
 PACKAGE = "torch"
-_TILES: dict[str, torch.Tensor] = {}
 
 
+@cache
 def tiles(case: Case) -> torch.Tensor:
-    """The scene as tiles (N, C, T, T), mirrored beyond its right and lower edge; read once."""
-    if case.scene not in _TILES:
-        with rasterio.open(case.scene) as scene:
-            image = scene.read()
-        rows, cols = (-(-side // case.tile) for side in image.shape[1:])
-        beyond = rows * case.tile - image.shape[1], cols * case.tile - image.shape[2]
-        padded = np.pad(image, ((0, 0), (0, beyond[0]), (0, beyond[1])), mode="reflect").astype(np.float32) / 255
-        split = padded.reshape(3, rows, case.tile, cols, case.tile).transpose(1, 3, 0, 2, 4)
-        _TILES[case.scene] = torch.from_numpy(split.reshape(-1, 3, case.tile, case.tile))
-    return _TILES[case.scene]
+    """The scene as tiles (N, C, T, T), mirrored beyond its right and lower edge."""
+    with rasterio.open(case.scene) as scene:
+        image = scene.read()
+    rows, cols = (-(-side // case.tile) for side in image.shape[1:])
+    beyond = rows * case.tile - image.shape[1], cols * case.tile - image.shape[2]
+    padded = np.pad(image, ((0, 0), (0, beyond[0]), (0, beyond[1])), mode="reflect").astype(np.float32) / 255
+    split = padded.reshape(3, rows, case.tile, cols, case.tile).transpose(1, 3, 0, 2, 4)
+    return torch.from_numpy(split.reshape(-1, 3, case.tile, case.tile))
+
+
+setup = tiles
 
 
 def forward(case: Case, layout: torch.memory_format, arithmetic: torch.dtype) -> None:

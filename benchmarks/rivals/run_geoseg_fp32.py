@@ -4,7 +4,7 @@ from pathlib import Path
 
 from case import Case, Counted
 
-import geoseg
+from geoseg import predict as predict_scene
 
 PACKAGE = "geoseg"
 
@@ -12,7 +12,7 @@ PACKAGE = "geoseg"
 def predict(case: Case, precision: str = "fp32") -> Path:
     """The class raster alone."""
     bundle = case.model_file("safetensors")
-    result = geoseg.predict(
+    result = predict_scene(
         case.scene, case.output, model=bundle, precision=precision, polygons=False, preview=False, stac=False
     )
     Counted.pixels = result.forwarded_px
