@@ -66,6 +66,7 @@ def test_windows_equal_the_whole_and_lead_back_to_every_pixel_once(native_h, nat
     class Plain:
         height, width = native_h, native_w
         bands = (1,)
+        has_wide_blocks = False
         values = np.random.default_rng(0).random((1, native_h, native_w)).astype(np.float32)
 
         def read(self, window):

@@ -142,7 +142,7 @@ def test_context_tells_what_cannot_be_told_from_near_by(tmp_path: Path) -> None:
         "classes": beacon.CLASSES,
         "network": small_unet(2, 16, 16),
         "context": {"levels": [level], "network": small_unet(4, 32, 24, 16, 16), "auxiliary": 1.0},
-        "tile": 128,
+        "tile": 160,  # the padded scenes of 320 pixels in two windows of one size
         "overlap": 0,
         "augment": dict.fromkeys(NO_COLOURS, 0.0),
         "optimizer": {"learning_rate": 0.005},
