@@ -125,6 +125,9 @@ def _run_ahead(items: Iterable[Any], put: Callable[[str, Any], bool]) -> None:
         put("end", None)
     except BaseException as error:  # handed to the reader, who raises it
         put("error", error)
+    finally:
+        if isinstance(items, Generator):
+            items.close()  # in the thread that ran it, to which what it holds may belong
 
 
 def _drain(queue: Queue[tuple[str, Any]]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +27,8 @@ from geoseg.spec import ClassSpec
 CLASSES_TAG = "GEOSEG_CLASSES"
 """Tag of a class raster: a JSON list of {"id": int, "name": str, "color": "#rrggbb"}."""
 
+_OVERVIEW_PX = 2**24
+"""Pixels from which overviews are made at once."""
 BLOCK = 512
 """Side of a file block in pixels."""
 
@@ -151,7 +154,7 @@ def _vrt_source(part: Part, number: int, width: int, layout: RasterFormat) -> El
 
 def write_cog(raster: Path, layout: RasterFormat, path: Path) -> None:
     """Write a raster as a cloud-optimised GeoTIFF with overviews, to a path in a workspace."""
-    with write_errors(path.parent.parent), quiet_georeferencing():
+    with write_errors(path.parent.parent), quiet_georeferencing(), _overview_memory(raster):
         copy_raster(
             str(raster),
             str(path),
@@ -164,6 +167,13 @@ def write_cog(raster: Path, layout: RasterFormat, path: Path) -> None:
             SPARSE_OK="YES",
             NUM_THREADS="ALL_CPUS",
         )
+
+
+def _overview_memory(raster: Path) -> Any:
+    """A context in which GDAL makes overviews of very wide rasters in few rows at a time: it holds them whole."""
+    with rasterio.open(raster) as dataset:
+        rows = _OVERVIEW_PX // dataset.width // 64 * 64
+    return rasterio.Env(GDAL_OVR_CHUNKYSIZE=max(64, rows)) if rows < 2 * BLOCK else nullcontext()
 
 
 def class_tags(classes: Sequence[ClassSpec]) -> dict[str, str]:

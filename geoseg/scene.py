@@ -179,6 +179,10 @@ class Scene:
         """Whether the file's blocks are whole rows, or nearly."""
         return bool(2 * self._dataset.block_shapes[0][1] > self._dataset.width)
 
+    def files(self) -> list[str]:
+        """The files that the scene consists of: its own, sidecars, and the sources of a VRT."""
+        return sorted(self._dataset.files) or [self.info.path]
+
     def taken(self) -> datetime:
         """When the scene was taken, as far as its file tells: by its tag, else by its last change, else now."""
         text = str(self._dataset.tags().get("TIFFTAG_DATETIME", ""))

@@ -135,7 +135,8 @@ def _predict_one(
 
     report: PredictResult | PredictPlan
     if dry_run:
-        settings |= {"overwrite": settings["overwrite"] or settings.pop("resume")}
+        resume = settings.pop("resume")
+        settings["overwrite"] |= resume
         settings.pop("scheduler", None)
         report = plan_prediction(found[0].path, output, **settings)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 import torch
 
@@ -10,10 +10,20 @@ import torch
 def free_bytes(device: torch.device) -> int | None:
     """Memory that is free on a device, None where that cannot be told."""
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    if device.type == "cpu" and hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by PyTorch, but unused
+        return int(torch.cuda.mem_get_info(device)[0]) + held
+    if device.type == "cpu":
+        return _available_bytes()
     return None
+
+
+def _available_bytes() -> int | None:
+    """Memory that Linux can free: what files are cached in counts."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    except (OSError, ValueError, StopIteration):
+        return None
 
 
 def activation_bytes(module: torch.nn.Module, bands: int, window_px: int, bytes_each: int) -> int:
@@ -24,6 +34,8 @@ def activation_bytes(module: torch.nn.Module, bands: int, window_px: int, bytes_
     if not convolutions:
         return 0
     hooks = [layer.register_forward_hook(lambda _m, _i, out: sizes.append(out.numel())) for layer in convolutions]
+    was_training = module.training
+    module.eval()
     try:
         parameter = next(module.parameters(), torch.zeros(()))
         with torch.inference_mode():
@@ -31,6 +43,7 @@ def activation_bytes(module: torch.nn.Module, bands: int, window_px: int, bytes_
     except RuntimeError:
         return 0
     finally:
+        module.train(was_training)
         for hook in hooks:
             hook.remove()
     largest = sorted(sizes)[-6:]

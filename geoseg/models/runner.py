@@ -16,6 +16,8 @@ from geoseg.models.augmented import Augmentation, Augmented
 from geoseg.models.context import ContextSegmenter, Views
 from geoseg.models.segmentation import Context, Segmenter
 
+_MOST_FUSED = 8
+"""Shapes of batches for which a network is fused: torch.compile gives up beyond that, and each takes its time."""
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -179,13 +181,17 @@ class _Compiled:
 
         inductor.freezing = True  # weights are constants: laid out once as the kernels want them
         self._segmenter = segmenter
+        self._seen: set[tuple[int, int, int]] = set()
         self._sizes = {*sizes, *((width, height) for height, width in sizes)}  # windows are turned, too
         self._fused: Segmenter = torch.compile(segmenter, dynamic=False)
 
     def __call__(self, image: Tensor, context: Context | None = None) -> Tensor:
         """Forward band values (B, C, H, W)."""
         height, width = image.shape[-2:]
-        return (self._fused if (height, width) in self._sizes else self._segmenter)(image, context)
+        shape = len(image), height, width
+        if (height, width) in self._sizes and len(self._seen) < _MOST_FUSED:
+            self._seen.add(shape)
+        return (self._fused if shape in self._seen else self._segmenter)(image, context)
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:

@@ -12,13 +12,12 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from geoseg.errors import GeosegError, SpecError
-from geoseg.pipelines.shards import Shard, run_shard
+from geoseg.pipelines.shards import POLL_S, Shard, run_shard
 
 if TYPE_CHECKING:
     from distributed import Client
 
 _LOCAL = re.compile(r"local:(\d{1,3})")
-_POLL_S = 0.5
 _RETRIES = 2
 """How often a shard that failed is tried again: servers stumble, workers run out of memory."""
 
@@ -59,13 +58,16 @@ def open_client(scheduler: str | Client) -> Iterator[Client]:
         yield client
 
 
-def run_on_cluster(scheduler: str | Client, shards: Sequence[Shard], watch: Callable[[], None]) -> None:
-    """Run shards on the workers of a cluster.
+def run_on_cluster(
+    scheduler: str | Client, make_shards: Callable[[int], Sequence[Shard]], watch: Callable[[], None]
+) -> None:
+    """Run shards, made for as many workers as a cluster has, on these.
 
     Raises:
         GeosegError: if a shard fails again and again.
     """
     with open_client(scheduler) as client:
+        shards = make_shards(len(client.scheduler_info(n_workers=-1)["workers"]))
         futures = client.map(run_shard, shards, pure=False, retries=_RETRIES)
         try:
             wait_for_all(futures, watch)
@@ -80,7 +82,7 @@ def wait_for_all(futures: Sequence[Any], watch: Callable[[], None]) -> None:
     waiting = list(futures)
     while waiting:
         with suppress(TimeoutError):
-            wait(waiting, timeout=_POLL_S, return_when="FIRST_COMPLETED")
+            wait(waiting, timeout=POLL_S, return_when="FIRST_COMPLETED")
         for future in [future for future in waiting if future.done()]:
             result_of(future)
             waiting.remove(future)

@@ -17,6 +17,7 @@ from geoseg.models import Model, load_model
 from geoseg.pipelines.cluster import result_of
 from geoseg.pipelines.many import SceneFailure, outcome_of
 from geoseg.pipelines.predict import PredictResult, predict
+from geoseg.pipelines.shards import ONE_AT_A_TIME, bundle_path
 from geoseg.scene import Scene
 from geoseg.scenes import SceneRef
 
@@ -44,12 +45,18 @@ LARGE_PX = 2**29
 
 def predict_scene(task: WholeScene, model: Model | str | None) -> PredictResult | SceneFailure | str:
     """Classify a scene, on a worker; large ones are left to the one who asked."""
-    with suppress(GeosegError), Scene.open(task.scene.path) as scene:
-        if scene.info.pixels > LARGE_PX:
-            return IS_LARGE
+    with ONE_AT_A_TIME:
+        with suppress(GeosegError), Scene.open(task.scene.path) as scene:
+            if scene.info.pixels > LARGE_PX:
+                return IS_LARGE
+        return outcome_of(task.scene, partial(_predict_here, task, model))
+
+
+def _predict_here(task: WholeScene, model: Model | str | None) -> PredictResult:
+    """Classify a scene in this process alone: Dask's may not start others."""
     loaded = model if isinstance(model, Model) else _load_once(model, os.path.getmtime(model) if model else 0)
-    work = partial(predict, task.scene.path, task.output, model=loaded, name=task.scene.name, **task.options)
-    return outcome_of(task.scene, work)
+    options = task.options | {"devices": None}
+    return predict(task.scene.path, task.output, model=loaded, name=task.scene.name, **options)
 
 
 @lru_cache(maxsize=1)
@@ -63,7 +70,7 @@ def predict_on_cluster(
     """Classify scenes on the workers of a cluster, each by one of them, large ones by all; in the order they end."""
     from distributed import as_completed
 
-    given = client.scatter(model, broadcast=True) if isinstance(model, Model) else model and os.path.abspath(model)
+    given = client.scatter(model, broadcast=True) if isinstance(model, Model) else bundle_path(model)
     futures = {client.submit(predict_scene, task, given, pure=False): task for task in tasks}
     large = []
     for future in as_completed(futures):

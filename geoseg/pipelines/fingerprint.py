@@ -15,29 +15,32 @@ from weakref import WeakKeyDictionary
 import torch
 
 from geoseg.models import Model
-from geoseg.scene import SceneInfo
+from geoseg.scene import Scene
+from geoseg.version import __version__
 
 _DIGESTS: WeakKeyDictionary[torch.nn.Module, tuple[int, str]] = WeakKeyDictionary()
 
 
-def fingerprint(info: SceneInfo, model: Model, settings: dict[str, Any]) -> str:
-    """Digest of a scene (its file's place, size and last change, and what it is), a model (its spec and weights), and
-    settings."""
+def fingerprint(scene: Scene, model: Model, settings: dict[str, Any], aoi: Path | None) -> str:
+    """Digest of a scene (its files' places, sizes and last changes, and what it is), a model (its spec and weights),
+    settings, and the file of an area of interest."""
+    info = scene.info
     parts = {
-        "scene": _file_state(info.path),
-        "raster": [info.height, info.width, info.dtypes, str(info.crs), tuple(info.transform)],
+        "version": __version__,
+        "scene": [info.path if "://" in info.path else "", *(_file_state(path) for path in scene.files())],
+        "raster": [info.height, info.width, info.dtypes, str(info.crs), tuple(info.transform), info.nodata, info.mask],
         "model": model.spec.model_dump(mode="json"),
         "weights": weights_digest(model.module),
         "settings": settings,
-        "aoi": _file_state(settings["aoi"]) if settings.get("aoi") else None,
+        "aoi": _file_state(aoi) if aoi else None,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
-def _file_state(path: str) -> list[Any]:
+def _file_state(path: str | Path) -> list[Any]:
     """Absolute path, size and time of the last change of a file; of anything else its name."""
     if not os.path.exists(path):
-        return [path]
+        return [str(path)]
     state = os.stat(path)
     return [str(Path(path).resolve()), state.st_size, state.st_mtime_ns]
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from geoseg.bands import BandChoice, check_dtype, choose_bands
+from geoseg.context import ContextPyramid
 from geoseg.errors import GeosegError, SpecError
 from geoseg.georef import PixelGrid
 from geoseg.grid import Grid
@@ -40,8 +41,8 @@ _CPU_BATCH_PX, _GPU_BATCH_PX = 2**20, 2**23
 _MEMORY_SHARE = 0.6
 """Part of the free memory that a batch may take; estimates are rough, and memory is handed out in pieces."""
 _SMALLEST_TILE = 256
-_LEFT_OUT = {"device", "devices", "batch_size"}
-"""Settings that change no pixel."""
+_LEFT_OUT = {"device", "devices", "batch_size", "aoi"}
+"""Settings that change no pixel; of an area of interest its file counts, by whatever path."""
 _MOST_REFINING, _MOST_COARSENING = 8, 64
 """How far --resolution may be from the scene's own."""
 _RESOLUTION_FACTOR = 1.5
@@ -62,6 +63,8 @@ class Job:
     settings: dict[str, Any]
     fingerprint: str
     notices: list[str] = field(default_factory=list)
+    pyramid: ContextPyramid | None = None
+    """The scene averaged for the model's context branch, once somebody needed it."""
 
     @property
     def context(self) -> ContextSpec | None:
@@ -131,10 +134,12 @@ def prepare(
         "nodata": plain_number(spec.nodata),
     }
     everything = spec.model_dump(mode="json") | resolved
-    pixels = {name: value for name, value in everything.items() if name not in _LEFT_OUT} | {"on": device.type}
+    wanted = {name: bool(everything[name]) for name in ("scores", "confidence")}
+    asked = wanted | {"tile": spec.tile, "overlap": spec.overlap, "on": device.type}
+    pixels = {name: value for name, value in everything.items() if name not in _LEFT_OUT} | asked
     outputs = ("scores", "scores_type", "confidence", "polygons", "preview", "stac", "devices")
     settings = {name: value for name, value in everything.items() if name not in outputs}
-    digest = fingerprint(scene.info, loaded, pixels)
+    digest = fingerprint(scene, loaded, pixels, spec.aoi)
     return Job(scene, source, loaded, spec, grid, runner, batch_size, settings, digest, notices)
 
 

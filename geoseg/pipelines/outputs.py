@@ -167,15 +167,15 @@ def is_done(paths: OutputPaths, fingerprint: str) -> bool:
     return all(path.exists() for path in (*paths, sidecar(paths.landcover)))
 
 
-def check_space(folder: Path, scene: str, pixels: int, bytes_per_pixel: int) -> None:
-    """Refuse work whose files would not fit on the disk.
+def check_space(folder: Path, scene: str, pixels: int, bytes_per_pixel: int, there: int = 0) -> None:
+    """Refuse work whose files would not fit on the disk, but for those that are there already.
 
     Raises:
         OutputError: naming the space needed and the space there is.
     """
     if os.path.isfile(scene):
         pixels = min(pixels, _PX_PER_BYTE * os.path.getsize(scene))
-    needed = pixels * bytes_per_pixel
+    needed = max(0, pixels * bytes_per_pixel - there)
     existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if needed > free:

@@ -6,6 +6,7 @@ a callable (stage, done, total) and notices to another.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
@@ -29,7 +30,7 @@ from geoseg.pipelines.gdal import gdal_settings
 from geoseg.pipelines.job import Job, Notice, prepare
 from geoseg.pipelines.outputs import OutputPaths, check_outputs, check_space, is_done, name_outputs
 from geoseg.pipelines.plan import scratch_bytes_per_pixel
-from geoseg.pipelines.shards import Workers, run_scene
+from geoseg.pipelines.shards import Workers, find_devices, run_scene
 from geoseg.pipelines.vectorize import generalized, polygonize, within
 from geoseg.pipelines.work import WorkFolder, begin, locked
 from geoseg.polygons import Legend
@@ -123,10 +124,16 @@ def predict(
             job = prepare(opened, model, spec, tell, work.read_manifest() if resume else None)
             if resume and not overwrite and is_done(paths, job.fingerprint):
                 tell(f"done already: {paths.landcover}")
+                work.remove()
                 return _done_before(job, paths)
-            check_space(paths.landcover.parent, opened.info.path, opened.info.pixels, scratch_bytes_per_pixel(job))
+            find_devices(spec, job.runner.device)
+            check_space(
+                paths.landcover.parent, opened.info.path, opened.info.pixels, scratch_bytes_per_pixel(job), work.size()
+            )
             begin(work, job.manifest, resume=resume, tell=tell)
-            return _run(job, work, paths, Workers(model, spec, scheduler), report)
+            result = _run(job, work, paths, Workers(model, spec, scheduler), report)
+            work.remove()
+            return result
 
 
 def _run(job: Job, work: WorkFolder, paths: OutputPaths, workers: Workers, progress: Progress) -> PredictResult:
@@ -142,7 +149,7 @@ def _run(job: Job, work: WorkFolder, paths: OutputPaths, workers: Workers, progr
         _write_rasters(assembled, paths, drafts, progress)
         _describe_raster(job, paths, drafts, classes)
         clock.lap("write")
-        with drafts.publishing(), _removed_at_the_end(work):  # the class raster is safe now, whatever happens
+        with drafts.publishing():
             if paths.preview:
                 _write_preview(job, assembled, classes, drafts, paths, progress)
             clock.lap("preview")
@@ -200,7 +207,8 @@ class _Drafts:
         self._folders: dict[Path, Path] = {}
 
     def __enter__(self) -> Self:
-        name = f".{self._paths.landcover.stem}.drafts"
+        place = hashlib.sha256(os.fsencode(self._paths.landcover.absolute())).hexdigest()[:8]
+        name = f".{self._paths.landcover.stem}.{place}.drafts"
         with ExitStack() as stack:
             for path in self._paths:
                 if path.parent not in self._folders:
@@ -220,7 +228,8 @@ class _Drafts:
         try:
             yield
         finally:
-            for path in self._paths:
+            # the class raster last: who finds it finds all that belongs to it
+            for path in sorted(self._paths, key=lambda path: path == self._paths.landcover):
                 if self[path].exists():
                     publish(self[path], path)
                 else:
@@ -313,14 +322,6 @@ def _write_preview(
     with write_errors(paths.preview.parent):
         picture.save(draft)
     progress("preview", 1, 1)
-
-
-@contextmanager
-def _removed_at_the_end(work: WorkFolder) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        work.remove()
 
 
 class _Clock:

@@ -2,7 +2,7 @@
 
 A scene is cut into shards, stretches of neighbouring swaths. Who takes a shard writes its swaths into the work folder,
 and what they leave at their seams; a seam between two shards is finished when both are there. So no pixel is forwarded
-twice, and the result is that of one process, bit for bit.
+twice, and the classes are those that one process finds.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -38,7 +40,7 @@ Advance = Callable[[int, int], None]
 """Called with the finished pixels of the source and all of them."""
 _SHARDS_PER_WORKER = 4
 """So many that whoever is done early takes over from the others; each costs a seam on the disk."""
-_POLL_S = 0.5
+POLL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -90,14 +92,13 @@ def run_scene(job: Job, work: WorkFolder, workers: Workers, advance: Advance) ->
 
         run_swaths(job, work, swaths, add)
         return
-    shards = make_shards(job, work, workers, len(devices))
     watch = lambda: advance(_finished_px(job, work), total)  # noqa: E731 - a callable to be handed on
     if workers.scheduler is not None:
         from geoseg.pipelines.cluster import run_on_cluster
 
-        run_on_cluster(workers.scheduler, shards, watch)
+        run_on_cluster(workers.scheduler, partial(make_shards, job, work, workers), watch)
     else:
-        run_on_devices(shards, devices, watch)
+        run_on_devices(make_shards(job, work, workers, len(devices)), devices, watch)
 
 
 def _finished_px(job: Job, work: WorkFolder) -> int:
@@ -108,17 +109,24 @@ def _finished_px(job: Job, work: WorkFolder) -> int:
 def make_shards(job: Job, work: WorkFolder, workers: Workers, count: int) -> list[Shard]:
     """Cut a scene into shards, several for each of `count` workers."""
     model = workers.model
-    given = _on_cpu(model) if isinstance(model, Model) else None if model is None else os.path.abspath(model)
+    given = _on_cpu(model) if isinstance(model, Model) else bundle_path(model)
+    spec = workers.spec
+    files = {"aoi": spec.aoi and spec.aoi.absolute(), "precision": job.runner.precision}
     path = job.scene.info.path
     whole = Shard(
         scene=os.path.abspath(path) if os.path.exists(path) else path,
         model=given,
-        spec=workers.spec.model_copy(update={"aoi": workers.spec.aoi and workers.spec.aoi.absolute()}),
+        spec=spec.model_copy(update=files),
         work=work.path.absolute(),
-        manifest=job.manifest,
+        manifest=work.manifest,
         swaths=range(job.grid.rows.count),
     )
     return [replace(whole, swaths=part) for part in split_evenly(whole.swaths, _SHARDS_PER_WORKER * count)]
+
+
+def bundle_path(model: str | os.PathLike[str] | None) -> str | None:
+    """Where a bundle lies, from anywhere; None means the default model."""
+    return None if model is None or os.fspath(model) == "default" else os.path.abspath(model)
 
 
 def _on_cpu(model: Model) -> Model:
@@ -169,8 +177,14 @@ def run_on_devices(shards: Sequence[Shard], devices: Sequence[str], watch: Calla
     try:
         futures = [pool.submit(run_shard, shard) for shard in shards]
         _wait_for_all(futures, watch)
-    except BrokenProcessPool:
-        raise GeosegError("a process died, perhaps for lack of memory: --resume goes on, with fewer devices") from None
+    except BaseException as error:
+        for process in list((pool._processes or {}).values()):
+            process.terminate()  # what is finished stays, nobody waits for the rest
+        if isinstance(error, BrokenProcessPool):
+            raise GeosegError(
+                "a process died, perhaps for lack of memory: --resume goes on, with fewer devices"
+            ) from None
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -179,12 +193,14 @@ def _wait_for_all(futures: Sequence[Future[Any]], watch: Callable[[], None]) -> 
     """Wait for futures, the first error comes up at once."""
     waiting = set(futures)
     while waiting:
-        done, waiting = wait(waiting, _POLL_S, FIRST_EXCEPTION)
+        done, waiting = wait(waiting, POLL_S, FIRST_EXCEPTION)
         for future in done:
             future.result()
         watch()
 
 
+ONE_AT_A_TIME = Lock()
+"""Held while a process works: a Dask worker has several threads, a scene and a network are for one."""
 _device: str | None = None
 """The device of this process, if it is one of several."""
 
@@ -194,6 +210,15 @@ def _take_device(free: SimpleQueue[str], threads: int) -> None:
     global _device
     _device = free.get()
     torch.set_num_threads(threads)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process once the one that started it is gone, however that ended."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def run_shard(shard: Shard) -> None:
@@ -203,9 +228,9 @@ def run_shard(shard: Shard) -> None:
         GeosegError: as `predict` does.
     """
     spec = shard.spec if _device is None else shard.spec.model_copy(update={"device": _device})
-    with gdal_settings():
+    with ONE_AT_A_TIME, gdal_settings():
         job = _open_job(shard, spec)
-        run_swaths(job, WorkFolder(shard.work), shard.swaths, lambda _pixels: None)
+        run_swaths(job, WorkFolder(shard.work, shard.manifest), shard.swaths, lambda _pixels: None)
 
 
 _held: tuple[Any, Job, ExitStack] | None = None
@@ -226,6 +251,8 @@ def _open_job(shard: Shard, spec: PredictSpec) -> Job:
     job = prepare(scene, shard.model, spec, lambda _line: None, shard.manifest)
     if job.fingerprint != shard.manifest.fingerprint:
         stack.close()
-        raise GeosegError(f"{shard.scene} or its model is another one here than where the work was shared out")
+        raise GeosegError(
+            f"{shard.scene}, its model or the kind of device is another one here than where the work was shared out"
+        )
     _held = key, job, stack
     return job

@@ -23,6 +23,7 @@ from geoseg.files import write_errors
 from geoseg.grid import Grid, Place, Window
 from geoseg.pipelines.blocks import Pixels, RowsWriter
 from geoseg.pipelines.context import ContextCache, scene_pyramid, views_in_a_row
+from geoseg.pipelines.gdal import gdal_settings
 from geoseg.pipelines.job import Job
 from geoseg.pipelines.work import SeamFile, WorkFolder, seam_name, swath_name
 from geoseg.queues import WriteBehind, give_back_memory, read_ahead
@@ -81,9 +82,10 @@ def _look_around(job: Job, work: WorkFolder) -> ContextCache | None:
     """Average the scene for the model's context branch, before anybody else reads from it; None if it has none."""
     if job.context is None:
         return None
-    pyramid = scene_pyramid(job.scene, job.source, job.context, work.path)
-    pyramid.prepare()
-    return ContextCache(job.runner, pyramid, views_in_a_row(job.context, job.grid))
+    if job.pyramid is None:
+        job.pyramid = scene_pyramid(job.scene, job.source, job.context, work.path)
+        job.pyramid.prepare()
+    return ContextCache(job.runner, job.pyramid, views_in_a_row(job.context, job.grid))
 
 
 def _forwarded_windows(batch: Batch) -> list[Window]:
@@ -94,10 +96,11 @@ def _forwarded_windows(batch: Batch) -> list[Window]:
 def _batches(job: Job, swaths: range) -> Iterator[tuple[int, Batch | None]]:
     """The batches of each swath and, behind them, None."""
     fill = job.model.spec.normalization.mean
-    for i in swaths:
-        for batch in swath_batches(job.source, job.grid, i, fill, job.batch_size):
-            yield i, batch
-        yield i, None
+    with gdal_settings():  # they hold for one thread, and this one reads
+        for i in swaths:
+            for batch in swath_batches(job.source, job.grid, i, fill, job.batch_size):
+                yield i, batch
+            yield i, None
 
 
 @dataclass(frozen=True)
@@ -226,6 +229,7 @@ class _Writer:
 
     def _begin(self, i: int) -> RowsWriter:
         if self._rows is None:
+            self._work.check_owner()
             self._forwarded = 0
             for leftover in (self._work.below(i), self._work.above(i)):
                 leftover.unlink(missing_ok=True)
@@ -254,6 +258,7 @@ class _Writer:
 
     def _end_swath(self, i: int) -> None:
         rows = self._begin(i)
+        self._work.check_owner()
         rows.finish(self._forwarded)
         self._rows = None
         if i and i != self._first_open:

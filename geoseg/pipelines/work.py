@@ -14,14 +14,16 @@ may work on different swaths. What lies in it:
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -90,13 +92,29 @@ class Manifest:
     """Largest side of a window, as it was fitted to the device's memory."""
     batch_size: int
     """Windows forwarded at once, likewise."""
+    run: str = ""
+    """Which run has the folder now; new each time that one begins or goes on."""
 
 
 class WorkFolder:
     """Names and lists what lies in a work folder."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, manifest: Manifest | None = None):
+        """Name what lies in a folder; for a run, given its manifest, as long as the folder is that run's."""
+        self.path, self._manifest = path, manifest
+
+    def check_owner(self) -> None:
+        """Make sure that no other run has taken the folder over.
+
+        Raises:
+            OutputError: if one has: a worker that was given up for dead must not write into its work.
+        """
+        if self._manifest is not None and self.read_manifest() != self._manifest:
+            raise OutputError(f"{self.path} was taken over by another run")
+
+    def size(self) -> int:
+        """Bytes that it takes."""
+        return sum(path.stat().st_size for path in self.path.glob("*") if path.is_file())
 
     def part(self, name: str, kind: str) -> Path:
         """Rows of one of the rasters."""
@@ -118,10 +136,6 @@ class WorkFolder:
         """Whether swath i is."""
         return self.record(swath_name(i)).exists()
 
-    def finished(self, swaths: range) -> int:
-        """How many swaths are."""
-        return sum(self.is_finished(i) for i in swaths)
-
     def records(self) -> Iterator[tuple[str, Record]]:
         """The records of finished rows and their names, those of seams behind those of the swaths that they lie in."""
         for path in sorted(self.path.glob("*.npz")):
@@ -141,14 +155,27 @@ class WorkFolder:
             OutputError: if nothing can be written there.
         """
         with write_errors(self.path.parent):
-            shutil.rmtree(self.path, ignore_errors=True)
+            self.remove()
             self.path.mkdir(parents=True, exist_ok=True)
-            partial = self.path / f"{_MANIFEST}.partial"
-            partial.write_text(json.dumps(asdict(manifest)), "utf-8")
+            self.take_over(manifest)
+
+    def take_over(self, manifest: Manifest) -> None:
+        """Make it the folder of a run."""
+        self._manifest = replace(manifest, run=uuid4().hex)
+        partial = self.path / f"{_MANIFEST}.partial"
+        with write_errors(self.path.parent):
+            partial.write_text(json.dumps(asdict(self._manifest)), "utf-8")
             os.replace(partial, self.path / _MANIFEST)
 
+    @property
+    def manifest(self) -> Manifest:
+        """What it is of, and whose."""
+        assert self._manifest is not None
+        return self._manifest
+
     def remove(self) -> None:
-        """Remove it and all that is in it."""
+        """Remove it and all in it; first what says of which work it is, or half of it might be taken for all."""
+        (self.path / _MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(self.path, ignore_errors=True)
 
 
@@ -169,6 +196,7 @@ def begin(work: WorkFolder, manifest: Manifest, *, resume: bool, tell: Callable[
             "out to begin anew"
         )
     else:
+        work.take_over(manifest)
         finished = len(list(work.path.glob("*[0-9].npz")))
         tell(f"going on with an unfinished run: {finished} swaths are finished")
 
@@ -229,7 +257,9 @@ class SeamFile:
     def write(self, columns: Window, seam: NDArray[np.float32]) -> None:
         """Write (K, ramp, w) probabilities of a window's columns."""
         with self.path.open("r+b" if self.path.exists() else "w+b", buffering=0) as file:
-            os.pwrite(file.fileno(), np.ascontiguousarray(seam).tobytes(), self._offset(columns.col))
+            data = np.ascontiguousarray(seam).tobytes()
+            if os.pwrite(file.fileno(), data, self._offset(columns.col)) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def read(self, columns: Window) -> NDArray[np.float32] | None:
         """Read (K, ramp, w) probabilities of a window's columns; None if the swath left nothing at all."""
