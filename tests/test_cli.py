@@ -61,8 +61,9 @@ def test_quiet_says_nothing(tmp_path, scene, bundle):
     assert (result.exit_code, result.output) == (0, "")
 
 
-def test_dry_run_writes_nothing(tmp_path, scene, bundle):
-    result = run("predict", scene, "-m", bundle, "-o", tmp_path / "out", "--dry-run")
+@pytest.mark.parametrize("flags", [(), ("--overwrite",), ("--resume",), ("--overwrite", "--resume")])
+def test_dry_run_writes_nothing(tmp_path, scene, bundle, flags):
+    result = run("predict", scene, "-m", bundle, "-o", tmp_path / "out", "--dry-run", *flags)
     assert "1 window of" in result.stdout
     assert "memory" in result.stdout
     assert not (tmp_path / "out").exists()

@@ -6,11 +6,14 @@ import subprocess
 import sys
 import time
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
+import shapely
 import torch
-from conftest import CountingEcho, Echo, echo_model, make_spec, write_raster
+from conftest import TRANSFORM, UTM, CountingEcho, Echo, echo_model, make_spec, write_raster
 
 from geoseg.errors import OutputError, SpecError
 from geoseg.grid import Window
@@ -19,7 +22,7 @@ from geoseg.models.augmented import Augmented
 from geoseg.pipelines.many import predict_many
 from geoseg.pipelines.predict import predict
 from geoseg.pipelines.shards import find_devices, split_evenly
-from geoseg.pipelines.work import SeamFile, work_path
+from geoseg.pipelines.work import Manifest, SeamFile, WorkFolder, begin, work_path
 from geoseg.queues import WriteBehind
 from geoseg.spec import NetworkSpec, NormalizationSpec, PredictSpec
 
@@ -380,3 +383,37 @@ def test_a_compiled_network_gives_the_same_classes(tmp_path, scene, bundle):
     fused, _ = run(scene, tmp_path / "fused", bundle, compile=True)
     assert (fused["landcover"] == plain["landcover"]).mean() > 0.9999
     np.testing.assert_allclose(fused["scores"], plain["scores"], atol=1e-3)
+
+
+def test_an_area_of_interest_by_a_relative_path_is_shared(tmp_path, scene, bundle, monkeypatch):
+    left, top = TRANSFORM * (20, 30)
+    right, bottom = TRANSFORM * (250, 400)
+    geopandas.GeoSeries([shapely.box(left, bottom, right, top)], crs=UTM).to_file(tmp_path / "aoi.gpkg")
+    monkeypatch.chdir(tmp_path)
+    alone, _ = run(scene, tmp_path / "one", bundle, aoi="aoi.gpkg")
+    shared, _ = run(scene, tmp_path / "two", bundle, aoi="aoi.gpkg", devices="2")
+    assert_same_classes(shared, alone)
+
+
+def test_a_run_whose_folder_was_taken_over_writes_nothing_more(tmp_path):
+    manifest = Manifest("same", tile=64, batch_size=1)
+    first = WorkFolder(tmp_path / "w")
+    first.begin(manifest)
+    first.check_owner()
+    worker = WorkFolder(tmp_path / "w", first.manifest)
+    worker.check_owner()
+    second = WorkFolder(tmp_path / "w")
+    begin(second, manifest, resume=True, tell=lambda line: None)
+    second.check_owner()
+    for old in (first, worker):
+        with pytest.raises(OutputError, match="taken over"):
+            old.check_owner()
+
+
+def test_a_scene_of_several_files_is_another_one_when_any_of_them_changes(tmp_path, class_values):
+    source = write_raster(tmp_path / "part.tif", class_values(40, 40))
+    rasterio.shutil.copy(source, tmp_path / "s.vrt", driver="VRT")
+    predict(tmp_path / "s.vrt", tmp_path, model=echo_model(), **QUICK)
+    os.utime(source, (0, 0))
+    with pytest.raises(OutputError, match="made from another scene"):
+        predict(tmp_path / "s.vrt", tmp_path, model=echo_model(), resume=True, **QUICK)
