@@ -153,7 +153,8 @@ def sample_boxes(maps: Tensor, boxes: Tensor, size: Sequence[int]) -> Tensor:
     shape = len(boxes), len(rows), len(cols)
     grid = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], dim=3)
     maps = maps.expand(len(boxes), -1, -1, -1)
-    return functional.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    sampled = functional.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return sampled.contiguous(memory_format=torch.channels_last)  # as the local features are: twice as fast to fuse
 
 
 def build_branch(spec: ModelSpec, normalize: Normalize, body: nn.Module) -> ContextBranch:
