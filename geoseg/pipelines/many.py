@@ -156,7 +156,7 @@ def plan_each(
     notice: Notice | None = None,
     **settings: Any,
 ) -> Iterator[PredictPlan | SceneFailure]:
-    """Say what `predict_each` would do with the same arguments from the beginning and here, forwarding no pixel."""
+    """Say what `predict_each` would do with the same arguments, forwarding no pixel; as if from the beginning, and here."""
     spec = _spec(settings)
     check_all_outputs(scenes, output, spec, overwrite=overwrite or resume)
     loaded = model if isinstance(model, Model) else load_model(model)
