@@ -156,7 +156,7 @@ def plan_each(
     notice: Notice | None = None,
     **settings: Any,
 ) -> Iterator[PredictPlan | SceneFailure]:
-    """Say what `predict_each` would do with the same arguments, forwarding no pixel; as if from the beginning, and here."""
+    """Say what `predict_each` would do from the beginning and in this process, without forwarding a pixel."""
     spec = _spec(settings)
     check_all_outputs(scenes, output, spec, overwrite=overwrite or resume)
     loaded = model if isinstance(model, Model) else load_model(model)
