@@ -133,9 +133,10 @@ def controls(model: Model, spec: TrainSpec) -> dict[str, float]:
 
 @main.command()
 @click.option("--tile", default=1024, show_default=True, help="Side of a window.")
-@click.option("--repeats", default=3, show_default=True, help="The fastest of so many counts.")
+@click.option("--repeats", default=7, show_default=True, help="The fastest of so many counts.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True, help="Arithmetic.")
 @click.option("--threads", default=2, show_default=True, help="Threads.")
-def cost(tile: int, repeats: int, threads: int) -> None:
+def cost(tile: int, repeats: int, precision: str, threads: int) -> None:
     """Time the default model's U-Net alone, its fusion, and a view, per pixel of a large scene."""
     torch.set_num_threads(threads)
     arguments = {"encoder_depth": 4, "decoder_channels": [128, 64, 32, 16]}
@@ -153,8 +154,8 @@ def cost(tile: int, repeats: int, threads: int) -> None:
     level = network.context.spec.levels[0]
     grid = LevelGrid(level, 10_000, 10_000)
     image = torch.rand(1, 3, tile, tile).to(memory_format=torch.channels_last)
-    view = torch.rand(1, 4, level.size, level.size)
-    with torch.inference_mode():
+    view = torch.rand(1, 4, level.size, level.size).to(memory_format=torch.channels_last)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         seen = network.see(Views((view,), (torch.tensor([[0.3, 0.3, 0.7, 0.7]]),)))
         alone = fastest(lambda: network(image), repeats) / tile**2
         together = fastest(lambda: network(image, seen), repeats) / tile**2

@@ -57,8 +57,7 @@ def some_views(count: int = 2, levels: int = 2, size: int = 32) -> Views:
 
 def awake(net: ContextSegmenter) -> ContextSegmenter:
     """With a branch that has an effect."""
-    for fusion in net.context.fusions:
-        torch.nn.init.normal_(fusion.out.weight)
+    torch.nn.init.normal_(net.context.fusion.out.weight)
     return net
 
 
@@ -171,8 +170,7 @@ def test_the_branch_learns_from_the_first_step() -> None:
     assert [logits.shape[:2] for logits in told] == [(2, 3), (2, 3)]
     loss = net(torch.rand(2, 2, 64, 64), context).square().mean() + sum(logits.square().mean() for logits in told)
     loss.backward()
-    for fusion in net.context.fusions:
-        assert fusion.out.weight.grad.abs().max() > 0
+    assert net.context.fusion.out.weight.grad.abs().max() > 0
     for level in net.context.nets:
         assert next(level.net.encoder.parameters()).grad.abs().max() > 0
 

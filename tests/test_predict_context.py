@@ -31,8 +31,7 @@ def model():
         tile=128,
     )
     network = build_network(spec).eval()
-    for fusion in network.context.fusions:
-        torch.nn.init.normal_(fusion.out.weight, std=2.0)
+    torch.nn.init.normal_(network.context.fusion.out.weight, std=2.0)
     return Model(spec, network)
 
 

@@ -64,7 +64,7 @@ def test_a_frozen_local_network_stays_as_it_is(tmp_path: Path) -> None:
     both = train(config, tmp_path / "both")
     before, after = weights(local.bundle), weights(both.bundle)
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
-    assert after["context.fusions.0.out.weight"].abs().max() > 0
+    assert after["context.fusion.out.weight"].abs().max() > 0
     image = torch.rand(1, 3, 32, 32) * 255
     with torch.inference_mode():
         assert torch.equal(load_model(both.bundle).module(image), load_model(local.bundle).module(image))

@@ -23,6 +23,8 @@ from geoseg.spec import ContextSpec, ModelSpec
 
 GROUPS = 4
 """Groups of the normalisation of what a level passes on, as far as its channels divide by it."""
+FUSION_STRIDE = 4
+"""What the levels have seen is weighed once for so many pixels along each side of a window."""
 
 
 class Views(NamedTuple):
@@ -61,37 +63,46 @@ class ContextNet(nn.Module):
 
 
 class GatedFusion(nn.Module):
-    """Adds what a level has seen to what the local network sees, as far as a gate lets it through.
+    """Turns what the levels have seen into evidence for the classes, as far as a gate lets it through.
 
-    l + W0 (g c) with g = sigmoid(W2 GELU(W1 [l; c])), c the level's features where the window lies. W0 starts at zero:
-    an untrained branch changes nothing. All W are 1 × 1: l has seen its neighbours already, and anything wider would
-    cost a tenth of a U-Net.
+    W0 (g c) with g = sigmoid(W2 GELU(W1 [l; c])), where c are the features of all levels where the window lies, and l
+    what the local network gives to its segmentation head. W0 starts at zero: an untrained branch changes nothing.
+
+    On every `FUSION_STRIDE`th pixel, l being averaged: c is coarser than that, and on every pixel a dozen passes over
+    memory would cost half of a U-Net. Heads are linear, so that evidence added to what they tell is no less than
+    features added to what they see.
     """
 
-    def __init__(self, local: int, context: int):
+    def __init__(self, local: int, context: int, classes: int):
         super().__init__()
         self.gate = nn.Sequential(
-            nn.Conv2d(local + context, context, kernel_size=1), nn.GELU(), nn.Conv2d(context, context, kernel_size=1)
+            nn.Conv2d(local + context, context, kernel_size=3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(context, context, kernel_size=1),
         )
-        self.out = nn.Conv2d(context, local, kernel_size=1)
+        self.out = nn.Conv2d(context, classes, kernel_size=1)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]  # it has one
 
-    def forward(self, local: Tensor, context: Tensor) -> Tensor:
-        """What is added to features (B, L, h, w), given those of a level at the same place (B, F, h, w)."""
-        gate = self.gate(torch.cat([local, context], dim=1)).sigmoid()
-        added: Tensor = self.out(gate * context)
-        return added
+    def forward(self, local: Tensor, context: Context, size: Sequence[int]) -> Tensor:
+        """What is added to logits of size[0] × size[1] pixels (B, K, h, w), given local features (B, L, h', w')."""
+        few = [-(-length // FUSION_STRIDE) for length in size]
+        local = functional.adaptive_avg_pool2d(local, few)
+        seen = [sample_boxes(*level, few) for level in zip(context.maps, context.boxes, strict=True)]
+        together = torch.cat(seen, dim=1)
+        gate = self.gate(torch.cat([local, together], dim=1)).sigmoid()
+        evidence: Tensor = self.out(gate * together)
+        return functional.interpolate(evidence.float(), size=tuple(size), mode="bilinear", align_corners=False)
 
 
 class ContextBranch(nn.Module):
     """All levels: what sees them, and what adds them."""
 
-    def __init__(self, spec: ContextSpec, nets: Sequence[ContextNet], local: int):
+    def __init__(self, spec: ContextSpec, nets: Sequence[ContextNet], local: int, classes: int):
         super().__init__()
         self.spec = spec
         self.nets = nn.ModuleList(nets)
-        self.fusions = nn.ModuleList(GatedFusion(local, spec.channels) for _ in nets)
+        self.fusion = GatedFusion(local, spec.channels * len(nets), classes)
 
 
 class ContextSegmenter(SegmentationNetwork):
@@ -125,12 +136,10 @@ class ContextSegmenter(SegmentationNetwork):
         if context is None:
             return super().forward(image)
         local = decode(self.body, self.normalize(image))
-        kept = self._kept(len(image), local.device)
-        for fusion, maps, boxes in zip(self.context.fusions, context.maps, context.boxes, strict=True):
-            added = fusion(local, sample_boxes(maps, boxes, local.shape[-2:]))
-            local = local + (added if kept is None else added * kept)
         logits: Tensor = head_of(self.body)(local)
-        return logits
+        added = self.context.fusion(local, context, logits.shape[-2:])
+        kept = self._kept(len(image), local.device)
+        return logits.float().add_(added if kept is None else added * kept)
 
     def _kept(self, count: int, device: torch.device) -> Tensor | None:
         """While training, 0 for windows that must do without context and 1 for the others (B, 1, 1, 1)."""
@@ -169,4 +178,4 @@ def build_branch(spec: ModelSpec, normalize: Normalize, body: nn.Module) -> Cont
         for _ in spec.context.levels
     ]
     nets = [ContextNet(normalize, net, spec.context.channels) for net in levels]
-    return ContextBranch(spec.context, nets, decoder_channels(body))
+    return ContextBranch(spec.context, nets, decoder_channels(body), len(spec.classes))

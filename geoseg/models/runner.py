@@ -103,7 +103,8 @@ class Runner:
         """Features (1, F, h, w) of one view (C + 1, n, n) of a level of the context, on the device."""
         assert isinstance(self.segmenter, ContextSegmenter)
         with self.session():
-            return self.segmenter.encode(level, torch.from_numpy(view)[None].to(self.device))
+            values = torch.from_numpy(view)[None].to(self.device)
+            return self.segmenter.encode(level, values.contiguous(memory_format=torch.channels_last))
 
     def __call__(self, image: NDArray[Any], context: Context | Views | None = None) -> Tensor:
         """Turn band values (B, C, T, T) into logits (B, K, T, T), float32, on the device.
