@@ -116,15 +116,15 @@ def controls(model: Model, spec: TrainSpec) -> dict[str, float]:
     batches: list[ScoredBatch] = list(
         load_scored(scored_windows(read_training_data(spec).val, model.spec), 16 * 128**2)
     )
-    views = torch.cat([batch.views.images[0] for batch in batches if batch.views is not None])
+    views = torch.cat([batch.context.images[0] for batch in batches if isinstance(batch.context, Views)])
     found = {}
     for name, change in CONTROLS.items():
         counter, shown = ScoreCounter(len(spec.classes), None), change(views)
         parts = [None] * len(batches) if shown is None else shown.split([len(batch.image) for batch in batches])
         for batch, here in zip(batches, parts, strict=True):
-            assert batch.views is not None
+            assert isinstance(batch.context, Views)
             with torch.inference_mode():
-                context = None if here is None else network.see(Views((here,), batch.views.boxes))
+                context = None if here is None else network.see(Views((here,), batch.context.boxes))
                 logits = network(batch.image, context)
             counter.update(logits.argmax(dim=1), batch.labels, batch.counted)
         found[name] = counter.scores([c.name for c in spec.classes]).miou

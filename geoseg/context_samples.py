@@ -1,8 +1,8 @@
 """Training windows with the ground around them.
 
-In: labelled ground, the cells in which its classes stand, and a ContextSpec. Out: windows as `samples.py` draws them,
-each with the views in which it lies somewhere in the core, as it does when the model predicts; turned and scaled like
-the window itself; and the class that most of each context pixel shows.
+In: labelled ground, the cells in which its classes stand, and the levels of a context or a refinement. Out: windows
+as `samples.py` draws them, each with the views in which it lies somewhere in the core, as it does when the model
+predicts; turned and scaled like the window itself; and the class that most of each context pixel shows.
 
 Geometry is drawn here and not on the device, because it decides which ground a view shows. With G the matrix that leads
 from the turned world to the ground, c the window's middle and d where in the core it shall lie, the view's middle is
@@ -31,7 +31,7 @@ from geoseg.models import Views
 from geoseg.mosaic import Ground, JoinedGround, open_ground
 from geoseg.samples import Cells, Sampling, TrainingWindows, cut
 from geoseg.scene import Values
-from geoseg.spec import IGNORE, AugmentSpec, ContextSpec
+from geoseg.spec import IGNORE, AugmentSpec, ContextLevel
 
 STRIP_PX = 512
 """Height of the strips in which labels are counted."""
@@ -90,14 +90,14 @@ class ContextWindows(TrainingWindows):
         cells: Cells,
         sampling: Sampling,
         fill: Sequence[float],
-        context: ContextSpec,
+        levels: Sequence[ContextLevel],
         augment: AugmentSpec,
         folder: Path | None = None,
     ):
         super().__init__(grounds, cells, sampling, fill)
         self._augment = augment
         classes = cells.counts.shape[1]
-        self._surroundings = {id(ground): _Surroundings(ground, context, classes, folder) for ground in grounds}
+        self._surroundings = {id(ground): _Surroundings(ground, levels, classes, folder) for ground in grounds}
 
     def __getitem__(self, index: int) -> ContextWindow:  # type: ignore[override]  # its batches are others as well
         """Draw one window, how it is turned and scaled, and where it lies in its views."""
@@ -113,9 +113,9 @@ class ContextWindows(TrainingWindows):
 class _Surroundings:
     """The levels over one ground, with their labels; both are made when they are first asked for."""
 
-    def __init__(self, ground: JoinedGround, spec: ContextSpec, classes: int, folder: Path | None):
+    def __init__(self, ground: JoinedGround, levels: Sequence[ContextLevel], classes: int, folder: Path | None):
         self._ground, self._classes = ground, classes
-        self._pyramid = ContextPyramid(open_ground(ground), spec.levels, folder=folder)
+        self._pyramid = ContextPyramid(open_ground(ground), levels, folder=folder)
         self._labels = cache(self._majority)
 
     def views(

@@ -7,7 +7,7 @@ of a grid to score on; and batches of them, read ahead of the network by a threa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,10 +17,11 @@ from torch import Tensor
 
 from geoseg.batches import read_padded
 from geoseg.census import CELL_PX
+from geoseg.coarse import CoarseClasses
 from geoseg.context import Box, ContextPyramid, Weighted
 from geoseg.grid import Axis, Grid, Place, Window
 from geoseg.labels import Indexes
-from geoseg.models import Views
+from geoseg.models import Context, Views
 from geoseg.mosaic import Ground, JoinedGround
 from geoseg.queues import read_ahead
 from geoseg.scene import Values
@@ -141,6 +142,11 @@ class ScoredWindow:
     """What each level of the context shows (C + 1, n, n), if the network sees one."""
     boxes: tuple[Box, ...] = ()
     """Where the window lies in each view (4,)."""
+    told: NDArray[np.float32] | None = None
+    """Probabilities that a coarser view told around the window (K, h, w), if the network refines them; then the one box
+    is where the window lies in them."""
+    is_chosen: bool = True
+    """Whether a network that refines looks at it again."""
 
 
 class ScoredBatch(NamedTuple):
@@ -152,8 +158,10 @@ class ScoredBatch(NamedTuple):
     """Class indexes (B, T, T)."""
     counted: Tensor
     """Which pixels count (B, T, T)."""
-    views: Views | None
-    """What the levels of the context show, if the network sees one."""
+    context: Views | Context | None
+    """What the levels of the context show, if the network sees one; or what a coarser view told, if it refines that."""
+    chosen: tuple[bool, ...]
+    """Which windows a network that refines looks at again."""
 
 
 class ScoredWindows:
@@ -170,6 +178,9 @@ class ScoredWindows:
         self.grounds = grounds
         self.fill = fill
         self.pyramids = pyramids
+        self.grids = grids
+        self.coarse: list[CoarseClasses] = []
+        """What a coarser view told of each ground, if the network refines that; to be told before windows are read."""
         self.places = [
             (which, place)
             for which, grid in enumerate(grids)
@@ -191,8 +202,11 @@ class ScoredWindows:
         labels[at] = np.where(valid[at], ground.read_labels(inside), IGNORE)
         counted = np.zeros(valid.shape, bool)
         counted[place.core.shift(-window.row, -window.col).slices] = True
+        scored = ScoredWindow(image.astype(np.float32), labels, counted, valid)
+        if self.coarse:
+            return self._with_coarse(scored, self.coarse[which], place)
         views, boxes = self._context(which, window)
-        return ScoredWindow(image.astype(np.float32), labels, counted, valid, views, boxes)
+        return replace(scored, views=views, boxes=boxes)
 
     def _context(self, which: int, window: Window) -> tuple[tuple[Weighted, ...], tuple[Box, ...]]:
         """What is seen around a window when the model predicts."""
@@ -204,6 +218,11 @@ class ScoredWindows:
             tuple(pyramid.read(level, view) for level, view in enumerate(views)),
             tuple(pyramid.box(level, window, view) for level, view in enumerate(views)),
         )
+
+    def _with_coarse(self, scored: ScoredWindow, coarse: CoarseClasses, place: Place) -> ScoredWindow:
+        """Add what a coarser view told."""
+        maps, boxes = coarse.around([place.window])
+        return replace(scored, told=maps[0], boxes=(boxes[0],), is_chosen=coarse.is_chosen(place))
 
     def name_of(self, index: int) -> str:
         """What people call a window: the image in its middle, and its corner there."""
@@ -255,16 +274,22 @@ def stack_scored(items: Sequence[ScoredWindow]) -> ScoredBatch:
         torch.from_numpy(np.stack(images)),
         torch.from_numpy(np.stack(labels)).long(),
         torch.from_numpy(np.stack(counted)),
-        _stack_views(items) if items[0].views else None,
+        _stack_context(items),
+        tuple(item.is_chosen for item in items),
     )
 
 
-def _stack_views(items: Sequence[ScoredWindow]) -> Views:
-    images, boxes = (zip(*parts, strict=True) for parts in ([i.views for i in items], [i.boxes for i in items]))
-    return Views(
-        tuple(torch.from_numpy(np.stack(level)) for level in images),
-        tuple(torch.from_numpy(np.stack(level)).float() for level in boxes),
-    )
+def _stack_context(items: Sequence[ScoredWindow]) -> Views | Context | None:
+    boxes = tuple(_stack(level) for level in zip(*(item.boxes for item in items), strict=True))
+    told = [item.told for item in items if item.told is not None]
+    if told:
+        return Context((_stack(told),), boxes)
+    views = tuple(_stack(level) for level in zip(*(item.views for item in items), strict=True))
+    return Views(views, boxes) if views else None
+
+
+def _stack(arrays: Sequence[NDArray[Any]]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays)).float()
 
 
 def stack_uncounted(items: Sequence[ScoredWindow]) -> ScoredBatch:

@@ -17,7 +17,7 @@ from geoseg.grid import Window
 from geoseg.models.context import sample_boxes
 from geoseg.mosaic import HeldGround, JoinedGround, PartOfGround, Rectangles, join_neighbours
 from geoseg.samples import Cells, Sampling
-from geoseg.spec import IGNORE, AugmentSpec, ContextLevel, ContextSpec
+from geoseg.spec import IGNORE, AugmentSpec, ContextLevel
 
 PLAIN = AugmentSpec(
     d4=False, warp=0, gamma=0, contrast=0, brightness=0, saturation=0, band_gain=0, band_shift=0, band_mix=0, noise=0,
@@ -44,7 +44,7 @@ def windows(augment: AugmentSpec, *grounds: JoinedGround, side: int = 64, seed: 
     places = np.concatenate([np.insert(part.cells, 0, i, axis=1) for i, part in enumerate(counts)])
     cells = Cells(places, np.concatenate([part.counts for part in counts]))
     sampling = Sampling(side, augment.read_side(side), 50, 0.5, seed)
-    return ContextWindows(grounds, cells, sampling, FILL, ContextSpec(levels=LEVELS), augment)
+    return ContextWindows(grounds, cells, sampling, FILL, LEVELS, augment)
 
 
 def vary(drawn: ContextWindows, indexes: range) -> tuple[torch.Tensor, tuple[torch.Tensor, ...], ContextBatch]:

@@ -159,9 +159,10 @@ def test_context_tells_what_cannot_be_told_from_near_by(tmp_path: Path) -> None:
     model = load_model(runs["context"].bundle)
     spec = parse_spec(TrainSpec, settings, source="test")
     batch = stack_scored(list(scored_windows(read_training_data(spec).val, model.spec)))
-    assert batch.views is not None
-    wrong = Views(tuple(view.flip(0) for view in batch.views.images), batch.views.boxes)
-    assert _miou(model, batch, batch.views) >= miou["local"] + 0.25
+    views = batch.context
+    assert isinstance(views, Views)
+    wrong = Views(tuple(view.flip(0) for view in views.images), views.boxes)
+    assert _miou(model, batch, views) >= miou["local"] + 0.25
     assert _miou(model, batch, wrong) <= miou["context"] - 0.15
     assert _miou(model, batch, None) <= miou["local"] + 0.1
 

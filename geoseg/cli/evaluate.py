@@ -26,7 +26,7 @@ FIGURES = "miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_i
 """Scores over all classes that a floor can be set for; iou.CLASS is one of a single class."""
 FOR_PREDICTIONS = "labels", "column", "layer"
 """Options that only a prediction takes; the first is needed."""
-FOR_MODELS = "data", "tiles", "split", "device", "precision", "report", "overwrite", "no_context"
+FOR_MODELS = "data", "tiles", "split", "device", "precision", "report", "overwrite", "no_context", "refine_fraction"
 """Options that only a model takes; the first is needed."""
 
 
@@ -75,7 +75,13 @@ class Floor(NamedTuple):
     "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Arithmetic of the network; default: auto."
 )
 @click.option(
-    "--no-context", is_flag=True, help="Score a model with a context branch without it, as the local network alone."
+    "--no-context", is_flag=True, help="Score a model that sees the ground around each window without, as it is alone."
+)
+@click.option(
+    "--refine-fraction",
+    type=float,
+    metavar="0..1",
+    help="Share of the windows in which a model that refines coarser views looks again, least sure first; default: 1.",
 )
 @click.option(
     "--report",

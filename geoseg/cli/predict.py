@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from geoseg.scenes import SceneRef
 
 
-_CONTEXT = "Let a model with a context branch see the ground around each window; default: yes."
+_CONTEXT = "Let a model see the ground around each window, if it has learnt to; default: yes."
+_REFINE = "Share of the windows in which a model that refines coarser views looks again, least sure first; default: 1."
 _TTA = "Average over mirror images (4 x the work) or all symmetries of a square (8 x); default: none."
 _COMPILE = "Fuse the network with torch.compile: a minute at the start, faster ever after."
 _DEVICES = "Devices that share each scene: how many GPUs (else CPU processes), or the numbers of GPUs."
@@ -53,6 +54,7 @@ _RESUME = "Skip scenes that are done, and go on where a run with the same settin
     "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Arithmetic of the network; default: auto."
 )
 @click.option("--context/--no-context", default=None, help=_CONTEXT)
+@click.option("--refine-fraction", type=float, metavar="0..1", help=_REFINE)
 @click.option("--tta", type=click.Choice(["none", "flips", "d4"]), help=_TTA)
 @click.option("--tta-scales", type=Numbers(float), metavar="SCALE,...", help="Sizes at which each window is seen, too.")
 @click.option("--compile/--no-compile", default=None, help=_COMPILE)

@@ -6,6 +6,7 @@ from geoseg.models.bundle import Model, default_model_path, load_model, read_spe
 from geoseg.models.context import ContextSegmenter, Views
 from geoseg.models.networks import Context, SegmentationNetwork, Segmenter, build_network
 from geoseg.models.pretrained import load_encoder_weights, start_from
+from geoseg.models.refine import RefiningSegmenter, Told, refine_steps
 from geoseg.models.runner import Runner
 
 __all__ = [
@@ -14,9 +15,11 @@ __all__ = [
     "Context",
     "ContextSegmenter",
     "Model",
+    "RefiningSegmenter",
     "Runner",
     "SegmentationNetwork",
     "Segmenter",
+    "Told",
     "Views",
     "build_network",
     "default_model_path",
@@ -24,6 +27,7 @@ __all__ = [
     "load_encoder_weights",
     "load_model",
     "read_spec",
+    "refine_steps",
     "save_model",
     "start_from",
 ]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from geoseg.models.body import build_body, decode, decoder_channels, head_of
+from geoseg.models.sampling import sample_boxes
 from geoseg.models.segmentation import Context, Normalize, SegmentationNetwork
 from geoseg.spec import ContextSpec, ModelSpec
 
@@ -86,7 +87,7 @@ class GatedFusion(nn.Module):
 
     def forward(self, local: Tensor, context: Context, size: Sequence[int]) -> Tensor:
         """What is added to logits of size[0] × size[1] pixels (B, K, h, w), given local features (B, L, h', w')."""
-        few = [-(-length // FUSION_STRIDE) for length in size]
+        few = -(-size[0] // FUSION_STRIDE), -(-size[1] // FUSION_STRIDE)
         local = functional.adaptive_avg_pool2d(local, few)
         seen = [sample_boxes(*level, few) for level in zip(context.maps, context.boxes, strict=True)]
         together = torch.cat(seen, dim=1)
@@ -146,24 +147,6 @@ class ContextSegmenter(SegmentationNetwork):
         if not self.training or not self.context.spec.dropout:
             return None
         return (torch.rand(count, 1, 1, 1, device=device) >= self.context.spec.dropout).float()
-
-
-def sample_boxes(maps: Tensor, boxes: Tensor, size: Sequence[int]) -> Tensor:
-    """Sample maps (B or 1, F, h, w) at the middles of size[0] × size[1] pixels that fill boxes (B, 4).
-
-    In edge coordinates, where a map's pixel i covers [i, i + 1): no half pixel is lost, whatever the sizes. In float32:
-    coordinates of 16 bits would be off by whole pixels.
-    """
-    maps, boxes = maps.float(), boxes.float()
-    left, top, right, bottom = (part.view(-1, 1) for part in boxes.unbind(dim=1))
-    rows, cols = ((torch.arange(n, device=boxes.device) + 0.5) / n for n in size)
-    y = 2 * (top + (bottom - top) * rows) - 1  # (B, h)
-    x = 2 * (left + (right - left) * cols) - 1  # (B, w)
-    shape = len(boxes), len(rows), len(cols)
-    grid = torch.stack([x[:, None, :].expand(shape), y[:, :, None].expand(shape)], dim=3)
-    maps = maps.expand(len(boxes), -1, -1, -1)
-    sampled = functional.grid_sample(maps, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    return sampled.contiguous(memory_format=torch.channels_last)  # as the local features are: twice as fast to fuse
 
 
 def build_branch(spec: ModelSpec, normalize: Normalize, body: nn.Module) -> ContextBranch:

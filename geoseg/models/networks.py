@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from geoseg.models.body import build_body
 from geoseg.models.context import ContextSegmenter, build_branch
+from geoseg.models.refine import RefineBranch, RefiningSegmenter
 from geoseg.models.segmentation import Context, Normalize, SegmentationNetwork, Segmenter
 from geoseg.spec import ModelSpec
 
@@ -16,13 +17,16 @@ __all__ = ["Context", "Normalize", "SegmentationNetwork", "Segmenter", "build_ne
 def build_network(spec: ModelSpec, *, encoder_weights: str | None = None) -> SegmentationNetwork:
     """Build the network a spec names, with fresh weights (or an encoder's pretrained ones).
 
-    The result is a `ContextSegmenter` if the spec has a context; its branch then starts without effect.
+    The result is a `ContextSegmenter` if the spec has a context; its branch then starts without effect. It is a
+    `RefiningSegmenter` if the spec refines.
 
     Raises:
         ModelError: if the architecture or the encoder is unknown, or they don't fit together.
     """
     body = build_body(spec.network, bands=len(spec.bands), classes=len(spec.classes), encoder_weights=encoder_weights)
     normalize = Normalize(spec.normalization)
+    if spec.refine is not None:
+        return RefiningSegmenter(normalize, body, RefineBranch(spec.refine, len(spec.classes)))
     if spec.context is None:
         return SegmentationNetwork(normalize, body)
     return ContextSegmenter(normalize, body, build_branch(spec, normalize, body))

@@ -14,6 +14,7 @@ from torch import Tensor
 from geoseg.errors import SpecError
 from geoseg.models.augmented import Augmentation, Augmented
 from geoseg.models.context import ContextSegmenter, Views
+from geoseg.models.refine import RefiningSegmenter
 from geoseg.models.segmentation import Context, Segmenter
 
 _MOST_FUSED = 8
@@ -105,6 +106,12 @@ class Runner:
         with self.session():
             values = torch.from_numpy(view)[None].to(self.device)
             return self.segmenter.encode(level, values.contiguous(memory_format=torch.channels_last))
+
+    def upsampled(self, context: Context, size: tuple[int, int]) -> Tensor:
+        """Log probabilities (B, K, *size) that a coarser view told of windows of some size; nothing is forwarded."""
+        assert isinstance(self.segmenter, RefiningSegmenter)
+        with torch.inference_mode():
+            return self.segmenter.coarse(context, size).log()
 
     def __call__(self, image: NDArray[Any], context: Context | Views | None = None) -> Tensor:
         """Turn band values (B, C, T, T) into logits (B, K, T, T), float32, on the device.

@@ -20,7 +20,11 @@ class Context:
     boxes: tuple[Tensor, ...]
     """Per level: left, top, right and bottom of each window as shares of its view (B, 4)."""
 
-    def part(self, windows: slice) -> Context:
+    def to(self, device: torch.device) -> Context:
+        """Return it on a device."""
+        return Context(*(tuple(one.to(device) for one in parts) for parts in (self.maps, self.boxes)))
+
+    def part(self, windows: slice | list[int]) -> Context:
         """Return what belongs to some of the windows."""
         maps = tuple(level if len(level) == 1 else level[windows] for level in self.maps)
         return Context(maps, tuple(boxes[windows] for boxes in self.boxes))

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from geoseg.batches import Readable
 from geoseg.context import ContextPyramid
 from geoseg.grid import Grid, Window
 from geoseg.models import Context, Runner
-from geoseg.scene import Scene
-from geoseg.spec import ContextLevel, ContextSpec
+from geoseg.spec import ContextSpec
 
 MOST_VIEWS = 40
 """Views of a level that are kept: some megabytes each, and at the default ratio enough for scenes 40,000 px wide."""
@@ -66,25 +63,3 @@ def views_in_a_row(spec: ContextSpec, grid: Grid) -> int:
     """
     sides = [level.core_px * level.ratio for level in spec.levels if level.ratio != "scene"]
     return min(MOST_VIEWS, 2 + max((-(-grid.cols.end // side) for side in sides), default=1))
-
-
-def scene_pyramid(scene: Scene, source: Readable, spec: ContextSpec, folder: Path) -> ContextPyramid:
-    """The levels over a scene, from its overviews if they will do, else from the scene itself.
-
-    Args:
-        scene: what is averaged, at its own resolution; an overview of it is closed when nothing uses it any more.
-        source: the scene as the network sees it, perhaps at another resolution: windows are given in its pixels.
-        spec: which levels.
-        folder: work folder for the scratch file.
-    """
-    size = source.height, source.width
-    finest = min(_ratio(level, size) for level in spec.levels)
-    own = max(scene.height / size[0], scene.width / size[1])  # the scene's pixels in one of the source's
-    base = scene.overview(finest * own)
-    if base is None and finest * own < 1:
-        return ContextPyramid(source, spec.levels, folder=folder)  # a context pixel is finer than the scene's
-    return ContextPyramid(base or scene, spec.levels, size=size, folder=folder)
-
-
-def _ratio(level: ContextLevel, size: tuple[int, int]) -> float:
-    return max(size) / level.size if level.ratio == "scene" else float(level.ratio)

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +26,14 @@ from geoseg.metrics import Scores
 from geoseg.models import Model, Runner, load_model
 from geoseg.pipelines.evaluate import BOUNDARY_PX_MOST
 from geoseg.pipelines.gdal import gdal_settings
-from geoseg.pipelines.scoring import find_examples, load_scored, score_windows, scored_windows
+from geoseg.pipelines.scoring import (
+    find_examples,
+    load_scored,
+    predict_scored,
+    score_windows,
+    scored_windows,
+    tell_scored,
+)
 from geoseg.report import Report, write_report
 from geoseg.samples import ScoredWindows
 from geoseg.spec import (
@@ -100,6 +108,7 @@ def evaluate_model(
     precision: Precision = "auto",
     boundary_px: int | None = None,
     context: bool = True,
+    refine_fraction: float = 1.0,
     report: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: Progress = lambda stage, done, total: None,
@@ -115,7 +124,8 @@ def evaluate_model(
         device: auto, cpu, cuda, cuda:1, or mps.
         precision: auto, fp32, bf16, or fp16.
         boundary_px: how far from a class's contour its boundary reaches; 0 compares none, None means the config's.
-        context: let a model with a context branch see the ground around each window.
+        context: let a model see the ground around each window, if it has a context branch or refines coarser views.
+        refine_fraction: share of the windows in which a model that refines looks again.
         report: HTML file that gets the scores, and the windows where the model is worst and best.
         overwrite: replace a report that exists.
         progress: told how far it is.
@@ -135,11 +145,11 @@ def evaluate_model(
         notice(line)
 
     page = None if report is None else Path(report)
-    _check_settings(split, device, precision, boundary_px)
+    _check_settings(split, boundary_px, {"device": device, "precision": precision, "refine_fraction": refine_fraction})
     _check_report(page, overwrite)
     loaded = model if isinstance(model, Model) else load_model(model)
     if not context:
-        loaded = Model(loaded.spec.model_copy(update={"context": None}), loaded.module)
+        loaded = Model(loaded.spec.model_copy(update={"context": None, "refine": None}), loaded.module)
     with gdal_settings():
         spec = fit_config(_resolve(config, data), loaded.spec)
         scorer = Runner(loaded.module, device, precision)
@@ -149,6 +159,7 @@ def evaluate_model(
         _tell_of_resolution(ground.resolution_m, loaded.spec, tell)
         side = ground.val if split == "val" else ground.train
         windows = scored_windows(side, loaded.spec, Path(tempfile.gettempdir()))
+        tell_scored(windows, scorer, loaded.spec, spec.batch_size, refine_fraction)
         reach = spec.boundary_px if boundary_px is None else boundary_px
         result = ModelEvaluation(
             model=loaded.spec.name,
@@ -171,12 +182,12 @@ def evaluate_model(
 # --------------------------------------------------------------------------------------------------------- settings
 
 
-def _check_settings(split: str, device: str, precision: str, boundary_px: int | None) -> None:
+def _check_settings(split: str, boundary_px: int | None, settings: dict[str, Any]) -> None:
     if split not in GROUND:
         raise SpecError(f"split = {split!r}: give val or train")
     if boundary_px is not None and not 0 <= boundary_px <= BOUNDARY_PX_MOST:
         raise SpecError(f"boundary_px = {boundary_px}: give 0 to {BOUNDARY_PX_MOST} pixels")
-    parse_spec(PredictSpec, {"device": device, "precision": precision}, source="settings")
+    parse_spec(PredictSpec, settings, source="settings")
 
 
 def _check_report(page: Path | None, overwrite: bool) -> None:
@@ -287,13 +298,14 @@ def _score(scorer: Runner, windows: ScoredWindows, spec: TrainSpec, reach: int, 
     """Score in the batches in which training scores, so that not even roundings differ."""
     loader = load_scored(windows, spec.batch_size * spec.window**2)
     names = [c.name for c in spec.classes]
-    return score_windows(scorer, loader, names, reach or None, lambda done, total: progress("scoring", done, total))
+    predict = partial(predict_scored, scorer)
+    return score_windows(predict, loader, names, reach or None, lambda done, total: progress("scoring", done, total))
 
 
 def _report(
     result: ModelEvaluation, page: Path, model: Model, spec: TrainSpec, scorer: Runner, windows: ScoredWindows
 ) -> None:
-    worst, best = find_examples(scorer, windows, model.spec.bands, EXAMPLES)
+    worst, best = find_examples(partial(predict_scored, scorer), windows, model.spec.bands, EXAMPLES)
     write_report(
         Report(
             title=f"{result.model} on {GROUND[result.split]}",

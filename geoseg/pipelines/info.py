@@ -14,7 +14,7 @@ from geoseg.models import default_model_path, read_spec
 from geoseg.pipelines.gdal import gdal_settings
 from geoseg.pipelines.job import scene_notices
 from geoseg.scene import Scene, SceneInfo, plain_number
-from geoseg.spec import ModelSpec, PredictSpec, describe_context
+from geoseg.spec import ModelSpec, PredictSpec, describe_context, describe_refine
 
 BUNDLE_SUFFIX = ".safetensors"
 _SHOWN_BANDS = 64
@@ -38,6 +38,7 @@ def describe_model(path: Path) -> dict[str, Any]:
     """Everything a bundle says about itself."""
     spec = read_spec(path)
     sees = {} if spec.context is None else {"sees": describe_context(spec.context)}
+    sees |= {} if spec.refine is None else {"sees": describe_refine(spec.refine)}
     return {"model": spec.name, "bytes": path.stat().st_size, **sees, **spec.model_dump(mode="json", exclude={"name"})}
 
 

@@ -72,6 +72,11 @@ class Job:
         return self.model.spec.context if self.spec.context else None
 
     @property
+    def refines(self) -> bool:
+        """Whether coarser views tell classes first."""
+        return self.model.spec.refine is not None and self.spec.context
+
+    @property
     def manifest(self) -> Manifest:
         """What a work folder says of this job."""
         return Manifest(self.fingerprint, self.grid.tile, self.batch_size)

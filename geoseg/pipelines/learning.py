@@ -22,11 +22,13 @@ from geoseg.augment import Augment
 from geoseg.context_samples import ContextBatch
 from geoseg.losses import SegmentationLoss
 from geoseg.metrics import ScoreCounter, Scores
-from geoseg.models import AuxiliaryHead, ContextSegmenter, SegmentationNetwork, Views
+from geoseg.models import AuxiliaryHead, ContextSegmenter, RefiningSegmenter, Runner, SegmentationNetwork, Views
 from geoseg.models.pretrained import encoder_of
 from geoseg.pipelines.optimization import ema_update, learning_rate_curve, make_optimizer
+from geoseg.pipelines.refine_learning import RefineLessons
+from geoseg.pipelines.scoring import tell_scored
 from geoseg.samples import Loader, ScoredBatch, TrainBatch, TrainingWindows, stack_uncounted
-from geoseg.spec import TrainSpec
+from geoseg.spec import ModelSpec, TrainSpec
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Lesson:
 
     spec: TrainSpec
     """How it learns."""
+    model: ModelSpec
+    """What it learns to be."""
     class_counts: tuple[int, ...]
     """Labelled pixels per class of the ground to learn from."""
     augment: Augment
@@ -64,6 +68,9 @@ class Learner(LightningModule):
             module.requires_grad_(False)
         self.averaged = AveragedModel(self.network, multi_avg_fn=ema_update(spec.ema), use_buffers=True)
         self.averaged.requires_grad_(False)
+        self._refine = None
+        if isinstance(network, RefiningSegmenter):
+            self._refine = RefineLessons(network, SegmentationLoss(spec.loss, lesson.class_counts), lesson.class_counts)
         self.auxiliary = AuxiliaryHead(self.network, len(spec.classes)) if spec.loss.auxiliary else None
         self.loss = SegmentationLoss(spec.loss, lesson.class_counts)
         self.counter = ScoreCounter(len(spec.classes), spec.boundary_px)
@@ -98,42 +105,56 @@ class Learner(LightningModule):
         self._averaged_step = self.global_step
         for encoder in self._encoder:
             encoder.train(not self.is_frozen)
-        for module in self._still:
+        for module in (*self._still, self.averaged):
             module.eval()
 
     def training_step(self, batch: TrainBatch | ContextBatch, index: int) -> Tensor:
         """Loss of a batch of read windows, with the ground around them if the network sees it."""
-        if isinstance(batch, ContextBatch):
-            logits, labels, told = self._classify_in_context(batch, index)
+        if not isinstance(batch, ContextBatch):
+            loss = self._loss_alone(batch, index)
+        elif self._refine is not None:
+            loss = self._loss_of_refinement(batch, index, self._refine)
         else:
-            logits, labels, told = self._classify(batch, index)
-        loss: Tensor = self.loss(logits, labels)
-        if told is not None:
-            loss = loss + told
-        if self.auxiliary is not None:
-            loss = loss + self.spec.loss.auxiliary * self.loss(self.auxiliary.logits(labels.shape[-2:]), labels)
+            loss = self._loss_in_context(batch, index)
         self.epoch_loss.update(loss.detach())
         self.log("loss/step", loss.detach())
         return loss
 
-    def _classify(self, batch: TrainBatch, index: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Logits and labels of windows (B, C, R, R), (B, R, R), once they are varied."""
+    def _loss_alone(self, batch: TrainBatch, index: int) -> Tensor:
+        """Loss of windows (B, C, R, R) and labels (B, R, R), once they are varied."""
         with torch.autocast(self.device.type, enabled=False):  # colours keep their precision
             image, labels = self.lesson.augment(*batch, self.spec.window, self._generator(index))
-        return self.network(image.contiguous(memory_format=torch.channels_last)), labels, None
+        return self._loss(self.network(image.contiguous(memory_format=torch.channels_last)), labels)
 
-    def _classify_in_context(self, batch: ContextBatch, index: int) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The same for windows with the ground around them; and the loss of what the levels tell on their own."""
-        network, generator = self.network, self._generator(index)
+    def _loss_in_context(self, batch: ContextBatch, index: int) -> Tensor:
+        """The same for windows with the ground around them, and of what the levels tell on their own."""
+        network = self.network
         assert isinstance(network, ContextSegmenter)
+        image, labels, views = self._varied(batch, self._generator(index))
+        context, told = network.study(views)
+        losses = [self._level_loss(*pair) for pair in zip(told, batch.view_labels, strict=True)]
+        logits = network(image.contiguous(memory_format=torch.channels_last), context)
+        return self._loss(logits, labels) + network.context.spec.auxiliary * torch.stack(losses).mean()
+
+    def _loss_of_refinement(self, batch: ContextBatch, index: int, lessons: RefineLessons) -> Tensor:
+        """The same for windows and views that are all told alike, and of what is refined."""
+        generator = self._generator(index)
+        image, labels, views = self._varied(batch, generator)
+        assert isinstance(self.kept, RefiningSegmenter)
+        return lessons.loss(image, views, [labels, *(ids.long() for ids in batch.view_labels)], self.kept, generator)
+
+    def _varied(self, batch: ContextBatch, generator: torch.Generator) -> tuple[Tensor, Tensor, Views]:
         with torch.autocast(self.device.type, enabled=False):
             image, labels, views = self.lesson.augment.with_views(
                 batch.image, batch.labels, batch.matrices, batch.views.images, self.spec.window, generator
             )
-        context, told = network.study(Views(views, batch.views.boxes))
-        losses = [self._level_loss(*pair) for pair in zip(told, batch.view_labels, strict=True)]
-        logits = network(image.contiguous(memory_format=torch.channels_last), context)
-        return logits, labels, network.context.spec.auxiliary * torch.stack(losses).mean()
+        return image, labels, Views(views, batch.views.boxes)
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        loss: Tensor = self.loss(logits, labels)
+        if self.auxiliary is not None:
+            loss = loss + self.spec.loss.auxiliary * self.loss(self.auxiliary.logits(labels.shape[-2:]), labels)
+        return loss
 
     def _level_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         size = tuple(labels.shape[-2:])
@@ -152,15 +173,20 @@ class Learner(LightningModule):
             self.averaged.update_parameters(self.network)
             self._averaged_step = self.global_step
 
+    def on_validation_epoch_start(self) -> None:
+        """Let coarser views of the scored ground tell their classes."""
+        if self._refine is not None:
+            runner = Runner(self.kept, str(self.device), "fp32")
+            tell_scored(self.lesson.val.items, runner, self.lesson.model, self.spec.batch_size)
+
     def validation_step(self, batch: ScoredBatch, index: int) -> None:
         """Count the pixels of scored windows."""
         image = batch.image.contiguous(memory_format=torch.channels_last)
-        if batch.views is None:
-            logits = self.kept(image)
-        else:
+        context = batch.context
+        if isinstance(context, Views):
             assert isinstance(self.kept, ContextSegmenter)
-            logits = self.kept(image, self.kept.see(batch.views))
-        self.counter.update(logits.argmax(dim=1), batch.labels, batch.counted)
+            context = self.kept.see(context)
+        self.counter.update(self.kept(image, context).argmax(dim=1), batch.labels, batch.counted)
 
     def take_scores(self) -> Scores:
         """Scores of the windows counted since the last call, by all processes."""
@@ -182,8 +208,10 @@ class Learner(LightningModule):
 
 
 def _still_modules(network: SegmentationNetwork) -> tuple[nn.Module, ...]:
-    """What of a network stays as it is in the whole run: the local part, if only the context branch is to learn."""
-    is_still = isinstance(network, ContextSegmenter) and network.context.spec.freeze_local
+    """What of a network stays as it is in the whole run: the local part, if only the rest is to learn."""
+    is_still = (isinstance(network, ContextSegmenter) and network.context.spec.freeze_local) or (
+        isinstance(network, RefiningSegmenter) and network.refine.spec.freeze_local
+    )
     return (network.normalize, network.body) if is_still else ()
 
 

@@ -16,19 +16,21 @@ from torch import Tensor
 from geoseg.context import ContextPyramid
 from geoseg.grid import Window
 from geoseg.metrics import ScoreCounter, Scores
-from geoseg.models import Views
+from geoseg.models import Context, Runner
+from geoseg.pipelines.classify import refine
 from geoseg.pipelines.job import make_grid
+from geoseg.pipelines.refine import Refinery, model_levels
 from geoseg.report import ContextPicture, Example, look
-from geoseg.samples import Loader, ScoredWindow, ScoredWindows, stack_scored
-from geoseg.spec import IGNORE, ModelSpec
+from geoseg.samples import Loader, ScoredBatch, ScoredWindow, ScoredWindows, stack_scored
+from geoseg.spec import IGNORE, ModelSpec, PredictSpec
 from geoseg.training_data import Side
 
 
 class Predict(Protocol):
     """Whatever classifies scored windows."""
 
-    def __call__(self, image: NDArray[np.float32], views: Views | None, /) -> Tensor:
-        """Band values (B, C, T, T) and what is seen around them -> probabilities or logits (B, K, T, T)."""
+    def __call__(self, batch: ScoredBatch, /) -> Tensor:
+        """Windows and what is seen around them -> probabilities or logits (B, K, T, T)."""
         ...
 
 
@@ -41,9 +43,38 @@ LEAST_LABELLED = 0.05
 def scored_windows(side: Side, model: ModelSpec, folder: Path | None = None) -> ScoredWindows:
     """Lay a model's windows over ground to be scored; scratch files of the context go into a folder."""
     grids = [make_grid(ground.height, ground.width, model) for ground in side.grounds]
-    levels = () if model.context is None else model.context.levels
+    levels = model_levels(model)
     pyramids = [ContextPyramid(ground, levels, folder=folder) for ground in side.grounds if levels]
     return ScoredWindows(side.grounds, side.cells, grids, model.normalization.mean, pyramids)
+
+
+def tell_scored(
+    windows: ScoredWindows, runner: Runner, model: ModelSpec, batch_size: int, fraction: float = 1.0
+) -> None:
+    """Let coarser views of the ground tell its classes, if the model refines them.
+
+    Args:
+        windows: what is scored.
+        runner: the network.
+        model: what it is.
+        batch_size: windows of coarser views that are forwarded at once.
+        fraction: share of the windows in which it looks again.
+    """
+    if model.refine is None:
+        return
+    refinery = Refinery(runner, model, batch_size, PredictSpec(refine_fraction=fraction))
+    windows.coarse = [
+        refinery.look_again(refinery.tell(pyramid), 0, grid)
+        for pyramid, grid in zip(windows.pyramids, windows.grids, strict=True)
+    ]
+
+
+def predict_scored(runner: Runner, batch: ScoredBatch) -> Tensor:
+    """Classify scored windows as logits (B, K, T, T)."""
+    image = batch.image.numpy()
+    if not isinstance(batch.context, Context):
+        return runner(image, batch.context)
+    return refine(runner, image, batch.context.to(runner.device), batch.chosen)
 
 
 def load_scored(windows: ScoredWindows, pixels: int) -> Loader:
@@ -62,7 +93,7 @@ def score_windows(
     """Score all windows with a network."""
     counter = ScoreCounter(len(names), boundary_px)
     for done, batch in enumerate(loader, start=1):
-        predicted = predict(batch.image.numpy(), batch.views).max(dim=1).indices.cpu()
+        predicted = predict(batch).max(dim=1).indices.cpu()
         counter.update(predicted, batch.labels, batch.counted)
         tell(done, len(loader))
     return counter.scores(names)
@@ -90,7 +121,7 @@ def find_examples(
 def _example(predict: Predict, windows: ScoredWindows, index: int, bands: Sequence[str]) -> Example:
     item = windows[index]
     batch = stack_scored([item])
-    predicted = predict(item.image[None], batch.views)[0].argmax(dim=0).cpu().numpy().astype(np.uint8)
+    predicted = predict(batch)[0].argmax(dim=0).cpu().numpy().astype(np.uint8)
     part = _part_to_show(item)
     image, label, predicted = item.image[:, *part], item.labels[part], predicted[part]
     label = np.where(item.counted[part], label, IGNORE).astype(np.uint8)
@@ -102,7 +133,7 @@ def _context_pictures(
     windows: ScoredWindows, index: int, item: ScoredWindow, part: tuple[slice, slice], bands: Sequence[str]
 ) -> tuple[ContextPicture, ...]:
     """What each level shows around the part of a window that is shown."""
-    if not item.views:
+    if not item.views:  # what a coarser view told is no picture
         return ()
     which, place = windows.places[index]
     rows, cols = part

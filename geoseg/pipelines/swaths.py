@@ -22,9 +22,12 @@ from geoseg.decide import Decision, Wanted, decide, to_host
 from geoseg.files import write_errors
 from geoseg.grid import Grid, Place, Window
 from geoseg.pipelines.blocks import Pixels, RowsWriter
-from geoseg.pipelines.context import ContextCache, scene_pyramid, views_in_a_row
+from geoseg.pipelines.classify import Around, classify, whole_window
+from geoseg.pipelines.context import ContextCache, views_in_a_row
 from geoseg.pipelines.gdal import gdal_settings
 from geoseg.pipelines.job import Job
+from geoseg.pipelines.pyramids import scene_pyramid
+from geoseg.pipelines.refine import job_classes
 from geoseg.pipelines.work import SeamFile, WorkFolder, seam_name, swath_name
 from geoseg.queues import WriteBehind, give_back_memory, read_ahead
 
@@ -65,7 +68,7 @@ def _run_stretch(job: Job, work: WorkFolder, swaths: range, advance: Advance) ->
     writer = _Writer(job, work, first_open)
     wanted = Wanted(job.wants_confidence, job.spec.scores_type if job.spec.scores else None)
     with write_errors(work.path.parent), job.runner.session(), closing(writer):
-        context = _look_around(job, work)
+        around = _look_around(job, work)
         batches = read_ahead(_batches(job, swaths), _READ_AHEAD)
         with closing(batches), WriteBehind(writer.take, _WRITE_BEHIND) as behind:
             for i, batch in batches:
@@ -73,24 +76,20 @@ def _run_stretch(job: Job, work: WorkFolder, swaths: range, advance: Advance) ->
                     behind.put(_SwathEnd(i))
                     advance(job.grid.swath_core(i).pixels)
                     continue
-                seen = None if context is None else context.context(_forwarded_windows(batch))
-                logits = job.runner(batch.image, seen)
+                logits = classify(job.runner, batch, around)
                 behind.put(_finish_batch(job, batch, logits, blender, seams, wanted))
 
 
-def _look_around(job: Job, work: WorkFolder) -> ContextCache | None:
-    """Average the scene for the model's context branch, before anybody else reads from it; None if it has none."""
+def _look_around(job: Job, work: WorkFolder) -> Around:
+    """Prepare what a model knows around its windows, before anybody else reads from the scene."""
+    if job.refines:
+        return job_classes(job, work)
     if job.context is None:
         return None
     if job.pyramid is None:
-        job.pyramid = scene_pyramid(job.scene, job.source, job.context, work.path)
+        job.pyramid = scene_pyramid(job.scene, job.source, job.context.levels, work.path)
         job.pyramid.prepare()
     return ContextCache(job.runner, job.pyramid, views_in_a_row(job.context, job.grid))
-
-
-def _forwarded_windows(batch: Batch) -> list[Window]:
-    """Where the forwarded parts of a batch lie in the source."""
-    return [sample.part.shift(sample.place.window.row, sample.place.window.col) for sample in batch.samples]
 
 
 def _batches(job: Job, swaths: range) -> Iterator[tuple[int, Batch | None]]:
@@ -134,7 +133,7 @@ def _finish_batch(
 ) -> _FinishedBatch:
     blocks = []
     for sample, part in zip(batch.samples, logits, strict=True):
-        block = blender.feed(sample.place, _whole_window(sample, part))
+        block = blender.feed(sample.place, whole_window(sample, part))
         below, above = seams.take()
         decision = decide(block.logits, wanted).to_host()
         blocks.append(_Finished(sample, block.window, decision, below, above))
@@ -143,15 +142,6 @@ def _finish_batch(
         is_copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
         is_copied.record()
     return _FinishedBatch(blocks, is_copied)
-
-
-def _whole_window(sample: Sample, part: Tensor) -> Tensor:
-    """Put the logits (K, h, w) of the forwarded part where they belong in the window (K, T, T)."""
-    if part.shape[1:] == sample.valid.shape:
-        return part
-    whole = part.new_zeros(part.shape[0], *sample.valid.shape)
-    whole[:, *sample.part.slices] = part
-    return whole
 
 
 class _SeamsOnDisk:

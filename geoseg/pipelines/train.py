@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ from geoseg.models.runner import choose_device, choose_precision
 from geoseg.pipelines.gdal import TRAINING_CACHE_MB, gdal_settings
 from geoseg.pipelines.learning import Learner, Lesson
 from geoseg.pipelines.record import CHECKPOINT, Progress, Record, TrainProgress
-from geoseg.pipelines.scoring import find_examples, load_scored, scored_windows
+from geoseg.pipelines.scoring import find_examples, load_scored, predict_scored, scored_windows, tell_scored
 from geoseg.report import Report, write_report
 from geoseg.samples import Loader, Sampling, TrainingWindows, stack_training
 from geoseg.spec import (
@@ -52,6 +53,7 @@ from geoseg.spec import (
     TrainSpec,
     beside,
     describe_context,
+    describe_refine,
     load_train_spec,
     load_yaml,
     parse_spec,
@@ -303,13 +305,12 @@ def _prepare(
 
 def _tell_of_small_ground(spec: TrainSpec, ground: TrainingData, notice: Callable[[str], None]) -> None:
     """Tell that there is little to be seen around windows of ground that is smaller than the views."""
-    levels = [] if spec.context is None else spec.context.levels
-    wanted = max((level.core_px * level.ratio for level in levels if level.ratio != "scene"), default=0)
+    wanted = max((level.core_px * level.ratio for level in spec.views if level.ratio != "scene"), default=0)
     longest = max(max(one.height, one.width) for one in ground.train.grounds)
     if longest < wanted:
         notice(
-            f"the context shows {wanted} px and more, but the largest training ground is {longest} px wide: give whole "
-            "scenes instead of tiles, or a smaller context.levels ratio or size"
+            f"the views show {wanted} px and more, but the largest training ground is {longest} px wide: give whole "
+            "scenes instead of tiles, or smaller ratios"
         )
 
 
@@ -328,17 +329,18 @@ def _make_lesson(spec: TrainSpec, model: ModelSpec, ground: TrainingData, folder
     grounds, cells = ground.train.grounds, ground.train.cells
     windows = (
         TrainingWindows(grounds, cells, sampling, fill)
-        if spec.context is None
-        else ContextWindows(grounds, cells, sampling, fill, spec.context, spec.augment, folder)
+        if not spec.views
+        else ContextWindows(grounds, cells, sampling, fill, spec.views, spec.augment, folder)
     )
     count = spec.windows_per_epoch // spec.batch_size
     count -= count % spec.optimizer.accumulate  # a last step of fewer batches would be a smaller one
     batches = [range(i * spec.batch_size, (i + 1) * spec.batch_size) for i in range(count)]
     return Lesson(
         spec=spec,
+        model=model,
         class_counts=tuple(int(count) for count in ground.train.class_counts),
         augment=Augment(spec.augment, *ground.value_range, torch.tensor(fill)),
-        train=Loader(windows, batches, stack_training if spec.context is None else stack_context),
+        train=Loader(windows, batches, stack_context if spec.views else stack_training),
         val=load_scored(scored_windows(ground.val, model, folder), spec.batch_size * spec.window**2),
     )
 
@@ -378,6 +380,7 @@ def _model_spec(spec: TrainSpec, ground: TrainingData) -> ModelSpec:
         tile=spec.tile,
         overlap=spec.overlap,
         context=spec.context,
+        refine=spec.refine,
         card=spec.card,
     )
 
@@ -448,7 +451,8 @@ def _report(run: _Run, ground: TrainingData, result: TrainResult) -> None:
     best = load_model(result.bundle)
     scorer = Runner(best.module, str(run.device), run.spec.precision)
     windows = scored_windows(ground.val, best.spec, run.folder)
-    worst, fine = find_examples(scorer, windows, best.spec.bands, EXAMPLES)
+    tell_scored(windows, scorer, best.spec, run.spec.batch_size)
+    worst, fine = find_examples(partial(predict_scored, scorer), windows, best.spec.bands, EXAMPLES)
     write_report(
         Report(
             title=run.spec.name,
@@ -475,6 +479,7 @@ def _facts(run: _Run, ground: TrainingData, result: TrainResult) -> dict[str, st
             "Bands": ", ".join(run.spec.data.bands),
         }
         | ({} if run.spec.context is None else {"Context": describe_context(run.spec.context)})
+        | ({} if run.spec.refine is None else {"Refinement": describe_refine(run.spec.refine)})
         | {
             name: f"{side.images} images, {side.class_counts.sum() / 1e6:,.2f} Mpx labelled"
             for name, side in sides.items()

@@ -9,6 +9,7 @@ from geoseg.spec.data import DataSpec, LabelledScene, SplitSpec
 from geoseg.spec.model import ClassSpec, ModelCard, ModelSpec, NormalizationSpec
 from geoseg.spec.network import NetworkSpec
 from geoseg.spec.predict import PredictSpec, Resolution
+from geoseg.spec.refine import RefineSpec, describe_refine
 from geoseg.spec.train import (
     AugmentSpec,
     LossSpec,
@@ -38,6 +39,7 @@ __all__ = [
     "OptimizerSpec",
     "Precision",
     "PredictSpec",
+    "RefineSpec",
     "Resolution",
     "ScheduleSpec",
     "Spec",
@@ -46,6 +48,7 @@ __all__ = [
     "VectorSpec",
     "beside",
     "describe_context",
+    "describe_refine",
     "load_train_spec",
     "load_yaml",
     "parse_spec",

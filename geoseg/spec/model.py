@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from geoseg.spec.base import NODATA_ID, DataType, Spec
 from geoseg.spec.context import ContextSpec
 from geoseg.spec.network import NetworkSpec
+from geoseg.spec.refine import RefineSpec
 
 
 class ClassSpec(Spec):
@@ -73,6 +74,8 @@ class ModelSpec(Spec):
     """Pixels shared by neighbouring windows, across which their probabilities are blended."""
     context: ContextSpec | None = None
     """How the model sees the ground around a window; None if it sees none."""
+    refine: RefineSpec | None = None
+    """From which coarser views the model refines its classes; None if it tells them at once."""
     card: ModelCard = ModelCard()
     """The model's card."""
 
@@ -83,6 +86,8 @@ class ModelSpec(Spec):
             raise ValueError("{} bands, {} means, {} stds: give one of each per band".format(*counts))
         if len({c.id for c in self.classes}) < len(self.classes):
             raise ValueError("two classes share an id: give each its own")
+        if self.context is not None and self.refine is not None:
+            raise ValueError("context and refine are two ways to see the ground around a window: give one of them")
         if self.context is not None:
             self.context.check_tile(self.tile, "tile")
         return self

@@ -33,7 +33,9 @@ class PredictSpec(VectorSpec):
     compile: bool = False
     """Let torch.compile fuse the network; takes a minute, pays for itself after some hundred megapixels."""
     context: bool = True
-    """Let a model with a context branch see the ground around each window."""
+    """Let a model see the ground around each window, if it has a context branch or refines coarser views."""
+    refine_fraction: float = Field(default=1.0, ge=0, le=1)
+    """Share of the windows in which a model that refines looks again, the least sure ones first."""
     devices: Devices | None = None
     """Several devices share each scene: numbers of GPUs (0,1), or how many GPUs or else CPU processes (2)."""
     bands: tuple[Annotated[int, Field(ge=1)], ...] | None = None

@@ -9,15 +9,18 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from geoseg.spec.base import Device, Precision, Spec, load_yaml, parse_spec
-from geoseg.spec.context import ContextSpec
+from geoseg.spec.context import ContextLevel, ContextSpec
 from geoseg.spec.data import DataSpec
 from geoseg.spec.model import ClassSpec, ModelCard
 from geoseg.spec.network import NetworkSpec
+from geoseg.spec.refine import RefineSpec
 
 Scale = Annotated[float, Field(gt=0, le=10)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 WEIGHT_FILES = (".safetensors", ".pth", ".pt")
 """File types of encoder weights."""
+VIEW_MARGIN = 0.375
+"""Margin of the views that a refinement is trained on: each lies within the next coarser one."""
 LOSSES = ("cross_entropy", "ohem", "focal", "dice", "jaccard", "tversky", "lovasz")
 """Losses that can be summed."""
 
@@ -166,6 +169,9 @@ class TrainSpec(Spec):
     """The network."""
     context: ContextSpec | None = None
     """A branch that sees the ground around each window; None trains a network that sees its windows alone."""
+    refine: RefineSpec | None = None
+    """Coarser views of the scene whose classes are refined step by step; None trains a network that tells them at
+    once."""
     encoder_weights: str | None = None
     """Pretrained weights of the encoder: imagenet or another tag of smp or timm, or a file of timm's weights
     (.safetensors or .pth); None starts from random ones."""
@@ -229,6 +235,7 @@ class TrainSpec(Spec):
         if self.encoder_weights is not None and self.init_from is not None:
             raise ValueError("both encoder_weights and init_from are given: a bundle has an encoder, give one of them")
         self._check_context()
+        self._check_refine()
         if self.windows_per_epoch < self.batch_size * self.optimizer.accumulate:
             raise ValueError(
                 f"windows_per_epoch {self.windows_per_epoch} is less than a step takes (batch_size {self.batch_size} × "
@@ -249,6 +256,28 @@ class TrainSpec(Spec):
             raise ValueError("augment.cutmix pastes ground that the context does not show: set it to 0")
         if self.context.freeze_local and self.init_from is None:
             raise ValueError("context.freeze_local would freeze random weights: give a trained bundle as init_from")
+
+    def _check_refine(self) -> None:
+        if self.refine is None:
+            return
+        if self.context is not None:
+            raise ValueError("context and refine are two ways to see the ground around a window: give one of them")
+        if self.augment.cutmix:
+            raise ValueError("augment.cutmix pastes ground that coarser views do not show: set it to 0")
+        if self.refine.freeze_local and self.init_from is None:
+            raise ValueError("refine.freeze_local would freeze random weights: give a trained bundle as init_from")
+        if self.loss.auxiliary:
+            raise ValueError("loss.auxiliary knows windows only, refine trains on coarser views too: set it to 0")
+        if self.window % 2:
+            raise ValueError(f"window {self.window}: give an even number, so that views can be turned exactly")
+
+    @property
+    def views(self) -> tuple[ContextLevel, ...]:
+        """The wider views that training shows around each window."""
+        if self.context is not None:
+            return self.context.levels
+        ratios = () if self.refine is None else self.refine.ratios
+        return tuple(ContextLevel(ratio=ratio, size=self.window, margin=VIEW_MARGIN) for ratio in ratios)
 
     @property
     def read_side(self) -> int:

@@ -1,0 +1,174 @@
+"""What a coarser view of a scene told of its classes, kept for the finer one.
+
+In: probabilities, block by block. Out: those around any windows, and how unsure they are. Knows no network. Kept as
+whole 255ths, in memory or in a file, of which only the part that is read is in memory.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.context import Box
+from geoseg.files import write_errors
+from geoseg.grid import Grid, Place, Window
+
+Shares = NDArray[np.uint8]
+"""Probabilities (K, h, w) in 255ths; all are 0 where nothing is known."""
+HELD_BYTES = 16 * 2**20
+"""A map of no more bytes stays in memory."""
+SPARE_PX = 2
+"""Pixels around what a window needs, between which is interpolated."""
+
+
+class ProbabilityMap:
+    """Probabilities of a raster's classes, written block by block and read window by window."""
+
+    def __init__(self, classes: int, height: int, width: int, folder: Path | None = None):
+        """Make an empty map; one that is large lies in a file of the folder, if one is given."""
+        self.shape = classes, height, width
+        is_held = folder is None or math.prod(self.shape) <= HELD_BYTES
+        self.path = None if is_held or folder is None else folder / f"coarse-{uuid4().hex}.partial"
+        self._held = np.zeros(self.shape, np.uint8) if self.path is None else None
+        if self.path is not None:
+            with write_errors(self.path.parent):
+                np.lib.format.open_memmap(self.path, "w+", np.uint8, self.shape)
+
+    @classmethod
+    def load(cls, path: Path) -> ProbabilityMap:
+        """A map that lies in a file."""
+        loaded = cls.__new__(cls)
+        loaded.path, loaded._held = path, None
+        loaded.shape = np.load(path, mmap_mode="r").shape
+        return loaded
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return self.shape[1]
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return self.shape[2]
+
+    def write(self, window: Window, shares: Shares) -> None:
+        """Write a window inside."""
+        self._open("r+")[:, *window.slices] = shares
+
+    def read(self, window: Window) -> Shares:
+        """Read a window inside."""
+        return self._open("r")[:, *window.slices].copy()
+
+    def publish(self, path: Path) -> ProbabilityMap:
+        """Give the map a name that other processes know; return the one that has it, which may be another's."""
+        with write_errors(path.parent):
+            if self.path is None:
+                self.path = path.with_name(f"coarse-{uuid4().hex}.partial")
+                with self.path.open("wb") as file:
+                    np.save(file, self._open("r"))
+            try:
+                os.link(self.path, path)  # fails where there is one: the first to publish wins
+            except FileExistsError:
+                pass
+            except OSError:  # a file system without links
+                os.replace(self.path, path)
+            self.discard()
+        return ProbabilityMap.load(path)
+
+    def discard(self) -> None:
+        """Remove the map's file."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    def _open(self, mode: str) -> Shares:
+        if self._held is not None:
+            return self._held
+        opened: Shares = np.load(self.path, mmap_mode=mode)  # type: ignore[arg-type]  # two of its modes
+        return opened
+
+
+@dataclass(frozen=True)
+class CoarseClasses:
+    """What the next coarser view told, and which windows of the finer one are worth looking at again."""
+
+    map: ProbabilityMap
+    """The probabilities."""
+    ratio: int
+    """Side of its pixels, in those of the finer raster."""
+    chosen: frozenset[tuple[int, int]] | None = None
+    """Row and column, in the grid, of the windows that are looked at again; None for all."""
+
+    def is_chosen(self, place: Place) -> bool:
+        """Whether a window is looked at again."""
+        return self.chosen is None or (place.i, place.j) in self.chosen
+
+    def around(self, windows: Sequence[Window]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities around windows of one size (B, K, h, w), and where these lie in them (B, 4)."""
+        parts = [self._part(window) for window in windows]
+        maps = np.stack([self._read(part) for part in parts])
+        boxes = [self._box(*pair) for pair in zip(windows, parts, strict=True)]
+        return (maps / 255).astype(np.float32), np.stack(boxes).astype(np.float32)
+
+    def _part(self, window: Window) -> Window:
+        """The pixels between which a window is interpolated; as many for all windows of its size."""
+        height, width = (-(-side // self.ratio) + 2 * SPARE_PX for side in (window.height, window.width))
+        return Window(window.row // self.ratio - 1, window.col // self.ratio - 1, height, width)
+
+    def _read(self, part: Window) -> Shares:
+        """Read a part; beyond the map it is as at its edge."""
+        inside = part.clip(self.map.height, self.map.width)
+        rows, cols = (
+            (first - start, start + side - first - length)
+            for first, start, side, length in (
+                (inside.row, part.row, part.height, inside.height),
+                (inside.col, part.col, part.width, inside.width),
+            )
+        )
+        return np.pad(self.map.read(inside), ((0, 0), rows, cols), mode="edge")
+
+    def _box(self, window: Window, part: Window) -> Box:
+        top, bottom = ((y / self.ratio - part.row) / part.height for y in (window.row, window.row + window.height))
+        left, right = ((x / self.ratio - part.col) / part.width for x in (window.col, window.col + window.width))
+        return np.array([left, top, right, bottom])
+
+
+def most_unsure(probabilities: ProbabilityMap, ratio: int, grid: Grid, fraction: float) -> frozenset[tuple[int, int]]:
+    """The windows of a grid whose pixels are the least sure on average: that share of those that hold data.
+
+    MagNet-Fast (Huynh et al. 2021, section 3.4) refines the patches of the highest mean uncertainty.
+    """
+    doubts = [(doubt, (place.i, place.j)) for place, doubt in _doubts(probabilities, ratio, grid.places())]
+    count = math.ceil(fraction * len(doubts) - 1e-9)
+    ranked = sorted(doubts, key=lambda pair: (-pair[0], pair[1]))
+    return frozenset(where for _, where in ranked[:count])
+
+
+def _doubts(probabilities: ProbabilityMap, ratio: int, places: Iterable[Place]) -> Iterator[tuple[Place, float]]:
+    """Mean uncertainty of the windows that hold data."""
+    for place in places:
+        core = place.core
+        top, left = core.row // ratio, core.col // ratio
+        bottom, right = (-(-stop // ratio) for stop in (core.row + core.height, core.col + core.width))
+        part = Window(top, left, bottom - top, right - left).clip(probabilities.height, probabilities.width)
+        if part.pixels:
+            shares = probabilities.read(part)
+            known = shares.any(axis=0)
+            if known.any():
+                yield place, float(_uncertainty(shares)[known].mean())
+
+
+def _uncertainty(shares: Shares) -> NDArray[np.float64]:
+    """1 less the margin between the two most likely classes (h, w)."""
+    if len(shares) < 2:
+        return np.zeros(shares.shape[1:])
+    second, best = np.partition(shares, -2, axis=0)[-2:].astype(np.int64)
+    doubt: NDArray[np.float64] = 1 - (best - second) / 255
+    return doubt

@@ -1,0 +1,65 @@
+"""A batch of windows through the network, with what is known around them.
+
+In: a batch, and a model's context or the classes of a coarser view. Out: logits, or logarithms of probabilities, on the
+device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from geoseg.batches import Batch, Sample
+from geoseg.coarse import CoarseClasses
+from geoseg.grid import Window
+from geoseg.models import Context, Runner
+from geoseg.pipelines.context import ContextCache
+from geoseg.scene import Values
+
+Around = ContextCache | CoarseClasses | None
+"""What is known around windows."""
+
+
+def classify(runner: Runner, batch: Batch, around: Around) -> Tensor:
+    """Classify the forwarded parts of a batch (B, K, h, w)."""
+    if around is None:
+        return runner(batch.image)
+    windows = forwarded_windows(batch)
+    if isinstance(around, ContextCache):
+        return runner(batch.image, around.context(windows))
+    chosen = [around.is_chosen(sample.place) for sample in batch.samples]
+    return refine(runner, batch.image, coarse_context(around, windows, runner.device), chosen)
+
+
+@torch.inference_mode()
+def refine(runner: Runner, image: Values, context: Context, chosen: Sequence[bool]) -> Tensor:
+    """Refine the chosen ones of some windows (B, C, h, w); the others are as the coarser view tells."""
+    if all(chosen):
+        return runner(image, context)
+    told = runner.upsampled(context, (image.shape[-2], image.shape[-1]))
+    numbers = [number for number, is_chosen in enumerate(chosen) if is_chosen]
+    if numbers:
+        told[numbers] = runner(image[numbers], context.part(numbers))
+    return told
+
+
+def coarse_context(coarse: CoarseClasses, windows: Sequence[Window], device: torch.device) -> Context:
+    """What a coarser view told around windows of one size, as the network takes it."""
+    maps, boxes = coarse.around(windows)
+    return Context((torch.from_numpy(maps),), (torch.from_numpy(boxes),)).to(device)
+
+
+def forwarded_windows(batch: Batch) -> list[Window]:
+    """Where the forwarded parts of a batch lie in the source."""
+    return [sample.part.shift(sample.place.window.row, sample.place.window.col) for sample in batch.samples]
+
+
+def whole_window(sample: Sample, part: Tensor) -> Tensor:
+    """Put the logits (K, h, w) of the forwarded part where they belong in the window (K, T, T)."""
+    if part.shape[1:] == sample.valid.shape:
+        return part
+    whole = part.new_zeros(part.shape[0], *sample.valid.shape)
+    whole[:, *sample.part.slices] = part
+    return whole

@@ -1,0 +1,33 @@
+"""The coarser levels over a scene, from its overviews or itself. In: a scene. Out: a pyramid to read views from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from geoseg.batches import Readable
+from geoseg.context import ContextPyramid
+from geoseg.scene import Scene
+from geoseg.spec import ContextLevel
+
+
+def scene_pyramid(scene: Scene, source: Readable, levels: Sequence[ContextLevel], folder: Path) -> ContextPyramid:
+    """The levels over a scene, from its overviews if they will do, else from the scene itself.
+
+    Args:
+        scene: what is averaged, at its own resolution; an overview of it is closed when nothing uses it any more.
+        source: the scene as the network sees it, perhaps at another resolution: windows are given in its pixels.
+        levels: which levels.
+        folder: work folder for the scratch file.
+    """
+    size = source.height, source.width
+    finest = min(_ratio(level, size) for level in levels)
+    own = max(scene.height / size[0], scene.width / size[1])  # the scene's pixels in one of the source's
+    base = scene.overview(finest * own)
+    if base is None and finest * own < 1:
+        return ContextPyramid(source, levels, folder=folder)  # a context pixel is finer than the scene's
+    return ContextPyramid(base or scene, levels, size=size, folder=folder)
+
+
+def _ratio(level: ContextLevel, size: tuple[int, int]) -> float:
+    return max(size) / level.size if level.ratio == "scene" else float(level.ratio)

@@ -1,0 +1,138 @@
+"""What coarser views of a scene tell of its classes, from the coarsest to the one before the scene itself.
+
+In: a model that refines, and the levels over a scene. Out: the probabilities of the finest of these levels. Each level
+is cut into windows, forwarded and blended like a scene; what one told goes to the next, and then is gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from geoseg.batches import swath_batches
+from geoseg.blend import Blender
+from geoseg.coarse import CoarseClasses, ProbabilityMap, Shares, most_unsure
+from geoseg.context import ContextPyramid
+from geoseg.grid import Grid, Window
+from geoseg.models import Runner
+from geoseg.pipelines.classify import classify, whole_window
+from geoseg.pipelines.job import Job, make_grid
+from geoseg.pipelines.pyramids import scene_pyramid
+from geoseg.pipelines.work import WorkFolder
+from geoseg.scene import Mask, Values
+from geoseg.spec import ContextLevel, ModelSpec, PredictSpec
+
+BY_MODEL = PredictSpec()
+"""Everything as the model has it."""
+_NAME = "coarse.npy"
+
+
+@dataclass(frozen=True)
+class Refinery:
+    """A model that refines, and how."""
+
+    runner: Runner
+    """The network."""
+    model: ModelSpec
+    """What it is."""
+    batch_size: int
+    """Windows forwarded at once."""
+    spec: PredictSpec = BY_MODEL
+    """Which windows, and in how many of them it looks again."""
+
+    @property
+    def ratios(self) -> tuple[int, ...]:
+        """Ratio of each level to the next finer one, finest first."""
+        assert self.model.refine is not None
+        return self.model.refine.steps
+
+    def tell(self, pyramid: ContextPyramid, folder: Path | None = None) -> ProbabilityMap:
+        """Tell the classes of the finest level.
+
+        Args:
+            pyramid: the levels, see `model_levels`.
+            folder: gets scratch files; None keeps everything in memory.
+        """
+        told, coarse = None, None
+        for level in range(len(pyramid.grids) - 1, -1, -1):
+            if told is not None:
+                coarse = self.look_again(told, level + 1, self._grid(LevelSource(pyramid, level)))
+            finer = self._tell_level(LevelSource(pyramid, level), coarse, folder)
+            if told is not None:
+                told.discard()
+            told = finer
+        assert told is not None  # there is a level
+        return told
+
+    def look_again(self, told: ProbabilityMap, level: int, grid: Grid) -> CoarseClasses:
+        """Choose windows of the next finer raster than a level's, 0 being the finest, to look at again."""
+        fraction, ratio = self.spec.refine_fraction, self.ratios[level]
+        return CoarseClasses(told, ratio, None if fraction == 1 else most_unsure(told, ratio, grid, fraction))
+
+    def _tell_level(self, source: LevelSource, coarse: CoarseClasses | None, folder: Path | None) -> ProbabilityMap:
+        grid = self._grid(source)
+        told = ProbabilityMap(len(self.model.classes), source.height, source.width, folder)
+        blender, fill = Blender(grid), self.model.normalization.mean
+        for i in range(grid.rows.count):
+            for batch in swath_batches(source, grid, i, fill, self.batch_size):
+                logits = classify(self.runner, batch, coarse)
+                for sample, part in zip(batch.samples, logits, strict=True):
+                    block = blender.feed(sample.place, whole_window(sample, part))
+                    told.write(block.window, _shares(block.logits))
+        return told
+
+    def _grid(self, source: LevelSource) -> Grid:
+        return make_grid(source.height, source.width, self.model, self.spec)
+
+
+def _shares(logits: Tensor) -> Shares:
+    shares: Shares = (255 * logits.softmax(dim=0)).nan_to_num_(0).round_().cpu().numpy().astype(np.uint8)
+    return shares
+
+
+def model_levels(model: ModelSpec) -> tuple[ContextLevel, ...]:
+    """The levels that a model sees; only the ratios matter of those that it refines."""
+    if model.context is not None:
+        return model.context.levels
+    ratios = () if model.refine is None else model.refine.ratios
+    return tuple(ContextLevel(ratio=ratio) for ratio in ratios)
+
+
+def job_classes(job: Job, work: WorkFolder) -> CoarseClasses:
+    """What coarser views tell of a job's scene: the same for all processes that work on it, and when it goes on."""
+    refinery = Refinery(job.runner, job.model.spec, job.batch_size, job.spec)
+    path = work.path / _NAME
+    if not path.exists():
+        pyramid = scene_pyramid(job.scene, job.source, model_levels(job.model.spec), work.path)
+        refinery.tell(pyramid, work.path).publish(path)
+    return refinery.look_again(ProbabilityMap.load(path), 0, job.grid)
+
+
+class LevelSource:
+    """One level over a scene, as windows are read from it."""
+
+    has_wide_blocks = False
+
+    def __init__(self, pyramid: ContextPyramid, level: int):
+        self._pyramid, self._level = pyramid, level
+        self.height, self.width = pyramid.grids[level].rows, pyramid.grids[level].cols
+
+    def read(self, window: Window) -> tuple[Values, Mask]:
+        """Read a window inside: mean values (C, h, w), and which pixels hold any data (h, w)."""
+        weighted = self._pyramid.read(self._level, window)
+        return weighted[:-1], weighted[-1] > 0
+
+    def scene_window(self, window: Window) -> Window:
+        """Return the window as it is."""
+        return window
+
+    def scene_valid(self, window: Window, valid: Mask) -> Mask:
+        """Return what is known already."""
+        return valid
+
+    def to_scene(self, values: Values, window: Window) -> Values:
+        """Return the values as they are."""
+        return values

@@ -1,0 +1,52 @@
+"""Progressive refinement: classes told from coarse views of a scene, and corrected where they are unsure."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from geoseg.spec.base import Spec
+
+
+class RefineSpec(Spec):
+    """A network that tells classes at several resolutions, and one that settles between two of them (MagNet; Huynh et
+    al. 2021)."""
+
+    ratios: tuple[int, ...] = (4, 16)
+    """Sides of the pixels of each coarser view, in pixels of the scene, finest first; each a multiple of the one
+    before."""
+    channels: int = Field(default=64, ge=4)
+    """Channels of the refinement module; 64 are 88,000 weights for 7 classes."""
+    points: float = Field(default=0.75, gt=0, le=1)
+    """Share of the pixels whose classes are taken from the finer view: those where the coarser one is unsure and the
+    refined one sure."""
+    median_px: int = Field(default=11, ge=1)
+    """Side of the median filter over how unsure pixels are, an odd number of pixels; 1 is none."""
+    freeze_local: bool = False
+    """Leave the network that init_from brings as it is, and train the refinement module alone."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.ratios:
+            raise ValueError("refine without ratios has nothing to refine: give one, or leave refine out")
+        for finer, coarser in pairwise((1, *self.ratios)):
+            if coarser < 2 * finer or coarser % finer:
+                raise ValueError(
+                    f"ratios {', '.join(map(str, self.ratios))}: each has to be a multiple of the one before, from 2 on"
+                )
+        if self.median_px % 2 == 0:
+            raise ValueError(f"median_px {self.median_px}: give an odd number of pixels")
+        return self
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Ratio of each coarser view to the next finer one, finest first."""
+        return tuple(coarser // finer for finer, coarser in pairwise((1, *self.ratios)))
+
+
+def describe_refine(spec: RefineSpec) -> str:
+    """Say in a line through which views classes are refined."""
+    coarse = ", ".join(f"1:{ratio}" for ratio in reversed(spec.ratios))
+    return f"classes from {coarse}, refined to 1:1 where they are unsure"
