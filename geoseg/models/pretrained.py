@@ -35,6 +35,8 @@ WEIGHTS_NAME = "model.safetensors"
 """Name of the weights in a repository of Hugging Face."""
 PATIENCE_S = 5.0
 """How long Hugging Face may take to answer before a download is tried, in seconds."""
+REFINE = "refine."
+"""How the names of a refinement's weights begin."""
 CONTEXT = "context."
 """How the names of a context branch's weights begin."""
 _MORE_BANDS, _MORE_CLASSES = 1, 2
@@ -287,8 +289,8 @@ def start_from(network: SegmentationNetwork, spec: ModelSpec, bundle: Path) -> s
     """Give a network the weights of a bundle whose bands and classes may differ, and say what was taken.
 
     Classes and bands are matched by name. New classes keep their random weights; new bands get the mean of the known
-    ones, or of all if none is known. The normalisation stays the network's own. A context branch is taken along if both
-    have the same, with the same bands and classes; else it starts anew.
+    ones, or of all if none is known. The normalisation stays the network's own. A context branch or a
+    refinement module is taken along if both have the same, with the same bands and classes; else it starts anew.
 
     Args:
         network: as `build_network(spec)` makes it.
@@ -310,6 +312,8 @@ def start_from(network: SegmentationNetwork, spec: ModelSpec, bundle: Path) -> s
         own[name] = _put_classes(taken, own[name], classes) if _MORE_CLASSES in growth else taken
     if _has_same_branch(model.spec, spec):
         own |= {name: tensor for name, tensor in given.items() if name.startswith(CONTEXT)}
+    if _has_same_module(model.spec, spec):
+        own |= {name: tensor for name, tensor in given.items() if name.startswith(REFINE)}
     network.load_state_dict(own)
     return _account(model.spec, spec)
 
@@ -328,6 +332,14 @@ def _has_same_branch(given: ModelSpec, wanted: ModelSpec) -> bool:
         )
         for spec, context in ((given, given.context), (wanted, wanted.context))
     )
+    return one == other
+
+
+def _has_same_module(given: ModelSpec, wanted: ModelSpec) -> bool:
+    """Whether a refinement module's weights mean the same in both."""
+    if given.refine is None or wanted.refine is None:
+        return False
+    one, other = ((spec.refine.channels, [c.name for c in spec.classes]) for spec in (given, wanted) if spec.refine)
     return one == other
 
 
@@ -384,4 +396,5 @@ def _account(given: ModelSpec, wanted: ModelSpec) -> str:
     new = [f"class {c.name}" for c in wanted.classes if c.name not in known]
     new += [f"band {band}" for band in wanted.bands if band not in given.bands]
     new += ["the context branch"] if wanted.context is not None and not _has_same_branch(given, wanted) else []
+    new += ["the refinement module"] if wanted.refine is not None and not _has_same_module(given, wanted) else []
     return f"all weights of {given.name}" + (f"; new: {', '.join(new)}" if new else "")

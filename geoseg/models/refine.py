@@ -55,7 +55,7 @@ class _Bottleneck(nn.Module):
 
 
 def _convolution(channels: int, out: int, side: int) -> tuple[nn.Module, nn.Module]:
-    return nn.Conv2d(channels, out, side, bias=False), nn.BatchNorm2d(out, momentum=0.01)
+    return nn.Conv2d(channels, out, side, bias=False), nn.BatchNorm2d(out)
 
 
 class RefinementModule(nn.Module):
@@ -69,7 +69,7 @@ class RefinementModule(nn.Module):
         super().__init__()
         inner, wide = channels // 2, 2 * channels
         self.layers = nn.Sequential(
-            nn.BatchNorm2d(2 * classes, momentum=0.01),
+            nn.BatchNorm2d(2 * classes),
             *_convolution(2 * classes, channels, 3), nn.ReLU(inplace=True),
             *_convolution(channels, channels, 3), nn.ReLU(inplace=True),
             _Bottleneck(channels, inner, wide),

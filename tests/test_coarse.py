@@ -1,0 +1,87 @@
+"""What coarser views told: kept, found again in place, and ranked by how unsure it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geoseg.coarse import CoarseClasses, ProbabilityMap, most_unsure
+from geoseg.grid import Grid, Window
+from geoseg.models.sampling import sample_boxes
+
+
+def ramp_map(height: int, width: int) -> ProbabilityMap:
+    """Two maps that tell row and column of their pixels' middles, in whole steps of a 255th."""
+    told = ProbabilityMap(2, height, width)
+    rows, cols = np.mgrid[:height, :width]
+    told.write(Window(0, 0, height, width), np.stack([rows, cols]).astype(np.uint8))
+    return told
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_blocks_come_back(tmp_path: Path, is_large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geoseg.coarse.HELD_BYTES", 0 if is_large else 10**9)
+    told = ProbabilityMap(3, 40, 30, tmp_path)
+    values = np.random.default_rng(0).integers(0, 255, (3, 40, 30), np.uint8)
+    for row in range(0, 40, 16):
+        window = Window(row, 0, 16, 30).clip(40, 30)
+        told.write(window, values[:, *window.slices])
+    np.testing.assert_array_equal(told.read(Window(5, 3, 20, 20)), values[:, 5:25, 3:23])
+    assert bool(list(tmp_path.iterdir())) == is_large
+    published = told.publish(tmp_path / "coarse.npy")
+    np.testing.assert_array_equal(published.read(Window(0, 0, 40, 30)), values)
+    assert [path.name for path in tmp_path.iterdir()] == ["coarse.npy"]
+
+
+def test_the_first_map_that_is_published_is_everybodys(tmp_path: Path) -> None:
+    first, second = ProbabilityMap(1, 4, 4), ProbabilityMap(1, 4, 4)
+    second.write(Window(0, 0, 4, 4), np.full((1, 4, 4), 9, np.uint8))
+    first.publish(tmp_path / "coarse.npy")
+    assert not second.publish(tmp_path / "coarse.npy").read(Window(0, 0, 4, 4)).any()
+
+
+@given(
+    st.integers(2, 16), st.integers(-40, 300), st.integers(-40, 500), st.integers(8, 90), st.integers(8, 90)
+)
+def test_a_ramp_is_found_in_place(ratio: int, row: int, col: int, height: int, width: int) -> None:
+    """To a thousandth of a coarse pixel, beyond the edges as at them."""
+    told = ramp_map(60, 80)
+    window = Window(row, col, height, width)
+    if not window.clip(60 * ratio, 80 * ratio).pixels:
+        return
+    maps, boxes = CoarseClasses(told, ratio).around([window])
+    found = sample_boxes(torch.from_numpy(maps * 255), torch.from_numpy(boxes), (height, width))[0].numpy()
+    rows = ((row + np.arange(height) + 0.5) / ratio - 0.5).clip(0, 59)
+    cols = ((col + np.arange(width) + 0.5) / ratio - 0.5).clip(0, 79)
+    assert np.abs(found[0] - rows[:, None]).max() < 1e-3
+    assert np.abs(found[1] - cols[None]).max() < 1e-3
+
+
+def test_windows_of_one_size_are_read_alike() -> None:
+    maps, boxes = CoarseClasses(ramp_map(60, 80), 4).around([Window(-8, 3, 32, 32), Window(201, 305, 32, 32)])
+    assert maps.shape[0] == len(boxes) == 2
+
+
+def test_the_least_sure_windows_come_first() -> None:
+    grid = Grid(128, 128, 32, 0)
+    told = ProbabilityMap(2, 32, 32)
+    order = np.random.default_rng(1).permutation(16)
+    for place, rank in zip(grid.places(), order, strict=True):
+        core = Window(*(side // 4 for side in (place.core.row, place.core.col, place.core.height, place.core.width)))
+        best = 128 + 8 * rank  # the higher, the surer
+        told.write(core, np.broadcast_to(np.array([best, 255 - best], np.uint8)[:, None, None], (2, 8, 8)))
+    by_rank = [(place.i, place.j) for _, place in sorted(zip(order, grid.places(), strict=True), key=lambda p: p[0])]
+    for fraction, count in ((0, 0), (0.25, 4), (0.3, 5), (1, 16)):
+        assert most_unsure(told, 4, grid, fraction) == frozenset(by_rank[:count])
+
+
+def test_windows_without_data_are_not_worth_a_look() -> None:
+    grid = Grid(64, 64, 32, 0)
+    told = ProbabilityMap(2, 16, 16)
+    told.write(Window(0, 0, 8, 8), np.full((2, 8, 8), 127, np.uint8))
+    assert most_unsure(told, 4, grid, 1) == {(0, 0)}

@@ -1,0 +1,122 @@
+"""Training a network that refines, from end to end: all that other runs leave, and what only coarser views tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner
+
+from geoseg.cli import main
+from geoseg.models import RefiningSegmenter, load_model
+from geoseg.pipelines.evaluate_model import evaluate_model
+from geoseg.pipelines.info import describe
+from geoseg.pipelines.train import train
+from geoseg.spec import TrainSpec, parse_spec
+from tests.test_train import SMALL, write_tiles
+from tests.test_train_context import NO_COLOURS, beacon_module, small_unet, weights
+
+REFINE = {"ratios": [2, 4], "channels": 8, "median_px": 1}
+TINY = {"refine": REFINE, "tile": 48, "overlap": 16}
+
+
+def write_config(folder: Path, name: str = "small.yaml", **changes: Any) -> Path:
+    write_tiles(folder)
+    path = folder / name
+    path.write_text(yaml.safe_dump(SMALL | TINY | changes))
+    return path
+
+
+def test_a_run_leaves_all_that_others_leave(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    result = train(config, tmp_path / "run")
+    assert result.scores.miou > 0.9
+    network = load_model(result.bundle).module
+    assert isinstance(network, RefiningSegmenter)
+    assert 0 < network.refine.threshold < 1
+    assert describe(result.bundle)["sees"] == "classes from 1:4, 1:2, refined to 1:1 where they are unsure"
+    assert "Refinement" in result.report.read_text("utf-8")
+    again = evaluate_model(result.bundle, config, device="cpu", precision="fp32", report=tmp_path / "a.html")
+    assert again.scores.miou == pytest.approx(result.scores.miou, abs=0.01)
+    local = evaluate_model(result.bundle, config, device="cpu", precision="fp32", context=False)
+    assert local.scores.miou > 0.9
+
+
+def test_a_frozen_local_network_stays_as_it_is(tmp_path: Path) -> None:
+    local = train(write_config(tmp_path, refine=None), tmp_path / "local")
+    settings = {"refine": REFINE | {"freeze_local": True}, "init_from": str(local.bundle), "ema": 0}
+    notices: list[str] = []
+    both = train(write_config(tmp_path, "more.yaml", **settings), tmp_path / "both", notice=notices.append)
+    before, after = weights(local.bundle), weights(both.bundle)
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert any("new: the refinement module" in line for line in notices)
+
+
+def test_a_bundle_that_refines_is_gone_on_from(tmp_path: Path) -> None:
+    first = train(write_config(tmp_path), tmp_path / "first")
+    notices: list[str] = []
+    settings = {"init_from": str(first.bundle), "epochs": 1, "optimizer": {"learning_rate": 1e-9}}
+    second = train(write_config(tmp_path, "more.yaml", **settings), tmp_path / "second", notice=notices.append)
+    was, now = weights(first.bundle), weights(second.bundle)
+    assert any(name.startswith("refine.module.") for name in was)
+    assert all(torch.allclose(was[name], now[name], atol=1e-3) for name in was if name.endswith("weight"))
+    assert any(line.startswith("all weights of small") and "module" not in line for line in notices)
+
+
+def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    whole = train(config, tmp_path / "whole")
+
+    def stop(state: Any) -> None:
+        if state.stage == "training" and state.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "parts", progress=stop)
+    parts = train(config, tmp_path / "parts", resume=True)
+    one, other = weights(whole.bundle), weights(parts.bundle)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_fraction_can_be_given_on_the_command_line(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    bundle = train(config, tmp_path / "run").bundle
+    lines = []
+    for fraction in ("0", "1"):
+        arguments = ["evaluate", "--model", str(bundle), "--data", str(config), "--refine-fraction", fraction]
+        result = CliRunner().invoke(main, arguments)
+        assert result.exit_code == 0, result.output
+        lines.append(result.output.splitlines()[0])
+    assert lines[0] != lines[1]
+    wrong = CliRunner().invoke(main, ["evaluate", "--model", str(bundle), "--data", str(config), "--refine-fraction", "2"])
+    assert wrong.exit_code == 1
+    assert "refine_fraction" in wrong.output
+
+
+def test_coarser_views_tell_what_cannot_be_told_from_near_by(tmp_path: Path) -> None:
+    """One beacon of either colour decides the class of all blobs of a scene; it is out of sight of most windows."""
+    beacon = beacon_module()
+    task = beacon.Task(side=256, beacons=1, blobs=30)
+    tiles = beacon.write_scenes(tmp_path, task, {"train": 40, "val": 8}, seed=1)
+    settings = SMALL | {
+        "data": {"tiles": str(tiles), "bands": ["red", "green", "blue"], "class_balance": 1.0},
+        "classes": beacon.CLASSES,
+        "network": small_unet(4, 48, 32, 24, 16),
+        "refine": {"ratios": [4], "channels": 16, "median_px": 1},
+        "window": 64,
+        "tile": 160,
+        "overlap": 0,
+        "augment": dict.fromkeys(NO_COLOURS, 0.0),
+        "optimizer": {"learning_rate": 0.005},
+        "batch_size": 16,
+        "windows_per_epoch": 16 * 40,
+        "epochs": 3,
+        "ema": 0.9,
+    }
+    spec = parse_spec(TrainSpec, settings, source="test")
+    run = train(spec, tmp_path / "refine")
+    local = evaluate_model(run.bundle, spec, device="cpu", precision="fp32", context=False, boundary_px=0)
+    assert run.scores.miou >= local.scores.miou + 0.25
