@@ -2,14 +2,19 @@
 
     python benchmarks/context.py beacon            # a class that cannot be told from near by; --seeds 3 for more
     python benchmarks/context.py cost              # seconds of a U-Net, and what its context adds
+    python benchmarks/context.py scene             # time and memory of a whole scene, with and without
+    python benchmarks/context.py fractions BUNDLE CONFIG    # accuracy and time for --refine-fraction 0 to 1
 
-`beacon` trains a network alone and the same with context, then shows the second one the right context, that of other
-windows, ground without data, and none. A branch that is used must be hurt by the wrong context; without any, the model
-must be as good as the one that never had it.
+`beacon` trains a network alone, the same with context, and one that refines coarser views. The second is then shown the
+right context, that of other windows, ground without data, and none: a branch that is used must be hurt by the wrong
+context; without any, the model must be as good as the one that never had it. The third is scored for several shares of
+the windows in which it looks again.
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -17,14 +22,16 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
+import rasterio
 import torch
 from beacon import CLASSES, Task, write_scenes
 from torch import Tensor
 
-from geoseg import load_model, train
+from geoseg import evaluate_model, load_model, save_model, train
 from geoseg.context import LevelGrid
 from geoseg.metrics import ScoreCounter
-from geoseg.models import ContextSegmenter, Model, Views, build_network
+from geoseg.models import ContextSegmenter, Model, SegmentationNetwork, Views, build_network
 from geoseg.pipelines.record import TrainProgress
 from geoseg.pipelines.scoring import load_scored, scored_windows
 from geoseg.samples import ScoredBatch
@@ -42,22 +49,24 @@ def small_unet(depth: int, *channels: int) -> dict[str, Any]:
     }
 
 
-CONTEXT = {
-    "levels": [{"ratio": 8, "size": 64, "margin": 0.375}],
-    "network": small_unet(4, 64, 32, 16, 16),
-    "auxiliary": 1.0,
+LARGER_UNET = {
+    "architecture": "unet",
+    "encoder": "tu-resnet18",
+    "arguments": {"encoder_depth": 4, "decoder_channels": [64, 32, 16, 16]},
+    "multiple": 16,
 }
+CONTEXT = {"levels": [{"ratio": "scene", "size": 64}], "network": LARGER_UNET, "auxiliary": 1.0}
 SETTINGS: dict[str, Any] = {
     "name": "beacon",
     "classes": CLASSES,
     "network": small_unet(2, 16, 16),
-    "window": 32,
+    "window": 64,
     "tile": 128,
     "overlap": 0,
-    "epochs": 5,
+    "epochs": 14,
     "windows_per_epoch": 2560,
     "batch_size": 16,
-    "optimizer": {"learning_rate": 0.005},
+    "optimizer": {"learning_rate": 0.003},
     "ema": 0.98,
     "device": "cpu",
     "precision": "fp32",
@@ -66,6 +75,13 @@ SETTINGS: dict[str, Any] = {
         "band_shift": 0.0, "band_mix": 0.0, "noise": 0.0, "blur_px": 0.0,
     },
 }  # fmt: skip
+VARIANTS: dict[str, dict[str, Any]] = {
+    "local": {"epochs": 3},
+    "context": {"context": CONTEXT},
+    "refine": {"network": LARGER_UNET, "refine": {"ratios": [8], "median_px": 1}},
+}
+"""The networks that are compared; a local one knows after an epoch what it will ever know."""
+FRACTIONS = 0.0, 0.1, 0.25, 0.5, 0.75, 1.0
 CONTROLS: dict[str, Callable[[Tensor], Tensor | None]] = {
     "its own context": lambda views: views,
     "that of another scene": lambda views: views.roll(len(views) // 2, 0),
@@ -82,25 +98,48 @@ def main() -> None:
 
 @main.command()
 @click.option("--seeds", default=1, show_default=True, help="Runs of each network.")
-@click.option("--epochs", default=SETTINGS["epochs"], show_default=True, help="Epochs of 160 steps.")
-@click.option("--scenes", default=60, show_default=True, help="Scenes to learn from.")
-@click.option("--window", default=SETTINGS["window"], show_default=True, help="Side of a training window.")
+@click.option("--scenes", default=240, show_default=True, help="Scenes to learn from.")
+@click.option("--only", type=click.Choice(list(VARIANTS)), multiple=True, help="Networks; default: all.")
 @click.option("--threads", default=2, show_default=True, help="Threads.")
-def beacon(seeds: int, epochs: int, scenes: int, window: int, threads: int) -> None:
-    """Train on the beacon task with and without context."""
+def beacon(seeds: int, scenes: int, only: tuple[str, ...], threads: int) -> None:
+    """Train on the beacon task alone, with context, and refining."""
     torch.set_num_threads(threads)
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as folder:
             tiles = write_scenes(Path(folder) / "scenes", Task(), {"train": scenes, "val": 8})
-            for name, context in (("local", None), ("context", CONTEXT)):
-                data = {"tiles": str(tiles), "bands": ["red", "green", "blue"], "class_balance": 1.0}
-                changes = {"data": data, "context": context, "seed": seed, "epochs": epochs, "window": window}
+            data = {"tiles": str(tiles), "bands": ["red", "green", "blue"], "class_balance": 1.0}
+            for name in only or VARIANTS:
+                changes = {"data": data, "seed": seed} | VARIANTS[name]
                 spec = parse_spec(TrainSpec, SETTINGS | changes, source="benchmark")
                 result = train(spec, Path(folder) / name, progress=tell)
                 ious = " / ".join(f"{value:.3f}" for value in result.scores.iou.values() if value is not None)
                 click.echo(f"seed {seed}  {name:<8} {result.scores.miou:.3f}  ({ious})  {result.seconds:,.0f} s")
-            for name, miou in controls(load_model(result.bundle), spec).items():
-                click.echo(f"seed {seed}    shown {name:<22} {miou:.3f}")
+                model = load_model(result.bundle)
+                if name == "context":
+                    for shown, miou in controls(model, spec).items():
+                        click.echo(f"seed {seed}    shown {shown:<22} {miou:.3f}")
+                if name == "refine":
+                    tell_fractions(model, spec)
+
+
+def tell_fractions(model: Model, config: TrainSpec | Path) -> None:
+    """Score a model that refines, for several shares of the windows in which it looks again, and as it is alone."""
+    settings: dict[str, Any] = {"precision": "fp32", "boundary_px": 0}
+    for fraction in FRACTIONS:
+        found = evaluate_model(model, config, refine_fraction=fraction, **settings)
+        click.echo(f"    looking again in {fraction:4.0%}  mIoU {found.scores.miou:.3f}  {found.seconds:6.1f} s")
+    alone = evaluate_model(model, config, context=False, **settings)
+    click.echo(f"    without coarser views  mIoU {alone.scores.miou:.3f}  {alone.seconds:6.1f} s")
+
+
+@main.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--threads", default=2, show_default=True, help="Threads.")
+def fractions(bundle: Path, config: Path, threads: int) -> None:
+    """Score a BUNDLE that refines on the validation ground of a CONFIG, for --refine-fraction 0 to 1."""
+    torch.set_num_threads(threads)
+    tell_fractions(load_model(bundle), config)
 
 
 def tell(state: TrainProgress) -> None:
@@ -164,6 +203,64 @@ def cost(tile: int, repeats: int, precision: str, threads: int) -> None:
         f"alone {alone * 1e6:.3f} s/Mpx; fusion +{together / alone - 1:.1%}; views +{views / alone:.1%}; "
         f"together +{(together + views) / alone - 1:.1%}"
     )
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "local": {},
+    "context": {"context": {}},
+    "refine": {"refine": {"ratios": [4, 16]}},
+}
+PREDICT = (
+    "import resource, sys, time, torch; from geoseg import predict; torch.set_num_threads(int(sys.argv[4])); "
+    "began = time.perf_counter(); "
+    "predict(sys.argv[1], sys.argv[2], model=sys.argv[3], polygons=False, preview=False, stac=False, "
+    "refine_fraction=float(sys.argv[5]), precision=sys.argv[6], overwrite=True); "
+    "print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+)
+"""What a process of its own does for each measurement: seconds and peak MiB."""
+
+
+@main.command()
+@click.option("--side", default=10_000, show_default=True, help="Side of the scene in pixels.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="bf16", show_default=True, help="Arithmetic.")
+@click.option("--threads", default=2, show_default=True, help="Threads.")
+@click.option("--only", type=click.Choice(list(KINDS)), multiple=True, help="Networks; default: all.")
+def scene(side: int, precision: str, threads: int, only: tuple[str, ...]) -> None:
+    """Time the default model's U-Net on a large scene: alone, with context, and refining."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = large_scene(Path(folder) / "scene.tif", side)
+        for kind in only or KINDS:
+            bundle = save_model(*u_net(kind), Path(folder) / f"{kind}.safetensors")
+            for fraction in (0.0, 0.5, 1.0) if kind == "refine" else (1.0,):
+                arguments = [path, Path(folder) / "out", bundle, threads, fraction, precision]
+                command = [sys.executable, "-c", PREDICT, *map(str, arguments)]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                seconds, peak = map(float, done.stdout.split()[-2:])
+                click.echo(f"{kind:<8} {fraction:4.0%}  {seconds:7.1f} s  {peak:6,.0f} MiB")
+
+
+def u_net(kind: str) -> tuple[SegmentationNetwork, ModelSpec]:
+    """The default model's U-Net with random weights and a branch that is awake."""
+    torch.manual_seed(0)
+    default = load_model()
+    spec = parse_spec(ModelSpec, default.spec.model_dump() | KINDS[kind], source="benchmark")
+    network = build_network(spec).eval()
+    network.load_state_dict(default.module.state_dict(), strict=False)
+    return network, spec
+
+
+def large_scene(path: Path, side: int) -> Path:
+    """The sample scene, repeated to a large one."""
+    with rasterio.open(Path(__file__).parents[1] / "sample_data" / "scene.tif") as sample:
+        values = sample.read([1, 2, 3])
+        profile = {"crs": sample.crs, "transform": sample.transform, "dtype": "uint8", "count": 3, "tiled": True}
+    height, width = values.shape[1:]
+    wide = np.tile(values, (1, 1, -(-side // width)))[:, :, :side]
+    with rasterio.open(path, "w", "GTiff", width=side, height=side, compress="deflate", zlevel=1, **profile) as file:
+        for row in range(0, side, height):
+            rows = min(height, side - row)
+            file.write(wide[:, :rows], window=rasterio.windows.Window(0, row, side, rows))
+    return path
 
 
 def fastest(work: Callable[[], Any], repeats: int) -> float:

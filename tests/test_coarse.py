@@ -45,9 +45,7 @@ def test_the_first_map_that_is_published_is_everybodys(tmp_path: Path) -> None:
     assert not second.publish(tmp_path / "coarse.npy").read(Window(0, 0, 4, 4)).any()
 
 
-@given(
-    st.integers(2, 16), st.integers(-40, 300), st.integers(-40, 500), st.integers(8, 90), st.integers(8, 90)
-)
+@given(st.integers(2, 16), st.integers(-40, 300), st.integers(-40, 500), st.integers(8, 90), st.integers(8, 90))
 def test_a_ramp_is_found_in_place(ratio: int, row: int, col: int, height: int, width: int) -> None:
     """To a thousandth of a coarse pixel, beyond the edges as at them."""
     told = ramp_map(60, 80)

@@ -178,7 +178,7 @@ def test_only_the_module_learns_from_its_steps() -> None:
     assert all(torch.equal(before[name], value) for name, value in net.body.state_dict().items())
 
 
-# ------------------------------------------------------------------------------------------------------ bundle, settings
+# ----------------------------------------------------------------------------------------------------- bundle, settings
 
 
 def test_a_bundle_carries_the_module_and_its_threshold(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Scenes whose coarse classes are refined: the same however the work is shared, less work when asked, off when asked."""
+"""Scenes whose coarse classes are refined: the same however work is shared, less of it when asked, off when asked."""
 
 import numpy as np
 import pytest

@@ -91,7 +91,9 @@ def test_a_fraction_can_be_given_on_the_command_line(tmp_path: Path) -> None:
         assert result.exit_code == 0, result.output
         lines.append(result.output.splitlines()[0])
     assert lines[0] != lines[1]
-    wrong = CliRunner().invoke(main, ["evaluate", "--model", str(bundle), "--data", str(config), "--refine-fraction", "2"])
+    wrong = CliRunner().invoke(
+        main, ["evaluate", "--model", str(bundle), "--data", str(config), "--refine-fraction", "2"]
+    )
     assert wrong.exit_code == 1
     assert "refine_fraction" in wrong.output
 
