@@ -14,6 +14,7 @@ from torch import Tensor
 from geoseg.errors import SpecError
 from geoseg.models.augmented import Augmentation, Augmented
 from geoseg.models.context import ContextSegmenter, Views
+from geoseg.models.folded import folded
 from geoseg.models.refine import RefiningSegmenter
 from geoseg.models.segmentation import Context, Segmenter
 
@@ -66,6 +67,7 @@ class Runner:
         augmentations: Sequence[Augmentation] = (Augmentation(),),
         multiple: int = 1,
         compiled_sizes: Collection[tuple[int, int]] = (),
+        bands: int = 0,
         notice: Callable[[str], None] = lambda _line: None,
     ):
         """Move a network to its device.
@@ -77,6 +79,8 @@ class Runner:
             augmentations: how each window is shown; the probabilities are averaged.
             multiple: the network's stride, which scaled windows keep to.
             compiled_sizes: height and width of the windows for which torch.compile fuses the network.
+            bands: number of bands, if the network will not change any more: on a CPU in fp32 its batch normalisations are
+                then folded into its convolutions, 8 % of a U-Net's time; in bf16 that gains nothing.
             notice: called with a line worth reading.
 
         Raises:
@@ -85,6 +89,8 @@ class Runner:
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         if isinstance(segmenter, torch.nn.Module):
+            if bands and (self.device.type, self.precision) == ("cpu", "fp32"):
+                segmenter = folded(segmenter.cpu(), bands)
             segmenter.to(self.device).to(memory_format=torch.channels_last).eval()
         self.segmenter = segmenter
         forward = _Compiled(segmenter, compiled_sizes) if compiled_sizes else segmenter

@@ -127,6 +127,7 @@ def prepare(
         augmentations=find_augmentations(spec.tta, spec.tta_scales),
         multiple=loaded.spec.network.multiple,
         compiled_sizes=set(product(grid.rows.sizes, grid.cols.sizes)) if spec.compile else (),
+        bands=len(loaded.spec.bands),
         notice=tell,
     )
     resolved = {
