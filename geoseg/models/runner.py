@@ -79,8 +79,8 @@ class Runner:
             augmentations: how each window is shown; the probabilities are averaged.
             multiple: the network's stride, which scaled windows keep to.
             compiled_sizes: height and width of the windows for which torch.compile fuses the network.
-            bands: number of bands, if the network will not change any more: on a CPU in fp32 its batch normalisations are
-                then folded into its convolutions, 8 % of a U-Net's time; in bf16 that gains nothing.
+            bands: number of bands, if the network will not change any more: on a CPU in fp32 its batch normalisations
+                are then folded into its convolutions, 8 % of a U-Net's time; in bf16 that gains nothing.
             notice: called with a line worth reading.
 
         Raises:
