@@ -133,17 +133,19 @@ def _context_pictures(
     windows: ScoredWindows, index: int, item: ScoredWindow, part: tuple[slice, slice], bands: Sequence[str]
 ) -> tuple[ContextPicture, ...]:
     """What each level shows around the part of a window that is shown."""
-    if not item.views:  # what a coarser view told is no picture
+    if not windows.pyramids:
         return ()
     which, place = windows.places[index]
     rows, cols = part
     shown = Window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
     shown = shown.shift(place.window.row, place.window.col)
-    pictures = []
-    for grid, view in zip(windows.pyramids[which].grids, item.views, strict=True):
+    around = place.window if item.views else shown  # a network that refines sees whole levels, no views
+    pyramid, pictures = windows.pyramids[which], []
+    for level, grid in enumerate(pyramid.grids):
+        view = pyramid.read(level, grid.view(around))
         ratio = grid.level.ratio
         caption = "whole scene" if ratio == "scene" else f"context, {ratio} times coarser"
-        left, top, right, bottom = map(float, grid.box(shown, grid.view(place.window)))
+        left, top, right, bottom = map(float, grid.box(shown, grid.view(around)))
         pictures.append(ContextPicture(caption, look(view[:-1], bands, view[-1] > 0), (left, top, right, bottom)))
     return tuple(pictures)
 
