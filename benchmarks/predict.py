@@ -77,7 +77,8 @@ def measure_forward(scene: str, model: str | None, precision: str, tile: int) ->
     normalisation in front of it and nothing behind it. One tile at a time, which is as fast as several on a CPU."""
     from geoseg.models import Runner
 
-    runner = Runner(find_model(model).module, precision=precision)
+    loaded = find_model(model)
+    runner = Runner(loaded.module, precision=precision, bands=len(loaded.spec.bands))
     with rasterio.open(scene) as dataset:
         tiles = [
             dataset.read(window=RasterioWindow(col, row, tile, tile))[None]
