@@ -128,13 +128,15 @@ class RefiningSegmenter(SegmentationNetwork):
         if context is None:
             return logits
         coarse = self.coarse(context, (image.shape[-2], image.shape[-1]))
-        return self.settle(logits.float().softmax(dim=1), coarse).log()
+        settled: Tensor = self.settle(logits.float().softmax(dim=1), coarse)
+        return settled.log()
 
     def coarse(self, context: Context, size: tuple[int, int]) -> Tensor:
         """The coarser view's probabilities (B, K, *size) where windows lie."""
         sampled = sample_boxes(context.maps[0], context.boxes[0], size).clamp_(min=LEAST_PROBABILITY)
         return sampled.div_(sampled.sum(dim=1, keepdim=True))
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # the blocks it works on differ from window to window
     def settle(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """Probabilities (B, K, h, w): the refined ones where the coarse ones are unsure and these are sure.
 
