@@ -18,16 +18,23 @@ SMALL = NetworkSpec(
 )
 
 
+POINT = NetworkSpec(architecture="pointwise", multiple=8)
+
+
 @pytest.fixture(scope="module")
 def model():
     """A local network and a branch with two levels, all weights random and open."""
+    return random_model(SMALL)
+
+
+def random_model(network):
     torch.manual_seed(0)
     levels = (ContextLevel(ratio=4, size=64), ContextLevel(ratio="scene", size=32))
     spec = make_spec(
-        network=SMALL,
+        network=network,
         bands=("red", "green", "blue"),
         normalization=NormalizationSpec(mean=(120,) * 3, std=(60,) * 3),
-        context=ContextSpec(levels=levels, network=SMALL, channels=4),
+        context=ContextSpec(levels=levels, network=network, channels=4),
         tile=128,
     )
     network = build_network(spec).eval()
@@ -63,6 +70,13 @@ def test_context_is_the_same_however_windows_are_batched_and_shared(tmp_path, sc
     np.testing.assert_allclose(together, alone, atol=1e-5)
     shared, _ = scores(scene, tmp_path / "two", model, batch_size=1, devices="2")
     np.testing.assert_allclose(shared, alone, atol=1e-5)
+
+
+def test_a_constant_scene_gives_constant_scores(tmp_path):
+    """No border of a window or of a view leaves a step: these networks see no edge, but for that of the scene."""
+    scene = write_raster(tmp_path / "flat.tif", np.full((3, 640, 520), 77, np.uint8))
+    found, _ = scores(scene, tmp_path / "out", random_model(POINT))
+    assert np.ptp(found[:, 32:-32, 32:-32], axis=(1, 2)).max() < 1e-5
 
 
 def test_far_ground_matters_only_with_context(tmp_path, scene, model):

@@ -22,8 +22,6 @@ from geoseg.models.sampling import sample_boxes
 from geoseg.models.segmentation import Context, Normalize, SegmentationNetwork
 from geoseg.spec import ContextSpec, ModelSpec
 
-GROUPS = 4
-"""Groups of the normalisation of what a level passes on, as far as its channels divide by it."""
 FUSION_STRIDE = 4
 """What the levels have seen is weighed once for so many pixels along each side of a window."""
 
@@ -44,11 +42,9 @@ class ContextNet(nn.Module):
         super().__init__()
         self._normalize = (normalize,)  # the whole network's; in a tuple it is no further child
         self.net = net
-        groups = GROUPS if channels % GROUPS == 0 else 1
+        # Not normalised over the view: what one corner shows would change another, and views would differ at borders.
         self.project = nn.Sequential(
-            nn.Conv2d(decoder_channels(net), channels, kernel_size=1, bias=False),
-            nn.GroupNorm(groups, channels),
-            nn.GELU(),
+            nn.Conv2d(decoder_channels(net), channels, kernel_size=1, bias=False), nn.BatchNorm2d(channels), nn.GELU()
         )
 
     def decode(self, view: Tensor) -> Tensor:
@@ -77,7 +73,7 @@ class GatedFusion(nn.Module):
     def __init__(self, local: int, context: int, classes: int):
         super().__init__()
         self.gate = nn.Sequential(
-            nn.Conv2d(local + context, context, kernel_size=3, padding=1),
+            nn.Conv2d(local + context, context, kernel_size=3, padding=1, padding_mode="replicate"),
             nn.GELU(),
             nn.Conv2d(context, context, kernel_size=1),
         )
