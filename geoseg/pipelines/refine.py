@@ -76,12 +76,13 @@ class Refinery:
         grid = self._grid(source)
         told = ProbabilityMap(len(self.model.classes), source.height, source.width, folder)
         blender, fill = Blender(grid), self.model.normalization.mean
-        for i in range(grid.rows.count):
-            for batch in swath_batches(source, grid, i, fill, self.batch_size):
-                logits = classify(self.runner, batch, coarse)
-                for sample, part in zip(batch.samples, logits, strict=True):
-                    block = blender.feed(sample.place, whole_window(sample, part))
-                    told.write(block.window, _shares(block.logits))
+        with self.runner.session():
+            for i in range(grid.rows.count):
+                for batch in swath_batches(source, grid, i, fill, self.batch_size):
+                    logits = classify(self.runner, batch, coarse)
+                    for sample, part in zip(batch.samples, logits, strict=True):
+                        block = blender.feed(sample.place, whole_window(sample, part))
+                        told.write(block.window, _shares(block.logits))
         return told
 
     def _grid(self, source: LevelSource) -> Grid:
