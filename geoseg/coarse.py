@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
+from weakref import finalize
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,14 +33,17 @@ class ProbabilityMap:
     """Probabilities of a raster's classes, written block by block and read window by window."""
 
     def __init__(self, classes: int, height: int, width: int, folder: Path | None = None):
-        """Make an empty map; one that is large lies in a file of the folder, if one is given."""
+        """Make an empty map; one that is large lies in a file of the folder, if one is given, and goes with that."""
         self.shape = classes, height, width
-        is_held = folder is None or math.prod(self.shape) <= HELD_BYTES
-        self.path = None if is_held or folder is None else folder / f"coarse-{uuid4().hex}.partial"
-        self._held = np.zeros(self.shape, np.uint8) if self.path is None else None
-        if self.path is not None:
-            with write_errors(self.path.parent):
-                np.lib.format.open_memmap(self.path, "w+", np.uint8, self.shape)
+        self.path: Path | None = None
+        self._held: Shares | None = None
+        if folder is None or math.prod(self.shape) <= HELD_BYTES:
+            self._held = np.zeros(self.shape, np.uint8)
+            return
+        self.path = folder / f".geoseg-coarse-{uuid4().hex}"
+        finalize(self, self.path.unlink, missing_ok=True)
+        with write_errors(folder):
+            np.lib.format.open_memmap(self.path, "w+", np.uint8, self.shape)
 
     @classmethod
     def load(cls, path: Path) -> ProbabilityMap:
@@ -70,23 +74,19 @@ class ProbabilityMap:
     def publish(self, path: Path) -> ProbabilityMap:
         """Give the map a name that other processes know; return the one that has it, which may be another's."""
         with write_errors(path.parent):
-            if self.path is None:
-                self.path = path.with_name(f"coarse-{uuid4().hex}.partial")
-                with self.path.open("wb") as file:
+            own = self.path
+            if own is None:
+                own = path.with_name(f".geoseg-coarse-{uuid4().hex}")
+                with own.open("wb") as file:
                     np.save(file, self._open("r"))
             try:
-                os.link(self.path, path)  # fails where there is one: the first to publish wins
+                os.link(own, path)  # fails where there is one: the first to publish wins
             except FileExistsError:
                 pass
             except OSError:  # a file system without links
-                os.replace(self.path, path)
-            self.discard()
+                os.replace(own, path)
+            own.unlink(missing_ok=True)
         return ProbabilityMap.load(path)
-
-    def discard(self) -> None:
-        """Remove the map's file."""
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
 
     def _open(self, mode: str) -> Shares:
         if self._held is not None:

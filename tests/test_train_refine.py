@@ -17,7 +17,7 @@ from geoseg.pipelines.info import describe
 from geoseg.pipelines.train import train
 from geoseg.spec import TrainSpec, parse_spec
 from tests.test_train import SMALL, write_tiles
-from tests.test_train_context import NO_COLOURS, beacon_module, small_unet, weights
+from tests.test_train_context import NO_COLOURS, beacon_module, weights
 
 REFINE = {"ratios": [2, 4], "channels": 8, "median_px": 1}
 TINY = {"refine": REFINE, "tile": 32, "overlap": 8}
@@ -97,25 +97,30 @@ def test_a_fraction_can_be_given_on_the_command_line(tmp_path: Path) -> None:
     assert "refine_fraction" in wrong.output
 
 
+@pytest.mark.slow
 def test_coarser_views_tell_what_cannot_be_told_from_near_by(tmp_path: Path) -> None:
-    """One beacon of either colour decides the class of all blobs of a scene; it is out of sight of most windows."""
+    """The beacon task: ten minutes on two cores."""
     beacon = beacon_module()
-    task = beacon.Task(side=256, beacons=1, blobs=30)
-    tiles = beacon.write_scenes(tmp_path, task, {"train": 40, "val": 8}, seed=1)
+    tiles = beacon.write_scenes(tmp_path, beacon.Task(), {"train": 160, "val": 6})
     settings = SMALL | {
         "data": {"tiles": str(tiles), "bands": ["red", "green", "blue"], "class_balance": 1.0},
         "classes": beacon.CLASSES,
-        "network": small_unet(4, 48, 32, 24, 16),
-        "refine": {"ratios": [4], "channels": 16, "median_px": 1},
+        "network": {
+            "architecture": "unet",
+            "encoder": "tu-resnet18",
+            "arguments": {"encoder_depth": 4, "decoder_channels": [64, 32, 16, 16]},
+            "multiple": 16,
+        },
+        "refine": {"ratios": [8], "median_px": 1},
         "window": 64,
-        "tile": 160,
+        "tile": 128,
         "overlap": 0,
         "augment": dict.fromkeys(NO_COLOURS, 0.0),
-        "optimizer": {"learning_rate": 0.005},
+        "optimizer": {"learning_rate": 0.003},
         "batch_size": 16,
-        "windows_per_epoch": 16 * 40,
-        "epochs": 3,
-        "ema": 0.9,
+        "windows_per_epoch": 16 * 160,
+        "epochs": 4,
+        "ema": 0.98,
     }
     spec = parse_spec(TrainSpec, settings, source="test")
     run = train(spec, tmp_path / "refine")

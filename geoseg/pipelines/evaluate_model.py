@@ -159,7 +159,7 @@ def evaluate_model(
         _tell_of_resolution(ground.resolution_m, loaded.spec, tell)
         side = ground.val if split == "val" else ground.train
         windows = scored_windows(side, loaded.spec, Path(tempfile.gettempdir()))
-        tell_scored(windows, scorer, loaded.spec, spec.batch_size, refine_fraction)
+        tell_scored(windows, scorer, loaded.spec, spec.batch_size, Path(tempfile.gettempdir()), refine_fraction)
         reach = spec.boundary_px if boundary_px is None else boundary_px
         result = ModelEvaluation(
             model=loaded.spec.name,

@@ -7,6 +7,7 @@ terminals.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,6 +40,8 @@ class Lesson:
     """How it learns."""
     model: ModelSpec
     """What it learns to be."""
+    folder: Path
+    """Gets scratch files."""
     class_counts: tuple[int, ...]
     """Labelled pixels per class of the ground to learn from."""
     augment: Augment
@@ -177,7 +180,8 @@ class Learner(LightningModule):
         """Let coarser views of the scored ground tell their classes."""
         if self._refine is not None:
             runner = Runner(self.kept, str(self.device), "fp32")
-            tell_scored(self.lesson.val.items, runner, self.lesson.model, self.spec.batch_size)
+            lesson = self.lesson
+            tell_scored(lesson.val.items, runner, lesson.model, self.spec.batch_size, lesson.folder)
 
     def validation_step(self, batch: ScoredBatch, index: int) -> None:
         """Count the pixels of scored windows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from geoseg.pipelines.blocks import raster_formats
 from geoseg.pipelines.gdal import CACHE_MB, gdal_settings
 from geoseg.pipelines.job import Job, prepare
 from geoseg.pipelines.outputs import check_outputs, name_outputs
+from geoseg.pipelines.refine import model_levels
 from geoseg.scene import Scene
 from geoseg.spec import PredictSpec, parse_spec
 
@@ -86,7 +88,16 @@ def plan_prediction(
 def scratch_bytes_per_pixel(job: Job) -> int:
     """Disk space for the parts of the rasters and, at worst as much again, what is made from them."""
     once = sum(layout.bytes_per_pixel() for layout in raster_formats(job).values())
-    return 2 * once + job.spec.generalizes
+    return 2 * once + job.spec.generalizes + _coarse_bytes_per_pixel(job)
+
+
+def _coarse_bytes_per_pixel(job: Job) -> int:
+    """Disk space for the averaged scene and for what is told of it, rounded up."""
+    if job.context is None and not job.refines:
+        return 0
+    ratios = [level.ratio for level in model_levels(job.model.spec) if level.ratio != "scene"]
+    each = 4 * (len(job.model.spec.bands) + 1) + job.refines * len(job.model.spec.classes)
+    return math.ceil(each / min(ratios) ** 2) if ratios else 0
 
 
 def memory_bytes(job: Job) -> int:

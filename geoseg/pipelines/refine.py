@@ -60,10 +60,7 @@ class Refinery:
         for level in range(len(pyramid.grids) - 1, -1, -1):
             if told is not None:
                 coarse = self.look_again(told, level + 1, self._grid(LevelSource(pyramid, level)))
-            finer = self._tell_level(LevelSource(pyramid, level), coarse, folder)
-            if told is not None:
-                told.discard()
-            told = finer
+            told = self._tell_level(LevelSource(pyramid, level), coarse, folder)
         assert told is not None  # there is a level
         return told
 

@@ -49,7 +49,12 @@ def scored_windows(side: Side, model: ModelSpec, folder: Path | None = None) -> 
 
 
 def tell_scored(
-    windows: ScoredWindows, runner: Runner, model: ModelSpec, batch_size: int, fraction: float = 1.0
+    windows: ScoredWindows,
+    runner: Runner,
+    model: ModelSpec,
+    batch_size: int,
+    folder: Path,
+    fraction: float = 1.0,
 ) -> None:
     """Let coarser views of the ground tell its classes, if the model refines them.
 
@@ -58,13 +63,14 @@ def tell_scored(
         runner: the network.
         model: what it is.
         batch_size: windows of coarser views that are forwarded at once.
+        folder: gets scratch files.
         fraction: share of the windows in which it looks again.
     """
     if model.refine is None:
         return
     refinery = Refinery(runner, model, batch_size, PredictSpec(refine_fraction=fraction))
     windows.coarse = [
-        refinery.look_again(refinery.tell(pyramid), 0, grid)
+        refinery.look_again(refinery.tell(pyramid, folder), 0, grid)
         for pyramid, grid in zip(windows.pyramids, windows.grids, strict=True)
     ]
 

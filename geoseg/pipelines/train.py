@@ -338,6 +338,7 @@ def _make_lesson(spec: TrainSpec, model: ModelSpec, ground: TrainingData, folder
     return Lesson(
         spec=spec,
         model=model,
+        folder=folder,
         class_counts=tuple(int(count) for count in ground.train.class_counts),
         augment=Augment(spec.augment, *ground.value_range, torch.tensor(fill)),
         train=Loader(windows, batches, stack_context if spec.views else stack_training),
@@ -451,7 +452,7 @@ def _report(run: _Run, ground: TrainingData, result: TrainResult) -> None:
     best = load_model(result.bundle)
     scorer = Runner(best.module, str(run.device), run.spec.precision)
     windows = scored_windows(ground.val, best.spec, run.folder)
-    tell_scored(windows, scorer, best.spec, run.spec.batch_size)
+    tell_scored(windows, scorer, best.spec, run.spec.batch_size, run.folder)
     worst, fine = find_examples(partial(predict_scored, scorer), windows, best.spec.bands, EXAMPLES)
     write_report(
         Report(
