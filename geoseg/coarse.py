@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from geoseg.context import Box
 from geoseg.files import write_errors
-from geoseg.grid import Grid, Place, Window
+from geoseg.grid import Place, Window
 
 Shares = NDArray[np.uint8]
 """Probabilities (K, h, w) in 255ths; all are 0 where nothing is known."""
@@ -44,6 +44,8 @@ class ProbabilityMap:
         finalize(self, self.path.unlink, missing_ok=True)
         with write_errors(folder):
             np.lib.format.open_memmap(self.path, "w+", np.uint8, self.shape)
+            with self.path.open("r+b") as file:  # a full disk must be known now: written through a map, it would kill
+                os.posix_fallocate(file.fileno(), 0, self.path.stat().st_size)
 
     @classmethod
     def load(cls, path: Path) -> ProbabilityMap:
@@ -140,12 +142,14 @@ class CoarseClasses:
         return np.array([left, top, right, bottom])
 
 
-def most_unsure(probabilities: ProbabilityMap, ratio: int, grid: Grid, fraction: float) -> frozenset[tuple[int, int]]:
+def most_unsure(
+    probabilities: ProbabilityMap, ratio: int, places: Iterable[Place], fraction: float
+) -> frozenset[tuple[int, int]]:
     """The windows of a grid whose pixels are the least sure on average: that share of those that hold data.
 
     MagNet-Fast (Huynh et al. 2021, section 3.4) refines the patches of the highest mean uncertainty.
     """
-    doubts = [(doubt, (place.i, place.j)) for place, doubt in _doubts(probabilities, ratio, grid.places())]
+    doubts = [(doubt, (place.i, place.j)) for place, doubt in _doubts(probabilities, ratio, places)]
     count = math.ceil(fraction * len(doubts) - 1e-9)
     ranked = sorted(doubts, key=lambda pair: (-pair[0], pair[1]))
     return frozenset(where for _, where in ranked[:count])
@@ -158,7 +162,7 @@ def _doubts(probabilities: ProbabilityMap, ratio: int, places: Iterable[Place]) 
         top, left = core.row // ratio, core.col // ratio
         bottom, right = (-(-stop // ratio) for stop in (core.row + core.height, core.col + core.width))
         part = Window(top, left, bottom - top, right - left).clip(probabilities.height, probabilities.width)
-        if part.pixels:
+        if core.pixels and part.pixels:
             shares = probabilities.read(part)
             known = shares.any(axis=0)
             if known.any():

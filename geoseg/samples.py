@@ -178,7 +178,6 @@ class ScoredWindows:
         self.grounds = grounds
         self.fill = fill
         self.pyramids = pyramids
-        self.grids = grids
         self.coarse: list[CoarseClasses] = []
         """What a coarser view told of each ground, if the network refines that; to be told before windows are read."""
         self.places = [

@@ -75,11 +75,11 @@ def test_the_least_sure_windows_come_first() -> None:
         told.write(core, np.broadcast_to(np.array([best, 255 - best], np.uint8)[:, None, None], (2, 8, 8)))
     by_rank = [(place.i, place.j) for _, place in sorted(zip(order, grid.places(), strict=True), key=lambda p: p[0])]
     for fraction, count in ((0, 0), (0.25, 4), (0.3, 5), (1, 16)):
-        assert most_unsure(told, 4, grid, fraction) == frozenset(by_rank[:count])
+        assert most_unsure(told, 4, grid.places(), fraction) == frozenset(by_rank[:count])
 
 
 def test_windows_without_data_are_not_worth_a_look() -> None:
     grid = Grid(64, 64, 32, 0)
     told = ProbabilityMap(2, 16, 16)
     told.write(Window(0, 0, 8, 8), np.full((2, 8, 8), 127, np.uint8))
-    assert most_unsure(told, 4, grid, 1) == {(0, 0)}
+    assert most_unsure(told, 4, grid.places(), 1) == {(0, 0)}

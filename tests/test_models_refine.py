@@ -12,9 +12,11 @@ import torch
 from scipy.ndimage import median_filter
 
 from geoseg.errors import SpecError
+from geoseg.losses import SegmentationLoss
 from geoseg.models import Context, RefiningSegmenter, Told, build_network, load_model, refine_steps, save_model
 from geoseg.models.refine import BLOCKS_AT_ONCE, RefineBranch, RefinementModule, _most, uncertainty
-from geoseg.spec import NetworkSpec, RefineSpec, TrainSpec, parse_spec
+from geoseg.pipelines.refine_learning import RefineLessons
+from geoseg.spec import LossSpec, NetworkSpec, RefineSpec, TrainSpec, parse_spec
 from tests.conftest import make_spec
 
 POINT = NetworkSpec(architecture="pointwise", multiple=8)
@@ -45,9 +47,10 @@ def test_it_is_as_large_as_the_published_one(classes: int, weights: int) -> None
 
 
 def test_it_sees_nine_pixels() -> None:
-    module = RefinementModule(3, 8).eval()
+    torch.manual_seed(0)
+    module = RefinementModule(3, 32).eval()
     fine = torch.rand(1, 3, 31, 31, requires_grad=True)
-    module(fine, torch.rand(1, 3, 31, 31))[0, :, 15, 15].sum().backward()
+    module(fine, torch.rand(1, 3, 31, 31))[0, :, 15, 15].square().sum().backward()
     rows, cols = fine.grad[0].abs().sum(dim=0).nonzero().T
     assert (int(rows.min()), int(rows.max()), int(cols.min()), int(cols.max())) == (11, 19, 11, 19)
 
@@ -130,8 +133,9 @@ class Spy(torch.nn.Module):
 
 
 @pytest.mark.parametrize("side", [64, 160])
-def test_steps_hold_the_same_ground_against_each_other(side: int) -> None:
+def test_steps_hold_the_same_ground_against_each_other(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Maps that tell their own place in the windows' coordinates are the same place in both inputs of the module."""
+    monkeypatch.setattr("geoseg.models.refine.STORED_STEPS", 10**6)
     generator = torch.Generator().manual_seed(3)
     boxes = [torch.tensor([[0.36, 0.4, 0.61, 0.65], [0.5, 0.3, 0.75, 0.55]])]  # a quarter of a view
     middle = (boxes[0][:, :2] + boxes[0][:, 2:]) / 2
@@ -144,11 +148,12 @@ def test_steps_hold_the_same_ground_against_each_other(side: int) -> None:
         """Where pixels lie, as a probability that grows over all of the widest view, and one that does so down."""
         left, top, right, bottom = [0.0, 0.0, 1.0, 1.0] if box is None else box[b].tolist()
         x, y = (middles - left) / (right - left), (middles - top) / (bottom - top)
-        return torch.stack([0.3 + x.expand(side, side) / 100, 0.3 + y[:, None].expand(side, side) / 100])
+        told = [0.3 + x.expand(side, side) / 100, 0.3 + y[:, None].expand(side, side) / 100]
+        return torch.stack([*told, 1 - told[0] - told[1]])
 
     maps = [torch.stack([place(box, b) for b in range(2)]) for box in (None, *boxes)]
     labels = torch.zeros(2, side, side, dtype=torch.long)
-    branch = RefineBranch(RefineSpec(ratios=(4, 16)), 2)
+    branch = RefineBranch(RefineSpec(ratios=(4, 16)), 3)
     branch.module = spy = Spy()
     branch.threshold.fill_(9.0)
     steps = refine_steps(branch, Told(tuple(maps), (labels,) * 3, tuple(boxes)), generator)
@@ -164,6 +169,14 @@ def test_the_threshold_follows_the_share_of_points() -> None:
     for _ in range(200):
         branch.follow(scores)
     assert branch.threshold.item() == pytest.approx(0.25, abs=0.01)
+
+
+def test_lessons_move_with_their_network() -> None:
+    loss = SegmentationLoss(LossSpec(class_weights="inverse"), [5, 3, 2])
+    lessons = RefineLessons(network(), loss, [5, 3, 2])
+    loss.to("meta")
+    assert lessons._loss[0].class_weights is not None
+    assert lessons._loss[0].class_weights.device.type == "meta"
 
 
 def test_only_the_module_learns_from_its_steps() -> None:

@@ -6,11 +6,13 @@ import rasterio
 import torch
 from conftest import make_spec, write_raster
 
+from geoseg.coarse import most_unsure
 from geoseg.errors import SpecError
 from geoseg.models import Model, build_network
 from geoseg.models.body import head_of
+from geoseg.pipelines.job import make_grid
 from geoseg.pipelines.predict import predict
-from geoseg.spec import NetworkSpec, NormalizationSpec, RefineSpec
+from geoseg.spec import NetworkSpec, NormalizationSpec, PredictSpec, RefineSpec
 
 SETTINGS = {"polygons": False, "preview": False, "stac": False, "tile": 64, "overlap": 16, "precision": "fp32"}
 SMALL = NetworkSpec(
@@ -137,6 +139,24 @@ def test_ground_without_data_is_left_out(tmp_path, scene, model):
         classes = dataset.read(1)
     assert (classes[100:300] == 255).all()
     assert (classes[:100] != 255).all()
+
+
+def test_windows_without_data_take_no_share_of_the_work(tmp_path, model, monkeypatch):
+    values = np.random.default_rng(3).integers(1, 255, (3, 512, 512), np.uint8)
+    values[:, :, 200:] = 0
+    scene = write_raster(tmp_path / "half.tif", values, nodata=0)
+    grid = make_grid(512, 512, model.spec, PredictSpec(tile=64, overlap=16))
+    with_data = {(place.i, place.j) for place in grid.places() if place.core.pixels and place.core.col < 200}
+    chosen = []
+
+    def spy(*arguments):
+        chosen.append(most_unsure(*arguments))
+        return chosen[-1]
+
+    monkeypatch.setattr("geoseg.pipelines.refine.most_unsure", spy)
+    scores(scene, tmp_path / "out", model, refine_fraction=0.25)
+    assert len(chosen[-1]) == -(-len(with_data) // 4)
+    assert chosen[-1] <= with_data
 
 
 def test_small_scenes_are_refined_too(tmp_path, model):

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from geoseg.models.sampling import sample_boxes
 from geoseg.models.segmentation import Context, Normalize, SegmentationNetwork
-from geoseg.spec import RefineSpec
+from geoseg.spec import IGNORE, RefineSpec
 
 REACH_PX = 4
 """How far the refinement module sees on each side of a pixel."""
@@ -27,6 +27,8 @@ BLOCK_PX = 128
 """Side of the blocks in which it looks at a window: those where nothing is unsure are passed over."""
 BLOCKS_AT_ONCE = {"cpu": 4, "cuda": 64, "mps": 16}
 """Blocks in memory at once, by device: each takes some 30 MB in fp32."""
+STORED_STEPS = 255
+"""Coarse probabilities are kept in whole shares of one by so many."""
 LEAST_PROBABILITY = 1e-4
 """What a stored probability of 0 stands for."""
 THRESHOLD_MOMENTUM = 0.05
@@ -106,7 +108,9 @@ class RefineBranch(nn.Module):
 
     @torch.no_grad()
     def follow(self, scores: Tensor) -> None:
-        """Move the threshold so that the spec's share of pixels (N) lies above it."""
+        """Move the threshold so that the spec's share of labelled pixels (N) lies above it."""
+        if not scores.numel():
+            return
         some = scores.flatten()[:: max(1, scores.numel() // QUANTILE_PX)].float()
         wanted = torch.quantile(some, 1 - self.spec.points)
         self.threshold.lerp_(wanted, THRESHOLD_MOMENTUM)
@@ -133,8 +137,7 @@ class RefiningSegmenter(SegmentationNetwork):
 
     def coarse(self, context: Context, size: tuple[int, int]) -> Tensor:
         """The coarser view's probabilities (B, K, *size) where windows lie."""
-        sampled = sample_boxes(context.maps[0], context.boxes[0], size).clamp_(min=LEAST_PROBABILITY)
-        return sampled.div_(sampled.sum(dim=1, keepdim=True))
+        return _without_zeros(sample_boxes(context.maps[0], context.boxes[0], size))
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # the blocks it works on differ from window to window
     def settle(self, fine: Tensor, coarse: Tensor) -> Tensor:
@@ -161,6 +164,12 @@ class RefiningSegmenter(SegmentationNetwork):
             for (b, y, x), part in zip(some, told.float().softmax(dim=1), strict=True):
                 refined[b, :, y : y + height, x : x + width] = part
         return refined
+
+
+def _without_zeros(sampled: Tensor) -> Tensor:
+    """Probabilities (B, K, h, w) of stored ones between which was interpolated; where nothing is known, all alike."""
+    sampled = sampled.clamp(min=LEAST_PROBABILITY)
+    return sampled.div_(sampled.sum(dim=1, keepdim=True))
 
 
 _Block = tuple[int, int, int]
@@ -227,14 +236,16 @@ def refine_steps(branch: RefineBranch, told: Told, generator: torch.Generator) -
     last = len(told.probabilities) - 1
     coarse, steps = parts.cut(last, told.probabilities[last]), []
     for level in range(last - 1, -1, -1):
-        around = sample_boxes(coarse, parts.boxes[level], (parts.sides[level],) * 2)
+        stored = coarse.mul(STORED_STEPS).round().div(STORED_STEPS)  # as when a scene is predicted
+        around = _without_zeros(sample_boxes(stored, parts.boxes[level], (parts.sides[level],) * 2))
         fine = parts.cut(level, told.probabilities[level])
         logits = branch.module(fine, around)
-        steps.append(Step(logits, parts.cut(level, told.labels[level][:, None])[:, 0]))
+        labels = parts.cut(level, told.labels[level][:, None])[:, 0]
+        steps.append(Step(logits, labels))
         with torch.no_grad():
             refined = logits.float().softmax(dim=1)
             scores = uncertainty(around) * (1 - uncertainty(refined))
-            branch.follow(scores)
+            branch.follow(scores[:, 0][labels != IGNORE])
             settled = torch.where(scores > branch.threshold, refined, around)
             goes_on = torch.rand(len(fine), 1, 1, 1, generator=generator, device=fine.device) < 0.5
             coarse = torch.where(goes_on, settled, fine)

@@ -159,7 +159,7 @@ def evaluate_model(
         _tell_of_resolution(ground.resolution_m, loaded.spec, tell)
         side = ground.val if split == "val" else ground.train
         windows = scored_windows(side, loaded.spec, Path(tempfile.gettempdir()))
-        tell_scored(windows, scorer, loaded.spec, spec.batch_size, Path(tempfile.gettempdir()), refine_fraction)
+        tell_scored(windows, scorer, loaded.spec, spec.batch_px, Path(tempfile.gettempdir()), refine_fraction)
         reach = spec.boundary_px if boundary_px is None else boundary_px
         result = ModelEvaluation(
             model=loaded.spec.name,
@@ -296,7 +296,7 @@ def _tell_of_resolution(resolution_m: float | None, model: ModelSpec, notice: Ca
 
 def _score(scorer: Runner, windows: ScoredWindows, spec: TrainSpec, reach: int, progress: Progress) -> Scores:
     """Score in the batches in which training scores, so that not even roundings differ."""
-    loader = load_scored(windows, spec.batch_size * spec.window**2)
+    loader = load_scored(windows, spec.batch_px)
     names = [c.name for c in spec.classes]
     predict = partial(predict_scored, scorer)
     return score_windows(predict, loader, names, reach or None, lambda done, total: progress("scoring", done, total))

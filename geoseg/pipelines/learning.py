@@ -42,6 +42,8 @@ class Lesson:
     """What it learns to be."""
     folder: Path
     """Gets scratch files."""
+    precision: str
+    """Arithmetic."""
     class_counts: tuple[int, ...]
     """Labelled pixels per class of the ground to learn from."""
     augment: Augment
@@ -71,11 +73,11 @@ class Learner(LightningModule):
             module.requires_grad_(False)
         self.averaged = AveragedModel(self.network, multi_avg_fn=ema_update(spec.ema), use_buffers=True)
         self.averaged.requires_grad_(False)
+        self.loss = SegmentationLoss(spec.loss, lesson.class_counts)
         self._refine = None
         if isinstance(network, RefiningSegmenter):
-            self._refine = RefineLessons(network, SegmentationLoss(spec.loss, lesson.class_counts), lesson.class_counts)
+            self._refine = RefineLessons(network, self.loss, lesson.class_counts)
         self.auxiliary = AuxiliaryHead(self.network, len(spec.classes)) if spec.loss.auxiliary else None
-        self.loss = SegmentationLoss(spec.loss, lesson.class_counts)
         self.counter = ScoreCounter(len(spec.classes), spec.boundary_px)
         self.epoch_loss = MeanMetric(nan_strategy="disable")  # a loss that is no number must be seen
         self._averaged_step = 0
@@ -179,9 +181,9 @@ class Learner(LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Let coarser views of the scored ground tell their classes."""
         if self._refine is not None:
-            runner = Runner(self.kept, str(self.device), "fp32")
             lesson = self.lesson
-            tell_scored(lesson.val.items, runner, lesson.model, self.spec.batch_size, lesson.folder)
+            runner = Runner(self.kept, str(self.device), lesson.precision)
+            tell_scored(lesson.val.items, runner, lesson.model, self.spec.batch_px, lesson.folder)
 
     def validation_step(self, batch: ScoredBatch, index: int) -> None:
         """Count the pixels of scored windows."""

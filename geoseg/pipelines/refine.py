@@ -6,6 +6,7 @@ is cut into windows, forwarded and blended like a scene; what one told goes to t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from geoseg.batches import swath_batches
 from geoseg.blend import Blender
 from geoseg.coarse import CoarseClasses, ProbabilityMap, Shares, most_unsure
 from geoseg.context import ContextPyramid
-from geoseg.grid import Grid, Window
+from geoseg.grid import Grid, Place, Window
 from geoseg.models import Runner
 from geoseg.pipelines.classify import classify, whole_window
 from geoseg.pipelines.job import Job, make_grid
@@ -38,8 +39,8 @@ class Refinery:
     """The network."""
     model: ModelSpec
     """What it is."""
-    batch_size: int
-    """Windows forwarded at once."""
+    batch_px: int
+    """Pixels forwarded at once."""
     spec: PredictSpec = BY_MODEL
     """Which windows, and in how many of them it looks again."""
 
@@ -59,27 +60,28 @@ class Refinery:
         told, coarse = None, None
         for level in range(len(pyramid.grids) - 1, -1, -1):
             if told is not None:
-                coarse = self.look_again(told, level + 1, self._grid(LevelSource(pyramid, level)))
+                coarse = self.look_again(told, level + 1, self._grid(LevelSource(pyramid, level)).places())
             told = self._tell_level(LevelSource(pyramid, level), coarse, folder)
         assert told is not None  # there is a level
         return told
 
-    def look_again(self, told: ProbabilityMap, level: int, grid: Grid) -> CoarseClasses:
+    def look_again(self, told: ProbabilityMap, level: int, places: Iterable[Place]) -> CoarseClasses:
         """Choose windows of the next finer raster than a level's, 0 being the finest, to look at again."""
         fraction, ratio = self.spec.refine_fraction, self.ratios[level]
-        return CoarseClasses(told, ratio, None if fraction == 1 else most_unsure(told, ratio, grid, fraction))
+        return CoarseClasses(told, ratio, None if fraction == 1 else most_unsure(told, ratio, places, fraction))
 
     def _tell_level(self, source: LevelSource, coarse: CoarseClasses | None, folder: Path | None) -> ProbabilityMap:
         grid = self._grid(source)
         told = ProbabilityMap(len(self.model.classes), source.height, source.width, folder)
         blender, fill = Blender(grid), self.model.normalization.mean
+        batch_size = max(1, self.batch_px // (grid.rows.size * grid.cols.size))
         with self.runner.session():
             for i in range(grid.rows.count):
-                for batch in swath_batches(source, grid, i, fill, self.batch_size):
+                for batch in swath_batches(source, grid, i, fill, batch_size):
                     logits = classify(self.runner, batch, coarse)
                     for sample, part in zip(batch.samples, logits, strict=True):
                         block = blender.feed(sample.place, whole_window(sample, part))
-                        told.write(block.window, _shares(block.logits))
+                        told.write(block.window, _shares(block.logits) * sample.scene_valid)
         return told
 
     def _grid(self, source: LevelSource) -> Grid:
@@ -101,12 +103,14 @@ def model_levels(model: ModelSpec) -> tuple[ContextLevel, ...]:
 
 def job_classes(job: Job, work: WorkFolder) -> CoarseClasses:
     """What coarser views tell of a job's scene: the same for all processes that work on it, and when it goes on."""
-    refinery = Refinery(job.runner, job.model.spec, job.batch_size, job.spec)
+    grid = job.grid
+    batch_px = job.batch_size * grid.rows.size * grid.cols.size
+    refinery = Refinery(job.runner, job.model.spec, batch_px, job.spec.model_copy(update={"tile": grid.tile}))
     path = work.path / _NAME
     if not path.exists():
         pyramid = scene_pyramid(job.scene, job.source, model_levels(job.model.spec), work.path)
         refinery.tell(pyramid, work.path).publish(path)
-    return refinery.look_again(ProbabilityMap.load(path), 0, job.grid)
+    return refinery.look_again(ProbabilityMap.load(path), 0, grid.places())
 
 
 class LevelSource:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg.context import ContextPyramid
+from geoseg.context import ContextPyramid, LevelGrid
 from geoseg.grid import Window
 from geoseg.metrics import ScoreCounter, Scores
 from geoseg.models import Context, Runner
@@ -52,7 +52,7 @@ def tell_scored(
     windows: ScoredWindows,
     runner: Runner,
     model: ModelSpec,
-    batch_size: int,
+    batch_px: int,
     folder: Path,
     fraction: float = 1.0,
 ) -> None:
@@ -62,16 +62,16 @@ def tell_scored(
         windows: what is scored.
         runner: the network.
         model: what it is.
-        batch_size: windows of coarser views that are forwarded at once.
+        batch_px: pixels of coarser views that are forwarded at once.
         folder: gets scratch files.
         fraction: share of the windows in which it looks again.
     """
     if model.refine is None:
         return
-    refinery = Refinery(runner, model, batch_size, PredictSpec(refine_fraction=fraction))
+    refinery = Refinery(runner, model, batch_px, PredictSpec(refine_fraction=fraction))
     windows.coarse = [
-        refinery.look_again(refinery.tell(pyramid, folder), 0, grid)
-        for pyramid, grid in zip(windows.pyramids, windows.grids, strict=True)
+        refinery.look_again(refinery.tell(pyramid, folder), 0, (place for of, place in windows.places if of == which))
+        for which, pyramid in enumerate(windows.pyramids)
     ]
 
 
@@ -145,15 +145,23 @@ def _context_pictures(
     rows, cols = part
     shown = Window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
     shown = shown.shift(place.window.row, place.window.col)
-    around = place.window if item.views else shown  # a network that refines sees whole levels, no views
     pyramid, pictures = windows.pyramids[which], []
     for level, grid in enumerate(pyramid.grids):
-        view = pyramid.read(level, grid.view(around))
+        # A network that refines sees whole levels, no views: then one that has the part in its middle.
+        part_of_level = grid.view(place.window) if item.views else _middle_view(grid, shown)
+        view = pyramid.read(level, part_of_level)
         ratio = grid.level.ratio
         caption = "whole scene" if ratio == "scene" else f"context, {ratio} times coarser"
-        left, top, right, bottom = map(float, grid.box(shown, grid.view(around)))
+        left, top, right, bottom = map(float, grid.box(shown, part_of_level))
         pictures.append(ContextPicture(caption, look(view[:-1], bands, view[-1] > 0), (left, top, right, bottom)))
     return tuple(pictures)
+
+
+def _middle_view(grid: LevelGrid, shown: Window) -> Window:
+    """A view of a level with a part of the scene in its middle."""
+    size, (down, right) = grid.level.size, grid.ratio
+    row, col = (shown.row + shown.height / 2) / down, (shown.col + shown.width / 2) / right
+    return Window(round(row - size / 2), round(col - size / 2), size, size)
 
 
 def _part_to_show(item: ScoredWindow) -> tuple[slice, slice]:

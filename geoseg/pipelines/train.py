@@ -298,14 +298,16 @@ def _prepare(
 ) -> _Run:
     model = _model_spec(spec, ground)
     _tell_of_small_ground(spec, ground, notice)
-    learner = Learner(_make_network(spec, model, notice), _make_lesson(spec, model, ground, folder))
+    learner = Learner(_make_network(spec, model, notice), _make_lesson(spec, model, ground, folder, precision))
     record = Record(model, folder, _provenance(spec, ground, device, precision), ground.fingerprint, progress)
     return _Run(spec, model, learner, record, folder, device, precision)
 
 
 def _tell_of_small_ground(spec: TrainSpec, ground: TrainingData, notice: Callable[[str], None]) -> None:
     """Tell that there is little to be seen around windows of ground that is smaller than the views."""
-    wanted = max((level.core_px * level.ratio for level in spec.views if level.ratio != "scene"), default=0)
+    seen = [level.core_px if spec.refine is None else level.size for level in spec.views]
+    sides = (side * level.ratio for side, level in zip(seen, spec.views, strict=True) if level.ratio != "scene")
+    wanted = max(sides, default=0)
     longest = max(max(one.height, one.width) for one in ground.train.grounds)
     if longest < wanted:
         notice(
@@ -323,7 +325,7 @@ def _make_network(spec: TrainSpec, model: ModelSpec, notice: Callable[[str], Non
     return network
 
 
-def _make_lesson(spec: TrainSpec, model: ModelSpec, ground: TrainingData, folder: Path) -> Lesson:
+def _make_lesson(spec: TrainSpec, model: ModelSpec, ground: TrainingData, folder: Path, precision: str) -> Lesson:
     fill = model.normalization.mean
     sampling = Sampling(spec.window, spec.read_side, spec.windows_per_epoch, spec.data.class_balance, spec.seed)
     grounds, cells = ground.train.grounds, ground.train.cells
@@ -339,10 +341,11 @@ def _make_lesson(spec: TrainSpec, model: ModelSpec, ground: TrainingData, folder
         spec=spec,
         model=model,
         folder=folder,
+        precision=precision,
         class_counts=tuple(int(count) for count in ground.train.class_counts),
         augment=Augment(spec.augment, *ground.value_range, torch.tensor(fill)),
         train=Loader(windows, batches, stack_context if spec.views else stack_training),
-        val=load_scored(scored_windows(ground.val, model, folder), spec.batch_size * spec.window**2),
+        val=load_scored(scored_windows(ground.val, model, folder), spec.batch_px),
     )
 
 
@@ -452,7 +455,7 @@ def _report(run: _Run, ground: TrainingData, result: TrainResult) -> None:
     best = load_model(result.bundle)
     scorer = Runner(best.module, str(run.device), run.spec.precision)
     windows = scored_windows(ground.val, best.spec, run.folder)
-    tell_scored(windows, scorer, best.spec, run.spec.batch_size, run.folder)
+    tell_scored(windows, scorer, best.spec, run.spec.batch_px, run.folder)
     worst, fine = find_examples(partial(predict_scored, scorer), windows, best.spec.bands, EXAMPLES)
     write_report(
         Report(

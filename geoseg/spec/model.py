@@ -86,6 +86,8 @@ class ModelSpec(Spec):
             raise ValueError("{} bands, {} means, {} stds: give one of each per band".format(*counts))
         if len({c.id for c in self.classes}) < len(self.classes):
             raise ValueError("two classes share an id: give each its own")
+        if self.refine is not None and len(self.classes) < 2:
+            raise ValueError("a single class leaves nothing to refine: leave refine out")
         if self.context is not None and self.refine is not None:
             raise ValueError("context and refine are two ways to see the ground around a window: give one of them")
         if self.context is not None:

@@ -272,6 +272,11 @@ class TrainSpec(Spec):
             raise ValueError(f"window {self.window}: give an even number, so that views can be turned exactly")
 
     @property
+    def batch_px(self) -> int:
+        """Pixels of a training batch: about as many are also scored at once."""
+        return self.batch_size * self.window**2
+
+    @property
     def views(self) -> tuple[ContextLevel, ...]:
         """The wider views that training shows around each window."""
         if self.context is not None:
