@@ -44,8 +44,9 @@ class ProbabilityMap:
         finalize(self, self.path.unlink, missing_ok=True)
         with write_errors(folder):
             np.lib.format.open_memmap(self.path, "w+", np.uint8, self.shape)
-            with self.path.open("r+b") as file:  # a full disk must be known now: written through a map, it would kill
-                os.posix_fallocate(file.fileno(), 0, self.path.stat().st_size)
+            if hasattr(os, "posix_fallocate"):  # a full disk must be known now: written through a map, it would kill
+                with self.path.open("r+b") as file:
+                    os.posix_fallocate(file.fileno(), 0, self.path.stat().st_size)
 
     @classmethod
     def load(cls, path: Path) -> ProbabilityMap:
@@ -171,8 +172,6 @@ def _doubts(probabilities: ProbabilityMap, ratio: int, places: Iterable[Place]) 
 
 def _uncertainty(shares: Shares) -> NDArray[np.float64]:
     """1 less the margin between the two most likely classes (h, w)."""
-    if len(shares) < 2:
-        return np.zeros(shares.shape[1:])
     second, best = np.partition(shares, -2, axis=0)[-2:].astype(np.int64)
     doubt: NDArray[np.float64] = 1 - (best - second) / 255
     return doubt

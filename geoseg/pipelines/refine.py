@@ -23,6 +23,7 @@ from geoseg.pipelines.classify import classify, whole_window
 from geoseg.pipelines.job import Job, make_grid
 from geoseg.pipelines.pyramids import scene_pyramid
 from geoseg.pipelines.work import WorkFolder
+from geoseg.resample import NativeScene
 from geoseg.scene import Mask, Values
 from geoseg.spec import ContextLevel, ModelSpec, PredictSpec
 
@@ -50,12 +51,12 @@ class Refinery:
         assert self.model.refine is not None
         return self.model.refine.steps
 
-    def tell(self, pyramid: ContextPyramid, folder: Path | None = None) -> ProbabilityMap:
+    def tell(self, pyramid: ContextPyramid, folder: Path) -> ProbabilityMap:
         """Tell the classes of the finest level.
 
         Args:
             pyramid: the levels, see `model_levels`.
-            folder: gets scratch files; None keeps everything in memory.
+            folder: gets scratch files.
         """
         told, coarse = None, None
         for level in range(len(pyramid.grids) - 1, -1, -1):
@@ -70,7 +71,7 @@ class Refinery:
         fraction, ratio = self.spec.refine_fraction, self.ratios[level]
         return CoarseClasses(told, ratio, None if fraction == 1 else most_unsure(told, ratio, places, fraction))
 
-    def _tell_level(self, source: LevelSource, coarse: CoarseClasses | None, folder: Path | None) -> ProbabilityMap:
+    def _tell_level(self, source: LevelSource, coarse: CoarseClasses | None, folder: Path) -> ProbabilityMap:
         grid = self._grid(source)
         told = ProbabilityMap(len(self.model.classes), source.height, source.width, folder)
         blender, fill = Blender(grid), self.model.normalization.mean
@@ -113,28 +114,15 @@ def job_classes(job: Job, work: WorkFolder) -> CoarseClasses:
     return refinery.look_again(ProbabilityMap.load(path), 0, grid.places())
 
 
-class LevelSource:
+class LevelSource(NativeScene):
     """One level over a scene, as windows are read from it."""
-
-    has_wide_blocks = False
 
     def __init__(self, pyramid: ContextPyramid, level: int):
         self._pyramid, self._level = pyramid, level
         self.height, self.width = pyramid.grids[level].rows, pyramid.grids[level].cols
+        self.has_wide_blocks = False
 
     def read(self, window: Window) -> tuple[Values, Mask]:
         """Read a window inside: mean values (C, h, w), and which pixels hold any data (h, w)."""
         weighted = self._pyramid.read(self._level, window)
         return weighted[:-1], weighted[-1] > 0
-
-    def scene_window(self, window: Window) -> Window:
-        """Return the window as it is."""
-        return window
-
-    def scene_valid(self, window: Window, valid: Mask) -> Mask:
-        """Return what is known already."""
-        return valid
-
-    def to_scene(self, values: Values, window: Window) -> Values:
-        """Return the values as they are."""
-        return values
