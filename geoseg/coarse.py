@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from uuid import uuid4
 from weakref import finalize
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from geoseg.context import Box
 from geoseg.files import write_errors
-from geoseg.grid import Place, Window
+from geoseg.grid import Axis, Grid, Place, Window
 
 Shares = NDArray[np.uint8]
 """Probabilities (K, h, w) in 255ths; all are 0 where nothing is known."""
@@ -27,6 +28,10 @@ HELD_BYTES = 16 * 2**20
 """A map of no more bytes stays in memory."""
 SPARE_PX = 2
 """Pixels around what a window needs, between which is interpolated."""
+FADE = 4
+"""A window hands over to a skipped one across its side over this."""
+NEAR = 2
+"""Most windows in a row that lie that near: neighbours overlap by up to a half, so that the next but one may, too."""
 
 
 class ProbabilityMap:
@@ -99,6 +104,50 @@ class ProbabilityMap:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Which windows of a grid are looked at again, and how these hand over to those that are not.
+
+    Two answers, one from near by and one from afar, would meet in a straight line. So the finer one fades out towards
+    the skipped windows: classes change where the two balance, and that follows the ground.
+    """
+
+    grid: Grid
+    """The windows."""
+    skipped: frozenset[tuple[int, int]] = frozenset()
+    """Row and column of the windows that are not looked at again."""
+
+    def weights(self, place: Place, window: Window) -> NDArray[np.float32]:
+        """Share of the finer answer in a place's window, or in a part of it (h, w); 0 in a skipped one.
+
+        It depends on where a pixel lies and on nothing else: windows that overlap have the same.
+        """
+        weights = np.full((window.height, window.width), (place.i, place.j) not in self.skipped, np.float32)
+        if weights.any():
+            for i, j in product(*(range(at - NEAR, at + NEAR + 1) for at in (place.i, place.j))):
+                if (i, j) in self.skipped:
+                    np.minimum(weights, self._distance(i, j, window) / self._fade_px, out=weights)
+        return weights
+
+    @property
+    def _fade_px(self) -> float:
+        return min(self.grid.rows.size, self.grid.cols.size) / FADE
+
+    def _distance(self, i: int, j: int, window: Window) -> NDArray[np.float64]:
+        """Pixels from those of a window (h, w) to where another one counts."""
+        top, left = window.row + self.grid.border, window.col + self.grid.border
+        down = _distances(self.grid.rows, i, top, window.height)
+        right = _distances(self.grid.cols, j, left, window.width)
+        return np.hypot(down[:, None], right)
+
+
+def _distances(axis: Axis, i: int, start: int, length: int) -> NDArray[np.int64]:
+    """Pixels from each of some positions to where window i counts."""
+    first, last = axis.reach(i)
+    positions = np.arange(start, start + length)
+    return np.maximum(np.maximum(first - positions, positions - last + 1), 0)
+
+
+@dataclass(frozen=True)
 class CoarseClasses:
     """What the next coarser view told, and which windows of the finer one are worth looking at again."""
 
@@ -106,12 +155,8 @@ class CoarseClasses:
     """The probabilities."""
     ratio: int
     """Side of its pixels, in those of the finer raster."""
-    chosen: frozenset[tuple[int, int]] | None = None
-    """Row and column, in the grid, of the windows that are looked at again; None for all."""
-
-    def is_chosen(self, place: Place) -> bool:
-        """Whether a window is looked at again."""
-        return self.chosen is None or (place.i, place.j) in self.chosen
+    choice: Choice
+    """The windows that are looked at again."""
 
     def around(self, windows: Sequence[Window]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Probabilities around windows of one size (B, K, h, w), and where these lie in them (B, 4)."""
@@ -143,17 +188,17 @@ class CoarseClasses:
         return np.array([left, top, right, bottom])
 
 
-def most_unsure(
+def least_unsure(
     probabilities: ProbabilityMap, ratio: int, places: Iterable[Place], fraction: float
 ) -> frozenset[tuple[int, int]]:
-    """The windows of a grid whose pixels are the least sure on average: that share of those that hold data.
+    """The windows that are not among those whose pixels are the least sure on average, a fraction of all with data.
 
     MagNet-Fast (Huynh et al. 2021, section 3.4) refines the patches of the highest mean uncertainty.
     """
     doubts = [(doubt, (place.i, place.j)) for place, doubt in _doubts(probabilities, ratio, places)]
     count = math.ceil(fraction * len(doubts) - 1e-9)
     ranked = sorted(doubts, key=lambda pair: (-pair[0], pair[1]))
-    return frozenset(where for _, where in ranked[:count])
+    return frozenset(where for _, where in ranked[count:])
 
 
 def _doubts(probabilities: ProbabilityMap, ratio: int, places: Iterable[Place]) -> Iterator[tuple[Place, float]]:

@@ -145,8 +145,8 @@ class ScoredWindow:
     told: NDArray[np.float32] | None = None
     """Probabilities that a coarser view told around the window (K, h, w), if the network refines them; then the one box
     is where the window lies in them."""
-    is_chosen: bool = True
-    """Whether a network that refines looks at it again."""
+    weights: NDArray[np.float32] | None = None
+    """Share of its own answer where a network refines what was told (T, T), see `coarse.Choice`."""
 
 
 class ScoredBatch(NamedTuple):
@@ -160,8 +160,8 @@ class ScoredBatch(NamedTuple):
     """Which pixels count (B, T, T)."""
     context: Views | Context | None
     """What the levels of the context show, if the network sees one; or what a coarser view told, if it refines that."""
-    chosen: tuple[bool, ...]
-    """Which windows a network that refines looks at again."""
+    weights: Tensor | None
+    """Share of its own answer where a network refines what was told (B, T, T)."""
 
 
 class ScoredWindows:
@@ -176,6 +176,7 @@ class ScoredWindows:
         pyramids: Sequence[ContextPyramid] = (),
     ):
         self.grounds = grounds
+        self.grids = grids
         self.fill = fill
         self.pyramids = pyramids
         self.coarse: list[CoarseClasses] = []
@@ -221,7 +222,7 @@ class ScoredWindows:
     def _with_coarse(self, scored: ScoredWindow, coarse: CoarseClasses, place: Place) -> ScoredWindow:
         """Add what a coarser view told."""
         maps, boxes = coarse.around([place.window])
-        return replace(scored, told=maps[0], boxes=(boxes[0],), is_chosen=coarse.is_chosen(place))
+        return replace(scored, told=maps[0], boxes=(boxes[0],), weights=coarse.choice.weights(place, place.window))
 
     def name_of(self, index: int) -> str:
         """What people call a window: the image in its middle, and its corner there."""
@@ -269,12 +270,13 @@ def stack_training(items: Sequence[tuple[Values, Indexes]]) -> TrainBatch:
 def stack_scored(items: Sequence[ScoredWindow]) -> ScoredBatch:
     """Make a batch of scored windows."""
     images, labels, counted = zip(*((item.image, item.labels, item.counted) for item in items), strict=True)
+    weights = [item.weights for item in items if item.weights is not None]
     return ScoredBatch(
         torch.from_numpy(np.stack(images)),
         torch.from_numpy(np.stack(labels)).long(),
         torch.from_numpy(np.stack(counted)),
         _stack_context(items),
-        tuple(item.is_chosen for item in items),
+        _stack(weights) if weights else None,
     )
 
 

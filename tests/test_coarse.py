@@ -10,9 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.coarse import CoarseClasses, ProbabilityMap, most_unsure
+from geoseg.coarse import FADE, Choice, CoarseClasses, ProbabilityMap, least_unsure
 from geoseg.grid import Grid, Window
 from geoseg.models.sampling import sample_boxes
+
+ALL = Choice(Grid(240, 320, 32, 0))
 
 
 def ramp_map(height: int, width: int) -> ProbabilityMap:
@@ -52,7 +54,7 @@ def test_a_ramp_is_found_in_place(ratio: int, row: int, col: int, height: int, w
     window = Window(row, col, height, width)
     if not window.clip(60 * ratio, 80 * ratio).pixels:
         return
-    maps, boxes = CoarseClasses(told, ratio).around([window])
+    maps, boxes = CoarseClasses(told, ratio, ALL).around([window])
     found = sample_boxes(torch.from_numpy(maps * 255), torch.from_numpy(boxes), (height, width))[0].numpy()
     rows = ((row + np.arange(height) + 0.5) / ratio - 0.5).clip(0, 59)
     cols = ((col + np.arange(width) + 0.5) / ratio - 0.5).clip(0, 79)
@@ -61,7 +63,7 @@ def test_a_ramp_is_found_in_place(ratio: int, row: int, col: int, height: int, w
 
 
 def test_windows_of_one_size_are_read_alike() -> None:
-    maps, boxes = CoarseClasses(ramp_map(60, 80), 4).around([Window(-8, 3, 32, 32), Window(201, 305, 32, 32)])
+    maps, boxes = CoarseClasses(ramp_map(60, 80), 4, ALL).around([Window(-8, 3, 32, 32), Window(201, 305, 32, 32)])
     assert maps.shape[0] == len(boxes) == 2
 
 
@@ -75,11 +77,64 @@ def test_the_least_sure_windows_come_first() -> None:
         told.write(core, np.broadcast_to(np.array([best, 255 - best], np.uint8)[:, None, None], (2, 8, 8)))
     by_rank = [(place.i, place.j) for _, place in sorted(zip(order, grid.places(), strict=True), key=lambda p: p[0])]
     for fraction, count in ((0, 0), (0.25, 4), (0.3, 5), (1, 16)):
-        assert most_unsure(told, 4, grid.places(), fraction) == frozenset(by_rank[:count])
+        assert least_unsure(told, 4, grid.places(), fraction) == frozenset(by_rank[count:])
 
 
 def test_windows_without_data_are_not_worth_a_look() -> None:
     grid = Grid(64, 64, 32, 0)
     told = ProbabilityMap(2, 16, 16)
     told.write(Window(0, 0, 8, 8), np.full((2, 8, 8), 127, np.uint8))
-    assert most_unsure(told, 4, grid.places(), 1) == {(0, 0)}
+    assert least_unsure(told, 4, grid.places(), 0) == {(0, 0)}
+
+
+@st.composite
+def choices(draw: st.DrawFn) -> Choice:
+    """A grid of any overlap and border, some of whose windows are skipped."""
+    height, width, tile = (draw(st.integers(*span)) for span in ((1, 300), (1, 300), (16, 96)))
+    grid = Grid(
+        height, width, tile, draw(st.integers(0, 40)), draw(st.sampled_from([1, 4, 16])), draw(st.integers(0, 8))
+    )
+    numbers = [(place.i, place.j) for place in grid.places()]
+    return Choice(grid, frozenset(draw(st.sets(st.sampled_from(numbers)))))
+
+
+@given(choices())
+def test_the_finer_answer_fades_out_towards_skipped_windows(choice: Choice) -> None:
+    """Its share is one figure for each pixel, 0 where a skipped window counts, 1 far from all, and has no step."""
+    grid = choice.grid
+    whole = np.full((grid.rows.end, grid.cols.end), np.nan)
+    count = np.zeros_like(whole)
+    for place in grid.places():
+        inside = grid.inside(place)
+        weights = choice.weights(place, place.window)[inside]
+        at = tuple(
+            slice(start + part.start, start + part.stop)
+            for start, part in zip((grid.rows.starts[place.i], grid.cols.starts[place.j]), inside, strict=True)
+        )
+        if (place.i, place.j) in choice.skipped:
+            assert not weights.any()
+        known = ~np.isnan(whole[at])
+        np.testing.assert_array_equal(whole[at][known], weights[known])
+        whole[at], count[at] = weights, 1
+    assert count.all()
+    steepest = FADE / min(grid.rows.size, grid.cols.size)
+    for axis in (0, 1):
+        assert np.abs(np.diff(whole, axis=axis)).max(initial=0) <= steepest + 1e-6
+    if not choice.skipped:
+        assert (whole == 1).all()
+
+
+def test_a_window_far_from_skipped_ones_is_refined_whole() -> None:
+    choice = Choice(Grid(320, 320, 64, 0), frozenset({(0, 0)}))
+    beside, away = (choice.weights(place, place.window) for place in map(choice.grid.place, (0, 0), (1, 3)))
+    assert (away == 1).all()
+    assert beside[0, 0] == 1 / 16  # of a fade of 64 / FADE pixels
+    assert (beside[:, 15:] == 1).all()
+    assert (beside[:, :15] < 1).all()
+
+
+def test_the_weights_of_a_part_are_those_of_the_window() -> None:
+    choice = Choice(Grid(320, 320, 64, 16, 16, 4), frozenset({(0, 0), (2, 1)}))
+    place = choice.grid.place(1, 1)
+    part = Window(place.window.row + 16, place.window.col + 32, 32, 16)
+    np.testing.assert_array_equal(choice.weights(place, part), choice.weights(place, place.window)[16:48, 32:48])

@@ -6,10 +6,11 @@ import rasterio
 import torch
 from conftest import make_spec, write_raster
 
-from geoseg.coarse import most_unsure
+from geoseg.coarse import least_unsure
 from geoseg.errors import SpecError
-from geoseg.models import Model, build_network
+from geoseg.models import Context, Model, Runner, build_network
 from geoseg.models.body import head_of
+from geoseg.pipelines.classify import refine
 from geoseg.pipelines.job import make_grid
 from geoseg.pipelines.predict import predict
 from geoseg.spec import NetworkSpec, NormalizationSpec, PredictSpec, RefineSpec
@@ -105,6 +106,21 @@ def test_no_look_again_gives_what_the_coarse_view_told(tmp_path, scene, model):
     assert np.abs(np.diff(every, axis=1)).max() > 0.3
 
 
+def test_two_answers_are_mixed_by_their_shares(model):
+    image = np.random.default_rng(4).integers(1, 255, (4, 3, 64, 64)).astype(np.float32)
+    coarse = torch.rand(4, len(model.spec.classes), 12, 12, generator=torch.Generator().manual_seed(1))
+    context = Context((coarse,), (torch.tensor([[0.1, 0.1, 0.9, 0.9]]).repeat(4, 1),))
+    runner = Runner(model.module, "cpu", "fp32")
+    shares = np.zeros((4, 64, 64), np.float32)
+    shares[1], shares[2], shares[3] = 1, 0.25, np.linspace(0, 1, 64)
+    every = refine(runner, image, context, np.ones_like(shares)).exp()
+    none = refine(runner, image, context, np.zeros_like(shares)).exp()
+    mixed = refine(runner, image, context, shares).exp()
+    share = torch.from_numpy(shares)[:, None]
+    assert (every - none).abs().amax(dim=(1, 2, 3)).min() > 0.1
+    torch.testing.assert_close(mixed, every * share + none * (1 - share), atol=1e-5, rtol=0)
+
+
 def test_it_goes_on_where_it_was_stopped(tmp_path, scene, model):
     whole, _ = scores(scene, tmp_path / "whole", model, batch_size=1, refine_fraction=0.5)
 
@@ -147,16 +163,16 @@ def test_windows_without_data_take_no_share_of_the_work(tmp_path, model, monkeyp
     scene = write_raster(tmp_path / "half.tif", values, nodata=0)
     grid = make_grid(512, 512, model.spec, PredictSpec(tile=64, overlap=16))
     with_data = {(place.i, place.j) for place in grid.places() if place.core.pixels and place.core.col < 200}
-    chosen = []
+    skipped = []
 
     def spy(*arguments):
-        chosen.append(most_unsure(*arguments))
-        return chosen[-1]
+        skipped.append(least_unsure(*arguments))
+        return skipped[-1]
 
-    monkeypatch.setattr("geoseg.pipelines.refine.most_unsure", spy)
+    monkeypatch.setattr("geoseg.pipelines.refine.least_unsure", spy)
     scores(scene, tmp_path / "out", model, refine_fraction=0.25)
-    assert len(chosen[-1]) == -(-len(with_data) // 4)
-    assert chosen[-1] <= with_data
+    assert len(skipped[-1]) == len(with_data) * 3 // 4
+    assert skipped[-1] <= with_data
 
 
 def test_small_scenes_are_refined_too(tmp_path, model):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg.batches import Batch, Sample
@@ -29,19 +31,21 @@ def classify(runner: Runner, batch: Batch, around: Around) -> Tensor:
     windows = forwarded_windows(batch)
     if isinstance(around, ContextCache):
         return runner(batch.image, around.context(windows))
-    chosen = [around.is_chosen(sample.place) for sample in batch.samples]
-    return refine(runner, batch.image, coarse_context(around, windows, runner.device), chosen)
+    weights = [around.choice.weights(*pair) for pair in zip((s.place for s in batch.samples), windows, strict=True)]
+    return refine(runner, batch.image, coarse_context(around, windows, runner.device), np.stack(weights))
 
 
 @torch.inference_mode()
-def refine(runner: Runner, image: Values, context: Context, chosen: Sequence[bool]) -> Tensor:
-    """Refine the chosen ones of some windows (B, C, h, w); the others are as the coarser view tells."""
-    if all(chosen):
+def refine(runner: Runner, image: Values, context: Context, weights: NDArray[np.float32]) -> Tensor:
+    """Refine windows (B, C, h, w), where weights (B, h, w) are above 0; below 1 the coarser view tells the rest."""
+    if weights.min() == 1:
         return runner(image, context)
     told = runner.upsampled(context, (image.shape[-2], image.shape[-1]))
-    numbers = [number for number, is_chosen in enumerate(chosen) if is_chosen]
+    numbers = np.flatnonzero(weights.max(axis=(1, 2))).tolist()
     if numbers:
-        told[numbers] = runner(image[numbers], context.part(numbers))
+        share = torch.from_numpy(weights[numbers])[:, None].to(told.device)
+        refined = runner(image[numbers], context.part(numbers))
+        told[numbers] = torch.logaddexp(refined + share.log(), told[numbers] + (1 - share).log())
     return told
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from geoseg.batches import swath_batches
 from geoseg.blend import Blender
-from geoseg.coarse import CoarseClasses, ProbabilityMap, Shares, most_unsure
+from geoseg.coarse import Choice, CoarseClasses, ProbabilityMap, Shares, least_unsure
 from geoseg.context import ContextPyramid
 from geoseg.grid import Grid, Place, Window
 from geoseg.models import Runner
@@ -61,15 +61,17 @@ class Refinery:
         told, coarse = None, None
         for level in range(len(pyramid.grids) - 1, -1, -1):
             if told is not None:
-                coarse = self.look_again(told, level + 1, self._grid(LevelSource(pyramid, level)).places())
+                grid = self._grid(LevelSource(pyramid, level))
+                coarse = self.look_again(told, level + 1, grid, grid.places())
             told = self._tell_level(LevelSource(pyramid, level), coarse, folder)
         assert told is not None  # there is a level
         return told
 
-    def look_again(self, told: ProbabilityMap, level: int, places: Iterable[Place]) -> CoarseClasses:
-        """Choose windows of the next finer raster than a level's, 0 being the finest, to look at again."""
+    def look_again(self, told: ProbabilityMap, level: int, grid: Grid, places: Iterable[Place]) -> CoarseClasses:
+        """Choose among the places, of the next finer raster than a level's, those to look at again; 0 is the finest."""
         fraction, ratio = self.spec.refine_fraction, self.ratios[level]
-        return CoarseClasses(told, ratio, None if fraction == 1 else most_unsure(told, ratio, places, fraction))
+        skipped = frozenset() if fraction == 1 else least_unsure(told, ratio, places, fraction)
+        return CoarseClasses(told, ratio, Choice(grid, skipped))
 
     def _tell_level(self, source: LevelSource, coarse: CoarseClasses | None, folder: Path) -> ProbabilityMap:
         grid = self._grid(source)
@@ -111,7 +113,7 @@ def job_classes(job: Job, work: WorkFolder) -> CoarseClasses:
     if not path.exists():
         pyramid = scene_pyramid(job.scene, job.source, model_levels(job.model.spec), work.path)
         refinery.tell(pyramid, work.path).publish(path)
-    return refinery.look_again(ProbabilityMap.load(path), 0, grid.places())
+    return refinery.look_again(ProbabilityMap.load(path), 0, grid, grid.places())
 
 
 class LevelSource(NativeScene):

@@ -69,10 +69,11 @@ def tell_scored(
     if model.refine is None:
         return
     refinery = Refinery(runner, model, batch_px, PredictSpec(refine_fraction=fraction))
-    windows.coarse = [
-        refinery.look_again(refinery.tell(pyramid, folder), 0, (place for of, place in windows.places if of == which))
-        for which, pyramid in enumerate(windows.pyramids)
-    ]
+    coarse = []
+    for which, (pyramid, grid) in enumerate(zip(windows.pyramids, windows.grids, strict=True)):
+        places = (place for of, place in windows.places if of == which)
+        coarse.append(refinery.look_again(refinery.tell(pyramid, folder), 0, grid, places))
+    windows.coarse = coarse
 
 
 def predict_scored(runner: Runner, batch: ScoredBatch) -> Tensor:
@@ -80,7 +81,8 @@ def predict_scored(runner: Runner, batch: ScoredBatch) -> Tensor:
     image = batch.image.numpy()
     if not isinstance(batch.context, Context):
         return runner(image, batch.context)
-    return refine(runner, image, batch.context.to(runner.device), batch.chosen)
+    assert batch.weights is not None  # they come with what a coarser view told
+    return refine(runner, image, batch.context.to(runner.device), batch.weights.numpy())
 
 
 def load_scored(windows: ScoredWindows, pixels: int) -> Loader:
