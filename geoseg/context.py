@@ -27,6 +27,7 @@ from geoseg.batches import Readable
 from geoseg.errors import OutputError
 from geoseg.files import one_line
 from geoseg.grid import Window
+from geoseg.queues import WriteBehind
 from geoseg.spec import ContextLevel
 
 Weighted = NDArray[np.float32]
@@ -40,8 +41,8 @@ SCENE_LEAST_RATIO = 4
 """A whole scene is shown at least this much coarser: the view of a small one would cost more than the scene."""
 STRIP_PX = 512
 """Height of the strips in which a raster is averaged, in its own pixels."""
-CHUNK_PX = 2**21
-"""Pixels of a raster held at once while it is averaged."""
+CHUNK_PX = 2**20
+"""Pixels of a raster read at once while it is averaged; up to three such chunks are held."""
 HELD_BYTES = 16 * 2**20
 """A copy of no more bytes stays in memory: training may have thousands of small grounds, and files are few."""
 
@@ -171,14 +172,13 @@ class ContextPyramid:
         if self._copy is not None:
             return
         grid = self.grids[self.finest]
-        base = _Base(self._base, grid)
-        copy = None
-        for strip in _strips(grid):
-            values = np.concatenate([_average(base, grid, part) for part in strip], axis=2)
-            copy = copy or _Store(len(values), grid, self._folder)
-            copy.append(values)
-            tell(copy.written, grid.rows)
-        self._copy = copy
+        base, copying = _Base(self._base, grid), _Copying(grid, self._folder)
+        with WriteBehind(copying.take, depth=1) as behind:  # one part is averaged while the next is decoded
+            for strip in _strips(grid):
+                for part in strip:
+                    behind.put(_cut(base, grid, part))
+                tell(strip[-1].row + strip[-1].height, grid.rows)
+        self._copy = copying.store
 
     def view(self, level: int, window: Window, origin: tuple[int, int] = (0, 0)) -> Window:
         """Return the context pixels that a window of the scene sees, which name its view; see `LevelGrid.view`."""
@@ -255,12 +255,35 @@ class _Base:
     def read(self, window: Window) -> Weighted:
         values, valid = self._raster.read(window)
         weighted = np.empty((len(values) + 1, window.height, window.width), np.float32)
-        weighted[:-1], weighted[-1] = np.where(valid, values, 0), valid
+        weighted[:-1], weighted[-1] = values, valid
+        if not valid.all():
+            weighted[:-1, ~valid] = 0
         return weighted
 
 
-def _average(raster: _Raster, grid: LevelGrid, part: Window) -> Weighted:
-    """Average a raster over context pixels inside the level's raster, by area and over what holds data."""
+@dataclass(frozen=True)
+class _Cut:
+    """A part of a raster, to be averaged."""
+
+    weighted: Weighted
+    """The pixels (C + 1, h, w)."""
+    rows: Edges
+    """Borders of the context pixels' rows in them."""
+    cols: Edges
+    """And of their columns."""
+
+    def means(self) -> Weighted:
+        """Average over context pixels, by area and over what holds data."""
+        sums = self.weighted
+        if sums[-1].min() < 1:
+            sums[:-1] *= sums[-1]
+        means = _means(sums, self.rows, self.cols)
+        np.divide(means[:-1], means[-1], out=means[:-1], where=means[-1] > 0)
+        return means
+
+
+def _cut(raster: _Raster, grid: LevelGrid, part: Window) -> _Cut:
+    """Read what context pixels inside the level's raster show."""
     rows, cols = grid.edges(part, raster.pixel)
     spare = 0 if _is_whole(rows) and _is_whole(cols) else 1  # pixels at whose slope the outermost ones are cut
     top, left = (max(0, math.floor(edges[0] + 1e-9) - spare) for edges in (rows, cols))
@@ -268,13 +291,15 @@ def _average(raster: _Raster, grid: LevelGrid, part: Window) -> Weighted:
     wanted = Window(top, left, bottom - top, right - left)
     inside = wanted.clip(raster.height, raster.width)
     weighted = raster.read(inside)
-    weighted[:-1] *= weighted[-1]
     missing = wanted.height - inside.height, wanted.width - inside.width  # of the last context pixel, beyond the edge
     if any(missing):
         weighted = np.pad(weighted, ((0, 0), (0, missing[0]), (0, missing[1])))
-    means = _means(weighted, rows - top, cols - left)
-    np.divide(means[:-1], means[-1], out=means[:-1], where=means[-1] > 0)
-    return means
+    return _Cut(weighted, rows - top, cols - left)
+
+
+def _average(raster: _Raster, grid: LevelGrid, part: Window) -> Weighted:
+    """Average a raster over context pixels inside the level's raster."""
+    return _cut(raster, grid, part).means()
 
 
 def _means(weighted: Weighted, rows: Edges, cols: Edges) -> Weighted:
@@ -329,6 +354,25 @@ def _along(values: NDArray[Any], axis: int) -> NDArray[Any]:
     return values if axis == 2 else values[:, None]
 
 
+class _Copying:
+    """Takes parts of a raster, strip by strip and from left to right, and stores what they are on average."""
+
+    def __init__(self, grid: LevelGrid, folder: Path | None):
+        self.store: _Store | None = None
+        self._grid, self._folder = grid, folder
+        self._strip: list[Weighted] = []
+
+    def take(self, cut: _Cut) -> None:
+        """Average a part, and store its strip when that is complete."""
+        self._strip.append(cut.means())
+        if sum(part.shape[2] for part in self._strip) < self._grid.cols:
+            return
+        values = np.concatenate(self._strip, axis=2)
+        self.store = self.store or _Store(len(values), self._grid, self._folder)
+        self.store.append(values)
+        self._strip = []
+
+
 class _Store:
     """A raster (channels, height, width) that is written row by row and read window by window, from memory or a file.
 
@@ -338,7 +382,6 @@ class _Store:
 
     def __init__(self, channels: int, grid: LevelGrid, folder: Path | None):
         self.channels, self.height, self.width, self.pixel = channels, grid.rows, grid.cols, grid.ratio
-        self.written = 0
         self._rows: list[NDArray[np.float32]] = []
         is_held = folder is None or 4 * channels * grid.rows * grid.cols <= HELD_BYTES
         try:
@@ -349,7 +392,6 @@ class _Store:
     def append(self, values: Weighted) -> None:
         """Write the next rows (channels, h, width)."""
         rows = np.ascontiguousarray(values.transpose(1, 0, 2), np.float32)
-        self.written += len(rows)
         if self._file is None:
             self._rows.append(rows)
             return
