@@ -78,7 +78,7 @@ SETTINGS: dict[str, Any] = {
 VARIANTS: dict[str, dict[str, Any]] = {
     "local": {"epochs": 3},
     "context": {"context": CONTEXT},
-    "refine": {"epochs": 6, "network": LARGER_UNET, "refine": {"ratios": [8], "median_px": 1}},
+    "refine": {"epochs": 9, "network": LARGER_UNET, "refine": {"ratios": [8], "median_px": 1}},
 }
 """The networks that are compared; a local one knows after an epoch what it will ever know."""
 FRACTIONS = 0.0, 0.1, 0.25, 0.5, 0.75, 1.0

@@ -257,7 +257,7 @@ class _Base:
         weighted = np.empty((len(values) + 1, window.height, window.width), np.float32)
         weighted[:-1], weighted[-1] = values, valid
         if not valid.all():
-            weighted[:-1, ~valid] = 0
+            np.copyto(weighted[:-1], 0, where=~valid)
         return weighted
 
 

@@ -215,12 +215,12 @@ class Scene:
         Raises:
             SceneError: if the file is damaged there.
         """
-        image = self._read(list(self.bands), window)
-        valid = find_valid(image, self._nodata)
-        if self._alpha is not None and self._alpha not in self.bands:
-            valid &= self._read(self._alpha, window) > 0
-        if self.info.mask == "mask":
-            valid &= self._read_mask(window)
+        if self._is_left_out(window):
+            image, valid = self._read_valid(Window(window.row, window.col, 1, 1))
+            size = window.height, window.width
+            image, valid = np.broadcast_to(image, (len(image), *size)).copy(), np.broadcast_to(valid, size).copy()
+        else:
+            image, valid = self._read_valid(window)
         if self.area is not None:
             valid &= self.area.mask(self._in_file(window))
         return self._stretch(image), valid
@@ -265,6 +265,35 @@ class Scene:
     def _in_file(self, window: Window) -> Window:
         """Where a window of the scene lies in its file."""
         return window if self.area is None else window.shift(self.area.window.row, self.area.window.col)
+
+    def _is_left_out(self, window: Window) -> bool:
+        """Whether a sparse GeoTIFF has no blocks there, so that all pixels are alike; millions need not be made."""
+        if self._dataset.driver != "GTiff" or self.info.mask == "mask":
+            return False
+        inside = self._in_file(window)
+        bands = self.bands if self._alpha is None else {*self.bands, self._alpha}
+        return all(self._lacks_block(band, *block) for band in bands for block in self._blocks(band, inside))
+
+    def _blocks(self, band: int, window: Window) -> Iterator[tuple[int, int]]:
+        """Column and row of a band's blocks that a window of the file meets."""
+        height, width = self._dataset.block_shapes[band - 1]
+        rows = range(window.row // height, -(-(window.row + window.height) // height))
+        cols = range(window.col // width, -(-(window.col + window.width) // width))
+        return ((col, row) for row in rows for col in cols)
+
+    def _lacks_block(self, band: int, col: int, row: int) -> bool:
+        with _read_errors(self.info.path):
+            return self._dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band) is None
+
+    def _read_valid(self, window: Window) -> tuple[Values, Mask]:
+        """Read band values as the file has them, and which pixels hold data; the area of interest is not looked at."""
+        image = self._read(list(self.bands), window)
+        valid = find_valid(image, self._nodata)
+        if self._alpha is not None and self._alpha not in self.bands:
+            valid &= self._read(self._alpha, window) > 0
+        if self.info.mask == "mask":
+            valid &= self._read_mask(window)
+        return image, valid
 
     def _read(self, bands: int | list[int], window: Window) -> Values:
         """Read one band (h, w) or several (C, h, w), in the one type that holds the values of all chosen bands."""

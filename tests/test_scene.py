@@ -1,8 +1,11 @@
+import json
+
 import numpy as np
 import pytest
 import rasterio
 from conftest import write_raster
 from rasterio.enums import ColorInterp
+from rasterio.transform import from_origin
 
 from geoseg.errors import SceneError
 from geoseg.grid import Window
@@ -128,3 +131,68 @@ def test_a_truncated_file_is_a_scene_error(tmp_path):
     path.write_bytes(path.read_bytes()[:60_000])
     with pytest.raises(SceneError, match="damaged or incomplete"):
         read_all(path)
+
+
+BLOCKS = {"driver": "GTiff", "tiled": True, "blockxsize": 64, "blockysize": 64, "SPARSE_OK": True}
+
+
+@pytest.mark.parametrize("nodata", [None, 0, 9])
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_a_sparse_file_reads_like_a_full_one(tmp_path, nodata, interleave):
+    profile = {"count": 3, "dtype": "uint8", "height": 300, "width": 260, "nodata": nodata, "interleave": interleave}
+    path = tmp_path / "s.tif"
+    block = np.random.default_rng(0).integers(1, 255, (3, 64, 64), np.uint8)
+    with rasterio.open(path, "w", **BLOCKS, **profile) as file:
+        file.write(block, window=rasterio.windows.Window(64, 128, 64, 64))
+        file.write(block[:1], [2], window=rasterio.windows.Window(192, 0, 64, 64))
+    with rasterio.open(path) as file:
+        full = file.read()
+    with Scene.open(path) as scene:
+        scene.select((1, 2, 3))
+        for top, left, height, width in (
+            (0, 0, 64, 64), (10, 3, 100, 50), (130, 70, 9, 9), (0, 190, 70, 70), (256, 0, 44, 260)
+        ):  # fmt: skip
+            part = full[:, top : top + height, left : left + width]
+            image, valid = scene.read(Window(top, left, height, width))
+            np.testing.assert_array_equal(image, part)
+            np.testing.assert_array_equal(valid, find_valid(part, (nodata,) * 3))
+            image[:], valid[:] = 1, True  # to be changed at will
+
+
+def test_blocks_that_a_file_left_out_are_not_made(tmp_path, monkeypatch):
+    with rasterio.open(tmp_path / "s.tif", "w", count=1, dtype="uint8", height=300, width=260, nodata=0, **BLOCKS):
+        pass
+    with Scene.open(tmp_path / "s.tif") as scene:
+        scene.select((1,))
+        read, sizes = scene._read, []
+        monkeypatch.setattr(scene, "_read", lambda bands, window: sizes.append(window.pixels) or read(bands, window))
+        assert not scene.read(Window(0, 0, 300, 260))[1].any()
+    assert sizes == [1]
+
+
+def test_overviews_of_full_files_are_not_taken_for_sparse_ones(tmp_path):
+    values = np.random.default_rng(0).integers(1, 255, (3, 40, 40), np.uint8).repeat(16, axis=1).repeat(16, axis=2)
+    path = write_raster(tmp_path / "s.tif", values, nodata=0)
+    with rasterio.open(path, "r+") as file:
+        file.build_overviews([2, 4], rasterio.enums.Resampling.average)
+    with Scene.open(path) as scene:
+        scene.select((1, 2, 3))
+        coarse = scene.overview(4)
+        image, valid = coarse.read(Window(0, 0, 160, 160))
+    assert valid.all()
+    np.testing.assert_array_equal(image, values[:, ::4, ::4])
+
+
+def test_an_area_of_interest_counts_in_a_sparse_file_too(tmp_path):
+    place = {"crs": "EPSG:4326", "transform": from_origin(0, 2.56, 0.01, 0.01)}
+    with rasterio.open(
+        tmp_path / "s.tif", "w", count=1, dtype="uint8", height=256, width=256, **place, **BLOCKS
+    ) as file:
+        file.write(np.ones((1, 64, 64), np.uint8), window=rasterio.windows.Window(0, 0, 64, 64))
+    area = {"type": "Polygon", "coordinates": [[[1, 0], [2, 0], [1, 1], [1, 0]]]}
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "Feature", "geometry": area, "properties": {}}))
+    with Scene.open(tmp_path / "s.tif") as scene:
+        scene.select((1,))
+        scene.limit(tmp_path / "a.geojson", None)
+        _, valid = scene.read(Window(0, 0, scene.height, scene.width))
+    assert 0.4 < valid.mean() < 0.6

@@ -35,6 +35,7 @@ from geoseg.pipelines.vectorize import generalized, polygonize, within
 from geoseg.pipelines.work import WorkFolder, begin, locked
 from geoseg.polygons import Legend
 from geoseg.preview import draw_preview
+from geoseg.queues import give_back_memory
 from geoseg.raster import write_cog
 from geoseg.rat import read_counts, write_aux
 from geoseg.scene import Scene
@@ -140,6 +141,7 @@ def _run(job: Job, work: WorkFolder, paths: OutputPaths, workers: Workers, progr
     clock = _Clock()
     with _Drafts(paths) as drafts:
         run_scene(job, work, workers, partial(progress, "predicting"))
+        give_back_memory()
         clock.lap("predict")
         assembled = assemble(job, work)
         if job.spec.generalizes:

@@ -76,8 +76,8 @@ def _run_stretch(job: Job, work: WorkFolder, swaths: range, advance: Advance) ->
                     behind.put(_SwathEnd(i))
                     advance(job.grid.swath_core(i).pixels)
                     continue
-                logits = classify(job.runner, batch, around)
-                behind.put(_finish_batch(job, batch, logits, blender, seams, wanted))
+                # No name for the logits here: it would keep them while the next ones come.
+                behind.put(_finish_batch(job, batch, classify(job.runner, batch, around), blender, seams, wanted))
 
 
 def _look_around(job: Job, work: WorkFolder) -> Around:
