@@ -3,6 +3,7 @@
     python benchmarks/context.py beacon            # a class that cannot be told from near by; --seeds 3 for more
     python benchmarks/context.py cost              # seconds of a U-Net, and what its context adds
     python benchmarks/context.py scene             # time and memory of a whole scene, with and without
+    python benchmarks/context.py memory            # peak memory by size of the scene, with a 1 x 1 convolution
     python benchmarks/context.py fractions BUNDLE CONFIG    # accuracy and time for --refine-fraction 0 to 1
 
 `beacon` trains a network alone, the same with context, and one that refines coarser views. The second is then shown the
@@ -210,6 +211,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "context": {"context": {}},
     "refine": {"refine": {"ratios": [4, 16]}},
 }
+POINTWISE: dict[str, dict[str, Any]] = {
+    kind: changes | {"network": {"architecture": "pointwise"}}
+    for kind, changes in (KINDS | {"refine": {"refine": {"ratios": [4, 16], "channels": 8}}}).items()
+}
+"""The same around a 1 x 1 convolution; the refinement module is small, too, or would take an hour."""
 PREDICT = (
     "import resource, sys, time, torch; from geoseg import predict; torch.set_num_threads(int(sys.argv[4])); "
     "began = time.perf_counter(); "
@@ -230,22 +236,43 @@ def scene(side: int, precision: str, threads: int, only: tuple[str, ...]) -> Non
     with tempfile.TemporaryDirectory() as folder:
         path = large_scene(Path(folder) / "scene.tif", side)
         for kind in only or KINDS:
-            bundle = save_model(*u_net(kind), Path(folder) / f"{kind}.safetensors")
+            bundle = save_model(*branched(KINDS[kind]), Path(folder) / f"{kind}.safetensors")
             for fraction in (0.0, 0.5, 1.0) if kind == "refine" else (1.0,):
-                arguments = [path, Path(folder) / "out", bundle, threads, fraction, precision]
-                command = [sys.executable, "-c", PREDICT, *map(str, arguments)]
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
-                seconds, peak = map(float, done.stdout.split()[-2:])
+                seconds, peak = predict_apart(path, bundle, threads, fraction, precision)
                 click.echo(f"{kind:<8} {fraction:4.0%}  {seconds:7.1f} s  {peak:6,.0f} MiB")
 
 
-def u_net(kind: str) -> tuple[SegmentationNetwork, ModelSpec]:
-    """The default model's U-Net with random weights and a branch that is awake."""
+@main.command()
+@click.option("--side", "sides", default=[5_000, 10_000, 20_000], multiple=True, show_default=True, help="Sides.")
+@click.option("--threads", default=2, show_default=True, help="Threads.")
+def memory(sides: list[int], threads: int) -> None:
+    """Peak memory of scenes of several sizes, seen by a 1 x 1 convolution with each branch."""
+    with tempfile.TemporaryDirectory() as folder:
+        for side in sides:
+            path = large_scene(Path(folder) / "scene.tif", side)
+            for kind, changes in POINTWISE.items():
+                bundle = save_model(*branched(changes), Path(folder) / f"{kind}.safetensors")
+                seconds, peak = predict_apart(path, bundle, threads, 0.5, "fp32")
+                click.echo(f"{side:>6,}² {kind:<8} {seconds:7.1f} s  {peak:6,.0f} MiB")
+
+
+def predict_apart(path: Path, bundle: Path, threads: int, fraction: float, precision: str) -> tuple[float, float]:
+    """Predict in a process of its own: seconds and peak MiB."""
+    arguments = [path, path.parent / "out", bundle, threads, fraction, precision]
+    command = [sys.executable, "-c", PREDICT, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    seconds, peak = map(float, done.stdout.split()[-2:])
+    return seconds, peak
+
+
+def branched(changes: dict[str, Any]) -> tuple[SegmentationNetwork, ModelSpec]:
+    """The default model with a branch that is awake; a network in its place has random weights."""
     torch.manual_seed(0)
     default = load_model()
-    spec = parse_spec(ModelSpec, default.spec.model_dump() | KINDS[kind], source="benchmark")
+    spec = parse_spec(ModelSpec, default.spec.model_dump() | changes, source="benchmark")
     network = build_network(spec).eval()
-    network.load_state_dict(default.module.state_dict(), strict=False)
+    if "network" not in changes:
+        network.load_state_dict(default.module.state_dict(), strict=False)
     return network, spec
 
 
