@@ -4,21 +4,13 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from conftest import make_spec, write_raster
 
 from geoseg.errors import SpecError
 from geoseg.models import Augmentation, Model, build_network, find_augmentations
 from geoseg.models.segmentation import Context
-from geoseg.pipelines.predict import predict
-from geoseg.spec import ContextLevel, ContextSpec, NetworkSpec, NormalizationSpec
-
-SETTINGS = {"polygons": False, "preview": False, "stac": False, "tile": 64, "overlap": 16, "precision": "fp32"}
-SMALL = NetworkSpec(
-    architecture="unet", encoder="resnet18", arguments={"encoder_depth": 3, "decoder_channels": [16, 8, 8]}, multiple=8
-)
-
-
-POINT = NetworkSpec(architecture="pointwise", multiple=8)
+from geoseg.spec import ContextLevel, ContextSpec, NormalizationSpec
+from tests.branches import POINT, SMALL, colours, scores
+from tests.conftest import make_spec, write_raster
 
 
 @pytest.fixture(scope="module")
@@ -44,15 +36,7 @@ def random_model(network):
 
 @pytest.fixture
 def scene(tmp_path):
-    values = np.random.default_rng(0).integers(1, 255, (3, 30, 23)).repeat(14, axis=1).repeat(13, axis=2)
-    return write_raster(tmp_path / "s.tif", values.astype(np.uint8), nodata=0)
-
-
-def scores(scene, folder, model, **settings):
-    folder.mkdir(exist_ok=True)
-    result = predict(scene, folder, model=model, scores=folder / "scores.tif", **SETTINGS | settings)
-    with rasterio.open(folder / "scores.tif") as dataset:
-        return dataset.read(), result
+    return colours(tmp_path / "s.tif")
 
 
 def test_context_changes_what_is_found_and_can_be_left_out(tmp_path, scene, model):

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
 
 from geoseg.metrics import ScoreCounter
 from geoseg.models import ContextSegmenter, Model, Views, load_model
@@ -22,6 +21,7 @@ from geoseg.pipelines.train import train
 from geoseg.samples import ScoredBatch, ScoredWindows, stack_scored
 from geoseg.spec import IGNORE, TrainSpec, parse_spec
 from geoseg.training_data import read_training_data
+from tests.branches import check_going_on, check_resuming, weights
 from tests.test_train import SMALL, write_tiles
 
 POINT = {"architecture": "pointwise", "multiple": 8}
@@ -35,10 +35,6 @@ def write_config(folder: Path, name: str = "small.yaml", **changes: Any) -> Path
     path = folder / name
     path.write_text(yaml.safe_dump(SMALL | TINY | changes))
     return path
-
-
-def weights(bundle: Path) -> dict[str, torch.Tensor]:
-    return load_file(bundle)
 
 
 def test_a_run_with_context_leaves_all_that_others_leave(tmp_path: Path) -> None:
@@ -78,28 +74,13 @@ def test_ground_smaller_than_the_context_is_told_of(tmp_path: Path) -> None:
 
 
 def test_a_bundle_with_context_is_gone_on_from(tmp_path: Path) -> None:
-    first = train(write_config(tmp_path), tmp_path / "first")
-    notices: list[str] = []
-    settings = {"init_from": str(first.bundle), "epochs": 1, "optimizer": {"learning_rate": 1e-9}}
-    second = train(write_config(tmp_path, "more.yaml", **settings), tmp_path / "second", notice=notices.append)
-    was, now = weights(first.bundle), weights(second.bundle)
-    assert all(torch.allclose(was[name], now[name], atol=1e-3) for name in was if name.endswith("weight"))
-    assert any(line.startswith("all weights of small") and "branch" not in line for line in notices)
+    first = train(write_config(tmp_path), tmp_path / "first").bundle
+    settings = {"init_from": str(first), "epochs": 1, "optimizer": {"learning_rate": 1e-9}}
+    check_going_on(first, write_config(tmp_path, "more.yaml", **settings), tmp_path / "second")
 
 
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
-    config = write_config(tmp_path)
-    whole = train(config, tmp_path / "whole")
-
-    def stop(state: Any) -> None:
-        if state.stage == "training" and state.epoch == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "parts", progress=stop)
-    parts = train(config, tmp_path / "parts", resume=True)
-    one, other = weights(whole.bundle), weights(parts.bundle)
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    check_resuming(write_config(tmp_path), tmp_path)
 
 
 # --------------------------------------------------------------------------------------------------------- beacon task

@@ -6,11 +6,9 @@ place. Knows nothing of training. Pickled files are read as plain tensors only, 
 
 from __future__ import annotations
 
-import logging
 import pickle
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from geoseg.errors import ModelError
 from geoseg.files import one_line
 from geoseg.models.bundle import load_model
 from geoseg.models.networks import SegmentationNetwork, build_network
+from geoseg.quiet import quiet
 from geoseg.spec import ModelSpec
 from geoseg.spec.train import WEIGHT_FILES
 
@@ -174,23 +173,9 @@ def _pretrained(spec: ModelSpec, source: Source, arguments: dict[str, Any]) -> d
     if spec.network.architecture == "dpt":  # its encoder has timm's classifier, whose size changes with the tag
         arguments = arguments | {"num_classes": 0}
     donor = spec.network.model_copy(update={"encoder": source.encoder, "arguments": spec.network.arguments | arguments})
-    with _quiet():
+    with quiet("timm"):
         built = build_network(spec.model_copy(update={"network": donor}), encoder_weights=source.tag)
     return dict(encoder_of(built).state_dict())
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep smp and timm from remarking on tags and on surplus weights, which geoseg means."""
-    logger = logging.getLogger("timm")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _from_file(encoder: nn.Module, spec: ModelSpec, path: Path) -> dict[str, Tensor]:

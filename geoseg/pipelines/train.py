@@ -6,12 +6,10 @@ scores of every epoch, TensorBoard events and a report. Prints nothing: progress
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import signal
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -44,6 +42,7 @@ from geoseg.pipelines.gdal import TRAINING_CACHE_MB, gdal_settings
 from geoseg.pipelines.learning import Learner, Lesson
 from geoseg.pipelines.record import CHECKPOINT, Progress, Record, TrainProgress
 from geoseg.pipelines.scoring import find_examples, load_scored, predict_scored, scored_windows, tell_scored
+from geoseg.quiet import quiet
 from geoseg.report import Report, write_report
 from geoseg.samples import Loader, Sampling, TrainingWindows, stack_training
 from geoseg.spec import (
@@ -158,7 +157,7 @@ def train(
     def tell(done: int, total: int) -> None:
         progress(TrainProgress("reading", done, total, epochs=spec.epochs))
 
-    with gdal_settings(TRAINING_CACHE_MB), torch.random.fork_rng(), _quiet():
+    with gdal_settings(TRAINING_CACHE_MB), torch.random.fork_rng(), quiet("lightning.pytorch", "lightning.fabric"):
         ground = read_training_data(spec, store=folder / CENSUS, tell=tell, notice=notice)
         torch.manual_seed(spec.seed)
         run = _prepare(spec, ground, folder, device, precision, progress, notice)
@@ -535,19 +534,3 @@ def _interruptible() -> Iterator[None]:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, handler)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence Lightning's banners and tips; its errors are raised, not logged."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -1,0 +1,69 @@
+"""What tests of both ways to see more than a window share: small networks, a scene of colours, stopped runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from geoseg.models import Model
+from geoseg.pipelines.predict import PredictResult, predict
+from geoseg.pipelines.train import train
+from geoseg.spec import NetworkSpec
+from tests.conftest import write_raster
+
+SETTINGS: dict[str, Any] = {
+    "polygons": False, "preview": False, "stac": False, "tile": 64, "overlap": 16, "precision": "fp32"
+}  # fmt: skip
+SMALL = NetworkSpec(
+    architecture="unet", encoder="resnet18", arguments={"encoder_depth": 3, "decoder_channels": [16, 8, 8]}, multiple=8
+)
+POINT = NetworkSpec(architecture="pointwise", multiple=8)
+
+
+def colours(path: Path) -> Path:
+    """A scene of random colours, each on 14 x 13 pixels."""
+    values = np.random.default_rng(0).integers(1, 255, (3, 30, 23)).repeat(14, axis=1).repeat(13, axis=2)
+    return write_raster(path, values.astype(np.uint8), nodata=0)
+
+
+def scores(scene: Path, folder: Path, model: Model, **settings: Any) -> tuple[NDArray[Any], PredictResult]:
+    """Probabilities (K, H, W) of a scene, and what else came of it."""
+    folder.mkdir(exist_ok=True)
+    result = predict(scene, folder, model=model, scores=folder / "scores.tif", **SETTINGS | settings)
+    with rasterio.open(folder / "scores.tif") as dataset:
+        return dataset.read(), result
+
+
+def weights(bundle: Path) -> dict[str, torch.Tensor]:
+    return load_file(bundle)
+
+
+def check_resuming(config: Path, folder: Path) -> None:
+    """A run that is stopped in its second epoch and resumed ends with the weights of one that was not."""
+    whole = train(config, folder / "whole")
+
+    def stop(state: Any) -> None:
+        if state.stage == "training" and state.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, folder / "parts", progress=stop)
+    parts = train(config, folder / "parts", resume=True)
+    one, other = weights(whole.bundle), weights(parts.bundle)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def check_going_on(first: Path, config: Path, folder: Path) -> None:
+    """A run that starts from a bundle, learning next to nothing, has all of its weights, and says so."""
+    notices: list[str] = []
+    second = train(config, folder, notice=notices.append)
+    was, now = weights(first), weights(second.bundle)
+    assert all(torch.allclose(was[name], now[name], atol=1e-3) for name in was if name.endswith("weight"))
+    assert any(line.startswith("all weights of small") and "new" not in line for line in notices)
