@@ -217,13 +217,14 @@ POINTWISE: dict[str, dict[str, Any]] = {
 }
 """The same around a 1 x 1 convolution; the refinement module is small, too, or would take an hour."""
 PREDICT = (
-    "import resource, sys, time, torch; from geoseg import predict; torch.set_num_threads(int(sys.argv[4])); "
+    "import re, sys, time, torch; from geoseg import predict; torch.set_num_threads(int(sys.argv[4])); "
     "began = time.perf_counter(); "
     "predict(sys.argv[1], sys.argv[2], model=sys.argv[3], polygons=False, preview=False, stac=False, "
     "refine_fraction=float(sys.argv[5]), precision=sys.argv[6], overwrite=True); "
-    "print(time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    "seconds = time.perf_counter() - began; "
+    "print(seconds, int(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1]) / 1024)"
 )
-"""What a process of its own does for each measurement: seconds and peak MiB."""
+"""What a process of its own does for each measurement: seconds and peak MiB (getrusage would tell its parent's)."""
 
 
 @main.command()

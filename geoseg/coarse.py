@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import product
+from functools import cached_property
+from itertools import pairwise, product
 from pathlib import Path
 from uuid import uuid4
 from weakref import finalize
@@ -26,12 +27,12 @@ Shares = NDArray[np.uint8]
 """Probabilities (K, h, w) in 255ths; all are 0 where nothing is known."""
 HELD_BYTES = 16 * 2**20
 """A map of no more bytes stays in memory."""
+SCRATCH_NAME = ".geoseg-coarse-"
+"""How the names of files begin that go with their map."""
 SPARE_PX = 2
 """Pixels around what a window needs, between which is interpolated."""
-FADE = 4
-"""A window hands over to a skipped one across its side over this."""
-NEAR = 2
-"""Most windows in a row that lie that near: neighbours overlap by up to a half, so that the next but one may, too."""
+FADE = 8
+"""A window fades out towards a skipped one across its side over this."""
 
 
 class ProbabilityMap:
@@ -45,7 +46,7 @@ class ProbabilityMap:
         if folder is None or math.prod(self.shape) <= HELD_BYTES:
             self._held = np.zeros(self.shape, np.uint8)
             return
-        self.path = folder / f".geoseg-coarse-{uuid4().hex}"
+        self.path = folder / f"{SCRATCH_NAME}{uuid4().hex}"
         finalize(self, self.path.unlink, missing_ok=True)
         with write_errors(folder):
             np.lib.format.open_memmap(self.path, "w+", np.uint8, self.shape)
@@ -84,9 +85,11 @@ class ProbabilityMap:
         with write_errors(path.parent):
             own = self.path
             if own is None:
-                own = path.with_name(f".geoseg-coarse-{uuid4().hex}")
+                own = path.with_name(f"{SCRATCH_NAME}{uuid4().hex}")
                 with own.open("wb") as file:
                     np.save(file, self._open("r"))
+            with own.open("rb+") as file:
+                os.fsync(file.fileno())  # others may read it on another machine
             try:
                 os.link(own, path)  # fails where there is one: the first to publish wins
             except FileExistsError:
@@ -117,34 +120,44 @@ class Choice:
     """Row and column of the windows that are not looked at again."""
 
     def weights(self, place: Place, window: Window) -> NDArray[np.float32]:
-        """Share of the finer answer in a place's window, or in a part of it (h, w); 0 in a skipped one.
+        """Share of the finer answer in a place's window, or in a part of it (h, w); 0 all over a skipped one.
 
-        It depends on where a pixel lies and on nothing else: windows that overlap have the same.
+        In windows that are looked at again it depends on where a pixel lies alone: they agree where they overlap.
         """
-        weights = np.full((window.height, window.width), (place.i, place.j) not in self.skipped, np.float32)
-        if weights.any():
-            for i, j in product(*(range(at - NEAR, at + NEAR + 1) for at in (place.i, place.j))):
+        is_chosen = (place.i, place.j) not in self.skipped
+        weights = np.full((window.height, window.width), is_chosen, np.float32)
+        if is_chosen:
+            for i, j in product(*(range(at - 1, at + 2) for at in (place.i, place.j))):
                 if (i, j) in self.skipped:
-                    np.minimum(weights, self._distance(i, j, window) / self._fade_px, out=weights)
+                    self._fade(weights, i, j, window)
         return weights
 
-    @property
-    def _fade_px(self) -> float:
-        return min(self.grid.rows.size, self.grid.cols.size) / FADE
-
-    def _distance(self, i: int, j: int, window: Window) -> NDArray[np.float64]:
-        """Pixels from those of a window (h, w) to where another one counts."""
+    def _fade(self, weights: NDArray[np.float32], i: int, j: int, window: Window) -> None:
+        """Lower the weights of a window (h, w) in another one's territory, which is skipped, and near it."""
         top, left = window.row + self.grid.border, window.col + self.grid.border
-        down = _distances(self.grid.rows, i, top, window.height)
-        right = _distances(self.grid.cols, j, left, window.width)
-        return np.hypot(down[:, None], right)
+        down = _distances(self.grid.rows, i, top, window.height) / self._fade_px
+        right = _distances(self.grid.cols, j, left, window.width) / self._fade_px
+        near = np.ix_(down < 1, right < 1)
+        weights[near] = np.minimum(weights[near], np.hypot(down[down < 1][:, None], right[right < 1]))
+
+    @cached_property
+    def _fade_px(self) -> int:
+        """Pixels across which a window fades out: at most half of its territory, so that it counts in the middle."""
+        lengths = (last - first for axis in (self.grid.rows, self.grid.cols) for first, last in _territories(axis))
+        return max(1, min(self.grid.tile // FADE, min(lengths) // 2))
 
 
-def _distances(axis: Axis, i: int, start: int, length: int) -> NDArray[np.int64]:
-    """Pixels from each of some positions to where window i counts."""
-    first, last = axis.reach(i)
+def _territories(axis: Axis) -> list[tuple[int, int]]:
+    """First and last-plus-one pixel of each window's territory: they meet in the middles of the seams."""
+    borders = [0, *(seam + axis.ramp // 2 for seam in axis.seams), axis.end]
+    return list(pairwise(borders))
+
+
+def _distances(axis: Axis, i: int, start: int, length: int) -> NDArray[np.float32]:
+    """Pixels from each of some positions to the territory of window i."""
+    first, last = _territories(axis)[i]
     positions = np.arange(start, start + length)
-    return np.maximum(np.maximum(first - positions, positions - last + 1), 0)
+    return np.maximum(np.maximum(first - positions, positions - last + 1), 0).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -188,31 +201,33 @@ class CoarseClasses:
         return np.array([left, top, right, bottom])
 
 
-def least_unsure(
-    probabilities: ProbabilityMap, ratio: int, places: Iterable[Place], fraction: float
-) -> frozenset[tuple[int, int]]:
-    """The windows that are not among those whose pixels are the least sure on average, a fraction of all with data.
+Doubts = dict[tuple[int, int], float]
+"""Mean uncertainty of windows that hold data, by row and column in their grid."""
+
+
+def find_doubts(probabilities: ProbabilityMap, ratio: int, grid: Grid, places: Iterable[Place]) -> Doubts:
+    """How unsure a coarser view is, on average, of what windows of a grid decide."""
+    doubts = {}
+    for place in places:
+        rows, cols = grid.inside(place)
+        top, left = (place.window.row + rows.start) // ratio, (place.window.col + cols.start) // ratio
+        bottom, right = -(-(place.window.row + rows.stop) // ratio), -(-(place.window.col + cols.stop) // ratio)
+        part = Window(top, left, bottom - top, right - left).clip(probabilities.height, probabilities.width)
+        shares = probabilities.read(part)
+        known = shares.any(axis=0)
+        if known.any():
+            doubts[place.i, place.j] = float(_uncertainty(shares)[known].mean())
+    return doubts
+
+
+def surest(doubts: Sequence[Doubts], fraction: float) -> list[frozenset[tuple[int, int]]]:
+    """The windows of each of some grids to skip: all but that share of them, taken together, that is the least sure.
 
     MagNet-Fast (Huynh et al. 2021, section 3.4) refines the patches of the highest mean uncertainty.
     """
-    doubts = [(doubt, (place.i, place.j)) for place, doubt in _doubts(probabilities, ratio, places)]
-    count = math.ceil(fraction * len(doubts) - 1e-9)
-    ranked = sorted(doubts, key=lambda pair: (-pair[0], pair[1]))
-    return frozenset(where for _, where in ranked[count:])
-
-
-def _doubts(probabilities: ProbabilityMap, ratio: int, places: Iterable[Place]) -> Iterator[tuple[Place, float]]:
-    """Mean uncertainty of the windows that hold data."""
-    for place in places:
-        core = place.core
-        top, left = core.row // ratio, core.col // ratio
-        bottom, right = (-(-stop // ratio) for stop in (core.row + core.height, core.col + core.width))
-        part = Window(top, left, bottom - top, right - left).clip(probabilities.height, probabilities.width)
-        if core.pixels and part.pixels:
-            shares = probabilities.read(part)
-            known = shares.any(axis=0)
-            if known.any():
-                yield place, float(_uncertainty(shares)[known].mean())
+    ranked = sorted((-doubt, which, where) for which, of in enumerate(doubts) for where, doubt in of.items())
+    skipped = ranked[math.ceil(fraction * len(ranked) - 1e-9) :]
+    return [frozenset(where for _, of, where in skipped if of == which) for which in range(len(doubts))]
 
 
 def _uncertainty(shares: Shares) -> NDArray[np.float64]:

@@ -11,12 +11,16 @@ being the *actual* ratio of the two sizes. Nothing is shifted by half a pixel, n
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import IO, Any, Protocol
+from uuid import uuid4
+from weakref import finalize
 
 import numpy as np
 import torch
@@ -140,6 +144,7 @@ class ContextPyramid:
         *,
         size: tuple[int, int] | None = None,
         folder: Path | None = None,
+        shared: Path | None = None,
     ):
         """Prepare to read.
 
@@ -149,11 +154,12 @@ class ContextPyramid:
             size: height and width in which windows are given; None means the base's own. The base shows the same
                 ground, in pixels that are no wider than the finest level's.
             folder: gets the scratch file, which nobody sees and which goes with the pyramid; None keeps all in memory.
+            shared: instead, a file that stays, and is read where it is there: others have averaged the same raster.
         """
         height, width = size or (base.height, base.width)
         self.grids = tuple(LevelGrid(level, height, width) for level in levels)
         """Geometry of each level."""
-        self._base, self._folder = base, folder
+        self._base, self._folder, self._shared = base, folder, shared
         self._copy: _Store | None = None
         self._scenes: dict[int, Weighted] = {}
 
@@ -172,12 +178,17 @@ class ContextPyramid:
         if self._copy is not None:
             return
         grid = self.grids[self.finest]
-        base, copying = _Base(self._base, grid), _Copying(grid, self._folder)
+        if self._shared is not None and self._shared.exists():
+            self._copy = _Store.load(self._shared, grid)
+            return
+        base, copying = _Base(self._base, grid), _Copying(grid, self._folder, self._shared)
         with WriteBehind(copying.take, depth=1) as behind:  # one part is averaged while the next is decoded
-            for strip in _strips(grid):
+            for strip in _strips(grid, getattr(self._base, "has_wide_blocks", False)):
                 for part in strip:
                     behind.put(_cut(base, grid, part))
                 tell(strip[-1].row + strip[-1].height, grid.rows)
+        assert copying.store is not None  # a scene has pixels
+        copying.store.finish()
         self._copy = copying.store
 
     def view(self, level: int, window: Window, origin: tuple[int, int] = (0, 0)) -> Window:
@@ -218,11 +229,14 @@ class ContextPyramid:
         return self._scenes[level][:, *part.slices]
 
 
-def _strips(grid: LevelGrid) -> Iterator[list[Window]]:
-    """Cut a level's raster into strips, and each into parts that need no more than a chunk of the scene."""
+def _strips(grid: LevelGrid, is_whole: bool = False) -> Iterator[list[Window]]:
+    """Cut a level's raster into strips, and each into parts that need no more than a chunk of the scene.
+
+    Strips are not cut where blocks of the scene are whole rows, which each part would have to decode again.
+    """
     down, right = grid.ratio
-    height = max(1, int(STRIP_PX / down))
-    width = max(1, int(CHUNK_PX / (height * down * right)))
+    height = max(1, int(min(STRIP_PX, CHUNK_PX / grid.width if is_whole else math.inf) / down))
+    width = grid.cols if is_whole else max(1, int(CHUNK_PX / (height * down * right)))
     for row in range(0, grid.rows, height):
         parts = (Window(row, col, height, width) for col in range(0, grid.cols, width))
         yield [part.clip(grid.rows, grid.cols) for part in parts]
@@ -273,7 +287,7 @@ class _Cut:
     """And of their columns."""
 
     def means(self) -> Weighted:
-        """Average over context pixels, by area and over what holds data."""
+        """Average over context pixels, by area and over what holds data; uses the pixels up."""
         sums = self.weighted
         if sums[-1].min() < 1:
             sums[:-1] *= sums[-1]
@@ -357,9 +371,9 @@ def _along(values: NDArray[Any], axis: int) -> NDArray[Any]:
 class _Copying:
     """Takes parts of a raster, strip by strip and from left to right, and stores what they are on average."""
 
-    def __init__(self, grid: LevelGrid, folder: Path | None):
+    def __init__(self, grid: LevelGrid, folder: Path | None, shared: Path | None):
         self.store: _Store | None = None
-        self._grid, self._folder = grid, folder
+        self._grid, self._folder, self._shared = grid, folder, shared
         self._strip: list[Weighted] = []
 
     def take(self, cut: _Cut) -> None:
@@ -368,7 +382,7 @@ class _Copying:
         if sum(part.shape[2] for part in self._strip) < self._grid.cols:
             return
         values = np.concatenate(self._strip, axis=2)
-        self.store = self.store or _Store(len(values), self._grid, self._folder)
+        self.store = self.store or _Store(len(values), self._grid, self._folder, self._shared)
         self.store.append(values)
         self._strip = []
 
@@ -376,30 +390,51 @@ class _Copying:
 class _Store:
     """A raster (channels, height, width) that is written row by row and read window by window, from memory or a file.
 
-    The file has no name, or loses it when it is closed. It is mapped only while a window is read: what stays mapped
-    would count as memory.
+    A file of its own has no name, or loses it when it is closed; one that is shared gets its name when it is whole. It
+    is mapped only while a window is read: what stays mapped would count as memory.
     """
 
-    def __init__(self, channels: int, grid: LevelGrid, folder: Path | None):
+    def __init__(self, channels: int, grid: LevelGrid, folder: Path | None, shared: Path | None = None):
         self.channels, self.height, self.width, self.pixel = channels, grid.rows, grid.cols, grid.ratio
         self._rows: list[NDArray[np.float32]] = []
-        is_held = folder is None or 4 * channels * grid.rows * grid.cols <= HELD_BYTES
-        try:
-            self._file: IO[bytes] | None = None if is_held else tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
-        except OSError as error:
-            raise _unwritable(error) from None
+        self._file: IO[bytes] | Path | None = None
+        self._shared = shared
+        with _writing():
+            if shared is not None:
+                self._file = shared.with_name(f"{shared.name}.{uuid4().hex}")
+                self._file.touch()
+                finalize(self, self._file.unlink, missing_ok=True)
+            elif folder is not None and 4 * channels * grid.rows * grid.cols > HELD_BYTES:
+                self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - it is kept
+
+    @classmethod
+    def load(cls, path: Path, grid: LevelGrid) -> _Store:
+        """A raster that lies in a shared file."""
+        loaded = cls(path.stat().st_size // (4 * grid.rows * grid.cols), grid, None)
+        loaded._file = path
+        return loaded
 
     def append(self, values: Weighted) -> None:
         """Write the next rows (channels, h, width)."""
         rows = np.ascontiguousarray(values.transpose(1, 0, 2), np.float32)
-        if self._file is None:
-            self._rows.append(rows)
-            return
-        try:
-            self._file.write(rows.tobytes())
-            self._file.flush()
-        except OSError as error:
-            raise _unwritable(error) from None
+        with _writing():
+            if self._file is None:
+                self._rows.append(rows)
+            elif isinstance(self._file, Path):
+                with self._file.open("ab") as file:
+                    file.write(rows.tobytes())
+            else:
+                self._file.write(rows.tobytes())
+                self._file.flush()
+
+    def finish(self) -> None:
+        """Let others see what has been written; the last one to finish wins, and all have written the same."""
+        if self._shared is not None and isinstance(self._file, Path):
+            with _writing():
+                with self._file.open("rb+") as file:
+                    os.fsync(file.fileno())
+                os.replace(self._file, self._shared)
+            self._file = self._shared
 
     def read(self, window: Window) -> Weighted:
         """Read a window inside (channels, h, w), to be changed at will."""
@@ -415,7 +450,11 @@ class _Store:
         return self._rows[0]
 
 
-def _unwritable(error: OSError) -> OutputError:
-    return OutputError(
-        f"cannot write the context's scratch file: {one_line(error)}: check the folder and the free space"
-    )
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"cannot write the context's scratch file: {one_line(error)}: check the folder and the free space"
+        ) from None

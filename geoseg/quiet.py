@@ -1,4 +1,4 @@
-"""Libraries that remark on what geoseg means, silenced for a while: their errors are raised, not logged."""
+"""Libraries that remark on what geoseg means, silenced for a while."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def quiet(*libraries: str) -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in libraries]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(max(logger.level, logging.ERROR))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

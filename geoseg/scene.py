@@ -267,8 +267,11 @@ class Scene:
         return window if self.area is None else window.shift(self.area.window.row, self.area.window.col)
 
     def _is_left_out(self, window: Window) -> bool:
-        """Whether a sparse GeoTIFF has no blocks there, so that all pixels are alike; millions need not be made."""
-        if self._dataset.driver != "GTiff" or self.info.mask == "mask":
+        """Whether a sparse GeoTIFF has no tiles there, so that all pixels are alike; millions need not be made.
+
+        Of strips nobody can tell: GDAL may show one strip as blocks of a row each, and knows where the first one lies.
+        """
+        if self._dataset.driver != "GTiff" or self.has_wide_blocks or self.info.mask == "mask":
             return False
         inside = self._in_file(window)
         bands = self.bands if self._alpha is None else {*self.bands, self._alpha}

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.coarse import FADE, Choice, CoarseClasses, ProbabilityMap, least_unsure
+from geoseg.coarse import Choice, CoarseClasses, ProbabilityMap, find_doubts, surest
 from geoseg.grid import Grid, Window
 from geoseg.models.sampling import sample_boxes
 
@@ -77,14 +77,22 @@ def test_the_least_sure_windows_come_first() -> None:
         told.write(core, np.broadcast_to(np.array([best, 255 - best], np.uint8)[:, None, None], (2, 8, 8)))
     by_rank = [(place.i, place.j) for _, place in sorted(zip(order, grid.places(), strict=True), key=lambda p: p[0])]
     for fraction, count in ((0, 0), (0.25, 4), (0.3, 5), (1, 16)):
-        assert least_unsure(told, 4, grid.places(), fraction) == frozenset(by_rank[count:])
+        assert surest([find_doubts(told, 4, grid, grid.places())], fraction) == [frozenset(by_rank[count:])]
 
 
 def test_windows_without_data_are_not_worth_a_look() -> None:
     grid = Grid(64, 64, 32, 0)
     told = ProbabilityMap(2, 16, 16)
     told.write(Window(0, 0, 8, 8), np.full((2, 8, 8), 127, np.uint8))
-    assert least_unsure(told, 4, grid.places(), 0) == {(0, 0)}
+    doubts = find_doubts(told, 4, grid, grid.places())
+    assert surest([doubts], 0) == [{(0, 0)}]
+
+
+def test_the_windows_of_all_scenes_are_ranked_together() -> None:
+    doubts = [{(0, 0): 0.1}, {(0, 0): 0.9, (0, 1): 0.3}, {}]
+    assert surest(doubts, 0.5) == [{(0, 0)}, set(), set()]
+    assert surest(doubts, 0.3) == [{(0, 0)}, {(0, 1)}, set()]
+    assert surest(doubts, 0) == [{(0, 0)}, {(0, 0), (0, 1)}, set()]
 
 
 @st.composite
@@ -102,24 +110,22 @@ def choices(draw: st.DrawFn) -> Choice:
 def test_the_finer_answer_fades_out_towards_skipped_windows(choice: Choice) -> None:
     """Its share is one figure for each pixel, 0 where a skipped window counts, 1 far from all, and has no step."""
     grid = choice.grid
-    whole = np.full((grid.rows.end, grid.cols.end), np.nan)
-    count = np.zeros_like(whole)
+    whole = np.zeros((grid.rows.end, grid.cols.end))
+    is_known = np.zeros_like(whole, bool)
     for place in grid.places():
         inside = grid.inside(place)
         weights = choice.weights(place, place.window)[inside]
+        if (place.i, place.j) in choice.skipped:
+            assert not weights.any()
+            continue
         at = tuple(
             slice(start + part.start, start + part.stop)
             for start, part in zip((grid.rows.starts[place.i], grid.cols.starts[place.j]), inside, strict=True)
         )
-        if (place.i, place.j) in choice.skipped:
-            assert not weights.any()
-        known = ~np.isnan(whole[at])
-        np.testing.assert_array_equal(whole[at][known], weights[known])
-        whole[at], count[at] = weights, 1
-    assert count.all()
-    steepest = FADE / min(grid.rows.size, grid.cols.size)
+        np.testing.assert_array_equal(whole[at][is_known[at]], weights[is_known[at]])
+        whole[at], is_known[at] = weights, True
     for axis in (0, 1):
-        assert np.abs(np.diff(whole, axis=axis)).max(initial=0) <= steepest + 1e-6
+        assert np.abs(np.diff(whole, axis=axis)).max(initial=0) <= 1 / choice._fade_px + 1e-6
     if not choice.skipped:
         assert (whole == 1).all()
 
@@ -128,9 +134,19 @@ def test_a_window_far_from_skipped_ones_is_refined_whole() -> None:
     choice = Choice(Grid(320, 320, 64, 0), frozenset({(0, 0)}))
     beside, away = (choice.weights(place, place.window) for place in map(choice.grid.place, (0, 0), (1, 3)))
     assert (away == 1).all()
-    assert beside[0, 0] == 1 / 16  # of a fade of 64 / FADE pixels
-    assert (beside[:, 15:] == 1).all()
-    assert (beside[:, :15] < 1).all()
+    assert beside[0, 0] == 1 / 8  # of a fade of 64 / FADE pixels
+    assert (beside[:, 7:] == 1).all()
+    assert (beside[:, :7] < 1).all()
+
+
+@pytest.mark.parametrize("overlap", [0, 16, 100, 256])
+def test_a_window_between_skipped_ones_counts_in_its_middle(overlap: int) -> None:
+    """However much they overlap: it was forwarded for that."""
+    grid = Grid(512, 2000, 512, overlap)
+    middle = grid.cols.count // 2
+    choice = Choice(grid, frozenset((0, j) for j in range(grid.cols.count) if j != middle))
+    place = grid.place(0, middle)
+    assert choice.weights(place, place.window)[0].max() == 1
 
 
 def test_the_weights_of_a_part_are_those_of_the_window() -> None:

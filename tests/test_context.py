@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch.nn.functional import grid_sample
 
 from geoseg import context
 from geoseg.context import SCENE_LEAST_RATIO, ContextPyramid, LevelGrid, super_tile
-from geoseg.errors import OutputError
+from geoseg.errors import OutputError, SceneError
 from geoseg.grid import Window
 from geoseg.scene import Mask, Scene, Values
 from geoseg.spec import ContextLevel
@@ -218,6 +219,52 @@ def test_memory_does_not_grow_with_the_scene(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0]
+
+
+def test_what_one_has_averaged_others_read(tmp_path: Path) -> None:
+    first, second = Ramp(1003, 517, holes=0.3), Ramp(1003, 517)
+    shared = tmp_path / "averaged"
+    one, other = (ContextPyramid(base, LEVELS, shared=shared) for base in (first, second))
+    one.prepare()
+    assert [path.name for path in tmp_path.iterdir()] == ["averaged"]
+    for level in (0, 1, 2):
+        view = one.view(level, Window(200, 300, 50, 50))
+        np.testing.assert_array_equal(one.read(level, view), other.read(level, view))
+    assert second.read_px == 0
+    del one, other
+    assert shared.exists()
+
+
+def test_what_was_not_averaged_to_the_end_is_not_shared(tmp_path: Path) -> None:
+    class Broken(Ramp):
+        def read(self, window: Window) -> tuple[Values, Mask]:
+            if window.row > 500:
+                raise SceneError("damaged")
+            return super().read(window)
+
+    pyramid = ContextPyramid(Broken(1003, 517), LEVELS, shared=tmp_path / "averaged")
+    with pytest.raises(SceneError, match="damaged"):
+        pyramid.prepare()
+    gc.collect()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("height", "width"), [(1003, 517), (77, 3000)])
+def test_whole_rows_are_averaged_at_once_where_blocks_are(
+    height: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Striped(Ramp):
+        has_wide_blocks = True
+
+        def read(self, window: Window) -> tuple[Values, Mask]:
+            assert window.width == self.width
+            return super().read(window)
+
+    monkeypatch.setattr(context, "CHUNK_PX", 40_000)
+    wide, usual = (ContextPyramid(base(height, width, 0.2), LEVELS) for base in (Striped, Ramp))
+    for level in (0, 1, 2):
+        view = wide.view(level, Window(20, 300, 50, 50))
+        np.testing.assert_allclose(wide.read(level, view), usual.read(level, view), atol=1e-3)
 
 
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,7 @@ def test_views_of_a_scene_at_any_resolution_are_in_place(overviews: bool, factor
         opened.select([1, 2])
         size = round(700 * factor), round(517 * factor)
         source = NativeScene(opened) if factor == 1 else ResampledScene(opened, *size)
-        pyramid = scene_pyramid(opened, source, network().context.spec.levels, tmp_path)
+        pyramid = scene_pyramid(opened, source, network().context.spec.levels, folder=tmp_path)
         part = Window(2, 2, size[0] // 4 - 6, size[1] // 4 - 6)
         found = pyramid.read(0, part)[:2]
         wanted = (np.mgrid[part.slices] + 0.5) * 4 * np.reshape([700 / size[0], 517 / size[1]], (2, 1, 1))

@@ -5,7 +5,7 @@ import pytest
 import rasterio
 import torch
 
-from geoseg.coarse import least_unsure
+from geoseg.coarse import surest
 from geoseg.errors import SpecError
 from geoseg.models import Context, Model, Runner, build_network
 from geoseg.models.body import head_of
@@ -151,13 +151,13 @@ def test_windows_without_data_take_no_share_of_the_work(tmp_path, model, monkeyp
     skipped = []
 
     def spy(*arguments):
-        skipped.append(least_unsure(*arguments))
+        skipped.append(surest(*arguments))
         return skipped[-1]
 
-    monkeypatch.setattr("geoseg.pipelines.refine.least_unsure", spy)
+    monkeypatch.setattr("geoseg.pipelines.refine.surest", spy)
     scores(scene, tmp_path / "out", model, refine_fraction=0.25)
-    assert len(skipped[-1]) == len(with_data) * 3 // 4
-    assert skipped[-1] <= with_data
+    assert len(skipped[-1][0]) == len(with_data) * 3 // 4
+    assert skipped[-1][0] <= with_data
 
 
 def test_small_scenes_are_refined_too(tmp_path, model):

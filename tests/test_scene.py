@@ -170,6 +170,18 @@ def test_blocks_that_a_file_left_out_are_not_made(tmp_path, monkeypatch):
     assert sizes == [1]
 
 
+@pytest.mark.parametrize("layout", [{"interleave": "band"}, {"interleave": "pixel", "compress": "deflate"}])
+def test_a_file_of_one_strip_is_not_taken_for_a_sparse_one(tmp_path, layout):
+    """GDAL shows strips of more than 2,000 rows as blocks of one, and finds only the first in the file."""
+    values = np.random.default_rng(0).integers(0, 255, (3, 2100, 40), np.uint8)
+    profile = {"height": 2100, "width": 40, "count": 3, "dtype": "uint8", "blockysize": 2100}
+    with rasterio.open(tmp_path / "s.tif", "w", driver="GTiff", **profile, **layout) as file:
+        file.write(values)
+    with Scene.open(tmp_path / "s.tif") as scene:
+        scene.select((1, 2, 3))
+        np.testing.assert_array_equal(scene.read(Window(1000, 0, 50, 40))[0], values[:, 1000:1050])
+
+
 def test_overviews_of_full_files_are_not_taken_for_sparse_ones(tmp_path):
     values = np.random.default_rng(0).integers(1, 255, (3, 40, 40), np.uint8).repeat(16, axis=1).repeat(16, axis=2)
     path = write_raster(tmp_path / "s.tif", values, nodata=0)

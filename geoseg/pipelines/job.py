@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from geoseg.bands import BandChoice, check_dtype, choose_bands
+from geoseg.coarse import CoarseClasses
 from geoseg.context import ContextPyramid
 from geoseg.errors import GeosegError, SpecError
 from geoseg.georef import PixelGrid
@@ -65,6 +66,8 @@ class Job:
     notices: list[str] = field(default_factory=list)
     pyramid: ContextPyramid | None = None
     """The scene averaged for the model's context branch, once somebody needed it."""
+    coarse: CoarseClasses | None = None
+    """What coarser views told, likewise, for a model that refines them."""
 
     @property
     def context(self) -> ContextSpec | None:

@@ -6,7 +6,7 @@ is cut into windows, forwarded and blended like a scene; what one told goes to t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,20 +15,18 @@ from torch import Tensor
 
 from geoseg.batches import swath_batches
 from geoseg.blend import Blender
-from geoseg.coarse import Choice, CoarseClasses, ProbabilityMap, Shares, least_unsure
+from geoseg.coarse import SCRATCH_NAME, Choice, CoarseClasses, ProbabilityMap, Shares, find_doubts, surest
 from geoseg.context import ContextPyramid
 from geoseg.grid import Grid, Place, Window
 from geoseg.models import Runner
 from geoseg.pipelines.classify import classify, whole_window
-from geoseg.pipelines.job import Job, make_grid
+from geoseg.pipelines.job import BY_MODEL, Job, make_grid
 from geoseg.pipelines.pyramids import scene_pyramid
 from geoseg.pipelines.work import WorkFolder
 from geoseg.resample import NativeScene
 from geoseg.scene import Mask, Values
 from geoseg.spec import ContextLevel, ModelSpec, PredictSpec
 
-BY_MODEL = PredictSpec()
-"""Everything as the model has it."""
 _NAME = "coarse.npy"
 
 
@@ -62,16 +60,30 @@ class Refinery:
         for level in range(len(pyramid.grids) - 1, -1, -1):
             if told is not None:
                 grid = self._grid(LevelSource(pyramid, level))
-                coarse = self.look_again(told, level + 1, grid, grid.places())
+                coarse = self.look_again([told], level + 1, [grid], [grid.places()])[0]
             told = self._tell_level(LevelSource(pyramid, level), coarse, folder)
         assert told is not None  # there is a level
         return told
 
-    def look_again(self, told: ProbabilityMap, level: int, grid: Grid, places: Iterable[Place]) -> CoarseClasses:
-        """Choose among the places, of the next finer raster than a level's, those to look at again; 0 is the finest."""
-        fraction, ratio = self.spec.refine_fraction, self.ratios[level]
-        skipped = frozenset() if fraction == 1 else least_unsure(told, ratio, places, fraction)
-        return CoarseClasses(told, ratio, Choice(grid, skipped))
+    def look_again(
+        self, told: Sequence[ProbabilityMap], level: int, grids: Sequence[Grid], places: Sequence[Iterable[Place]]
+    ) -> list[CoarseClasses]:
+        """Choose among places over several scenes, taken together, those to look at again.
+
+        Args:
+            told: what a level tells of each scene; 0 is the finest.
+            level: which level.
+            grids: the windows of the next finer raster over each.
+            places: those among which to choose.
+        """
+        fraction, ratio, every = self.spec.refine_fraction, self.ratios[level], zip(told, grids, places, strict=True)
+        skipped = [frozenset[tuple[int, int]]()] * len(told)
+        if fraction < 1:
+            skipped = surest([find_doubts(one, ratio, grid, some) for one, grid, some in every], fraction)
+        return [
+            CoarseClasses(one, ratio, Choice(grid, left_out))
+            for one, grid, left_out in zip(told, grids, skipped, strict=True)
+        ]
 
     def _tell_level(self, source: LevelSource, coarse: CoarseClasses | None, folder: Path) -> ProbabilityMap:
         grid = self._grid(source)
@@ -106,14 +118,18 @@ def model_levels(model: ModelSpec) -> tuple[ContextLevel, ...]:
 
 def job_classes(job: Job, work: WorkFolder) -> CoarseClasses:
     """What coarser views tell of a job's scene: the same for all processes that work on it, and when it goes on."""
-    grid = job.grid
-    batch_px = job.batch_size * grid.rows.size * grid.cols.size
-    refinery = Refinery(job.runner, job.model.spec, batch_px, job.spec.model_copy(update={"tile": grid.tile}))
-    path = work.path / _NAME
-    if not path.exists():
-        pyramid = scene_pyramid(job.scene, job.source, model_levels(job.model.spec), work.path)
-        refinery.tell(pyramid, work.path).publish(path)
-    return refinery.look_again(ProbabilityMap.load(path), 0, grid, grid.places())
+    if job.coarse is None:
+        grid = job.grid
+        batch_px = job.batch_size * grid.rows.size * grid.cols.size
+        refinery = Refinery(job.runner, job.model.spec, batch_px, job.spec.model_copy(update={"tile": grid.tile}))
+        path = work.path / _NAME
+        if not path.exists():
+            for leftover in work.path.glob(f"{SCRATCH_NAME}*"):  # of a run that was killed
+                leftover.unlink(missing_ok=True)
+            pyramid = scene_pyramid(job.scene, job.source, model_levels(job.model.spec), folder=work.path)
+            refinery.tell(pyramid, work.path).publish(path)
+        job.coarse = refinery.look_again([ProbabilityMap.load(path)], 0, [grid], [grid.places()])[0]
+    return job.coarse
 
 
 class LevelSource(NativeScene):

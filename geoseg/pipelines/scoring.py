@@ -64,16 +64,15 @@ def tell_scored(
         model: what it is.
         batch_px: pixels of coarser views that are forwarded at once.
         folder: gets scratch files.
-        fraction: share of the windows in which it looks again.
+        fraction: share of the scored windows in which it looks again.
     """
     if model.refine is None:
         return
     refinery = Refinery(runner, model, batch_px, PredictSpec(refine_fraction=fraction))
-    coarse = []
-    for which, (pyramid, grid) in enumerate(zip(windows.pyramids, windows.grids, strict=True)):
-        places = (place for of, place in windows.places if of == which)
-        coarse.append(refinery.look_again(refinery.tell(pyramid, folder), 0, grid, places))
-    windows.coarse = coarse
+    windows.coarse = []  # what was told before goes first
+    told = [refinery.tell(pyramid, folder) for pyramid in windows.pyramids]
+    places = [[place for of, place in windows.places if of == which] for which in range(len(told))]
+    windows.coarse = refinery.look_again(told, 0, windows.grids, places)
 
 
 def predict_scored(runner: Runner, batch: ScoredBatch) -> Tensor:

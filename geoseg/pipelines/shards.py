@@ -28,6 +28,7 @@ from geoseg.errors import GeosegError, SpecError
 from geoseg.models import Model
 from geoseg.pipelines.gdal import gdal_settings
 from geoseg.pipelines.job import Job, prepare
+from geoseg.pipelines.pyramids import job_pyramid
 from geoseg.pipelines.refine import job_classes
 from geoseg.pipelines.swaths import run_swaths
 from geoseg.pipelines.work import Manifest, WorkFolder
@@ -93,8 +94,10 @@ def run_scene(job: Job, work: WorkFolder, workers: Workers, advance: Advance) ->
 
         run_swaths(job, work, swaths, add)
         return
-    if job.refines:
-        job_classes(job, work)  # once, before everybody does
+    if job.refines:  # once, before everybody does
+        job_classes(job, work)
+    elif job.context is not None:
+        job_pyramid(job, work)
     watch = lambda: advance(_finished_px(job, work), total)  # noqa: E731 - a callable to be handed on
     if workers.scheduler is not None:
         from geoseg.pipelines.cluster import run_on_cluster

@@ -26,7 +26,7 @@ from geoseg.pipelines.classify import Around, classify, whole_window
 from geoseg.pipelines.context import ContextCache, views_in_a_row
 from geoseg.pipelines.gdal import gdal_settings
 from geoseg.pipelines.job import Job
-from geoseg.pipelines.pyramids import scene_pyramid
+from geoseg.pipelines.pyramids import job_pyramid
 from geoseg.pipelines.refine import job_classes
 from geoseg.pipelines.work import SeamFile, WorkFolder, seam_name, swath_name
 from geoseg.queues import WriteBehind, give_back_memory, read_ahead
@@ -86,10 +86,7 @@ def _look_around(job: Job, work: WorkFolder) -> Around:
         return job_classes(job, work)
     if job.context is None:
         return None
-    if job.pyramid is None:
-        job.pyramid = scene_pyramid(job.scene, job.source, job.context.levels, work.path)
-        job.pyramid.prepare()
-    return ContextCache(job.runner, job.pyramid, views_in_a_row(job.context, job.grid))
+    return ContextCache(job.runner, job_pyramid(job, work), views_in_a_row(job.context, job.grid))
 
 
 def _batches(job: Job, swaths: range) -> Iterator[tuple[int, Batch | None]]:

@@ -10,6 +10,8 @@ may work on different swaths. What lies in it:
     000012.below          what it leaves for the seam below: K × ramp × width floats, gone once the next one is finished
     000012.above          its own part of the seam above, if another process has the swath above
     000012.seam...        that seam, finished
+    averaged.f32          the scene averaged for a model's context, C + 1 channels row by row, float32
+    coarse.npy            what coarser views told, for a model that refines them
 """
 
 from __future__ import annotations
