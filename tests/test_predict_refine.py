@@ -166,6 +166,20 @@ def test_small_scenes_are_refined_too(tmp_path, model):
     assert np.isfinite(found).all()
 
 
+def test_windows_that_are_skipped_are_not_counted_as_forwarded(tmp_path, scene, model):
+    every, half, none = (
+        predict(scene, tmp_path, model=model, overwrite=True, refine_fraction=fraction, **SETTINGS).forwarded_px
+        for fraction in (1.0, 0.5, 0.0)
+    )
+    assert none == 0
+    assert 0.4 * every < half < 0.6 * every
+
+
+def test_a_model_that_refines_nothing_says_so(tmp_path, scene, model):
+    result = predict(scene, tmp_path, model=model, refine_fraction=0.5, context=False, **SETTINGS)
+    assert any("changes nothing" in line for line in result.notices)
+
+
 def test_a_fraction_out_of_range_is_refused(tmp_path, scene, model):
     with pytest.raises(SpecError, match="refine_fraction"):
         scores(scene, tmp_path / "out", model, refine_fraction=1.5)

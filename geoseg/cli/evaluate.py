@@ -75,7 +75,9 @@ class Floor(NamedTuple):
     "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Arithmetic of the network; default: auto."
 )
 @click.option(
-    "--no-context", is_flag=True, help="Score a model that sees the ground around each window without, as it is alone."
+    "--no-context",
+    is_flag=True,
+    help="Score a model that sees the ground around each window, or refines, as it is alone.",
 )
 @click.option(
     "--refine-fraction",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from geoseg.scenes import SceneRef
 
 
-_CONTEXT = "Let a model see the ground around each window, if it has learnt to; default: yes."
+_CONTEXT = "Let a model see the ground around each window, or refine coarser views, if it has learnt to; default: yes."
 _REFINE = "Share of the windows in which a model that refines coarser views looks again, least sure first; default: 1."
 _TTA = "Average over mirror images (4 x the work) or all symmetries of a square (8 x); default: none."
 _COMPILE = "Fuse the network with torch.compile: a minute at the start, faster ever after."

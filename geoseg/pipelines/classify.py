@@ -49,6 +49,12 @@ def refine(runner: Runner, image: Values, context: Context, weights: NDArray[np.
     return told
 
 
+def forwarded_px(sample: Sample, around: Around) -> int:
+    """How many pixels of a window the network sees: none where a coarser view is sure enough."""
+    is_skipped = isinstance(around, CoarseClasses) and (sample.place.i, sample.place.j) in around.choice.skipped
+    return 0 if is_skipped else sample.part.pixels
+
+
 def coarse_context(coarse: CoarseClasses, windows: Sequence[Window], device: torch.device) -> Context:
     """What a coarser view told around windows of one size, as the network takes it."""
     maps, boxes = coarse.around(windows)

@@ -194,6 +194,8 @@ def scene_notices(info: SceneInfo, choice: BandChoice, model: ModelSpec, spec: P
     """What a person should know before a model is let loose on a scene, a line each."""
     named = ", ".join(f"{name} = band {index}" for name, index in zip(model.bands, choice.indexes, strict=True))
     lines = [f"bands by {choice.by}: {named}"]
+    if spec.refine_fraction < 1 and (model.refine is None or not spec.context):
+        lines.append("the model refines no coarser views here: --refine-fraction changes nothing")
     native, wanted = info.resolution_m, model.resolution_m
     if (
         native

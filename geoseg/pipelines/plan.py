@@ -76,7 +76,7 @@ def plan_prediction(
             scene_px=opened.info.pixels,
             windows=len(job.grid),
             window=(job.grid.rows.size, job.grid.cols.size),
-            forwarded_px=job.grid.forwarded_px,
+            forwarded_px=round(job.grid.forwarded_px * (job.spec.refine_fraction if job.refines else 1)),
             memory_bytes=memory_bytes(job),
             output_bytes={str(p): layout.bytes_per_pixel() * opened.info.pixels for p, layout in layouts.items()},
             scratch_bytes=scratch_bytes_per_pixel(job) * opened.info.pixels,

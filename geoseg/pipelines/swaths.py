@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from geoseg.decide import Decision, Wanted, decide, to_host
 from geoseg.files import write_errors
 from geoseg.grid import Grid, Place, Window
 from geoseg.pipelines.blocks import Pixels, RowsWriter
-from geoseg.pipelines.classify import Around, classify, whole_window
+from geoseg.pipelines.classify import Around, classify, forwarded_px, whole_window
 from geoseg.pipelines.context import ContextCache, views_in_a_row
 from geoseg.pipelines.gdal import gdal_settings
 from geoseg.pipelines.job import Job
@@ -77,7 +77,8 @@ def _run_stretch(job: Job, work: WorkFolder, swaths: range, advance: Advance) ->
                     advance(job.grid.swath_core(i).pixels)
                     continue
                 # No name for the logits here: it would keep them while the next ones come.
-                behind.put(_finish_batch(job, batch, classify(job.runner, batch, around), blender, seams, wanted))
+                blocks = _finish_batch(job, batch, classify(job.runner, batch, around), blender, seams, wanted)
+                behind.put(replace(blocks, forwarded_px=sum(forwarded_px(one, around) for one in batch.samples)))
 
 
 def _look_around(job: Job, work: WorkFolder) -> Around:
@@ -123,6 +124,7 @@ class _FinishedBatch:
 
     blocks: list[_Finished]
     is_copied: torch.cuda.Event | None
+    forwarded_px: int = 0
 
 
 def _finish_batch(
@@ -204,6 +206,7 @@ class _Writer:
             item.is_copied.synchronize()
         for block in item.blocks:
             self._take_block(block)
+        self._forwarded += item.forwarded_px
         self._since_given_back += sum(block.sample.valid.size for block in item.blocks)
         if self._since_given_back >= _GIVE_BACK_PX:
             self._since_given_back = 0
@@ -226,7 +229,6 @@ class _Writer:
     def _take_block(self, block: _Finished) -> None:
         place = block.sample.place
         rows = self._begin(place.i)
-        self._forwarded += block.sample.part.pixels
         rows.show(block.sample)
         valid = self._valid_in(block.sample, block.window)
         rows.take(Pixels.of(block.decision, block.window, valid))

@@ -11,7 +11,7 @@ from geoseg.spec.network import NetworkSpec
 
 SMALL_UNET = NetworkSpec(
     architecture="unet",
-    encoder="resnet18",
+    encoder="tu-resnet18",
     arguments={"encoder_depth": 4, "decoder_channels": [96, 48, 24, 16]},
     multiple=16,
 )
