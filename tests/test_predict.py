@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from xml.etree import ElementTree
 
 import geopandas
@@ -510,7 +511,8 @@ def test_a_killed_run_leaves_no_final_file(tmp_path, how):
         "--tile",
         "256",
     ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs do not hear it
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     deadline = time.monotonic() + 120
     while not list(out.glob(".s_landcover.geoseg/*.npz")) and time.monotonic() < deadline:
         time.sleep(0.02)
