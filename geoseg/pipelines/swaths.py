@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -76,9 +76,7 @@ def _run_stretch(job: Job, work: WorkFolder, swaths: range, advance: Advance) ->
                     behind.put(_SwathEnd(i))
                     advance(job.grid.swath_core(i).pixels)
                     continue
-                # No name for the logits here: it would keep them while the next ones come.
-                blocks = _finish_batch(job, batch, classify(job.runner, batch, around), blender, seams, wanted)
-                behind.put(replace(blocks, forwarded_px=sum(forwarded_px(one, around) for one in batch.samples)))
+                behind.put(_finish_batch(job, batch, around, blender, seams, wanted))
 
 
 def _look_around(job: Job, work: WorkFolder) -> Around:
@@ -124,13 +122,13 @@ class _FinishedBatch:
 
     blocks: list[_Finished]
     is_copied: torch.cuda.Event | None
-    forwarded_px: int = 0
+    forwarded_px: int
 
 
 def _finish_batch(
-    job: Job, batch: Batch, logits: Tensor, blender: Blender, seams: _SeamsOnDisk, wanted: Wanted
+    job: Job, batch: Batch, around: Around, blender: Blender, seams: _SeamsOnDisk, wanted: Wanted
 ) -> _FinishedBatch:
-    blocks = []
+    logits, blocks = classify(job.runner, batch, around), []
     for sample, part in zip(batch.samples, logits, strict=True):
         block = blender.feed(sample.place, whole_window(sample, part))
         below, above = seams.take()
@@ -140,7 +138,7 @@ def _finish_batch(
     if job.runner.device.type == "cuda":
         is_copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
         is_copied.record()
-    return _FinishedBatch(blocks, is_copied)
+    return _FinishedBatch(blocks, is_copied, sum(forwarded_px(sample, around) for sample in batch.samples))
 
 
 class _SeamsOnDisk:
