@@ -13,10 +13,11 @@ from rasterio.enums import Resampling
 from geoseg.context import ContextPyramid
 from geoseg.grid import Grid, Window
 from geoseg.models import Runner, Views
-from geoseg.pipelines.context import ContextCache, views_in_a_row
+from geoseg.pipelines.context import FEWEST_VIEWS, ContextCache, views_worth_keeping
 from geoseg.pipelines.pyramids import scene_pyramid
 from geoseg.resample import NativeScene, ResampledScene
 from geoseg.scene import Scene
+from geoseg.spec import ContextLevel, ContextSpec
 from tests.conftest import write_raster
 from tests.test_context import Ramp
 from tests.test_models_context import awake, network
@@ -30,12 +31,22 @@ def runner() -> Runner:
 def test_each_view_is_seen_once(runner: Runner) -> None:
     spec, grid = runner.segmenter.context.spec, Grid(600, 900, 64, 16, 8, border=8)
     pyramid = ContextPyramid(Ramp(600, 900), spec.levels)
-    cache = ContextCache(runner, pyramid, views_in_a_row(spec, grid))
+    keep = views_worth_keeping(spec, grid)
+    cache = ContextCache(runner, pyramid, keep)
     places = [place.window for place in grid.places()]
     for window in places:
         cache.context([window])
     assert cache.encoded <= 1.2 * sum(len({pyramid.view(level, window) for window in places}) for level in (0, 1))
-    assert all(len(seen) <= views_in_a_row(spec, grid) for seen in cache._seen)
+    assert all(len(seen) <= most for seen, most in zip(cache._seen, keep, strict=True))
+
+
+def test_few_views_are_kept_however_wide_the_scene_where_the_next_row_of_windows_meets_others() -> None:
+    level, tile, overlap = ContextLevel(), 1024, 64
+    kept = {width: views_worth_keeping(ContextSpec(), Grid(4_000, width, tile, overlap)) for width in (4_000, 400_000)}
+    assert kept[4_000] == kept[400_000] == [FEWEST_VIEWS]
+    rows = Grid(64_000, 1_000, tile, overlap).rows.count
+    assert rows <= 1.1 * 64_000 / (level.core_px * level.ratio)  # as many are seen as if all were kept, nearly
+    assert views_worth_keeping(ContextSpec(), Grid(4_000, 16_384, 512, 64)) == [18]
 
 
 def test_classes_do_not_depend_on_the_order_of_windows_or_on_batches(runner: Runner) -> None:
@@ -45,7 +56,7 @@ def test_classes_do_not_depend_on_the_order_of_windows_or_on_batches(runner: Run
     spec = runner.segmenter.context.spec
 
     def classify(order: list[int], size: int, keep: int) -> torch.Tensor:
-        cache = ContextCache(runner, ContextPyramid(Ramp(600, 555), spec.levels), keep)
+        cache = ContextCache(runner, ContextPyramid(Ramp(600, 555), spec.levels), [keep, keep])
         found = torch.empty(12, 3, 64, 64)
         for i in range(0, 12, size):
             batch = order[i : i + size]
@@ -68,7 +79,7 @@ def test_a_cache_and_views_side_by_side_say_the_same(runner: Runner) -> None:
         tuple(torch.from_numpy(np.stack([pyramid.read(i, view) for view, _ in cut[i]])) for i in (0, 1)),
         tuple(torch.from_numpy(np.stack([pyramid.box(i, w, view) for view, w in cut[i]])).float() for i in (0, 1)),
     )
-    cached = runner(image, ContextCache(runner, pyramid, 4).context(windows))
+    cached = runner(image, ContextCache(runner, pyramid, [4, 4]).context(windows))
     torch.testing.assert_close(runner(image, views), cached, atol=1e-4, rtol=1e-4)
 
 

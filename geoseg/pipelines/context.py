@@ -1,7 +1,8 @@
 """What a model's context branch has seen, kept for the windows to come.
 
 In: windows of a scene. Out: the context that a network takes along with them. Each view is seen once as long as it is
-among the last few, so that memory depends on how many views lie beside each other, never on the scene.
+among the last few. Where the next row of windows will mostly meet other views, only those of neighbouring windows are
+kept; else those of a row, up to a limit: memory never depends on how large the scene is.
 """
 
 from __future__ import annotations
@@ -16,17 +17,21 @@ from torch import Tensor
 from geoseg.context import ContextPyramid
 from geoseg.grid import Grid, Window
 from geoseg.models import Context, Runner
-from geoseg.spec import ContextSpec
+from geoseg.spec import ContextLevel, ContextSpec
 
+FEWEST_VIEWS = 4
+"""Views of a level that are kept for the windows beside: some megabytes each."""
 MOST_VIEWS = 40
-"""Views of a level that are kept: some megabytes each, and at the default ratio enough for scenes 40,000 px wide."""
+"""Views of a level that are kept for the next rows of windows: at the default ratio those of 40,000 px."""
+WORTH_ROWS = 1.25
+"""Rows of windows that a row of views has to serve, at least, to be kept for the next one."""
 
 
 class ContextCache:
     """The context of any windows of one scene."""
 
-    def __init__(self, runner: Runner, pyramid: ContextPyramid, keep: int):
-        """Keep the `keep` views of each level that were used last; see `views_in_a_row`."""
+    def __init__(self, runner: Runner, pyramid: ContextPyramid, keep: Sequence[int]):
+        """Keep the views of each level that were used last, `keep[level]` of them; see `views_worth_keeping`."""
         self._runner, self._pyramid, self._keep = runner, pyramid, keep
         self._seen: list[OrderedDict[Window, Tensor]] = [OrderedDict() for _ in pyramid.grids]
         self.encoded = 0
@@ -50,16 +55,22 @@ class ContextCache:
         if view not in seen:
             seen[view] = self._runner.encode(level, self._pyramid.read(level, view))
             self.encoded += 1
-            while len(seen) > self._keep:
+            while len(seen) > self._keep[level]:
                 seen.popitem(last=False)
         seen.move_to_end(view)
         return seen[view]
 
 
-def views_in_a_row(spec: ContextSpec, grid: Grid) -> int:
-    """Views that one row of windows meets at most, and two to spare: fewer would be seen again for the next row.
+def views_worth_keeping(spec: ContextSpec, grid: Grid) -> list[int]:
+    """How many views of each level to keep, so that few are seen twice while windows are classified row by row."""
+    return [_worth_keeping(level, grid) for level in spec.levels]
 
-    Of very wide scenes some are: no more than `MOST_VIEWS` are kept.
-    """
-    sides = [level.core_px * level.ratio for level in spec.levels if level.ratio != "scene"]
-    return min(MOST_VIEWS, 2 + max((-(-grid.cols.end // side) for side in sides), default=1))
+
+def _worth_keeping(level: ContextLevel, grid: Grid) -> int:
+    if level.ratio == "scene":
+        return 1
+    side = level.core_px * level.ratio
+    if side < WORTH_ROWS * (grid.tile - grid.overlap):
+        return FEWEST_VIEWS
+    in_a_row = -(-grid.cols.end // side)
+    return max(FEWEST_VIEWS, min(MOST_VIEWS, in_a_row + 2))

@@ -23,7 +23,7 @@ from geoseg.files import write_errors
 from geoseg.grid import Grid, Place, Window
 from geoseg.pipelines.blocks import Pixels, RowsWriter
 from geoseg.pipelines.classify import Around, classify, forwarded_px, whole_window
-from geoseg.pipelines.context import ContextCache, views_in_a_row
+from geoseg.pipelines.context import ContextCache, views_worth_keeping
 from geoseg.pipelines.gdal import gdal_settings
 from geoseg.pipelines.job import Job
 from geoseg.pipelines.pyramids import job_pyramid
@@ -85,7 +85,7 @@ def _look_around(job: Job, work: WorkFolder) -> Around:
         return job_classes(job, work)
     if job.context is None:
         return None
-    return ContextCache(job.runner, job_pyramid(job, work), views_in_a_row(job.context, job.grid))
+    return ContextCache(job.runner, job_pyramid(job, work), views_worth_keeping(job.context, job.grid))
 
 
 def _batches(job: Job, swaths: range) -> Iterator[tuple[int, Batch | None]]:
