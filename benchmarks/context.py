@@ -246,13 +246,14 @@ def scene(side: int, precision: str, threads: int, only: tuple[str, ...]) -> Non
 @main.command()
 @click.option("--side", "sides", default=[5_000, 10_000, 20_000], multiple=True, show_default=True, help="Sides.")
 @click.option("--threads", default=2, show_default=True, help="Threads.")
-def memory(sides: list[int], threads: int) -> None:
+@click.option("--only", type=click.Choice(list(KINDS)), multiple=True, help="Networks; default: all.")
+def memory(sides: list[int], threads: int, only: tuple[str, ...]) -> None:
     """Peak memory of scenes of several sizes, seen by a 1 x 1 convolution with each branch."""
     with tempfile.TemporaryDirectory() as folder:
         for side in sides:
             path = large_scene(Path(folder) / "scene.tif", side)
-            for kind, changes in POINTWISE.items():
-                bundle = save_model(*branched(changes), Path(folder) / f"{kind}.safetensors")
+            for kind in only or POINTWISE:
+                bundle = save_model(*branched(POINTWISE[kind]), Path(folder) / f"{kind}.safetensors")
                 seconds, peak = predict_apart(path, bundle, threads, 0.5, "fp32")
                 click.echo(f"{side:>6,}² {kind:<8} {seconds:7.1f} s  {peak:6,.0f} MiB")
 

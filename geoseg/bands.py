@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import ModelError
+from geoseg.wording import number_of
 
 _INTEGERS = ("uint16", "int16", "uint32", "int32", "uint64", "int64", "int8")
 _FAMILIES = {
@@ -90,7 +91,7 @@ def _bands_by_name(wanted: Sequence[str], names: Sequence[str]) -> tuple[int, ..
 def _summary(colors: Sequence[str]) -> str:
     known = [color for color in colors if color != "undefined"][:8]
     marked = f"marked {', '.join(known)}" if known else "unmarked"
-    return f"{len(colors)} band{'s' if len(colors) != 1 else ''} ({marked})"
+    return f"{number_of(len(colors), 'band')} ({marked})"
 
 
 def looks_like_alpha(values: NDArray[Any], dtype: str) -> bool:

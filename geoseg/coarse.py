@@ -19,7 +19,7 @@ from weakref import finalize
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.context import Box
+from geoseg.context import MAPPED_ROWS, Box
 from geoseg.files import write_errors
 from geoseg.grid import Axis, Grid, Place, Window
 
@@ -74,11 +74,15 @@ class ProbabilityMap:
 
     def write(self, window: Window, shares: Shares) -> None:
         """Write a window inside."""
-        self._open("r+")[:, *window.slices] = shares
+        for band in window.bands(MAPPED_ROWS):
+            self._open("r+")[:, *band.slices] = shares[:, *band.shift(-window.row, -window.col).slices]
 
     def read(self, window: Window) -> Shares:
         """Read a window inside."""
-        return self._open("r")[:, *window.slices].copy()
+        found = np.empty((self.shape[0], window.height, window.width), np.uint8)
+        for band in window.bands(MAPPED_ROWS):
+            found[:, *band.shift(-window.row, -window.col).slices] = self._open("r")[:, *band.slices]
+        return found
 
     def publish(self, path: Path) -> ProbabilityMap:
         """Give the map a name that other processes know; return the one that has it, which may be another's."""

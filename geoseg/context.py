@@ -47,6 +47,8 @@ STRIP_PX = 512
 """Height of the strips in which a raster is averaged, in its own pixels."""
 CHUNK_PX = 2**20
 """Pixels of a raster read at once while it is averaged; up to three such chunks are held."""
+MAPPED_ROWS = 64
+"""Rows of a file mapped at once: what is mapped counts as memory, and more of it than is touched."""
 HELD_BYTES = 16 * 2**20
 """A copy of no more bytes stays in memory: training may have thousands of small grounds, and files are few."""
 
@@ -113,9 +115,18 @@ class LevelGrid:
         left, end = (x / right - view.col for x in (window.col, window.col + window.width))
         return np.array([left / view.width, top / view.height, end / view.width, bottom / view.height])
 
+    @property
+    def whole(self) -> Window:
+        """All of the level's raster."""
+        return Window(0, 0, self.rows, self.cols)
+
+    def side(self, pixel: tuple[float, float]) -> tuple[float, float]:
+        """Height and width of a context pixel in a raster whose pixels have that height and width in the scene's."""
+        return self.ratio[0] / pixel[0], self.ratio[1] / pixel[1]
+
     def edges(self, part: Window, pixel: tuple[float, float]) -> tuple[Edges, Edges]:
         """Borders of a part's rows and columns in a raster whose pixels have that height and width in the scene's."""
-        down, right = (ratio / side for ratio, side in zip(self.ratio, pixel, strict=True))
+        down, right = self.side(pixel)
         rows, cols = np.arange(part.row, part.row + part.height + 1), np.arange(part.col, part.col + part.width + 1)
         return np.multiply(rows, down, dtype=np.float64), np.multiply(cols, right, dtype=np.float64)
 
@@ -183,7 +194,7 @@ class ContextPyramid:
             return
         base, copying = _Base(self._base, grid), _Copying(grid, self._folder, self._shared)
         with WriteBehind(copying.take, depth=1) as behind:  # one part is averaged while the next is decoded
-            for strip in _strips(grid, getattr(self._base, "has_wide_blocks", False)):
+            for strip in _strips(grid.whole, grid.side(base.pixel), getattr(self._base, "has_wide_blocks", False)):
                 for part in strip:
                     behind.put(_cut(base, grid, part))
                 tell(strip[-1].row + strip[-1].height, grid.rows)
@@ -209,6 +220,8 @@ class ContextPyramid:
         grid = self.grids[level]
         inside = part.clip(grid.rows, grid.cols)
         found = self._inside(level, inside)
+        if inside == part:
+            return found
         values = np.zeros((len(found), part.height, part.width), np.float32)
         values[:, *inside.shift(-part.row, -part.col).slices] = found
         return values
@@ -224,22 +237,25 @@ class ContextPyramid:
         if grid.level.ratio != "scene":
             return _average(copy, grid, part)
         if level not in self._scenes:
-            strips = ([_average(copy, grid, one) for one in strip] for strip in _strips(grid))
-            self._scenes[level] = np.concatenate([np.concatenate(parts, axis=2) for parts in strips], axis=1)
-        return self._scenes[level][:, *part.slices]
+            self._scenes[level] = _average(copy, grid, grid.whole)
+        return self._scenes[level][:, *part.slices].copy()
 
 
-def _strips(grid: LevelGrid, is_whole: bool = False) -> Iterator[list[Window]]:
-    """Cut a level's raster into strips, and each into parts that need no more than a chunk of the scene.
+def _strips(part: Window, side: tuple[float, float], is_whole: bool = False) -> Iterator[list[Window]]:
+    """Cut context pixels into strips, and each into parts that need no more than a chunk of what is averaged.
 
-    Strips are not cut where blocks of the scene are whole rows, which each part would have to decode again.
+    Args:
+        part: the context pixels.
+        side: height and width of one, in pixels of what is averaged.
+        is_whole: do not cut strips, for blocks of it are whole rows, which each part would have to decode again.
     """
-    down, right = grid.ratio
-    height = max(1, int(min(STRIP_PX, CHUNK_PX / grid.width if is_whole else math.inf) / down))
-    width = grid.cols if is_whole else max(1, int(CHUNK_PX / (height * down * right)))
-    for row in range(0, grid.rows, height):
-        parts = (Window(row, col, height, width) for col in range(0, grid.cols, width))
-        yield [part.clip(grid.rows, grid.cols) for part in parts]
+    down, right = side
+    height = max(1, int(min(STRIP_PX, CHUNK_PX / (part.width * right) if is_whole else math.inf) / down))
+    width = part.width if is_whole else max(1, int(CHUNK_PX / (height * down * right)))
+    for strip in part.bands(height):
+        stop = strip.col + strip.width
+        starts = range(strip.col, stop, width)
+        yield [Window(strip.row, col, strip.height, min(width, stop - col)) for col in starts]
 
 
 # ------------------------------------------------------------------------------------------------------------ averaging
@@ -312,8 +328,9 @@ def _cut(raster: _Raster, grid: LevelGrid, part: Window) -> _Cut:
 
 
 def _average(raster: _Raster, grid: LevelGrid, part: Window) -> Weighted:
-    """Average a raster over context pixels inside the level's raster."""
-    return _cut(raster, grid, part).means()
+    """Average a raster over context pixels inside the level's raster, chunk by chunk."""
+    strips = ([_cut(raster, grid, one).means() for one in strip] for strip in _strips(part, grid.side(raster.pixel)))
+    return np.concatenate([np.concatenate(parts, axis=2) for parts in strips], axis=1)
 
 
 def _means(weighted: Weighted, rows: Edges, cols: Edges) -> Weighted:
@@ -391,7 +408,7 @@ class _Store:
     """A raster (channels, height, width) that is written row by row and read window by window, from memory or a file.
 
     A file of its own has no name, or loses it when it is closed; one that is shared gets its name when it is whole. It
-    is mapped only while a window is read: what stays mapped would count as memory.
+    is mapped only while a few rows are read.
     """
 
     def __init__(self, channels: int, grid: LevelGrid, folder: Path | None, shared: Path | None = None):
@@ -438,8 +455,12 @@ class _Store:
 
     def read(self, window: Window) -> Weighted:
         """Read a window inside (channels, h, w), to be changed at will."""
-        rows, cols = window.slices
-        return self._all()[rows, :, cols].transpose(1, 0, 2).copy()
+        found = np.empty((self.channels, window.height, window.width), np.float32)
+        for band in window.bands(MAPPED_ROWS):
+            rows, cols = band.slices
+            values = self._all()[rows, :, cols].transpose(1, 0, 2)
+            found[:, *band.shift(-window.row, -window.col).slices] = values
+        return found
 
     def _all(self) -> NDArray[np.float32]:
         shape = self.height, self.channels, self.width

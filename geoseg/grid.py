@@ -41,6 +41,11 @@ class Window:
         """Return the rectangle from this window's first corner to another's last."""
         return Window(self.row, self.col, other.row + other.height - self.row, other.col + other.width - self.col)
 
+    def bands(self, rows: int) -> Iterator[Window]:
+        """Cut the window into bands of that many rows, from top to bottom; the last one may have fewer."""
+        for done in range(0, self.height, rows):
+            yield Window(self.row + done, self.col, min(rows, self.height - done), self.width)
+
     def shift(self, rows: int, cols: int) -> Window:
         """Return the window moved down and right."""
         return Window(self.row + rows, self.col + cols, self.height, self.width)

@@ -5,7 +5,6 @@ Knows nothing of what passes through. An error in a thread surfaces in the threa
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Generator, Iterable
 from queue import Empty, Full, Queue
 from threading import Event, Thread
@@ -79,27 +78,6 @@ class WriteBehind(Generic[T]):
             except BaseException as error:  # handed to whoever puts next, or leaves
                 self._error = error
                 self._stop.set()
-
-
-def give_back_memory() -> None:
-    """Return free memory to the system, where the C library (glibc) keeps it otherwise.
-
-    Buffers of some megabytes that several threads pass to each other leave its heaps full of holes, several times as
-    large as what is in use.
-    """
-    if _TRIM is not None:
-        _TRIM(0)
-
-
-def _find_trim() -> Callable[[int], int] | None:
-    try:
-        trim: Callable[[int], int] = ctypes.CDLL("libc.so.6").malloc_trim
-    except (OSError, AttributeError):
-        return None
-    return trim
-
-
-_TRIM = _find_trim()
 
 
 def _putter(queue: Queue[tuple[str, Any]], stop: Event) -> Callable[[str, Any], bool]:

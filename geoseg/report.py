@@ -49,7 +49,7 @@ class ContextPicture:
     """What a model sees around a window, coarser."""
 
     caption: str
-    """How much coarser, e.g. "context, 8 times coarser"."""
+    """How much coarser, e.g. "seen 8 times coarser"."""
     image: NDArray[np.uint8]
     """(h, w, 3), see `look`."""
     box: tuple[float, float, float, float]

@@ -298,7 +298,7 @@ def bundle(tmp_path: Path) -> Path:
 def test_the_command_reports(config, bundle, tmp_path):
     result = run("-m", bundle, "--data", config, "--device", "cpu", "--report", tmp_path / "page.html")
     assert result.exit_code == 0
-    for said in ("mIoU", "class 3", "pixels of 1 images in", "on cpu", "page.html"):
+    for said in ("mIoU", "class 3", "pixels of 1 image in", "on cpu", "page.html"):
         assert said in result.stdout
     arguments = "--model", bundle, "--data", config, "--split", "train", "--precision", "fp32"
     report = json.loads(run(*arguments, "--boundary-px", 0, "--json").stdout)

@@ -44,11 +44,11 @@ def test_a_run_with_context_leaves_all_that_others_leave(tmp_path: Path) -> None
     assert isinstance(load_model(result.bundle).module, ContextSegmenter)
     assert describe(result.bundle)["sees"] == ("128 px in 32 (1:4) and the whole scene in 16 px, seen by pointwise")
     page = result.report.read_text("utf-8")
-    assert "context, 4 times coarser" in page
+    assert "seen 4 times coarser" in page
     assert "whole scene" in page
     again = evaluate_model(result.bundle, config, device="cpu", precision="fp32", report=tmp_path / "a.html")
     assert again.scores.miou == pytest.approx(result.scores.miou, abs=0.01)
-    assert "context, 4 times coarser" in (tmp_path / "a.html").read_text("utf-8")
+    assert "seen 4 times coarser" in (tmp_path / "a.html").read_text("utf-8")
     assert not list((tmp_path / "run").glob("tmp*"))
 
 

@@ -13,6 +13,7 @@ import click
 
 from geoseg.cli.options import json_option, overwrite_option, quiet_option
 from geoseg.cli.terminal import notice, progress_bar, scores_line, scores_table
+from geoseg.wording import number_of
 
 if TYPE_CHECKING:
     from geoseg.metrics import Scores
@@ -168,7 +169,8 @@ def _of_model(model: str | None, settings: dict[str, Any], progress: Progress) -
     config, tiles, context = settings.pop("data"), settings.pop("tiles", None), not settings.pop("no_context", False)
     result = run(model, config, data=tiles, context=context, progress=progress, **settings)
     line = (
-        f"{result.scores.pixels:,} pixels of {result.images} images in {result.windows} windows, "
+        f"{number_of(result.scores.pixels, 'pixel')} of {number_of(result.images, 'image')} "
+        f"in {number_of(result.windows, 'window')}, "
         f"{result.seconds:.1f} s on {result.device} ({result.precision})"
     )
     return result, line if result.report is None else f"{line}\n  {result.report}"

@@ -21,6 +21,7 @@ from geoseg.cli.options import (
 )
 from geoseg.cli.terminal import area, notice, progress_bar, silent, size, table
 from geoseg.errors import GeosegError
+from geoseg.wording import number_of
 
 if TYPE_CHECKING:
     from geoseg.pipelines.many import SceneFailure
@@ -219,7 +220,7 @@ class _Total:
     def line(self, is_plan: bool) -> str:
         """Write it on a line or two."""
         text = (
-            f"{self.scenes:,} scene{'s' if self.scenes != 1 else ''}: {self.scene_px / 1e6:,.1f} Mpx, "
+            f"{number_of(self.scenes, 'scene')}: {self.scene_px / 1e6:,.1f} Mpx, "
             f"{self.forwarded_px / 1e6:,.1f} Mpx through the network"
         )
         if not is_plan:
@@ -242,7 +243,7 @@ def _summary(result: PredictResult) -> str:
         f"{result.precision}; forwarded {ratio:.2f} x the scene's pixels"
     )
     files = "\n".join(f"  {path}  ({size(path.stat().st_size)})" for path in result.paths.values())
-    polygons = "" if result.polygons is None else f", {result.polygons:,} polygon{'s' if result.polygons != 1 else ''}"
+    polygons = "" if result.polygons is None else f", {number_of(result.polygons, 'polygon')}"
     nodata = 1 - result.valid_px / result.scene_px
     return f"{result.scene}\n{table(rows)}\n{work}{polygons}; {nodata:.1%} without data\n{files}"
 
@@ -250,7 +251,7 @@ def _summary(result: PredictResult) -> str:
 def _outlook(plan: PredictPlan) -> str:
     lines = [
         f"{plan.scene}: {plan.scene_px / 1e6:,.1f} Mpx",
-        f"  {plan.windows:,} window{'s' if plan.windows != 1 else ''} of {plan.window[0]} x {plan.window[1]} px, "
+        f"  {number_of(plan.windows, 'window')} of {plan.window[0]} x {plan.window[1]} px, "
         f"{plan.forwarded_px / 1e6:,.1f} Mpx through the network "
         f"({plan.forwarded_px / plan.scene_px:.2f} x the scene's), less where the scene has no data",
         f"  about {size(plan.memory_bytes)} of memory, up to {size(plan.scratch_bytes)} of disk while at work",

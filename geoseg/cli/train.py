@@ -14,6 +14,7 @@ import click
 
 from geoseg.cli.options import json_option, overwrite_option, quiet_option
 from geoseg.cli.terminal import notice, scores_line, scores_table, silent
+from geoseg.wording import number_of
 
 if TYPE_CHECKING:
     from geoseg.pipelines.train import TrainProgress, TrainResult
@@ -146,4 +147,4 @@ def _summary(result: TrainResult) -> str:
 
 
 def _ground(images: int, pixels: int) -> str:
-    return f"{pixels / 1e6:,.2f} Mpx of {images} image{'s' if images > 1 else ''}"
+    return f"{pixels / 1e6:,.2f} Mpx of {number_of(images, 'image')}"

@@ -12,6 +12,7 @@ import click
 
 from geoseg.cli.options import config_option, given, json_option, overwrite_option, quiet_option, vector_options
 from geoseg.cli.terminal import notice, progress_bar
+from geoseg.wording import number_of
 
 if TYPE_CHECKING:
     from geoseg.pipelines.check import PolygonCheck
@@ -56,8 +57,7 @@ def vectorize(
     elif not quiet:
         for line in result.notices:
             notice(line)
-        plural = "s" if result.polygons != 1 else ""
-        click.echo(f"{result.polygons:,} polygon{plural} in {result.seconds:.1f} s\n  {result.output}")
+        click.echo(f"{number_of(result.polygons, 'polygon')} in {result.seconds:.1f} s\n  {result.output}")
         if result.check is not None:
             click.echo(_verdict(result.check, passed))
     if not passed:

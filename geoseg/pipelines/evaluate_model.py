@@ -49,6 +49,7 @@ from geoseg.spec import (
 )
 from geoseg.training_data import open_image, read_training_data
 from geoseg.version import __version__
+from geoseg.wording import number_of
 
 __all__ = ["ModelEvaluation", "Split", "evaluate_model", "fit_config"]
 
@@ -326,11 +327,12 @@ def _report(
 def _facts(result: ModelEvaluation, model: Model) -> dict[str, str]:
     network = model.spec.network
     parameters = sum(p.numel() for p in model.module.parameters())
+    images, windows = number_of(result.images, "image"), number_of(result.windows, "window")
     return {
         "Network": f"{network.architecture} {network.encoder}".strip() + f", {parameters / 1e6:.2f} M parameters",
         "Bands": ", ".join(model.spec.bands),
-        GROUND[result.split].capitalize(): f"{result.images} images, {result.scores.pixels / 1e6:,.2f} Mpx labelled",
-        "Time": f"{result.seconds:,.1f} s for {result.windows} windows on {result.device} ({result.precision})",
+        GROUND[result.split].capitalize(): f"{images}, {result.scores.pixels / 1e6:,.2f} Mpx labelled",
+        "Time": f"{result.seconds:,.1f} s for {windows} on {result.device} ({result.precision})",
         "Made by": f"geoseg {__version__}",
     }
 

@@ -23,6 +23,7 @@ from geoseg.errors import GeosegError, OutputError
 from geoseg.files import publish, quiet_georeferencing, workspace, write_errors
 from geoseg.formats import count_polygons, write_polygons
 from geoseg.georef import PixelGrid
+from geoseg.heap import give_back_memory
 from geoseg.models import Model
 from geoseg.pipelines.assemble import Assembled, ClassShare, assemble, class_shares, replace_classes
 from geoseg.pipelines.class_raster import open_classes, read_strips
@@ -35,7 +36,6 @@ from geoseg.pipelines.vectorize import generalized, polygonize, within
 from geoseg.pipelines.work import WorkFolder, begin, locked
 from geoseg.polygons import Legend
 from geoseg.preview import draw_preview
-from geoseg.queues import give_back_memory
 from geoseg.raster import write_cog
 from geoseg.rat import read_counts, write_aux
 from geoseg.scene import Scene

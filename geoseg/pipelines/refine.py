@@ -18,6 +18,7 @@ from geoseg.blend import Blender
 from geoseg.coarse import SCRATCH_NAME, Choice, CoarseClasses, ProbabilityMap, Shares, find_doubts, surest
 from geoseg.context import ContextPyramid
 from geoseg.grid import Grid, Place, Window
+from geoseg.heap import MemoryReturn
 from geoseg.models import Runner
 from geoseg.pipelines.classify import classify, whole_window
 from geoseg.pipelines.job import BY_MODEL, Job, make_grid
@@ -89,7 +90,7 @@ class Refinery:
         grid = self._grid(source)
         told = ProbabilityMap(len(self.model.classes), source.height, source.width, folder)
         blender, fill = Blender(grid), self.model.normalization.mean
-        batch_size = max(1, self.batch_px // (grid.rows.size * grid.cols.size))
+        batch_size, memory = max(1, self.batch_px // (grid.rows.size * grid.cols.size)), MemoryReturn()
         with self.runner.session():
             for i in range(grid.rows.count):
                 for batch in swath_batches(source, grid, i, fill, batch_size):
@@ -97,6 +98,7 @@ class Refinery:
                     for sample, part in zip(batch.samples, logits, strict=True):
                         block = blender.feed(sample.place, whole_window(sample, part))
                         told.write(block.window, _shares(block.logits) * sample.scene_valid)
+                    memory.passed(batch.image[:, 0].size)
         return told
 
     def _grid(self, source: LevelSource) -> Grid:

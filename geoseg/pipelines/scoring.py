@@ -152,7 +152,7 @@ def _context_pictures(
         part_of_level = grid.view(place.window) if item.views else _middle_view(grid, shown)
         view = pyramid.read(level, part_of_level)
         ratio = grid.level.ratio
-        caption = "whole scene" if ratio == "scene" else f"context, {ratio} times coarser"
+        caption = "whole scene" if ratio == "scene" else f"seen {ratio} times coarser"
         left, top, right, bottom = map(float, grid.box(shown, part_of_level))
         pictures.append(ContextPicture(caption, look(view[:-1], bands, view[-1] > 0), (left, top, right, bottom)))
     return tuple(pictures)

@@ -21,6 +21,7 @@ from geoseg.blend import Blender, Block, seam_of
 from geoseg.decide import Decision, Wanted, decide, to_host
 from geoseg.files import write_errors
 from geoseg.grid import Grid, Place, Window
+from geoseg.heap import MemoryReturn
 from geoseg.pipelines.blocks import Pixels, RowsWriter
 from geoseg.pipelines.classify import Around, classify, forwarded_px, whole_window
 from geoseg.pipelines.context import ContextCache, views_worth_keeping
@@ -29,13 +30,10 @@ from geoseg.pipelines.job import Job
 from geoseg.pipelines.pyramids import job_pyramid
 from geoseg.pipelines.refine import job_classes
 from geoseg.pipelines.work import SeamFile, WorkFolder, seam_name, swath_name
-from geoseg.queues import WriteBehind, give_back_memory, read_ahead
+from geoseg.queues import WriteBehind, read_ahead
 
 _READ_AHEAD, _WRITE_BEHIND = 2, 2
 """Batches waiting for the network, and for the thread that writes."""
-
-_GIVE_BACK_PX = 2**21
-"""Pixels after which memory that is free goes back to the system."""
 
 Advance = Callable[[int], None]
 """Called with the number of the source's pixels that were finished."""
@@ -194,7 +192,7 @@ class _Writer:
     def __init__(self, job: Job, work: WorkFolder, first_open: int | None):
         self._job, self._work, self._first_open = job, work, first_open
         self._rows: RowsWriter | None = None
-        self._forwarded = self._since_given_back = 0
+        self._forwarded, self._memory = 0, MemoryReturn()
 
     def take(self, item: _FinishedBatch | _SwathEnd) -> None:
         if isinstance(item, _SwathEnd):
@@ -205,10 +203,7 @@ class _Writer:
         for block in item.blocks:
             self._take_block(block)
         self._forwarded += item.forwarded_px
-        self._since_given_back += sum(block.sample.valid.size for block in item.blocks)
-        if self._since_given_back >= _GIVE_BACK_PX:
-            self._since_given_back = 0
-            give_back_memory()
+        self._memory.passed(sum(block.sample.valid.size for block in item.blocks))
 
     def close(self) -> None:
         """Let go of what was not finished."""

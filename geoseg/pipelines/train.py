@@ -60,6 +60,7 @@ from geoseg.spec import (
 from geoseg.spec.train import WEIGHT_FILES
 from geoseg.training_data import TrainingData, read_training_data
 from geoseg.version import __version__
+from geoseg.wording import number_of
 
 __all__ = ["Progress", "TrainProgress", "TrainResult", "is_main_process", "train"]
 
@@ -484,7 +485,7 @@ def _facts(run: _Run, ground: TrainingData, result: TrainResult) -> dict[str, st
         | ({} if run.spec.context is None else {"Context": describe_context(run.spec.context)})
         | ({} if run.spec.refine is None else {"Refinement": describe_refine(run.spec.refine)})
         | {
-            name: f"{side.images} images, {side.class_counts.sum() / 1e6:,.2f} Mpx labelled"
+            name: f"{number_of(side.images, 'image')}, {side.class_counts.sum() / 1e6:,.2f} Mpx labelled"
             for name, side in sides.items()
         }
         | {
