@@ -28,6 +28,7 @@ def ramp_map(height: int, width: int) -> ProbabilityMap:
 @pytest.mark.parametrize("is_large", [False, True])
 def test_blocks_come_back(tmp_path: Path, is_large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("geoseg.coarse.HELD_BYTES", 0 if is_large else 10**9)
+    monkeypatch.setattr("geoseg.coarse.MAPPED_ROWS", 7)
     told = ProbabilityMap(3, 40, 30, tmp_path)
     values = np.random.default_rng(0).integers(0, 255, (3, 40, 30), np.uint8)
     for row in range(0, 40, 16):

@@ -211,11 +211,11 @@ def test_memory_does_not_grow_with_the_scene(tmp_path: Path) -> None:
     peaks = []
     for side in (4000, 16_000):
         tracemalloc.start()
-        pyramid = ContextPyramid(
-            Flat(side, side), [ContextLevel(ratio=8), ContextLevel(ratio="scene")], folder=tmp_path
-        )
+        levels = [ContextLevel(ratio=8), ContextLevel(ratio="scene"), ContextLevel(ratio=64)]
+        pyramid = ContextPyramid(Flat(side, side), levels, folder=tmp_path)
         for number in (0, 1):
             assert pyramid.read(number, pyramid.view(number, Window(0, 0, 64, 64)))[0].max() == 7
+        assert (pyramid.read(2, pyramid.grids[2].whole)[:2] == 7).all()
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.5 * peaks[0]
@@ -265,6 +265,20 @@ def test_whole_rows_are_averaged_at_once_where_blocks_are(
     for level in (0, 1, 2):
         view = wide.view(level, Window(20, 300, 50, 50))
         np.testing.assert_allclose(wide.read(level, view), usual.read(level, view), atol=1e-3)
+
+
+@pytest.mark.parametrize(("height", "width"), [(1003, 517), (640, 768)])
+def test_chunks_and_what_is_mapped_leave_no_trace(
+    height: int, width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = [ContextLevel(ratio=4), ContextLevel(ratio=16), ContextLevel(ratio="scene", size=64)]
+    usual = ContextPyramid(Ramp(height, width, 0.2), levels)
+    whole = [usual.read(number, grid.whole) for number, grid in enumerate(usual.grids)]
+    for name, value in (("CHUNK_PX", 5_000), ("HELD_BYTES", 0), ("MAPPED_ROWS", 7)):
+        monkeypatch.setattr(context, name, value)
+    cut = ContextPyramid(Ramp(height, width, 0.2), levels, folder=tmp_path)
+    for number, grid in enumerate(cut.grids):
+        np.testing.assert_allclose(cut.read(number, grid.whole), whole[number], atol=1e-3)
 
 
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

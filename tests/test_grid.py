@@ -79,6 +79,14 @@ def test_swaths_partition_the_scene_into_whole_rows(grid):
         assert {place.core.row for place in grid.swath(i) if place.core.pixels} <= {core.row}
 
 
+@given(st.integers(-50, 50), st.integers(0, 100), st.integers(1, 120))
+def test_bands_partition_a_window_from_top_to_bottom(row, height, most):
+    window = Window(row, 3, height, 20)
+    bands = list(window.bands(most))
+    assert [i for band in bands for i in range(band.row, band.row + band.height)] == list(range(row, row + height))
+    assert all((band.col, band.width) == (3, 20) and 0 < band.height <= most for band in bands)
+
+
 def test_clip():
     assert Window(-5, 90, 20, 20).clip(100, 100) == Window(0, 90, 15, 10)
     assert Window(200, 0, 5, 5).clip(100, 100).pixels == 0
