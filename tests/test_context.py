@@ -211,7 +211,7 @@ def test_memory_does_not_grow_with_the_scene(tmp_path: Path) -> None:
     peaks = []
     for side in (4000, 16_000):
         tracemalloc.start()
-        levels = [ContextLevel(ratio=8), ContextLevel(ratio="scene"), ContextLevel(ratio=64)]
+        levels = [ContextLevel(ratio=4), ContextLevel(ratio="scene"), ContextLevel(ratio=64)]
         pyramid = ContextPyramid(Flat(side, side), levels, folder=tmp_path)
         for number in (0, 1):
             assert pyramid.read(number, pyramid.view(number, Window(0, 0, 64, 64)))[0].max() == 7
