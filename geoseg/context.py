@@ -143,9 +143,9 @@ class LevelGrid:
 class ContextPyramid:
     """The levels over one raster, read view by view.
 
-    The raster is averaged once, strip by strip, when the first view is read: into memory, or into a scratch file of the
+    The raster is averaged once, chunk by chunk, when the first view is read: into memory, or into a scratch file of the
     given folder. Everything else, coarser levels and the whole scene among them, is made from that copy, so that memory
-    holds one strip and one view, whatever the size of the scene, and the user's file is only ever read.
+    holds a few chunks and one view, whatever the size of the scene, and the user's file is only ever read.
     """
 
     def __init__(
@@ -293,8 +293,10 @@ class _Base:
 
 @dataclass(frozen=True)
 class _Cut:
-    """A part of a raster, to be averaged."""
+    """What is averaged to some context pixels."""
 
+    part: Window
+    """The context pixels."""
     weighted: Weighted
     """The pixels (C + 1, h, w)."""
     rows: Edges
@@ -324,13 +326,16 @@ def _cut(raster: _Raster, grid: LevelGrid, part: Window) -> _Cut:
     missing = wanted.height - inside.height, wanted.width - inside.width  # of the last context pixel, beyond the edge
     if any(missing):
         weighted = np.pad(weighted, ((0, 0), (0, missing[0]), (0, missing[1])))
-    return _Cut(weighted, rows - top, cols - left)
+    return _Cut(part, weighted, rows - top, cols - left)
 
 
-def _average(raster: _Raster, grid: LevelGrid, part: Window) -> Weighted:
+def _average(raster: _Store, grid: LevelGrid, part: Window) -> Weighted:
     """Average a raster over context pixels inside the level's raster, chunk by chunk."""
-    strips = ([_cut(raster, grid, one).means() for one in strip] for strip in _strips(part, grid.side(raster.pixel)))
-    return np.concatenate([np.concatenate(parts, axis=2) for parts in strips], axis=1)
+    found = np.empty((raster.channels, part.height, part.width), np.float32)
+    for strip in _strips(part, grid.side(raster.pixel)):
+        for chunk in strip:
+            found[:, *chunk.shift(-part.row, -part.col).slices] = _cut(raster, grid, chunk).means()
+    return found
 
 
 def _means(weighted: Weighted, rows: Edges, cols: Edges) -> Weighted:
@@ -386,34 +391,29 @@ def _along(values: NDArray[Any], axis: int) -> NDArray[Any]:
 
 
 class _Copying:
-    """Takes parts of a raster, strip by strip and from left to right, and stores what they are on average."""
+    """Takes parts of a raster, and stores what they are on average."""
 
     def __init__(self, grid: LevelGrid, folder: Path | None, shared: Path | None):
         self.store: _Store | None = None
         self._grid, self._folder, self._shared = grid, folder, shared
-        self._strip: list[Weighted] = []
 
     def take(self, cut: _Cut) -> None:
-        """Average a part, and store its strip when that is complete."""
-        self._strip.append(cut.means())
-        if sum(part.shape[2] for part in self._strip) < self._grid.cols:
-            return
-        values = np.concatenate(self._strip, axis=2)
-        self.store = self.store or _Store(len(values), self._grid, self._folder, self._shared)
-        self.store.append(values)
-        self._strip = []
+        """Average a part and store it."""
+        means = cut.means()
+        self.store = self.store or _Store(len(means), self._grid, self._folder, self._shared)
+        self.store.write(cut.part, means)
 
 
 class _Store:
-    """A raster (channels, height, width) that is written row by row and read window by window, from memory or a file.
+    """A raster (channels, height, width) that is written and read window by window, in memory or in a file.
 
     A file of its own has no name, or loses it when it is closed; one that is shared gets its name when it is whole. It
-    is mapped only while a few rows are read.
+    is mapped only while a few rows are read, and never to be written: a full disk must be an error.
     """
 
     def __init__(self, channels: int, grid: LevelGrid, folder: Path | None, shared: Path | None = None):
         self.channels, self.height, self.width, self.pixel = channels, grid.rows, grid.cols, grid.ratio
-        self._rows: list[NDArray[np.float32]] = []
+        self._held: NDArray[np.float32] | None = None
         self._file: IO[bytes] | Path | None = None
         self._shared = shared
         with _writing():
@@ -431,18 +431,28 @@ class _Store:
         loaded._file = path
         return loaded
 
-    def append(self, values: Weighted) -> None:
-        """Write the next rows (channels, h, width)."""
-        rows = np.ascontiguousarray(values.transpose(1, 0, 2), np.float32)
+    def write(self, window: Window, values: Weighted) -> None:
+        """Write a window inside (channels, h, w)."""
+        lines = np.ascontiguousarray(values.transpose(1, 0, 2), np.float32)
+        if self._file is None:
+            if self._held is None:
+                self._held = np.empty(self._shape, np.float32)
+            rows, cols = window.slices
+            self._held[rows, :, cols] = lines
+            return
         with _writing():
-            if self._file is None:
-                self._rows.append(rows)
-            elif isinstance(self._file, Path):
-                with self._file.open("ab") as file:
-                    file.write(rows.tobytes())
+            if isinstance(self._file, Path):
+                with self._file.open("rb+") as file:
+                    self._write_lines(file, window, lines)
             else:
-                self._file.write(rows.tobytes())
+                self._write_lines(self._file, window, lines)
                 self._file.flush()
+
+    def _write_lines(self, file: IO[bytes], window: Window, lines: NDArray[np.float32]) -> None:
+        """Write rows of channels (h, channels, w) to where they belong."""
+        for row, channel in np.ndindex(lines.shape[:2]):
+            file.seek(4 * (((window.row + row) * self.channels + channel) * self.width + window.col))
+            file.write(lines[row, channel].tobytes())
 
     def finish(self) -> None:
         """Let others see what has been written; the last one to finish wins, and all have written the same."""
@@ -462,13 +472,16 @@ class _Store:
             found[:, *band.shift(-window.row, -window.col).slices] = values
         return found
 
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        """How the file's values lie in it."""
+        return self.height, self.channels, self.width
+
     def _all(self) -> NDArray[np.float32]:
-        shape = self.height, self.channels, self.width
         if self._file is not None:
-            return np.memmap(self._file, np.float32, "r", shape=shape)
-        if len(self._rows) > 1:
-            self._rows = [np.concatenate(self._rows)]
-        return self._rows[0]
+            return np.memmap(self._file, np.float32, "r", shape=self._shape)
+        assert self._held is not None  # it was written
+        return self._held
 
 
 @contextmanager

@@ -16,7 +16,7 @@ class MemoryReturn:
         self._passed_px = 0
 
     def passed(self, pixels: int) -> None:
-        """Count pixels whose arrays are free by now."""
+        """Count pixels that are done with."""
         self._passed_px += pixels
         if self._passed_px >= GIVE_BACK_PX:
             self._passed_px = 0

@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from hypothesis import settings
 from rasterio.transform import from_origin
 
 from geoseg.models import Model, build_network, save_model
 from geoseg.spec import ClassSpec, ModelSpec, NetworkSpec, NormalizationSpec
+
+settings.register_profile("geoseg", deadline=None)  # a busy machine is no failure
+settings.load_profile("geoseg")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 UTM = "EPSG:32617"

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geoseg.coarse import Choice, CoarseClasses, ProbabilityMap, find_doubts, surest
+from geoseg.coarse import MAPPED_ROWS, Choice, CoarseClasses, ProbabilityMap, find_doubts, surest
 from geoseg.grid import Grid, Window
 from geoseg.models.sampling import sample_boxes
 
@@ -23,6 +23,25 @@ def ramp_map(height: int, width: int) -> ProbabilityMap:
     rows, cols = np.mgrid[:height, :width]
     told.write(Window(0, 0, height, width), np.stack([rows, cols]).astype(np.uint8))
     return told
+
+
+def test_few_rows_of_a_file_are_mapped_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geoseg.coarse.HELD_BYTES", 0)
+    told = ProbabilityMap(1, 1000, 8, tmp_path)
+    opened, mapped = told._open, []
+
+    class Watched:
+        def __init__(self, values: np.ndarray):
+            self._values = values
+
+        def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
+            mapped.append(key[1].stop - key[1].start)
+            return self._values[key]
+
+    monkeypatch.setattr(told, "_open", lambda mode: Watched(opened(mode)))
+    told.read(Window(0, 0, 1000, 8))
+    assert sum(mapped) == 1000
+    assert max(mapped) <= MAPPED_ROWS
 
 
 @pytest.mark.parametrize("is_large", [False, True])

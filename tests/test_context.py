@@ -199,7 +199,9 @@ def test_the_scene_is_read_once_whatever_is_shown(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())  # the scratch file has no name
 
 
-def test_memory_does_not_grow_with_the_scene(tmp_path: Path) -> None:
+def test_memory_does_not_grow_with_the_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "HELD_BYTES", 0)
+
     class Flat(Ramp):
         def __init__(self, height: int, width: int):
             self.height, self.width, self.read_px = height, width, 0
@@ -209,7 +211,7 @@ def test_memory_does_not_grow_with_the_scene(tmp_path: Path) -> None:
             return np.full((2, *shape), 7, np.uint8), np.ones(shape, bool)
 
     peaks = []
-    for side in (4000, 16_000):
+    for side in (8000, 16_000):
         tracemalloc.start()
         levels = [ContextLevel(ratio=4), ContextLevel(ratio="scene"), ContextLevel(ratio=64)]
         pyramid = ContextPyramid(Flat(side, side), levels, folder=tmp_path)
@@ -218,7 +220,7 @@ def test_memory_does_not_grow_with_the_scene(tmp_path: Path) -> None:
         assert (pyramid.read(2, pyramid.grids[2].whole)[:2] == 7).all()
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    assert peaks[1] < 1.5 * peaks[0]
+    assert peaks[1] < 1.2 * peaks[0]
 
 
 def test_what_one_has_averaged_others_read(tmp_path: Path) -> None:

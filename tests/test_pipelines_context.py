@@ -13,11 +13,11 @@ from rasterio.enums import Resampling
 from geoseg.context import ContextPyramid
 from geoseg.grid import Grid, Window
 from geoseg.models import Runner, Views
-from geoseg.pipelines.context import FEWEST_VIEWS, ContextCache, views_worth_keeping
+from geoseg.pipelines.context import FEWEST_VIEWS, WORTH_ROWS, ContextCache, views_worth_keeping
 from geoseg.pipelines.pyramids import scene_pyramid
 from geoseg.resample import NativeScene, ResampledScene
 from geoseg.scene import Scene
-from geoseg.spec import ContextLevel, ContextSpec
+from geoseg.spec import ContextSpec
 from tests.conftest import write_raster
 from tests.test_context import Ramp
 from tests.test_models_context import awake, network
@@ -40,13 +40,35 @@ def test_each_view_is_seen_once(runner: Runner) -> None:
     assert all(len(seen) <= most for seen, most in zip(cache._seen, keep, strict=True))
 
 
-def test_few_views_are_kept_however_wide_the_scene_where_the_next_row_of_windows_meets_others() -> None:
-    level, tile, overlap = ContextLevel(), 1024, 64
-    kept = {width: views_worth_keeping(ContextSpec(), Grid(4_000, width, tile, overlap)) for width in (4_000, 400_000)}
-    assert kept[4_000] == kept[400_000] == [FEWEST_VIEWS]
-    rows = Grid(64_000, 1_000, tile, overlap).rows.count
-    assert rows <= 1.1 * 64_000 / (level.core_px * level.ratio)  # as many are seen as if all were kept, nearly
-    assert views_worth_keeping(ContextSpec(), Grid(4_000, 16_384, 512, 64)) == [18]
+class Counting:
+    """Stands in for a network: tells nothing of a view."""
+
+    device = torch.device("cpu")
+
+    def encode(self, level: int, view: np.ndarray) -> torch.Tensor:
+        return torch.zeros(1, 1, 1, 1)
+
+
+@pytest.mark.parametrize("tile", [512, 1024])
+@pytest.mark.parametrize("height", [1_000, 1_200, 2_100, 3_000, 10_000])
+def test_few_views_are_seen_twice_however_high_the_scene(height: int, tile: int) -> None:
+    spec, grid = ContextSpec(), Grid(height, 8_000, tile, 64, 32, border=64)
+    pyramid = ContextPyramid(Ramp(height, 8_000), spec.levels)
+    pyramid.read = lambda level, view: np.zeros((3, 1, 1), np.float32)  # type: ignore[method-assign]
+    cache = ContextCache(Counting(), pyramid, views_worth_keeping(spec, grid))  # type: ignore[arg-type]
+    windows = [place.window for place in grid.places()]
+    for window in windows:
+        cache.context([window])
+    assert cache.encoded < WORTH_ROWS * len({pyramid.view(0, window) for window in windows})
+
+
+def test_few_views_are_kept_where_more_would_be_of_no_use() -> None:
+    def kept(height: int, width: int, tile: int) -> int:
+        return views_worth_keeping(ContextSpec(), Grid(height, width, tile, 64))[0]
+
+    assert kept(10_000, 4_000, 1024) == kept(10_000, 400_000, 1024) == FEWEST_VIEWS  # the next row meets others
+    assert kept(4_000, 16_384, 512) == 18
+    assert kept(4_000, 100_000, 512) == FEWEST_VIEWS  # the first one of a row would be gone when the next begins
 
 
 def test_classes_do_not_depend_on_the_order_of_windows_or_on_batches(runner: Runner) -> None:

@@ -14,17 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from geoseg.context import ContextPyramid
-from geoseg.grid import Grid, Window
+from geoseg.context import ContextPyramid, super_tile
+from geoseg.grid import Axis, Grid, Window
 from geoseg.models import Context, Runner
 from geoseg.spec import ContextLevel, ContextSpec
 
 FEWEST_VIEWS = 4
 """Views of a level that are kept for the windows beside: some megabytes each."""
+SPARE_VIEWS = 2
+"""Views kept beyond those of a row, which windows that were cropped to their data may meet."""
 MOST_VIEWS = 40
-"""Views of a level that are kept for the next rows of windows: at the default ratio those of 40,000 px."""
+"""Views of a level that are kept for the next rows of windows: at ratio 8, those of 40,000 px. Of a row with more, none
+would be left when the next one begins."""
 WORTH_ROWS = 1.25
-"""Rows of windows that a row of views has to serve, at least, to be kept for the next one."""
+"""Rows of windows that a row of views has to serve, on average, to be kept for the next one."""
 
 
 class ContextCache:
@@ -70,7 +73,13 @@ def _worth_keeping(level: ContextLevel, grid: Grid) -> int:
     if level.ratio == "scene":
         return 1
     side = level.core_px * level.ratio
-    if side < WORTH_ROWS * (grid.tile - grid.overlap):
+    down, across = _views_met(grid.rows, side, grid.border), _views_met(grid.cols, side, grid.border)
+    if grid.rows.count < WORTH_ROWS * down or across + SPARE_VIEWS > MOST_VIEWS:
         return FEWEST_VIEWS
-    in_a_row = -(-grid.cols.end // side)
-    return max(FEWEST_VIEWS, min(MOST_VIEWS, in_a_row + 2))
+    return max(FEWEST_VIEWS, across + SPARE_VIEWS)
+
+
+def _views_met(axis: Axis, side: int, border: int) -> int:
+    """How many views the windows along an axis meet, their cores being `side` pixels of the scene long."""
+    spans = zip(axis.starts, axis.sizes, strict=True)
+    return len({super_tile(start, start + size, side, border) for start, size in spans})
