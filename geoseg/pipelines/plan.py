@@ -17,7 +17,7 @@ from geoseg.pipelines.refine import model_levels
 from geoseg.scene import Scene
 from geoseg.spec import PredictSpec, parse_spec
 
-LIBRARIES_MB = 950
+LIBRARIES_MB = 1050
 """Memory of Python, PyTorch and GDAL before they do anything, as measured with PyTorch's CUDA build."""
 
 
@@ -109,5 +109,6 @@ def memory_bytes(job: Job) -> int:
     activations = job.batch_size * activation_bytes(job.model.module, len(job.model.spec.bands), window_px, bytes_each)
     value_bytes = 1 if job.scene.info.dtype_of(job.scene.bands) == "uint8" and not job.spec.rescale else 4
     queue = 4 * job.batch_size * window_px * (value_bytes * len(job.model.spec.bands) + 1)
-    blending = 3 * 4 * classes * window_px * job.batch_size
+    probabilities = 3 + 6 * job.refines  # held at once: to blend; fine, coarse, both, refined and settled ones
+    blending = probabilities * 4 * classes * window_px * job.batch_size
     return (LIBRARIES_MB + CACHE_MB) * 2**20 + weights + activations + queue + blending
