@@ -156,6 +156,7 @@ class ContextPyramid:
         size: tuple[int, int] | None = None,
         folder: Path | None = None,
         shared: Path | None = None,
+        has_wide_blocks: bool = False,
     ):
         """Prepare to read.
 
@@ -166,11 +167,12 @@ class ContextPyramid:
                 ground, in pixels that are no wider than the finest level's.
             folder: gets the scratch file, which nobody sees and which goes with the pyramid; None keeps all in memory.
             shared: instead, a file that stays, and is read where it is there: others have averaged the same raster.
+            has_wide_blocks: blocks of the base are whole rows, all of which must be decoded for any of their pixels.
         """
         height, width = size or (base.height, base.width)
         self.grids = tuple(LevelGrid(level, height, width) for level in levels)
         """Geometry of each level."""
-        self._base, self._folder, self._shared = base, folder, shared
+        self._base, self._folder, self._shared, self._has_wide_blocks = base, folder, shared, has_wide_blocks
         self._copy: _Store | None = None
         self._scenes: dict[int, Weighted] = {}
 
@@ -194,7 +196,7 @@ class ContextPyramid:
             return
         base, copying = _Base(self._base, grid), _Copying(grid, self._folder, self._shared)
         with WriteBehind(copying.take, depth=1) as behind:  # one part is averaged while the next is decoded
-            for strip in _strips(grid.whole, grid.side(base.pixel), getattr(self._base, "has_wide_blocks", False)):
+            for strip in _strips(grid.whole, grid.side(base.pixel), self._has_wide_blocks):
                 for part in strip:
                     behind.put(_cut(base, grid, part))
                 tell(strip[-1].row + strip[-1].height, grid.rows)

@@ -135,3 +135,16 @@ def test_views_of_a_scene_at_any_resolution_are_in_place(overviews: bool, factor
         wanted = (np.mgrid[part.slices] + 0.5) * 4 * np.reshape([700 / size[0], 517 / size[1]], (2, 1, 1))
     assert np.abs(found - wanted).max() < 0.05
     assert path.read_bytes() == before
+
+
+def test_whole_rows_are_read_to_average_a_scene_whose_blocks_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("geoseg.context.CHUNK_PX", 2_000)
+    path = write_raster(tmp_path / "a.tif", np.zeros((2, 300, 517), np.uint8), tiled=False, blockysize=1)
+    widths, read = [], Scene.read
+    monkeypatch.setattr(Scene, "read", lambda scene, window: widths.append(window.width) or read(scene, window))
+    with Scene.open(path) as scene:
+        scene.select([1, 2])
+        scene_pyramid(scene, NativeScene(scene), network().context.spec.levels).prepare()
+    assert set(widths) == {517}

@@ -48,7 +48,9 @@ def scene_pyramid(
     base = scene.overview(finest * own)
     if base is None and finest * own < 1:
         return ContextPyramid(source, levels, folder=folder, shared=shared)  # a context pixel is finer than the scene's
-    return ContextPyramid(base or scene, levels, size=size, folder=folder, shared=shared)
+    averaged = base or scene
+    wide = averaged.has_wide_blocks
+    return ContextPyramid(averaged, levels, size=size, folder=folder, shared=shared, has_wide_blocks=wide)
 
 
 def _ratio(level: ContextLevel, size: tuple[int, int]) -> float:
