@@ -85,7 +85,7 @@ def test_a_fraction_can_be_given_on_the_command_line(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_coarser_views_tell_what_cannot_be_told_from_near_by(tmp_path: Path) -> None:
-    """The beacon task: ten minutes on two cores."""
+    """The beacon task: ten minutes on two fast cores, half an hour on a slow one."""
     beacon = beacon_module()
     tiles = beacon.write_scenes(tmp_path, beacon.Task(), {"train": 160, "val": 6})
     settings = SMALL | {
