@@ -19,14 +19,12 @@ from weakref import finalize
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.context import MAPPED_ROWS, Box
+from geoseg.context import HELD_BYTES, MAPPED_ROWS, Box
 from geoseg.files import write_errors
 from geoseg.grid import Axis, Grid, Place, Window
 
 Shares = NDArray[np.uint8]
 """Probabilities (K, h, w) in 255ths; all are 0 where nothing is known."""
-HELD_BYTES = 16 * 2**20
-"""A map of no more bytes stays in memory."""
 SCRATCH_NAME = ".geoseg-coarse-"
 """How the names of files begin that go with their map."""
 SPARE_PX = 2

@@ -90,7 +90,8 @@ class Refinery:
         grid = self._grid(source)
         told = ProbabilityMap(len(self.model.classes), source.height, source.width, folder)
         blender, fill = Blender(grid), self.model.normalization.mean
-        batch_size, memory = max(1, self.batch_px // (grid.rows.size * grid.cols.size)), MemoryReturn()
+        batch_size = max(1, self.batch_px // (grid.rows.size * grid.cols.size))
+        memory = MemoryReturn()
         with self.runner.session():
             for i in range(grid.rows.count):
                 for batch in swath_batches(source, grid, i, fill, batch_size):
