@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from geoseg.errors import SpecError, did_you_mean
+from geoseg.reading import read_bounded
 
 NODATA_ID = 255
 """Class id of pixels without data, in every class raster."""
@@ -54,7 +55,7 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
         SpecError: if the file is missing, is no YAML, or holds no mapping.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.safe_load(read_bounded(path).decode("utf-8-sig"))
     except OSError as error:
         raise SpecError(f"cannot read settings from {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
