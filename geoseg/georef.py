@@ -11,6 +11,7 @@ from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.warp import transform_bounds
 
+from geoseg.crs import crs_name, same_plane
 from geoseg.grid import Window
 
 Box = tuple[float, float, float, float]
@@ -47,7 +48,7 @@ class PixelGrid:
 
     def same_as(self, other: PixelGrid) -> bool:
         """Whether the pixels coincide, to a hundredth of a pixel."""
-        return self.crs == other.crs and self.overlays(other)
+        return self.overlays(other) and same_plane(self.crs, other.crs)
 
     def overlays(self, other: PixelGrid) -> bool:
         """Whether the pixels have the same coordinates, to a hundredth of a pixel, whatever the CRS."""
@@ -66,7 +67,7 @@ class PixelGrid:
         a, b = self.transform, other.transform
         if not (self.is_placed and other.is_placed and self.is_upright and other.is_upright):
             return None
-        if max(abs(a.a - b.a), abs(a.e - b.e)) > 1e-6 * self.step or self.crs != other.crs:
+        if max(abs(a.a - b.a), abs(a.e - b.e)) > 1e-6 * self.step or not same_plane(self.crs, other.crs):
             return None
         row, column = self.nearest_offset(other)
         x, y = self.xy(column, row)
@@ -101,7 +102,7 @@ class PixelGrid:
         return (
             f"{self.width} × {self.height} pixels of {self.step:g} "
             f"from {self.transform.c:.10g}, {self.transform.f:.10g} "
-            f"in {self.crs.to_string() if self.crs else 'no CRS'}"
+            f"in {crs_name(self.crs)}"
         )
 
 
@@ -117,7 +118,7 @@ def grid_of(dataset: rasterio.DatasetReader) -> PixelGrid:
 
 def move_box(box: Box, source: CRS | None, target: CRS | None) -> Box | None:
     """Box around a box of another CRS; None where it has no place."""
-    if source == target:
+    if same_plane(source, target):
         return box
     if source is None or target is None:
         return None

@@ -28,6 +28,8 @@ from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import ProjError
 
+from geoseg.crs import flat
+
 __all__ = ["Measure", "measure_of", "pixel_size_m", "row_areas_m2"]
 
 Coordinates = NDArray[np.float64]
@@ -185,15 +187,6 @@ def ground_system(crs: Any) -> GroundSystem | None:
         return None if horizontal is None else described(horizontal)
     except (ProjError, ValueError):
         return None
-
-
-def flat(crs: CRS) -> CRS:
-    """Without datum shift, height system and third dimension."""
-    if crs.is_bound and crs.source_crs is not None:
-        return flat(crs.source_crs)
-    if crs.is_compound:
-        return flat(crs.sub_crs_list[0])
-    return crs.to_2d()
 
 
 def described(crs: CRS) -> GroundSystem | None:

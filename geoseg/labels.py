@@ -28,6 +28,7 @@ from rasterio.features import rasterize
 from rasterio.windows import Window as RasterioWindow
 from shapely import GeometryType
 
+from geoseg.crs import plane_difference
 from geoseg.errors import LabelError, SpecError
 from geoseg.files import one_line, quiet_georeferencing
 from geoseg.georef import Box, PixelGrid, grid_of, grow, move_box
@@ -453,11 +454,18 @@ def _check_grid(own: PixelGrid, grid: PixelGrid, path: Path, image: Path) -> Non
     """Labels must share their image's pixels, as far as both say where they lie."""
     same_size = (own.height, own.width) == (grid.height, grid.width)
     fits = own.overlays(grid) and None in (own.crs, grid.crs)
-    if not (own.same_as(grid) or fits or (same_size and not (own.is_placed and grid.is_placed))):
+    if own.same_as(grid) or fits or (same_size and not (own.is_placed and grid.is_placed)):
+        return
+    if own.overlays(grid):
         raise LabelError(
-            f"{path} is not on the grid of its image {image}: {own} against {grid}: "
-            "warp the labels onto the image's grid (gdalwarp -r near)"
+            f"{path} is not on the grid of its image {image}: the numbers are the same, the coordinate system is not "
+            f"({plane_difference(own.crs, grid.crs)}): if one is a mistake, correct it (gdal_edit -a_srs), else warp "
+            "the labels onto the image's grid (gdalwarp -r near)"
         )
+    raise LabelError(
+        f"{path} is not on the grid of its image {image}: {own} against {grid}: "
+        "warp the labels onto the image's grid (gdalwarp -r near)"
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------- polygons

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from geoseg.catalog import LabelledImage
 from geoseg.census import Census, cells_around, cells_within
+from geoseg.crs import plane_number
 from geoseg.errors import LabelError, SpecError
 from geoseg.georef import Box, PixelGrid, grow, move_box
 from geoseg.grid import Window
@@ -152,8 +153,9 @@ def _images(surveys: Sequence[Survey]) -> list[_Unit]:
 def _blocks(surveys: Sequence[Survey], block_px: int) -> list[_Unit]:
     """All that images show of each block of ground; blocks lie on one lattice per CRS and pixel size."""
     units: dict[Any, _Unit] = {}
+    planes: list[Any] = []
     for index, survey in enumerate(surveys):
-        lattice, origin = _lattice(survey, block_px)
+        lattice, origin = _lattice(survey, planes)
         blocks = (survey.census.centres + origin) // block_px
         keys, members = np.unique(blocks, axis=0, return_inverse=True)
         counts = np.zeros((len(keys), survey.census.counts.shape[1]), np.int64)
@@ -166,13 +168,13 @@ def _blocks(surveys: Sequence[Survey], block_px: int) -> list[_Unit]:
     return list(units.values())
 
 
-def _lattice(survey: Survey, block_px: int) -> tuple[Any, NDArray[np.int64]]:
+def _lattice(survey: Survey, planes: list[Any]) -> tuple[Any, NDArray[np.int64]]:
     """Name of the lattice of blocks that an image lies on, and row and column of the image's corner on it."""
     grid, t = survey.grid, survey.grid.transform
     if not (grid.is_placed and grid.is_upright):
         return survey.file, np.zeros(2, np.int64)
     corner = np.array([round(t.f / t.e), round(t.c / t.a)], np.int64)
-    return (grid.crs and grid.crs.to_wkt(), f"{t.a:.9g}", f"{t.e:.9g}"), corner
+    return (plane_number(grid.crs, planes), f"{t.a:.9g}", f"{t.e:.9g}"), corner
 
 
 def _drawn(units: list[_Unit], images: int, spec: SplitSpec, by: str) -> tuple[Sides, Sides]:
@@ -216,8 +218,10 @@ def _guard(surveys: Sequence[Survey], train: Sides, val: Sides, guard_px: int) -
     for survey, windows in zip(surveys, val, strict=True):
         of_file[survey.file] += windows
     found = [list(of_file[survey.file]) for survey in surveys]
-    for crs in {survey.grid.crs for survey in surveys if survey.grid.is_placed}:
-        images = [i for i, s in enumerate(surveys) if train[i] and s.grid.is_placed and s.grid.crs == crs]
+    planes: list[Any] = []
+    numbers = [plane_number(s.grid.crs, planes) if s.grid.is_placed else -1 for s in surveys]
+    for number, crs in enumerate(planes):
+        images = [i for i, plane in enumerate(numbers) if train[i] and plane == number]
         owners, boxes = _boxes_in(surveys, val, crs)
         for image, box in _near(surveys, images, boxes, guard_px):
             if owners[box] != surveys[image].file:

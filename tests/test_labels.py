@@ -31,6 +31,7 @@ CLASSES = [
 ]
 PLAIN = LabelRules()
 NOWHERE = Affine.identity()
+SITE = 'LOCAL_CS["site grid",UNIT["metre",1]]'
 COLORS = {"#00ff00": "grass", "#0000FF": "water", "#ffff00": 0, "#9b9b9b": "ignore"}
 PAINT = np.array([[0, 255, 0], [0, 0, 255], [255, 255, 0], [155, 155, 155]], np.uint8)
 """Colours of grass, water, sand and of what is to be ignored."""
@@ -255,6 +256,9 @@ def test_masks_without_coordinates_lie_on_their_image(tmp_path: Path) -> None:
         (placed(1, 2, crs=None), {}),
         (placed(1, 2), {"crs": UTM, "transform": NOWHERE}),
         (placed(1, 2), {"transform": TRANSFORM @ Affine.translation(0.001, 0.001)}),
+        (placed(1, 2, crs="EPSG:32617+5773"), {}),  # with heights
+        (placed(1, 2), {"crs": "+proj=utm +zone=17 +ellps=WGS84 +towgs84=0,0,0,0,0,0,0 +units=m"}),
+        (placed(1, 2, crs=SITE), {"crs": SITE}),
     ],
 )
 def test_labels_lie_on_their_image_as_far_as_both_say_where_they_are(
@@ -278,6 +282,15 @@ def test_another_grid_is_refused(tmp_path: Path, size: tuple[int, int], labels: 
     said = refused(write_raster(tmp_path / "l.tif", np.full(size, 7, np.uint8), **labels), placed(1, 2))
     assert "l.tif is not on the grid of its image image.tif: " in said
     assert "gdalwarp -r near" in said
+
+
+@pytest.mark.parametrize(
+    ("crs", "told"), [("EPSG:26917", "datum North American Datum 1983 against"), (SITE, "a local")]
+)
+def test_what_differs_is_told_in_a_few_words(tmp_path: Path, crs: str, told: str) -> None:
+    said = refused(write_raster(tmp_path / "l.tif", np.full((1, 2), 7, np.uint8), crs=crs), placed(1, 2))
+    assert told in said
+    assert len(said) - len(str(tmp_path)) < 320
 
 
 @pytest.mark.parametrize("values", [np.full((1, 1), 7, np.float32), np.full((2, 1, 1), 7, np.uint8)])

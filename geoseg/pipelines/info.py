@@ -9,6 +9,7 @@ from typing import Any
 from rasterio.transform import array_bounds
 
 from geoseg.bands import check_dtype, choose_bands
+from geoseg.crs import crs_name
 from geoseg.errors import GeosegError
 from geoseg.models import default_model_path, read_spec
 from geoseg.pipelines.gdal import gdal_settings
@@ -75,11 +76,10 @@ def _band(info: SceneInfo, i: int) -> dict[str, Any]:
 def _crs_name(info: SceneInfo) -> str | None:
     points, points_crs = info.gcps
     if points:
-        return f"{len(points)} ground control points in {points_crs.to_string() if points_crs else 'an unknown CRS'}"
+        return f"{len(points)} ground control points in {crs_name(points_crs) if points_crs else 'an unknown CRS'}"
     if info.crs is None:
         return "rational polynomial coefficients" if info.rpcs is not None else None
-    text: str = info.crs.to_string()
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return crs_name(info.crs)
 
 
 def _fit(scene: Scene, model: ModelSpec) -> dict[str, Any]:

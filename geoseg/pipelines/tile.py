@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from geoseg.catalog import LabelledImage, list_images
 from geoseg.census import CELL_PX
+from geoseg.crs import plane_number
 from geoseg.errors import LabelError, OutputError, SpecError
 from geoseg.files import quiet_georeferencing, workspace, write_errors
 from geoseg.georef import Box, PixelGrid
@@ -354,18 +355,21 @@ class _Closed:
     """Ground of validation tiles: `geoseg train` does not learn there, whatever a training tile shows of it."""
 
     def __init__(self, grids: Iterable[PixelGrid]):
-        self._boxes: dict[Any, list[Box]] = {}
+        self._planes: list[Any] = []
+        boxes: dict[int, list[Box]] = {}
         for grid in grids:
             if grid.is_placed:
-                self._boxes.setdefault(grid.crs, []).append(grid.box(_everything(grid)))
-        self._trees = {crs: shapely.STRtree(shapely.box(*np.array(boxes).T)) for crs, boxes in self._boxes.items()}
+                boxes.setdefault(plane_number(grid.crs, self._planes), []).append(grid.box(_everything(grid)))
+        self._boxes = boxes
+        self._trees = {plane: shapely.STRtree(shapely.box(*np.array(boxes).T)) for plane, boxes in boxes.items()}
 
     def mask(self, grid: PixelGrid) -> Mask:
-        """Which pixels (h, w) of a tile lie there; only tiles of one CRS are compared."""
+        """Which pixels (h, w) of a tile lie there; only tiles of one plane are compared."""
         mask = np.zeros((grid.height, grid.width), bool)
-        if grid.is_placed and grid.crs in self._trees:
-            for index in self._trees[grid.crs].query(shapely.box(*grid.box(_everything(grid)))):
-                found = grid.window_of(self._boxes[grid.crs][index])
+        plane = plane_number(grid.crs, [*self._planes]) if grid.is_placed else len(self._planes)
+        if plane in self._trees:
+            for index in self._trees[plane].query(shapely.box(*grid.box(_everything(grid)))):
+                found = grid.window_of(self._boxes[plane][index])
                 mask[found.clip(grid.height, grid.width).slices] = True
         return mask
 
