@@ -15,9 +15,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from geoseg.public import public_text
+
 
 class GeosegError(Exception):
-    """Base of every error that geoseg raises on purpose."""
+    """Base of every error that geoseg raises on purpose; what its message quotes is stripped of secrets."""
+
+    def __init__(self, message: str = ""):
+        super().__init__(public_text(message))
 
 
 class SceneError(GeosegError):
