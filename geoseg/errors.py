@@ -13,7 +13,9 @@ A message says what is wrong with the value, then what to do, on one line. Anyth
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+from typing import Any
 
 from geoseg.public import public_text
 
@@ -47,5 +49,31 @@ class OutputError(GeosegError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """End of a message about a word that is not known: what was meant, or nothing."""
-    close = difflib.get_close_matches(word, list(known), 1)
+    close = difflib.get_close_matches(word, list(known), 1) if len(word) <= MOST_SHOWN else []
     return f", did you mean {close[0]}?" if close else ""
+
+
+MOST_SHOWN = 80
+"""Characters of a value that a message shows."""
+
+
+class _Short(reprlib.Repr):
+    """Python's notation of a value, but for what is too long of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 3, 4 * MOST_SHOWN, 4 * MOST_SHOWN
+
+    def repr_int(self, value: int, _level: int) -> str:
+        """A whole number; Python writes none of more than 4,300 digits."""
+        return repr(value) if value.bit_length() < 256 else f"a number of {value.bit_length():,} bits"
+
+
+_SHORT = _Short()
+
+
+def shown(value: Any, most: int = MOST_SHOWN, *, quoted: bool = True) -> str:
+    """A value as messages show it: as Python writes it, or a text as it is, and no more than `most` characters of it,
+    however large it is."""
+    text = value if isinstance(value, str) and not quoted else _SHORT.repr(value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."

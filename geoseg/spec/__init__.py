@@ -3,11 +3,12 @@
 Knows neither tensors nor rasters.
 """
 
-from geoseg.spec.base import IGNORE, NODATA_ID, DataType, Precision, Spec, load_yaml, parse_spec
+from geoseg.spec.base import IGNORE, NODATA_ID, DataType, Precision, Spec, parse_spec
 from geoseg.spec.context import ContextLevel, ContextSpec, describe_context
 from geoseg.spec.data import DataSpec, LabelledScene, SplitSpec
 from geoseg.spec.model import ClassSpec, ModelCard, ModelSpec, NormalizationSpec
 from geoseg.spec.network import NetworkSpec
+from geoseg.spec.plain import load_yaml, parse_json
 from geoseg.spec.predict import PredictSpec, Resolution
 from geoseg.spec.refine import RefineSpec, describe_refine
 from geoseg.spec.train import (
@@ -51,5 +52,6 @@ __all__ = [
     "describe_refine",
     "load_train_spec",
     "load_yaml",
+    "parse_json",
     "parse_spec",
 ]

@@ -6,15 +6,13 @@ In: YAML files, JSON metadata, keyword arguments. Out: frozen, validated specs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
-from geoseg.errors import SpecError, did_you_mean
-from geoseg.reading import read_bounded
+from geoseg.errors import SpecError, did_you_mean, shown
+from geoseg.spec.plain import check_plain
 
 NODATA_ID = 255
 """Class id of pixels without data, in every class raster."""
@@ -25,13 +23,31 @@ DataType = Literal["uint8", "uint16", "int16", "float32"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")]
 Devices = Annotated[str, Field(pattern=r"^\d{1,3}(,\d{1,3})*$")]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
+"""A line of text."""
+Text = Annotated[str, Field(max_length=20_000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
+"""Lines of text."""
+LARGEST_COUNT = 2**31 - 1
+"""Largest number of anything, of pixels along a side, and of a band."""
+LARGEST = 1e30
+"""Statistics and their reciprocals stay well within what float32 holds."""
+MOST_BANDS = 1024
+"""Most bands that a model takes."""
+LARGEST_MULTIPLE = 1024
+"""Largest stride of a network, in pixels."""
+LARGEST_RATIO = 4096
+"""Largest side of a coarser view's pixel, in pixels of the scene."""
+SMALLEST_TILE, LARGEST_TILE = 32, 16384
+"""Bounds of a window's side, in pixels."""
+MOST_TOLD = 1000
+"""Characters of a message about settings."""
 SpecT = TypeVar("SpecT", bound="Spec")
 
 
 class Spec(BaseModel):
-    """Base of all specs: frozen, and unknown fields are errors."""
+    """Base of all specs: frozen, numbers are finite, and unknown fields are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 def parse_spec(kind: type[SpecT], values: Any, *, source: str) -> SpecT:
@@ -42,37 +58,26 @@ def parse_spec(kind: type[SpecT], values: Any, *, source: str) -> SpecT:
     """
     if not isinstance(values, dict):
         raise SpecError(f"{source} holds no settings: write `name: value` lines")
+    check_plain(values, source)
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise SpecError(f"{source}: {_first_problem(kind, error)}") from None
-
-
-def load_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML file of settings.
-
-    Raises:
-        SpecError: if the file is missing, is no YAML, or holds no mapping.
-    """
-    try:
-        values = yaml.safe_load(read_bounded(path).decode("utf-8-sig"))
-    except OSError as error:
-        raise SpecError(f"cannot read settings from {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SpecError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise SpecError(f"{path} holds no settings: write `name: value` lines")
-    return values
+        problem = " ".join(_first_problem(kind, error).split())
+        raise SpecError(f"{source}: {shown(problem, MOST_TOLD, quoted=False)}") from None
 
 
 def _first_problem(kind: type[Spec], error: ValidationError) -> str:
     """The first thing that is wrong: its field, its value, and what to do."""
     problem = _most_telling(error)
-    place = [str(part) for part in problem["loc"] if not isinstance(part, str) or part.isidentifier()]
-    field, parent = ".".join(place), _spec_at(kind, place[:-1])
+    loc = problem["loc"]
+    place = [str(part) for part in loc if not isinstance(part, str) or part.isidentifier()]
     if problem["type"] == "extra_forbidden":
+        place = [*place, str(loc[-1])] if place[-1:] != [str(loc[-1])] else place
+        parent = _spec_at(kind, place[:-1])
         known_here = ", ".join(parent.model_fields)
-        return f"unknown setting {field!r}{did_you_mean(place[-1], parent.model_fields)}; known here: {known_here}"
+        meant = did_you_mean(place[-1].replace("-", "_"), parent.model_fields)
+        return f"unknown setting {shown('.'.join(place))}{meant}; known here: {known_here}"
+    field, parent = shown(".".join(place), quoted=False), _spec_at(kind, place[:-1])
     known = parent.model_fields.get(place[-1]) if place else None
     meaning = " ".join((known.description or "").split()) if known else ""
     if problem["type"] == "missing":
@@ -82,7 +87,7 @@ def _first_problem(kind: type[Spec], error: ValidationError) -> str:
     message = meaning if is_pattern and meaning else _in_plain_words(problem)
     if isinstance(value, dict):
         return f"{field}: {message}" if field else message
-    return f"{field} = {value!r}: {message}" if field else message
+    return f"{field} = {shown(value)}: {message}" if field else message
 
 
 def _most_telling(error: ValidationError) -> ErrorDetails:
@@ -91,7 +96,8 @@ def _most_telling(error: ValidationError) -> ErrorDetails:
     problems = error.errors()
     same = [p for p in problems if p["loc"][:1] == problems[0]["loc"][:1]]
     words = [p for p in same if p["type"] == "literal_error" and isinstance(p["input"], str)]
-    return (words or same)[-1]
+    parts = [p for p in same if p["type"] != "too_short"]  # a list seems shorter for each part that is wrong
+    return (words or parts or same)[-1]
 
 
 WANTED = {
@@ -99,7 +105,7 @@ WANTED = {
     "float": "a number",
     "finite_number": "a finite number",
     "bool": "true or false",
-    "string": "text",
+    "string": "text, in quotes if it looks like a number",
     "path": "a path",
     "tuple": "a list, e.g. [a, b]",
     "list": "a list, e.g. [a, b]",
@@ -114,7 +120,7 @@ def _in_plain_words(problem: ErrorDetails) -> str:
     name, context = problem["type"], problem.get("ctx", {})
     if name == "literal_error":
         choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return f"give one of {', '.join(choices)}{did_you_mean(str(problem['input']), choices)}"
+        return f"give one of {', '.join(choices)}{did_you_mean(shown(problem['input'], quoted=False), choices)}"
     if name in ("too_short", "too_long"):
         bound = f"at least {context['min_length']}" if name == "too_short" else f"no more than {context['max_length']}"
         return f"give {bound} of them"

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from geoseg.spec.base import Spec
+from geoseg.spec.base import LARGEST_RATIO, Spec
 from geoseg.spec.network import NetworkSpec
 
 SMALL_UNET = NetworkSpec(
@@ -22,7 +22,7 @@ class ContextLevel(Spec):
 
     ratio: int | Literal["scene"] = Field(default=8, union_mode="left_to_right")
     """Side of a context pixel, in pixels of the scene; or scene: the whole scene in one view."""
-    size: int = Field(default=256, ge=8)
+    size: int = Field(default=256, ge=8, le=4096)
     """Side of the view, in context pixels; a multiple of context.network.multiple."""
     margin: float = Field(default=0.25, ge=0, lt=0.5)
     """Share of the view's side, along each edge, in which no window has its middle. Half a window must fit into it. The
@@ -32,6 +32,8 @@ class ContextLevel(Spec):
     def _consistent(self) -> Self:
         if isinstance(self.ratio, int) and self.ratio < 2:
             raise ValueError(f"ratio {self.ratio}: a context pixel is wider than one of the scene: give 2 or more")
+        if isinstance(self.ratio, int) and self.ratio > LARGEST_RATIO:
+            raise ValueError(f"ratio {self.ratio}: give {LARGEST_RATIO} at most, or scene")
         return self
 
     @property
@@ -53,15 +55,15 @@ class ContextLevel(Spec):
 class ContextSpec(Spec):
     """A branch that shows the network the ground around a window, coarser: one small network per level."""
 
-    levels: tuple[ContextLevel, ...] = (ContextLevel(),)
+    levels: tuple[ContextLevel, ...] = Field(default=(ContextLevel(),), max_length=8)
     """The views."""
     network: NetworkSpec = SMALL_UNET
     """Network of each level; it sees the model's bands and one more that tells where there is data."""
-    channels: int = Field(default=16, ge=1)
+    channels: int = Field(default=16, ge=1, le=4096)
     """Channels in which a level passes on what it has seen."""
     dropout: float = Field(default=0.15, ge=0, lt=1)
     """Share of the training windows that see no context, so that the model also works without."""
-    auxiliary: float = Field(default=0.4, ge=0, allow_inf_nan=False)
+    auxiliary: float = Field(default=0.4, ge=0)
     """Weight of the loss on classes that each level tells on its own; only training has it."""
     freeze_local: bool = False
     """Leave the network that init_from brings as it is, and train the branch alone."""

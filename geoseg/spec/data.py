@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from geoseg.spec.base import DataType, Spec
+from geoseg.spec.base import LARGEST_COUNT, MOST_BANDS, DataType, Name, Spec
+
+
+def _as_written(value: Any) -> Any:
+    """A label as it stands in a file; what YAML or Python takes for something else might be another label."""
+    if isinstance(value, bool | float):
+        kind = "a truth value" if isinstance(value, bool) else "a number with a fraction"
+        raise ValueError(f"read as {kind}: put the label in quotes, as it stands in the file")
+    return value
+
+
+Label = Annotated[int | str, BeforeValidator(_as_written)]
+"""A number, a colour, a text, or the name or id of a class."""
 
 
 class LabelledScene(Spec):
@@ -31,12 +43,12 @@ class SplitSpec(Spec):
     """Column of the CSV that holds train or val; rows with another word are left out."""
     val_share: float = Field(default=0.2, gt=0, lt=1)
     """Share of the ground that is kept for scoring, when geoseg splits."""
-    block_px: int = Field(default=1024, ge=64)
+    block_px: int = Field(default=1024, ge=64, le=LARGEST_COUNT)
     """Side of a block, in pixels."""
-    guard_px: int | None = Field(default=None, ge=0)
+    guard_px: int | None = Field(default=None, ge=0, le=LARGEST_COUNT)
     """Labels nearer than this to validation ground are not learnt from; None means the side of a window as it is read,
     so that no training window reaches validation ground. Images without coordinates have no neighbours."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=LARGEST_COUNT)
     """Seed of the draw of blocks or images."""
 
 
@@ -53,17 +65,17 @@ class DataSpec(Spec):
     """Images and labels by name."""
     split: SplitSpec = SplitSpec()
     """Which ground is learnt from, and which is kept for scoring."""
-    bands: tuple[str, ...] = Field(min_length=1)
+    bands: tuple[Name, ...] = Field(min_length=1, max_length=MOST_BANDS)
     """Band names in the network's order: red, green, blue, nir, ..."""
-    band_indexes: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    band_indexes: tuple[Annotated[int, Field(ge=1, le=LARGEST_COUNT)], ...] | None = None
     """Where the bands stand in the image files, counted from 1; None finds them by name, colour, or position."""
     dtype: DataType = "uint8"
     """Type of the band values."""
-    nodata: float | None = None
+    nodata: float | None = Field(default=None, allow_inf_nan=True)
     """Value that marks pixels without data, over what the files say."""
     resolution_m: float | None = Field(default=None, gt=0)
     """Ground size of a pixel, in metres; None takes it from the first image that has coordinates."""
-    label_values: dict[int | str, int | str] = Field(default={})
+    label_values: dict[Label, Label] = Field(default={})
     """What labels hold -> name or id of a class, or `ignore`. Labels hold numbers, colours like "#3c1098" (palette and
     RGB images), or texts (polygons); `other` stands for all the rest. Empty means: class ids or class names."""
     label_column: str | None = None
@@ -72,7 +84,7 @@ class DataSpec(Spec):
     """Layer of the vector file; None means its only one."""
     class_balance: float = Field(default=0.4, ge=0, le=1)
     """Share of the training windows drawn around an evenly drawn class; the rest are drawn evenly by area."""
-    memory_mb: int = Field(default=2048, ge=0)
+    memory_mb: int = Field(default=2048, ge=0, le=LARGEST_COUNT)
     """Images are held in memory if all of them fit into this; else windows are read from the files when drawn."""
 
     @model_validator(mode="after")

@@ -6,7 +6,17 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from geoseg.spec.base import NODATA_ID, DataType, Spec
+from geoseg.spec.base import (
+    LARGEST,
+    LARGEST_TILE,
+    MOST_BANDS,
+    NODATA_ID,
+    SMALLEST_TILE,
+    DataType,
+    Name,
+    Spec,
+    Text,
+)
 from geoseg.spec.context import ContextSpec
 from geoseg.spec.network import NetworkSpec
 from geoseg.spec.refine import RefineSpec
@@ -17,7 +27,7 @@ class ClassSpec(Spec):
 
     id: int = Field(ge=0, lt=NODATA_ID)
     """Value in the class raster, 0 to 254."""
-    name: str
+    name: Name
     """Name shown to people."""
     color: str = Field(pattern=r"^#[0-9a-fA-F]{6}$")
     """Colour as #rrggbb."""
@@ -26,24 +36,24 @@ class ClassSpec(Spec):
 class NormalizationSpec(Spec):
     """Statistics per band, in the bands' own values: the network sees (value - mean) / std."""
 
-    mean: tuple[float, ...]
+    mean: tuple[Annotated[float, Field(ge=-LARGEST, le=LARGEST)], ...]
     """Mean per band; also what stands in for pixels without data."""
-    std: tuple[Annotated[float, Field(gt=0)], ...]
+    std: tuple[Annotated[float, Field(ge=1 / LARGEST, le=LARGEST)], ...]
     """Standard deviation per band."""
 
 
 class ModelCard(Spec):
     """What a person should know before trusting the model."""
 
-    description: str = ""
+    description: Text = ""
     """What it maps, in a sentence."""
-    data: str = ""
+    data: Text = ""
     """What it was trained on."""
-    credits: str = ""
+    credits: Text = ""
     """Who made the data, as they ask to be cited."""
-    licence: str = ""
+    licence: Text = ""
     """Under which terms the weights may be used."""
-    limits: str = ""
+    limits: Text = ""
     """Where it is known to fail."""
     scores: dict[str, Any] = Field(default={})
     """Scores on the validation data: miou, pixel_accuracy, iou per class name."""
@@ -54,23 +64,23 @@ class ModelCard(Spec):
 class ModelSpec(Spec):
     """Everything a bundle says about its model."""
 
-    name: str
+    name: Name
     """Short name, e.g. landcover-naip-rgb."""
     network: NetworkSpec
     """The network behind the normalisation layer."""
-    bands: tuple[str, ...] = Field(min_length=1)
+    bands: tuple[Name, ...] = Field(min_length=1, max_length=MOST_BANDS)
     """Band names in input order: red, green, blue, nir, ..."""
     dtype: DataType = "uint8"
     """Type of the band values the model was trained on."""
     normalization: NormalizationSpec
     """Statistics of the bands."""
-    classes: tuple[ClassSpec, ...] = Field(min_length=1)
+    classes: tuple[ClassSpec, ...] = Field(min_length=1, max_length=NODATA_ID)
     """Classes in the order of the logits."""
     resolution_m: float | None = Field(default=None, gt=0)
     """Ground size of a pixel the model was trained on, in metres."""
-    tile: int = Field(default=1024, ge=1)
+    tile: int = Field(default=1024, ge=SMALLEST_TILE, le=LARGEST_TILE)
     """Largest side of a window, in pixels."""
-    overlap: int = Field(default=64, ge=0)
+    overlap: int = Field(default=64, ge=0, le=LARGEST_TILE)
     """Pixels shared by neighbouring windows, across which their probabilities are blended."""
     context: ContextSpec | None = None
     """How the model sees the ground around a window; None if it sees none."""

@@ -7,20 +7,20 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from geoseg.spec.base import Device, Devices, Precision
+from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, SMALLEST_TILE, Device, Devices, Precision
 from geoseg.spec.vector import VectorSpec
 
-Resolution = Literal["native", "model"] | Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Resolution = Literal["native", "model"] | Annotated[float, Field(gt=0)]
 
 
 class PredictSpec(VectorSpec):
     """How a scene is predicted, and how its polygons are made; None leaves the choice to the model."""
 
-    tile: int | None = Field(default=None, ge=32, le=16384)
+    tile: int | None = Field(default=None, ge=SMALLEST_TILE, le=LARGEST_TILE)
     """Largest side of a window, in pixels."""
-    overlap: int | None = Field(default=None, ge=0)
+    overlap: int | None = Field(default=None, ge=0, le=LARGEST_TILE)
     """Pixels shared by neighbouring windows, across which their probabilities are blended."""
-    batch_size: int | None = Field(default=None, ge=1)
+    batch_size: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
     """Windows forwarded at once."""
     device: Device = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
@@ -38,9 +38,9 @@ class PredictSpec(VectorSpec):
     """Share of the windows in which a model that refines looks again, the least sure ones first."""
     devices: Devices | None = None
     """Several devices share each scene: numbers of GPUs (0,1), or how many GPUs or else CPU processes (2)."""
-    bands: tuple[Annotated[int, Field(ge=1)], ...] | None = None
+    bands: tuple[Annotated[int, Field(ge=1, le=LARGEST_COUNT)], ...] | None = None
     """The scene's bands in the model's order, counted from 1."""
-    nodata: float | None = None
+    nodata: float | None = Field(default=None, allow_inf_nan=True)
     """Value that marks pixels without data, over what the file says."""
     rescale: tuple[float, float] | None = None
     """The scene's values that become the lowest and highest value of the model's type, e.g. (0, 3000) for 16-bit."""

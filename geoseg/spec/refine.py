@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from geoseg.spec.base import Spec
+from geoseg.spec.base import LARGEST_RATIO, Spec
 
 
 class RefineSpec(Spec):
     """A network that tells classes at several resolutions, and one that settles between two of them (MagNet; Huynh et
     al. 2021)."""
 
-    ratios: tuple[int, ...] = (4, 16)
+    ratios: tuple[Annotated[int, Field(le=LARGEST_RATIO)], ...] = Field(default=(4, 16), max_length=8)
     """Sides of the pixels of each coarser view, in pixels of the scene, finest first; each a multiple of the one
     before."""
-    channels: int = Field(default=64, ge=4)
+    channels: int = Field(default=64, ge=4, le=4096)
     """Channels of the refinement module; 64 are 88,000 weights for 7 classes."""
     points: float = Field(default=0.75, gt=0, le=1)
     """Share of the pixels whose classes are taken from the finer view: those where the coarser one is unsure and the
     refined one sure."""
-    median_px: int = Field(default=11, ge=1)
+    median_px: int = Field(default=11, ge=1, le=255)
     """Side of the median filter over how unsure pixels are, an odd number of pixels; 1 is none."""
     freeze_local: bool = False
     """Leave the network that init_from brings as it is, and train the refinement module alone."""

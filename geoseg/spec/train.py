@@ -8,15 +8,16 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from geoseg.spec.base import Device, Precision, Spec, load_yaml, parse_spec
+from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, SMALLEST_TILE, Device, Precision, Spec, parse_spec
 from geoseg.spec.context import ContextLevel, ContextSpec
 from geoseg.spec.data import DataSpec
 from geoseg.spec.model import ClassSpec, ModelCard
 from geoseg.spec.network import NetworkSpec
+from geoseg.spec.plain import load_yaml
 from geoseg.spec.refine import RefineSpec
 
 Scale = Annotated[float, Field(gt=0, le=10)]
-Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0)]
 WEIGHT_FILES = (".safetensors", ".pth", ".pt")
 """File types of encoder weights."""
 VIEW_MARGIN = 0.375
@@ -130,17 +131,17 @@ class OptimizerSpec(Spec):
 
     name: Literal["adamw", "sgd"] = "adamw"
     """adamw, or sgd with Nesterov momentum."""
-    learning_rate: float = Field(default=2e-3, gt=0, allow_inf_nan=False)
+    learning_rate: float = Field(default=2e-3, gt=0)
     """Highest learning rate."""
-    encoder_rate: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    encoder_rate: float = Field(default=1.0, gt=0)
     """Learning rate of the encoder, as a share of the others'; below 1 for a pretrained one."""
-    weight_decay: float = Field(default=0.05, ge=0, allow_inf_nan=False)
+    weight_decay: float = Field(default=0.05, ge=0)
     """Decay of the kernels; biases and normalisation layers are not decayed."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Momentum of sgd."""
     clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient."""
-    accumulate: int = Field(default=1, ge=1)
+    accumulate: int = Field(default=1, ge=1, le=LARGEST_COUNT)
     """Batches whose gradients are averaged before the weights move."""
 
 
@@ -159,7 +160,7 @@ class ScheduleSpec(Spec):
 class TrainSpec(Spec):
     """How a model is trained."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     """Name of the model, and of its bundle's file: letters, digits, dot, dash and underscore."""
     data: DataSpec
     """What it learns from."""
@@ -177,7 +178,7 @@ class TrainSpec(Spec):
     (.safetensors or .pth); None starts from random ones."""
     init_from: Path | None = None
     """Bundle whose weights the network starts from, or default; its bands and classes may differ."""
-    frozen_epochs: int = Field(default=0, ge=0)
+    frozen_epochs: int = Field(default=0, ge=0, le=LARGEST_COUNT)
     """First epochs in which the encoder stays as it is."""
     loss: LossSpec = LossSpec()
     """What is minimised."""
@@ -187,29 +188,29 @@ class TrainSpec(Spec):
     """How the learning rate changes."""
     augment: AugmentSpec = AugmentSpec()
     """How the training windows are varied."""
-    epochs: int = Field(default=40, ge=1)
+    epochs: int = Field(default=40, ge=1, le=LARGEST_COUNT)
     """Rounds; after each one the validation ground is scored."""
-    windows_per_epoch: int = Field(default=400, ge=1)
+    windows_per_epoch: int = Field(default=400, ge=1, le=LARGEST_COUNT)
     """Training windows drawn per epoch; those that fill no step are left out."""
-    batch_size: int = Field(default=8, ge=1)
+    batch_size: int = Field(default=8, ge=1, le=LARGEST_COUNT)
     """Windows per batch, over all devices."""
-    window: int = Field(default=256, ge=32)
+    window: int = Field(default=256, ge=SMALLEST_TILE, le=LARGEST_TILE)
     """Side of a training window, in pixels; a multiple of network.multiple."""
     ema: float = Field(default=0.99, ge=0, lt=1)
     """Decay per step of the running mean of weights and buffers, which is what is scored and kept; 0 turns it off."""
-    boundary_px: int = Field(default=3, ge=1)
+    boundary_px: int = Field(default=3, ge=1, le=LARGEST_COUNT)
     """Width of the bands along class borders that boundary IoU compares, in pixels."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of everything random."""
     device: Device = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
-    devices: int = Field(default=1, ge=1)
+    devices: int = Field(default=1, ge=1, le=LARGEST_COUNT)
     """Number of processes, one per GPU or per part of the CPU; they share each batch."""
     precision: Precision = "auto"
     """Arithmetic of the network; auto takes bf16 where the device has it natively."""
-    tile: int = Field(default=1024, ge=32)
+    tile: int = Field(default=1024, ge=SMALLEST_TILE, le=LARGEST_TILE)
     """Largest side of a window when the model predicts, in pixels."""
-    overlap: int = Field(default=64, ge=0)
+    overlap: int = Field(default=64, ge=0, le=LARGEST_TILE)
     """Pixels shared by neighbouring windows when the model predicts."""
     card: ModelCard = ModelCard()
     """The model's card; scores and training are filled in by the run."""

@@ -28,8 +28,7 @@ def _measured(value: Any) -> float | str:
 
 Measure = Annotated[float | str, BeforeValidator(_measured)]
 """A positive number of metres or square metres, or of pixels: 2.5, or 4px."""
-Coordinate = Annotated[float, Field(allow_inf_nan=False)]
-Box = tuple[Coordinate, Coordinate, Coordinate, Coordinate]
+Box = tuple[float, float, float, float]
 
 
 class VectorSpec(Spec):
