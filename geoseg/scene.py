@@ -24,6 +24,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.aoi import Area, find_area
+from geoseg.band_names import ALPHA, agreed_roles
 from geoseg.bands import HIGHEST, looks_like_alpha
 from geoseg.errors import SceneError
 from geoseg.files import one_line, quiet_georeferencing
@@ -387,9 +388,13 @@ def _file_size(dataset: Any, path: str) -> int | None:
 
 
 def _alpha_band(dataset: Any) -> int | None:
-    """Number of the alpha band, or None; a fourth band that only claims to be alpha is infrared more often than not."""
-    for index, color in enumerate(dataset.colorinterp[:16], 1):
-        if color == ColorInterp.alpha:
+    """Number of the alpha band, or None: by its name, else by its mark.
+
+    A fourth band that is only marked as alpha is infrared more often than not.
+    """
+    roles = agreed_roles([text or "" for text in dataset.descriptions])
+    for index, (color, role) in enumerate(zip(dataset.colorinterp[:16], roles, strict=False), 1):
+        if (color.name if role is None else role) == ALPHA:
             windows = _spread(dataset.height, dataset.width)
             with _read_errors(dataset.name):
                 values = np.concatenate([dataset.read(index, window=_to_rasterio(w)).ravel() for w in windows])
@@ -423,7 +428,9 @@ def _describe(dataset: Any, path: str, name: str, alpha: int | None) -> SceneInf
 
 
 def _color(index: int, color: ColorInterp, alpha: int | None) -> str:
-    return "undefined" if color == ColorInterp.alpha and index != alpha else str(color.name)
+    if index == alpha:
+        return ALPHA
+    return "undefined" if color == ColorInterp.alpha else str(color.name)
 
 
 def _mask_kind(dataset: Any, alpha: int | None) -> str:

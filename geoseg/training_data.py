@@ -21,7 +21,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.bands import choose_bands, fits_dtype
+from geoseg.bands import choose_bands, describe_bands, fits_dtype
 from geoseg.catalog import LabelledImage, list_images
 from geoseg.census import CELL_PX, Census, join_censuses, statistics, take_census
 from geoseg.errors import LabelError, ModelError, OutputError, SpecError
@@ -156,8 +156,8 @@ def open_image(path: Path, data: DataSpec) -> Scene:
     except ModelError:
         wanted = ", ".join(data.bands) + (f" (bands {list(data.band_indexes)})" if data.band_indexes else "")
         raise LabelError(
-            f"{path} has {len(scene.info.colors)} bands, among which {wanted} cannot be found: correct data.bands, "
-            "or say in data.band_indexes where they stand"
+            f"{path} has {describe_bands(scene.info.colors, scene.info.descriptions)}, among which {wanted} cannot be "
+            "found for certain: correct data.bands, or say in data.band_indexes where they stand"
         ) from None
     dtype = scene.info.dtype_of(choice.indexes)
     if not fits_dtype(dtype, data.dtype):

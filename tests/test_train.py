@@ -279,7 +279,7 @@ def test_a_window_that_no_ground_can_fill_is_refused(tmp_path: Path) -> None:
         ({"splits": "train"}, {}, "no labelled image has split val: write val in that column"),
         ({"ids": (3, 9, 4)}, {}, "class id 4 is unknown"),
         ({"ids": (3, 3)}, {}, "no training ground shows class 9 water"),
-        ({"bands": 2}, {}, "has 2 bands, among which red, green, blue cannot be found"),
+        ({"bands": 2}, {}, r"has 2 bands \(marked gray\), among which red, green, blue cannot be found"),
         ({}, {"data": SMALL["data"] | {"dtype": "uint16"}}, "holds uint8, not uint16"),
         ({}, {"data": SMALL["data"] | {"tiles": "none.csv"}}, r"cannot read the list of tiles .*none\.csv"),
     ],

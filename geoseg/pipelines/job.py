@@ -192,8 +192,7 @@ def _suggestion(scene: Scene, choice: BandChoice, model: ModelSpec) -> tuple[flo
 
 def scene_notices(info: SceneInfo, choice: BandChoice, model: ModelSpec, spec: PredictSpec) -> list[str]:
     """What a person should know before a model is let loose on a scene, a line each."""
-    named = ", ".join(f"{name} = band {index}" for name, index in zip(model.bands, choice.indexes, strict=True))
-    lines = [f"bands by {choice.by}: {named}"]
+    lines = [choice.describe(model.bands, info.descriptions)]
     if spec.refine_fraction < 1 and (model.refine is None or not spec.context):
         lines.append("the model refines no coarser views here: --refine-fraction changes nothing")
     native, wanted = info.resolution_m, model.resolution_m
