@@ -78,7 +78,8 @@ _BESIDE_PAN = {LANDSAT_8: frozenset({"10", "11"}), LANDSAT_4: frozenset({"1"})}
 RECENT = frozenset({SENTINEL_2, LANDSAT_8})
 """Sensors of most scenes."""
 _CODE = re.compile(
-    r"(?:^|[^a-z0-9])(?P<sr>sr|toa|st)?[_ -]?b(?:and)?[_ -]?(?P<number>\d{1,2}a?)(?![a-z0-9])(?P<metres>[_ (]*[126]0 ?m\b)?"
+    r"(?:^|[^a-z0-9])(?P<sr>sr|toa|st)?[_ -]?b(?:and)?[_ -]?(?P<number>\d{1,2}a?)(?![a-z0-9])"
+    r"(?P<metres>[_ (]*[126]0 ?m\b)?"
 )
 _HINTS = {
     SENTINEL_2: re.compile(r"\b(?:s2[abc]?|sentinel ?2)\b"),
