@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.context import HELD_BYTES, MAPPED_ROWS, Box
-from geoseg.files import write_errors
+from geoseg.files import reserve, sync, write_errors
 from geoseg.grid import Axis, Grid, Place, Window
 
 Shares = NDArray[np.uint8]
@@ -48,9 +48,8 @@ class ProbabilityMap:
         finalize(self, self.path.unlink, missing_ok=True)
         with write_errors(folder):
             np.lib.format.open_memmap(self.path, "w+", np.uint8, self.shape)
-            if hasattr(os, "posix_fallocate"):  # a full disk must be known now: written through a map, it would kill
-                with self.path.open("r+b") as file:
-                    os.posix_fallocate(file.fileno(), 0, self.path.stat().st_size)
+            with self.path.open("r+b") as file:
+                reserve(file.fileno(), self.path.stat().st_size)
 
     @classmethod
     def load(cls, path: Path) -> ProbabilityMap:
@@ -90,8 +89,7 @@ class ProbabilityMap:
                 own = path.with_name(f"{SCRATCH_NAME}{uuid4().hex}")
                 with own.open("wb") as file:
                     np.save(file, self._open("r"))
-            with own.open("rb+") as file:
-                os.fsync(file.fileno())  # others may read it on another machine
+            sync(own)  # others may read it on another machine
             try:
                 os.link(own, path)  # fails where there is one: the first to publish wins
             except FileExistsError:

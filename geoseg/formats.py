@@ -21,7 +21,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
 from geoseg.errors import OutputError
-from geoseg.files import one_line, workspace
+from geoseg.files import one_line, sync, workspace
 from geoseg.polygons import PolygonLayer
 
 __all__ = ["VECTOR_FORMATS", "check_extension", "write_polygons"]
@@ -81,7 +81,7 @@ def write_polygons(
             "dissolve, or simplify"
         )
     try:
-        with workspace(path.parent) as folder:
+        with workspace(path) as folder:
             draft = folder / path.name
             VECTOR_FORMATS[path.suffix.lower()](polygons, draft, name or path.stem)
             finish(draft)
@@ -107,6 +107,7 @@ def move_parts(draft: Path, path: Path) -> None:
     for leftover in leftovers(path):
         leftover.unlink(missing_ok=True)
     for part in sorted(draft.parent.iterdir(), key=lambda part: part == draft):
+        sync(part)
         os.replace(part, path.parent / part.name)
 
 

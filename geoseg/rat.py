@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from geoseg.errors import OutputError
-from geoseg.files import publish, sidecar, workspace
+from geoseg.files import draft_of, sidecar
 from geoseg.spec import NODATA_ID, ClassSpec
 
 __all__ = ["aux_xml", "read_counts", "write_aux"]
@@ -66,10 +66,8 @@ def write_aux(
     path = sidecar(raster)
     try:
         existing = path.read_text(encoding="utf-8") if path.exists() else None
-        with workspace(path.parent) as folder:
-            draft = folder / path.name
+        with draft_of(path) as draft:
             draft.write_text(aux_xml(classes, pixels, pixel_area_m2, existing), encoding="utf-8")
-            publish(draft, path)
     except (OSError, UnicodeDecodeError) as error:
         raise OutputError(f"cannot write {path}: {error}: check the free space and the permissions") from None
     return path

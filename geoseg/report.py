@@ -21,7 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from geoseg.files import publish, workspace, write_errors
+from geoseg.files import draft_of
 from geoseg.metrics import Scores
 from geoseg.spec import IGNORE, ClassSpec, ModelCard
 from geoseg.thumbnail import stretch
@@ -107,10 +107,8 @@ def write_report(report: Report, path: Path) -> None:
         OutputError: if it cannot be written there.
     """
     page = _render(report)
-    with workspace(path.parent) as folder, write_errors(path.parent):
-        finished = folder / path.name
-        finished.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")  # file names may hold any bytes
-        publish(finished, path)
+    with draft_of(path) as draft:
+        draft.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")  # file names may hold any bytes
 
 
 def look(image: NDArray[Any], bands: Sequence[str], valid: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:

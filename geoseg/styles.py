@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from geoseg.errors import OutputError
-from geoseg.files import one_line, publish, workspace
+from geoseg.files import draft_of, one_line
 from geoseg.spec import NODATA_ID, ClassSpec
 
 __all__ = [
@@ -185,14 +185,9 @@ def write_style_files(path: Path, qml: str, sld: str) -> tuple[Path, Path]:
         OutputError: They cannot be written.
     """
     paths = style_paths(path)
-    with workspace(path.parent) as folder:
-        for place, text in zip(paths, (qml, sld), strict=True):
-            draft = folder / place.name
-            try:
-                draft.write_text(text, encoding="utf-8")
-            except OSError as error:
-                raise OutputError(f"cannot write {place}: {error.strerror}: check the free space") from None
-            publish(draft, place)
+    for place, text in zip(paths, (qml, sld), strict=True):
+        with draft_of(place) as draft:
+            draft.write_text(text, encoding="utf-8")
     return paths
 
 

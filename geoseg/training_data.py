@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,8 @@ from numpy.typing import NDArray
 from geoseg.bands import choose_bands, describe_bands, fits_dtype
 from geoseg.catalog import LabelledImage, list_images
 from geoseg.census import CELL_PX, Census, join_censuses, statistics, take_census
-from geoseg.errors import LabelError, ModelError, OutputError, SpecError
+from geoseg.errors import LabelError, ModelError, SpecError
+from geoseg.files import draft_of
 from geoseg.georef import PixelGrid
 from geoseg.grid import Window
 from geoseg.labels import LabelRules, open_labels
@@ -268,17 +268,8 @@ def _stamp(path: Path) -> tuple[int, int]:
 def _save(censuses: Sequence[Census], key: str, store: Path) -> None:
     together = join_censuses(censuses)
     columns = {field.name: getattr(together, field.name) for field in fields(Census)}
-    partial_file = store.with_name(f".geoseg-{os.getpid()}-{store.name}")
-    try:
-        store.parent.mkdir(parents=True, exist_ok=True)
-        with partial_file.open("wb") as file:
-            np.savez_compressed(file, key=key, lengths=[len(census.cells) for census in censuses], **columns)
-        partial_file.replace(store)
-    except OSError as error:
-        raise OutputError(f"cannot write {store}: {error.strerror}: choose another --output") from None
-    finally:
-        with suppress(OSError):
-            partial_file.unlink(missing_ok=True)
+    with draft_of(store) as draft, draft.open("wb") as file:
+        np.savez_compressed(file, key=key, lengths=[len(census.cells) for census in censuses], **columns)
 
 
 def _load(store: Path, key: str) -> list[Census] | None:

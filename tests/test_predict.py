@@ -514,7 +514,7 @@ def test_a_killed_run_leaves_no_final_file(tmp_path, how):
     heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs do not hear it
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     deadline = time.monotonic() + 120
-    while not list(out.glob(".s_landcover.geoseg/*.npz")) and time.monotonic() < deadline:
+    while not list(out.glob(".s_landcover.geoseg/*.seal")) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(how)
     _, said = process.communicate(timeout=60)

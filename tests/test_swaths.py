@@ -21,8 +21,9 @@ from geoseg.models import Model, Runner, build_network, find_augmentations, load
 from geoseg.models.augmented import Augmented
 from geoseg.pipelines.many import predict_many
 from geoseg.pipelines.predict import predict
+from geoseg.pipelines.resume import begin
 from geoseg.pipelines.shards import find_devices, split_evenly
-from geoseg.pipelines.work import Manifest, SeamFile, WorkFolder, begin, work_path
+from geoseg.pipelines.work import Manifest, SeamFile, WorkFolder, work_path
 from geoseg.queues import WriteBehind
 from geoseg.spec import NetworkSpec, NormalizationSpec, PredictSpec
 
@@ -128,7 +129,7 @@ def test_work_of_other_settings_is_refused_and_kept(tmp_path, scene, bundle, mon
     monkeypatch.undo()
     with pytest.raises(OutputError, match="another scene, model or settings"):
         run(scene, tmp_path / "out", bundle, overlap=8, resume=True)
-    assert len(list(work_path(tmp_path / "out" / "s_landcover.tif").glob("*.npz"))) == 2
+    assert len(list(work_path(tmp_path / "out" / "s_landcover.tif").glob("*.seal"))) == 2
     said = []
     run(scene, tmp_path / "out", bundle, overlap=8, notice=said.append)
     assert "an unfinished run is replaced; --resume would have gone on with it" in said
@@ -218,9 +219,9 @@ def kill_and_compare(tmp_path, kills, seed):
 
 def wait_for_more(folder, process):
     """Wait until one more swath is finished."""
-    before = len(list(folder.glob("*.npz")))
+    before = len(list(folder.glob("*.seal")))
     deadline = time.monotonic() + 60
-    while len(list(folder.glob("*.npz"))) <= before and process.poll() is None and time.monotonic() < deadline:
+    while len(list(folder.glob("*.seal"))) <= before and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,11 +18,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from geoseg.errors import ModelError, OutputError
-from geoseg.files import one_line
+from geoseg.files import draft_of, one_line
 from geoseg.models.networks import build_network
 from geoseg.spec import ModelSpec, parse_spec
 
-METADATA_KEY = "geoseg"
+METADATA_KEY, CHECKSUM_KEY = "geoseg", "crc32"
 DEFAULT_BUNDLE = "landcover-naip-rgb.safetensors"
 
 
@@ -47,9 +48,13 @@ def read_spec(path: str | os.PathLike[str] | None = None) -> ModelSpec:
         ModelError: if the file is missing or is no geoseg bundle.
     """
     path = _existing(path)
+    return _parse_metadata(_read_metadata(path), path)
+
+
+def _read_metadata(path: Path) -> dict[str, str]:
     try:
         with safe_open(path, framework="pt") as bundle:
-            metadata = bundle.metadata() or {}
+            return bundle.metadata() or {}
     except PermissionError:
         raise ModelError(f"{path} may not be read: check its permissions") from None
     except (SafetensorError, OSError, ValueError):
@@ -57,19 +62,21 @@ def read_spec(path: str | os.PathLike[str] | None = None) -> ModelSpec:
             f"{path} is not a geoseg model: a .safetensors bundle is expected; pickled models (.pt, .pth, .ckpt) "
             "can run code when loaded and are refused: write a bundle with geoseg.save_model"
         ) from None
-    return _parse_metadata(metadata, path)
 
 
 def load_model(path: str | os.PathLike[str] | None = None) -> Model:
     """Load a bundle onto the CPU in float32; None or `default` means the default model.
 
     Raises:
-        ModelError: if the file is missing, is no geoseg bundle, or its weights don't fit its own spec.
+        ModelError: if the file is missing, is no geoseg bundle, is damaged, or its weights don't fit its own spec.
     """
     path = _existing(path)
-    spec = read_spec(path)
+    metadata = _read_metadata(path)
+    spec, weights = _parse_metadata(metadata, path), load_file(path)
+    if metadata.get(CHECKSUM_KEY, "") not in ("", _checksum(weights)):
+        raise ModelError(f"{path} is damaged: its weights are not those that were written: take another copy of it")
     module = build_network(spec)
-    _load_weights(module, {name: _as_float32(tensor) for name, tensor in load_file(path).items()}, path)
+    _load_weights(module, {name: _as_float32(tensor) for name, tensor in weights.items()}, path)
     return Model(spec, module.eval())
 
 
@@ -91,15 +98,12 @@ def save_model(module: nn.Module, spec: ModelSpec, path: str | os.PathLike[str],
     if half:
         buffers = {name for name, _ in module.named_buffers()}
         weights = {name: tensor if name in buffers else _halved(tensor) for name, tensor in weights.items()}
-    partial = path.with_name(f".geoseg-{os.getpid()}-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(save(weights, metadata={METADATA_KEY: spec.model_dump_json()}))
-        partial.replace(path)
-    except (OSError, SafetensorError, RuntimeError) as error:
+        with draft_of(path) as draft:
+            metadata = {METADATA_KEY: spec.model_dump_json(), CHECKSUM_KEY: _checksum(weights)}
+            draft.write_bytes(save(weights, metadata=metadata))
+    except (SafetensorError, RuntimeError) as error:
         raise OutputError(f"cannot write {path}: {one_line(error)}: check the folder and the free space") from None
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 
@@ -120,6 +124,15 @@ def _parse_metadata(metadata: dict[str, str], path: Path) -> ModelSpec:
     except json.JSONDecodeError:
         raise ModelError(f"{path}: its geoseg spec is not JSON: write it again with geoseg.save_model") from None
     return parse_spec(ModelSpec, values, source=str(path))
+
+
+def _checksum(weights: dict[str, Tensor]) -> str:
+    """CRC-32 of tensors and their names, in hexadecimal digits."""
+    found = 0
+    for name in sorted(weights):
+        found = zlib.crc32(name.encode(), found)
+        found = zlib.crc32(weights[name].contiguous().view(-1).view(torch.uint8).numpy().data, found)
+    return f"{found:08x}"
 
 
 def _as_float32(tensor: Tensor) -> Tensor:

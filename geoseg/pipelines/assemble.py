@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.errors import OutputError
 from geoseg.grid import Window
 from geoseg.ground import row_areas_m2
 from geoseg.pipelines.blocks import new_thumbnail, raster_formats
@@ -59,9 +60,17 @@ class Assembled:
 
 
 def assemble(job: Job, work: WorkFolder) -> Assembled:
-    """Put finished swaths together, and finish the seams between those that were forwarded apart."""
-    for i in range(1, job.grid.rows.count):
-        join_swaths(job, work, i)
+    """Put finished swaths together, and finish the seams between those that were forwarded apart.
+
+    Raises:
+        OutputError: if the work folder is another run's, or something in it is gone.
+    """
+    work.check_owner()
+    for i in range(job.grid.rows.count):
+        if not work.is_finished(i):
+            raise OutputError(f"{work.path} was damaged while it was in use: --resume makes again what is missing")
+        if i:
+            join_swaths(job, work, i)
     info, formats = job.scene.info, raster_formats(job)
     counts = np.zeros((info.height, len(job.model.spec.classes)), np.int32)
     parts: dict[str, list[Part]] = {kind: [] for kind in formats}

@@ -87,12 +87,12 @@ class RowsWriter:
         self._thumbnail.feed(core.row, core.col, image, sample.valid[inside])
 
     def finish(self, forwarded_px: int = 0) -> None:
-        """Close the rows and write their record."""
+        """Close the rows, write their record, and seal both."""
         for part in self._parts.values():
             part.close()
         rows = self._thumbnail.rows(self._rows.row, self._rows.height) if self._thumbnail else None
         record = Record(self._scene_rows.row, self._counts, tuple(self._parts), forwarded_px, rows)
-        record.save(self._work.record(self._name))
+        self._work.finish(self._name, record)
 
     def discard(self) -> None:
         """Close what was not finished."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from geoseg.burn import burn
 from geoseg.coverage import is_coverage
+from geoseg.files import reserve
 from geoseg.georef import PixelGrid
 from geoseg.trace import Strip
 
@@ -49,7 +50,8 @@ def check_polygons(path: Path, strips: Iterator[Strip], grid: PixelGrid, nodata:
     class_id = frame["class_id"].to_numpy(np.uint8)
     pixels = differing = 0
     with tempfile.TemporaryFile() as scratch:
-        burnt = np.memmap(scratch, np.uint8, "w+", shape=(grid.height, grid.width))
+        reserve(scratch.fileno(), grid.height * grid.width)
+        burnt = np.memmap(scratch, np.uint8, "r+", shape=(grid.height, grid.width))
         burnt[:] = nodata
         burn(polygons, class_id, burnt)
         for row, ids, _ in strips:

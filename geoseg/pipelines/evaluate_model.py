@@ -22,6 +22,7 @@ import yaml
 from geoseg.bands import fits_dtype
 from geoseg.catalog import list_images
 from geoseg.errors import ModelError, OutputError, SpecError
+from geoseg.files import workspace
 from geoseg.metrics import Scores
 from geoseg.models import Model, Runner, load_model
 from geoseg.pipelines.evaluate import BOUNDARY_PX_MOST
@@ -151,7 +152,7 @@ def evaluate_model(
     loaded = model if isinstance(model, Model) else load_model(model)
     if not context:
         loaded = Model(loaded.spec.model_copy(update={"context": None, "refine": None}), loaded.module)
-    with gdal_settings():
+    with gdal_settings(), workspace(Path(tempfile.gettempdir()) / "geoseg-evaluate") as scratch:
         spec = fit_config(_resolve(config, data), loaded.spec)
         scorer = Runner(loaded.module, device, precision)
         ground = read_training_data(
@@ -159,8 +160,8 @@ def evaluate_model(
         )
         _tell_of_resolution(ground.resolution_m, loaded.spec, tell)
         side = ground.val if split == "val" else ground.train
-        windows = scored_windows(side, loaded.spec, Path(tempfile.gettempdir()))
-        tell_scored(windows, scorer, loaded.spec, spec.batch_px, Path(tempfile.gettempdir()), refine_fraction)
+        windows = scored_windows(side, loaded.spec, scratch)
+        tell_scored(windows, scorer, loaded.spec, spec.batch_px, scratch, refine_fraction)
         reach = spec.boundary_px if boundary_px is None else boundary_px
         result = ModelEvaluation(
             model=loaded.spec.name,

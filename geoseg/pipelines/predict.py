@@ -31,9 +31,10 @@ from geoseg.pipelines.gdal import gdal_settings
 from geoseg.pipelines.job import Job, Notice, prepare
 from geoseg.pipelines.outputs import OutputPaths, check_outputs, check_space, is_done, name_outputs
 from geoseg.pipelines.plan import scratch_bytes_per_pixel
+from geoseg.pipelines.resume import begin
 from geoseg.pipelines.shards import Workers, find_devices, run_scene
 from geoseg.pipelines.vectorize import generalized, polygonize, within
-from geoseg.pipelines.work import WorkFolder, begin, locked
+from geoseg.pipelines.work import WorkFolder, locked
 from geoseg.polygons import Legend
 from geoseg.preview import draw_preview
 from geoseg.raster import write_cog
@@ -210,11 +211,11 @@ class _Drafts:
 
     def __enter__(self) -> Self:
         place = hashlib.sha256(os.fsencode(self._paths.landcover.absolute())).hexdigest()[:8]
-        name = f".{self._paths.landcover.stem}.{place}.drafts"
+        name = f"{self._paths.landcover.stem}.{place}"
         with ExitStack() as stack:
             for path in self._paths:
                 if path.parent not in self._folders:
-                    self._folders[path.parent] = stack.enter_context(workspace(path.parent, name))
+                    self._folders[path.parent] = stack.enter_context(workspace(path.with_name(name)))
             self._stack = stack.pop_all()
         return self
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from geoseg.batches import Readable
 from geoseg.context import ContextPyramid
+from geoseg.files import write_errors
 from geoseg.pipelines.job import Job
 from geoseg.pipelines.work import WorkFolder
 from geoseg.scene import Scene
@@ -19,8 +20,11 @@ def job_pyramid(job: Job, work: WorkFolder) -> ContextPyramid:
     """What a job's context sees, averaged once for all processes that work on it, and for when it goes on."""
     if job.pyramid is None:
         assert job.context is not None
-        pyramid = scene_pyramid(job.scene, job.source, job.context.levels, shared=work.path / _NAME)
+        shared = work.path / _NAME
+        pyramid = scene_pyramid(job.scene, job.source, job.context.levels, shared=shared)
         pyramid.prepare()
+        with write_errors(work.path.parent):
+            work.share(shared)
         job.pyramid = pyramid
     return job.pyramid
 

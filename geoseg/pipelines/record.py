@@ -10,22 +10,25 @@ import csv
 import math
 import os
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 from lightning import Callback, LightningModule, Trainer
 
 from geoseg.errors import OutputError, SpecError
-from geoseg.files import one_line
+from geoseg.files import draft_of, one_line, sync, sync_names
 from geoseg.metrics import Scores
 from geoseg.models import save_model
 from geoseg.pipelines.learning import Learner
 from geoseg.spec import ModelSpec
 
-CHECKPOINT = "checkpoint.ckpt"
-"""Name of the file from which a run is resumed; it goes when the run is finished."""
+CHECKPOINT, PREVIOUS_CHECKPOINT = "checkpoint.ckpt", "previous.ckpt"
+"""Names of the files from which a run is resumed, of its last epoch and the one before, should the last be damaged;
+they go when the run is finished."""
 
 LOSS_EVERY_S = 0.2
 """Least time between two looks at the loss."""
@@ -149,7 +152,7 @@ class Record(Callback):
         if trainer.is_global_zero:
             if is_best:
                 self._save_bundle(learner, scores)
-            self._write_metrics()
+            self.write_metrics()
             for logger in trainer.loggers:
                 logger.log_metrics(_for_logger(line), trainer.current_epoch + 1)
         self._tell(trainer, learner, "scored", trainer.global_step, scores=scores)
@@ -161,7 +164,11 @@ class Record(Callback):
         try:
             trainer.save_checkpoint(partial)
             if trainer.is_global_zero:
+                sync(partial)
+                if path.exists():
+                    os.replace(path, self.folder / PREVIOUS_CHECKPOINT)
                 os.replace(partial, path)
+                sync_names(self.folder)
         except (OSError, RuntimeError) as error:
             partial.unlink(missing_ok=True)
             raise OutputError(f"cannot write {path}: {one_line(error)}: check the free space") from None
@@ -183,17 +190,17 @@ class Record(Callback):
             "boundary_miou": None if scores.boundary_miou is None else round(scores.boundary_miou, 4),
         } | {f"iou {name}": value for name, value in scores.iou.items()}
 
-    def _write_metrics(self) -> None:
+    def write_metrics(self) -> None:
+        """Write the scores of all epochs.
+
+        Raises:
+            OutputError: if they cannot be written.
+        """
         path = self.folder / "metrics.csv"
-        partial = path.with_name(".geoseg-metrics.csv")
-        try:
-            with partial.open("w", newline="", encoding="utf-8") as file:
-                table = csv.DictWriter(file, self.history[0])
-                table.writeheader()
-                table.writerows(self.history)
-            os.replace(partial, path)
-        except OSError as error:
-            raise OutputError(f"cannot write {path}: {error.strerror}: check the free space") from None
+        with draft_of(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, self.history[0])
+            table.writeheader()
+            table.writerows(self.history)
 
     def _loss(self, trainer: Trainer, learner: Learner, *, is_final: bool) -> float:
         """Mean loss of the epoch; while it goes on as of a moment ago, as asking for it waits for the device."""
@@ -226,6 +233,20 @@ class Record(Callback):
                 seconds=self.seconds,
             )
         )
+
+
+def find_checkpoint(folder: Path) -> Path | None:
+    """The latest checkpoint in a run's folder that is not damaged; None if there is none."""
+    return next((path for name in (CHECKPOINT, PREVIOUS_CHECKPOINT) if _is_intact(path := folder / name)), None)
+
+
+def _is_intact(checkpoint: Path) -> bool:
+    """Whether a checkpoint is there as it was written: it is an archive that carries the checksums of its parts."""
+    try:
+        with ZipFile(checkpoint) as archive:
+            return archive.testzip() is None
+    except (OSError, BadZipFile, zlib.error, EOFError, ValueError, RuntimeError):
+        return False
 
 
 def _learning_rate(trainer: Trainer) -> float:

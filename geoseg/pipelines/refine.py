@@ -15,8 +15,9 @@ from torch import Tensor
 
 from geoseg.batches import swath_batches
 from geoseg.blend import Blender
-from geoseg.coarse import SCRATCH_NAME, Choice, CoarseClasses, ProbabilityMap, Shares, find_doubts, surest
+from geoseg.coarse import Choice, CoarseClasses, ProbabilityMap, Shares, find_doubts, surest
 from geoseg.context import ContextPyramid
+from geoseg.files import write_errors
 from geoseg.grid import Grid, Place, Window
 from geoseg.heap import MemoryReturn
 from geoseg.models import Runner
@@ -127,10 +128,10 @@ def job_classes(job: Job, work: WorkFolder) -> CoarseClasses:
         refinery = Refinery(job.runner, job.model.spec, batch_px, job.spec.model_copy(update={"tile": grid.tile}))
         path = work.path / _NAME
         if not path.exists():
-            for leftover in work.path.glob(f"{SCRATCH_NAME}*"):  # of a run that was killed
-                leftover.unlink(missing_ok=True)
             pyramid = scene_pyramid(job.scene, job.source, model_levels(job.model.spec), folder=work.path)
             refinery.tell(pyramid, work.path).publish(path)
+        with write_errors(work.path.parent):
+            work.share(path)
         job.coarse = refinery.look_again([ProbabilityMap.load(path)], 0, [grid], [grid.places()])[0]
     return job.coarse
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from geoseg.batches import Batch, Sample, swath_batches
 from geoseg.blend import Blender, Block, seam_of
 from geoseg.decide import Decision, Wanted, decide, to_host
+from geoseg.errors import OutputError
 from geoseg.files import write_errors
 from geoseg.grid import Grid, Place, Window
 from geoseg.heap import MemoryReturn
@@ -59,11 +60,15 @@ def _unfinished(work: WorkFolder, swaths: range) -> Iterator[range]:
 
 
 def _run_stretch(job: Job, work: WorkFolder, swaths: range, advance: Advance) -> None:
-    seams = _SeamsOnDisk(job, work)
-    is_open = swaths.start > 0 and not work.is_finished(swaths.start - 1)
-    first_open = swaths.start if is_open else None
+    seams, before = _SeamsOnDisk(job, work), swaths.start - 1
+    only_seam = before if before >= 0 and work.has_lost_below(before) else None
+    is_open = before >= 0 and not work.is_finished(before)
+    if only_seam is not None:  # forward it again, for what it leaves alone
+        work.below(before).unlink(missing_ok=True)
+        swaths = range(before, swaths.stop)
+    first_open = swaths.start if is_open or only_seam is not None else None
     blender = Blender(job.grid, seams, first_open)
-    writer = _Writer(job, work, first_open)
+    writer = _Writer(job, work, first_open, only_seam)
     wanted = Wanted(job.wants_confidence, job.spec.scores_type if job.spec.scores else None)
     with write_errors(work.path.parent), job.runner.session(), closing(writer):
         around = _look_around(job, work)
@@ -72,7 +77,8 @@ def _run_stretch(job: Job, work: WorkFolder, swaths: range, advance: Advance) ->
             for i, batch in batches:
                 if batch is None:
                     behind.put(_SwathEnd(i))
-                    advance(job.grid.swath_core(i).pixels)
+                    if i != only_seam:
+                        advance(job.grid.swath_core(i).pixels)
                     continue
                 behind.put(_finish_batch(job, batch, around, blender, seams, wanted))
 
@@ -189,8 +195,8 @@ def core_columns(grid: Grid, place: Place) -> Window:
 class _Writer:
     """Takes finished batches and the ends of swaths, in a thread of its own."""
 
-    def __init__(self, job: Job, work: WorkFolder, first_open: int | None):
-        self._job, self._work, self._first_open = job, work, first_open
+    def __init__(self, job: Job, work: WorkFolder, first_open: int | None, only_seam: int | None):
+        self._job, self._work, self._first_open, self._only_seam = job, work, first_open, only_seam
         self._rows: RowsWriter | None = None
         self._forwarded, self._memory = 0, MemoryReturn()
 
@@ -214,23 +220,30 @@ class _Writer:
         if self._rows is None:
             self._work.check_owner()
             self._forwarded = 0
-            for leftover in (self._work.below(i), self._work.above(i)):
+            for leftover in (self._work.seal(seam_name(i)), self._work.below(i), self._work.above(i)):
                 leftover.unlink(missing_ok=True)
             self._rows = RowsWriter(self._job, self._work, swath_name(i), self._job.grid.swath_core(i))
         return self._rows
 
     def _take_block(self, block: _Finished) -> None:
         place = block.sample.place
+        if place.i == self._only_seam:
+            self._keep_below(block)
+            return
         rows = self._begin(place.i)
         rows.show(block.sample)
         valid = self._valid_in(block.sample, block.window)
         rows.take(Pixels.of(block.decision, block.window, valid))
-        if block.below is not None:
-            columns = core_columns(self._job.grid, place)
-            seam_below(self._job, self._work, place.i).write(columns, block.below.numpy())
+        self._keep_below(block)
         if block.above is not None:
             seam = Window(place.core.row, place.core.col, place.core.height - block.window.height, place.core.width)
             save_open_seam(self._work, place, block.above.numpy(), self._valid_in(block.sample, seam))
+
+    def _keep_below(self, block: _Finished) -> None:
+        if block.below is not None:
+            place = block.sample.place
+            columns = core_columns(self._job.grid, place)
+            seam_below(self._job, self._work, place.i).write(columns, block.below.numpy())
 
     def _valid_in(self, sample: Sample, window: Window) -> NDArray[np.bool_]:
         """Which of the scene's pixels hold data in a window of a sample's core."""
@@ -239,6 +252,9 @@ class _Writer:
         return sample.scene_valid[source.scene_window(window).shift(-core.row, -core.col).slices]
 
     def _end_swath(self, i: int) -> None:
+        if i == self._only_seam:
+            self._forwarded = 0
+            return
         rows = self._begin(i)
         self._work.check_owner()
         rows.finish(self._forwarded)
@@ -264,8 +280,16 @@ def load_open_seams(work: WorkFolder, i: int) -> Iterator[tuple[int, NDArray[np.
 
 
 def join_swaths(job: Job, work: WorkFolder, i: int) -> None:
-    """Finish the seam between two finished swaths that were forwarded apart: the one above swath i."""
-    if work.record(seam_name(i)).exists() or not work.above(i).exists():
+    """Finish the seam between two finished swaths that were forwarded apart: the one above swath i.
+
+    Raises:
+        OutputError: if what they left for it is gone.
+    """
+    if work.seal(seam_name(i)).exists():
+        return
+    if work.has_lost_above(i) or (work.above(i).exists() and work.has_lost_below(i - 1)):
+        raise OutputError(f"{work.path} was damaged while it was in use: --resume makes again what is missing")
+    if not work.above(i).exists():
         return
     wanted = Wanted(job.wants_confidence, job.spec.scores_type if job.spec.scores else None)
     below = seam_below(job, work, i - 1)

@@ -129,7 +129,7 @@ def tile(
     spec, folder = _resolve(config), Path(output)
     entries = list_images(spec.data)
     _check_folder(folder, spec.data, entries, overwrite)
-    with gdal_settings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), workspace(folder) as work:
+    with gdal_settings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), workspace(folder / TABLE) as work:
         ground = read_training_data(spec, tell=lambda done, total: progress("reading", done, total), notice=tell)
         files = _Files(work, spec, *_type_and_nodata(entries, spec.data))
         written = _write_sides(ground, files, _Lattice(size, overlap), min_labelled, progress)

@@ -24,8 +24,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from geoseg.augment import Augment
 from geoseg.context_samples import ContextWindows, stack_context
-from geoseg.errors import LabelError, OutputError, SpecError
-from geoseg.files import one_line
+from geoseg.errors import LabelError, ModelError, OutputError, SpecError
+from geoseg.files import draft_of, one_line
 from geoseg.metrics import Scores
 from geoseg.models import (
     Runner,
@@ -40,7 +40,14 @@ from geoseg.models import (
 from geoseg.models.runner import choose_device, choose_precision
 from geoseg.pipelines.gdal import TRAINING_CACHE_MB, gdal_settings
 from geoseg.pipelines.learning import Learner, Lesson
-from geoseg.pipelines.record import CHECKPOINT, Progress, Record, TrainProgress
+from geoseg.pipelines.record import (
+    CHECKPOINT,
+    PREVIOUS_CHECKPOINT,
+    Progress,
+    Record,
+    TrainProgress,
+    find_checkpoint,
+)
 from geoseg.pipelines.scoring import find_examples, load_scored, predict_scored, scored_windows, tell_scored
 from geoseg.quiet import quiet
 from geoseg.report import Report, write_report
@@ -162,7 +169,7 @@ def train(
         ground = read_training_data(spec, store=folder / CENSUS, tell=tell, notice=notice)
         torch.manual_seed(spec.seed)
         run = _prepare(spec, ground, folder, device, precision, progress, notice)
-        checkpoint = folder / CHECKPOINT if resume and (folder / CHECKPOINT).exists() else None
+        checkpoint = _resumable(folder, spec, notice) if resume else None
         if is_main_process():
             _clear_leftovers(folder)
             if checkpoint is None:
@@ -172,8 +179,10 @@ def train(
             trainer.fit(run.learner, ckpt_path=checkpoint)
         result = _result(run, ground)
         if trainer.is_global_zero:
+            run.record.write_metrics()
             _report(run, ground, result)
-            (folder / CHECKPOINT).unlink(missing_ok=True)
+            for name in (PREVIOUS_CHECKPOINT, CHECKPOINT):
+                (folder / name).unlink(missing_ok=True)
     return result
 
 
@@ -226,8 +235,8 @@ def _choose_precision(spec: TrainSpec, device: torch.device) -> str:
 
 
 def _results(folder: Path, spec: TrainSpec) -> list[Path]:
-    names = f"{spec.name}.safetensors", "config.yaml", "metrics.csv", "report.html", EVENTS, CHECKPOINT
-    return [folder / name for name in names]
+    names = "config.yaml", "metrics.csv", "report.html", EVENTS, CHECKPOINT, PREVIOUS_CHECKPOINT
+    return [folder / name for name in (f"{spec.name}.safetensors", *names)]
 
 
 def _check_folder(folder: Path, spec: TrainSpec, overwrite: bool, resume: bool, notice: Callable[[str], None]) -> None:
@@ -236,8 +245,6 @@ def _check_folder(folder: Path, spec: TrainSpec, overwrite: bool, resume: bool, 
     existing = [path for path in _results(folder, spec) if path.exists()]
     if resume:
         _check_resumable(folder, spec, existing)
-        if folder / CHECKPOINT not in existing:
-            notice(f"{folder} holds no finished epoch to resume from: starting from the beginning")
     elif existing and not overwrite:
         raise OutputError(
             f"{existing[0]} exists: pass --overwrite to replace it, --resume to go on with an interrupted run, "
@@ -261,6 +268,22 @@ def _check_resumable(folder: Path, spec: TrainSpec, existing: list[Path]) -> Non
         raise OutputError(f"{existing[0]} exists but {config} does not: pass --overwrite, or choose another --output")
 
 
+def _resumable(folder: Path, spec: TrainSpec, notice: Callable[[str], None]) -> Path | None:
+    """The checkpoint from which a run goes on; None if it has to begin anew."""
+    found = find_checkpoint(folder)
+    if found is not None:
+        try:
+            load_model(folder / f"{spec.name}.safetensors")
+        except ModelError as error:  # the best epoch so far cannot be had again otherwise
+            notice(f"the model of the best epoch is damaged: {error}")
+            found = None
+    if found is None:
+        notice(f"{folder} holds no finished epoch to resume from: starting from the beginning")
+    elif found.name != CHECKPOINT:
+        notice(f"{folder / CHECKPOINT} is missing or damaged: going on from the epoch before")
+    return found
+
+
 def _settings(spec: TrainSpec) -> dict[str, Any]:
     """The resolved settings as config.yaml has them."""
     settings: dict[str, Any] = yaml.safe_load(yaml.safe_dump(spec.model_dump(mode="json")))
@@ -274,11 +297,10 @@ def _start_folder(folder: Path, spec: TrainSpec) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for path in _results(folder, spec):
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-        partial = folder / ".geoseg-config.yaml"
-        partial.write_text(text, "utf-8")
-        partial.replace(folder / "config.yaml")
     except OSError as error:
         raise OutputError(f"cannot write into {folder}: {error.strerror}: choose another --output") from None
+    with draft_of(folder / "config.yaml") as draft:
+        draft.write_text(text, "utf-8")
 
 
 def _clear_leftovers(folder: Path) -> None:

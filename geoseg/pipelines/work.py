@@ -1,26 +1,27 @@
 """The work folder of a prediction: what is finished of it, so that a run that was killed goes on from there.
 
-It lies beside the results, under a hidden name. A swath is finished when its record is there, which is written last and
-appears at once: whatever else is found is of a swath that was not finished, and is written again. Several processes
-may work on different swaths. What lies in it:
+It lies beside the results, under a hidden name. A swath is finished when its seal is there, which is written last,
+appears at once, and says of which work it is and what its files hold: whatever else is found is of a swath that was not
+finished, and is written again. Several processes may work on different swaths. What lies in it:
 
     work.json             of which scene, model and settings this is the work
     000012.landcover.tif  rows of swath 12; none where it holds no data
-    000012.npz            its record
+    000012.npz            what is known of them
     000012.below          what it leaves for the seam below: K × ramp × width floats, gone once the next one is finished
     000012.above          its own part of the seam above, if another process has the swath above
-    000012.seam...        that seam, finished
-    averaged.f32          the scene averaged for a model's context, C + 1 channels row by row, float32
-    coarse.npy            what coarser views told, for a model that refines them
+    000012.seal           the seal on all of these
+    000012.seam...        that seam, finished, with a seal of its own
+    averaged.f32          the scene averaged for a model's context, C + 1 channels row by row, float32; and its seal
+    coarse.npy            what coarser views told, for a model that refines them; and its seal
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -28,12 +29,12 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from geoseg.errors import OutputError
-from geoseg.files import write_errors
+from geoseg.files import LOCK_END, hidden_name, let_go, remove_if_empty, sync_names, try_lock, write_errors
 from geoseg.grid import Window
+from geoseg.pipelines.seals import SEAL_END, Seal, read_checked, read_seal, write_checked, write_seal
 from geoseg.thumbnail import ThumbnailRows
 
 _MANIFEST = "work.json"
@@ -60,16 +61,13 @@ class Record:
         return range(self.row, self.row + len(self.counts))
 
     def save(self, path: Path) -> None:
-        """Write the record; it is there whole or not at all."""
+        """Write the record."""
         rows = self.thumbnail
         arrays: dict[str, Any] = {} if rows is None else {f"thumbnail_{k}": v for k, v in vars(rows).items()}
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            np.savez(
-                file, row=self.row, counts=self.counts, kinds=np.array(self.kinds, dtype=str),
-                forwarded_px=self.forwarded_px, **arrays,
-            )  # fmt: skip
-        os.replace(partial, path)
+        np.savez(
+            path, row=self.row, counts=self.counts, kinds=np.array(self.kinds, dtype=str),
+            forwarded_px=self.forwarded_px, **arrays,
+        )  # fmt: skip
 
     @classmethod
     def load(cls, path: Path) -> Record:
@@ -97,6 +95,11 @@ class Manifest:
     run: str = ""
     """Which run has the folder now; new each time that one begins or goes on."""
 
+    @property
+    def key(self) -> str:
+        """What finished parts must be of: they depend on all this but the batch size and the run."""
+        return f"{self.fingerprint}-{self.tile}"
+
 
 class WorkFolder:
     """Names and lists what lies in a work folder."""
@@ -111,8 +114,26 @@ class WorkFolder:
         Raises:
             OutputError: if one has: a worker that was given up for dead must not write into its work.
         """
-        if self._manifest is not None and self.read_manifest() != self._manifest:
-            raise OutputError(f"{self.path} was taken over by another run")
+        if self._manifest is None or self.read_manifest() == self._manifest:
+            return
+        if not self.path.exists():
+            raise OutputError(f"{self.path}, the folder of unfinished work, was removed while it was in use")
+        raise OutputError(f"{self.path} was taken over by another run")
+
+    def check_place(self) -> None:
+        """Make sure that a folder that is there already may be emptied and written into.
+
+        Raises:
+            OutputError: if it leads elsewhere, or somebody else made it.
+        """
+        if not os.path.lexists(self.path):
+            return
+        if self.path.is_symlink() or not self.path.is_dir():
+            what = "is a link" if self.path.is_symlink() else "is no folder"
+            raise OutputError(f"{self.path} {what}, but the work would go there: remove it, or choose another --output")
+        with write_errors(self.path.parent), tempfile.TemporaryFile(dir=self.path.parent) as own:
+            if os.fstat(own.fileno()).st_uid != self.path.stat().st_uid:  # not geteuid: some shares have one owner
+                raise OutputError(f"{self.path} is another user's: have it removed, or choose another --output")
 
     def size(self) -> int:
         """Bytes that it takes."""
@@ -134,40 +155,81 @@ class WorkFolder:
         """The own part of swath i in the seam above."""
         return self.path / f"{swath_name(i)}.above"
 
+    def seal(self, name: str) -> Path:
+        """What says that rows, or a file that all share, are finished."""
+        return self.path / f"{name}{SEAL_END}"
+
+    def finish(self, name: str, record: Record) -> None:
+        """Write what is known of rows whose parts are written, and put the seal on all of it."""
+        record.save(self.record(name))
+        passing = [path for end in ("below", "above") if (path := self.path / f"{name}.{end}").exists()]
+        files = [self.record(name), *(self.part(name, kind) for kind in record.kinds), *passing]
+        write_seal(self.seal(name), self.manifest.key, files)
+
+    def share(self, file: Path) -> None:
+        """Put a seal on a finished file that all swaths share, unless it has one."""
+        if not self.seal(file.name).exists():
+            write_seal(self.seal(file.name), self.manifest.key, [file])
+
     def is_finished(self, i: int) -> bool:
         """Whether swath i is."""
-        return self.record(swath_name(i)).exists()
+        return self._seal_of(swath_name(i)) is not None
+
+    def has_lost_below(self, i: int) -> bool:
+        """Whether finished swath i left something for the seam below that is not there any more."""
+        seal, below = self._seal_of(swath_name(i)), self.below(i)
+        return seal is not None and below.name in seal.files and not seal.holds(below)
+
+    def has_lost_above(self, i: int) -> bool:
+        """Whether finished swath i left an own part of the seam above that is not there any more."""
+        seal, above = self._seal_of(swath_name(i)), self.above(i)
+        return seal is not None and above.name in seal.files and not seal.holds(above)
 
     def records(self) -> Iterator[tuple[str, Record]]:
         """The records of finished rows and their names, those of seams behind those of the swaths that they lie in."""
-        for path in sorted(self.path.glob("*.npz")):
-            yield path.stem, Record.load(path)
+        names = (path.name.removesuffix(SEAL_END) for path in self.path.glob(f"[0-9]*{SEAL_END}"))
+        for name in sorted(names):
+            if self._seal_of(name) is not None:
+                yield name, Record.load(self.record(name))
+
+    def is_begun(self) -> bool:
+        """Whether any swath is finished."""
+        return any(self.path.glob(f"[0-9]*{SEAL_END}"))
+
+    def _seal_of(self, name: str) -> Seal | None:
+        return read_seal(self.seal(name), self.manifest.key)
+
+    @property
+    def manifest_path(self) -> Path:
+        """Where it stands of what this is the work."""
+        return self.path / _MANIFEST
 
     def read_manifest(self) -> Manifest | None:
         """Of what this is the work; None if there is none."""
         try:
-            return Manifest(**json.loads((self.path / _MANIFEST).read_text("utf-8")))
-        except (OSError, ValueError, TypeError):
+            return Manifest(**(read_checked(self.manifest_path) or {}))
+        except TypeError:
             return None
 
     def begin(self, manifest: Manifest) -> None:
         """Begin anew.
 
         Raises:
-            OutputError: if nothing can be written there.
+            OutputError: if what is there cannot be removed, or nothing can be written.
         """
         with write_errors(self.path.parent):
             self.remove()
-            self.path.mkdir(parents=True, exist_ok=True)
+            if os.path.lexists(self.path):
+                raise OutputError(f"{self.path} cannot be emptied: remove it, or choose another --output")
+            self.path.mkdir(parents=True)
+            sync_names(self.path.parent)
             self.take_over(manifest)
 
     def take_over(self, manifest: Manifest) -> None:
         """Make it the folder of a run."""
         self._manifest = replace(manifest, run=uuid4().hex)
-        partial = self.path / f"{_MANIFEST}.partial"
         with write_errors(self.path.parent):
-            partial.write_text(json.dumps(asdict(self._manifest)), "utf-8")
-            os.replace(partial, self.path / _MANIFEST)
+            write_checked(self.manifest_path, asdict(self._manifest))
 
     @property
     def manifest(self) -> Manifest:
@@ -177,30 +239,9 @@ class WorkFolder:
 
     def remove(self) -> None:
         """Remove it and all in it; first what says of which work it is, or half of it might be taken for all."""
-        (self.path / _MANIFEST).unlink(missing_ok=True)
+        with suppress(OSError):
+            self.manifest_path.unlink()
         shutil.rmtree(self.path, ignore_errors=True)
-
-
-def begin(work: WorkFolder, manifest: Manifest, *, resume: bool, tell: Callable[[str], None]) -> None:
-    """Begin the work of a manifest, or go on with it.
-
-    Raises:
-        OutputError: if what was begun there is something else, or nothing can be written.
-    """
-    begun = work.read_manifest()
-    if begun is None or not resume:
-        if begun is not None:
-            tell("an unfinished run is replaced; --resume would have gone on with it")
-        work.begin(manifest)
-    elif begun.fingerprint != manifest.fingerprint:
-        raise OutputError(
-            f"{work.path} holds the work of another scene, model or settings: use the same again, or leave --resume "
-            "out to begin anew"
-        )
-    else:
-        work.take_over(manifest)
-        finished = len(list(work.path.glob("*[0-9].npz")))
-        tell(f"going on with an unfinished run: {finished} swaths are finished")
 
 
 def swath_name(i: int) -> str:
@@ -215,7 +256,7 @@ def seam_name(i: int) -> str:
 
 def work_path(landcover: Path) -> Path:
     """Where the work on a class raster lies."""
-    return landcover.with_name(f".{landcover.stem}.geoseg")
+    return landcover.with_name(hidden_name(landcover.stem, ".geoseg"))
 
 
 @contextmanager
@@ -223,31 +264,34 @@ def locked(landcover: Path) -> Iterator[WorkFolder]:
     """The work folder of a class raster, for this process alone; it goes unless a swath in it is finished.
 
     Raises:
-        OutputError: if another process is at work on the same result, or nothing can be written.
+        OutputError: if another process is at work on the same result, the folder is not geoseg's, or nothing can be
+            written.
     """
-    folder = landcover.parent
+    folder, work = landcover.parent, WorkFolder(work_path(landcover))
     is_new = not folder.exists()
-    lock = FileLock(landcover.with_name(f".{landcover.stem}.lock"), timeout=0)
+    lock = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except Timeout:
-        raise OutputError(
-            f"{landcover} is being made by another process: wait for it, or choose another --output"
-        ) from None
+        lock = try_lock(landcover.with_name(hidden_name(landcover.stem, LOCK_END)))
+        if lock is None:
+            raise OutputError(
+                f"{landcover} is being made by another process: wait for it, or choose another --output"
+            ) from None
     except OSError as error:
         raise OutputError(f"cannot write into {folder}: {error.strerror}: choose another folder") from None
-    work = WorkFolder(work_path(landcover))
+    except NotImplementedError:  # file systems without locks: a run that is taken over finds out by the folder
+        pass
     try:
-        yield work
+        work.check_place()
+        try:
+            yield work
+        finally:
+            if not work.is_begun():
+                work.remove()
     finally:
-        if not any(work.path.glob("*.npz")):
-            work.remove()
-        with suppress(OSError):
-            Path(lock.lock_file).unlink()
-        lock.release()
-        if is_new and not any(folder.iterdir()):
-            folder.rmdir()
+        let_go(lock)
+        if is_new:
+            remove_if_empty(folder)
 
 
 class SeamFile:
