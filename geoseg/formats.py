@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -40,6 +42,9 @@ SHAPEFILE_ROW_BYTES = 512
 
 MOST_VERTICES = 60_000_000
 """Most vertices of a polygon: SQLite, and so a GeoPackage, takes a gigabyte in one piece, of 16 bytes each."""
+
+GEOJSON_CRS = "OGC:CRS84"
+"""Longitude and latitude on WGS 84: the only coordinate system of GeoJSON, which for that reason doesn't name it."""
 
 GEOJSON_DIGITS = 9
 """Decimals of a degree: a tenth of a millimetre. RFC 7946's usual 7 (a centimetre) collapse the pixels of a drone."""
@@ -142,15 +147,16 @@ def write_shapefile(polygons: PolygonLayer, path: Path, name: str) -> None:
 
 
 def write_geojson(polygons: PolygonLayer, path: Path, name: str) -> None:
-    """RFC 7946: longitude and latitude on WGS 84; without a coordinate system as it is.
+    """RFC 7946: longitude and latitude on WGS 84, cut at 180°; without a coordinate system as it is.
 
-    GDAL reprojects, because it also cuts polygons at 180°, as the RFC wants it.
+    GDAL's own way there is not taken: it loses what lies beyond 360°.
     """
     if polygons.output_crs is None:
         write_ogr(polygons, path, driver="GeoJSON", layer=name)
         return
     check_on_earth(polygons.output_crs)
-    write_ogr(polygons, path, driver="GeoJSON", layer=name, RFC7946="YES", COORDINATE_PRECISION=str(GEOJSON_DIGITS))
+    degrees = replace(polygons, target=CRS.from_user_input(GEOJSON_CRS))
+    write_ogr(degrees, path, says_crs=False, driver="GeoJSON", layer=name, COORDINATE_PRECISION=str(GEOJSON_DIGITS))
 
 
 def check_on_earth(crs: CRS) -> None:
@@ -190,13 +196,19 @@ def write_geoparquet(polygons: PolygonLayer, path: Path, name: str) -> None:
 
 
 def write_ogr(
-    polygons: PolygonLayer, path: Path, names: Mapping[str, str] = MappingProxyType({}), **options: Any
+    polygons: PolygonLayer,
+    path: Path,
+    names: Mapping[str, str] = MappingProxyType({}),
+    *,
+    says_crs: bool = True,
+    **options: Any,
 ) -> None:
-    """Write through GDAL, batch after batch; some columns under other names."""
+    """Write through GDAL, batch after batch; some columns under other names, and without a CRS if it isn't wanted."""
     schema = pa.schema([column.with_name(names.get(column.name, column.name)) for column in polygons.schema])
-    batches = (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in polygons.batches())
-    crs = polygons.output_crs
-    with warnings.catch_warnings():
+    failed: list[OutputError] = []
+    batches = _renamed(polygons, schema, failed)
+    crs = polygons.output_crs if says_crs else None
+    with warnings.catch_warnings(), _first_of(failed):
         warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
         pyogrio.write_arrow(
             pa.RecordBatchReader.from_batches(schema, batches),
@@ -206,6 +218,27 @@ def write_ogr(
             crs=None if crs is None else crs.to_wkt(),
             **options,
         )
+
+
+def _renamed(polygons: PolygonLayer, schema: pa.Schema, failed: list[OutputError]) -> Iterator[pa.RecordBatch]:
+    """The batches under other names; an error is kept, for Arrow hides it from whoever reads the stream."""
+    try:
+        for batch in polygons.batches():
+            yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+    except OutputError as error:
+        failed.append(error)
+        raise
+
+
+@contextmanager
+def _first_of(failed: list[OutputError]) -> Iterator[None]:
+    """Raise what made a stream end, not what its reader says of it."""
+    try:
+        yield
+    except Exception:
+        if failed:
+            raise failed[0] from None
+        raise
 
 
 VECTOR_FORMATS: Mapping[str, Writer] = MappingProxyType(

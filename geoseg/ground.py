@@ -30,7 +30,7 @@ from pyproj.exceptions import ProjError
 
 from geoseg.crs import flat
 
-__all__ = ["Measure", "measure_of", "pixel_size_m", "row_areas_m2"]
+__all__ = ["Measure", "measure_of", "pixel_size_m", "row_areas_m2", "whole_turn"]
 
 Coordinates = NDArray[np.float64]
 """x and y of V points (V, 2)."""
@@ -275,6 +275,26 @@ def azimuthal_plane(system: GroundSystem, centre: Coordinates) -> Plane | None:
         return np.stack(lambert.transform(longitude, latitude, radians=True), axis=1)
 
     return plane
+
+
+def whole_turn(crs: Any, box: tuple[float, float, float, float]) -> float | None:
+    """How far along x the same ground comes again, in CRS units: 360 where x is a longitude in degrees.
+
+    None where meridians are no columns all over a box (left, bottom, right, top): there x does not go on for ever.
+    """
+    system = ground_system(crs)
+    if system is None:
+        return None
+    if system.to_geographic is None:
+        return math.tau / system.radians
+    left, bottom, right, top = box
+    corners = np.array([(left, top), (left, bottom), (right, bottom), (right, top)])
+    centre = corners.mean(axis=0)
+    corners += 1e-3 * (centre - corners)  # at 180 degrees the sign of a longitude is a matter of rounding
+    if not is_cylindrical(system.angles(corners)):
+        return None
+    radians = abs(radians_per_x(system, centre))
+    return math.tau / radians if radians > 0 and math.isfinite(radians) else None
 
 
 # --------------------------------------------------------------------------------------------------------- measuring

@@ -16,12 +16,14 @@ from typing import Any
 import geopandas
 import numpy as np
 import pyarrow as pa
+import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import CRS
 from pyproj.exceptions import ProjError
 
 from geoseg.ground import Measure, measure_of
+from geoseg.lonlat import Projection, projection_of
 from geoseg.spec import ClassSpec
 from geoseg.trace import Regions
 from geoseg.trace.regions import Offsets
@@ -100,7 +102,7 @@ class PolygonLayer:
     @property
     def geometry_type(self) -> str:
         """Polygon or MultiPolygon."""
-        return "Polygon" if self.features is None else "MultiPolygon"
+        return "MultiPolygon" if self.features is not None or self._is_cut else "Polygon"
 
     @property
     def output_crs(self) -> CRS | None:
@@ -149,15 +151,26 @@ class PolygonLayer:
 
     @cached_property
     def _measure(self) -> Measure | None:
-        if not len(self.regions):
-            return None
-        (left, top), (right, bottom) = self.regions.corners.min(axis=0), self.regions.corners.max(axis=0)
-        corners = np.array([(left, top), (left, bottom), (right, bottom), (right, top)], np.float64)
-        return measure_of(self.crs, _moved(corners, self.transform))
+        return measure_of(self.crs, self._corners) if len(self.regions) else None
 
     @cached_property
-    def _projection(self) -> Transformer | None:
-        return None if self.target is None else Transformer.from_crs(self.crs, self.target, always_xy=True)
+    def _corners(self) -> NDArray[np.float64]:
+        """Coordinates (4, 2) of `crs` of the corners of what the polygons lie in."""
+        (left, top), (right, bottom) = self.regions.corners.min(axis=0), self.regions.corners.max(axis=0)
+        return _moved(
+            np.array([(left, top), (left, bottom), (right, bottom), (right, top)], np.float64), self.transform
+        )
+
+    @cached_property
+    def _projection(self) -> Projection | None:
+        if self.target is None or not len(self.regions):
+            return None
+        return projection_of(self.crs, self.target, self._corners)
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether polygons are cut at 180°."""
+        return self._projection is not None and self._projection.cuts
 
     def _batch(self, first: int, last: int) -> pa.RecordBatch:
         """Features `first` to `last`, the latter excluded."""
@@ -169,10 +182,12 @@ class PolygonLayer:
         xy = _moved(corners, self.transform)
         columns = self._attributes(xy, of_ring, of_part, of_feature, parts[0])
         if self._projection is not None:
-            xy = np.stack(self._projection.transform(*xy.T), axis=1)
+            xy = self._projection.move(xy)
         if self.transform.determinant > 0:  # not mirrored, as north-up rasters are: rings would run the wrong way
             _reverse_rings(xy, of_ring)
         geometry = _wkb(xy, of_ring, of_part, of_feature, self.features is not None)
+        if self._projection is not None and self._projection.cuts:
+            geometry = pa.array(shapely.to_wkb(self._projection.cut(shapely.from_wkb(geometry.to_numpy(False)))))
         return pa.RecordBatch.from_arrays([*columns, geometry], schema=self.schema)
 
     def _attributes(

@@ -6,7 +6,6 @@ classification 2.0, processing 1.1 and MLM (machine-learning model) 1.4. Reads a
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import unicodedata
@@ -23,13 +22,13 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 from shapely import MultiPolygon, Polygon
-from shapely.affinity import translate
 from shapely.geometry import mapping
 from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
 from geoseg.georef import PixelGrid
 from geoseg.spec import ClassSpec, ModelSpec
+from geoseg.turns import within_180
 from geoseg.version import __version__
 
 __all__ = ["Prediction", "landcover_item"]
@@ -175,12 +174,8 @@ def _closed_over_pole(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDA
 
 def _within_180(footprint: BaseGeometry) -> Polygon | MultiPolygon:
     """Bring longitudes into -180 to 180, cutting where they leave it (RFC 7946, section 3.1.9)."""
-    west, _, east, _ = footprint.bounds
-    pieces: list[BaseGeometry] = []
-    for turn in range(math.floor((west + 180) / 360), math.ceil((east + 180) / 360)):
-        world = shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90)
-        pieces.append(translate(footprint.intersection(world), xoff=-360 * turn))
-    parts = [orient(part) for part in shapely.get_parts(shapely.union_all(pieces)) if isinstance(part, Polygon)]
+    cut = within_180(np.array([footprint], object))[0]
+    parts = [orient(part) for part in shapely.get_parts(cut) if isinstance(part, Polygon)]
     return parts[0] if len(parts) == 1 else MultiPolygon(parts)
 
 

@@ -13,6 +13,7 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from pyproj import Geod
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.features import rasterize
@@ -639,3 +640,101 @@ def test_classes_that_cannot_exist_are_refused(tmp_path, rough):
     with pytest.raises(SpecError, match="classes = '300': no such class"):
         vectorize(rough, tmp_path / "out.gpkg", classes=("300",))
     assert "the layer is empty" in vectorize(rough, tmp_path / "out.gpkg", classes=("9",)).notices[-1]
+
+
+# ---------------------------------------------------------------------------------------------------------- longitudes
+
+LEFT_EDGES = (-540, -180.1, -0.1, 179.9, 200, 359.9, 400, 720)
+
+
+def opened(path):
+    return geopandas.read_parquet(path) if path.suffix == ".parquet" else geopandas.read_file(path)
+
+
+def degrees_of(frame) -> dict[int, float]:
+    """Area of each class in square degrees."""
+    return {k: shapely.area(part.geometry.to_numpy()).sum() for k, part in frame.groupby("class_id")}
+
+
+@pytest.mark.parametrize("side", [0.05, 360 / 72])
+@pytest.mark.parametrize("left", LEFT_EDGES)
+def test_all_ground_is_there_once_wherever_longitudes_begin(tmp_path, left, side):
+    ids = np.kron(np.random.default_rng(0).integers(0, 3, (4, 36)), np.ones((2, 2), int)).astype("uint8")
+    ids[1, 5:9] = 255
+    write(tmp_path / "in.tif", ids, transform=Affine(side, 0, left, 0, -1, 40), crs="EPSG:4326", nodata=255)
+    expected = {k: side * float((ids == k).sum()) for k in range(3)}
+    for end in (".gpkg", ".shp", ".geojson", ".fgb", ".parquet"):
+        vectorize(tmp_path / "in.tif", tmp_path / f"out{end}")
+        frame = opened(tmp_path / f"out{end}")
+        assert degrees_of(frame) == pytest.approx(expected, rel=1e-9)
+        assert frame.is_valid.all()
+    vectorize(tmp_path / "in.tif", tmp_path / "wrapped.gpkg", to_crs="EPSG:4326")
+    for name in ("out.geojson", "wrapped.gpkg"):
+        frame = opened(tmp_path / name)
+        west, _, east, _ = frame.total_bounds
+        assert west >= -180
+        assert east <= 180
+        assert frame.union_all().area == pytest.approx(sum(expected.values()))
+        assert all(part.exterior.is_ccw for part in shapely.get_parts(frame.geometry.to_numpy()))
+
+
+@pytest.mark.parametrize(
+    ("crs", "left", "top", "step"),
+    [
+        ("EPSG:32601", 296_000, 6_000_000, 100),
+        ("EPSG:3857", 20_037_508.342789244 - 5_000, 6_000_000, 100),
+        ("EPSG:3857", 2.2e7, 6_000_000, 100),
+        ("EPSG:3832", 3.2e6, 5_000_000, 10_000),
+        ("EPSG:3413", -2e6, 2.05e5, 10_000),
+        ("EPSG:3031", -2e6, 2e5, 10_000),
+    ],
+)
+def test_maps_across_180_degrees_are_cut_there(tmp_path, crs, left, top, step):
+    ids = np.kron(np.random.default_rng(0).integers(0, 3, (4, 40)), np.ones((10, 10), int)).astype("uint8")
+    write(tmp_path / "in.tif", ids, transform=Affine(step, 0, left, 0, -step, top), crs=crs)
+    earth = Geod(ellps="WGS84")
+    for name, settings in (("out.geojson", {}), ("out.gpkg", {"to_crs": "EPSG:4326"})):
+        vectorize(tmp_path / "in.tif", tmp_path / name, **settings)
+        frame = opened(tmp_path / name)
+        west, _, east, _ = frame.total_bounds
+        assert west >= -180
+        assert east <= 180
+        on_earth = np.array([earth.geometry_area_perimeter(shape)[0] for shape in frame.geometry])
+        assert on_earth.sum() == pytest.approx(frame["area_m2"].sum(), rel=0.01)
+        in_degrees = shapely.area(frame.geometry.to_numpy()).sum()
+        assert frame.union_all().area == pytest.approx(in_degrees, rel=1e-3)
+
+
+def test_one_class_round_the_globe_is_one_polygon(tmp_path):
+    for left in (-180, -180.1, 0, 179.9, 720):
+        write(tmp_path / "in.tif", np.zeros((18, 36), "uint8"), transform=Affine(10, 0, left, 0, -10, 90), crs=4326)
+        vectorize(tmp_path / "in.tif", tmp_path / "out.geojson", overwrite=True)
+        (shape,) = geopandas.read_file(tmp_path / "out.geojson").geometry
+        assert shape.equals(shapely.box(-180, -90, 180, 90))
+
+
+def test_a_raster_counted_from_another_turn_has_a_place_on_every_map(tmp_path):
+    here = Affine(0.01, 0, 12, 0, -0.01, 20)
+    for name, transform in (("here", here), ("turned", Affine.translation(360, 0) @ here)):
+        write(tmp_path / f"{name}.tif", transform=transform, crs="EPSG:4326")
+        vectorize(tmp_path / f"{name}.tif", tmp_path / f"{name}.gpkg", to_crs="EPSG:32633")
+    one, other = (geopandas.read_file(tmp_path / f"{name}.gpkg") for name in ("here", "turned"))
+    assert one.geometry.geom_equals_exact(other.geometry, 1e-3).all()
+
+
+def test_a_map_that_would_be_torn_is_refused(tmp_path):
+    write(tmp_path / "in.tif", transform=Affine(1, 0, 178, 0, -1, 20), crs="EPSG:4326")
+    with pytest.raises(SpecError, match="reaches beyond what WGS 84 / Pseudo-Mercator can show"):
+        vectorize(tmp_path / "in.tif", tmp_path / "out.gpkg", to_crs="EPSG:3857")
+
+
+def test_what_has_no_longitude_is_told_instead_of_what_arrow_says(tmp_path):
+    write(tmp_path / "in.tif", transform=Affine(9e6, 0, -22e6, 0, -6e6, 9e6), crs="ESRI:54009")
+    with pytest.raises(OutputError, match=r"the raster reaches beyond what WGS 84 .* can show: write its polygons in"):
+        vectorize(tmp_path / "in.tif", tmp_path / "out.geojson")
+
+
+def test_geojson_beyond_180_degrees_cannot_be_checked(tmp_path):
+    write(tmp_path / "in.tif", transform=Affine(1, 0, 178, 0, -1, 20), crs="EPSG:4326")
+    with pytest.raises(SpecError, match="write another format than GeoJSON"):
+        vectorize(tmp_path / "in.tif", tmp_path / "out.geojson", check=True)

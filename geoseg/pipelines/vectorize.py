@@ -23,13 +23,14 @@ from pyproj.exceptions import ProjError
 
 from geoseg.aoi import Area, find_area
 from geoseg.arcs import cut, join, simplify, smooth
+from geoseg.crs import same_plane
 from geoseg.errors import OutputError, SceneError, SpecError
 from geoseg.files import one_line
 from geoseg.formats import check_extension, write_polygons
 from geoseg.generalize import MergeRules, count_regions, majority_filter, plan_merge, relabel
 from geoseg.georef import PixelGrid
 from geoseg.grid import Window
-from geoseg.ground import pixel_size_m, row_areas_m2
+from geoseg.ground import pixel_size_m, row_areas_m2, whole_turn
 from geoseg.pipelines.check import PolygonCheck, check_polygons
 from geoseg.pipelines.class_raster import (
     open_classes,
@@ -218,10 +219,16 @@ def _placed(raster: Any) -> tuple[PixelGrid, str | None]:
 
 def _check_checkable(grid: PixelGrid, spec: VectorSpec, output: Path) -> None:
     """Refuse to check what leaves the raster's coordinates."""
-    leaves = output.suffix.lower() in (".geojson", ".json") and grid.crs is not None and grid.crs.to_epsg() != 4326
+    leaves = output.suffix.lower() in (".geojson", ".json") and grid.crs is not None and not _is_geojson(grid)
     if spec.to_crs is not None or leaves:
         remedy = "leave out to_crs" if spec.to_crs is not None else "write another format than GeoJSON"
         raise SpecError(f"only polygons in the raster's CRS can be checked: {remedy}")
+
+
+def _is_geojson(grid: PixelGrid) -> bool:
+    """Whether a raster's coordinates are those that GeoJSON has: longitudes up to 180° on WGS 84."""
+    left, _, right, _ = grid.box(Window(0, 0, grid.height, grid.width))
+    return same_plane(grid.crs, "EPSG:4326") and left >= -180 and right <= 180
 
 
 def _style(layer: PolygonLayer, draft: Path, *, is_alone: bool) -> None:
@@ -364,9 +371,18 @@ def _comes_back(grid: PixelGrid, target: CRS) -> bool:
         back = Transformer.from_crs(target, source, always_xy=True).transform(*there)
     except ProjError:  # a local system leads nowhere
         return False
-    if not np.isfinite(np.stack([*there, *back])).all():
+    if not np.isfinite(np.stack([*there, *back])).all() or _is_torn(there, target):
         return False
-    return bool(np.hypot(back[0] - x, back[1] - y).max() < grid.step)
+    turn = whole_turn(source, grid.box(Window(0, 0, grid.height, grid.width)))
+    off = back[0] - x if turn is None else np.remainder(back[0] - x + turn / 2, turn) - turn / 2
+    return bool(np.hypot(off, back[1] - y).max() < grid.step)
+
+
+def _is_torn(places: tuple[NDArray[np.float64], NDArray[np.float64]], target: CRS) -> bool:
+    """Whether neighbours (9, 9) on a map of the world lie at its two ends; longitudes are led on, other x are not."""
+    x, y = places
+    turn = None if target.is_geographic else whole_turn(target, (x.min(), y.min(), x.max(), y.max()))
+    return turn is not None and max(np.abs(np.diff(x, axis=axis)).max() for axis in (0, 1)) > turn / 2
 
 
 # ------------------------------------------------------------------------------------------------------------ checks

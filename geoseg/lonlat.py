@@ -1,0 +1,133 @@
+"""Vertices into another coordinate system: longitudes go on where PROJ starts again at -180°.
+
+In: coordinates of a raster's system. Out: those of another one, and what has to be done to polygons afterwards:
+nothing, or to be cut at 180°. Knows no files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+
+from geoseg.errors import OutputError
+from geoseg.georef import Box
+from geoseg.turns import SNAP, unrolled, within_180
+
+Coordinates = NDArray[np.float64]
+Shapes = NDArray[np.object_]
+
+SAMPLES = 65
+"""Places along each side of a raster at which longitudes are followed."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """The way of a raster's polygons into another coordinate system."""
+
+    source: CRS
+    """The raster's."""
+    target: CRS
+    """Theirs."""
+    box: Box
+    """What they lie in, in coordinates of `source`."""
+
+    @property
+    def cuts(self) -> bool:
+        """Whether polygons may reach across 180°, where they are cut: longitudes end there."""
+        return self._is_geographic and not self._stays
+
+    def move(self, xy: Coordinates) -> Coordinates:
+        """Coordinates (V, 2) of vertices.
+
+        Raises:
+            OutputError: if one has no place there.
+        """
+        moved = self._plain(xy)
+        if not np.isfinite(moved).all():
+            raise OutputError(
+                f"the raster reaches beyond what {self.target.name} can show: write its polygons in its own "
+                "coordinates, as .gpkg without to_crs"
+            )
+        if self.cuts and self._reference is not None:
+            moved[:, 0] += 360 * np.round((self._expected(xy) - moved[:, 0]) / 360)
+        return moved
+
+    def cut(self, shapes: Shapes) -> Shapes:
+        """Polygons (N,) of moved vertices as multipolygons with longitudes up to 180°, exteriors counter-clockwise."""
+        within = unrolled(shapes) if self._reference is None else within_180(shapes)
+        parts, owners = shapely.get_parts(within, return_index=True)
+        areas = shapely.get_type_id(parts) == shapely.GeometryType.POLYGON
+        found = np.full(len(shapes), shapely.MultiPolygon(), object)
+        shapely.multipolygons(parts[areas], indices=owners[areas], out=found)
+        return np.asarray(shapely.orient_polygons(found), object)
+
+    @cached_property
+    def _transformer(self) -> Transformer:
+        return Transformer.from_crs(self.source, self.target, always_xy=True)
+
+    @property
+    def _is_geographic(self) -> bool:
+        """Whether x becomes a longitude in degrees; other units are left to PROJ."""
+        return self.target.is_geographic and abs(np.degrees(self.target.axis_info[0].unit_conversion_factor) - 1) < 1e-9
+
+    @cached_property
+    def _stays(self) -> bool:
+        """Whether nothing comes near 180°."""
+        reference = self._reference
+        if reference is None:
+            return False
+        if self.source.is_geographic:
+            return bool(np.abs(reference).max() < 180 + SNAP)
+        step = max(float(np.abs(np.diff(reference, axis=axis)).max()) for axis in (0, 1))
+        return bool(np.abs(reference).max() + step < 180)
+
+    @cached_property
+    def _axes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """x (S,) and y (S,) of the samples."""
+        left, bottom, right, top = self.box
+        return np.linspace(left, right, SAMPLES), np.linspace(bottom, top, SAMPLES)
+
+    @cached_property
+    def _reference(self) -> NDArray[np.float64] | None:
+        """Longitudes (S, S) of the samples, each next to its neighbours'; None if they lie round a pole."""
+        x, y = np.meshgrid(*self._axes)
+        longitude = self._plain(np.column_stack([x.ravel(), y.ravel()]))[:, 0].reshape(x.shape)
+        if self.source.is_geographic:
+            degrees = x * np.degrees(self.source.axis_info[0].unit_conversion_factor)
+            return np.asarray(longitude + 360 * np.round((degrees - longitude) / 360))
+        if not np.isfinite(longitude).all():
+            return None
+        followed = np.unwrap(longitude, period=360, axis=1)
+        followed += (np.unwrap(followed[:, 0], period=360) - followed[:, 0])[:, None]
+        is_followed = np.abs(np.diff(followed, axis=0)).max() < 180
+        return followed if is_followed else None
+
+    def _expected(self, xy: Coordinates) -> NDArray[np.float64]:
+        """About the longitudes (V,) of vertices, from the samples around them."""
+        reference = self._reference
+        assert reference is not None  # asked only where there is one
+        places = []
+        for axis, values in enumerate(self._axes):
+            spread = values[-1] - values[0]
+            places.append(np.clip((xy[:, axis] - values[0]) / spread * (SAMPLES - 1), 0, SAMPLES - 1))
+        (right, left), (up, down) = ((p - (whole := np.minimum(p.astype(int), SAMPLES - 2)), whole) for p in places)
+        low = reference[down, left] * (1 - right) + reference[down, left + 1] * right
+        high = reference[down + 1, left] * (1 - right) + reference[down + 1, left + 1] * right
+        return np.asarray(low * (1 - up) + high * up)
+
+    def _plain(self, xy: Coordinates) -> Coordinates:
+        """Coordinates (V, 2) as PROJ has them."""
+        return np.stack(self._transformer.transform(*xy.T), axis=1)
+
+
+def projection_of(source: Any, target: CRS, corners: Coordinates) -> Projection:
+    """The way into another coordinate system for what lies within some corners (4, 2)."""
+    (left, bottom), (right, top) = corners.min(axis=0), corners.max(axis=0)
+    box = float(left), float(bottom), float(right), float(top)
+    return Projection(CRS.from_user_input(source), target, box)
