@@ -24,6 +24,8 @@ from pyproj.exceptions import ProjError
 
 from geoseg.errors import OutputError
 from geoseg.files import one_line, sync, workspace
+from geoseg.links import plain_folder, plain_path
+from geoseg.naming import layer_name
 from geoseg.polygons import PolygonLayer
 
 __all__ = ["VECTOR_FORMATS", "check_extension", "write_polygons"]
@@ -49,13 +51,17 @@ GEOJSON_CRS = "OGC:CRS84"
 GEOJSON_DIGITS = 9
 """Decimals of a degree: a tenth of a millimetre. RFC 7946's usual 7 (a centimetre) collapse the pixels of a drone."""
 
+_DRAFT = "draft"
+"""Stem of unfinished files: that of the finished ones may be one that libraries misread."""
+
 SHAPEFILE_PARTS = (".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
 """What may stand beside a .shp and would be misread as a part of the new one."""
 
 
 def count_polygons(path: Path, layer: str) -> int:
     """How many polygons a layer of a file holds."""
-    return int(pyogrio.read_info(path, layer=layer)["features"])
+    with plain_path(path) as plain:
+        return int(pyogrio.read_info(plain, layer=layer_name(layer))["features"])
 
 
 def write_polygons(
@@ -72,7 +78,7 @@ def write_polygons(
     Args:
         polygons: What to write.
         path: The file; its folder is made if it is missing.
-        name: Name of the layer in formats that have names; by default the file's.
+        name: Name of the layer in formats that have names, made to fit; by default the file's.
         finish: Called with the finished file before it gets its place; what is put beside it moves along.
 
     Raises:
@@ -87,8 +93,9 @@ def write_polygons(
         )
     try:
         with workspace(path) as folder:
-            draft = folder / path.name
-            VECTOR_FORMATS[path.suffix.lower()](polygons, draft, name or path.stem)
+            draft = folder / f"{_DRAFT}{path.suffix}"
+            with plain_folder(folder) as reached:
+                VECTOR_FORMATS[path.suffix.lower()](polygons, reached / draft.name, layer_name(name or path.stem))
             finish(draft)
             move_parts(draft, path)
     except (OSError, RuntimeError, ValueError, pa.ArrowException) as error:
@@ -113,7 +120,7 @@ def move_parts(draft: Path, path: Path) -> None:
         leftover.unlink(missing_ok=True)
     for part in sorted(draft.parent.iterdir(), key=lambda part: part == draft):
         sync(part)
-        os.replace(part, path.parent / part.name)
+        os.replace(part, path.with_name(path.stem + part.name.removeprefix(_DRAFT)))
 
 
 def leftovers(path: Path) -> list[Path]:

@@ -70,7 +70,7 @@ _CONNECTION_NAMES = frozenset(
 _CRYPT_KEY = re.compile(r"(/vsicrypt/).*?(file=|$)", re.DOTALL)
 _MATRIX = re.compile(r";[^/;?#=]*=[^/;?#]*")
 """A parameter within the path of a URL, such as ;jsessionid=..."""
-_DOCUMENT = re.compile(r"\s*<(?:\?[^>]*>\s*<)?(?:!--.*?-->\s*<)?([A-Za-z_][\w.-]*)", re.DOTALL)
+_DOCUMENT = re.compile(r"\s*<(?:\?[^>]*>\s*<)?(?:!--.*?-->\s*<)?([A-Za-z_][\w.-]*)[^<]*<", re.DOTALL)
 _SECRET_NAME = (
     r"(?:x-(?:amz|goog|ms|oss|cos)-[\w-]{1,40}|sig|[\w-]{0,40}token|api[_-]?key|[\w-]{0,40}access[_-]?key\w{0,9}|"
     r"[\w-]{0,40}secret|password|passwd|passphrase|pwd|userpwd|authorization|credentials?|jsessionid|key-pair-id)"

@@ -14,6 +14,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from geoseg.errors import OutputError
 from geoseg.files import draft_of, sidecar
+from geoseg.naming import visible
 from geoseg.spec import NODATA_ID, ClassSpec
 
 __all__ = ["aux_xml", "read_counts", "write_aux"]
@@ -52,7 +53,7 @@ def aux_xml(
         SubElement(metadata, "MDI", key=f"STATISTICS_{name}").text = value
     band.append(_table(classes, pixels, pixel_area_m2))
     ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="unicode") + "\n"
+    return visible(ElementTree.tostring(root, encoding="unicode"), keep="\n\t") + "\n"
 
 
 def write_aux(

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import numpy as np
 import rasterio
@@ -31,6 +30,8 @@ from geoseg.files import one_line, quiet_georeferencing
 from geoseg.georef import Box, PixelGrid
 from geoseg.grid import Window
 from geoseg.ground import pixel_size_m
+from geoseg.links import as_file
+from geoseg.naming import is_utf8, scene_name
 
 Values = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -94,12 +95,6 @@ class SceneInfo:
         """Side in metres of a square pixel of the same area."""
         size = self.pixel_size_m
         return math.sqrt(size[0] * size[1]) if size else None
-
-
-def scene_name(path: str | os.PathLike[str]) -> str:
-    """Name of a scene: its file name without folder and extension, whatever kind of path or URL it is."""
-    text = os.fspath(path)
-    return Path(urlsplit(text).path if "://" in text else text).stem or "scene"
 
 
 def plain_number(value: float | None) -> float | str | None:
@@ -243,7 +238,7 @@ class Scene:
             return None
         try:
             with quiet_georeferencing():
-                dataset = rasterio.open(self.info.path, overview_level=max(fitting)[1])
+                dataset = rasterio.open(as_file(self.info.path), overview_level=max(fitting)[1])
         except (RasterioError, ValueError, OSError):
             return None
         if dataset.tags(self.bands[0]).get("RESAMPLING", "").upper() not in SMOOTH_OVERVIEWS:
@@ -329,13 +324,15 @@ def _to_rasterio(window: Window) -> RasterioWindow:
 
 
 def _open_dataset(path: str) -> Any:
+    if not is_utf8(path):
+        raise SceneError(f"the name of {path} is no text in UTF-8: rename it")
     if os.path.isdir(path):
         raise SceneError(f"{path} is a folder: give the path of a raster")
     if "://" not in path and not path.startswith("/vsi") and ":" not in path and not os.path.exists(path):
         raise SceneError(f"no scene at {path}: check the path")
     try:
         with quiet_georeferencing():
-            return rasterio.open(path)
+            return rasterio.open(as_file(path))
     except (RasterioError, ValueError, OSError) as error:
         raise SceneError(f"{path} cannot be opened as a raster: {one_line(error)}") from None
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import shapely
@@ -27,6 +28,7 @@ from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
 from geoseg.georef import PixelGrid
+from geoseg.public import public_form
 from geoseg.spec import ClassSpec, ModelSpec
 from geoseg.turns import within_180
 from geoseg.version import __version__
@@ -212,14 +214,15 @@ def _assets(prediction: Prediction) -> dict[str, Any]:
 
 
 def _href(path: str, prediction: Prediction) -> str:
-    """A URL as it is; a path relative to the class raster's folder where there is a way from there."""
+    """A URL without its secrets; an escaped path relative to the class raster's folder, if one leads there."""
     if "://" in path or path.startswith("/vsi"):
-        return path
+        return public_form(path)
     try:
         relative = Path(os.path.relpath(path, prediction.paths["landcover"].parent)).as_posix()
     except ValueError:  # another drive
         return Path(path).absolute().as_uri()
-    return relative if relative.startswith("../") else f"./{relative}"
+    escaped = quote(os.fsencode(relative), safe="/!$&'()*+,;=:@~")
+    return escaped if relative.startswith("../") else f"./{escaped}"
 
 
 # ------------------------------------------------------------------------------------------------- classes and model

@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from geoseg.errors import OutputError
 from geoseg.files import draft_of, one_line
+from geoseg.naming import visible
 from geoseg.spec import NODATA_ID, ClassSpec
 
 __all__ = [
@@ -164,7 +165,11 @@ def _add_parameters(parent: Element, parameters: Mapping[str, str]) -> None:
 
 def _to_text(root: Element) -> str:
     ElementTree.indent(root)
-    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ElementTree.tostring(root, encoding="unicode") + "\n"
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        + visible(ElementTree.tostring(root, encoding="unicode"), keep="\n\t")
+        + "\n"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------- files

@@ -7,9 +7,10 @@ import pystac
 import pytest
 
 from geoseg.errors import SceneError
+from geoseg.naming import fit_for_files
 from geoseg.scenes import SceneRef, find_scenes
 from geoseg.scenes.items import choose_asset
-from geoseg.scenes.names import fit_for_files, name_apart
+from geoseg.scenes.names import name_apart
 from geoseg.scenes.paths import folders, resolve
 
 TIFF = "image/tiff; application=geotiff; profile=cloud-optimized"

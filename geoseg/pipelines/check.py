@@ -22,6 +22,8 @@ from geoseg.burn import burn
 from geoseg.coverage import is_coverage
 from geoseg.files import reserve
 from geoseg.georef import PixelGrid
+from geoseg.links import plain_path
+from geoseg.naming import layer_name
 from geoseg.trace import Strip
 
 STEPS = 2**20
@@ -65,8 +67,9 @@ def _read(path: Path) -> geopandas.GeoDataFrame:
     """Classes and geometry of a vector file that geoseg wrote."""
     if path.suffix.lower() == ".parquet":
         return geopandas.read_parquet(path, columns=["class_id", "geometry"])
-    layer = path.stem if path.suffix.lower() == ".gpkg" else pyogrio.list_layers(path)[0, 0]
-    return geopandas.read_file(path, layer=layer, columns=["class_id"], use_arrow=True)
+    with plain_path(path) as plain:
+        layer = layer_name(path.stem) if path.suffix.lower() == ".gpkg" else pyogrio.list_layers(plain)[0, 0]
+        return geopandas.read_file(plain, layer=layer, columns=["class_id"], use_arrow=True)
 
 
 def _to_pixels(polygons: NDArray[np.object_], transform: Affine) -> NDArray[np.object_]:

@@ -23,6 +23,7 @@ from geoseg.aoi import Area
 from geoseg.errors import SceneError
 from geoseg.files import one_line, quiet_georeferencing
 from geoseg.grid import Window
+from geoseg.links import as_file
 from geoseg.polygons import Legend
 from geoseg.raster import CLASSES_TAG
 from geoseg.spec import NODATA_ID
@@ -49,7 +50,7 @@ def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
         SceneError: It cannot be opened or read, or claims a size that nobody could mean.
     """
     try:
-        with quiet_georeferencing(), rasterio.open(path) as raster:
+        with quiet_georeferencing(), rasterio.open(as_file(os.fspath(path))) as raster:
             if raster.width * raster.height > SCENE_PX_MOST:
                 raise SceneError(f"{path} claims {raster.width} x {raster.height} pixels: split it first")
             yield raster

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +14,15 @@ from rasterio.errors import RasterioError
 
 from geoseg.errors import OutputError
 from geoseg.files import quiet_georeferencing, sidecar
+from geoseg.naming import LONGEST_FILE_NAME, is_utf8, shortened
 from geoseg.scenes import SceneRef
 from geoseg.scenes.paths import is_local
 from geoseg.spec import PredictSpec
 
 RASTER_SUFFIXES = (".tif", ".tiff")
 OTHER_SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb", ".parquet", ".png", ".jpg", ".vrt", ".img", ".jp2")
+_LONGEST_NAME = LONGEST_FILE_NAME - len(".aux.xml")
+"""Bytes of a result's name, beside which another with a longer one may lie."""
 _PX_PER_BYTE = 30
 """Imagery stored in fewer bytes than this is mostly empty, and empty pixels take no space."""
 
@@ -55,7 +58,9 @@ def name_outputs(name: str, output: str | os.PathLike[str] | None, spec: Predict
     Raises:
         OutputError: if a path is clearly meant as another kind of file.
     """
+    name = shortened(name)
     landcover = _raster_path("." if output is None else output, f"{name}_landcover.tif")
+    check_names([landcover])
     return OutputPaths(
         landcover=landcover,
         polygons=landcover.with_suffix(".gpkg") if spec.polygons else None,
@@ -70,7 +75,7 @@ def name_outputs(name: str, output: str | os.PathLike[str] | None, spec: Predict
 
 def _raster_path(given: str | os.PathLike[str], name: str) -> Path:
     path = Path(given)
-    if path.is_dir():
+    if os.path.isdir(path):
         return path / name
     if path.suffix.lower() in OTHER_SUFFIXES:
         raise OutputError(f"{path} is no class raster: give a folder, or a path that ends in .tif")
@@ -102,7 +107,7 @@ def check_all_outputs(
 def _check_folders(scenes: int, given: Mapping[str, str | os.PathLike[str] | None]) -> None:
     """Refuse one file name for the results of several scenes."""
     for flag, path in given.items():
-        if path is not None and Path(path).suffix.lower() in RASTER_SUFFIXES and not Path(path).is_dir():
+        if path is not None and Path(path).suffix.lower() in RASTER_SUFFIXES and not os.path.isdir(path):
             raise OutputError(f"{flag} {path} is one file for {scenes:,} scenes: give a folder")
 
 
@@ -135,6 +140,7 @@ def check_outputs(paths: OutputPaths, scene: str, *, overwrite: bool) -> None:
         OutputError: naming the file and the way out.
     """
     wanted = list(paths)
+    check_names(wanted)
     if len({path.resolve() for path in wanted}) < len(wanted):
         raise OutputError(f"two results would be the same file among {', '.join(map(str, wanted))}: name them apart")
     for path in wanted:
@@ -144,6 +150,21 @@ def check_outputs(paths: OutputPaths, scene: str, *, overwrite: bool) -> None:
             raise OutputError(f"{path} is a folder: choose another --output")
         if path.exists() and not overwrite:
             raise OutputError(f"{path} exists: pass --overwrite to replace it, or choose another --output")
+
+
+def check_names(paths: Iterable[Path]) -> None:
+    """Refuse names that no file can have, before any work is done.
+
+    Raises:
+        OutputError: naming the file and the way out.
+    """
+    for path in paths:
+        if not is_utf8(path):
+            raise OutputError(f"{path} is no text in UTF-8: choose another --output")
+        if len(os.fsencode(path.name)) > _LONGEST_NAME:
+            raise OutputError(
+                f"{path.name[:40]}... is longer than the name of a file can be: choose a shorter --output"
+            )
 
 
 def is_done(paths: OutputPaths, fingerprint: str) -> bool:

@@ -25,6 +25,7 @@ from geoseg.formats import count_polygons, write_polygons
 from geoseg.georef import PixelGrid
 from geoseg.heap import give_back_memory
 from geoseg.models import Model
+from geoseg.naming import layer_name
 from geoseg.pipelines.assemble import Assembled, ClassShare, assemble, class_shares, replace_classes
 from geoseg.pipelines.class_raster import open_classes, read_strips
 from geoseg.pipelines.gdal import gdal_settings
@@ -208,6 +209,8 @@ class _Drafts:
         self._paths = paths
         self._stack = ExitStack()
         self._folders: dict[Path, Path] = {}
+        stems = dict.fromkeys(path.stem for path in paths)
+        self._stems = {stem: f"draft{number}" for number, stem in enumerate(stems)}
 
     def __enter__(self) -> Self:
         place = hashlib.sha256(os.fsencode(self._paths.landcover.absolute())).hexdigest()[:8]
@@ -223,7 +226,8 @@ class _Drafts:
         self._stack.close()
 
     def __getitem__(self, path: Path) -> Path:
-        return self._folders[path.parent] / path.name
+        """Where a result is written; its name is plain, for libraries misread some that files may have."""
+        return self._folders[path.parent] / f"{self._stems[path.stem]}{path.suffix}"
 
     @contextmanager
     def publishing(self) -> Iterator[None]:
@@ -265,7 +269,7 @@ def _describe_raster(job: Job, paths: OutputPaths, drafts: _Drafts, classes: tup
     pixels = {c.id: c.pixels for c in classes} | {NODATA_ID: job.scene.info.pixels - valid}
     areas = [c.area_m2 for c in classes if c.area_m2 is not None]
     write_aux(draft, legend, pixels, sum(areas) / valid if areas and valid else None)
-    write_style_files(draft, shared_qml(legend), raster_sld(legend, paths.landcover.stem))
+    write_style_files(draft, shared_qml(legend), raster_sld(legend, layer_name(paths.landcover.stem)))
 
 
 def _write_item(job: Job, paths: OutputPaths, draft: Path) -> None:
@@ -289,9 +293,9 @@ def _write_polygons(job: Job, assembled: Assembled, paths: OutputPaths, drafts: 
             job.spec.for_finished_raster(),
             progress=lambda done, total: progress("polygons", done, total),
         )
-        write_polygons(layer, drafts[paths.polygons], name=paths.polygons.stem)
-        sld = vector_sld(classes, paths.polygons.stem)
-        add_layer_style(drafts[paths.polygons], paths.polygons.stem, vector_qml(classes), sld)
+        name = layer_name(paths.polygons.stem)
+        write_polygons(layer, drafts[paths.polygons], name=name)
+        add_layer_style(drafts[paths.polygons], name, vector_qml(classes), vector_sld(classes, name))
     except GeosegError as error:
         reason = str(error).replace(str(drafts[paths.polygons]), str(paths.polygons))
         raise OutputError(f"{reason}; the class raster is complete: {paths.landcover}") from None

@@ -33,9 +33,10 @@ from geoseg.georef import Box, PixelGrid
 from geoseg.grid import Window
 from geoseg.labels import Indexes
 from geoseg.mosaic import JoinedGround
+from geoseg.naming import scene_name
 from geoseg.pipelines.gdal import gdal_settings
 from geoseg.raster import class_tags
-from geoseg.scene import Mask, Values, plain_number, scene_name
+from geoseg.scene import Mask, Values, plain_number
 from geoseg.spec import IGNORE, NODATA_ID, ClassSpec, DataSpec, TrainSpec, beside, load_train_spec
 from geoseg.training_data import Side, TrainingData, open_image, read_training_data
 

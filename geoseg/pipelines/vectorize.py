@@ -31,6 +31,7 @@ from geoseg.generalize import MergeRules, count_regions, majority_filter, plan_m
 from geoseg.georef import PixelGrid
 from geoseg.grid import Window
 from geoseg.ground import pixel_size_m, row_areas_m2, whole_turn
+from geoseg.naming import layer_name
 from geoseg.pipelines.check import PolygonCheck, check_polygons
 from geoseg.pipelines.class_raster import (
     open_classes,
@@ -41,6 +42,7 @@ from geoseg.pipelines.class_raster import (
     resolve_nodata,
 )
 from geoseg.pipelines.gdal import gdal_settings
+from geoseg.pipelines.outputs import check_names
 from geoseg.polygons import Legend, PolygonLayer, by_class, by_touch
 from geoseg.spec import VectorSpec, parse_spec
 from geoseg.spec.vector import PX, Measure
@@ -116,7 +118,7 @@ def vectorize(
         job = _Job(opened, None, grid, legend, spec)
         layer = job.run(progress)
         other = _owner_of_styles(output, overwrite)
-        write_polygons(layer, output, finish=partial(_style, layer, is_alone=other is None))
+        write_polygons(layer, output, finish=partial(_style, layer, output.stem, is_alone=other is None))
         found = _checked(output, job) if check else None
     unstyled = f"the styles of {output} were not written, because of {other}" if other else None
     nothing = None if len(layer) else "the raster shows no class here: the layer is empty"
@@ -231,12 +233,12 @@ def _is_geojson(grid: PixelGrid) -> bool:
     return same_plane(grid.crs, "EPSG:4326") and left >= -180 and right <= 180
 
 
-def _style(layer: PolygonLayer, draft: Path, *, is_alone: bool) -> None:
+def _style(layer: PolygonLayer, name: str, draft: Path, *, is_alone: bool) -> None:
     """Style polygons that were written: inside of a GeoPackage, beside other files if no other has styles there."""
     classes = layer.legend.classes(np.unique(layer.regions.class_id).tolist())
-    sld = vector_sld(classes, draft.stem)
+    sld = vector_sld(classes, layer_name(name))
     if draft.suffix.lower() == ".gpkg":
-        add_layer_style(draft, draft.stem, vector_qml(classes), sld)
+        add_layer_style(draft, layer_name(name), vector_qml(classes), sld)
     elif is_alone:
         write_style_files(draft, shared_qml(classes), sld)
 
@@ -395,6 +397,7 @@ def check_output(output: Path, overwrite: bool) -> None:
         OutputError: The extension is unknown, or the file exists and may not be replaced.
     """
     check_extension(output)
+    check_names([output])
     if output.is_dir():
         raise OutputError(f"{output} is a folder: choose another name")
     if output.exists() and not overwrite:

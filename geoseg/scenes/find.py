@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import urlsplit
 
 from geoseg.errors import SceneError
-from geoseg.scene import scene_name
+from geoseg.naming import scene_name
 from geoseg.scenes.files import read_text
 from geoseg.scenes.items import read_items
 from geoseg.scenes.names import name_apart

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from geoseg.errors import SceneError, did_you_mean
+from geoseg.naming import fit_for_files
 from geoseg.scenes.files import read_json
-from geoseg.scenes.names import fit_for_files
 from geoseg.scenes.paths import is_raster, is_web, resolve
 from geoseg.scenes.reference import SceneRef
 

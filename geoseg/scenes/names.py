@@ -5,20 +5,13 @@ Names are compared without regard to case, for some file systems know none.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
+from geoseg.naming import fit_for_files, shortened
 from geoseg.scenes.paths import folders, suffix
 from geoseg.scenes.reference import SceneRef
-
-_UNFIT = re.compile(r'[\x00-\x1f/\\:*?"<>|]+')
-
-
-def fit_for_files(name: str) -> str:
-    """A name without what files cannot have in theirs, and that hides no file."""
-    return _UNFIT.sub("_", name).strip(" ._") or "scene"
 
 
 def name_apart(scenes: Sequence[SceneRef]) -> tuple[SceneRef, ...]:
@@ -38,7 +31,8 @@ def name_apart(scenes: Sequence[SceneRef]) -> tuple[SceneRef, ...]:
         for i in twice:
             names[i] = f"{fit_for_files(parents[i].pop())}_{names[i]}" if parents[i] else names[i]
     return tuple(
-        scene if name == scene.name else replace(scene, name=name) for scene, name in zip(scenes, names, strict=True)
+        scene if name == scene.name else replace(scene, name=shortened(name))
+        for scene, name in zip(scenes, names, strict=True)
     )
 
 

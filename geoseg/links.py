@@ -1,0 +1,46 @@
+"""Paths that libraries would misread: reached by links from a folder whose name is plain.
+
+rasterio and pyogrio parse paths like URLs: `a!b` is b in an archive a, what follows a semicolon is a parameter, line
+breaks go, and what stands before a colon is a scheme. A file is itself, whatever it is called.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_MISREAD = re.compile(r"[!;:\x00-\x1f]")
+
+
+def as_file(path: str) -> str:
+    """A path that is a file's, whatever else it might be read as; any other as it is."""
+    return os.path.join(".", path) if ":" in path and not os.path.isabs(path) and os.path.exists(path) else path
+
+
+@contextmanager
+def plain_folder(folder: Path) -> Iterator[Path]:
+    """A folder by a name that is never misread, its own if that is none."""
+    if not _MISREAD.search(os.fspath(folder)):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(prefix="geoseg-") as place:
+        link = Path(place) / "folder"
+        link.symlink_to(folder.absolute(), target_is_directory=True)
+        yield link
+
+
+@contextmanager
+def plain_path(path: Path) -> Iterator[Path]:
+    """A file by a name that is never misread, with those of its stem that lie beside it; its own if that is none."""
+    if not _MISREAD.search(os.fspath(path)) or not path.exists():
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="geoseg-") as place:
+        for file in path.absolute().parent.iterdir():
+            if file.name == path.name or file.name.startswith(f"{path.stem}."):
+                (Path(place) / f"file{file.name.removeprefix(path.stem)}").symlink_to(file)
+        yield Path(place) / f"file{path.suffix}"
