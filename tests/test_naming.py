@@ -25,9 +25,9 @@ from geoseg.trace import trace
 
 NAMES = [
     "(1) ortho", "[north]", "#7", "~b", "+x", "'q'", "_ok", "1st", "-dash", "=x", "gpkg_x", "GPKG_y", "a;b", "a\nb",
-    'a"b', "100%", "50%20x", "%41", "🙂", "é", "x.", "x ..", "  sp", "tab\there", "sqlite_x", "rtree_a", "a`b", "$HOME", "a&b",
-    "a|b", "<x>", "x>y", "*", "?", "a?b=c", "{}", "a,b", "a:b", "C:x", "@x", "!x", "a!b", "^x", "a\\b", "\x1b[31mred", "file:a",
-    "NETCDF:x", "select", ".hidden", "..x", "\u202e", "é" * 110, "x" * 230,
+    'a"b', "100%", "50%20x", "%41", "🙂", "é", "x.", "x ..", "  sp", "tab\there", "sqlite_x", "rtree_a", "a`b",
+    "a|b", "<x>", "x>y", "*", "?", "a?b=c", "{}", "a,b", "a:b", "C:x", "@x", "!x", "a!b", "^x", "a\\b", "\x1b[31mred",
+    "$HOME", "a&b", "file:a", "NETCDF:x", "select", ".hidden", "..x", "\u202e", "é" * 110, "x" * 230,
 ]  # fmt: skip
 
 
