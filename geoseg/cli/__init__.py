@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, NoReturn
 
 import click
 
+from geoseg.cli.streams import mend_streams
+from geoseg.cli.surroundings import quiet_libraries
+from geoseg.cli.terminal import notice
 from geoseg.errors import GeosegError
+from geoseg.mishaps import mishap
 
 COMMANDS = {
     "predict": "Classify scenes into land-cover rasters and polygons.",
@@ -44,18 +50,38 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run as a process of its own: with streams that can be written, and libraries that keep quiet."""
+        mend_streams()
+        with quiet_libraries(), _boundary():
+            return super().main(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; errors that a user can mend become one line and exit code 1."""
-        try:
+        """Run a command; click itself would call an interruption, or a file that ends early, an abortion."""
+        with _boundary():
             return super().invoke(ctx)
-        except GeosegError as error:
-            _fail(f"error: {error}")
-        except KeyboardInterrupt:
-            _fail("interrupted: finished files are kept; predict and train go on with --resume")
+
+
+@contextmanager
+def _boundary() -> Iterator[None]:
+    """Let errors that a user can mend, and those of the system, become one line and exit code 1; others are bugs."""
+    try:
+        yield
+    except GeosegError as error:
+        _fail(f"error: {error}")
+    except KeyboardInterrupt:
+        _fail("interrupted: finished files are kept; predict and train go on with --resume")
+    except Exception as error:
+        line = mishap(error)
+        if line is not None:
+            _fail(f"error: {GeosegError(line)}")
+        if isinstance(error, EOFError):
+            raise RuntimeError("a file ends before its time") from error
+        raise
 
 
 def _fail(line: str) -> NoReturn:
-    click.echo(line, err=True)
+    notice(line)
     sys.exit(1)
 
 

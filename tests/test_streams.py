@@ -1,0 +1,161 @@
+"""Standard streams that are closed, full, cut off, or in an encoding without a letter; libraries that are told to be
+quiet."""
+
+import logging
+import os
+import subprocess
+import sys
+import warnings
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from geoseg.cli import main
+from geoseg.cli.surroundings import quiet_libraries
+
+SAYING = """
+import sys, click, os
+from geoseg.cli import main
+import geoseg.cli
+
+@main.command("say")
+@click.option("--times", default=1)
+def say(times):
+    for _ in range(times):
+        click.echo("9 m\\xb2 \\udcff")
+        click.echo("by the way", err=True)
+    scratch = os.open(os.devnull, os.O_RDONLY)
+    assert scratch > 2, "a file has the number of a standard stream"
+
+geoseg.cli.Commands.get_command = lambda self, ctx, name: say
+main(["say", *sys.argv[1:]])
+"""
+"""A command that prints a result and a remark."""
+
+
+def shell(line: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    program = f"{sys.executable} -c '{SAYING}'"
+    return subprocess.run(
+        ["bash", "-c", line.replace("SAY", program)], capture_output=True, env=os.environ | environment, check=False
+    )
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", "<&-", "2>&- <&-"])
+def test_without_standard_error_results_and_exit_code_are_right(redirection):
+    ended = shell(f"SAY {redirection}")
+    assert ended.stdout.decode() == "9 m² \\udcff\n"
+    assert ended.returncode == 0
+
+
+def test_without_standard_output_a_command_works():
+    ended = shell("SAY >&-")
+    assert (ended.returncode, ended.stderr) == (0, b"by the way\n")
+
+
+@pytest.mark.parametrize("command", ["SAY --times 3 >/dev/full", "SAY --help >/dev/full"])
+def test_a_full_standard_output_is_one_line_and_exit_code_1(command):
+    ended = shell(command)
+    assert ended.returncode == 1
+    assert ended.stderr.decode().splitlines()[-1] == (
+        "error: cannot write to standard output: No space left on device: free some space, or choose another place"
+    )
+    assert b"Traceback" not in ended.stderr
+    assert b"ignored" not in ended.stderr
+
+
+def test_who_reads_only_the_first_lines_ends_the_command_quietly():
+    ended = shell("set -o pipefail; SAY --times 100000 2>/dev/null | head -1")
+    assert (ended.returncode, ended.stderr) == (1, b"")
+    assert ended.stdout.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_letters_that_an_encoding_lacks_are_spelled_out(encoding):
+    ended = shell("SAY", PYTHONIOENCODING=encoding, LC_ALL="C")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith(b"9 m")
+    assert ended.stdout.endswith((b"\\udcff\n", b"?\n"))
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Make the command `info` fail with an error; gives what the command line says to it."""
+
+    def run(error):
+        @click.command()
+        def info():
+            raise error
+
+        monkeypatch.setattr(main, "get_command", lambda ctx, name: info)
+        return CliRunner().invoke(main, ["info"])
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (MemoryError(), "error: out of memory: "),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), "out of memory"),
+        (OSError(28, "No space left on device", "/x/y.tif"), "error: /x/y.tif: No space left on device: free some"),
+        (PermissionError(13, "Permission denied", "/x"), "error: /x: Permission denied: check the permissions"),
+        (BrokenPipeError(32, "Broken pipe"), "error: Broken pipe"),
+        (KeyboardInterrupt(), "interrupted: "),
+    ],
+)
+def test_what_the_system_does_is_one_line_and_exit_code_1(failing, error, says):
+    result = failing(error)
+    assert result.exit_code == 1
+    assert says in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("of geoseg's own"), EOFError("a file that ends early")])
+def test_a_bug_keeps_its_traceback(failing, error):
+    assert str(error) in str(failing(error).exception or "") + str(failing(error).exception.__cause__ or "")
+
+
+def test_libraries_are_quiet_while_a_command_works(capfd):
+    def remark():
+        warnings.warn("deprecated", DeprecationWarning, stacklevel=1)
+        warnings.warn("slow", UserWarning, stacklevel=1)
+        logging.getLogger("some.library").warning("tip")
+        logging.getLogger("some.library").error("failed")
+        child = "import warnings; warnings.warn('in a child')"
+        subprocess.run([sys.executable, "-c", child], check=True)
+
+    with pytest.warns(UserWarning, match="slow"):
+        remark()
+    assert "in a child" in capfd.readouterr().err
+    before = dict(os.environ), logging.root.manager.disable, list(logging.getLogger().handlers)
+    with quiet_libraries():
+        remark()
+    assert capfd.readouterr().err == ""
+    assert (dict(os.environ), logging.root.manager.disable, list(logging.getLogger().handlers)) == before
+
+
+def test_errors_of_gdal_still_reach_those_who_listen_to_its_log(caplog):
+    with quiet_libraries():
+        logging.getLogger("rasterio._env").error("a block is damaged")
+    assert "a block is damaged" in caplog.text
+
+
+def test_who_asks_for_warnings_gets_them(monkeypatch):
+    monkeypatch.setattr(sys, "warnoptions", ["default"])
+    with quiet_libraries(), pytest.warns(UserWarning, match="slow"):
+        warnings.warn("slow", UserWarning, stacklevel=1)
+
+
+def test_a_user_without_name_and_home_gets_both(monkeypatch):
+    for name in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    with quiet_libraries():
+        assert os.environ["HOME"] == os.devnull
+        assert os.environ["LOGNAME"].startswith("user")
+    assert "HOME" not in os.environ
