@@ -38,9 +38,14 @@ _REMEDIES = {
 
 def mishap(error: BaseException) -> str | None:
     """Say on one line what the system did and what to do; None for an error that the system is not the cause of."""
-    if any(map(_is_lack_of_memory, _causes(error))):
+    if lacks_memory(error):
         return _LESS_MEMORY
     return _of_the_system(error) if isinstance(error, OSError) else None
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error, or one that it came from, is for want of memory."""
+    return any(map(_is_lack_of_memory, _causes(error)))
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

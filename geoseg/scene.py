@@ -31,6 +31,7 @@ from geoseg.georef import Box, PixelGrid
 from geoseg.grid import Window
 from geoseg.ground import pixel_size_m
 from geoseg.links import as_file
+from geoseg.mishaps import lacks_memory, mishap
 from geoseg.naming import is_utf8, scene_name
 
 Values = NDArray[Any]
@@ -342,9 +343,8 @@ def _read_errors(path: str) -> Iterator[None]:
     try:
         yield
     except (RasterioError, MemoryError) as error:
-        raise SceneError(
-            f"{path} cannot be read: {one_line(error.__cause__ or error)}: {_why_unreadable(path)}"
-        ) from None
+        why = mishap(error) if lacks_memory(error) else _why_unreadable(path)
+        raise SceneError(f"{path} cannot be read: {one_line(error.__cause__ or error)}: {why}") from None
 
 
 def _why_unreadable(path: str) -> str:

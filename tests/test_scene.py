@@ -9,7 +9,7 @@ from rasterio.transform import from_origin
 
 from geoseg.errors import SceneError
 from geoseg.grid import Window
-from geoseg.scene import Scene, find_valid
+from geoseg.scene import Scene, _read_errors, find_valid
 
 RGBA = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
 VALUES = np.arange(3 * 20 * 30, dtype=np.uint8).reshape(3, 20, 30)
@@ -131,6 +131,12 @@ def test_a_truncated_file_is_a_scene_error(tmp_path):
     path.write_bytes(path.read_bytes()[:60_000])
     with pytest.raises(SceneError, match="damaged or incomplete"):
         read_all(path)
+
+
+def test_a_lack_of_memory_is_no_damage_of_the_file():
+    with pytest.raises(SceneError, match="9 GiB: out of memory") as caught, _read_errors("s.tif"):
+        raise MemoryError("Unable to allocate 9 GiB")
+    assert "damaged" not in str(caught.value)
 
 
 BLOCKS = {"driver": "GTiff", "tiled": True, "blockxsize": 64, "blockysize": 64, "SPARSE_OK": True}

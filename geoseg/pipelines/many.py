@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.errors import GeosegError, SceneError
 from geoseg.files import one_line
+from geoseg.mishaps import mishap
 from geoseg.models import Model, load_model
 from geoseg.pipelines.job import Notice
 from geoseg.pipelines.outputs import check_all_outputs, name_outputs
@@ -191,6 +192,8 @@ def outcome_of(scene: SceneRef, work: Callable[[], T]) -> T | SceneFailure:
     except GeosegError as error:
         return SceneFailure(scene.path, str(error))
     except Exception as error:
+        if (line := mishap(error)) is not None:
+            return SceneFailure(scene.path, str(GeosegError(line)))
         return SceneFailure(scene.path, f"{type(error).__name__}: {one_line(error)}", traceback.format_exc())
 
 
