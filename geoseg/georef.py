@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import rasterio
 from affine import Affine
+from pyproj import Transformer
+from pyproj.exceptions import ProjError
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
-from rasterio.warp import transform_bounds
+from rasterio.errors import CRSError
 
 from geoseg.crs import crs_name, same_plane
 from geoseg.grid import Window
@@ -116,16 +118,24 @@ def grid_of(dataset: rasterio.DatasetReader) -> PixelGrid:
     return PixelGrid(dataset.height, dataset.width, dataset.transform, dataset.crs)
 
 
-def move_box(box: Box, source: CRS | None, target: CRS | None) -> Box | None:
-    """Box around a box of another CRS; None where it has no place."""
+def move_box(box: Box, source: CRS | None, target: CRS | None, *, goes_on: bool = False) -> Box | None:
+    """Box around a box of another CRS; None where it has no place.
+
+    Across the antimeridian it reaches all around the globe, or goes on beyond 180°.
+    """
     if same_plane(source, target):
         return box
     if source is None or target is None:
         return None
     try:
-        left, bottom, right, top = transform_bounds(source, target, *box)
-    except RasterioError:
+        left, bottom, right, top = _transformer(source.to_wkt(), target.to_wkt()).transform_bounds(*box)
+    except (ProjError, CRSError):  # a local system leads nowhere
         return None
-    if left > right:  # across the antimeridian: all around the globe
-        left, right = -180.0, 180.0
+    if left > right:
+        left, right = (left, right + 360) if goes_on else (-180.0, 180.0)
     return (left, bottom, right, top) if all(map(math.isfinite, (left, bottom, right, top))) else None
+
+
+@lru_cache(maxsize=64)
+def _transformer(source: str, target: str) -> Transformer:
+    return Transformer.from_crs(source, target, always_xy=True)

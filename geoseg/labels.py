@@ -14,63 +14,33 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-import geopandas
 import numpy as np
-import pyogrio
 import rasterio
-import shapely
-from geopandas.array import GeometryDtype
 from numpy.typing import NDArray
-from rasterio.crs import CRS
 from rasterio.enums import MaskFlags
-from rasterio.errors import CRSError, RasterioError
-from rasterio.features import rasterize
+from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
-from shapely import GeometryType
 
 from geoseg.crs import plane_difference
 from geoseg.errors import LabelError, SpecError
 from geoseg.files import one_line, quiet_georeferencing
-from geoseg.georef import Box, PixelGrid, grid_of, grow, move_box
+from geoseg.georef import PixelGrid, grid_of
 from geoseg.grid import Window
+from geoseg.label_polygons import PolygonLabels
+from geoseg.label_rules import OTHER, LabelRules, class_list, resolve_rules
 from geoseg.spec import IGNORE, NODATA_ID, ClassSpec
+from geoseg.vectors import PARQUET_FILES
+
+__all__ = ["VECTOR_FILES", "Indexes", "LabelRules", "Labels", "RasterLabels", "open_labels"]
 
 Ids = NDArray[np.integer[Any]]
 Indexes = NDArray[np.uint8]
 
-PARQUET_FILES = (".parquet", ".geoparquet")
-"""Endings of files that geopandas reads itself: GDAL is rarely built with what they need."""
 VECTOR_FILES = (
     ".gpkg", ".geojson", ".geojsonl", ".json", ".topojson", ".shp", ".shz", ".zip", ".fgb", ".kml", ".kmz", ".gml",
     ".gdb", ".sqlite", ".tab", ".mif", ".dxf", *PARQUET_FILES,
 )  # fmt: skip
 """Endings of files that hold polygons; everything else is opened as a raster."""
-LARGE = 1000
-"""Polygons of more vertices are clipped to a window before they are burnt: GDAL's burning takes 2 µs per vertex."""
-OTHER = "other"
-"""Key of LabelRules.values that stands for all that the others don't name."""
-
-
-@dataclass(frozen=True)
-class LabelRules:
-    """How a label file is to be understood."""
-
-    values: tuple[tuple[int | str, int | str], ...] = ()
-    """What stands in the file (number, #rrggbb, text, or `other`) -> id or name of a class, or `ignore`."""
-    column: str | None = None
-    """Column of the polygons that holds their class."""
-    layer: str | None = None
-    """Layer of the vector file."""
-
-    @classmethod
-    def of(cls, values: Mapping[int | str, int | str], column: str | None = None, layer: str | None = None) -> Self:
-        """Rules from plain settings."""
-        return cls(tuple((_plain_key(key), value) for key, value in values.items()), column, layer)
-
-    @property
-    def by_color(self) -> bool:
-        """Whether classes are told by their colour."""
-        return any(str(key).startswith("#") for key, _ in self.values)
 
 
 class Labels(Protocol):
@@ -90,7 +60,12 @@ class Labels(Protocol):
 
 
 def open_labels(
-    path: Path, grid: PixelGrid, classes: Sequence[ClassSpec], rules: LabelRules = LabelRules(), *, image: Path
+    path: Path,
+    grid: PixelGrid,
+    classes: Sequence[ClassSpec],
+    rules: LabelRules = LabelRules(),  # noqa: B008 (it is frozen)
+    *,
+    image: Path,
 ) -> Labels:
     """Open a raster of labels, or polygons in any vector format and CRS.
 
@@ -190,47 +165,6 @@ class RasterLabels:
         return mask
 
 
-class PolygonLabels:
-    """Polygons of a vector file; a pixel belongs to the last polygon of the file that holds its centre."""
-
-    def __init__(self, path: Path, grid: PixelGrid, classes: Sequence[ClassSpec], rules: LabelRules, *, image: Path):
-        if grid.crs is None:
-            raise LabelError(
-                f"{image} has no coordinate system, so the polygons of {path} have no place on it: give it one "
-                "(gdal_edit -a_srs EPSG:...)"
-            )
-        self._grid = grid
-        frame = _read_polygons(path, rules, grid, image)
-        indexes = _polygon_classes(frame.iloc[:, 0].tolist(), classes, rules, path)
-        self._shapes, owners = _parts_near(frame.geometry, grid)
-        self._indexes = indexes[owners]
-        self._are_large = shapely.get_num_coordinates(self._shapes) > LARGE
-        self._tree = shapely.STRtree(self._shapes)
-        if not len(self._within(Window(0, 0, grid.height, grid.width))):
-            raise _off_image(path, image)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Nothing stays open."""
-
-    def read(self, window: Window) -> Indexes:
-        """Class indexes (h, w) of a window."""
-        found = self._within(window)
-        shapes, large = self._shapes[found], self._are_large[found]
-        shapes[large] = shapely.clip_by_rect(shapes[large], *self._grid.box(grow(window, 2)))
-        burnt = np.full((window.height, window.width), IGNORE, np.uint8)
-        pairs = [(shape, int(index)) for shape, index in zip(shapes, self._indexes[found], strict=True) if shape]
-        if pairs:
-            rasterize(pairs, out=burnt, transform=self._grid.part(window).transform)
-        return burnt
-
-    def _within(self, window: Window) -> NDArray[np.intp]:
-        """Numbers of the polygons whose boxes meet that of a window, in the file's order."""
-        return np.sort(self._tree.query(shapely.box(*self._grid.box(window))))
-
-
 _UNKNOWN = 254
 """Stands in tables for what is no class; there are 254 classes at most."""
 _RGB = 1, 2, 3
@@ -285,7 +219,7 @@ class _Ids:
         """Name them."""
         return (
             f"class id {', '.join(map(str, np.unique(values)[:5]))} is unknown; the classes are "
-            f"{_class_list(self._classes)}: add it to `classes` or data.label_values, or set those pixels to 255 "
+            f"{class_list(self._classes)}: add it to `classes` or data.label_values, or set those pixels to 255 "
             "(not labelled)"
         )
 
@@ -353,7 +287,7 @@ class _ColorTable:
 
 
 def _color_table(classes: Sequence[ClassSpec], rules: LabelRules) -> _ColorTable:
-    resolved = _resolve(classes, rules)
+    resolved = resolve_rules(classes, rules)
     named = {_parse_color(key): index for key, index in resolved.items() if str(key).startswith("#")}
     return _ColorTable(named, resolved.get(OTHER, _UNKNOWN))
 
@@ -370,32 +304,12 @@ def _all_colors(named: tuple[tuple[int, int], ...], other: int) -> Indexes:
 def _id_table(classes: Sequence[ClassSpec], rules: LabelRules, nodata: int | None) -> tuple[dict[int, int], int]:
     """Class id -> index, and the index of all other ids; 255 and nodata are not labelled unless they are named."""
     if rules.values:
-        resolved = _resolve(classes, rules)
+        resolved = resolve_rules(classes, rules)
         index_of = {int(key): index for key, index in resolved.items() if re.fullmatch(r"-?[0-9]+", str(key))}
     else:
         resolved, index_of = {}, {c.id: index for index, c in enumerate(classes)}
     unlabelled = {NODATA_ID: IGNORE} if nodata is None else {NODATA_ID: IGNORE, nodata: IGNORE}
     return unlabelled | index_of, resolved.get(OTHER, _UNKNOWN)
-
-
-def _resolve(classes: Sequence[ClassSpec], rules: LabelRules) -> dict[int | str, int]:
-    """What stands in the file -> class index."""
-    known: dict[int | str, int] = {"ignore": IGNORE}
-    known |= {c.id: index for index, c in enumerate(classes)} | {c.name: index for index, c in enumerate(classes)}
-    unknown = [value for _, value in rules.values if value not in known]
-    if unknown:
-        raise SpecError(
-            f"data.label_values leads to {unknown[0]!r}, which is neither a class ({_class_list(classes)}) nor ignore"
-        )
-    return {key: known[value] for key, value in rules.values}
-
-
-def _class_list(classes: Sequence[ClassSpec]) -> str:
-    return ", ".join(f"{c.id} {c.name}" for c in classes)
-
-
-def _plain_key(key: int | str) -> int | str:
-    return key.lower() if isinstance(key, str) and key.startswith("#") else key
 
 
 def _parse_color(key: int | str) -> int:
@@ -466,129 +380,3 @@ def _check_grid(own: PixelGrid, grid: PixelGrid, path: Path, image: Path) -> Non
         f"{path} is not on the grid of its image {image}: {own} against {grid}: "
         "warp the labels onto the image's grid (gdalwarp -r near)"
     )
-
-
-# ---------------------------------------------------------------------------------------------------------- polygons
-
-
-def _read_polygons(path: Path, rules: LabelRules, grid: PixelGrid, image: Path) -> geopandas.GeoDataFrame:
-    """The class column and the geometry of the polygons near an image, in the file's order.
-
-    Raises:
-        LabelError: if the file cannot be read, its column or layer is unclear, or nothing in it is near.
-    """
-    read = _read_parquet if path.suffix.lower() in PARQUET_FILES else _read_layer
-    try:
-        frame, column = read(path, rules, grid)
-    except (RuntimeError, OSError, ValueError) as error:  # of GDAL; of Python; of Arrow and geopandas
-        raise LabelError(f"cannot read polygons {path}: {one_line(error)}") from None
-    frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)]
-    if not len(frame):
-        raise _off_image(path, image)
-    other = sorted(set(frame.geom_type) - {"Polygon", "MultiPolygon"})
-    if other:
-        raise LabelError(f"{path} holds {' and '.join(other)}: labels are polygons: buffer points and lines")
-    return frame[[column, frame.geometry.name]]
-
-
-def _read_layer(path: Path, rules: LabelRules, grid: PixelGrid) -> tuple[geopandas.GeoDataFrame, str]:
-    layer = _layer(path, rules)
-    info = pyogrio.read_info(path, layer=layer)
-    column = _class_column(path, [str(name) for name in info["fields"]], rules)
-    box = _box_in(grid, _known(info["crs"], path), 0.01)
-    # Spatial indexes give what they find in an order of their own.
-    frame = geopandas.read_file(path, layer=layer, columns=[column], bbox=box, fid_as_index=True).sort_index()
-    return frame, column
-
-
-def _read_parquet(path: Path, rules: LabelRules, grid: PixelGrid) -> tuple[geopandas.GeoDataFrame, str]:
-    frame = geopandas.read_parquet(path)
-    plain = [str(name) for name in frame.columns if not isinstance(frame[name].dtype, GeometryDtype)]
-    column = _class_column(path, [name for name in plain if name != "bbox"], rules)
-    box = _box_in(grid, _known(frame.crs, path), 0.01)
-    return frame if box is None else frame[frame.intersects(shapely.box(*box))], column
-
-
-def _known(crs: Any, path: Path) -> Any:
-    if not crs:
-        raise LabelError(f"{path} does not say in which coordinate system it is: assign one (ogr2ogr -a_srs)")
-    return crs
-
-
-def _box_in(grid: PixelGrid, crs: Any, margin: float) -> Box | None:
-    """Box of an image in another CRS, a share of its sides and a pixel wider; None where it has none there."""
-    around = grow(Window(0, 0, grid.height, grid.width), 1 + int(margin * max(grid.height, grid.width)))
-    try:
-        return move_box(grid.box(around), grid.crs, CRS.from_user_input(crs))
-    except CRSError:
-        return None
-
-
-def _parts_near(shapes: geopandas.GeoSeries, grid: PixelGrid) -> tuple[NDArray[np.object_], NDArray[np.intp]]:
-    """The polygons that polygons are made of, in the CRS of an image, and the number of the one each belongs to.
-
-    What lies far off is cut away first: it may have no place in the CRS of the image.
-    """
-    valid = np.array(shapes.values)
-    broken = ~shapely.is_valid(valid)
-    valid[broken] = shapely.make_valid(valid[broken])
-    box = _box_in(grid, shapes.crs, 1.0)
-    near = valid if box is None else shapely.clip_by_rect(valid, *box)
-    collections, owners = shapely.get_parts(near, return_index=True)
-    parts, numbers = shapely.get_parts(collections, return_index=True)
-    owners = owners[numbers]
-    moved = np.asarray(geopandas.GeoSeries(parts, crs=shapes.crs).to_crs(grid.crs).values)
-    kept = (shapely.get_type_id(moved) == GeometryType.POLYGON) & np.isfinite(shapely.bounds(moved)).all(axis=1)
-    return moved[kept], owners[kept]
-
-
-def _off_image(path: Path, image: Path) -> LabelError:
-    return LabelError(
-        f"no polygon of {path} lies on {image}: check the coordinate systems of both, or leave the image out"
-    )
-
-
-def _layer(path: Path, rules: LabelRules) -> str:
-    layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
-    if rules.layer in layers or (rules.layer is None and len(layers) == 1):
-        return rules.layer or layers[0]
-    wanted = f"no layer {rules.layer} with polygons, " if rules.layer else ""
-    raise LabelError(
-        f"{path} has {wanted}the layers {', '.join(layers) or 'none'}: name one with data.label_layer, or --layer"
-    )
-
-
-def _class_column(path: Path, columns: Sequence[str], rules: LabelRules) -> str:
-    if rules.column in columns or (rules.column is None and len(columns) == 1):
-        return rules.column or columns[0]
-    wanted = f"no column {rules.column}, " if rules.column else ""
-    raise LabelError(
-        f"{path} has {wanted}the columns {', '.join(columns) or 'none'}: name the one with the class with "
-        "data.label_column, or --column"
-    )
-
-
-def _polygon_classes(
-    values: Sequence[Any], classes: Sequence[ClassSpec], rules: LabelRules, path: Path
-) -> NDArray[np.uint8]:
-    """Class index per polygon."""
-    if rules.values:
-        resolved = _resolve(classes, rules)
-    else:
-        resolved = {c.name: index for index, c in enumerate(classes)} | {c.id: index for index, c in enumerate(classes)}
-    table = {"": IGNORE} | {str(key): index for key, index in resolved.items()}
-    keys = [_text(value) for value in values]
-    unknown = sorted({key for key in keys if key not in table}) if OTHER not in table else []
-    if unknown:
-        raise LabelError(
-            f"{path}: class {', '.join(map(repr, unknown[:5]))} is unknown; the classes are {_class_list(classes)}: "
-            "add it to `classes`, or say in data.label_values of a training config which class it is, or `ignore`"
-        )
-    return np.array([table.get(key, table.get(OTHER, IGNORE)) for key in keys], np.uint8)
-
-
-def _text(value: Any) -> str:
-    """A cell as text: nothing for an empty one; whole numbers without the .0 that vector formats give them."""
-    if value is None or value != value:
-        return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

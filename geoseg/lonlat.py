@@ -6,6 +6,7 @@ nothing, or to be cut at 180°. Knows no files.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,19 +29,21 @@ SAMPLES = 65
 
 @dataclass(frozen=True)
 class Projection:
-    """The way of a raster's polygons into another coordinate system."""
+    """The way of polygons into another coordinate system."""
 
     source: CRS
-    """The raster's."""
+    """The one they are in."""
     target: CRS
-    """Theirs."""
+    """The one they are brought into."""
     box: Box
     """What they lie in, in coordinates of `source`."""
+    turn: float | None
+    """How far along x of `target` the same ground comes again, if it does: there x is led on."""
 
     @property
     def cuts(self) -> bool:
         """Whether polygons may reach across 180°, where they are cut: longitudes end there."""
-        return self._is_geographic and not self._stays
+        return self.target.is_geographic and self.turn is not None and not self._stays
 
     def move(self, xy: Coordinates) -> Coordinates:
         """Coordinates (V, 2) of vertices.
@@ -48,15 +51,21 @@ class Projection:
         Raises:
             OutputError: if one has no place there.
         """
-        moved = self._plain(xy)
+        moved = self.plain(xy)
         if not np.isfinite(moved).all():
             raise OutputError(
                 f"the raster reaches beyond what {self.target.name} can show: write its polygons in its own "
                 "coordinates, as .gpkg without to_crs"
             )
-        if self.cuts and self._reference is not None:
-            moved[:, 0] += 360 * np.round((self._expected(xy) - moved[:, 0]) / 360)
-        return moved
+        return self.lead_on(xy, moved) if self.cuts else moved
+
+    def lead_on(self, xy: Coordinates, moved: Coordinates) -> Coordinates:
+        """Moved coordinates (V, 2), of which x goes on where PROJ starts again at the other end of the map."""
+        if self.turn is None or self._reference is None:
+            return moved
+        with np.errstate(invalid="ignore"):  # of places that are not on the map
+            x = moved[:, 0] + self.turn * np.round((self._expected(xy) - moved[:, 0]) / self.turn)
+        return np.column_stack([x, moved[:, 1]])
 
     def cut(self, shapes: Shapes) -> Shapes:
         """Polygons (N,) of moved vertices as multipolygons with longitudes up to 180°, exteriors counter-clockwise."""
@@ -70,11 +79,6 @@ class Projection:
     @cached_property
     def _transformer(self) -> Transformer:
         return Transformer.from_crs(self.source, self.target, always_xy=True)
-
-    @property
-    def _is_geographic(self) -> bool:
-        """Whether x becomes a longitude in degrees; other units are left to PROJ."""
-        return self.target.is_geographic and abs(np.degrees(self.target.axis_info[0].unit_conversion_factor) - 1) < 1e-9
 
     @cached_property
     def _stays(self) -> bool:
@@ -95,21 +99,19 @@ class Projection:
 
     @cached_property
     def _reference(self) -> NDArray[np.float64] | None:
-        """Longitudes (S, S) of the samples, each next to its neighbours'; None if they lie round a pole."""
-        x, y = np.meshgrid(*self._axes)
-        longitude = self._plain(np.column_stack([x.ravel(), y.ravel()]))[:, 0].reshape(x.shape)
-        if self.source.is_geographic:
-            degrees = x * np.degrees(self.source.axis_info[0].unit_conversion_factor)
-            return np.asarray(longitude + 360 * np.round((degrees - longitude) / 360))
-        if not np.isfinite(longitude).all():
+        """x (S, S) of the samples in `target`, each next to its neighbours'; None if they lie round a pole."""
+        if self.turn is None:
             return None
-        followed = np.unwrap(longitude, period=360, axis=1)
-        followed += (np.unwrap(followed[:, 0], period=360) - followed[:, 0])[:, None]
-        is_followed = np.abs(np.diff(followed, axis=0)).max() < 180
-        return followed if is_followed else None
+        x, y = np.meshgrid(*self._axes)
+        found = self.plain(np.column_stack([x.ravel(), y.ravel()]))[:, 0].reshape(x.shape)
+        if not np.isfinite(found).all():
+            return None
+        found = np.unwrap(found, period=self.turn, axis=1)
+        found += (np.unwrap(found[:, 0], period=self.turn) - found[:, 0])[:, None]
+        return found if np.abs(np.diff(found, axis=0)).max() < self.turn / 2 else None
 
     def _expected(self, xy: Coordinates) -> NDArray[np.float64]:
-        """About the longitudes (V,) of vertices, from the samples around them."""
+        """About the x (V,) of vertices in `target`, from the samples around them."""
         reference = self._reference
         assert reference is not None  # asked only where there is one
         places = []
@@ -121,7 +123,7 @@ class Projection:
         high = reference[down + 1, left] * (1 - right) + reference[down + 1, left + 1] * right
         return np.asarray(low * (1 - up) + high * up)
 
-    def _plain(self, xy: Coordinates) -> Coordinates:
+    def plain(self, xy: Coordinates) -> Coordinates:
         """Coordinates (V, 2) as PROJ has them."""
         return np.stack(self._transformer.transform(*xy.T), axis=1)
 
@@ -130,4 +132,5 @@ def projection_of(source: Any, target: CRS, corners: Coordinates) -> Projection:
     """The way into another coordinate system for what lies within some corners (4, 2)."""
     (left, bottom), (right, top) = corners.min(axis=0), corners.max(axis=0)
     box = float(left), float(bottom), float(right), float(top)
-    return Projection(CRS.from_user_input(source), target, box)
+    is_in_degrees = target.is_geographic and abs(math.degrees(target.axis_info[0].unit_conversion_factor) - 1) < 1e-9
+    return Projection(CRS.from_user_input(source), target, box, 360.0 if is_in_degrees else None)

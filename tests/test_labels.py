@@ -1,5 +1,6 @@
 """Labels as people have them become indexes, whatever window is read; what does not fit is one clear line."""
 
+import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,8 @@ from rasterio.features import rasterize
 from geoseg.errors import LabelError, SpecError
 from geoseg.georef import PixelGrid, grid_of
 from geoseg.grid import Window
-from geoseg.labels import LARGE, LabelRules, open_labels
+from geoseg.label_polygons import LARGE
+from geoseg.labels import LabelRules, open_labels
 from geoseg.spec import IGNORE, ClassSpec
 
 CLASSES = [
@@ -537,3 +539,76 @@ def test_the_polygons_of_rachel_carson_are_burnt_on_their_degrees() -> None:
         {6201: "grass", 2100: "water", 2253: "sand", 22531: "sand", "other": "ignore"}, "Classvalue"
     )
     assert np.array_equal(read(path, grid, by_number), expected)
+
+
+# ---------------------------------------------------------------------------------------------------------- longitudes
+
+
+def lonlat(west: float, step: float = 1.0, width: int = 20) -> PixelGrid:
+    """An image of 4 rows down from 2° north, wherever its longitudes begin."""
+    return placed(4, width, Affine(step, 0, west, 0, -1, 2), "EPSG:4326")
+
+
+def strips(path: Path, *spans: tuple[float, float], crs: str = "EPSG:4326") -> Path:
+    """Polygons from west to east, of grass and water in turn."""
+    shapes = [shapely.box(west, -9, east, 9) for west, east in spans]
+    kinds = ["grass", "water"] * len(shapes)
+    geopandas.GeoDataFrame({"kind": kinds[: len(shapes)]}, geometry=shapes, crs=crs).to_file(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["l.gpkg", "l.geojson"])
+@pytest.mark.parametrize("west", [-550, -190, 170, 530])
+def test_labels_and_image_may_count_longitudes_from_different_turns(tmp_path: Path, west: float, name: str) -> None:
+    expected = [[0] * 10 + [1] * 10] * 4
+    assert read(strips(tmp_path / name, (170, 180), (-180, -170)), lonlat(west)).tolist() == expected
+    assert read(strips(tmp_path / name, (170, 180), (180, 190)), lonlat(west)).tolist() == expected
+
+
+def test_labels_of_all_the_globe_lie_on_an_image_of_all_the_globe(tmp_path: Path) -> None:
+    path = strips(tmp_path / "l.gpkg", (-180, 0), (0, 180))
+    for west, first in ((-180, 0), (0, 1), (-0.5, 1), (720, 1)):
+        row = read(path, lonlat(west, 1, 360))[0]
+        assert (row == 0).sum() == (row == 1).sum() == 180
+        assert row[90] == first
+
+
+@pytest.mark.parametrize("spans", [((-180, -179), (179, 180)), ((180, 181), (179, 180)), ((-180, -179), (-181, -180))])
+def test_labels_on_both_sides_of_180_degrees_lie_on_a_map(tmp_path: Path, spans: Any) -> None:
+    grid = placed(10, 40, Affine(1000, 0, 146_000, 0, -1000, 10_000), "EPSG:32601")  # 180° is 20 pixels from the left
+    found = read(strips(tmp_path / "l.gpkg", *spans), grid)
+    assert (found[:, :19] == 1).all()
+    assert (found[:, 22:] == 0).all()
+
+
+def test_mercator_goes_on_beyond_180_degrees(tmp_path: Path) -> None:
+    grid = placed(4, 20, Affine(1e5, 0, 20_037_508 - 1e6, 0, -1e5, 2e5), "EPSG:3857")
+    assert read(strips(tmp_path / "l.gpkg", (170, 180), (-180, -170)), grid).tolist() == [[0] * 10 + [1] * 10] * 4
+
+
+def test_a_local_system_leads_nowhere_but_to_itself(tmp_path: Path) -> None:
+    site = 'LOCAL_CS["site grid",UNIT["metre",1]]'
+    path = strips(tmp_path / "l.gpkg", (300_000, 300_003), crs=site)
+    grid = placed(4, 5, Affine(1, 0, 300_000, 0, -1, 2), site)
+    assert read(path, grid).tolist() == [[0, 0, 0, IGNORE, IGNORE]] * 4
+    said = refused(path, placed())
+    assert "no way from the coordinate system of" in said or "no polygon of" in said
+    assert len(said) - 2 * len(str(tmp_path)) < 240
+
+
+def test_an_open_ring_of_labels_is_closed_and_infinite_ones_are_named(tmp_path: Path) -> None:
+    path = save(tmp_path / "l.geojson", [square(3, 4), square(20, 4)])
+    complete = read(path, placed())
+    content = json.loads(path.read_text())
+    content["features"][1]["geometry"]["coordinates"][0].pop()
+    path.write_text(json.dumps(content))
+    np.testing.assert_array_equal(read(path, placed()), complete)
+    content["features"][1]["geometry"]["coordinates"][0][1][0] = float("nan")
+    path.write_text(json.dumps(content))
+    assert "l.geojson: feature 1 has coordinates that are infinite or not a number" in refused(path, placed())
+
+
+def test_collections_that_mending_made_are_labels(tmp_path: Path) -> None:
+    spike = shapely.LineString([square(3, 4).centroid, square(9, 9).centroid])
+    path = save(tmp_path / "l.gpkg", [shapely.GeometryCollection([square(3, 4), spike])])
+    assert (read(path, placed()) == 0).sum() == (read(save(tmp_path / "m.gpkg", [square(3, 4)]), placed()) == 0).sum()
