@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
+from typing_extensions import is_typeddict
 
 from geoseg.spec import (
     AugmentSpec,
@@ -84,7 +85,7 @@ def _values(annotation: Any) -> str:
             if Ellipsis in parts
             else ", ".join(_values(part) for part in parts)
         )
-    if origin is dict:
+    if origin is dict or is_typeddict(annotation):
         return "mapping"
     if inspect.isclass(annotation) and issubclass(annotation, Spec):
         return "see below"

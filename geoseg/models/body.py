@@ -6,13 +6,22 @@ head; or a single convolution, which is a head with nothing before it.
 
 from __future__ import annotations
 
+import inspect
+from typing import get_type_hints
+
 import segmentation_models_pytorch as smp
 import timm
 from torch import Tensor, nn
 
-from geoseg.errors import ModelError, did_you_mean
+from geoseg.errors import ModelError, did_you_mean, shown
 from geoseg.files import one_line
 from geoseg.spec import NetworkSpec
+from geoseg.spec.arguments import EncoderArguments, NetworkArguments
+
+TIMM = "tu-"
+"""How the names of timm's encoders begin."""
+OVERLAY = "pretrained_cfg_overlay"
+"""Argument of timm with which geoseg itself loads weights from a file; no spec can hold it."""
 
 
 def build_body(network: NetworkSpec, bands: int, classes: int, encoder_weights: str | None) -> nn.Module:
@@ -21,6 +30,7 @@ def build_body(network: NetworkSpec, bands: int, classes: int, encoder_weights: 
     Raises:
         ModelError: if the architecture or the encoder is unknown, or they don't fit together.
     """
+    _check_names(network)
     if network.architecture == "pointwise":
         return nn.Conv2d(bands, classes, kernel_size=1)
     try:
@@ -32,11 +42,9 @@ def build_body(network: NetworkSpec, bands: int, classes: int, encoder_weights: 
             classes=classes,
             **network.arguments,
         )
-    except (KeyError, ValueError, RuntimeError, TypeError, NotImplementedError, AssertionError) as error:
-        _check_names(network)
-        raise ModelError(
-            f"cannot build {network.architecture} with encoder {network.encoder!r}: {one_line(error)}"
-        ) from None
+    except Exception as error:  # smp and timm raise whatever their arguments lead to
+        reason = shown(one_line(error), 400, quoted=False)
+        raise ModelError(f"cannot build {network.architecture} with encoder {network.encoder!r}: {reason}") from None
     return model
 
 
@@ -77,16 +85,50 @@ def decoder_channels(body: nn.Module) -> int:
 
 
 def _check_names(network: NetworkSpec) -> None:
-    """Refuse names that nothing has."""
+    """Refuse what no architecture, no encoder and no argument is called.
+
+    timm would take a path or an address for an encoder's name, and read or ask it.
+    """
     architectures = [*smp.MODEL_ARCHITECTURES_MAPPING, "pointwise"]
     if network.architecture.lower() not in architectures:
         hint = did_you_mean(network.architecture, architectures) or ":"
-        raise ModelError(f"unknown architecture {network.architecture!r}{hint} known are {', '.join(architectures)}")
-    is_timm = network.encoder.startswith("tu-")
-    encoders = [f"tu-{name}" for name in timm.list_models()] if is_timm else smp.encoders.get_encoder_names()
-    if network.encoder.split(".")[0] not in encoders:
-        hint = did_you_mean(network.encoder, encoders) or ":"
         raise ModelError(
-            f"unknown encoder {network.encoder!r}{hint} take one of "
-            "segmentation_models_pytorch, or tu-NAME with the name of a model of timm"
+            f"unknown architecture {shown(network.architecture)}{hint} known are {', '.join(architectures)}"
         )
+    if network.architecture != "pointwise":
+        _check_encoder(network.encoder)
+    _check_arguments(network)
+
+
+def _check_encoder(name: str) -> None:
+    if name in smp.encoders.encoders or (name.startswith(TIMM) and _is_timm_model(name.removeprefix(TIMM))):
+        return
+    is_timm = name.startswith(TIMM)
+    known = [f"{TIMM}{model}" for model in timm.list_models()] if is_timm else smp.encoders.get_encoder_names()
+    hint = did_you_mean(name, known) or ":"
+    raise ModelError(
+        f"unknown encoder {shown(name)}{hint} take one of "
+        "segmentation_models_pytorch, or tu-NAME with the name of a model of timm"
+    )
+
+
+def _is_timm_model(name: str) -> bool:
+    """Whether timm has a model of exactly that name, and weights with its tag if it has one."""
+    architecture, dot, _ = name.partition(".")
+    return timm.is_model(architecture) and (not dot or timm.models.is_model_pretrained(name))
+
+
+def _check_arguments(network: NetworkSpec) -> None:
+    """Refuse arguments that would be passed over, or passed on."""
+    if not network.arguments:
+        return
+    kind = smp.MODEL_ARCHITECTURES_MAPPING.get(network.architecture.lower())
+    known = set(inspect.signature(kind).parameters) & set(get_type_hints(NetworkArguments)) if kind else set()
+    known |= {"decoder_use_batchnorm"} if "decoder_use_norm" in known else set()
+    if network.encoder.startswith(TIMM) and kind:
+        known |= {*get_type_hints(EncoderArguments), OVERLAY}
+    for name in network.arguments:
+        if name not in known:
+            what = f"{network.architecture} {network.encoder}".strip()
+            listed = ", ".join(sorted(known - {OVERLAY})) or "none"
+            raise ModelError(f"{what} has no argument {shown(name)}{did_you_mean(name, known)}; it has: {listed}")

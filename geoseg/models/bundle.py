@@ -5,7 +5,6 @@ No pickle is ever read, so a model file from a stranger cannot run code.
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 from dataclasses import dataclass
@@ -17,12 +16,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from geoseg.errors import ModelError, OutputError
+from geoseg.errors import ModelError, OutputError, SpecError, shown
 from geoseg.files import draft_of, one_line
 from geoseg.models.networks import build_network
-from geoseg.spec import ModelSpec, parse_spec
+from geoseg.models.outline import build_outline
+from geoseg.models.weights import Kind, check_fit, check_numbers, kinds_of
+from geoseg.spec import ModelSpec, parse_json, parse_spec
 
 METADATA_KEY, CHECKSUM_KEY = "geoseg", "crc32"
+MOST_HEADER = 2**24
+"""Bytes of the largest header that is read."""
 DEFAULT_BUNDLE = "landcover-naip-rgb.safetensors"
 
 
@@ -48,35 +51,32 @@ def read_spec(path: str | os.PathLike[str] | None = None) -> ModelSpec:
         ModelError: if the file is missing or is no geoseg bundle.
     """
     path = _existing(path)
-    return _parse_metadata(_read_metadata(path), path)
-
-
-def _read_metadata(path: Path) -> dict[str, str]:
-    try:
-        with safe_open(path, framework="pt") as bundle:
-            return bundle.metadata() or {}
-    except PermissionError:
-        raise ModelError(f"{path} may not be read: check its permissions") from None
-    except (SafetensorError, OSError, ValueError):
-        raise ModelError(
-            f"{path} is not a geoseg model: a .safetensors bundle is expected; pickled models (.pt, .pth, .ckpt) "
-            "can run code when loaded and are refused: write a bundle with geoseg.save_model"
-        ) from None
+    return _parse_metadata(_read_header(path).metadata, path)
 
 
 def load_model(path: str | os.PathLike[str] | None = None) -> Model:
     """Load a bundle onto the CPU in float32; None or `default` means the default model.
 
+    Nothing but the bundle is opened, and nobody is asked. Memory is taken once it is clear that the file holds the
+    weights of the network that it names.
+
     Raises:
-        ModelError: if the file is missing, is no geoseg bundle, is damaged, or its weights don't fit its own spec.
+        ModelError: if the file is missing, is no geoseg bundle, is damaged, its weights don't fit its own spec, or are
+            no numbers.
     """
     path = _existing(path)
-    metadata = _read_metadata(path)
-    spec, weights = _parse_metadata(metadata, path), load_file(path)
-    if metadata.get(CHECKSUM_KEY, "") not in ("", _checksum(weights)):
+    header = _read_header(path)
+    spec = _parse_metadata(header.metadata, path)
+    check_fit(build_outline(spec), header.weights, str(path))
+    try:
+        module, weights = build_network(spec), load_file(path)
+    except (SafetensorError, OSError, RuntimeError, MemoryError) as error:
+        raise ModelError(f"{path} cannot be read: {one_line(error)}: copy it again, or free memory") from None
+    if header.metadata.get(CHECKSUM_KEY, "") not in ("", _checksum(weights)):
         raise ModelError(f"{path} is damaged: its weights are not those that were written: take another copy of it")
-    module = build_network(spec)
-    _load_weights(module, {name: _as_float32(tensor) for name, tensor in weights.items()}, path)
+    weights = {name: _as_float32(tensor) for name, tensor in weights.items()}
+    check_numbers(weights, str(path))
+    module.load_state_dict(weights)
     return Model(spec, module.eval())
 
 
@@ -89,18 +89,21 @@ def save_model(module: nn.Module, spec: ModelSpec, path: str | os.PathLike[str],
             as they are: they are few, and may lie beyond what float16 can hold.
 
     Raises:
-        ModelError: if the weights are not those of the network that the spec names.
+        ModelError: if the weights are not those of the network that the spec names, are no numbers, or the spec is none
+            that could be read again.
         OutputError: if the file cannot be written.
     """
     path = Path(path)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    _load_weights(build_network(spec), weights, path)
+    check_fit(build_outline(spec), kinds_of(weights), str(path))
+    check_numbers(weights, str(path))
+    text = _as_json(spec, path)
     if half:
         buffers = {name for name, _ in module.named_buffers()}
         weights = {name: tensor if name in buffers else _halved(tensor) for name, tensor in weights.items()}
     try:
         with draft_of(path) as draft:
-            metadata = {METADATA_KEY: spec.model_dump_json(), CHECKSUM_KEY: _checksum(weights)}
+            metadata = {METADATA_KEY: text, CHECKSUM_KEY: _checksum(weights)}
             draft.write_bytes(save(weights, metadata=metadata))
     except (SafetensorError, RuntimeError) as error:
         raise OutputError(f"cannot write {path}: {one_line(error)}: check the folder and the free space") from None
@@ -116,14 +119,63 @@ def _existing(path: str | os.PathLike[str] | None) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class _Header:
+    """What stands before the weights."""
+
+    metadata: dict[str, str]
+    weights: dict[str, Kind]
+
+
+def _read_header(path: Path) -> _Header:
+    """Read the header of a bundle.
+
+    Raises:
+        ModelError: if there is none, or it is larger than any is.
+    """
+    try:
+        _check_header_size(path)
+        with safe_open(path, framework="pt") as bundle:
+            slices = {name: bundle.get_slice(name) for name in bundle.keys()}  # noqa: SIM118  # it is no dictionary
+            kinds = {name: Kind(tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
+            return _Header(bundle.metadata() or {}, kinds)
+    except PermissionError:
+        raise ModelError(f"{path} may not be read: check its permissions") from None
+    except (SafetensorError, OSError, ValueError, OverflowError):
+        raise ModelError(
+            f"{path} is not a geoseg model: a .safetensors bundle is expected; pickled models (.pt, .pth, .ckpt) "
+            "can run code when loaded and are refused: write a bundle with geoseg.save_model"
+        ) from None
+
+
+def _check_header_size(path: Path) -> None:
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if MOST_HEADER < size <= path.stat().st_size:
+        raise ModelError(f"{path} has a header of {size / 1e6:,.0f} MB: bundles have one of less than 1 MB")
+
+
 def _parse_metadata(metadata: dict[str, str], path: Path) -> ModelSpec:
     if METADATA_KEY not in metadata:
         raise ModelError(f"{path} holds weights but no geoseg spec: write it with geoseg.save_model")
     try:
-        values = json.loads(metadata[METADATA_KEY])
-    except json.JSONDecodeError:
-        raise ModelError(f"{path}: its geoseg spec is not JSON: write it again with geoseg.save_model") from None
-    return parse_spec(ModelSpec, values, source=str(path))
+        return parse_spec(ModelSpec, parse_json(metadata[METADATA_KEY], f"{path}: its geoseg spec"), source=str(path))
+    except SpecError as error:
+        raise ModelError(str(error)) from None
+
+
+def _as_json(spec: ModelSpec, path: Path) -> str:
+    """A spec as text that can be read again.
+
+    Raises:
+        ModelError: if it holds what no bundle may hold.
+    """
+    try:
+        text = spec.model_dump_json()
+    except (ValueError, RecursionError) as error:  # a lone surrogate, an object that is no plain value
+        raise ModelError(f"cannot write {path}: its spec is no JSON: {shown(one_line(error), quoted=False)}") from None
+    _parse_metadata({METADATA_KEY: text}, path)
+    return text
 
 
 def _checksum(weights: dict[str, Tensor]) -> str:
@@ -144,12 +196,3 @@ def _halved(tensor: Tensor) -> Tensor:
         return tensor
     half = tensor.half()
     return half if bool(half.isfinite().all()) else tensor
-
-
-def _load_weights(module: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
-    try:
-        module.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ModelError(
-            f"{path}: the weights do not fit the network in its spec: {str(error).splitlines()[-1].strip()}"
-        ) from None

@@ -6,7 +6,6 @@ place. Knows nothing of training. Pickled files are read as plain tensors only, 
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,14 +17,15 @@ import timm
 import torch
 from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from geoseg.errors import ModelError
 from geoseg.files import one_line
+from geoseg.models.body import OVERLAY
 from geoseg.models.bundle import load_model
 from geoseg.models.networks import SegmentationNetwork, build_network
+from geoseg.models.weights import check_numbers
 from geoseg.quiet import quiet
 from geoseg.spec import ModelSpec
 from geoseg.spec.train import WEIGHT_FILES
@@ -201,7 +201,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"no encoder weights at {path}: check the path")
     try:
         content: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError):
+    except Exception:  # unpickling raises whatever the bytes lead to
         raise ModelError(
             f"{path} cannot be read as weights: give a .safetensors file, or a .pth file that holds tensors only"
         ) from None
@@ -210,6 +210,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     weights = {name: t for name, t in content.items() if isinstance(t, Tensor)} if isinstance(content, dict) else {}
     if not weights:
         raise ModelError(f"{path} holds no weights by name: give a file with an encoder's state dict")
+    check_numbers(weights, str(path))
     return weights
 
 
@@ -259,8 +260,8 @@ def _through_timm(encoder: nn.Module, spec: ModelSpec, given: Mapping[str, Tenso
     source = Source(f"tu-{encoder.name}", "imagenet", None, None, None)
     dyed = {name: torch.full_like(t, torch.nan) if t.is_floating_point() else t for name, t in given.items()}
     try:
-        traced = _pretrained(spec, source, {"pretrained_cfg_overlay": {"state_dict": dyed}})
-        found = _pretrained(spec, source, {"pretrained_cfg_overlay": {"state_dict": dict(given)}})
+        traced = _pretrained(spec, source, {OVERLAY: {"state_dict": dyed}})
+        found = _pretrained(spec, source, {OVERLAY: {"state_dict": dict(given)}})
     except (ModelError, IndexError, AttributeError):
         name = spec.network.encoder
         raise ModelError(f"{path} holds other weights than {name} has: give that encoder's weights") from None

@@ -6,10 +6,11 @@ In: YAML files, JSON metadata, keyword arguments. Out: frozen, validated specs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
+from typing_extensions import is_typeddict
 
 from geoseg.errors import SpecError, did_you_mean, shown
 from geoseg.spec.plain import check_plain
@@ -25,6 +26,8 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")]
 Devices = Annotated[str, Field(pattern=r"^\d{1,3}(,\d{1,3})*$")]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]
 """A line of text."""
+Word = Annotated[str, Field(max_length=100, pattern=r"^[!-~]*$")]
+"""Letters, digits and signs of ASCII, or nothing."""
 Text = Annotated[str, Field(max_length=20_000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
 """Lines of text."""
 LARGEST_COUNT = 2**31 - 1
@@ -73,10 +76,9 @@ def _first_problem(kind: type[Spec], error: ValidationError) -> str:
     place = [str(part) for part in loc if not isinstance(part, str) or part.isidentifier()]
     if problem["type"] == "extra_forbidden":
         place = [*place, str(loc[-1])] if place[-1:] != [str(loc[-1])] else place
-        parent = _spec_at(kind, place[:-1])
-        known_here = ", ".join(parent.model_fields)
-        meant = did_you_mean(place[-1].replace("-", "_"), parent.model_fields)
-        return f"unknown setting {shown('.'.join(place))}{meant}; known here: {known_here}"
+        known_here = _names_at(kind, place[:-1])
+        meant = did_you_mean(place[-1].replace("-", "_"), known_here)
+        return f"unknown setting {shown('.'.join(place))}{meant}; known here: {', '.join(known_here)}"
     field, parent = shown(".".join(place), quoted=False), _spec_at(kind, place[:-1])
     known = parent.model_fields.get(place[-1]) if place else None
     meaning = " ".join((known.description or "").split()) if known else ""
@@ -137,6 +139,13 @@ def _spec_at(kind: type[Spec], place: Sequence[str]) -> type[Spec]:
         inner = [part for part in _parts(field.annotation) if _is_spec(part)] if field else []
         kind = inner[0] if inner else kind
     return kind
+
+
+def _names_at(kind: type[Spec], place: Sequence[str]) -> list[str]:
+    """What may stand at a place."""
+    field = _spec_at(kind, place[:-1]).model_fields.get(place[-1]) if place else None
+    dicts = [part for part in _parts(field.annotation) if is_typeddict(part)] if field else []
+    return list(get_type_hints(dicts[0]) if dicts else _spec_at(kind, place).model_fields)
 
 
 def _parts(annotation: Any) -> list[Any]:

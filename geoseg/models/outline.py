@@ -1,0 +1,45 @@
+"""A network before it takes any memory: names, shapes and types of its weights.
+
+In: a ModelSpec. Out: the network with weights that hold nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from geoseg.errors import ModelError
+from geoseg.models.networks import build_network
+from geoseg.spec import ModelSpec
+
+MOST_TABLES = 2**29
+"""Bytes of the tables that a network keeps besides its weights, such as the masks of shifted windows."""
+
+
+def build_outline(spec: ModelSpec) -> nn.Module:
+    """Build the network a spec names, without memory for its weights.
+
+    Raises:
+        ModelError: if it cannot be built, or would keep tables out of all proportion.
+    """
+    with torch.device("meta"), _CountOnCpu():
+        network = build_network(spec)
+    everything = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
+    weights = sum(tensor.nbytes for tensor in network.state_dict().values())
+    if everything - weights > MOST_TABLES:
+        raise ModelError(
+            f"{spec.network.architecture} {spec.network.encoder} would keep tables of "
+            f"{(everything - weights) / 1e9:,.1f} GB besides its weights: take a smaller img_size or window_size"
+        )
+    return network
+
+
+class _CountOnCpu(TorchFunctionMode):
+    """Keep short rows of numbers where their values are known: networks take rates per layer from them."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of torch."""
+        return func(*args, **(kwargs or {}) | ({"device": "cpu"} if func is torch.linspace else {}))
