@@ -710,3 +710,15 @@ def test_polygons_that_could_not_be_made_are_refused_before_work(tmp_path, class
         predict(scene, tmp_path / "out", model=model, **settings)
     assert model.module.seen == 0
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("multiple", [1, 7, 32, 256, 300, 511, 512, 1000, 1024])
+def test_fitting_windows_to_little_memory_ends_at_any_stride(tmp_path, monkeypatch, multiple):
+    scene = write_raster(tmp_path / "scene.tif", np.zeros((60, 70), np.uint8))
+    monkeypatch.setattr("geoseg.pipelines.job.free_bytes", lambda _device: 0)
+    monkeypatch.setattr("geoseg.pipelines.job.activation_bytes", lambda *_: 1)
+    network = NetworkSpec(architecture="pointwise", multiple=multiple)
+    plan = plan_prediction(scene, model=echo_model(network=network, tile=16384), device="cpu")
+    assert plan.settings["tile"] % multiple == 0
+    assert plan.settings["tile"] < 2 * max(256, multiple)
+    assert any("has little free memory" in line for line in plan.notices)

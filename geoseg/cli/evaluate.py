@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from geoseg.cli.options import json_option, overwrite_option, quiet_option
+from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option
 from geoseg.cli.terminal import notice, progress_bar, scores_line, scores_table
 from geoseg.wording import number_of
 
@@ -40,7 +40,7 @@ class Floor(NamedTuple):
     """From -1 to 1."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("prediction", metavar="[PREDICTION.tif]", required=False)
 @click.option(
     "--labels",

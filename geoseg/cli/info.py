@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import json_option
+from geoseg.cli.options import Command, json_option
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("path", metavar="SCENE_OR_MODEL")
 @click.option(
     "-m",

@@ -2,13 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from geoseg.errors import SpecError, did_you_mean, shown
+
 F = TypeVar("F", bound=Callable[..., Any])
+LONGEST_VALUE = 4096
+"""Characters of the longest value of an option in a file; no path is longer."""
+
+
+class Command(click.Command):
+    """A command each of whose options stands once, unless it may be repeated: click would take the last in silence."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command line."""
+        if not ctx.resilient_parsing:
+            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            _check_once(order, ctx)
+        return super().parse_args(ctx, args)
+
+
+def _check_once(order: Sequence[click.Parameter], ctx: click.Context) -> None:
+    """Refuse an option that is given a second value.
+
+    Raises:
+        UsageError: naming it.
+    """
+    for option, count in Counter(order).items():
+        if not isinstance(option, click.Option) or count == 1 or option.multiple or option.count:
+            continue
+        if option.is_flag and not option.secondary_opts:  # said twice, it says the same
+            continue
+        names = "/".join(max(names, key=len) for names in (option.opts, option.secondary_opts) if names)
+        raise click.UsageError(f"{names} is given {count} times: give it once", ctx)
 
 
 class Numbers(click.ParamType[Any]):
@@ -18,16 +49,17 @@ class Numbers(click.ParamType[Any]):
 
     def __init__(self, kind: type[int] | type[float], count: int | None = None):
         self._kind, self._count = kind, count
+        self._named = "whole numbers" if kind is int else "numbers"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
         """Parse, or fail with the shape that is expected."""
         try:
             parts = value.split(",") if isinstance(value, str) else list(value)
-            numbers = tuple(self._kind(part) for part in parts)
+            numbers = tuple(self._kind(str(part)) for part in parts)
         except (TypeError, ValueError):
-            self.fail(f"{value!r} is not a list of numbers like 1,2,3", param, ctx)
+            self.fail(f"{shown(value)} is not a list of {self._named} like 1,2,3", param, ctx)
         if self._count is not None and len(numbers) != self._count:
-            self.fail(f"{value!r} has {len(numbers)} numbers, {self._count} are expected", param, ctx)
+            self.fail(f"{shown(value)} has {len(numbers)} numbers, {self._count} are expected", param, ctx)
         return numbers
 
 
@@ -39,6 +71,10 @@ class Texts(click.ParamType[Any]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         """Split."""
         parts = value.split(",") if isinstance(value, str) else list(value)
+        if not all(isinstance(part, str | int) and not isinstance(part, bool) for part in parts):
+            self.fail(
+                f"{shown(value)} is not a list of texts: put in quotes what looks like something else", param, ctx
+            )
         return tuple(str(part).strip() for part in parts if str(part).strip())
 
 
@@ -54,7 +90,7 @@ class ResolutionType(click.ParamType[Any]):
         try:
             return float(value)
         except (TypeError, ValueError):
-            self.fail(f"{value!r} is neither native, nor model, nor a number of metres", param, ctx)
+            self.fail(f"{shown(value)} is neither native, nor model, nor a number of metres", param, ctx)
 
 
 def config_option(command: F) -> F:
@@ -72,19 +108,40 @@ def config_option(command: F) -> F:
 def _read_config(ctx: click.Context, _param: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
-    from geoseg.errors import SpecError
     from geoseg.spec import load_yaml
 
     known = _options_by_long_name(ctx.command)
     defaults: dict[str, Any] = {}
     for name, value in load_yaml(path).items():
         if (key := str(name).replace("_", "-")) not in known:
-            raise SpecError(f"{path}: unknown setting {name!r}; known here: {', '.join(sorted(known))}")
+            meant = did_you_mean(key, known)
+            raise SpecError(f"{path}: unknown setting {shown(name)}{meant}; known here: {', '.join(sorted(known))}")
         option, switched_off = known[key]
-        if isinstance(value, list | dict) and not isinstance(option.type, Numbers | Texts):
-            raise SpecError(f"{path}: {name} = {value!r}: give a single value")
-        defaults[str(option.name)] = not value if switched_off else value
-    ctx.default_map = defaults
+        if option.name in defaults:
+            raise SpecError(f"{path}: {name} says again what another line says: keep one")
+        defaults[str(option.name)] = _as_typed(option, value, switched_off, f"{path}: {name} = {shown(value)}")
+    ctx.default_map = {name: value for name, value in defaults.items() if value is not None}
+
+
+def _as_typed(option: click.Option, value: Any, switched_off: bool, place: str) -> Any:
+    """A value from a file as one would type it on the command line, where it is read and checked; None for nothing.
+
+    Raises:
+        SpecError: if nobody would.
+    """
+    if value is None:
+        return None
+    if isinstance(value, list | dict) and not (isinstance(value, list) and isinstance(option.type, Numbers | Texts)):
+        raise SpecError(f"{place}: give a single value")
+    if isinstance(value, str) and len(value) > LONGEST_VALUE:
+        raise SpecError(f"{place}: give at most {LONGEST_VALUE:,} characters")
+    if not option.is_flag:
+        return value if isinstance(value, list) else str(value)
+    try:
+        wanted = click.BOOL.convert(str(value), option, None)
+    except click.BadParameter:
+        raise SpecError(f"{place}: give true or false") from None
+    return wanted != switched_off
 
 
 def _options_by_long_name(command: click.Command) -> dict[str, tuple[click.Option, bool]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.options import (
+    Command,
     Numbers,
     ResolutionType,
     config_option,
@@ -39,7 +40,7 @@ _SCHEDULER = "Work on a Dask cluster, by its address; local:N starts N processes
 _RESUME = "Skip scenes that are done, and go on where a run with the same settings was stopped."
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
 @click.option(
     "-m", "--model", type=click.Path(), help="Model bundle (.safetensors); default: the model that comes with geoseg."

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geoseg.cli.options import json_option, overwrite_option, quiet_option
+from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option
 from geoseg.cli.terminal import notice, progress_bar, table
 
 if TYPE_CHECKING:
     from geoseg.pipelines.tile import TileResult
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("config", metavar="CONFIG.yaml", type=click.Path(path_type=Path))
 @click.option(
     "-o",

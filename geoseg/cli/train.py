@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.options import json_option, overwrite_option, quiet_option
+from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option
 from geoseg.cli.terminal import notice, scores_line, scores_table, silent
 from geoseg.wording import number_of
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from geoseg.pipelines.train import TrainProgress, TrainResult
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("config", metavar="CONFIG.yaml", type=click.Path(path_type=Path))
 @click.option(
     "-o",

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.options import config_option, given, json_option, overwrite_option, quiet_option, vector_options
+from geoseg.cli.options import (
+    Command,
+    config_option,
+    given,
+    json_option,
+    overwrite_option,
+    quiet_option,
+    vector_options,
+)
 from geoseg.cli.terminal import notice, progress_bar
 from geoseg.wording import number_of
 
@@ -18,7 +26,7 @@ if TYPE_CHECKING:
     from geoseg.pipelines.check import PolygonCheck
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("raster", metavar="CLASSES.tif")
 @click.option(
     "-o",

@@ -160,8 +160,11 @@ def _fitting_grid(
     if spec.tile is not None:
         return grid
     while not _windows_in_memory(grid, model, device, precision) and grid.tile >= 2 * _SMALLEST_TILE:
-        spec = spec.model_copy(update={"tile": grid.tile // 2})
-        grid = make_grid(source.height, source.width, model.spec, spec)
+        halved = spec.model_copy(update={"tile": grid.tile // 2})
+        smaller = make_grid(source.height, source.width, model.spec, halved)
+        if smaller.tile >= grid.tile:  # it is the network's stride
+            return grid
+        grid = smaller
         tell(f"{device} has little free memory: windows of {grid.tile} pixels")
     return grid
 
