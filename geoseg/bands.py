@@ -24,6 +24,8 @@ _FAMILIES = {
 HIGHEST = {"uint8": 255.0, "uint16": 65535.0, "int16": 32767.0, "float32": 1.0}
 """Value that the bright end of --rescale becomes, per type of a model's values; the dark end becomes 0."""
 
+_USUAL_MARKS = "red", "green", "blue"
+"""What many writers mark the first three bands of anything as."""
 _SHOWN_BANDS, _SHOWN_LETTERS = 8, 40
 
 
@@ -52,7 +54,8 @@ def choose_bands(
     """Find a model's bands: as told, else by band names, by colour interpretation, by position.
 
     Names come first because somebody gave them on purpose; many writers mark the first three bands of anything as red,
-    green and blue, so colours tell nothing where a name contradicts one of them.
+    green and blue, so that colours tell nothing where a name contradicts one of them, and these three marks speak
+    against no guess.
 
     Alpha is never imagery. By position at most one band may be left over (red, green, blue, infrared for an RGB model):
     among more than that, a guess would be wrong as often as right. Nor is there a guess that a name or a colour speaks
@@ -69,11 +72,13 @@ def choose_bands(
         return BandChoice(complete.pop(), "name")
     named = _find(wanted, descriptions, agreed_roles(descriptions))
     marks = _trusted(colors, descriptions)
-    found = _find(wanted, marks, [word_role(mark) for mark in marks]) | named
-    if _is_complete(found, wanted):
+    colored = _find(wanted, marks, [word_role(mark) for mark in marks])
+    if _is_complete(found := colored | named, wanted):
         by = "name and colour interpretation" if named else "colour interpretation"
         return BandChoice(tuple(found[name] for name in wanted), by)
-    return _guess(wanted, colors, descriptions, found)
+    if tuple(marks[:3]) == _USUAL_MARKS:
+        return _guess(wanted, colors, descriptions, named, [""] * len(colors))
+    return _guess(wanted, colors, descriptions, found, marks)
 
 
 def _complete_readings(wanted: Sequence[str], names: Sequence[str]) -> set[tuple[int, ...]]:
@@ -125,11 +130,19 @@ def _trusted(colors: Sequence[str], names: Sequence[str]) -> Sequence[str]:
     return colors
 
 
-def _guess(wanted: Sequence[str], colors: Sequence[str], names: Sequence[str], found: Mapping[str, int]) -> BandChoice:
-    """The first bands of a scene, if there are hardly more than are wanted and nothing speaks against it."""
+def _guess(
+    wanted: Sequence[str],
+    colors: Sequence[str],
+    names: Sequence[str],
+    found: Mapping[str, int],
+    marks: Sequence[str],
+) -> BandChoice:
+    """The first bands of a scene, if there are hardly more than are wanted and no name or mark speaks against it."""
     wanted_roles = agreed_roles(wanted)
-    marks = [word_role(mark) for mark in _trusted(colors, names)]
-    told = [set(roles) - {None} for roles in zip(marks, *(each.roles for each in readings(names)), strict=True)]
+    told = [
+        {word_role(mark), *roles} - {None}
+        for mark, *roles in zip(marks, *(each.roles for each in readings(names)), strict=True)
+    ]
     other = {ALPHA} if {None, NO_BAND} & set(wanted_roles) else {ALPHA, NO_BAND}
     imagery = [i for i, roles in enumerate(told, 1) if colors[i - 1] != ALPHA and not roles & other]
     if not len(wanted) <= len(imagery) <= len(wanted) + 1:

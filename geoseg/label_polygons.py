@@ -82,6 +82,10 @@ class PolygonLabels:
         """Numbers of the polygons whose boxes meet that of a window, in the file's order."""
         return np.sort(self._tree.query(shapely.box(*self._grid.box(window))))
 
+    def unmarked_px(self) -> int:
+        """None: polygons say which class they are of."""
+        return 0
+
 
 # ----------------------------------------------------------------------------------------------------------- reading
 

@@ -31,7 +31,7 @@ from geoseg.label_rules import OTHER, LabelRules, class_list, resolve_rules
 from geoseg.spec import IGNORE, NODATA_ID, ClassSpec
 from geoseg.vectors import PARQUET_FILES
 
-__all__ = ["VECTOR_FILES", "Indexes", "LabelRules", "Labels", "RasterLabels", "open_labels"]
+__all__ = ["VECTOR_FILES", "Indexes", "LabelRules", "Labels", "RasterLabels", "open_labels", "unmarked_labels"]
 
 Ids = NDArray[np.integer[Any]]
 Indexes = NDArray[np.uint8]
@@ -57,6 +57,22 @@ class Labels(Protocol):
             LabelError: if the file is damaged, or holds something that stands for no class.
         """
         ...
+
+    def unmarked_px(self) -> int:
+        """Count the pixels that are left out for their value 255 though neither the file nor the rules say so.
+
+        Raises:
+            LabelError: if the file is damaged.
+        """
+        ...
+
+
+def unmarked_labels(pixels: int) -> str:
+    """What a person should know of pixels that `Labels.unmarked_px` counts."""
+    return (
+        f"{pixels:,} px of the value 255 count as not labelled, though the file does not say that 255 is nodata: name "
+        "255 in data.label_values of a config if it is a class, else say so with gdal_edit.py -a_nodata 255"
+    )
 
 
 def open_labels(
@@ -114,6 +130,27 @@ class RasterLabels:
             raise LabelError(f"{self._path}: {self._kind.complaint(values[unknown])}")
         return indexes
 
+    def unmarked_px(self) -> int:
+        """Count, in a pass of its own, what is left out for its value 255 without a word in the file or the rules."""
+        if not isinstance(self._kind, _Ids) or not self._kind.leaves_out_255(self._rules, self._dataset.nodata):
+            return 0
+        return sum(self._unmarked_in(window) for window in self._windows())
+
+    def _unmarked_in(self, window: Window) -> int:
+        found = self._read((1,), window)[0] == NODATA_ID
+        if found.any() and self._is_masked:
+            found &= self._read_mask(window) > 0
+        return int(np.count_nonzero(found))
+
+    def _windows(self) -> Iterator[Window]:
+        """Whole rows, of whole blocks where these are not too high."""
+        height, width = self._dataset.shape
+        rows = max(1, min(height, _COUNTED_PX // width))
+        rows = (
+            max(rows - rows % self._dataset.block_shapes[0][0], 1) if rows > self._dataset.block_shapes[0][0] else rows
+        )
+        return (Window(row, 0, rows, width).clip(height, width) for row in range(0, height, rows))
+
     def _find_kind(self) -> _Kind:
         """How the file says classes.
 
@@ -165,6 +202,8 @@ class RasterLabels:
         return mask
 
 
+_COUNTED_PX = 2**22
+"""Pixels that are counted at once."""
 _UNKNOWN = 254
 """Stands in tables for what is no class; there are 254 classes at most."""
 _RGB = 1, 2, 3
@@ -198,6 +237,11 @@ class _Ids:
 
     def __init__(self, classes: Sequence[ClassSpec], index_of: Mapping[int, int], other: int):
         self._classes, self._index_of, self._other = classes, index_of, other
+
+    def leaves_out_255(self, rules: LabelRules, nodata: float | None) -> bool:
+        """Whether 255 is not labelled by custom alone."""
+        is_named = any(str(key) == str(NODATA_ID) for key, _ in rules.values)
+        return self._index_of[NODATA_ID] == IGNORE and nodata != NODATA_ID and not is_named
 
     def values(self, bands: Ids) -> Ids:
         """The ids themselves."""
@@ -307,7 +351,8 @@ def _id_table(classes: Sequence[ClassSpec], rules: LabelRules, nodata: int | Non
         resolved = resolve_rules(classes, rules)
         index_of = {int(key): index for key, index in resolved.items() if re.fullmatch(r"-?[0-9]+", str(key))}
     else:
-        resolved, index_of = {}, {c.id: index for index, c in enumerate(classes)}
+        resolved = {}
+        index_of = {c.id: index for index, c in enumerate(classes) if not c.id == nodata == NODATA_ID}
     unlabelled = {NODATA_ID: IGNORE} if nodata is None else {NODATA_ID: IGNORE, nodata: IGNORE}
     return unlabelled | index_of, resolved.get(OTHER, _UNKNOWN)
 

@@ -103,6 +103,10 @@ class FileGround:
         """Read a window of the labels."""
         return self._files()[1].read(window)
 
+    def unmarked_px(self) -> int:
+        """Count the pixels that the labels leave out for the value 255 alone."""
+        return self._files()[1].unmarked_px()
+
 
 @dataclass(frozen=True)
 class HeldGround:

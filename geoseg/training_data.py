@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -27,7 +28,7 @@ from geoseg.errors import LabelError, ModelError, SpecError
 from geoseg.files import draft_of
 from geoseg.georef import PixelGrid
 from geoseg.grid import Window
-from geoseg.labels import LabelRules, open_labels
+from geoseg.labels import VECTOR_FILES, LabelRules, open_labels, unmarked_labels
 from geoseg.mosaic import (
     FileGround,
     Files,
@@ -41,7 +42,7 @@ from geoseg.mosaic import (
 )
 from geoseg.samples import Cells
 from geoseg.scene import Scene
-from geoseg.spec import ClassSpec, DataSpec, NormalizationSpec, TrainSpec
+from geoseg.spec import NODATA_ID, ClassSpec, DataSpec, NormalizationSpec, TrainSpec
 from geoseg.splits import SIDES, Survey, split_ground
 
 Tell = Callable[[int, int], None]
@@ -113,11 +114,15 @@ def read_training_data(
     """
     entries = list_images(spec.data)
     shelf = Shelf()
-    grounds, resolution_m = _find_ground(entries, spec, shelf)
+    on_disk, resolution_m = _find_ground(entries, spec, shelf)
+    grounds: Sequence[Ground] = on_disk
     if _fits_into_memory(grounds, spec.data):
         grounds, censuses = _hold_and_count(grounds, spec, tell)
     else:
         censuses = _count_or_load(grounds, entries, spec, store, tell)
+    unmarked_px = _count_unmarked(on_disk, entries)
+    if unmarked_px:
+        notice(f"labels: {unmarked_labels(unmarked_px)}")
     shelf.clear()
     surveys = [Survey(*parts) for parts in zip(entries, (g.grid for g in grounds), censuses, strict=True)]
     guard_px = spec.read_side if spec.data.split.guard_px is None else spec.data.split.guard_px
@@ -128,7 +133,7 @@ def read_training_data(
     guarded_px = sum(int(c.counts[c.inside(share.train) & c.inside(share.closed)].sum()) for c, share in pairs)
     if only is None:
         _tell_of_split(spec, guard_px, guarded_px, train_census, notice)
-        _check_sides(train_census, val_census, spec, notice)
+        _check_sides(train_census, val_census, spec, unmarked_px, notice)
     together = join_censuses(val_census if only == "val" else train_census)
     train = _side(grounds, [(share.train, share.closed) for share in shares], train_census)
     if only is None:
@@ -187,7 +192,7 @@ def _grid(scene: Scene) -> PixelGrid:
 
 def _find_ground(
     entries: Sequence[LabelledImage], spec: TrainSpec, shelf: Shelf
-) -> tuple[Sequence[Ground], float | None]:
+) -> tuple[Sequence[FileGround], float | None]:
     """Ground of every entry, on disk, and the first known size of a pixel; labels are not looked at yet."""
     grounds, resolution_m = [], None
     for number, entry in enumerate(entries):
@@ -196,6 +201,12 @@ def _find_ground(
             files = partial(shelf.take, number, partial(open_pair, entry, spec.data, spec.classes))
             grounds.append(FileGround(entry.image.name, _grid(scene), files))
     return grounds, resolution_m and float(f"{resolution_m:.4g}")
+
+
+def _count_unmarked(grounds: Sequence[FileGround], entries: Sequence[LabelledImage]) -> int:
+    """Pixels that label rasters leave out for the value 255 alone."""
+    rasters = (g for g, entry in zip(grounds, entries, strict=True) if entry.label.suffix.lower() not in VECTOR_FILES)
+    return sum(ground.unmarked_px() for ground in rasters)
 
 
 def _fits_into_memory(grounds: Sequence[Ground], data: DataSpec) -> bool:
@@ -301,7 +312,9 @@ def _tell_of_split(spec: TrainSpec, guard_px: int, guarded_px: int, learnt: Sequ
         )
 
 
-def _check_sides(train: Sequence[Census], val: Sequence[Census], spec: TrainSpec, notice: Notice) -> None:
+def _check_sides(
+    train: Sequence[Census], val: Sequence[Census], spec: TrainSpec, unmarked_px: int, notice: Notice
+) -> None:
     """Refuse an empty side and classes that cannot be learnt; tell of classes that cannot be scored."""
     counts = [sum((census.class_counts for census in side), np.zeros(len(spec.classes))) for side in (train, val)]
     for side, found in zip(("training", "validation"), counts, strict=True):
@@ -313,6 +326,12 @@ def _check_sides(train: Sequence[Census], val: Sequence[Census], spec: TrainSpec
         ", ".join(f"{c.id} {c.name}" for c, count in zip(spec.classes, found, strict=True) if not count)
         for found in counts
     )
+    if missing and unmarked_px:
+        raise LabelError(
+            f"no training ground shows class {missing}, but the labels hold 255 in {unmarked_px:,} px, which count "
+            f"as not labelled: if 255 is that class, name all values in data.label_values "
+            f"({_with_255(spec, counts[0])})"
+        )
     if missing:
         raise LabelError(
             f"no training ground shows class {missing}: label some of it there, or change data.split "
@@ -320,6 +339,13 @@ def _check_sides(train: Sequence[Census], val: Sequence[Census], spec: TrainSpec
         )
     if unscored:
         notice(f"no validation ground shows class {unscored}: nothing can be said of how well it is found")
+
+
+def _with_255(spec: TrainSpec, counts: NDArray[Any]) -> str:
+    """How data.label_values would name the labels with 255 as the first class that is not seen."""
+    absent = next(c for c, count in zip(spec.classes, counts, strict=True) if not count)
+    values = spec.data.label_values or {c.id: c.name for c in spec.classes if c is not absent}
+    return ", ".join(f"{value}: {name}" for value, name in (values | {NODATA_ID: absent.name}).items())
 
 
 def _check_window(spec: TrainSpec, train: Side) -> None:

@@ -100,6 +100,7 @@ def test_a_name_known_for_another_band_forbids_a_guess(colors, wanted, names):
         (RGB, ("gray", "undefined", "undefined", "undefined"), ("", "", "", "ndvi"), ((1, 2, 3), False)),
         (RGB, ("gray", "undefined", "undefined"), ("Band 1", "Band 2", "Band 3"), ((1, 2, 3), False)),
         (RGB, ("gray", "undefined", "undefined"), ("b1", "b2", "b3"), ((1, 2, 3), False)),
+        (("nir", "red", "green"), ("red", "green", "blue"), ("", "", ""), ((1, 2, 3), False)),
         (("height",), ("gray",), ("dsm",), ((1,), True)),
         (("value",), ("gray",), ("B4",), ((1,), False)),
     ],

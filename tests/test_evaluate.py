@@ -60,7 +60,9 @@ def arrays(class_values):
 @pytest.fixture
 def files(tmp_path, arrays):
     predicted, true = arrays
-    return tag(write_raster(tmp_path / "p.tif", predicted, nodata=255)), write_raster(tmp_path / "l.tif", true)
+    return tag(write_raster(tmp_path / "p.tif", predicted, nodata=255)), write_raster(
+        tmp_path / "l.tif", true, nodata=255
+    )
 
 
 def run(*arguments):
@@ -107,7 +109,7 @@ def test_windows_of_any_side_give_the_same(tmp_path_factory, height, width, side
 
 
 def test_pixels_without_prediction_are_not_scored_but_told(tmp_path):
-    prediction = write_raster(tmp_path / "p.tif", np.array([[0, 1, 9, 255]], np.uint8), nodata=9)
+    prediction = write_raster(tmp_path / "p.tif", np.array([[0, 1, 9, 9]], np.uint8), nodata=9)
     labels = write_raster(tmp_path / "l.tif", np.array([[0, 1, 1, 0]], np.uint8))
     result = evaluate(prediction, labels)
     assert (result.scores.miou, result.scores.pixels, result.unpredicted) == (1, 2, 0.5)
@@ -118,6 +120,30 @@ def test_nodata_of_the_labels_is_not_scored(tmp_path):
     labels = write_raster(tmp_path / "l.tif", np.array([[1, 0, 255, 2]], np.uint8), nodata=0)
     scores = evaluate(prediction, labels).scores
     assert (scores.miou, scores.pixels, list(scores.iou)) == (1, 2, ["class 1", "class 2"])
+
+
+MASK = np.kron(np.uint8([[0, 255, 255, 0]]), np.ones((5, 5), np.uint8))
+
+
+def test_255_is_a_class_of_a_mask_that_does_not_say_otherwise(tmp_path):
+    mask = write_raster(tmp_path / "m.tif", MASK)
+    result = evaluate(mask, mask)
+    assert (result.scores.pixels, list(result.scores.iou)) == (100, ["class 0", "class 255"])
+    assert [line for line in result.notices if "50 px" in line and "a class" in line]
+    holes = write_raster(tmp_path / "h.tif", MASK, nodata=255)
+    assert evaluate(mask, holes).scores.pixels == 50
+    assert evaluate(holes, mask).scores.pixels == 50
+
+
+def test_what_is_left_out_for_its_value_is_told(tmp_path):
+    labels = write_raster(tmp_path / "l.tif", MASK)
+    prediction = write_raster(tmp_path / "p.tif", np.where(MASK == 255, 1, 0).astype(np.uint8), nodata=9)
+    result = evaluate(prediction, labels)
+    assert result.scores.pixels == 50
+    assert [line for line in result.notices if "l.tif: 50 px of the value 255 count as not labelled" in line]
+    named = tag(write_raster(tmp_path / "n.tif", MASK))
+    told = evaluate(named, prediction).as_dict()["notices"]
+    assert [line for line in told if "50 px of that value count as without prediction" in line]
 
 
 def test_classes_without_tags_are_those_that_occur_in_either(tmp_path):
@@ -211,7 +237,7 @@ def test_bad_input_is_refused(tmp_path, class_values):
     values = class_values(40, 50)
     prediction = tag(write_raster(tmp_path / "p.tif", values))
     other = write_raster(tmp_path / "o.tif", values + 5)
-    empty = write_raster(tmp_path / "e.tif", np.full((40, 50), 255, np.uint8))
+    empty = write_raster(tmp_path / "e.tif", np.full((40, 50), 255, np.uint8), nodata=255)
     far = polygons(tmp_path / "far.gpkg", values)
     geopandas.read_file(far).translate(90_000).to_frame("geometry").assign(k=1).to_file(tmp_path / "far.gpkg")
     picture = write_raster(tmp_path / "rgb.tif", np.zeros((3, 40, 50), np.uint8))

@@ -47,6 +47,11 @@ def spec_of(folder: Path, data: dict[str, Any] | None = None, **settings: Any) -
     return parse_spec(TrainSpec, values | settings, source="test")
 
 
+def read_band(path: Path) -> np.ndarray:
+    with rasterio.open(path) as dataset:
+        return dataset.read(1)
+
+
 def place(row: float, col: float) -> Affine:
     return TRANSFORM @ Affine.translation(col, row)
 
@@ -61,7 +66,7 @@ def write_pair(
         labels = np.random.default_rng(row + col).choice(np.uint8([3, 9, 255]), (height, width), p=[0.4, 0.2, 0.4])
     where = {"transform": place(row, col)} | profile
     write_raster(folder / f"{name}.tif", np.stack([rows, cols]), **where)
-    write_raster(folder / f"{name}_l.tif", labels, **where)
+    write_raster(folder / f"{name}_l.tif", labels, **{"nodata": 255} | where)
     return f"{name}.tif", f"{name}_l.tif"
 
 
@@ -522,6 +527,28 @@ def test_labels_on_another_grid_and_missing_files_are_named(tmp_path: Path) -> N
     (tmp_path / "t0.tif").unlink()
     with pytest.raises(SceneError, match=r"no scene at .*t0\.tif"):
         read_training_data(spec_of(tmp_path))
+
+
+def test_labels_of_255_are_told_and_asked_for_where_a_class_is_missing(tmp_path: Path) -> None:
+    notices: list[str] = []
+    write_tiles(tmp_path, "train val", nodata=None)
+    read_training_data(spec_of(tmp_path), notice=notices.append)
+    left_out = sum((read_band(tmp_path / f"t{i}_l.tif") == 255).sum() for i in range(2))
+    assert [line for line in notices if f"labels: {left_out:,} px of the value 255 count as not labelled" in line]
+    mask = np.where(np.eye(64, dtype=bool), 255, 3).astype(np.uint8)
+    write_tiles(tmp_path, "train val", labels=mask, nodata=None)
+    with pytest.raises(LabelError, match=r"class 9 water, but the labels hold 255 in 128 px.*\(3: grass, 255: water\)"):
+        read_training_data(spec_of(tmp_path))
+    named = TILES | {"label_values": {3: "grass", 255: "water"}}
+    assert read_training_data(spec_of(tmp_path, named)).val.class_counts.tolist() == [4032, 64]
+
+
+@pytest.mark.parametrize(("profile", "values"), [({}, {}), ({"nodata": None}, {3: "grass", 9: "water", 255: "ignore"})])
+def test_255_that_is_said_to_be_unlabelled_needs_no_word(tmp_path: Path, profile: dict, values: dict) -> None:
+    notices: list[str] = []
+    write_tiles(tmp_path, "train val", **profile)
+    read_training_data(spec_of(tmp_path, TILES | {"label_values": values}), notice=notices.append)
+    assert not [line for line in notices if "255" in line]
 
 
 def test_a_class_that_cannot_be_scored_is_told(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import geopandas
 import numpy as np
@@ -23,7 +24,7 @@ from scipy import ndimage
 from geoseg.errors import OutputError, SceneError, SpecError
 from geoseg.formats import VECTOR_FORMATS, write_polygons
 from geoseg.grid import Window
-from geoseg.pipelines.class_raster import STRIP_PX, STRIP_PX_MOST, resolve_nodata, strip_windows, to_ids
+from geoseg.pipelines.class_raster import STRIP_PX, STRIP_PX_MOST, free_id, own_nodata, strip_windows, to_ids
 from geoseg.pipelines.vectorize import polygonize, vectorize
 from geoseg.polygons import Legend
 
@@ -87,7 +88,7 @@ def test_progress_ends_at_all_pixels(tmp_path, classes):
 )
 @pytest.mark.parametrize("crs", ["EPSG:32617", "EPSG:2263", None])
 def test_georeferencing(tmp_path, transform, crs):
-    write(tmp_path / "classes.tif", transform=transform, crs=crs)
+    write(tmp_path / "classes.tif", nodata=255, transform=transform, crs=crs)
     result = vectorize(tmp_path / "classes.tif", tmp_path / "out.parquet")
     frame = geopandas.read_parquet(result.output)
     assert frame.exterior.is_ccw.all()
@@ -109,7 +110,7 @@ def test_georeferencing(tmp_path, transform, crs):
     ids=["metres", "us-feet", "geographic", "web-mercator"],
 )
 def test_areas(tmp_path, crs, transform, pixel_m2):
-    write(tmp_path / "classes.tif", transform=transform, crs=crs)
+    write(tmp_path / "classes.tif", nodata=255, transform=transform, crs=crs)
     frame = polygonize(tmp_path / "classes.tif", None, Legend()).to_frame()
     assert (frame["area_m2"] / [4, 4, 3, 1]).tolist() == pytest.approx([pixel_m2] * 4, rel=1e-3)
 
@@ -169,6 +170,37 @@ def test_zero_is_nodata_and_255_a_class(tmp_path):
     assert sorted(frame["class_id"]) == [1, 2, 255]
 
 
+MASK = np.uint8([[0, 255, 255, 0], [0, 255, 0, 0], [0, 0, 0, 255]])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16"])
+@pytest.mark.parametrize("nodata", [None, -9999, 65535])
+def test_255_is_a_class_unless_the_raster_says_that_it_is_nodata(tmp_path, dtype, nodata):
+    if nodata is not None and not np.iinfo(dtype).min <= nodata <= np.iinfo(dtype).max:
+        pytest.skip("the type has no such value")
+    raster = write(tmp_path / "mask.tif", MASK.astype(dtype), nodata=nodata)
+    result = vectorize(raster, tmp_path / "mask.gpkg", check=True)
+    assert result.class_shares == pytest.approx({"0": 8 / 12, "255": 4 / 12})
+    assert [line for line in result.notices if "255 (4 px) is a class" in line]
+    assert result.check.differing_pixels == 0
+
+
+def test_255_is_a_class_within_an_area_of_interest_and_beside_a_mask(tmp_path):
+    raster = write(tmp_path / "mask.tif", MASK)
+    left, top = NORTH_UP @ (1, 0)
+    right, bottom = NORTH_UP @ (4, 2)
+    result = vectorize(raster, tmp_path / "mask.gpkg", bbox=(left, bottom, right, top), fill_holes="9px")
+    assert result.class_shares == pytest.approx({"0": 3 / 6, "255": 3 / 6})
+    masked = write(tmp_path / "masked.tif", MASK, mask=np.arange(12).reshape(3, 4) != 1)
+    assert vectorize(masked, tmp_path / "masked.gpkg").class_shares == pytest.approx({"0": 8 / 11, "255": 3 / 11})
+
+
+def test_a_raster_of_all_values_has_none_left_for_nodata(tmp_path):
+    write(tmp_path / "grey.tif", np.arange(512, dtype=np.uint16).reshape(2, 256).astype(np.uint8))
+    with pytest.raises(SceneError, match="all 256 values occur"):
+        vectorize(tmp_path / "grey.tif", tmp_path / "grey.gpkg")
+
+
 def test_confidence(tmp_path, classes):
     write(tmp_path / "confidence.tif", np.where(IDS == 1, 50, 100).astype(np.uint8))
     frame = polygonize(classes, tmp_path / "confidence.tif", Legend()).to_frame()
@@ -182,7 +214,7 @@ def test_confidence_of_another_size(tmp_path, classes):
 
 
 def test_all_nodata(tmp_path):
-    write(tmp_path / "classes.tif", np.full((4, 4), 255, np.uint8))
+    write(tmp_path / "classes.tif", np.full((4, 4), 255, np.uint8), nodata=255)
     write(tmp_path / "confidence.tif", np.zeros((4, 4), np.uint8))
     result = vectorize(tmp_path / "classes.tif", tmp_path / "out.gpkg")
     assert (result.polygons, result.class_shares) == (0, {})
@@ -217,9 +249,8 @@ def test_strips_leave_no_trace(tmp_path, monkeypatch, tile):
         (np.stack([IDS] * 2), {}, "2 bands"),
         (IDS.astype(np.int16) - 1, {}, "found -1"),
         (IDS.astype(np.int16) * 2, {}, "found 510"),
-        (IDS.astype(np.uint16), {"nodata": 65535}, "found 255"),
     ],
-    ids=["float", "rgb", "two", "negative", "large", "255-beside-nodata"],
+    ids=["float", "rgb", "two", "negative", "large"],
 )
 def test_no_class_raster(tmp_path, values, profile, message):
     write(tmp_path / "classes.tif", values, **profile)
@@ -269,10 +300,19 @@ def test_unreadable_class_names(tmp_path):
 
 @pytest.mark.parametrize(
     ("file_nodata", "expected"),
-    [(None, 255), (0, 0), (0.0, 0), (255, 255), (7, 7), (-9999, 255), (65535, 255), (0.5, 255), (float("nan"), 255)],
+    [(None, None), (0, 0), (0.0, 0), (255, 255), (7, 7), (-9999, None), (65535, None), (0.5, None)],
 )
-def test_resolve_nodata(file_nodata, expected):
-    assert resolve_nodata(file_nodata) == expected
+def test_only_a_class_id_is_nodata_of_a_class_raster(file_nodata, expected):
+    assert own_nodata(SimpleNamespace(nodata=file_nodata)) == expected
+
+
+def test_the_highest_id_that_none_has_stands_for_nodata():
+    counts = np.zeros(256, np.int64)
+    assert free_id(counts) == 255
+    counts[[0, 255]] = 1
+    assert free_id(counts) == 254
+    with pytest.raises(SceneError, match="all 256 values"):
+        free_id(np.ones(256, np.int64))
 
 
 @pytest.mark.parametrize("height", [1, 511, 512, 30_000])
@@ -290,7 +330,7 @@ def test_strip_windows(height, width, block_height, first):
 
 
 def test_to_ids_keeps_uint8_as_it_is():
-    assert to_ids(IDS, None, 255) is IDS
+    assert to_ids(IDS, None, 255, 255) is IDS
 
 
 # ------------------------------------------------------------------------------------------------------ generalisation

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -74,16 +74,18 @@ def open_classes(path: str | os.PathLike[str]) -> Iterator[Any]:
         yield raster
 
 
-def read_strips(classes: Any, confidence: Any | None, area: Area | None = None) -> Iterator[Strip]:
+def read_strips(
+    classes: Any, confidence: Any | None, area: Area | None = None, nodata_id: int = NODATA_ID
+) -> Iterator[Strip]:
     """Read open rasters, or an area of them, from top to bottom: first row, class ids (h, W), and confidence (h, W) if
     there is one. Rows are counted from the area's first; pixels of its window that lie outside of it are nodata."""
     whole = Window(0, 0, *classes.shape)
     within = whole if area is None else area.window
     for window in strip_windows(within, classes.block_shapes[0][0]):
         where = RasterioWindow(window.col, window.row, window.width, window.height)
-        ids = read_ids(classes, where)
+        ids = read_ids(classes, where, nodata_id)
         if area is not None:
-            ids = np.where(area.mask(window), ids, np.uint8(resolve_nodata(classes.nodata)))
+            ids = np.where(area.mask(window), ids, np.uint8(nodata_id))
         weights = None if confidence is None else _percent(confidence.read(1, window=where, out_dtype="uint8"))
         yield window.row - within.row, ids, weights
 
@@ -99,20 +101,27 @@ def strip_windows(within: Window, block_height: int) -> Iterator[Window]:
         begin = stop
 
 
-def read_ids(raster: Any, window: RasterioWindow) -> NDArray[np.uint8]:
-    """Class ids (h, W) of a window, `resolve_nodata` where the raster has none.
+def read_ids(raster: Any, window: RasterioWindow, nodata_id: int = NODATA_ID) -> NDArray[np.uint8]:
+    """Class ids (h, W) of a window, `nodata_id` where the raster has none.
 
     Raises:
         SceneError: A value is no class id.
     """
+    values, valid = _read_values(raster, window)
+    return to_ids(values, valid, raster.nodata, nodata_id)
+
+
+def _read_values(raster: Any, window: RasterioWindow) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Values (h, W) as the file has them, and what its mask or alpha band says of them, if it has one."""
     values = raster.read(1, window=window)
     masked = {MaskFlags.per_dataset, MaskFlags.alpha} & set(raster.mask_flag_enums[0])
-    valid = raster.read_masks(1, window=window) > 0 if masked else None
-    return to_ids(values, valid, raster.nodata)
+    return values, raster.read_masks(1, window=window) > 0 if masked else None
 
 
-def to_ids(values: NDArray[Any], valid: NDArray[np.bool_] | None, file_nodata: float | None) -> NDArray[np.uint8]:
-    """Class ids from a raster's values, with nodata where they aren't valid or equal the file's nodata.
+def to_ids(
+    values: NDArray[Any], valid: NDArray[np.bool_] | None, file_nodata: float | None, nodata_id: int
+) -> NDArray[np.uint8]:
+    """Class ids from a raster's values, `nodata_id` where they aren't valid or equal the file's nodata.
 
     Raises:
         SceneError: A value is no class id.
@@ -122,29 +131,65 @@ def to_ids(values: NDArray[Any], valid: NDArray[np.bool_] | None, file_nodata: f
     missing = np.zeros(values.shape, bool) if file_nodata is None else values == file_nodata
     if valid is not None:
         missing |= ~valid
-    check_ids(values[~missing], file_nodata)
+    check_ids(values[~missing])
     ids = values.astype(np.uint8)
-    ids[missing] = resolve_nodata(file_nodata)
+    ids[missing] = nodata_id
     return ids
 
 
-def check_ids(values: NDArray[Any], file_nodata: float | None) -> None:
-    """Make sure that valid values (M,) are class ids.
+def count_ids(
+    raster: Any, area: Area | None = None, tell: Callable[[int], None] = lambda px: None
+) -> NDArray[np.int64]:
+    """Valid pixels per class id (256), in one pass; what can be no id is left to whoever reads it.
 
-    255 is one only where another id stands for nodata.
+    Args:
+        raster: open, of whole numbers.
+        area: what is counted; default: all of it.
+        tell: called with the pixels of each strip.
+    """
+    counts = np.zeros(256, np.int64)
+    within = Window(0, 0, *raster.shape) if area is None else area.window
+    for window in strip_windows(within, raster.block_shapes[0][0]):
+        where = RasterioWindow(window.col, window.row, window.width, window.height)
+        values, valid = _read_values(raster, where)
+        if area is not None:
+            valid = area.mask(window) if valid is None else valid & area.mask(window)
+        values = values.ravel() if valid is None else values[valid]
+        if values.dtype != np.uint8:
+            values = values[(values >= 0) & (values < 256)].astype(np.uint8)
+        counts += np.bincount(values, minlength=256)
+        tell(window.pixels)
+    if (own := own_nodata(raster)) is not None:
+        counts[own] = 0
+    return counts
+
+
+def free_id(counts: NDArray[np.int64]) -> int:
+    """The highest class id that no pixel has, given the pixels per id (256), to stand for nodata.
+
+    Raises:
+        SceneError: There is none.
+    """
+    free = np.flatnonzero(counts == 0)
+    if not len(free):
+        raise SceneError("all 256 values occur, so that none stands for nodata: pass a class raster, not an image")
+    return int(free[-1])
+
+
+def check_ids(values: NDArray[Any]) -> None:
+    """Make sure that valid values (M,) are class ids.
 
     Raises:
         SceneError: One isn't.
     """
-    highest = 255 if file_nodata is None or resolve_nodata(file_nodata) == file_nodata else 254
     low, high = values.min(initial=0), values.max(initial=0)
-    if low < 0 or high > highest:
-        raise SceneError(f"class ids go from 0 to {highest}, found {low if low < 0 else high}: pass a class raster")
+    if low < 0 or high > 255:
+        raise SceneError(f"class ids go from 0 to 255, found {low if low < 0 else high}: pass a class raster")
 
 
-def resolve_nodata(file_nodata: float | None) -> int:
-    """The class id that stands for nodata: the file's own if it can be an id, else 255."""
-    return int(file_nodata) if file_nodata is not None and file_nodata in range(256) else NODATA_ID
+def own_nodata(raster: Any) -> int | None:
+    """The class id that a raster itself says stands for nodata; None if it says none, or one that is no id."""
+    return int(raster.nodata) if raster.nodata in range(256) else None
 
 
 def read_legend(raster: Any) -> tuple[Legend, str | None]:

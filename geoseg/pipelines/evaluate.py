@@ -23,9 +23,17 @@ from rasterio.windows import Window as RasterioWindow
 from geoseg.errors import LabelError, SceneError, SpecError
 from geoseg.georef import grid_of
 from geoseg.grid import Window
-from geoseg.labels import VECTOR_FILES, LabelRules, Labels, open_labels
+from geoseg.labels import VECTOR_FILES, LabelRules, Labels, open_labels, unmarked_labels
 from geoseg.metrics import ScoreCounter, Scores
-from geoseg.pipelines.class_raster import open_classes, open_raster, read_ids, read_legend, resolve_nodata
+from geoseg.pipelines.class_raster import (
+    count_ids,
+    free_id,
+    open_classes,
+    open_raster,
+    own_nodata,
+    read_ids,
+    read_legend,
+)
 from geoseg.pipelines.gdal import gdal_settings
 from geoseg.spec import IGNORE, NODATA_ID, ClassSpec
 
@@ -93,15 +101,16 @@ def evaluate(
     prediction, labels, rules = os.fspath(prediction), os.fspath(labels), LabelRules(column=column, layer=layer)
     _check_settings(labels, rules, boundary_px)
     with gdal_settings(), open_classes(prediction) as raster:
-        classes, notice = _find_classes(raster, prediction, labels, progress or _silent)
-        counter = ScoreCounter(len(classes), boundary_px or None)
-        with open_labels(Path(labels), grid_of(raster), classes, rules, image=Path(prediction)) as truth:
-            unpredicted = _count(_Pair(raster, truth, classes), counter, progress or _silent)
-    scores = counter.scores(_unique_names(classes))
+        shown = _look_at(raster, prediction, labels, progress or _silent)
+        counter = ScoreCounter(len(shown.classes), boundary_px or None)
+        with open_labels(Path(labels), grid_of(raster), shown.classes, rules, image=Path(prediction)) as truth:
+            unpredicted = _count(_Pair(raster, truth, shown), counter, progress or _silent)
+            notices = (*shown.notices, *_told_of_unlabelled(labels, truth))
+    scores = counter.scores(_unique_names(shown.classes))
     if not scores.pixels:
         raise LabelError(f"{prediction} predicts nothing where {labels} is labelled: give labels of the same ground")
     share = unpredicted / (unpredicted + scores.pixels)
-    return EvaluateResult(prediction, labels, scores, share, time.perf_counter() - started, (notice,) if notice else ())
+    return EvaluateResult(prediction, labels, scores, share, time.perf_counter() - started, notices)
 
 
 def _check_settings(labels: str, rules: LabelRules, boundary_px: int) -> None:
@@ -122,17 +131,54 @@ def _silent(*_: object) -> None:
 # ----------------------------------------------------------------------------------------------------------- classes
 
 
-def _find_classes(
-    raster: Any, prediction: str, labels: str, progress: Progress
-) -> tuple[tuple[ClassSpec, ...], str | None]:
-    """Classes from the prediction's tags, else those that occur; and a notice if its tags cannot be read."""
+@dataclass(frozen=True)
+class _Shown:
+    """What a class raster shows."""
+
+    classes: tuple[ClassSpec, ...]
+    """Classes from its tags, else those that occur in it or in the labels."""
+    nodata_id: int
+    """The class id that stands for nodata in what is read of it."""
+    notices: tuple[str, ...]
+    """What a person should know."""
+
+
+def _look_at(raster: Any, prediction: str, labels: str, progress: Progress) -> _Shown:
+    """Find the classes, what stands for nodata, and what is to be told of the value 255.
+
+    255 is nodata if the raster says so; if not, it is a class like any other, unless the raster names its classes.
+    """
     legend, notice = read_legend(raster)
-    ids = [class_id for class_id in sorted(legend.names) if 0 <= class_id < NODATA_ID]
+    ids = {class_id for class_id in legend.names if 0 <= class_id < NODATA_ID}
+    own = own_nodata(raster)
+    counts = _counted(raster, progress) if own is None or not ids else np.zeros(256, np.int64)
+    told: tuple[str, ...] = () if notice is None else (notice,)
+    if counts[NODATA_ID]:
+        told += (_told_of_255(prediction, int(counts[NODATA_ID]), is_class=not ids),)
     if not ids:
-        ids = sorted(_occurring(raster, progress) | _occurring_labels(raster, prediction, labels, progress))
+        ids = set(np.flatnonzero(counts).tolist()) | _occurring_labels(raster, prediction, labels, progress)
     if not ids:
         raise SceneError(f"{prediction} holds no class at all, only nodata: give a class raster with predictions")
-    return tuple(ClassSpec(id=i, name=legend.names.get(i, f"class {i}"), color="#000000") for i in ids), notice
+    classes = tuple(_class(i, legend.names.get(i, f"class {i}")) for i in sorted(ids))
+    return _Shown(classes, free_id(counts) if own is None else own, told)
+
+
+def _class(class_id: int, name: str) -> ClassSpec:
+    """A class of a raster that anybody made; 255 is an id here, which no model's class has."""
+    return ClassSpec.model_construct(id=class_id, name=name, color="#000000")
+
+
+def _told_of_255(path: str, pixels: int, *, is_class: bool) -> str:
+    counts_as = "a class" if is_class else "without prediction, as its tags name no such class"
+    return (
+        f"{path} does not say that 255 is nodata: {pixels:,} px of that value count as {counts_as}: if it means "
+        "nodata, say so with gdal_edit.py -a_nodata 255"
+    )
+
+
+def _told_of_unlabelled(path: str, labels: Labels) -> tuple[str, ...]:
+    pixels = labels.unmarked_px()
+    return (f"{path}: {unmarked_labels(pixels)}",) if pixels else ()
 
 
 def _occurring_labels(raster: Any, prediction: str, labels: str, progress: Progress) -> set[int]:
@@ -142,18 +188,19 @@ def _occurring_labels(raster: Any, prediction: str, labels: str, progress: Progr
     with open_labels(Path(labels), grid_of(raster), (), image=Path(prediction)):
         pass  # what does not fit the prediction is refused before it is read from end to end
     with open_raster(labels) as dataset:
-        return _occurring(dataset, progress)
+        return set(np.flatnonzero(_counted(dataset, progress)).tolist()) - {NODATA_ID}
 
 
-def _occurring(dataset: Any, progress: Progress) -> set[int]:
-    """Class ids that occur in a raster, in one pass; values that cannot be one are left to whoever reads them."""
-    found, (height, width), done = np.zeros(NODATA_ID, bool), dataset.shape, 0
-    for window in _windows(height, width):
-        values = dataset.read(1, window=_to_rasterio(window))
-        found[values[(values >= 0) & (values < NODATA_ID)]] = True
-        done += window.pixels
-        progress("reading", done, height * width)
-    return {int(i) for i in np.flatnonzero(found)} - {dataset.nodata}
+def _counted(raster: Any, progress: Progress) -> NDArray[np.int64]:
+    """Valid pixels per class id (256)."""
+    total, done = raster.width * raster.height, 0
+
+    def tell(pixels: int) -> None:
+        nonlocal done
+        done += pixels
+        progress("reading", done, total)
+
+    return count_ids(raster, tell=tell)
 
 
 def _unique_names(classes: Sequence[ClassSpec]) -> list[str]:
@@ -168,16 +215,17 @@ def _unique_names(classes: Sequence[ClassSpec]) -> list[str]:
 class _Pair:
     """An open prediction and its open labels, as class indexes of the same windows."""
 
-    def __init__(self, raster: Any, labels: Labels, classes: Sequence[ClassSpec]):
+    def __init__(self, raster: Any, labels: Labels, shown: _Shown):
         self.height, self.width = raster.shape
-        self._raster, self._labels = raster, labels
+        self._raster, self._labels, self._nodata_id = raster, labels, shown.nodata_id
         self._index_of = np.full(256, -1, np.int16)
-        self._index_of[[c.id for c in classes]] = np.arange(len(classes))
-        self._index_of[[NODATA_ID, resolve_nodata(raster.nodata)]] = IGNORE
+        self._index_of[NODATA_ID] = IGNORE
+        self._index_of[[c.id for c in shown.classes]] = np.arange(len(shown.classes))
+        self._index_of[shown.nodata_id] = IGNORE
 
     def read(self, window: Window) -> tuple[Indexes, Indexes]:
         """Predicted and true class indexes (h, w), IGNORE where there is no prediction or no label."""
-        ids = read_ids(self._raster, _to_rasterio(window))
+        ids = read_ids(self._raster, _to_rasterio(window), self._nodata_id)
         predicted = self._index_of[ids]
         if (predicted < 0).any():
             raise SceneError(

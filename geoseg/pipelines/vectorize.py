@@ -34,17 +34,19 @@ from geoseg.ground import pixel_size_m, row_areas_m2, whole_turn
 from geoseg.naming import layer_name
 from geoseg.pipelines.check import PolygonCheck, check_polygons
 from geoseg.pipelines.class_raster import (
+    count_ids,
+    free_id,
     open_classes,
     open_raster,
+    own_nodata,
     placement,
     read_legend,
     read_strips,
-    resolve_nodata,
 )
 from geoseg.pipelines.gdal import gdal_settings
 from geoseg.pipelines.outputs import check_names
 from geoseg.polygons import Legend, PolygonLayer, by_class, by_touch
-from geoseg.spec import VectorSpec, parse_spec
+from geoseg.spec import NODATA_ID, VectorSpec, parse_spec
 from geoseg.spec.vector import PX, Measure
 from geoseg.styles import add_layer_style, shared_qml, style_paths, vector_qml, vector_sld, write_style_files
 from geoseg.trace import Strip, trace
@@ -121,8 +123,9 @@ def vectorize(
         write_polygons(layer, output, finish=partial(_style, layer, output.stem, is_alone=other is None))
         found = _checked(output, job) if check else None
     unstyled = f"the styles of {output} were not written, because of {other}" if other else None
+    unmarked = _told_of_unmarked(job.unmarked_px)
     nothing = None if len(layer) else "the raster shows no class here: the layer is empty"
-    notices = tuple(notice for notice in (unplaced, unread, unstyled, nothing) if notice)
+    notices = tuple(notice for notice in (unplaced, unread, unstyled, unmarked, nothing) if notice)
     return VectorizeResult(output, len(layer), class_shares(layer), time.perf_counter() - started, notices, found)
 
 
@@ -173,12 +176,12 @@ class _Job:
         area = find_area(grid, spec.aoi, spec.bbox, raster.name)
         self._area = area
         self.part = grid if area is None else grid.part(area.window)
-        self.nodata = resolve_nodata(raster.nodata)
         self._legend, self._spec = legend, spec
         self._target = _target_crs(spec, grid, raster.name)
         self._tolerance = _simplify_px(spec, self.part)
         self._kept = _kept_ids(spec, legend)
-        self._read = partial(read_strips, raster, confidence, area)
+        self.nodata, self.unmarked_px = _find_nodata(raster, area)
+        self._read = partial(read_strips, raster, confidence, area, self.nodata)
 
     @cached_property
     def strips(self) -> Strips:
@@ -204,6 +207,25 @@ class _Job:
         if spec.dissolve or spec.connectivity == 8:
             regions, features = by_class(regions) if spec.dissolve else by_touch(regions)
         return PolygonLayer(regions, self.part.transform, self.part.crs, self._legend, features, self._target)
+
+
+def _find_nodata(raster: Any, area: Area | None) -> tuple[int, int]:
+    """The class id that stands for nodata, and how many pixels have the value 255 where the raster names none."""
+    if (own := own_nodata(raster)) is not None:
+        return own, 0
+    with gdal_settings(CACHE_MB):
+        counts = count_ids(raster, area)
+    return free_id(counts), int(counts[NODATA_ID])
+
+
+def _told_of_unmarked(pixels: int) -> str | None:
+    """Tell that 255, which is nodata in many rasters, is a class in one that does not say so."""
+    if not pixels:
+        return None
+    return (
+        f"the raster names no nodata value, so that 255 ({pixels:,} px) is a class: if it means nodata, say so with "
+        "gdal_edit.py -a_nodata 255"
+    )
 
 
 def _checked(output: Path, job: _Job) -> PolygonCheck:
