@@ -722,3 +722,28 @@ def test_fitting_windows_to_little_memory_ends_at_any_stride(tmp_path, monkeypat
     assert plan.settings["tile"] % multiple == 0
     assert plan.settings["tile"] < 2 * max(256, multiple)
     assert any("has little free memory" in line for line in plan.notices)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_network_that_gives_no_numbers_ends_the_run_and_leaves_nothing(tmp_path, value):
+    class Broken(Echo):
+        def forward(self, image, context=None):
+            logits = super().forward(image)
+            logits[-1, -1, -1, -1] = value
+            return logits
+
+    scene = write_raster(tmp_path / "scene.tif", np.zeros((200, 70), np.uint8))
+    with pytest.raises(ModelError, match="the network gives NaN or infinity"):
+        predict(scene, tmp_path / "out", model=Model(make_spec(tile=64), Broken(4).eval()), device="cpu")
+    assert not list((tmp_path / "out").glob("*.tif"))
+
+
+def test_values_beyond_all_numbers_are_no_first_class(tmp_path):
+    values = np.zeros((1, 60, 70), np.float32)
+    values[0, 30:, 30:] = -3e38
+    scene = write_raster(tmp_path / "scene.tif", values)
+    spec = make_spec(dtype="float32", normalization=NormalizationSpec(mean=(0.0,), std=(0.1,)))
+    model = save_bundle(tmp_path / "m.safetensors", **spec.model_dump(include={"dtype", "normalization"}))
+    with pytest.raises(ModelError, match="pass them as --nodata"):
+        predict(scene, tmp_path / "out", model=model, device="cpu")
+    predict(scene, tmp_path / "out", model=model, device="cpu", nodata=-3e38)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from geoseg.batches import Batch, Sample
 from geoseg.coarse import CoarseClasses
+from geoseg.errors import ModelError
 from geoseg.grid import Window
 from geoseg.models import Context, Runner
 from geoseg.pipelines.context import ContextCache
@@ -33,6 +34,24 @@ def classify(runner: Runner, batch: Batch, around: Around) -> Tensor:
         return runner(batch.image, around.context(windows))
     weights = [around.choice.weights(*pair) for pair in zip((s.place for s in batch.samples), windows, strict=True)]
     return refine(runner, batch.image, coarse_context(around, windows, runner.device), np.stack(weights))
+
+
+def are_numbers(logits: Tensor) -> Tensor:
+    """Whether all logits are numbers, on their device; minus infinity, the logarithm of 0, is one."""
+    return logits.sum() < torch.inf  # no comparison with NaN holds
+
+
+def check_numbers(are: Tensor) -> None:
+    """Refuse logits that are no numbers: of those the first class would always be the most likely.
+
+    Raises:
+        ModelError: with the usual causes.
+    """
+    if not bool(are):
+        raise ModelError(
+            "the network gives NaN or infinity: take --precision fp32 if it runs in fp16 or bf16; if the scene holds "
+            "values such as -3.4e38 where it has no data, pass them as --nodata; else the model is damaged"
+        )
 
 
 @torch.inference_mode()

@@ -21,7 +21,7 @@ from geoseg.files import write_errors
 from geoseg.grid import Grid, Place, Window
 from geoseg.heap import MemoryReturn
 from geoseg.models import Runner
-from geoseg.pipelines.classify import classify, whole_window
+from geoseg.pipelines.classify import are_numbers, check_numbers, classify, whole_window
 from geoseg.pipelines.job import BY_MODEL, Job, make_grid
 from geoseg.pipelines.pyramids import scene_pyramid
 from geoseg.pipelines.work import WorkFolder
@@ -97,6 +97,7 @@ class Refinery:
             for i in range(grid.rows.count):
                 for batch in swath_batches(source, grid, i, fill, batch_size):
                     logits = classify(self.runner, batch, coarse)
+                    check_numbers(are_numbers(logits))
                     for sample, part in zip(batch.samples, logits, strict=True):
                         block = blender.feed(sample.place, whole_window(sample, part))
                         told.write(block.window, _shares(block.logits) * sample.scene_valid)

@@ -17,7 +17,7 @@ from geoseg.context import ContextPyramid, LevelGrid
 from geoseg.grid import Window
 from geoseg.metrics import ScoreCounter, Scores
 from geoseg.models import Context, Runner
-from geoseg.pipelines.classify import refine
+from geoseg.pipelines.classify import are_numbers, check_numbers, refine
 from geoseg.pipelines.job import make_grid
 from geoseg.pipelines.refine import Refinery, model_levels
 from geoseg.report import ContextPicture, Example, look
@@ -100,7 +100,9 @@ def score_windows(
     """Score all windows with a network."""
     counter = ScoreCounter(len(names), boundary_px)
     for done, batch in enumerate(loader, start=1):
-        predicted = predict(batch).max(dim=1).indices.cpu()
+        logits = predict(batch)
+        check_numbers(are_numbers(logits))
+        predicted = logits.max(dim=1).indices.cpu()
         counter.update(predicted, batch.labels, batch.counted)
         tell(done, len(loader))
     return counter.scores(names)

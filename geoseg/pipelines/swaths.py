@@ -24,7 +24,7 @@ from geoseg.files import write_errors
 from geoseg.grid import Grid, Place, Window
 from geoseg.heap import MemoryReturn
 from geoseg.pipelines.blocks import Pixels, RowsWriter
-from geoseg.pipelines.classify import Around, classify, forwarded_px, whole_window
+from geoseg.pipelines.classify import Around, are_numbers, check_numbers, classify, forwarded_px, whole_window
 from geoseg.pipelines.context import ContextCache, views_worth_keeping
 from geoseg.pipelines.gdal import gdal_settings
 from geoseg.pipelines.job import Job
@@ -125,6 +125,7 @@ class _FinishedBatch:
     """Blocks on their way from the device to the disk."""
 
     blocks: list[_Finished]
+    are_numbers: Tensor
     is_copied: torch.cuda.Event | None
     forwarded_px: int
 
@@ -138,11 +139,11 @@ def _finish_batch(
         below, above = seams.take()
         decision = decide(block.logits, wanted).to_host()
         blocks.append(_Finished(sample, block.window, decision, below, above))
-    is_copied = None
+    numbers, is_copied = to_host(are_numbers(logits)), None
     if job.runner.device.type == "cuda":
         is_copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
         is_copied.record()
-    return _FinishedBatch(blocks, is_copied, sum(forwarded_px(sample, around) for sample in batch.samples))
+    return _FinishedBatch(blocks, numbers, is_copied, sum(forwarded_px(sample, around) for sample in batch.samples))
 
 
 class _SeamsOnDisk:
@@ -206,6 +207,7 @@ class _Writer:
             return
         if item.is_copied is not None:
             item.is_copied.synchronize()
+        check_numbers(item.are_numbers)
         for block in item.blocks:
             self._take_block(block)
         self._forwarded += item.forwarded_px
