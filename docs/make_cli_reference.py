@@ -17,7 +17,7 @@ def reference() -> str:
 
 def _section(name: str, command: click.Command) -> str:
     arguments = " ".join(p.metavar for p in command.params if isinstance(p, click.Argument))
-    rows = [f"| {_flags(p)} | {p.help} |" for p in command.params if isinstance(p, click.Option)]
+    rows = [f"| {_flags(p)} | {_in_cell(p.help)} |" for p in command.params if isinstance(p, click.Option)]
     table = "\n".join(["| option | meaning |", "|---|---|", *rows])
     return f"## geoseg {name}\n\n`geoseg {name} [OPTIONS] {arguments}`\n\n{_paragraphs(command.help)}\n\n{table}\n"
 
@@ -26,8 +26,12 @@ def _flags(option: click.Option) -> str:
     names = ", ".join(option.opts) + "".join(f" / {name}" for name in option.secondary_opts)
     if isinstance(option.type, click.Choice):
         return f"`{names}` {', '.join(option.type.choices)}"
-    value = (option.metavar or option.type.name.upper()).replace("|", "\\|")
+    value = _in_cell(option.metavar or option.type.name.upper())
     return f"`{names}`" if option.is_flag else f"`{names} {value}`"
+
+
+def _in_cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def _paragraphs(text: str) -> str:

@@ -45,6 +45,19 @@ class Projection:
         """Whether polygons may reach across 180°, where they are cut: longitudes end there."""
         return self.target.is_geographic and self.turn is not None and not self._stays
 
+    @property
+    def is_round_pole(self) -> bool:
+        """Whether x goes on in `target`, but cannot be followed all over the box: a pole is in it."""
+        return self.turn is not None and self._reference is None
+
+    @cached_property
+    def reach(self) -> Box:
+        """Bounding box in `target` of the samples that have a place there; not finite if none has."""
+        found = self._sampled.reshape(-1, 2)
+        found = found[np.isfinite(found).all(axis=1)]
+        low, high = found.min(axis=0, initial=np.inf), found.max(axis=0, initial=-np.inf)
+        return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+
     def move(self, xy: Coordinates) -> Coordinates:
         """Coordinates (V, 2) of vertices.
 
@@ -102,13 +115,18 @@ class Projection:
         """x (S, S) of the samples in `target`, each next to its neighbours'; None if they lie round a pole."""
         if self.turn is None:
             return None
-        x, y = np.meshgrid(*self._axes)
-        found = self.plain(np.column_stack([x.ravel(), y.ravel()]))[:, 0].reshape(x.shape)
+        found = self._sampled[..., 0]
         if not np.isfinite(found).all():
             return None
         found = np.unwrap(found, period=self.turn, axis=1)
         found += (np.unwrap(found[:, 0], period=self.turn) - found[:, 0])[:, None]
         return found if np.abs(np.diff(found, axis=0)).max() < self.turn / 2 else None
+
+    @cached_property
+    def _sampled(self) -> Coordinates:
+        """Coordinates (S, S, 2) of the samples as PROJ has them."""
+        x, y = np.meshgrid(*self._axes)
+        return self.plain(np.column_stack([x.ravel(), y.ravel()])).reshape(*x.shape, 2)
 
     def _expected(self, xy: Coordinates) -> NDArray[np.float64]:
         """About the x (V,) of vertices in `target`, from the samples around them."""

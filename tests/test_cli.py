@@ -329,3 +329,29 @@ def test_help_imports_nothing_heavy():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def file_parameters():
+    """Every argument and option of every command that takes a path."""
+    context = click.Context(main)
+    for name in COMMANDS:
+        command = main.get_command(context, name)
+        for parameter in command.params:
+            if isinstance(parameter.type, click.Path) or isinstance(parameter, click.Argument):
+                yield pytest.param(name, parameter, id=f"{name} {parameter.name}")
+
+
+@pytest.mark.parametrize(("command", "parameter"), list(file_parameters()))
+def test_an_empty_path_is_a_mistake_not_the_current_folder(command, parameter):
+    for empty in ("", " "):
+        is_argument = isinstance(parameter, click.Argument)
+        result = run(command, empty) if is_argument else run(command, "in.tif", parameter.opts[-1], empty)
+        assert result.exit_code == 2
+        assert "an empty path names no file" in result.stderr
+
+
+def test_an_empty_path_in_a_config_is_a_mistake(tmp_path, scene):
+    (tmp_path / "c.yaml").write_text('aoi: ""\n')
+    result = run("vectorize", scene, "-o", tmp_path / "out.gpkg", "--config", tmp_path / "c.yaml")
+    assert result.exit_code == 2
+    assert "an empty path names no file" in result.stderr

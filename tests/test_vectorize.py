@@ -778,3 +778,98 @@ def test_geojson_beyond_180_degrees_cannot_be_checked(tmp_path):
     write(tmp_path / "in.tif", transform=Affine(1, 0, 178, 0, -1, 20), crs="EPSG:4326")
     with pytest.raises(SpecError, match="write another format than GeoJSON"):
         vectorize(tmp_path / "in.tif", tmp_path / "out.geojson", check=True)
+
+
+GLOBE = np.arange(36, dtype=np.uint8).reshape(1, 36).repeat(18, 0)
+"""Class ids by columns of 10 degrees."""
+
+
+def columns_within(tmp_path, west, **area) -> list[int]:
+    """Columns of a map of the globe, counted from -180°, that have polygons within an area."""
+    columns = np.roll(GLOBE, round((-180 - west) / 10), axis=1)
+    write(tmp_path / "globe.tif", columns, transform=Affine(10, 0, west, 0, -10, 90), crs="EPSG:4326")
+    return sorted(made(tmp_path / "globe.tif", tmp_path, **area)["class_id"])
+
+
+@pytest.mark.parametrize("west", [-540, -10, 170, 720])
+def test_areas_are_found_wherever_longitudes_are_counted_from(tmp_path, west):
+    spans = {(-100, -80): [8, 9], (-10, 10): [17, 18], (170, 190): [0, 35]}
+    for (left, right), columns in spans.items():
+        assert columns_within(tmp_path, west, bbox=(left, -20, right, 20)) == columns
+        for crs in (4326, 4258):
+            area = area_file(tmp_path, [shapely.box(left + 1, -20, right - 1, 20)], crs)
+            assert columns_within(tmp_path, west, aoi=area) == columns
+    both = area_file(tmp_path, [shapely.box(171, -20, 180, 20), shapely.box(-180, -20, -171, 20)], 4326)
+    assert columns_within(tmp_path, west, aoi=both) == [0, 35]
+
+
+@pytest.mark.parametrize("shapes", [[(179, 180), (-180, -179)], [(179, 181)], [(-181, -179)]])
+@pytest.mark.parametrize(
+    ("crs", "left", "step"),
+    [("EPSG:32601", 146_000, 1000), ("EPSG:3832", 3_338_958, 1000), ("EPSG:3857", 2.00e7, 2000)],
+)
+def test_an_area_across_180_degrees_lies_on_any_map(tmp_path, crs, left, step, shapes):
+    transform = Affine(step, 0, left, 0, -step, 10 * step)
+    write(tmp_path / "in.tif", np.zeros((20, 40), np.uint8), transform=transform, crs=crs)
+    area = area_file(tmp_path, [shapely.box(west, -0.01, east, 0.01) for west, east in shapes], 4326)
+    frame = made(tmp_path / "in.tif", tmp_path, aoi=area)
+    x0, _, x1, _ = frame.total_bounds
+    assert (x0, x1) == (left, left + 40 * step)
+
+
+def test_an_area_round_a_pole_lies_on_its_map(tmp_path):
+    transform = Affine(50_000, 0, -2e6, 0, -50_000, 2e6)
+    write(tmp_path / "in.tif", np.zeros((80, 80), np.uint8), transform=transform, crs="EPSG:3413")
+    for south in (80, -90):
+        frame = made(tmp_path / "in.tif", tmp_path, aoi=area_file(tmp_path, [shapely.box(-180, south, 180, 90)], 4326))
+        whole = np.pi * 1.1e6**2 if south == 80 else 4e6**2
+        assert shapely.area(frame.geometry.to_numpy()).sum() == pytest.approx(whole, rel=0.05)
+
+
+def test_one_of_several_layers_of_an_area_must_be_named(tmp_path, rough):
+    area = shapely.box(500_100, 3_999_100, 500_500, 3_999_600)
+    path = area_file(tmp_path, [area])
+    geopandas.GeoSeries([shapely.box(0, 0, 1, 1)], crs=32617).to_file(path, layer="elsewhere")
+    with pytest.raises(
+        SpecError, match=r"it has the layers aoi, elsewhere: name one, e\.g\. '.*aoi\.gpkg\|layername=aoi'"
+    ):
+        vectorize(rough, tmp_path / "out.gpkg", aoi=path)
+    with pytest.raises(SpecError, match="there is no layer nowhere, only aoi, elsewhere"):
+        vectorize(rough, tmp_path / "out.gpkg", aoi=f"{path}|layername=nowhere")
+    assert made(rough, tmp_path, aoi=f"{path}|layername=aoi")["area_m2"].sum() == pytest.approx(area.area)
+
+
+def test_what_is_no_file_of_polygons_is_no_area(tmp_path, rough):
+    (tmp_path / "folder").mkdir()
+    geopandas.GeoSeries([shapely.box(0, 0, 1, 1)], crs=32617).to_file(tmp_path / "folder" / "one.shp")
+    for area, message in ((tmp_path / "folder", "it is a folder"), ("", "aoi = ''"), (" ", "an empty path")):
+        with pytest.raises(SpecError, match=message):
+            vectorize(rough, tmp_path / "out.gpkg", aoi=area)
+
+
+def test_an_area_without_a_coordinate_system_is_refused_where_the_raster_has_one(tmp_path, rough):
+    area = shapely.box(500_100, 3_999_100, 500_500, 3_999_600)
+    with pytest.raises(SpecError, match=r"aoi .*aoi\.gpkg does not say in which coordinate system it is"):
+        vectorize(rough, tmp_path / "out.gpkg", aoi=area_file(tmp_path, [area], None))
+    write(tmp_path / "bare.tif", patches(), crs=None)
+    assert len(made(tmp_path / "bare.tif", tmp_path, aoi=area_file(tmp_path, [area], None)))
+
+
+def test_an_open_ring_of_an_area_is_closed_and_infinite_ones_are_named(tmp_path, rough):
+    area = shapely.box(500_100, 3_999_100, 500_500, 3_999_600)
+    geopandas.GeoSeries([area], crs=32617).to_file(tmp_path / "aoi.geojson")
+    content = json.loads((tmp_path / "aoi.geojson").read_text())
+    ring = content["features"][0]["geometry"]["coordinates"][0]
+    ring.pop()
+    (tmp_path / "aoi.geojson").write_text(json.dumps(content))
+    assert made(rough, tmp_path, aoi=tmp_path / "aoi.geojson")["area_m2"].sum() == pytest.approx(area.area)
+    ring[1][0] = float("nan")
+    (tmp_path / "aoi.geojson").write_text(json.dumps(content))
+    with pytest.raises(SpecError, match="feature 0 has coordinates that are infinite or not a number"):
+        vectorize(rough, tmp_path / "out.gpkg", aoi=tmp_path / "aoi.geojson")
+
+
+def test_an_area_in_a_local_system_has_no_place_on_the_map(tmp_path, rough):
+    site = 'LOCAL_CS["site grid",UNIT["metre",1]]'
+    with pytest.raises(SpecError, match=r"cannot be brought from .* into the raster's EPSG:32617"):
+        vectorize(rough, tmp_path / "out.gpkg", aoi=area_file(tmp_path, [shapely.box(0, 0, 1, 1)], site))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option
+from geoseg.cli.options import Command, FilePath, json_option, overwrite_option, quiet_option
 from geoseg.cli.terminal import notice, progress_bar, scores_line, scores_table
 from geoseg.wording import number_of
 
@@ -41,7 +41,7 @@ class Floor(NamedTuple):
 
 
 @click.command(cls=Command)
-@click.argument("prediction", metavar="[PREDICTION.tif]", required=False)
+@click.argument("prediction", metavar="[PREDICTION.tif]", required=False, type=FilePath())
 @click.option(
     "--labels",
     metavar="PATH",
@@ -58,13 +58,13 @@ class Floor(NamedTuple):
 )
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=FilePath(path_type=Path),
     metavar="CONFIG.yaml",
     help="Training config that names the labelled ground on which a model is scored.",
 )
 @click.option(
     "--tiles",
-    type=click.Path(path_type=Path),
+    type=FilePath(path_type=Path),
     metavar="CSV",
     help="List of labelled tiles (image,label,split), instead of the config's data.",
 )
@@ -88,7 +88,7 @@ class Floor(NamedTuple):
 )
 @click.option(
     "--report",
-    type=click.Path(path_type=Path),
+    type=FilePath(path_type=Path),
     metavar="FILE.html",
     help="Also write a report with the windows where the model is worst and best.",
 )

@@ -7,15 +7,15 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import Command, json_option
+from geoseg.cli.options import Command, FilePath, json_option
 
 
 @click.command(cls=Command)
-@click.argument("path", metavar="SCENE_OR_MODEL")
+@click.argument("path", metavar="SCENE_OR_MODEL", type=FilePath())
 @click.option(
     "-m",
     "--model",
-    type=click.Path(),
+    type=FilePath(),
     help="Model that a scene is held against; default: the one that comes with geoseg.",
 )
 @json_option

@@ -42,6 +42,16 @@ def _check_once(order: Sequence[click.Parameter], ctx: click.Context) -> None:
         raise click.UsageError(f"{names} is given {count} times: give it once", ctx)
 
 
+class FilePath(click.Path):
+    """A path or URL, which is never empty: that would stand for the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Take it as it is, or fail."""
+        if isinstance(value, str) and not value.strip():
+            self.fail("an empty path names no file: give one, or leave this out", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 class Numbers(click.ParamType[Any]):
     """Numbers separated by commas, e.g. 1,2,3; a list when it comes from a config file."""
 
@@ -97,7 +107,7 @@ def config_option(command: F) -> F:
     """--config FILE: defaults for the other options from YAML; flags win over it."""
     return click.option(
         "--config",
-        type=click.Path(path_type=Path),
+        type=FilePath(path_type=Path),
         is_eager=True,
         expose_value=False,
         callback=_read_config,
@@ -172,7 +182,7 @@ def vector_options(command: F) -> F:
         click.option("--classes", type=Texts(), metavar="NAME,...", help="Only these classes become polygons."),
         click.option("--dissolve/--no-dissolve", default=None, help="One multipolygon for each class."),
         click.option("--to-crs", metavar="CRS", help="Coordinate system of the polygons, e.g. EPSG:4326."),
-        click.option("--aoi", type=click.Path(), metavar="FILE", help=_AOI),
+        click.option("--aoi", type=FilePath(), metavar="FILE", help=_AOI),
         click.option("--bbox", type=Numbers(float, 4), metavar="LEFT,BOTTOM,RIGHT,TOP", help=_BBOX),
     )
     for option in reversed(options):
@@ -189,7 +199,10 @@ _SIMPLIFY = (
     "Leave out vertices nearer than this to the simpler border, in metres or pixels (1px); neighbours still fit."
 )
 _CONNECTIVITY = "8: regions of a class that touch at a corner are one multipolygon; default: 4."
-_AOI = "Area of interest: polygons in any vector format and CRS; nothing outside is read."
+_AOI = (
+    "Area of interest: polygons in any vector format and CRS, FILE|layername=NAME where a file has several layers; "
+    "nothing outside is read."
+)
 _BBOX = "Area of interest, in the raster's CRS; nothing outside is read."
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")

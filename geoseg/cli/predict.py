@@ -11,6 +11,7 @@ import click
 
 from geoseg.cli.options import (
     Command,
+    FilePath,
     Numbers,
     ResolutionType,
     config_option,
@@ -41,12 +42,12 @@ _RESUME = "Skip scenes that are done, and go on where a run with the same settin
 
 
 @click.command(cls=Command)
-@click.argument("scenes", nargs=-1, required=True, metavar="SCENE...")
+@click.argument("scenes", nargs=-1, required=True, metavar="SCENE...", type=FilePath())
 @click.option(
-    "-m", "--model", type=click.Path(), help="Model bundle (.safetensors); default: the model that comes with geoseg."
+    "-m", "--model", type=FilePath(), help="Model bundle (.safetensors); default: the model that comes with geoseg."
 )
 @click.option(
-    "-o", "--output", type=click.Path(), help="Folder for the results, or the class raster's path (.tif) for one scene."
+    "-o", "--output", type=FilePath(), help="Folder for the results, or the class raster's path (.tif) for one scene."
 )
 @click.option("--tile", type=int, help="Largest side of a window in pixels; default: the model's.")
 @click.option("--overlap", type=int, help="Pixels shared by neighbouring windows; default: the model's.")
@@ -81,7 +82,7 @@ _RESUME = "Skip scenes that are done, and go on where a run with the same settin
 )
 @click.option(
     "--scores",
-    type=click.Path(),
+    type=FilePath(),
     help="Also write per-class probabilities to this GeoTIFF (a folder for several scenes).",
 )
 @click.option(
@@ -90,7 +91,7 @@ _RESUME = "Skip scenes that are done, and go on where a run with the same settin
     help="Type of these probabilities: 0 to 1 (default), or in percent.",
 )
 @click.option(
-    "--confidence", type=click.Path(), help="Also write the class's probability in percent (uint8) to this GeoTIFF."
+    "--confidence", type=FilePath(), help="Also write the class's probability in percent (uint8) to this GeoTIFF."
 )
 @click.option("--polygons/--no-polygons", default=None, help="Write polygons (GeoPackage); default: yes.")
 @click.option("--preview/--no-preview", default=None, help="Write a preview picture (PNG); default: yes.")

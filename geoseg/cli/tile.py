@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option
+from geoseg.cli.options import Command, FilePath, json_option, overwrite_option, quiet_option
 from geoseg.cli.terminal import notice, progress_bar, table
 
 if TYPE_CHECKING:
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("config", metavar="CONFIG.yaml", type=click.Path(path_type=Path))
+@click.argument("config", metavar="CONFIG.yaml", type=FilePath(path_type=Path))
 @click.option(
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=FilePath(path_type=Path),
     help="Folder for images/, labels/, tiles.csv and classes.yaml, the start of a training config that reads them.",
 )
 @click.option("--size", type=int, default=256, help="Side of a tile in pixels; default: 256.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option
+from geoseg.cli.options import Command, FilePath, json_option, overwrite_option, quiet_option
 from geoseg.cli.terminal import notice, scores_line, scores_table, silent
 from geoseg.wording import number_of
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("config", metavar="CONFIG.yaml", type=click.Path(path_type=Path))
+@click.argument("config", metavar="CONFIG.yaml", type=FilePath(path_type=Path))
 @click.option(
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=FilePath(path_type=Path),
     help="Folder for the bundle of the best epoch (NAME.safetensors), config.yaml, metrics.csv, report.html and "
     "TensorBoard events.",
 )
 @click.option(
     "--data",
-    type=click.Path(path_type=Path),
+    type=FilePath(path_type=Path),
     metavar="CSV",
     help="List of labelled tiles (image,label,split), instead of the config's data.",
 )
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 @click.option("--devices", type=int, help="Processes that train together, one per GPU; default: the config's.")
 @click.option(
     "--init-from",
-    type=click.Path(path_type=Path),
+    type=FilePath(path_type=Path),
     metavar="BUNDLE",
     help="Model to start from, or default, for fine-tuning; its bands and classes may differ.",
 )

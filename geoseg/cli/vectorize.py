@@ -12,6 +12,7 @@ import click
 
 from geoseg.cli.options import (
     Command,
+    FilePath,
     config_option,
     given,
     json_option,
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
-@click.argument("raster", metavar="CLASSES.tif")
+@click.argument("raster", metavar="CLASSES.tif", type=FilePath())
 @click.option(
     "-o",
     "--output",
     required=True,
-    type=click.Path(path_type=Path),
+    type=FilePath(path_type=Path),
     help="Result: .gpkg, .shp, .geojson, .fgb or .parquet.",
 )
 @vector_options

@@ -6,9 +6,10 @@ In: YAML files, JSON metadata, keyword arguments. Out: frozen, validated specs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 from typing_extensions import is_typeddict
 
@@ -30,6 +31,17 @@ Word = Annotated[str, Field(max_length=100, pattern=r"^[!-~]*$")]
 """Letters, digits and signs of ASCII, or nothing."""
 Text = Annotated[str, Field(max_length=20_000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$")]
 """Lines of text."""
+
+
+def _names_a_file(value: Any) -> Any:
+    """Refuse an empty path: it would stand for the current folder."""
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("an empty path names no file: give one, or leave this out")
+    return value
+
+
+FilePath = Annotated[Path, BeforeValidator(_names_a_file)]
+"""Where a file lies; never empty."""
 LARGEST_COUNT = 2**31 - 1
 """Largest number of anything, of pixels along a side, and of a band."""
 LARGEST = 1e30

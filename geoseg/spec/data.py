@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from geoseg.spec.base import LARGEST_COUNT, MOST_BANDS, DataType, Name, Spec
+from geoseg.spec.base import LARGEST_COUNT, MOST_BANDS, DataType, FilePath, Name, Spec
 
 
 def _as_written(value: Any) -> Any:
@@ -25,9 +24,9 @@ Label = Annotated[int | str, BeforeValidator(_as_written)]
 class LabelledScene(Spec):
     """An image of any size and its labels."""
 
-    image: Path
+    image: FilePath
     """Raster with the bands."""
-    label: Path
+    label: FilePath
     """Raster of labels on the image's grid, or polygons in any vector format and CRS."""
     split: str | None = None
     """train, val, or a name that is neither, which is left out; None leaves it to data.split."""
@@ -55,7 +54,7 @@ class SplitSpec(Spec):
 class DataSpec(Spec):
     """Labelled images, given in one of three ways: `tiles`, `images` with `labels`, or `scenes`."""
 
-    tiles: Path | None = None
+    tiles: FilePath | None = None
     """CSV with the columns image, label and, unless geoseg splits, split; its paths start at the CSV's folder."""
     images: str | None = None
     """Path or pattern of the images, e.g. images/*/*.tif."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, SMALLEST_TILE, Device, Devices, Precision
+from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, SMALLEST_TILE, Device, Devices, FilePath, Precision
 from geoseg.spec.vector import VectorSpec
 
 Resolution = Literal["native", "model"] | Annotated[float, Field(gt=0)]
@@ -46,11 +45,11 @@ class PredictSpec(VectorSpec):
     """The scene's values that become the lowest and highest value of the model's type, e.g. (0, 3000) for 16-bit."""
     resolution: Resolution = "native"
     """Ground size of a pixel the network sees: native, model, or metres."""
-    scores: Path | None = None
+    scores: FilePath | None = None
     """Write per-class probabilities to this GeoTIFF."""
     scores_type: Literal["float32", "uint8"] = "float32"
     """Type of these probabilities: 0 to 1, or in percent."""
-    confidence: Path | None = None
+    confidence: FilePath | None = None
     """Write the probability of the chosen class, in percent, to this GeoTIFF."""
     polygons: bool = True
     """Write polygons as a GeoPackage."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, SMALLEST_TILE, Device, Precision, Spec, parse_spec
+from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, SMALLEST_TILE, Device, FilePath, Precision, Spec, parse_spec
 from geoseg.spec.context import ContextLevel, ContextSpec
 from geoseg.spec.data import DataSpec
 from geoseg.spec.model import ClassSpec, ModelCard
@@ -176,7 +176,7 @@ class TrainSpec(Spec):
     encoder_weights: str | None = None
     """Pretrained weights of the encoder: imagenet or another tag of smp or timm, or a file of timm's weights
     (.safetensors or .pth); None starts from random ones."""
-    init_from: Path | None = None
+    init_from: FilePath | None = None
     """Bundle whose weights the network starts from, or default; its bands and classes may differ."""
     frozen_epochs: int = Field(default=0, ge=0, le=LARGEST_COUNT)
     """First epochs in which the encoder stays as it is."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from geoseg.spec.base import Spec
+from geoseg.spec.base import FilePath, Spec
 
 PX = "px"
 """What follows a length or an area that is given in pixels."""
@@ -56,8 +55,9 @@ class VectorSpec(Spec):
     """One multipolygon for each class."""
     to_crs: str | None = None
     """Coordinate system of the polygons, e.g. EPSG:4326; None means the raster's."""
-    aoi: Path | None = None
-    """Vector file, in any CRS, whose polygons are the area of interest; nothing outside is read."""
+    aoi: FilePath | None = None
+    """Vector file, in any CRS, whose polygons are the area of interest; nothing outside is read. Where it has several
+    layers, FILE|layername=NAME."""
     bbox: Box | None = None
     """Left, bottom, right and top of the area of interest, in the raster's CRS."""
 
