@@ -33,6 +33,8 @@ from geoseg.ground import pixel_size_m
 from geoseg.links import as_file
 from geoseg.mishaps import lacks_memory, mishap
 from geoseg.naming import is_utf8, scene_name
+from geoseg.scaling import Conversion, conversion, told_scaling
+from geoseg.spec import ScalingSpec
 
 Values = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -66,6 +68,10 @@ class SceneInfo:
     """Description per band, empty where there is none."""
     nodata: tuple[float | None, ...]
     """Value that marks missing data, per band."""
+    scales: tuple[float, ...]
+    """What values are multiplied with to get what they stand for, per band; 1 where the file does not say."""
+    offsets: tuple[float, ...]
+    """What is added then, per band; 0 where the file does not say."""
     mask: str
     """Where validity comes from: 'none', 'nodata', 'mask' (a mask band), or 'alpha'."""
     crs: Any
@@ -80,6 +86,10 @@ class SceneInfo:
     def dtype_of(self, bands: Sequence[int]) -> str:
         """Type of the values of some bands (from 1); the widest where they differ."""
         return str(np.result_type(*(_numpy_dtype(self.dtypes[i - 1]) for i in bands)))
+
+    def scaling_of(self, bands: Sequence[int]) -> ScalingSpec | None:
+        """What the values of some bands (from 1) stand for; None where the file does not say."""
+        return told_scaling([self.scales[i - 1] for i in bands], [self.offsets[i - 1] for i in bands])
 
     @property
     def pixels(self) -> int:
@@ -130,6 +140,7 @@ class Scene:
         self.bands: tuple[int, ...] = ()
         self._nodata: tuple[float | None, ...] = ()
         self._rescale: tuple[float, float, float] | None = None
+        self._conversion: Conversion | None = None
         self.area: Area | None = None
         """The area of interest that the scene is limited to."""
 
@@ -163,13 +174,30 @@ class Scene:
         nodata: float | None = None,
         rescale: tuple[float, float] | None = None,
         dtype: str = "uint8",
+        scaling: ScalingSpec | None = None,
     ) -> None:
-        """Choose what `read` gives: bands (from 1), nodata over the file's, and a stretch onto the range of `dtype`."""
+        """Choose what `read` gives.
+
+        Args:
+            bands: their numbers, from 1.
+            nodata: value that marks missing data, over the file's.
+            rescale: the file's values that become the ends of the range of `dtype`; nothing else is done to them then.
+            dtype: type of a model's values.
+            scaling: what values are to stand for; those of a file that says what its own stand for are converted.
+        """
         self.bands = tuple(bands)
         self._nodata = tuple(self.info.nodata[i - 1] if nodata is None else nodata for i in bands)
         if rescale is not None:
             low, high = rescale
             self._rescale = low, HIGHEST[dtype] / (high - low), HIGHEST[dtype]
+        else:
+            self._conversion = conversion(self.info.scaling_of(bands), scaling)
+
+    @property
+    def value_bytes(self) -> int:
+        """Bytes of a value that is read."""
+        changes = self._rescale is not None or self._conversion is not None
+        return 1 if self.info.dtype_of(self.bands) == "uint8" and not changes else 4
 
     @property
     def has_wide_blocks(self) -> bool:
@@ -207,7 +235,7 @@ class Scene:
     def read(self, window: Window) -> tuple[Values, Mask]:
         """Read a window inside the scene: band values (C, h, w) and which pixels hold data (h, w).
 
-        Values are uint8 where the file's are and nothing is rescaled, else float32.
+        Values are uint8 where the file's are and nothing is rescaled or converted, else float32.
 
         Raises:
             SceneError: if the file is damaged there.
@@ -246,7 +274,8 @@ class Scene:
             dataset.close()
             return None
         coarse = Scene(dataset, replace(self.info, height=dataset.height, width=dataset.width), alpha=self._alpha)
-        coarse.bands, coarse._nodata, coarse._rescale = self.bands, self._nodata, self._rescale
+        coarse.bands, coarse._nodata = self.bands, self._nodata
+        coarse._rescale, coarse._conversion = self._rescale, self._conversion
         return coarse
 
     def suggest_rescale(self, bands: Sequence[int]) -> tuple[float, float] | None:
@@ -317,6 +346,8 @@ class Scene:
         if self._rescale is not None:
             low, factor, top = self._rescale
             image = np.clip((image.astype(np.float32) - low) * factor, 0, top)
+        elif self._conversion is not None:
+            image = self._conversion.apply(image)
         return image if image.dtype == np.uint8 else image.astype(np.float32)
 
 
@@ -416,6 +447,8 @@ def _describe(dataset: Any, path: str, name: str, alpha: int | None) -> SceneInf
         colors=tuple(_color(i, color, alpha) for i, color in enumerate(dataset.colorinterp, 1)),
         descriptions=tuple(text or "" for text in dataset.descriptions),
         nodata=tuple(dataset.nodatavals),
+        scales=tuple(map(float, dataset.scales)),
+        offsets=tuple(map(float, dataset.offsets)),
         mask=_mask_kind(dataset, alpha),
         crs=dataset.crs,
         transform=dataset.transform,

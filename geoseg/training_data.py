@@ -28,6 +28,7 @@ from geoseg.errors import LabelError, ModelError, SpecError
 from geoseg.files import draft_of
 from geoseg.georef import PixelGrid
 from geoseg.grid import Window
+from geoseg.image_terms import ImageTerms
 from geoseg.labels import VECTOR_FILES, LabelRules, open_labels, unmarked_labels
 from geoseg.mosaic import (
     FileGround,
@@ -42,7 +43,7 @@ from geoseg.mosaic import (
 )
 from geoseg.samples import Cells
 from geoseg.scene import Scene
-from geoseg.spec import NODATA_ID, ClassSpec, DataSpec, NormalizationSpec, TrainSpec
+from geoseg.spec import NODATA_ID, ClassSpec, DataSpec, NormalizationSpec, ScalingSpec, TrainSpec
 from geoseg.splits import SIDES, Survey, split_ground
 
 Tell = Callable[[int, int], None]
@@ -84,7 +85,11 @@ class TrainingData:
     value_range: tuple[float, float]
     """Band values that stand for dark and bright when colours are varied."""
     resolution_m: float | None
-    """Ground size of a pixel, if known."""
+    """Ground size of a pixel, if known and about the same in all images."""
+    size_range_m: tuple[float, float] | None
+    """Smallest and largest ground size of a pixel, if images differ in it."""
+    scaling: ScalingSpec | None
+    """What the values of the bands stand for, if an image says it."""
     fingerprint: str
     """Changes with the files, and with how they are read."""
 
@@ -93,6 +98,7 @@ def read_training_data(
     spec: TrainSpec,
     *,
     only: str | None = None,
+    scaling: ScalingSpec | None = None,
     store: Path | None = None,
     tell: Tell = lambda done, total: None,
     notice: Notice = lambda line: None,
@@ -102,6 +108,7 @@ def read_training_data(
     Args:
         spec: names them.
         only: train or val, if nothing is to be learnt: the other side may be empty then, and classes may be missing.
+        scaling: what values are to stand for; default: what those of the first image that says it do.
         store: file that keeps what was counted of images that do not fit into memory; read if it tells of the same
             files and settings.
         tell: told how much has been read.
@@ -113,8 +120,10 @@ def read_training_data(
         SpecError: if a setting makes no sense with these images.
     """
     entries = list_images(spec.data)
-    shelf = Shelf()
-    on_disk, resolution_m = _find_ground(entries, spec, shelf)
+    grids, terms = _look_at_images(entries, spec.data, scaling)
+    for line in terms.notices(spec.data.resolution_m):
+        notice(line)
+    on_disk, shelf = _find_ground(entries, grids, spec, terms.scaling)
     grounds: Sequence[Ground] = on_disk
     if _fits_into_memory(grounds, spec.data):
         grounds, censuses = _hold_and_count(grounds, spec, tell)
@@ -143,13 +152,15 @@ def read_training_data(
         val=_side(grounds, [(share.val, ()) for share in shares], val_census),
         normalization=statistics(together),
         value_range=_value_range(together, spec.data),
-        resolution_m=spec.data.resolution_m or resolution_m,
+        resolution_m=spec.data.resolution_m or terms.resolution_m,
+        size_range_m=terms.size_range_m,
+        scaling=terms.scaling,
         fingerprint=_fingerprint(entries, spec),
     )
 
 
-def open_image(path: Path, data: DataSpec) -> Scene:
-    """Open an image with the bands that the network sees.
+def open_image(path: Path, data: DataSpec, scaling: ScalingSpec | None = None) -> Scene:
+    """Open an image with the bands that the network sees, and values that stand for what a scaling says.
 
     Raises:
         LabelError: if it has other bands, or values of another type.
@@ -167,11 +178,13 @@ def open_image(path: Path, data: DataSpec) -> Scene:
     dtype = scene.info.dtype_of(choice.indexes)
     if not fits_dtype(dtype, data.dtype):
         raise LabelError(f"{path} holds {dtype}, not {data.dtype}: correct data.dtype")
-    scene.select(choice.indexes, nodata=data.nodata)
+    scene.select(choice.indexes, nodata=data.nodata, scaling=scaling)
     return scene
 
 
-def open_pair(entry: LabelledImage, data: DataSpec, classes: Sequence[ClassSpec]) -> Files:
+def open_pair(
+    entry: LabelledImage, data: DataSpec, classes: Sequence[ClassSpec], scaling: ScalingSpec | None = None
+) -> Files:
     """Open an image and its labels.
 
     Raises:
@@ -180,7 +193,7 @@ def open_pair(entry: LabelledImage, data: DataSpec, classes: Sequence[ClassSpec]
     """
     rules = LabelRules.of(data.label_values, data.label_column, data.label_layer)
     with ExitStack() as stack:
-        scene = stack.enter_context(open_image(entry.image, data))
+        scene = stack.enter_context(open_image(entry.image, data, scaling))
         labels = open_labels(entry.label, _grid(scene), classes, rules, image=entry.image)
         stack.pop_all()
     return scene, labels
@@ -190,17 +203,34 @@ def _grid(scene: Scene) -> PixelGrid:
     return PixelGrid(scene.height, scene.width, scene.info.transform, scene.info.crs)
 
 
+def _look_at_images(
+    entries: Sequence[LabelledImage], data: DataSpec, scaling: ScalingSpec | None
+) -> tuple[list[PixelGrid], ImageTerms]:
+    """Grid of every image, and what they have in common; labels are not looked at yet."""
+    grids, terms = [], ImageTerms(scaling)
+    for entry in entries:
+        with open_image(entry.image, data) as scene:
+            info = scene.info
+            choice = choose_bands(data.bands, info.colors, info.descriptions, data.band_indexes)
+            is_guess = choice.by == "position" and len(info.colors) > 1
+            terms.add(entry.image.name, info.resolution_m, info.scaling_of(scene.bands), is_guess=is_guess)
+            grids.append(_grid(scene))
+    return grids, terms
+
+
 def _find_ground(
-    entries: Sequence[LabelledImage], spec: TrainSpec, shelf: Shelf
-) -> tuple[Sequence[FileGround], float | None]:
-    """Ground of every entry, on disk, and the first known size of a pixel; labels are not looked at yet."""
-    grounds, resolution_m = [], None
-    for number, entry in enumerate(entries):
-        with open_image(entry.image, spec.data) as scene:
-            resolution_m = resolution_m or scene.info.resolution_m
-            files = partial(shelf.take, number, partial(open_pair, entry, spec.data, spec.classes))
-            grounds.append(FileGround(entry.image.name, _grid(scene), files))
-    return grounds, resolution_m and float(f"{resolution_m:.4g}")
+    entries: Sequence[LabelledImage], grids: Sequence[PixelGrid], spec: TrainSpec, scaling: ScalingSpec | None
+) -> tuple[list[FileGround], Shelf]:
+    """Ground of every entry, on disk, and the shelf that holds its files open."""
+    shelf = Shelf()
+    return [
+        FileGround(
+            entry.image.name,
+            grid,
+            partial(shelf.take, number, partial(open_pair, entry, spec.data, spec.classes, scaling)),
+        )
+        for number, (entry, grid) in enumerate(zip(entries, grids, strict=True))
+    ], shelf
 
 
 def _count_unmarked(grounds: Sequence[FileGround], entries: Sequence[LabelledImage]) -> int:

@@ -86,7 +86,9 @@ def write_raster(path: Path, values: np.ndarray, **profile: Any) -> Path:
     values = values if values.ndim == 3 else values[None]
     count, height, width = values.shape
     extras = {
-        name: profile.pop(name) for name in ("mask", "gcps", "rpcs", "colorinterp", "descriptions") if name in profile
+        name: profile.pop(name)
+        for name in ("mask", "gcps", "rpcs", "colorinterp", "descriptions", "scales", "offsets")
+        if name in profile
     }
     settings = {"crs": UTM, "transform": TRANSFORM, "driver": "GTiff", "dtype": values.dtype.name} | profile
     if settings["transform"].is_identity:

@@ -156,7 +156,11 @@ def evaluate_model(
         spec = fit_config(_resolve(config, data), loaded.spec)
         scorer = Runner(loaded.module, device, precision)
         ground = read_training_data(
-            spec, only=split, tell=lambda done, total: progress("reading", done, total), notice=tell
+            spec,
+            only=split,
+            scaling=loaded.spec.scaling,
+            tell=lambda done, total: progress("reading", done, total),
+            notice=tell,
         )
         _tell_of_resolution(ground.resolution_m, loaded.spec, tell)
         side = ground.val if split == "val" else ground.train

@@ -28,7 +28,17 @@ def fingerprint(scene: Scene, model: Model, settings: dict[str, Any], aoi: Path 
     parts = {
         "version": __version__,
         "scene": [info.path if "://" in info.path else "", *(_file_state(path) for path in scene.files())],
-        "raster": [info.height, info.width, info.dtypes, str(info.crs), tuple(info.transform), info.nodata, info.mask],
+        "raster": [
+            info.height,
+            info.width,
+            info.dtypes,
+            str(info.crs),
+            tuple(info.transform),
+            info.nodata,
+            info.mask,
+            info.scales,
+            info.offsets,
+        ],
         "model": model.spec.model_dump(mode="json"),
         "weights": weights_digest(model.module),
         "settings": settings,

@@ -65,12 +65,14 @@ def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> di
 
 
 def _band(info: SceneInfo, i: int) -> dict[str, Any]:
+    scaling = info.scaling_of([i + 1])
+    terms = {} if scaling is None else {"scale": scaling.scale[0], "offset": scaling.offset[0]}
     return {
         "band": i + 1,
         "color": info.colors[i],
         "type": info.dtypes[i],
         "description": info.descriptions[i] or None,
-    }
+    } | terms
 
 
 def _crs_name(info: SceneInfo) -> str | None:

@@ -27,6 +27,7 @@ from geoseg.pipelines.vectorize import check_settings
 from geoseg.pipelines.work import Manifest
 from geoseg.polygons import Legend
 from geoseg.resample import NativeScene, ResampledScene, Source
+from geoseg.scaling import scaling_notice
 from geoseg.scene import Scene, SceneInfo, plain_number
 from geoseg.spec import ContextSpec, ModelSpec, PredictSpec
 
@@ -112,7 +113,13 @@ def prepare(
     choice = choose_bands(loaded.spec.bands, scene.info.colors, scene.info.descriptions, spec.bands)
     if spec.rescale is None:
         check_dtype(scene.info.dtype_of(choice.indexes), loaded.spec.dtype, _suggestion(scene, choice, loaded.spec))
-    scene.select(choice.indexes, nodata=spec.nodata, rescale=spec.rescale, dtype=loaded.spec.dtype)
+    scene.select(
+        choice.indexes,
+        nodata=spec.nodata,
+        rescale=spec.rescale,
+        dtype=loaded.spec.dtype,
+        scaling=loaded.spec.scaling,
+    )
     grid_of_scene = PixelGrid(scene.height, scene.width, scene.info.transform, scene.info.crs)
     check_settings(spec, grid_of_scene, Legend.of(loaded.spec.classes), scene.info.path)
     for line in scene_notices(scene.info, choice, loaded.spec, spec):
@@ -196,6 +203,8 @@ def _suggestion(scene: Scene, choice: BandChoice, model: ModelSpec) -> tuple[flo
 def scene_notices(info: SceneInfo, choice: BandChoice, model: ModelSpec, spec: PredictSpec) -> list[str]:
     """What a person should know before a model is let loose on a scene, a line each."""
     lines = [choice.describe(model.bands, info.descriptions)]
+    scaling = scaling_notice(info.scaling_of(choice.indexes), model.scaling, is_rescaled=spec.rescale is not None)
+    lines += [scaling] if scaling else []
     if spec.refine_fraction < 1 and (model.refine is None or not spec.context):
         lines.append("the model refines no coarser views here: --refine-fraction changes nothing")
     native, wanted = info.resolution_m, model.resolution_m

@@ -107,8 +107,7 @@ def memory_bytes(job: Job) -> int:
     weights = sum(p.numel() * 4 for p in job.model.module.parameters())
     bytes_each = 4 if job.runner.precision == "fp32" else 2
     activations = job.batch_size * activation_bytes(job.model.module, len(job.model.spec.bands), window_px, bytes_each)
-    value_bytes = 1 if job.scene.info.dtype_of(job.scene.bands) == "uint8" and not job.spec.rescale else 4
-    queue = 4 * job.batch_size * window_px * (value_bytes * len(job.model.spec.bands) + 1)
+    queue = 4 * job.batch_size * window_px * (job.scene.value_bytes * len(job.model.spec.bands) + 1)
     probabilities = 3 + 6 * job.refines  # held at once: to blend; fine, coarse, both, refined and settled ones
     blending = probabilities * 4 * classes * window_px * job.batch_size
     return (LIBRARIES_MB + CACHE_MB) * 2**20 + weights + activations + queue + blending

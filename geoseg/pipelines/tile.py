@@ -37,7 +37,7 @@ from geoseg.naming import scene_name
 from geoseg.pipelines.gdal import gdal_settings
 from geoseg.raster import class_tags
 from geoseg.scene import Mask, Values, plain_number
-from geoseg.spec import IGNORE, NODATA_ID, ClassSpec, DataSpec, TrainSpec, beside, load_train_spec
+from geoseg.spec import IGNORE, NODATA_ID, ClassSpec, DataSpec, ScalingSpec, TrainSpec, beside, load_train_spec
 from geoseg.training_data import Side, TrainingData, open_image, read_training_data
 
 __all__ = ["TileResult", "tile"]
@@ -132,7 +132,7 @@ def tile(
     _check_folder(folder, spec.data, entries, overwrite)
     with gdal_settings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), workspace(folder / TABLE) as work:
         ground = read_training_data(spec, tell=lambda done, total: progress("reading", done, total), notice=tell)
-        files = _Files(work, spec, *_type_and_nodata(entries, spec.data))
+        files = _Files(work, spec, *_type_and_nodata(entries, spec.data), ground.scaling)
         written = _write_sides(ground, files, _Lattice(size, overlap), min_labelled, progress)
         _check_sides(written, spec.classes, min_labelled, tell)
         _tell_of_hidden(written["train"].hidden_px, size, tell)
@@ -382,8 +382,8 @@ def _everything(grid: PixelGrid) -> Window:
 class _Files:
     """The files of a set of tiles, in a workspace."""
 
-    def __init__(self, folder: Path, spec: TrainSpec, dtype: str, nodata: float | None):
-        self.folder, self.spec, self.dtype, self.nodata = folder, spec, dtype, nodata
+    def __init__(self, folder: Path, spec: TrainSpec, dtype: str, nodata: float | None, scaling: ScalingSpec | None):
+        self.folder, self.spec, self.dtype, self.nodata, self.scaling = folder, spec, dtype, nodata, scaling
         self._rows: list[tuple[str, str, str]] = []
         self._ids = np.full(256, NODATA_ID, np.uint8)
         self._ids[: len(spec.classes)] = [c.id for c in spec.classes]
@@ -417,7 +417,9 @@ class _Files:
         profile["predictor"] = 3 if self.dtype == "float32" else 2
         with _create(path, tile.grid, len(bands), self.dtype, profile) as dataset:
             dataset.descriptions = bands
-            dataset.write(tile.values.astype(self.dtype))
+            if self.scaling is not None:
+                dataset.scales, dataset.offsets = self.scaling.scale, self.scaling.offset
+            dataset.write(_as_type(tile.values, np.dtype(self.dtype)))
             if self.nodata is None and not tile.valid.all():
                 dataset.write_mask(tile.valid)
 
@@ -437,6 +439,14 @@ class _Files:
             | {"class_balance": data.class_balance, "split": {"by": "column", "guard_px": 0}},
             "classes": [c.model_dump() for c in self.spec.classes],
         }
+
+
+def _as_type(values: Values, dtype: np.dtype[Any]) -> Values:
+    """Values in the type of the files; those that were converted to common terms may be no whole numbers of it."""
+    if values.dtype.kind == "f" and dtype.kind != "f" and dtype.itemsize <= 2:
+        limits = np.iinfo(dtype)
+        values = np.clip(np.rint(values), limits.min, limits.max)
+    return values.astype(dtype)
 
 
 def _create(path: Path, grid: PixelGrid, count: int, dtype: str, profile: dict[str, Any]) -> Any:

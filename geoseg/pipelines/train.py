@@ -52,6 +52,7 @@ from geoseg.pipelines.scoring import find_examples, load_scored, predict_scored,
 from geoseg.quiet import quiet
 from geoseg.report import Report, write_report
 from geoseg.samples import Loader, Sampling, TrainingWindows, stack_training
+from geoseg.scaling import conversion, describe_scaling
 from geoseg.spec import (
     DataSpec,
     ModelSpec,
@@ -401,6 +402,7 @@ def _model_spec(spec: TrainSpec, ground: TrainingData) -> ModelSpec:
         bands=spec.data.bands,
         dtype=spec.data.dtype,
         normalization=_normalization(spec, ground),
+        scaling=ground.scaling,
         classes=spec.classes,
         resolution_m=ground.resolution_m,
         tile=spec.tile,
@@ -415,7 +417,8 @@ def _normalization(spec: TrainSpec, ground: TrainingData) -> NormalizationSpec:
     """That of the ground, or of the bundle that the network starts from, whose weights are used to it."""
     if spec.init_from is not None:
         given = read_spec(spec.init_from)
-        if (given.bands, given.dtype) == (spec.data.bands, spec.data.dtype):
+        is_same = (given.bands, given.dtype) == (spec.data.bands, spec.data.dtype)
+        if is_same and conversion(ground.scaling, given.scaling) is None:
             return given.normalization
     return ground.normalization
 
@@ -433,6 +436,7 @@ def _provenance(spec: TrainSpec, ground: TrainingData, device: torch.device, pre
         "precision": precision,
         "geoseg": __version__,
         "torch": torch.__version__,
+        **({} if ground.size_range_m is None else {"pixel_sizes_m": ground.size_range_m}),
     }
 
 
@@ -504,6 +508,8 @@ def _facts(run: _Run, ground: TrainingData, result: TrainResult) -> dict[str, st
             "Network": f"{network.architecture} {network.encoder}, {result.parameters / 1e6:.2f} M parameters",
             "Bands": ", ".join(run.spec.data.bands),
         }
+        | ({} if ground.scaling is None else {"Values": describe_scaling(ground.scaling)})
+        | ({} if ground.size_range_m is None else {"Pixels": "{:g} to {:g} m".format(*ground.size_range_m)})
         | ({} if run.spec.context is None else {"Context": describe_context(run.spec.context)})
         | ({} if run.spec.refine is None else {"Refinement": describe_refine(run.spec.refine)})
         | {

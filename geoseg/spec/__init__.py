@@ -6,7 +6,7 @@ Knows neither tensors nor rasters.
 from geoseg.spec.base import IGNORE, NODATA_ID, DataType, Precision, Spec, parse_spec
 from geoseg.spec.context import ContextLevel, ContextSpec, describe_context
 from geoseg.spec.data import DataSpec, LabelledScene, SplitSpec
-from geoseg.spec.model import ClassSpec, ModelCard, ModelSpec, NormalizationSpec
+from geoseg.spec.model import ClassSpec, ModelCard, ModelSpec, NormalizationSpec, ScalingSpec
 from geoseg.spec.network import NetworkSpec
 from geoseg.spec.plain import load_yaml, parse_json
 from geoseg.spec.predict import PredictSpec, Resolution
@@ -42,6 +42,7 @@ __all__ = [
     "PredictSpec",
     "RefineSpec",
     "Resolution",
+    "ScalingSpec",
     "ScheduleSpec",
     "Spec",
     "SplitSpec",

@@ -42,6 +42,21 @@ class NormalizationSpec(Spec):
     """Standard deviation per band."""
 
 
+class ScalingSpec(Spec):
+    """What band values stand for: value * scale + offset, e.g. reflectance."""
+
+    scale: tuple[Annotated[float, Field(ge=-LARGEST, le=LARGEST)], ...]
+    """Scale per band, not 0."""
+    offset: tuple[Annotated[float, Field(ge=-LARGEST, le=LARGEST)], ...]
+    """Offset per band."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(self.scale) != len(self.offset) or not all(self.scale):
+            raise ValueError("give a scale other than 0 and an offset per band")
+        return self
+
+
 class ModelCard(Spec):
     """What a person should know before trusting the model."""
 
@@ -74,6 +89,8 @@ class ModelSpec(Spec):
     """Type of the band values the model was trained on."""
     normalization: NormalizationSpec
     """Statistics of the bands."""
+    scaling: ScalingSpec | None = None
+    """What the values of the bands stand for, as the training data say; None where they say nothing."""
     classes: tuple[ClassSpec, ...] = Field(min_length=1, max_length=NODATA_ID)
     """Classes in the order of the logits."""
     resolution_m: float | None = Field(default=None, gt=0)
@@ -94,6 +111,8 @@ class ModelSpec(Spec):
         counts = len(self.bands), len(self.normalization.mean), len(self.normalization.std)
         if len(set(counts)) > 1:
             raise ValueError("{} bands, {} means, {} stds: give one of each per band".format(*counts))
+        if self.scaling is not None and len(self.scaling.scale) != len(self.bands):
+            raise ValueError(f"{len(self.bands)} bands, {len(self.scaling.scale)} scales: give one per band")
         if len({c.id for c in self.classes}) < len(self.classes):
             raise ValueError("two classes share an id: give each its own")
         if self.refine is not None and len(self.classes) < 2:

@@ -1,0 +1,89 @@
+"""What band values stand for: value * scale + offset, as a file's tags say. Pure functions on numbers.
+
+In: scale and offset per band of a scene and of a model's training data. Out: how the scene's values become values as
+the model knows them, and what a person should know.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.spec import ScalingSpec
+from geoseg.spec.base import LARGEST
+
+_CLOSE = 1e-9
+"""Relative difference up to which two scales or offsets are one, written with other digits."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A linear change of values, per band."""
+
+    factor: tuple[float, ...]
+    """What values are multiplied with."""
+    shift: tuple[float, ...]
+    """What is added then."""
+
+    def apply(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Change values (C, h, w)."""
+        factor, shift = (np.array(part, np.float32).reshape(-1, 1, 1) for part in (self.factor, self.shift))
+        changed: NDArray[np.float32] = image.astype(np.float32) * factor + shift
+        return changed
+
+
+def told_scaling(scales: Sequence[float], offsets: Sequence[float]) -> ScalingSpec | None:
+    """Scale and offset per band as a file has them; None where it says nothing, which reads as 1 and 0.
+
+    A scale of 0, or one that is no usual number, says nothing either.
+    """
+    says = any(scale != 1 for scale in scales) or any(offset != 0 for offset in offsets)
+    is_usable = all(1 / LARGEST <= abs(scale) <= LARGEST for scale in scales)
+    is_usable &= all(abs(offset) <= LARGEST for offset in offsets)
+    return ScalingSpec(scale=tuple(scales), offset=tuple(offsets)) if says and is_usable else None
+
+
+def conversion(own: ScalingSpec | None, wanted: ScalingSpec | None) -> Conversion | None:
+    """How values become those that stand for the same in other terms; None where they are equal or not both known."""
+    if own is None or wanted is None:
+        return None
+    pairs = list(zip(own.scale, own.offset, wanted.scale, wanted.offset, strict=True))
+    factor = tuple(scale / other for scale, _, other, _ in pairs)
+    shift = tuple((offset - other) / scale for _, offset, scale, other in pairs)
+    is_same = all(math.isclose(f, 1, rel_tol=_CLOSE) for f in factor) and all(abs(s) < _CLOSE for s in shift)
+    return None if is_same else Conversion(factor, shift)
+
+
+def describe_scaling(scaling: ScalingSpec) -> str:
+    """Write scale and offset on a line: once if all bands have the same."""
+    pairs = list(dict.fromkeys(zip(scaling.scale, scaling.offset, strict=True)))
+    return ", ".join(
+        f"value x {scale:g}" + (f" {'+' if offset > 0 else '-'} {abs(offset):g}" if offset else "")
+        for scale, offset in pairs
+    )
+
+
+def scaling_notice(own: ScalingSpec | None, wanted: ScalingSpec | None, *, is_rescaled: bool) -> str | None:
+    """What a person should know of a scene's scale and offset against a model's; None where nothing is to be done."""
+    if own is None and wanted is None:
+        return None
+    if is_rescaled:
+        return "scale and offset are not applied: --rescale tells how the file's values become the model's"
+    if wanted is None:
+        assert own is not None
+        return (
+            f"the scene's values stand for {describe_scaling(own)}, the model does not say what its values stand for: "
+            "they are taken as they are"
+        )
+    if own is None:
+        return (
+            f"the model's values stand for {describe_scaling(wanted)}, the scene has no scale and offset: its values "
+            "are taken as they are"
+        )
+    if conversion(own, wanted) is None:
+        return None
+    return f"values are converted from {describe_scaling(own)} to the model's {describe_scaling(wanted)}"
