@@ -14,6 +14,8 @@ from geoseg.wording import number_of
 
 RESOLUTION_FACTOR = 1.5
 """Images are told to show ground at different scales beyond this ratio of their pixels' sizes."""
+MOST_FACTOR = 2
+"""Beyond this ratio no single size says what a model has learnt from."""
 
 
 @dataclass
@@ -50,8 +52,9 @@ class ImageTerms:
 
     @property
     def resolution_m(self) -> float | None:
-        """Size of a pixel, as the first image has it; None where images differ or none has one."""
-        if not self.sizes_m or self.size_range_m is not None:
+        """Size of a pixel, as the first image has it; None where images differ much or none has one."""
+        sizes = self.sizes_m.values()
+        if not sizes or max(sizes) > MOST_FACTOR * min(sizes):
             return None
         return _rounded(next(iter(self.sizes_m.values())))
 
@@ -67,7 +70,8 @@ class ImageTerms:
             max(self.sizes_m, key=self.sizes_m.__getitem__),
         )
         low, high = self.size_range_m
-        kept = f"{resolution_m:g} m, as data.resolution_m says" if resolution_m else "no resolution"
+        own = f"{self.resolution_m:g} m, as the first has" if self.resolution_m else "no resolution"
+        kept = f"{resolution_m:g} m, as data.resolution_m says" if resolution_m else own
         return [
             f"pixels are of different size, from {low:g} m ({finest}) to {high:g} m ({coarsest}), and are learnt as if "
             f"they were alike; the model gets {kept}: resample the images to one size (gdalwarp -tr), or train apart"
