@@ -17,7 +17,14 @@ _MISREAD = re.compile(r"[!;:\x00-\x1f]")
 
 
 def as_file(path: str) -> str:
-    """A path that is a file's, whatever else it might be read as; any other as it is."""
+    """A path that is a file's, whatever else it might be read as; any other as it is.
+
+    Of a URL behind options no sidecar files are looked for: GDAL would add their endings to its query, and go on for
+    ever if the server does not care. It does not for paths with a query that hold `/vsicurl/`, wherever they do; the
+    option below means nothing without another one.
+    """
+    if path.startswith("/vsicurl?") and "/vsicurl/" not in path:
+        return path.replace("?", "?pc_collection=/vsicurl/&", 1)
     return os.path.join(".", path) if ":" in path and not os.path.isabs(path) and os.path.exists(path) else path
 
 

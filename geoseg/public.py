@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from typing import Any
 from urllib.parse import parse_qsl, unquote, unquote_plus
 
 _OPEN_NAMES = frozenset(
@@ -126,6 +127,15 @@ def public_text(line: str, known: Iterable[str | os.PathLike[str]] = ()) -> str:
     line = re.sub(r"\S+", lambda word: _public_word(word[0]), line)
     line = _HEADER.sub(r"\1\2***", line)
     return _ASSIGNED.sub(r"\1=***", line)
+
+
+def public_values(value: Any, known: Iterable[str | os.PathLike[str]] = ()) -> Any:
+    """Values as JSON has them, all of their texts without secrets."""
+    if isinstance(value, dict):
+        return {public_values(name, known): public_values(inner, known) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [public_values(inner, known) for inner in value]
+    return public_text(value, known) if isinstance(value, str) else value
 
 
 def _public_word(word: str) -> str:

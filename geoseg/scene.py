@@ -33,6 +33,7 @@ from geoseg.ground import pixel_size_m
 from geoseg.links import as_file
 from geoseg.mishaps import lacks_memory, mishap
 from geoseg.naming import is_utf8, scene_name
+from geoseg.public import public_form, public_text
 from geoseg.scaling import Conversion, conversion, told_scaling
 from geoseg.spec import ScalingSpec
 
@@ -90,6 +91,11 @@ class SceneInfo:
     def scaling_of(self, bands: Sequence[int]) -> ScalingSpec | None:
         """What the values of some bands (from 1) stand for; None where the file does not say."""
         return told_scaling([self.scales[i - 1] for i in bands], [self.offsets[i - 1] for i in bands])
+
+    @property
+    def public_path(self) -> str:
+        """The path as others may see it, without passwords, keys and signatures."""
+        return public_form(self.path)
 
     @property
     def pixels(self) -> int:
@@ -366,7 +372,8 @@ def _open_dataset(path: str) -> Any:
         with quiet_georeferencing():
             return rasterio.open(as_file(path))
     except (RasterioError, ValueError, OSError) as error:
-        raise SceneError(f"{path} cannot be opened as a raster: {one_line(error)}") from None
+        reason = public_text(one_line(error), [path])
+        raise SceneError(f"{public_form(path)} cannot be opened as a raster: {reason}") from None
 
 
 @contextmanager

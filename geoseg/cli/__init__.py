@@ -17,7 +17,7 @@ import click
 
 from geoseg.cli.streams import mend_streams
 from geoseg.cli.surroundings import quiet_libraries
-from geoseg.cli.terminal import notice
+from geoseg.cli.terminal import ARGUMENTS, notice
 from geoseg.errors import GeosegError
 from geoseg.mishaps import mishap
 
@@ -44,6 +44,11 @@ class Commands(click.Group):
             return None
         command: click.Command = getattr(import_module(f"geoseg.cli.{cmd_name}"), cmd_name)
         return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the words that were given, so that no message repeats the secrets in them."""
+        ctx.meta[ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without loading them."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from geoseg.cli.options import Command, FilePath, json_option, overwrite_option, quiet_option
-from geoseg.cli.terminal import notice, progress_bar, scores_line, scores_table
+from geoseg.cli.terminal import notice, progress_bar, scores_line, scores_table, show, show_json
 from geoseg.wording import number_of
 
 if TYPE_CHECKING:
@@ -132,11 +131,11 @@ def evaluate(
         else:
             result, coverage = _of_model(model, given, progress)
     if as_json:
-        click.echo(json.dumps(result.as_dict(), indent=2))
+        show_json(result.as_dict())
     elif not quiet:
         for line in result.notices:
             notice(line)
-        click.echo(f"{scores_line(result.scores)}\n{scores_table(result.scores)}\n{coverage}")
+        show(f"{scores_line(result.scores)}\n{scores_table(result.scores)}\n{coverage}")
     _enforce(wanted, result.scores)
 
 

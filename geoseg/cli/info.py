@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
 from geoseg.cli.options import Command, FilePath, json_option
+from geoseg.cli.terminal import show, show_json
 
 
 @click.command(cls=Command)
@@ -24,7 +24,7 @@ def info(path: str, model: str | None, as_json: bool) -> None:
     from geoseg.pipelines.info import describe
 
     description = describe(path, model)
-    click.echo(json.dumps(description, indent=2) if as_json else "\n".join(_lines(description)))
+    show_json(description) if as_json else show("\n".join(_lines(description)))
 
 
 def _lines(values: dict[str, Any], indent: str = "") -> list[str]:

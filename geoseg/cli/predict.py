@@ -21,7 +21,7 @@ from geoseg.cli.options import (
     quiet_option,
     vector_options,
 )
-from geoseg.cli.terminal import area, notice, progress_bar, silent, size, table
+from geoseg.cli.terminal import area, notice, progress_bar, show, show_json, silent, size, table
 from geoseg.errors import GeosegError
 from geoseg.wording import number_of
 
@@ -148,7 +148,7 @@ def _predict_one(
         with progress_bar(hush) as progress:
             report = run(found[0].path, output, progress=progress, notice=silent if hush else notice, **settings)
     if as_json:
-        click.echo(json.dumps(_as_json(report), indent=2))
+        show_json(_as_json(report))
     elif not hush:
         _tell(report)
 
@@ -171,9 +171,9 @@ def _predict_many(
             elif not hush:
                 _tell(outcome)
     if as_json:
-        click.echo(json.dumps(reports, indent=2))
+        show_json(reports)
     elif not hush:
-        click.echo(total.line(dry_run))
+        show(total.line(dry_run))
     _refuse_failures(failures, len(found))
 
 
@@ -192,7 +192,7 @@ def _tell(report: PredictResult | PredictPlan | SceneFailure) -> None:
     if isinstance(report, SceneFailure):
         notice(f"error: {_reason(report)}")
     else:
-        click.echo(_outlook(report) if isinstance(report, PredictPlan) else _summary(report))
+        show(_outlook(report) if isinstance(report, PredictPlan) else _summary(report))
 
 
 def _reason(failure: SceneFailure) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from geoseg.naming import visible
+from geoseg.public import public_text, public_values
 
 if TYPE_CHECKING:
     from rich.progress import Task
@@ -15,9 +19,30 @@ if TYPE_CHECKING:
     from geoseg.metrics import Scores
 
 
+ARGUMENTS = "geoseg.arguments"
+"""Where click's context keeps the words of the command line."""
+
+
 def notice(line: str) -> None:
-    """Print one line to standard error."""
-    click.echo(line, err=True)
+    """Print one line to standard error, without secrets and without anything that a terminal would obey."""
+    click.echo(visible(public_text(line, _arguments())), err=True)
+
+
+def show(text: str) -> None:
+    """Print lines to standard output, likewise."""
+    click.echo(visible(public_text(text, _arguments()), keep="\n"))
+
+
+def show_json(values: Any) -> None:
+    """Print values as JSON to standard output, without secrets."""
+    click.echo(json.dumps(public_values(json.loads(json.dumps(values, default=str)), _arguments()), indent=2))
+
+
+def _arguments() -> list[str]:
+    """The words of the command line, which may hold secrets, and what stands behind their equal signs."""
+    context = click.get_current_context(silent=True)
+    words = context.meta.get(ARGUMENTS, ()) if context else ()
+    return [part for word in words for part in (word, word.partition("=")[2]) if part]
 
 
 def silent(*_: object) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from geoseg.cli.options import Command, FilePath, json_option, overwrite_option, quiet_option
-from geoseg.cli.terminal import notice, progress_bar, table
+from geoseg.cli.terminal import notice, progress_bar, show, show_json, table
 
 if TYPE_CHECKING:
     from geoseg.pipelines.tile import TileResult
@@ -65,11 +64,11 @@ def tile(
             progress=progress,
         )
     if as_json:
-        click.echo(json.dumps(result.as_dict(), indent=2))
+        show_json(result.as_dict())
     elif not quiet:
         for line in result.notices:
             notice(line)
-        click.echo(_summary(result))
+        show(_summary(result))
 
 
 def _summary(result: TileResult) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.options import Command, FilePath, json_option, overwrite_option, quiet_option
-from geoseg.cli.terminal import notice, scores_line, scores_table, silent
+from geoseg.cli.terminal import notice, scores_line, scores_table, show, show_json, silent
 from geoseg.wording import number_of
 
 if TYPE_CHECKING:
@@ -90,9 +89,9 @@ def train(
         tell("the same command with --resume goes on with this run")
         raise
     if as_json and is_main_process():
-        click.echo(json.dumps(result.as_dict(), indent=2))
+        show_json(result.as_dict())
     elif not quiet:
-        click.echo(_summary(result))
+        show(_summary(result))
 
 
 @contextmanager

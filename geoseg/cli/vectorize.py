@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +19,7 @@ from geoseg.cli.options import (
     quiet_option,
     vector_options,
 )
-from geoseg.cli.terminal import notice, progress_bar
+from geoseg.cli.terminal import notice, progress_bar, show, show_json
 from geoseg.wording import number_of
 
 if TYPE_CHECKING:
@@ -62,13 +61,13 @@ def vectorize(
         )
     passed = result.check is None or _passes(result.check, options)
     if as_json:
-        click.echo(json.dumps(asdict(result), default=str, indent=2))
+        show_json(asdict(result))
     elif not quiet:
         for line in result.notices:
             notice(line)
-        click.echo(f"{number_of(result.polygons, 'polygon')} in {result.seconds:.1f} s\n  {result.output}")
+        show(f"{number_of(result.polygons, 'polygon')} in {result.seconds:.1f} s\n  {result.output}")
         if result.check is not None:
-            click.echo(_verdict(result.check, passed))
+            show(_verdict(result.check, passed))
     if not passed:
         sys.exit(1)
 

@@ -35,6 +35,7 @@ from geoseg.pipelines.class_raster import (
     read_legend,
 )
 from geoseg.pipelines.gdal import gdal_settings
+from geoseg.public import public_form
 from geoseg.spec import IGNORE, NODATA_ID, ClassSpec
 
 __all__ = ["EvaluateResult", "evaluate"]
@@ -110,7 +111,8 @@ def evaluate(
     if not scores.pixels:
         raise LabelError(f"{prediction} predicts nothing where {labels} is labelled: give labels of the same ground")
     share = unpredicted / (unpredicted + scores.pixels)
-    return EvaluateResult(prediction, labels, scores, share, time.perf_counter() - started, notices)
+    about = public_form(prediction), public_form(labels)
+    return EvaluateResult(*about, scores, share, time.perf_counter() - started, notices)
 
 
 def _check_settings(labels: str, rules: LabelRules, boundary_px: int) -> None:

@@ -35,6 +35,7 @@ from geoseg.pipelines.scoring import (
     scored_windows,
     tell_scored,
 )
+from geoseg.public import public_form, public_values
 from geoseg.report import Report, write_report
 from geoseg.samples import ScoredWindows
 from geoseg.spec import (
@@ -218,8 +219,8 @@ def _resolve(config: str | os.PathLike[str] | TrainSpec, data: str | os.PathLike
 
 def _source(config: str | os.PathLike[str] | TrainSpec, data: str | os.PathLike[str] | None) -> str:
     if data is not None:
-        return os.fspath(data)
-    return config.name if isinstance(config, TrainSpec) else os.fspath(config)
+        return public_form(data)
+    return config.name if isinstance(config, TrainSpec) else public_form(config)
 
 
 # ------------------------------------------------------------------------------------------------ a config that fits
@@ -348,6 +349,6 @@ def _settings(result: ModelEvaluation, spec: TrainSpec) -> str:
         "model": result.model,
         "split": result.split,
         "boundary_px": result.scores.boundary_px,
-        "data": spec.data.model_dump(mode="json", exclude_defaults=True),
+        "data": public_values(spec.data.model_dump(mode="json", exclude_defaults=True)),
     }
     return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)

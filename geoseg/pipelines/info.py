@@ -48,7 +48,7 @@ def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> di
     with gdal_settings(), Scene.open(path) as scene:
         info = scene.info
         return {
-            "scene": info.path,
+            "scene": info.public_path,
             "size": {"width": info.width, "height": info.height, "megapixels": round(info.pixels / 1e6, 3)},
             "band_count": len(info.colors),
             "bands": [_band(info, i) for i in range(min(len(info.colors), _SHOWN_BANDS))],

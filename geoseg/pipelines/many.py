@@ -22,6 +22,7 @@ from geoseg.pipelines.job import Notice
 from geoseg.pipelines.outputs import check_all_outputs, name_outputs
 from geoseg.pipelines.plan import PredictPlan, plan_prediction
 from geoseg.pipelines.predict import PredictResult, Progress, predict
+from geoseg.public import public_form, public_text
 from geoseg.scenes import SceneRef, find_scenes
 from geoseg.scenes.find import SceneInput
 from geoseg.spec import PredictSpec, parse_spec
@@ -37,7 +38,7 @@ class SceneFailure:
     """A scene without a result, and why."""
 
     scene: str
-    """Path or URL of the scene."""
+    """Path or URL of the scene, without passwords, keys and signatures."""
     error: str
     """What is wrong, on one line; it begins with the type of an error that geoseg did not expect."""
     traceback: str | None = None
@@ -178,7 +179,7 @@ def _each(
     """Work on each scene; an error is that scene's alone, whatever it is, an interruption ends all."""
     for done, scene in enumerate(scenes):
         progress("scenes", done, len(scenes))
-        notice(f"== scene {done + 1:,} of {len(scenes):,}: {scene.path}")
+        notice(f"== scene {done + 1:,} of {len(scenes):,}: {public_form(scene.path)}")
         yield outcome_of(scene, partial(work, scene))
     progress("scenes", len(scenes), len(scenes))
 
@@ -190,11 +191,13 @@ def outcome_of(scene: SceneRef, work: Callable[[], T]) -> T | SceneFailure:
             raise SceneError(scene.problem)
         return work()
     except GeosegError as error:
-        return SceneFailure(scene.path, str(error))
+        return SceneFailure(public_form(scene.path), public_text(str(error), [scene.path]))
     except Exception as error:
-        if (line := mishap(error)) is not None:
-            return SceneFailure(scene.path, str(GeosegError(line)))
-        return SceneFailure(scene.path, f"{type(error).__name__}: {one_line(error)}", traceback.format_exc())
+        line = mishap(error)
+        if line is not None:
+            return SceneFailure(public_form(scene.path), public_text(str(GeosegError(line)), [scene.path]))
+        line, trace = f"{type(error).__name__}: {one_line(error)}", traceback.format_exc()
+        return SceneFailure(public_form(scene.path), *(public_text(text, [scene.path]) for text in (line, trace)))
 
 
 def _on_cluster(

@@ -71,7 +71,7 @@ def plan_prediction(
         wanted = {kind: path for kind in ("landcover", "confidence", "scores") if (path := getattr(paths, kind))}
         layouts = {path: raster_formats(job)[kind] for kind, path in wanted.items()}
         return PredictPlan(
-            scene=opened.info.path,
+            scene=opened.info.public_path,
             model=job.model.spec.name,
             scene_px=opened.info.pixels,
             windows=len(job.grid),

@@ -58,7 +58,7 @@ class PredictResult:
     """What a prediction made."""
 
     scene: str
-    """The scene as it was given."""
+    """The scene as it was given, without passwords, keys and signatures."""
     model: str
     """Name of the model."""
     paths: dict[str, Path]
@@ -173,7 +173,7 @@ def _result(
     seconds: dict[str, float],
 ) -> PredictResult:
     return PredictResult(
-        scene=job.scene.info.path,
+        scene=job.scene.info.public_path,
         model=job.model.spec.name,
         paths={kind: path for kind, path in vars(paths).items() if path is not None},
         classes=classes,

@@ -49,6 +49,7 @@ from geoseg.pipelines.record import (
     find_checkpoint,
 )
 from geoseg.pipelines.scoring import find_examples, load_scored, predict_scored, scored_windows, tell_scored
+from geoseg.public import public_values
 from geoseg.quiet import quiet
 from geoseg.report import Report, write_report
 from geoseg.samples import Loader, Sampling, TrainingWindows, stack_training
@@ -287,7 +288,7 @@ def _resumable(folder: Path, spec: TrainSpec, notice: Callable[[str], None]) -> 
 
 def _settings(spec: TrainSpec) -> dict[str, Any]:
     """The resolved settings as config.yaml has them."""
-    settings: dict[str, Any] = yaml.safe_load(yaml.safe_dump(spec.model_dump(mode="json")))
+    settings: dict[str, Any] = yaml.safe_load(yaml.safe_dump(public_values(spec.model_dump(mode="json"))))
     return settings
 
 
@@ -426,8 +427,8 @@ def _normalization(spec: TrainSpec, ground: TrainingData) -> NormalizationSpec:
 def _provenance(spec: TrainSpec, ground: TrainingData, device: torch.device, precision: str) -> dict[str, Any]:
     """The settings and where they ran; no path of this machine goes into a bundle."""
     settings = spec.model_dump(mode="json", exclude={"card", "classes", "network", "device", "precision", "data"})
-    return settings | {
-        "data": _without_folders(spec.data).model_dump(mode="json", exclude_defaults=True),
+    provenance: dict[str, Any] = public_values(settings) | {
+        "data": public_values(_without_folders(spec.data).model_dump(mode="json", exclude_defaults=True)),
         "encoder_weights": spec.encoder_weights and Path(spec.encoder_weights).name,
         "init_from": spec.init_from and spec.init_from.name,
         "train_images": ground.train.images,
@@ -438,6 +439,7 @@ def _provenance(spec: TrainSpec, ground: TrainingData, device: torch.device, pre
         "torch": torch.__version__,
         **({} if ground.size_range_m is None else {"pixel_sizes_m": ground.size_range_m}),
     }
+    return provenance
 
 
 def _without_folders(data: DataSpec) -> DataSpec:

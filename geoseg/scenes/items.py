@@ -11,6 +11,7 @@ from typing import Any
 
 from geoseg.errors import SceneError, did_you_mean
 from geoseg.naming import fit_for_files
+from geoseg.public import public_form
 from geoseg.scenes.files import read_json
 from geoseg.scenes.paths import is_raster, is_web, resolve
 from geoseg.scenes.reference import SceneRef
@@ -90,7 +91,9 @@ def _next_page(document: Any, page: str, notice: Callable[[str], None]) -> str |
         return None
     if is_web(page) and str(following[0].get("method", "GET")).upper() == "GET":
         return resolve(href, page)
-    notice(f"{page} is one page of a search with more: the scenes of the others are left out, save all of them")
+    notice(
+        f"{public_form(page)} is one page of a search with more: scenes of the others are left out, save all of them"
+    )
     return None
 
 

@@ -1,0 +1,148 @@
+"""Scenes that need a password or a signature: nothing that geoseg writes or prints holds one."""
+
+import json
+import multiprocessing
+import re
+import shutil
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from conftest import save_bundle, write_raster
+
+from geoseg.cli import main
+
+SECRET = "Pa55wordOfMine"
+
+
+class Ranges(BaseHTTPRequestHandler):
+    """Serves the current folder."""
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        path = Path(self.path.partition("?")[0].lstrip("/"))
+        if not path.is_file():
+            self.send_error(404)
+            return
+        content = path.read_bytes()
+        asked = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        first, last = (int(asked[1]), int(asked[2] or len(content) - 1)) if asked else (0, len(content) - 1)
+        part = content[first : last + 1]
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(part)))
+        if asked:
+            self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(content)}")
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(part)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A server in a process of its own: GDAL holds Python's lock while it asks about some virtual files."""
+    monkeypatch.chdir(tmp_path)
+    service = HTTPServer(("127.0.0.1", 0), Ranges)
+    process = multiprocessing.get_context("fork").Process(target=service.serve_forever, daemon=True)
+    process.start()
+    yield f"http://127.0.0.1:{service.server_port}"
+    process.kill()
+    service.server_close()
+
+
+@pytest.fixture
+def places(tmp_path, server):
+    """Paths of one scene on a server, each with secrets; of a folder for results, and of a bundle."""
+    values = np.random.default_rng(0).integers(0, 255, (3, 40, 50), dtype=np.uint8)
+    write_raster(tmp_path / "scene.tif", values, photometric="RGB")
+    bundle = save_bundle(tmp_path / "m.safetensors", bands=("red", "green", "blue"))
+    host = server.removeprefix("http://")
+    url = f"http://me:{SECRET}@{host}/scene.tif?sv=1&sig={SECRET}%2F&X-Amz-Signature={SECRET}"
+    plain = f"http://{host}/scene.tif?sig={SECRET}"
+    options = f"/vsicurl?header.Authorization={quote(f'Bearer {SECRET}')}&url={quote(plain, safe='')}"
+    return (
+        [url, f"/vsicurl/{url}", options, f"vrt:///vsicurl/http://me:{SECRET}@{host}/scene.tif?bands=1,2,3"],
+        tmp_path,
+        bundle,
+    )
+
+
+def run(*arguments):
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+    return result.exit_code, result.output
+
+
+def written(folder):
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [str(path) for path in files], b"".join(path.read_bytes() for path in files)
+
+
+def test_no_result_and_no_message_holds_a_secret(places):
+    paths, here, bundle = places
+    for number, path in enumerate(paths):
+        out = here / f"out{number}"
+        texts = [
+            run("predict", path, "-m", bundle, "-o", out, *more)
+            for more in ([], ["--json", "--overwrite"])[number % 2 :]
+        ]
+        texts += [run("info", path, "-m", bundle, *["--json"][number % 2 :])]
+        if number == 2:
+            texts += [run("predict", path, "-m", bundle, "-o", out, "--resume"), run("predict", path, "--dry-run")]
+        assert [code for code, _ in texts] == [0] * len(texts), texts
+        names, content = written(out)
+        assert len(names) == 7
+        assert any("scene_landcover.tif" in name for name in names)
+        everything = "".join(text for _, text in texts) + "".join(names) + content.decode("latin-1")
+        assert SECRET not in everything
+        item = json.loads((out / "scene_landcover.json").read_text())
+        assert "scene.tif" in item["links"][0]["href"]
+
+
+def test_no_error_holds_a_secret(places):
+    paths, here, bundle = places
+    for path in paths[1:3]:
+        missing = path.replace("scene.tif", "none.tif")
+        (here / "list.txt").write_text(f"{missing}\n{path}\n")
+        texts = [
+            run("predict", missing, "-m", bundle, "-o", here / "out"),
+            run("predict", "list.txt", "-m", bundle, "-o", here / "many", "--json", "--overwrite"),
+            run("info", missing),
+            run("vectorize", missing, "-o", here / "x.gpkg"),
+            run("predict", missing.replace(".tif", ".json")),
+            run("evaluate", missing, "--labels", missing),
+        ]
+        assert [code for code, _ in texts] == [1] * len(texts), texts
+        assert SECRET not in "".join(text for _, text in texts)
+
+
+def test_a_broken_scene_says_so_without_its_secret(places):
+    paths, here, bundle = places
+    (here / "scene.tif").write_bytes((here / "scene.tif").read_bytes()[:3000])
+    for path in paths[:2]:
+        code, text = run("predict", path, "-m", bundle, "-o", here / "out")
+        assert code == 1
+        assert SECRET not in text
+
+
+def test_escape_sequences_are_shown_not_obeyed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = np.zeros((2, 20, 20), np.uint8)
+    write_raster(tmp_path / "plain.tif", values, descriptions=("\x1b[2Jred", "b\nerror: x"))
+    shutil.move("plain.tif", "\x1b[31m\n.tif")
+    for arguments in (
+        ["info", "\x1b[31m\n.tif"],
+        ["predict", "\x1b[31m\n.tif"],
+        ["predict", "\x1b]0;.tif"],
+        ["info", "\udcff"],
+    ):
+        _, text = run(*arguments)
+        assert "\x1b" not in text
+        assert "\udcff" not in text
+    assert "\\x1b[31m\\n.tif" in run("info", "\x1b[31m\n.tif")[1]
