@@ -1,8 +1,8 @@
 """Paths and messages as others may see them: without passwords, keys and signatures.
 
 In: a path or URL as GDAL takes it, or a line that quotes one. Out: the same without user names, passwords and headers.
-Of a URL's query only what says which picture is meant stays (`_OPEN_NAMES`): every server calls its keys otherwise, so
-that no list of what is secret would be complete. Nothing is opened.
+Of a URL's query only what says which picture is meant stays (`_OPEN_NAMES`, and numbers of up to four digits): every
+server calls its keys otherwise, so that no list of what is secret would be complete. Nothing is opened.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ _SECRET_NAME = (
 )
 _WEAK_NAME = r"(?:key|se|sp|sv|st|sr|code|auth|policy|signature|expires)"
 """Names of secrets in the query of a URL, which are common words elsewhere."""
+_SECRET = re.compile(f"{_SECRET_NAME}|{_WEAK_NAME}", re.IGNORECASE)
 _VALUE = r"(?!\*\*\*)(?:\"[^\"]*\"|'[^']*'|[^\s&,;'\"<>]+)"
 _SECRET_QUERY = re.compile(rf"\?(?:[^/]*[?&;])?(?:{_SECRET_NAME}|{_WEAK_NAME})=.*", re.IGNORECASE | re.DOTALL)
 """The query in the name of a file that was downloaded with all of its URL for a name."""
@@ -218,7 +219,10 @@ def _is_open(part: str) -> bool:
     """Whether a parameter may be seen."""
     name, equals, value = part.partition("=")
     plain = _decoded(value)
-    return bool(equals) and name.lower() in _OPEN_NAMES and not re.search(r"[@?]|://", plain)
+    if _SECRET.fullmatch(name):
+        return False
+    is_number = re.fullmatch(r"\d{1,4}", value) is not None
+    return bool(equals) and (is_number or (name.lower() in _OPEN_NAMES and not re.search(r"[@?]|://", plain)))
 
 
 def _connection(begin: str, rest: str) -> str:

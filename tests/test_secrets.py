@@ -145,4 +145,4 @@ def test_escape_sequences_are_shown_not_obeyed(tmp_path, monkeypatch):
         _, text = run(*arguments)
         assert "\x1b" not in text
         assert "\udcff" not in text
-    assert "\\x1b[31m\\n.tif" in run("info", "\x1b[31m\n.tif")[1]
+    assert "\\x1b[31m" in run("info", "\x1b[31m\n.tif")[1]
