@@ -92,7 +92,8 @@ def test_any_text_has_a_public_form_which_is_its_own(text, begin):
         "a.tif", "./-dash.tif", "/data/key=1/x?y.tif", "me@home/x.tif", "[north].tif", "a;b.tif", "a%20b#7.tif",
         "C:\\data\\x.tif", "C://data/x.tif", "s3://bucket/a b/k.tif", "/vsis3/bucket/k.tif", "/vsizip/x.zip/a.tif",
         "https://host/a%20b/x.tif", "https://host/a%3Fb.tif", "https://host/@x/a.tif", "http://[::1]:80/x.tif",
-        "https://host/wms?SERVICE=WMS&LAYERS=a,b", "https://host/x.tif?signed=1", 'NETCDF:"a.nc":b', "GTIFF_DIR:2:a.tif", "http://[::1",
+        "https://host/wms?SERVICE=WMS&LAYERS=a,b", "https://host/x.tif?signed=1",
+        "http://[::1", 'NETCDF:"a.nc":b', "GTIFF_DIR:2:a.tif",
     ],
 )  # fmt: skip
 def test_what_holds_no_secret_stays_as_it_is(path):
