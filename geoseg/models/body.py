@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from geoseg.errors import ModelError, did_you_mean, shown
 from geoseg.files import one_line
+from geoseg.models.padding import replicate_edges
 from geoseg.spec import NetworkSpec
 from geoseg.spec.arguments import EncoderArguments, NetworkArguments
 
@@ -26,6 +27,8 @@ OVERLAY = "pretrained_cfg_overlay"
 
 def build_body(network: NetworkSpec, bands: int, classes: int, encoder_weights: str | None) -> nn.Module:
     """Build a network without its normalisation: normalised values (B, C, H, W) -> logits (B, K, H, W).
+
+    In evaluation mode it pads by replication (see `geoseg.models.padding`).
 
     Raises:
         ModelError: if the architecture or the encoder is unknown, or they don't fit together.
@@ -45,7 +48,7 @@ def build_body(network: NetworkSpec, bands: int, classes: int, encoder_weights: 
     except Exception as error:  # smp and timm raise whatever their arguments lead to
         reason = shown(one_line(error), 400, quoted=False)
         raise ModelError(f"cannot build {network.architecture} with encoder {network.encoder!r}: {reason}") from None
-    return model
+    return replicate_edges(model)
 
 
 def decode(body: nn.Module, image: Tensor) -> Tensor:

@@ -1,0 +1,237 @@
+"""Convolutions that see a window go on beyond its edge as it ends there, instead of into zeros.
+
+In: a network. Out: the same network, which pads by replication whenever it is in evaluation mode.
+
+A window's edge is no edge of the ground. Zeros beyond it are an object that is not there, and where nothing else is to
+be seen (open water, snow, constant fill) a network feels it farther in than windows overlap: classes change along the
+borders of windows. Continued by replication, what is uniform stays uniform through every layer that looks at the
+surroundings of a pixel, the pooling of whole windows included; only layers that know where in a window they are, such
+as the positional embeddings of transformers, are beyond its help.
+
+Weights and training are untouched: a network learns as its architecture says, and is scored and used as told here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+PADDED_PER_WEIGHT, PADDED_MOST = 128, 2**23
+"""Inputs of up to so many values are copied into padded ones; of larger ones, only the outermost outputs are computed
+anew. To lay out a layer's weights for these takes the longer, the more there are."""
+
+
+def replicate_edges(network: nn.Module) -> nn.Module:
+    """Let all layers of a network that pad by zeros pad by replication in evaluation mode; return the network.
+
+    Max pooling needs nothing: what it pads with is never the largest.
+    """
+    for module in network.modules():
+        if type(module) is nn.Conv2d:
+            if module.padding_mode == "zeros" and any(_padding(module)):
+                module.__class__ = EdgeConv2d
+        elif type(module) in (nn.ZeroPad2d, nn.ConstantPad2d) and module.value == 0:
+            module.__class__ = EdgePad2d
+        elif _pads_by_itself(module) and _surround not in module._forward_pre_hooks.values():
+            module.register_forward_pre_hook(_surround)
+            module.register_forward_hook(_crop)
+    return network
+
+
+class EdgeConv2d(nn.Conv2d):
+    """A convolution that pads by zeros while it is trained, and by replication in evaluation mode."""
+
+    def _conv_forward(self, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """(B, C, H, W) -> (B, C', H', W')."""
+        if self.training:
+            return self._with_zeros(values, weight, bias)
+        rows, cols = (_Side.of(self, values, axis) for axis in (0, 1))
+        is_small = values.numel() <= min(PADDED_PER_WEIGHT * weight.numel(), PADDED_MOST)
+        if is_small or torch.compiler.is_compiling() or not (rows.has_middle and cols.has_middle):
+            return self._padded(values, weight, bias, rows.whole, cols.whole)
+        answer = self._with_zeros(values, weight, bias)
+        for some in rows.ends:
+            answer[:, :, some.first : some.last] = self._padded(values, weight, bias, some, cols.whole)
+        for some in cols.ends:
+            inner = slice(rows.middle.first, rows.middle.last)
+            answer[:, :, inner, some.first : some.last] = self._padded(values, weight, bias, rows.middle, some)
+        return answer
+
+    def _with_zeros(self, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        answer: Tensor = super()._conv_forward(values, weight, bias)
+        return answer
+
+    def _padded(self, values: Tensor, weight: Tensor, bias: Tensor | None, rows: _Outputs, cols: _Outputs) -> Tensor:
+        """Some rows and columns of the outputs, with the input padded by replication where they reach beyond it."""
+        part = values[:, :, rows.start : rows.stop, cols.start : cols.stop]
+        part = _replicated(part, cols.pads, rows.pads)
+        return functional.conv2d(part, weight, bias, self.stride, 0, self.dilation, self.groups)
+
+
+def _replicated(part: Tensor, cols: tuple[int, int], rows: tuple[int, int]) -> Tensor:
+    """Pad (B, C, h, w) at the left and right, top and bottom.
+
+    As `functional.pad` does it, which in 16-bit arithmetic goes through float32 and back.
+    """
+    if torch.compiler.is_compiling():
+        return functional.pad(part, (*cols, *rows), mode="replicate")
+    (left, right), (top, bottom) = cols, rows
+    if not left + right + top + bottom:
+        return part
+    count, channels, height, width = part.shape
+    layout = torch.channels_last if part.stride(1) == 1 else torch.contiguous_format
+    whole = torch.empty(
+        (count, channels, height + top + bottom, width + left + right),
+        dtype=part.dtype, device=part.device, memory_format=layout,
+    )  # fmt: skip
+    inner = whole[:, :, top : top + height]
+    inner[:, :, :, left : left + width] = part
+    if left:
+        inner[:, :, :, :left] = part[:, :, :, :1]
+    if right:
+        inner[:, :, :, left + width :] = part[:, :, :, -1:]
+    if top:
+        whole[:, :, :top] = inner[:, :, :1]
+    if bottom:
+        whole[:, :, top + height :] = inner[:, :, -1:]
+    return whole
+
+
+def _padding(layer: nn.Conv2d) -> Sequence[int]:
+    """Pixels of padding at the left, right, top and bottom."""
+    if isinstance(layer.padding, str):
+        return layer._reversed_padding_repeated_twice
+    down, across = layer.padding  # which is set anew where strides are replaced by dilation
+    return across, across, down, down
+
+
+class EdgePad2d(nn.ConstantPad2d):
+    """Padding by zeros while a network is trained, and by replication in evaluation mode."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H', W')."""
+        if self.training:
+            return functional.pad(values, self.padding)
+        cropped = functional.pad(values, [min(0, pixels) for pixels in self.padding])
+        return functional.pad(cropped, [max(0, pixels) for pixels in self.padding], mode="replicate")
+
+
+@dataclass(frozen=True)
+class _Outputs:
+    """Neighbouring outputs along one side, and the inputs they depend on."""
+
+    first: int
+    last: int
+    """The outputs, the last one excluded."""
+    start: int
+    stop: int
+    """The inputs inside of the window."""
+    pads: tuple[int, int]
+    """How many inputs lie before and behind the window."""
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One side of a convolution's input: which outputs reach beyond it."""
+
+    length: int
+    before: int
+    after: int
+    """Pixels of padding."""
+    reach: int
+    """Pixels from the first input of an output to its last."""
+    stride: int
+
+    @classmethod
+    def of(cls, layer: nn.Conv2d, values: Tensor, axis: int) -> _Side:
+        left, right, top, bottom = _padding(layer)
+        before, after = ((top, bottom), (left, right))[axis]
+        reach = layer.dilation[axis] * (layer.kernel_size[axis] - 1)
+        return cls(values.shape[2 + axis], before, after, reach, layer.stride[axis])
+
+    @property
+    def count(self) -> int:
+        """Number of outputs."""
+        return (self.length + self.before + self.after - self.reach - 1) // self.stride + 1
+
+    @property
+    def head(self) -> int:
+        """Number of outputs that reach before the first input."""
+        return -(-self.before // self.stride)
+
+    @property
+    def tail(self) -> int:
+        """The first output that reaches behind the last input."""
+        return min(self.count, (self.length + self.before - self.reach - 1) // self.stride + 1)
+
+    @property
+    def has_middle(self) -> bool:
+        """Whether some outputs depend on inputs alone, and all on at least one."""
+        return self.head < self.tail and max(self.before, self.after) <= self.reach
+
+    @property
+    def whole(self) -> _Outputs:
+        return self._outputs(0, self.count)
+
+    @property
+    def middle(self) -> _Outputs:
+        return self._outputs(self.head, self.tail)
+
+    @property
+    def ends(self) -> list[_Outputs]:
+        """The outputs that do not depend on inputs alone."""
+        return [self._outputs(*end) for end in ((0, self.head), (self.tail, self.count)) if end[0] < end[1]]
+
+    def _outputs(self, first: int, last: int) -> _Outputs:
+        start = first * self.stride - self.before
+        stop = (last - 1) * self.stride - self.before + self.reach + 1
+        pads = max(0, -start), max(0, stop - self.length)
+        return _Outputs(first, last, max(0, start), min(stop, self.length), pads)
+
+
+# ---------------------------------------------------------------------------------- layers with a padding of their own
+
+
+def _pads_by_itself(module: nn.Module) -> bool:
+    """Whether a layer is none of the plain convolutions and, or whose kind, pads by zeros."""
+    if isinstance(module, nn.AvgPool2d):
+        return module.count_include_pad and (module.padding not in (0, (0, 0)) or type(module) is not nn.AvgPool2d)
+    if isinstance(module, nn.ConvTranspose2d):
+        return any(module.kernel_size[i] > module.stride[i] for i in (0, 1))
+    return isinstance(module, nn.Conv2d) and not isinstance(module, EdgeConv2d) and max(module.kernel_size) > 1
+
+
+def _margin(module: Any) -> tuple[int, int]:
+    """By how many inputs a layer is surrounded at the top and bottom, left and right: whole strides that it reaches."""
+    kernel, stride, dilation = (_pair(getattr(module, name, 1)) for name in ("kernel_size", "stride", "dilation"))
+    down, across = (-(-d * (k - 1) // s) * s for k, s, d in zip(kernel, stride, dilation, strict=True))
+    return down, across
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value
+
+
+def _surround(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """Forward pre-hook that surrounds the input by replication, wider than the layer's own padding is felt."""
+    if module.training:
+        return None
+    down, across = _margin(module)
+    return functional.pad(inputs[0], (across, across, down, down), mode="replicate"), *inputs[1:]
+
+
+def _crop(module: nn.Module, inputs: tuple[Any, ...], answer: Tensor) -> Tensor:
+    """Forward hook that takes away what the surroundings became."""
+    if module.training:
+        return answer
+    is_wider = isinstance(module, nn.ConvTranspose2d)
+    down, across = (
+        margin * step if is_wider else margin // step
+        for margin, step in zip(_margin(module), _pair(module.stride), strict=True)  # type: ignore[arg-type]
+    )
+    return answer[:, :, down : answer.shape[2] - down, across : answer.shape[3] - across]
