@@ -16,7 +16,7 @@ from pyproj.exceptions import ProjError
 from rasterio.features import rasterize
 from shapely.errors import GEOSException
 
-from geoseg.crs import crs_name, same_plane
+from geoseg.crs import crs_name, is_way, same_plane
 from geoseg.errors import SpecError
 from geoseg.files import one_line
 from geoseg.georef import Box, PixelGrid
@@ -127,6 +127,11 @@ def _read_shape(aoi: Path, grid: PixelGrid) -> Any:
         raise SpecError(f"cannot read aoi {aoi}: {error}") from None
     if not shapely.area(polygons.shapes).any():
         raise SpecError(f"aoi {aoi} holds no polygon: give a file with polygons")
+    if polygons.crs and grid.crs and not is_way(polygons.crs, grid.crs):
+        raise SpecError(
+            f"aoi {aoi} cannot be brought from {crs_name(polygons.crs)} into the raster's {crs_name(grid.crs)}: "
+            "give it in the raster's coordinates"
+        )
     if not polygons.crs and grid.crs:
         raise SpecError(f"aoi {aoi} does not say in which coordinate system it is: assign one (ogr2ogr -a_srs)")
     try:
@@ -136,8 +141,7 @@ def _read_shape(aoi: Path, grid: PixelGrid) -> Any:
         copies, _ = turned(np.array([shape], object), _whole(grid), whole_turn(grid.crs, _whole(grid)))
         shape = shapely.union_all(copies)
     except (ProjError, GEOSException) as error:
-        ways = f"from {crs_name(polygons.crs)} into the raster's {crs_name(grid.crs)}"
-        raise SpecError(f"aoi {aoi} cannot be brought {ways}: {one_line(error)}") from None
+        raise SpecError(f"aoi {aoi} cannot be brought into the raster's CRS: {one_line(error)}") from None
     if shape.is_empty or not np.isfinite(shapely.bounds(shape)).all():
         raise SpecError(f"{aoi} lies off the raster, which covers {_extent(grid)}: check the coordinates of both")
     return shape

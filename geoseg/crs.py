@@ -53,6 +53,20 @@ def plane_difference(one: Any, other: Any) -> str | None:
     return None if texts[0] == texts[1] else _difference(*texts)
 
 
+def is_way(source: Any, target: Any) -> bool:
+    """Whether coordinates of one system have a place in another: both are of maps, or the same."""
+    return same_plane(source, target) or (_is_map(_text(source)) and _is_map(_text(target)))
+
+
+@lru_cache(maxsize=256)
+def _is_map(text: str) -> bool:
+    try:
+        plane = flat(CRS.from_user_input(text))
+    except ProjError:
+        return False
+    return bool(plane.is_projected or plane.is_geographic)
+
+
 def plane_number(crs: Any, planes: list[Any]) -> int:
     """Number of a coordinate system among those of different planes; a new one is added to them."""
     for number, known in enumerate(planes):

@@ -115,7 +115,13 @@ def grow(window: Window, px: int) -> Window:
 
 def grid_of(dataset: rasterio.DatasetReader) -> PixelGrid:
     """Grid of an open raster."""
-    return PixelGrid(dataset.height, dataset.width, dataset.transform, dataset.crs)
+    return PixelGrid(dataset.height, dataset.width, placing(dataset.transform), dataset.crs)
+
+
+def placing(transform: Affine) -> Affine:
+    """A transform as a file has it; the identity if it places no pixel, as one with zeros or NaN does."""
+    is_sound = all(map(math.isfinite, transform[:6])) and transform.determinant != 0
+    return transform if is_sound else Affine.identity()
 
 
 def move_box(box: Box, source: CRS | None, target: CRS | None, *, goes_on: bool = False) -> Box | None:

@@ -18,9 +18,11 @@ from rasterio.crs import CRS as RasterioCRS
 from rasterio.errors import CRSError
 from rasterio.features import rasterize
 from shapely import GeometryType
+from shapely.errors import GEOSException
 
-from geoseg.crs import crs_name, same_plane
+from geoseg.crs import crs_name, is_way, same_plane
 from geoseg.errors import LabelError
+from geoseg.files import one_line
 from geoseg.georef import Box, PixelGrid, grow, move_box
 from geoseg.grid import Window
 from geoseg.ground import whole_turn
@@ -50,11 +52,8 @@ class PolygonLabels:
         indexes = _polygon_classes(polygons.cells, classes, rules, path)
         try:
             self._shapes, owners = _parts_near(polygons, grid)
-        except ProjError:
-            raise LabelError(
-                f"there is no way from the coordinate system of {path} ({crs_name(polygons.crs)}) to that of {image} "
-                f"({crs_name(grid.crs)}): give both one that is known on Earth"
-            ) from None
+        except (ProjError, GEOSException) as error:
+            raise LabelError(f"the polygons of {path} cannot be brought to {image}: {one_line(error)}") from None
         self._indexes = indexes[owners]
         self._are_large = shapely.get_num_coordinates(self._shapes) > LARGE
         self._tree = shapely.STRtree(self._shapes)
@@ -100,7 +99,8 @@ def _read(path: Path, rules: LabelRules, grid: PixelGrid, image: Path) -> Polygo
         layer = _layer(path, rules)
         columns, crs = read_columns(path, layer)
         column = _class_column(path, columns, rules)
-        boxes = _boxes(grid, _known(crs, path), layer_extent(path, layer))
+        _check_way(path, crs, grid, image)
+        boxes = _boxes(grid, crs, layer_extent(path, layer))
         polygons = read_polygons(path, layer, column, boxes)
     except VectorError as error:
         raise LabelError(f"cannot read polygons {path}: {error}") from None
@@ -111,10 +111,15 @@ def _read(path: Path, rules: LabelRules, grid: PixelGrid, image: Path) -> Polygo
     return polygons
 
 
-def _known(crs: Any, path: Path) -> Any:
+def _check_way(path: Path, crs: Any, grid: PixelGrid, image: Path) -> None:
+    """Make sure that polygons can be brought to their image."""
     if not crs:
         raise LabelError(f"{path} does not say in which coordinate system it is: assign one (ogr2ogr -a_srs)")
-    return crs
+    if not is_way(crs, grid.crs):
+        raise LabelError(
+            f"there is no way from the coordinate system of {path} ({crs_name(crs)}) to that of {image} "
+            f"({crs_name(grid.crs)}): give both one that is known on Earth"
+        )
 
 
 def _layer(path: Path, rules: LabelRules) -> str:

@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.crs import CRS
 from rasterio.shutil import copy as copy_raster
 from rasterio.windows import Window as RasterioWindow
 
@@ -185,7 +186,7 @@ def _georeference(dataset: Any, info: SceneInfo) -> None:
     """Carry over what places the scene, as it is: transform and CRS, control points, or polynomials."""
     points, points_crs = info.gcps
     if points:
-        dataset.gcps = points, points_crs
+        dataset.gcps = points, points_crs or CRS()
     else:
         if info.crs is not None:
             dataset.crs = info.crs

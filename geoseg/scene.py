@@ -27,7 +27,7 @@ from geoseg.band_names import ALPHA, agreed_roles
 from geoseg.bands import HIGHEST, looks_like_alpha
 from geoseg.errors import SceneError
 from geoseg.files import one_line, quiet_georeferencing
-from geoseg.georef import Box, PixelGrid
+from geoseg.georef import Box, PixelGrid, placing
 from geoseg.grid import Window
 from geoseg.ground import pixel_size_m
 from geoseg.links import as_file
@@ -80,7 +80,7 @@ class SceneInfo:
     transform: Any
     """Affine transform from pixel to CRS coordinates; the identity where there is none."""
     gcps: tuple[list[Any], Any]
-    """Ground control points and their CRS; kept, never applied."""
+    """Ground control points and their CRS; kept, never applied. None where there is a transform, which goes first."""
     rpcs: Any
     """Rational polynomial coefficients, or None; kept, never applied."""
 
@@ -458,8 +458,8 @@ def _describe(dataset: Any, path: str, name: str, alpha: int | None) -> SceneInf
         offsets=tuple(map(float, dataset.offsets)),
         mask=_mask_kind(dataset, alpha),
         crs=dataset.crs,
-        transform=dataset.transform,
-        gcps=dataset.gcps,
+        transform=placing(dataset.transform),
+        gcps=dataset.gcps if placing(dataset.transform).is_identity else ([], None),
         rpcs=dataset.rpcs,
     )
 

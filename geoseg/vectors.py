@@ -78,8 +78,7 @@ def polygon_layers(path: Path) -> list[str]:
     """
     if path.suffix.lower() in PARQUET_FILES:
         return [path.stem]
-    layers = [(str(name), kind) for name, kind in _called(pyogrio.list_layers, path) if kind is not None]
-    return [name for name, kind in layers if not str(kind).startswith(NO_POLYGONS)] or [name for name, _ in layers]
+    return list(_layers(path, _modified(path)))
 
 
 def read_columns(path: Path, layer: str) -> tuple[list[str], Any]:
@@ -92,8 +91,8 @@ def read_columns(path: Path, layer: str) -> tuple[list[str], Any]:
         file, geo = _open_parquet(path)
         hidden = {*geo["columns"], "bbox"}
         return [name for name in file.schema_arrow.names if name not in hidden], _parquet_crs(geo)
-    info = _called(pyogrio.read_info, path, layer=layer)
-    return [str(name) for name in info["fields"]], info["crs"]
+    columns, crs = _columns(path, layer, _modified(path))
+    return list(columns), crs
 
 
 def layer_extent(path: Path, layer: str) -> Box | None:
@@ -104,12 +103,32 @@ def layer_extent(path: Path, layer: str) -> Box | None:
     """
     if path.suffix.lower() in PARQUET_FILES:
         return None
-    return _extent(path, layer, path.stat().st_mtime_ns if path.exists() else 0)
+    return _extent(path, layer, _modified(path))
+
+
+def _modified(path: Path) -> int:
+    """When a file was changed, as far as that is known; 0 if there is none."""
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+# What is asked of each file for each image that it has labels of, found once: text is read from end to end for it.
 
 
 @lru_cache(maxsize=64)
-def _extent(path: Path, layer: str, _modified: int) -> Box | None:
-    """The same, found once: formats without an index are read from end to end for it."""
+def _layers(path: Path, _changed: int) -> tuple[str, ...]:
+    layers = [(str(name), kind) for name, kind in _called(pyogrio.list_layers, path) if kind is not None]
+    with_polygons = tuple(name for name, kind in layers if not str(kind).startswith(NO_POLYGONS))
+    return with_polygons or tuple(name for name, _ in layers)
+
+
+@lru_cache(maxsize=64)
+def _columns(path: Path, layer: str, _changed: int) -> tuple[tuple[str, ...], Any]:
+    info = _called(pyogrio.read_info, path, layer=layer)
+    return tuple(str(name) for name in info["fields"]), info["crs"]
+
+
+@lru_cache(maxsize=64)
+def _extent(path: Path, layer: str, _changed: int) -> Box | None:
     bounds = _called(pyogrio.read_info, path, layer=layer, force_total_bounds=True)["total_bounds"]
     if bounds is None or not np.isfinite(bounds).all():
         return None

@@ -222,21 +222,50 @@ def test_georeferencing_is_kept_exactly(tmp_path, class_values, case):
     assert (crs is None) == any("no CRS" in line for line in result.notices)
 
 
-def test_control_points_are_kept_and_polygons_are_in_pixels(tmp_path, class_values):
+@pytest.mark.parametrize("code", [32617, None])
+def test_control_points_are_kept_and_polygons_are_in_pixels(tmp_path, class_values, code):
     corners = [
         GroundControlPoint(r, c, 500_000 + c, 4_000_000 - r, 0.0) for r, c in ((0, 0), (0, 70), (60, 0), (60, 70))
     ]
     scene = tmp_path / "s.tif"
     with rasterio.open(scene, "w", driver="GTiff", height=60, width=70, count=1, dtype="uint8") as dataset:
         dataset.write(class_values(60, 70), 1)
-        dataset.gcps = corners, rasterio.crs.CRS.from_epsg(32617)
+        dataset.gcps = corners, rasterio.crs.CRS.from_epsg(code) if code else rasterio.crs.CRS()
     result = predict(scene, tmp_path, model=echo_model())
     with rasterio.open(result.paths["landcover"]) as dataset:
         points, crs = dataset.gcps
     assert [(p.row, p.col, p.x, p.y) for p in points] == [(p.row, p.col, p.x, p.y) for p in corners]
-    assert crs.to_epsg() == 32617
+    assert (crs.to_epsg() if crs else None) == code
     assert tuple(geopandas.read_file(result.paths["polygons"]).total_bounds) == (0, 0, 70, 60)
     assert any("pixel coordinates" in line for line in result.notices)
+
+
+def described(tmp_path, place):
+    """A scene whose place is told by a virtual raster."""
+    write_raster(tmp_path / "pixels.tif", np.zeros((6, 7), np.uint8), crs=None, transform=Affine.identity())
+    source = '<SourceFilename relativeToVRT="1">pixels.tif</SourceFilename><SourceBand>1</SourceBand>'
+    band = f'<VRTRasterBand dataType="Byte" band="1"><SimpleSource>{source}</SimpleSource></VRTRasterBand>'
+    (tmp_path / "s.vrt").write_text(f'<VRTDataset rasterXSize="7" rasterYSize="6">{place}{band}</VRTDataset>')
+    return tmp_path / "s.vrt"
+
+
+def test_a_transform_goes_before_control_points(tmp_path):
+    points = '<GCPList><GCP Id="0" Pixel="0" Line="0" X="1" Y="2"/></GCPList>'
+    place = "<SRS>EPSG:32617</SRS><GeoTransform>300000,1,0,4000000,0,-1</GeoTransform>"
+    result = predict(described(tmp_path, place + points), tmp_path, model=echo_model())
+    with rasterio.open(result.paths["landcover"]) as dataset:
+        assert (dataset.crs.to_epsg(), dataset.transform.c) == (32617, 300_000)
+
+
+@pytest.mark.parametrize("numbers", ["nan,1,0,4000000,0,-1", "300000,0,0,4000000,0,0", "300000,inf,0,4000000,0,-1"])
+def test_a_transform_that_places_nothing_is_none(tmp_path, numbers):
+    scene = described(tmp_path, f"<SRS>EPSG:32617</SRS><GeoTransform>{numbers}</GeoTransform>")
+    result = predict(scene, tmp_path, model=echo_model())
+    assert tuple(geopandas.read_file(result.paths["polygons"]).total_bounds) == (0, 0, 7, 6)
+    assert any("pixel coordinates" in line for line in result.notices)
+    for area in ({"bbox": (0, 0, 1, 1)}, {"aoi": tmp_path / "none.gpkg"}):
+        with pytest.raises(SpecError, match="has no coordinates: leave out"):
+            predict(scene, tmp_path, model=echo_model(), overwrite=True, **area)
 
 
 def test_rpcs_are_kept(tmp_path, class_values):

@@ -22,6 +22,7 @@ from rasterio.windows import Window as RasterioWindow
 from geoseg.aoi import Area
 from geoseg.errors import SceneError
 from geoseg.files import one_line, quiet_georeferencing
+from geoseg.georef import placing
 from geoseg.grid import Window
 from geoseg.links import as_file
 from geoseg.polygons import Legend
@@ -216,12 +217,13 @@ def placement(raster: Any) -> tuple[Affine, Any, str | None]:
 
     Without a transform a coordinate system is worth nothing: control points and RPCs come like that.
     """
-    if raster.transform == Affine.identity():
+    transform = placing(raster.transform)
+    if transform.is_identity:
         has = "only ground control points" if raster.gcps[0] else "only RPCs" if raster.rpcs else "no georeferencing"
         return Affine.identity(), None, f"the raster has {has}: polygons are in pixel coordinates"
     if not raster.crs:
-        return raster.transform, None, "the raster has no CRS: polygons are in the coordinates of its transform"
-    return raster.transform, raster.crs, None
+        return transform, None, "the raster has no CRS: polygons are in the coordinates of its transform"
+    return transform, raster.crs, None
 
 
 def _percent(confidence: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -220,7 +220,7 @@ def scene_notices(info: SceneInfo, choice: BandChoice, model: ModelSpec, spec: P
         lines.append(
             "the scene is placed by control points or RPCs only: kept as they are, polygons are in pixel coordinates"
         )
-    elif info.crs is None:
+    elif info.crs is None or info.transform.is_identity:
         lines.append(
             "the scene has no CRS: "
             + ("polygons are in pixel coordinates" if info.transform.is_identity else "no areas")
