@@ -354,3 +354,11 @@ def test_paths_relative_to_a_file(href, base, whole):
 def test_folders_of_a_path(here):
     assert folders("a/s.tif")[-2:] == [here.name, "a"]
     assert folders("s3://bucket/a/b/s.tif") == ["a", "b"]
+
+
+@pytest.mark.parametrize("links", [4096, 0.5, "next", {"rel": "next"}, [None, 3]])
+def test_links_that_are_none_are_ignored(tmp_path, links):
+    item = {"type": "Feature", "id": "a", "links": links, "assets": {"data": {"href": "a.tif"}}}
+    path = tmp_path / "items.json"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [item], "links": links}))
+    assert [scene.name for scene in find_scenes(str(path))] == ["a"]

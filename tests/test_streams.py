@@ -128,17 +128,31 @@ def test_libraries_are_quiet_while_a_command_works(capfd):
     with pytest.warns(UserWarning, match="slow"):
         remark()
     assert "in a child" in capfd.readouterr().err
-    before = dict(os.environ), logging.root.manager.disable, list(logging.getLogger().handlers)
+    before = dict(os.environ), logging.getLoggerClass(), list(logging.getLogger().handlers)
     with quiet_libraries():
         remark()
     assert capfd.readouterr().err == ""
-    assert (dict(os.environ), logging.root.manager.disable, list(logging.getLogger().handlers)) == before
+    assert (dict(os.environ), logging.getLoggerClass(), list(logging.getLogger().handlers)) == before
 
 
-def test_errors_of_gdal_still_reach_those_who_listen_to_its_log(caplog):
+def test_a_library_that_prints_its_log_by_itself_is_quiet_too(capfd):
     with quiet_libraries():
-        logging.getLogger("rasterio._env").error("a block is damaged")
-    assert "a block is damaged" in caplog.text
+        logger = logging.getLogger("library.imported.by.a.command")
+        logger.addHandler(logging.StreamHandler())
+        logger.error("failed")
+        assert capfd.readouterr().err == ""
+    logger.error("afterwards")
+    assert "afterwards" in capfd.readouterr().err
+
+
+def test_errors_of_gdal_still_reach_those_who_watch_its_log():
+    seen = []
+    with quiet_libraries():
+        logger = logging.getLogger("rasterio.some_module")
+        logger.setLevel(logging.INFO)
+        logger.addFilter(seen.append)
+        logger.info("a block is damaged")
+    assert [record.getMessage() for record in seen] == ["a block is damaged"]
 
 
 def test_who_asks_for_warnings_gets_them(monkeypatch):

@@ -33,20 +33,41 @@ def quiet_libraries() -> Iterator[None]:
     if sys.warnoptions:
         yield
         return
-    disabled, root, nothing = logging.root.manager.disable, logging.getLogger(), logging.NullHandler()
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    logging.disable(logging.WARNING)  # errors are left, for rasterio learns from its log that GDAL failed
-    root.addHandler(nothing)  # without any, Python prints them
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _unheard_logs():
             warnings.simplefilter("ignore")
             yield
     finally:
-        root.removeHandler(nothing)
-        logging.disable(disabled)
         os.environ.clear()
         os.environ.update(given)
+
+
+@contextmanager
+def _unheard_logs() -> Iterator[None]:
+    """Keep what libraries log from standard error; filters of loggers still see all of it."""
+    kind, root, nothing = logging.getLoggerClass(), logging.getLogger(), logging.NullHandler()
+    root.addHandler(nothing)  # without any, Python prints what no library takes care of
+    logging.setLoggerClass(_Unheard)
+    _Unheard.is_active = True
+    try:
+        yield
+    finally:
+        _Unheard.is_active = False
+        logging.setLoggerClass(kind)
+        root.removeHandler(nothing)
+
+
+class _Unheard(logging.Logger):
+    """A logger of a library that prints by itself, such as PyTorch."""
+
+    is_active = False
+
+    def callHandlers(self, record: logging.LogRecord) -> None:
+        """Hand a record on, unless a command is at work."""
+        if not self.is_active:
+            super().callHandlers(record)
 
 
 def _settle_in() -> None:

@@ -84,8 +84,7 @@ def _pages(source: str, notice: Callable[[str], None]) -> Iterator[tuple[str, An
 
 
 def _next_page(document: Any, page: str, notice: Callable[[str], None]) -> str | None:
-    links = document.get("links") if isinstance(document, dict) else None
-    following = [link for link in links or () if isinstance(link, dict) and link.get("rel") == "next"]
+    following = _links(document, "next")
     href = following[0].get("href") if following else None
     if not isinstance(href, str) or document.get("type") != "FeatureCollection":
         return None
@@ -95,6 +94,16 @@ def _next_page(document: Any, page: str, notice: Callable[[str], None]) -> str |
         f"{public_form(page)} is one page of a search with more: scenes of the others are left out, save all of them"
     )
     return None
+
+
+def _links(holder: Any, relation: str) -> list[dict[str, Any]]:
+    """Links of a document or an Item that have a relation to it."""
+    links = holder.get("links") if isinstance(holder, dict) else None
+    return (
+        [link for link in links if isinstance(link, dict) and link.get("rel") == relation]
+        if isinstance(links, list)
+        else []
+    )
 
 
 def _items(document: Any, source: str) -> Iterator[tuple[bool, Any]]:
@@ -132,8 +141,7 @@ def _scene(item: Any, asset: str | None, source: str, single: bool) -> SceneRef:
 
 def _base(item: Mapping[str, Any], source: str, single: bool) -> str:
     """What the paths of an Item are relative to: its file, or where it says it comes from if it was collected."""
-    links = item.get("links")
-    own = [link.get("href") for link in links or () if isinstance(link, dict) and link.get("rel") == "self"]
+    own = [link.get("href") for link in _links(item, "self")]
     return own[0] if own and not single and isinstance(own[0], str) and "://" in own[0] else source
 
 

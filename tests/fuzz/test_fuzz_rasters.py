@@ -1,0 +1,55 @@
+"""Whatever stands in a raster or a VRT, geoseg reads it or says in a line why not."""
+
+from pathlib import Path
+
+import pytest
+from fuzzing import CORPUS, LONG_S, SHORT_S, edited, fuzz, seeds, words
+
+from geoseg.grid import Window
+from geoseg.pipelines.class_raster import open_classes, read_legend, read_strips
+from geoseg.pipelines.gdal import gdal_settings
+from geoseg.pipelines.info import describe
+from geoseg.scene import Scene
+
+RASTERS = ("rgb.tif", "tiled.tif", "float.tif", "classes.tif", "gcps.tif")
+MOST_PX = 2**22
+"""Pixels up to which a raster is read whole; of larger ones the first."""
+VRT_WORDS = words("vrt.words")
+SECONDS = pytest.mark.parametrize("seconds", [SHORT_S, pytest.param(LONG_S, marks=pytest.mark.slow)])
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+
+def read_scene(path: Path) -> None:
+    """Look at a scene as info does, and read what predict would."""
+    with gdal_settings(), Scene.open(path) as scene:
+        scene.select(range(1, min(len(scene.info.colors), 16) + 1))
+        rows = max(1, min(scene.height, MOST_PX // scene.width))
+        scene.read(Window(0, 0, rows, min(scene.width, MOST_PX)))
+        scene.taken()
+    describe(path)
+
+
+def read_classes(path: Path) -> None:
+    """Read a class raster as vectorize and evaluate do."""
+    with gdal_settings(), open_classes(path) as raster:
+        read_legend(raster)
+        if raster.width * raster.height <= MOST_PX:
+            for _ in read_strips(raster, None):
+                pass
+
+
+@SECONDS
+def test_scenes(seconds):
+    fuzz(read_scene, edited(seeds(*RASTERS)), ".tif", seconds)
+
+
+@SECONDS
+def test_class_rasters(seconds):
+    fuzz(read_classes, edited(seeds(*RASTERS)), ".tif", seconds)
+
+
+@SECONDS
+def test_virtual_rasters(seconds):
+    start = seeds("scene.vrt")[0].replace(b"CORPUS", str(CORPUS).encode())
+    fuzz(read_scene, edited([start], VRT_WORDS), ".vrt", seconds)
