@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.errors import LabelError
+from geoseg.links import joined
 from geoseg.spec import DataSpec, SplitSpec
+from geoseg.tables import Table
 
 COLUMNS = ("image", "label")
 
@@ -54,11 +56,10 @@ def _named(data: DataSpec) -> list[LabelledImage]:
 
 def _rows(path: Path, split: SplitSpec) -> list[LabelledImage]:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            table = csv.DictReader(lines)
-            _check_columns(table.fieldnames or (), path, split)
-            rows = [_row(line, path, table.line_num, split) for line in table]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        table, wanted = Table(path), (*COLUMNS, split.column)
+        _check_columns(list(table.columns(wanted).values()), path, split)
+        rows = [_row(cells, path, number, split) for number, cells in table.rows(wanted)]
+    except (OSError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise LabelError(
             f"cannot read the list of tiles {path}: {reason}: correct data.tiles, or give the path with --data"
@@ -79,13 +80,18 @@ def _check_columns(found: Sequence[str], path: Path, split: SplitSpec) -> None:
         raise LabelError(f"{path} has no column {split.column}, which data.split.column names: correct one of both")
 
 
-def _row(line: dict[str, str | None], path: Path, number: int, split: SplitSpec) -> LabelledImage:
-    cells = {name: (line.get(name) or "").strip() for name in (*COLUMNS, split.column)}
-    needed = (*COLUMNS, split.column) if split.column in line and _is_given(split) else COLUMNS
+def _row(cells: dict[str, str], path: Path, number: int, split: SplitSpec) -> LabelledImage:
+    needed = (*COLUMNS, split.column) if split.column in cells and _is_given(split) else COLUMNS
     if not all(cells[name] for name in needed):
         raise LabelError(f"{path}, line {number}: a cell is empty: give {', '.join(needed)} of every tile")
-    image, label = (path.parent / cells[column] for column in COLUMNS)
-    return LabelledImage(image, label, cells[split.column] or None)
+    image, label = (_beside(path, cells[column]) for column in COLUMNS)
+    return LabelledImage(image, label, cells.get(split.column) or None)
+
+
+def _beside(path: Path, cell: str) -> Path:
+    """A path in a list, which starts at the list's folder; Windows writes it with backslashes."""
+    beside = joined(path.parent, cell)
+    return joined(path.parent, cell.replace("\\", "/")) if "\\" in cell and not beside.exists() else beside
 
 
 def _is_given(split: SplitSpec) -> bool:
@@ -95,6 +101,8 @@ def _is_given(split: SplitSpec) -> bool:
 
 def _pairs(images: str, labels: str) -> list[LabelledImage]:
     """Images that match a pattern, each with the label whose stars stand for the same texts."""
+    if "://" in images or "://" in labels:
+        return _addresses(images, labels)
     images, labels = Path(images).as_posix(), Path(labels).as_posix()
     stars = images.count("*")
     if labels.count("*") not in (stars, 0):
@@ -115,6 +123,13 @@ def _pairs(images: str, labels: str) -> list[LabelledImage]:
             f"{missing[0]} has no labels at {label_of[missing[0]]}: check data.labels, or move the image away"
         )
     return [LabelledImage(Path(image), Path(label_of[image]), None) for image in own]
+
+
+def _addresses(images: str, labels: str) -> list[LabelledImage]:
+    """An image and its label, one of which is on a server, where nothing can be listed."""
+    if "*" in images + labels:
+        raise LabelError(f"{images} and {labels}: patterns are for files, list what is on a server in data.scenes")
+    return [LabelledImage(Path(images), Path(labels), None)]
 
 
 def _star_texts(pattern: str, path: str) -> Sequence[str]:

@@ -28,6 +28,7 @@ from geoseg.georef import PixelGrid, grid_of
 from geoseg.grid import Window
 from geoseg.label_polygons import PolygonLabels
 from geoseg.label_rules import OTHER, LabelRules, class_list, resolve_rules
+from geoseg.links import as_file, whole_url
 from geoseg.spec import IGNORE, NODATA_ID, ClassSpec
 from geoseg.vectors import PARQUET_FILES
 
@@ -394,7 +395,7 @@ def _to_rasterio(window: Window) -> RasterioWindow:
 def _open_raster(path: Path) -> Any:
     try:
         with quiet_georeferencing():
-            return rasterio.open(path)
+            return rasterio.open(as_file(whole_url(path)))
     except (RasterioError, ValueError) as error:
         raise LabelError(f"cannot read labels {path}: {one_line(error)}") from None
 

@@ -13,7 +13,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_BROKEN = re.compile(r"((?:/vsi\w+/)*)([A-Za-z][A-Za-z0-9+]{1,9}):/(?!/)")
+"""Begin of a URL of which a path of files kept one slash only."""
 _MISREAD = re.compile(r"[!;:\x00-\x1f]")
+
+
+def whole_url(path: str | os.PathLike[str]) -> str:
+    """A path or URL; of a URL that was taken for a path of files, with both slashes again."""
+    text = os.fspath(path)
+    broken = _BROKEN.match(text)
+    if broken is None or os.path.lexists(text):
+        return text
+    inside = re.sub("(?<=.)/vsi", "//vsi", broken[1])  # one virtual file inside another
+    return f"{inside}{broken[2]}://{text[broken.end() :]}"
+
+
+def joined(folder: Path, path: str | os.PathLike[str]) -> Path:
+    """A path that is relative to a folder; a URL, which `whole_url` mends, or a virtual file stays as it is."""
+    return Path(path) if _BROKEN.match(whole := os.fspath(path)) or "://" in whole else folder / path
 
 
 def as_file(path: str) -> str:

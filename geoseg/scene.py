@@ -30,7 +30,7 @@ from geoseg.files import one_line, quiet_georeferencing
 from geoseg.georef import Box, PixelGrid, placing
 from geoseg.grid import Window
 from geoseg.ground import pixel_size_m
-from geoseg.links import as_file
+from geoseg.links import as_file, whole_url
 from geoseg.mishaps import lacks_memory, mishap
 from geoseg.naming import is_utf8, scene_name
 from geoseg.public import public_form, public_text
@@ -157,7 +157,7 @@ class Scene:
         Raises:
             SceneError: if it is missing, no raster, of complex numbers, or a trap.
         """
-        path = os.fspath(path)
+        path = whole_url(path)
         dataset = _open_dataset(path)
         try:
             _check_dataset(dataset, path)

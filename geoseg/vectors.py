@@ -8,8 +8,10 @@ made of is an error that names the feature: nothing is left out in silence.
 from __future__ import annotations
 
 import json
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +29,8 @@ from shapely.errors import GEOSException
 
 from geoseg.files import one_line
 from geoseg.georef import Box
+from geoseg.links import plain_path, whole_url
+from geoseg.reading import check_regular
 
 PARQUET_FILES = (".parquet", ".geoparquet")
 """Endings of files that are read by Arrow: GDAL is rarely built with what they need."""
@@ -169,14 +173,31 @@ def read_polygons(path: Path, layer: str, column: str | None, boxes: Sequence[Bo
 # ----------------------------------------------------------------------------------------------------------- reading
 
 
-def _called(function: Any, *arguments: Any, **options: Any) -> Any:
+def _called(function: Any, path: Path, **options: Any) -> Any:
     """What a function of pyogrio returns, without warnings, and with errors that are one line."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return function(*arguments, **options)
+            with _reachable(path) as name:
+                return function(name, **options)
         except (RuntimeError, OSError, ValueError) as error:
             raise VectorError(_reason(error)) from None
+
+
+@contextmanager
+def _reachable(path: Path) -> Iterator[str]:
+    """A file by a name that pyogrio takes for it.
+
+    Raises:
+        VectorError: if it is a pipe, a device or a socket.
+    """
+    try:
+        check_regular(path)
+    except OSError as error:
+        raise VectorError(str(error.strerror)) from None
+    url = whole_url(path)
+    with nullcontext(path) if "://" in url else plain_path(path) as plain:
+        yield url if "://" in url else os.fspath(plain)
 
 
 def _reason(error: Exception) -> str:
@@ -194,9 +215,10 @@ def _read_layer(path: Path, layer: str, column: str | None, box: Box | None) -> 
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         try:
-            about, numbers, geometry, cells = pyogrio.raw.read(
-                path, layer=layer, columns=columns, bbox=box, return_fids=True
-            )
+            with _reachable(path) as name:
+                about, numbers, geometry, cells = pyogrio.raw.read(
+                    name, layer=layer, columns=columns, bbox=box, return_fids=True
+                )
         except FeatureError as error:
             if box is None:
                 raise VectorError(_reason(error)) from None

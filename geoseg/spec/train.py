@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from geoseg.links import joined
 from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, SMALLEST_TILE, Device, FilePath, Precision, Spec, parse_spec
 from geoseg.spec.context import ContextLevel, ContextSpec
 from geoseg.spec.data import DataSpec
@@ -310,11 +311,16 @@ def load_train_spec(path: str | Path) -> TrainSpec:
 def beside(data: DataSpec, folder: Path) -> DataSpec:
     """The same data with its relative paths taken from a folder."""
     scenes = [
-        scene.model_copy(update={"image": folder / scene.image, "label": folder / scene.label}) for scene in data.scenes
+        scene.model_copy(update={"image": joined(folder, scene.image), "label": joined(folder, scene.label)})
+        for scene in data.scenes
     ]
     changes: dict[str, Any] = {"scenes": tuple(scenes)}
     if data.tiles is not None:
         changes["tiles"] = folder / data.tiles
     if data.images is not None and data.labels is not None:
-        changes |= {"images": str(folder / data.images), "labels": str(folder / data.labels)}
+        changes |= {"images": _joined(folder, data.images), "labels": _joined(folder, data.labels)}
     return data.model_copy(update=changes)
+
+
+def _joined(folder: Path, pattern: str) -> str:
+    return pattern if "://" in pattern else str(folder / pattern)
