@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_BROKEN = re.compile(r"((?:/vsi\w+/)*)([A-Za-z][A-Za-z0-9+]{1,9}):/(?!/)")
+_BROKEN = re.compile(r"((?:/+vsi\w+)+/|)([A-Za-z][A-Za-z0-9+]{1,9}):/(?!/)")
 """Begin of a URL of which a path of files kept one slash only."""
 _MISREAD = re.compile(r"[!;:\x00-\x1f]")
 
@@ -24,7 +24,7 @@ def whole_url(path: str | os.PathLike[str]) -> str:
     broken = _BROKEN.match(text)
     if broken is None or os.path.lexists(text):
         return text
-    inside = re.sub("(?<=.)/vsi", "//vsi", broken[1])  # one virtual file inside another
+    inside = re.sub("(?<=.)/+vsi", "//vsi", broken[1])  # one virtual file inside another
     return f"{inside}{broken[2]}://{text[broken.end() :]}"
 
 

@@ -68,7 +68,8 @@ def _decoded(content: bytes, path: Path) -> str:
         text = content.decode(encoding)
     except UnicodeDecodeError:
         raise LabelError(
-            f"cannot read the list of tiles {path}: its encoding is not UTF-8 (Windows-1252, perhaps): save it as CSV UTF-8"
+            f"cannot read the list of tiles {path}: its encoding is not UTF-8 (but perhaps Windows-1252): save it as "
+            "CSV UTF-8"
         ) from None
     if "\0" in text:
         raise LabelError(f"cannot read the list of tiles {path}: its encoding is not UTF-8: save it as CSV UTF-8")
