@@ -579,7 +579,7 @@ def test_a_plan_counts_without_forwarding(tmp_path, class_values):
         ({"rescale": (5, 5)}, "below"),
         ({"colour": 1}, "unknown setting 'colour'"),
         ({"resolution": 0.001}, "finer"),
-        ({"resolution": -5}, "greater than 0"),
+        ({"resolution": -5}, "greater than"),
         ({"device": "cuda:99999999999999"}, "device"),
     ],
 )
@@ -776,3 +776,18 @@ def test_values_beyond_all_numbers_are_no_first_class(tmp_path):
     with pytest.raises(ModelError, match="pass them as --nodata"):
         predict(scene, tmp_path / "out", model=model, device="cpu")
     predict(scene, tmp_path / "out", model=model, device="cpu", nodata=-3e38)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"architecture": "fpn", "encoder": "resnet18", "arguments": {"upsampling": 2}},
+        {"architecture": "unet", "encoder": "resnet18", "arguments": {"decoder_use_norm": "layernorm"}},
+    ],
+)
+def test_a_network_that_takes_no_such_windows_says_so(tmp_path, network):
+    scene = write_raster(tmp_path / "scene.tif", np.zeros((3, 60, 70), np.uint8))
+    model = save_bundle(tmp_path / "m.safetensors", bands=("red", "green", "blue"), network=NetworkSpec(**network))
+    with pytest.raises(ModelError, match=r"does not take windows of \d+ x \d+ pixels: .*: check network\.multiple"):
+        predict(scene, tmp_path / "out", model=model, device="cpu")
+    assert not list((tmp_path / "out").glob("*.tif"))

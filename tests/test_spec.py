@@ -220,6 +220,7 @@ def test_names_are_lines_of_some_letters() -> None:
         {"normalization": {"mean": [0.0], "std": [float("inf")]}},
         {"resolution_m": float("nan")},
         {"resolution_m": float("inf")},
+        {"resolution_m": 1e-300},
         {"classes": [{"id": i, "name": f"c{i}", "color": "#000000"} for i in (*range(255), 3)]},
         {"context": {"levels": [{"ratio": 10**9}]}},
         {"context": {"levels": [{"ratio": 4}] * 100}},

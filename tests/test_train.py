@@ -14,7 +14,7 @@ from rasterio.transform import from_origin
 from safetensors import safe_open
 
 from geoseg.cli.train import train as command
-from geoseg.errors import LabelError, OutputError, SpecError
+from geoseg.errors import LabelError, ModelError, OutputError, SpecError
 from geoseg.models import load_model, read_spec
 from geoseg.pipelines.evaluate_model import evaluate_model
 from geoseg.pipelines.train import train
@@ -265,6 +265,14 @@ def test_a_bad_config_is_one_clear_line(tmp_path: Path, changes: dict[str, Any],
         train(write_config(tmp_path, **changes), tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_network_that_does_not_take_the_windows_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    network = {"architecture": "fpn", "encoder": "resnet18", "arguments": {"upsampling": 1}, "multiple": 32}
+    with pytest.raises(ModelError, match=r"does not take windows of 32 x 32 pixels: it gives logits of \(1, 2, 8, 8\)"):
+        train(write_config(tmp_path, network=network), tmp_path / "run")
+    assert not (tmp_path / "run" / "config.yaml").exists()
 
 
 def test_a_window_that_no_ground_can_fill_is_refused(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg.errors import SpecError
+from geoseg.errors import GeosegError, SpecError
+from geoseg.mishaps import lacks_memory
 from geoseg.models.augmented import Augmentation, Augmented
 from geoseg.models.context import ContextSegmenter, Views
 from geoseg.models.folded import folded
 from geoseg.models.refine import RefiningSegmenter
 from geoseg.models.segmentation import Context, Segmenter
+from geoseg.models.windows import check_size, misfit
 
 _MOST_FUSED = 8
 """Shapes of batches for which a network is fused: torch.compile gives up beyond that, and each takes its time."""
@@ -159,14 +161,17 @@ class Runner:
             return torch.cat([self._in_memory(values[part], context and context.part(part)) for part in parts])
         try:
             return self._logits(values, context)
-        except RuntimeError as error:
+        except GeosegError:
+            raise
+        except Exception as error:  # networks raise whatever the size of a window leads to
             if not _is_out_of_memory(error):
-                raise
+                raise (error if lacks_memory(error) else misfit(values, error)) from None
         self._shrink(values)
         return self._in_memory(values, context)
 
     def _logits(self, values: Tensor, context: Context | None) -> Tensor:
         logits = self._forward(values.contiguous(memory_format=torch.channels_last).float(), context)
+        check_size(logits, values)
         return logits.to(torch.float32, memory_format=torch.contiguous_format)
 
     def _shrink(self, values: Tensor) -> None:
@@ -208,7 +213,7 @@ class _Compiled:
         return (self._fused if shape in self._seen else self._segmenter)(image, context)
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def _is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 

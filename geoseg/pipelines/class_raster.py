@@ -5,7 +5,6 @@ In: the path of a single-band raster of whole numbers. Out: strips of class ids,
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,14 +19,14 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.aoi import Area
-from geoseg.errors import SceneError
+from geoseg.errors import SceneError, SpecError
 from geoseg.files import one_line, quiet_georeferencing
 from geoseg.georef import placing
 from geoseg.grid import Window
 from geoseg.links import as_file
 from geoseg.polygons import Legend
 from geoseg.raster import CLASSES_TAG
-from geoseg.spec import NODATA_ID
+from geoseg.spec import NODATA_ID, parse_json
 from geoseg.trace import Strip
 
 STRIP_PX = 4 << 20
@@ -199,10 +198,10 @@ def read_legend(raster: Any) -> tuple[Legend, str | None]:
     tags, notice = raster.tags(), None
     if CLASSES_TAG in tags:
         try:
-            entries = json.loads(tags[CLASSES_TAG])
+            entries = parse_json(tags[CLASSES_TAG], CLASSES_TAG)
             names = {int(entry["id"]): str(entry["name"]) for entry in entries}
             return Legend(names, {int(entry["id"]): str(entry["color"]) for entry in entries if "color" in entry}), None
-        except (ValueError, TypeError, KeyError):
+        except (SpecError, ValueError, TypeError, KeyError, OverflowError):
             notice = f"the tag {CLASSES_TAG} cannot be read: classes go by their numbers"
     try:
         table = raster.colormap(1)

@@ -38,6 +38,7 @@ from geoseg.models import (
     start_from,
 )
 from geoseg.models.runner import choose_device, choose_precision
+from geoseg.models.windows import check_window
 from geoseg.pipelines.gdal import TRAINING_CACHE_MB, gdal_settings
 from geoseg.pipelines.learning import Learner, Lesson
 from geoseg.pipelines.record import (
@@ -322,7 +323,9 @@ def _prepare(
 ) -> _Run:
     model = _model_spec(spec, ground)
     _tell_of_small_ground(spec, ground, notice)
-    learner = Learner(_make_network(spec, model, notice), _make_lesson(spec, model, ground, folder, precision))
+    network = _make_network(spec, model, notice)
+    check_window(network, len(model.bands), spec.window)
+    learner = Learner(network, _make_lesson(spec, model, ground, folder, precision))
     record = Record(model, folder, _provenance(spec, ground, device, precision), ground.fingerprint, progress)
     return _Run(spec, model, learner, record, folder, device, precision)
 

@@ -48,6 +48,8 @@ LARGEST = 1e30
 """Statistics and their reciprocals stay well within what float32 holds."""
 MOST_BANDS = 1024
 """Most bands that a model takes."""
+LARGEST_SIZE_M = 1e7
+"""Largest pixel on the ground, and the reciprocal of the smallest, in metres."""
 LARGEST_MULTIPLE = 1024
 """Largest stride of a network, in pixels."""
 LARGEST_RATIO = 4096

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from geoseg.spec.base import LARGEST_COUNT, MOST_BANDS, DataType, FilePath, Name, Spec
+from geoseg.spec.base import LARGEST_COUNT, LARGEST_SIZE_M, MOST_BANDS, DataType, FilePath, Name, Spec
 
 
 def _as_written(value: Any) -> Any:
@@ -72,7 +72,7 @@ class DataSpec(Spec):
     """Type of the band values."""
     nodata: float | None = Field(default=None, allow_inf_nan=True)
     """Value that marks pixels without data, over what the files say."""
-    resolution_m: float | None = Field(default=None, gt=0)
+    resolution_m: float | None = Field(default=None, ge=1 / LARGEST_SIZE_M, le=LARGEST_SIZE_M)
     """Ground size of a pixel, in metres; None takes it from the first image that has coordinates."""
     label_values: dict[Label, Label] = Field(default={})
     """What labels hold -> name or id of a class, or `ignore`. Labels hold numbers, colours like "#3c1098" (palette and

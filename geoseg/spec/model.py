@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from geoseg.spec.base import (
     LARGEST,
+    LARGEST_SIZE_M,
     LARGEST_TILE,
     MOST_BANDS,
     NODATA_ID,
@@ -93,7 +94,7 @@ class ModelSpec(Spec):
     """What the values of the bands stand for, as the training data say; None where they say nothing."""
     classes: tuple[ClassSpec, ...] = Field(min_length=1, max_length=NODATA_ID)
     """Classes in the order of the logits."""
-    resolution_m: float | None = Field(default=None, gt=0)
+    resolution_m: float | None = Field(default=None, ge=1 / LARGEST_SIZE_M, le=LARGEST_SIZE_M)
     """Ground size of a pixel the model was trained on, in metres."""
     tile: int = Field(default=1024, ge=SMALLEST_TILE, le=LARGEST_TILE)
     """Largest side of a window, in pixels."""

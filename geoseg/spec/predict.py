@@ -6,10 +6,19 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, SMALLEST_TILE, Device, Devices, FilePath, Precision
+from geoseg.spec.base import (
+    LARGEST_COUNT,
+    LARGEST_SIZE_M,
+    LARGEST_TILE,
+    SMALLEST_TILE,
+    Device,
+    Devices,
+    FilePath,
+    Precision,
+)
 from geoseg.spec.vector import VectorSpec
 
-Resolution = Literal["native", "model"] | Annotated[float, Field(gt=0)]
+Resolution = Literal["native", "model"] | Annotated[float, Field(ge=1 / LARGEST_SIZE_M, le=LARGEST_SIZE_M)]
 
 
 class PredictSpec(VectorSpec):
