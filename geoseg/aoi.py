@@ -138,8 +138,9 @@ def _read_shape(aoi: Path, grid: PixelGrid) -> Any:
         shape = shapely.union_all(polygons.shapes)
         if polygons.crs and grid.crs and not same_plane(polygons.crs, grid.crs):
             shape = _moved(shape, CRS.from_user_input(polygons.crs), CRS.from_user_input(grid.crs), grid)
-        copies, _ = turned(np.array([shape], object), _whole(grid), whole_turn(grid.crs, _whole(grid)))
-        shape = shapely.union_all(copies)
+        if np.isfinite(shapely.get_coordinates(shape)).all():
+            copies, _ = turned(np.array([shape], object), _whole(grid), whole_turn(grid.crs, _whole(grid)))
+            shape = shapely.union_all(copies)
     except (ProjError, GEOSException) as error:
         raise SpecError(f"aoi {aoi} cannot be brought into the raster's CRS: {one_line(error)}") from None
     if shape.is_empty or not np.isfinite(shapely.bounds(shape)).all():

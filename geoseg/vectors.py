@@ -34,8 +34,10 @@ from geoseg.reading import check_regular
 
 PARQUET_FILES = (".parquet", ".geoparquet")
 """Endings of files that are read by Arrow: GDAL is rarely built with what they need."""
-FARTHEST = 1e100
-"""Coordinates beyond it are no place, in any unit, and too large to reckon with."""
+FARTHEST = 1e12
+"""Coordinates beyond it are no place, in any unit: the Earth's circumference is 4e10 mm."""
+REASON_PART = 100
+"""Characters of the beginning and of the end of a long reason."""
 NO_POLYGONS = ("Point", "MultiPoint", "LineString", "MultiLineString", "CircularString", "CompoundCurve", "MultiCurve")
 """Geometry types of layers without polygons."""
 
@@ -201,8 +203,9 @@ def _reachable(path: Path) -> Iterator[str]:
 
 
 def _reason(error: Exception) -> str:
-    """What GDAL says, without its hints for programmers."""
-    return one_line(error).partition("; It might help")[0]
+    """What GDAL says, without its hints for programmers and without the middle of a database's query."""
+    text = one_line(error).partition("; It might help")[0]
+    return text if len(text) <= 3 * REASON_PART else f"{text[:REASON_PART]} ... {text[-REASON_PART:]}"
 
 
 def _read_layer(path: Path, layer: str, column: str | None, box: Box | None) -> tuple[_Features, bool]:
@@ -256,7 +259,7 @@ def _open_parquet(path: Path) -> tuple[Any, dict[str, Any]]:
     except (KeyError, TypeError, RecursionError):
         raise VectorError("it is no GeoParquet file: it does not say which column is the geometry") from None
     except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise VectorError(one_line(error)) from None
+        raise VectorError(_reason(error)) from None
     return file, geo
 
 
@@ -274,7 +277,7 @@ def _read_parquet(path: Path, column: str | None) -> _Features:
     try:
         table = file.read(columns=[name] if column is None else [name, column])
     except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise VectorError(one_line(error)) from None
+        raise VectorError(_reason(error)) from None
     cells = np.full(len(table), None, object)
     cells[:] = None if column is None else table[column].to_pylist()
     geometry = np.full(len(table), None, object)

@@ -1,6 +1,7 @@
 """Polygons of any file, with all that may be wrong in it: read as they are meant, or a line that names the feature."""
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def test_coordinates_that_are_no_numbers_are_named(tmp_path: Path, bad: str, box
 
 
 def test_coordinates_of_binary_files_that_are_no_numbers_are_named(tmp_path: Path) -> None:
-    for value in (np.inf, np.nan, 1e308):
+    for value in (np.inf, np.nan, 1e13, 1e308):
         shape = shapely.transform(shapely.Polygon(SQUARE), lambda xy, v=value: np.where(xy == [1, 1], v, xy))
         frame = geopandas.GeoDataFrame({"kind": ["a"]}, geometry=[shape], crs="EPSG:32617")
         frame.to_parquet(tmp_path / "p.parquet")
@@ -165,3 +166,14 @@ def test_parts_that_are_no_polygons_go() -> None:
     line = shapely.LineString([(0, 0), (1, 1)])
     found = polygonal(np.array([line, shapely.box(0, 0, 1, 1), SPIKED], object))
     assert shapely.area(found).tolist() == [0, 1, 4]
+
+
+def test_a_database_that_fails_is_told_without_its_query(tmp_path: Path) -> None:
+    frame = geopandas.GeoDataFrame({"kind": ["a"]}, geometry=[shapely.Polygon(SQUARE)], crs="EPSG:32617")
+    frame.to_file(tmp_path / "p.gpkg")
+    with sqlite3.connect(tmp_path / "p.gpkg") as database:
+        database.execute("ALTER TABLE gpkg_contents RENAME COLUMN max_y TO most_y")
+    with pytest.raises(VectorError) as caught:
+        areas(tmp_path / "p.gpkg")
+    assert len(str(caught.value)) < 300
+    assert "max_y" in str(caught.value)
