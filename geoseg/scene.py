@@ -27,6 +27,7 @@ from geoseg.band_names import ALPHA, agreed_roles
 from geoseg.bands import HIGHEST, looks_like_alpha
 from geoseg.errors import SceneError
 from geoseg.files import one_line, quiet_georeferencing
+from geoseg.fill import Fill, FillMap, find_fill, frame_windows, trace_fill
 from geoseg.georef import Box, PixelGrid, placing
 from geoseg.grid import Window
 from geoseg.ground import pixel_size_m
@@ -44,6 +45,9 @@ _BLOCK_BYTES = 512 * 2**20
 """Largest file block that is read: GDAL holds a block whole, for all bands of a pixel-interleaved file."""
 SMOOTH_OVERVIEWS = {"AVERAGE", "BILINEAR", "CUBIC", "CUBICSPLINE", "LANCZOS"}
 """How overviews must be made to stand in for averages: NEAREST shifts what it keeps, MODE drops what is small."""
+_LOSSY = {"jpeg", "webp", "jpeg2000", "jxl", "lerc", "lerc_deflate", "lerc_zstd"}
+_LOSSY_DRIVERS = {"JPEG", "WEBP", "JP2OPENJPEG", "JP2KAK", "JP2ECW", "JP2MRSID", "ECW", "MRSID", "JPEGXL"}
+"""What may change values by a little: compressions of GeoTIFFs, and formats."""
 _SUSPICIOUS_PX = 10**9
 _SUSPICIOUS_PX_PER_BYTE = 10**5
 """A GeoTIFF of more than a gigapixel that stores less than a byte per hundred thousand pixels is damaged or a trap."""
@@ -147,6 +151,8 @@ class Scene:
         self._nodata: tuple[float | None, ...] = ()
         self._rescale: tuple[float, float, float] | None = None
         self._conversion: Conversion | None = None
+        self._fill: Fill | None = None
+        self._fill_map: FillMap | None = None
         self.area: Area | None = None
         """The area of interest that the scene is limited to."""
 
@@ -254,7 +260,37 @@ class Scene:
             image, valid = self._read_valid(window)
         if self.area is not None:
             valid &= self.area.mask(self._in_file(window))
+        if self._fill is not None:
+            valid &= ~self._map_of(self._fill).mask(window, image)
         return self._stretch(image), valid
+
+    def find_fill(self) -> Fill | None:
+        """Look along the frame for fill in the chosen bands that no tag tells of; bounded at any size.
+
+        Raises:
+            SceneError: if the file is damaged there.
+        """
+        frame = []
+        for window in frame_windows(self.height, self.width, 16 if self.has_wide_blocks else 64):
+            image, valid = self._read_valid(window)
+            frame.append((image, valid if self.area is None else valid & self.area.mask(self._in_file(window))))
+        return find_fill(frame, self.sample(self.bands), is_lossy=self._is_lossy)
+
+    def leave_out(self, fill: Fill) -> None:
+        """Count fill that hangs together with the frame as nodata from now on."""
+        self._fill, self._fill_map = fill, None
+
+    def _map_of(self, fill: Fill) -> FillMap:
+        if self._fill_map is None:
+            self._fill_map = trace_fill(fill, self.height, self.width, lambda w: self._read(list(self.bands), w))
+        return self._fill_map
+
+    @property
+    def _is_lossy(self) -> bool:
+        """Whether the file's compression changes values."""
+        compression = self._dataset.compression
+        is_blurred = compression is not None and compression.name.lower() in _LOSSY
+        return is_blurred or self._dataset.driver.upper() in _LOSSY_DRIVERS
 
     def sample(self, bands: Sequence[int]) -> Values:
         """Read 16 small windows spread over the scene, as (C, n) values; cheap at any size."""
@@ -265,9 +301,10 @@ class Scene:
         """Open the coarsest overview whose pixels are at most `ratio` of the scene's wide, as a scene of its own.
 
         Its size is that of the overview, from which follows the actual ratio. None if the file has no such overview, if
-        it may not be one of averages, or if an area of interest is set, which is known in full resolution only.
+        it may not be one of averages, or if an area of interest is set or fill is left out, which are known in full
+        resolution only.
         """
-        factors = self._dataset.overviews(self.bands[0]) if self.area is None else []
+        factors = self._dataset.overviews(self.bands[0]) if self.area is None and self._fill is None else []
         fitting = [(factor, index) for index, factor in enumerate(factors) if 1 < factor <= ratio]
         if not fitting:
             return None

@@ -88,6 +88,21 @@ class Texts(click.ParamType[Any]):
         return tuple(str(part).strip() for part in parts if str(part).strip())
 
 
+class NodataType(click.ParamType[Any]):
+    """A number, or auto."""
+
+    name = "number|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | float:
+        """Parse, or fail with what is expected."""
+        if value == "auto":
+            return "auto"
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is neither a number nor auto", param, ctx)
+
+
 class ResolutionType(click.ParamType[Any]):
     """native, model, or metres."""
 

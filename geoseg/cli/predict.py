@@ -12,6 +12,7 @@ import click
 from geoseg.cli.options import (
     Command,
     FilePath,
+    NodataType,
     Numbers,
     ResolutionType,
     config_option,
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from geoseg.scenes import SceneRef
 
 
+_NODATA = (
+    "Value that marks pixels without data, over what the file says; auto: the constant that fills the scene from its "
+    "frame inwards."
+)
 _CONTEXT = "Let a model see the ground around each window, or refine coarser views, if it has learnt to; default: yes."
 _REFINE = "Share of the windows in which a model that refines coarser views looks again, least sure first; default: 1."
 _TTA = "Average over mirror images (4 x the work) or all symmetries of a square (8 x); default: none."
@@ -68,7 +73,7 @@ _RESUME = "Skip scenes that are done, and go on where a run with the same settin
     type=Numbers(int),
     help="The scene's bands in the model's order, e.g. 1,2,3; default: found by name or colour.",
 )
-@click.option("--nodata", type=float, help="Value that marks pixels without data, over what the file says.")
+@click.option("--nodata", type=NodataType(), help=_NODATA)
 @click.option(
     "--rescale",
     type=Numbers(float, 2),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from rasterio.transform import array_bounds
 
 from geoseg.bands import check_dtype, choose_bands
 from geoseg.crs import crs_name
-from geoseg.errors import GeosegError
+from geoseg.errors import GeosegError, SceneError
+from geoseg.fill import Fill
 from geoseg.models import default_model_path, read_spec
 from geoseg.pipelines.gdal import gdal_settings
-from geoseg.pipelines.job import scene_notices
+from geoseg.pipelines.job import fill_notice, scene_notices
 from geoseg.scene import Scene, SceneInfo, plain_number
 from geoseg.spec import ModelSpec, PredictSpec, describe_context, describe_refine
 
@@ -46,7 +48,7 @@ def describe_model(path: Path) -> dict[str, Any]:
 def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
     """What geoseg sees in a scene, and whether a model (default: the default model) can take it."""
     with gdal_settings(), Scene.open(path) as scene:
-        info = scene.info
+        info, fill = scene.info, _find_fill(scene)
         return {
             "scene": info.public_path,
             "size": {"width": info.width, "height": info.height, "megapixels": round(info.pixels / 1e6, 3)},
@@ -56,12 +58,23 @@ def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> di
             "validity": {"none": "every pixel", "nodata": "nodata value", "mask": "mask band", "alpha": "alpha band"}[
                 info.mask
             ],
+            "fill": fill_notice(fill, PredictSpec()),
             "crs": _crs_name(info),
             "transform": list(info.transform)[:6],
             "bounds": list(array_bounds(info.height, info.width, info.transform)),
             "pixel_size_m": info.pixel_size_m,
             "fits": _fit(scene, read_spec(model)),
         }
+
+
+def _find_fill(scene: Scene) -> Fill | None:
+    """Fill in all bands of one type that are imagery; None also where the file cannot be read."""
+    info = scene.info
+    bands = [i for i, color in enumerate(info.colors, 1) if color != "alpha" and info.dtypes[i - 1] == info.dtypes[0]]
+    with suppress(SceneError):
+        scene.select(bands[:_SHOWN_BANDS])
+        return scene.find_fill()
+    return None
 
 
 def _band(info: SceneInfo, i: int) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from geoseg.bands import BandChoice, check_dtype, choose_bands
 from geoseg.coarse import CoarseClasses
 from geoseg.context import ContextPyramid
 from geoseg.errors import GeosegError, SpecError
+from geoseg.fill import Fill
 from geoseg.georef import PixelGrid
 from geoseg.grid import Grid
 from geoseg.models import Model, Runner, find_augmentations, load_model
@@ -115,7 +116,7 @@ def prepare(
         check_dtype(scene.info.dtype_of(choice.indexes), loaded.spec.dtype, _suggestion(scene, choice, loaded.spec))
     scene.select(
         choice.indexes,
-        nodata=spec.nodata,
+        nodata=None if spec.nodata == "auto" else spec.nodata,
         rescale=spec.rescale,
         dtype=loaded.spec.dtype,
         scaling=loaded.spec.scaling,
@@ -124,6 +125,11 @@ def prepare(
     check_settings(spec, grid_of_scene, Legend.of(loaded.spec.classes), scene.info.path)
     for line in scene_notices(scene.info, choice, loaded.spec, spec):
         tell(line)
+    fill = scene.find_fill()
+    if spec.nodata == "auto" and fill is not None:
+        scene.leave_out(fill)
+    if (of_fill := fill_notice(fill, spec)) is not None:
+        tell(of_fill)
     source = _at_resolution(scene, loaded.spec, spec)
     device = choose_device(spec.device)
     precision = choose_precision(spec.precision, device)
@@ -147,7 +153,7 @@ def prepare(
         "device": str(runner.device),
         "precision": runner.precision,
         "bands": list(choice.indexes),
-        "nodata": plain_number(spec.nodata),
+        "nodata": spec.nodata if spec.nodata == "auto" else plain_number(spec.nodata),
     }
     everything = spec.model_dump(mode="json") | resolved
     wanted = {name: bool(everything[name]) for name in ("scores", "confidence")}
@@ -226,6 +232,17 @@ def scene_notices(info: SceneInfo, choice: BandChoice, model: ModelSpec, spec: P
             + ("polygons are in pixel coordinates" if info.transform.is_identity else "no areas")
         )
     return lines
+
+
+def fill_notice(fill: Fill | None, spec: PredictSpec) -> str | None:
+    """What a person should know of fill that no tag tells of, or of none where it was asked for; None for neither."""
+    if spec.nodata == "auto":
+        counts = "none, so that nothing but what the file says is nodata"
+        return f"--nodata auto: {counts}" if fill is None else f"--nodata auto: {fill.describe()} and counts as nodata"
+    if fill is None:
+        return None
+    remedy = f"--nodata {fill.value:g} or --nodata auto" if fill.is_exact else "--nodata auto"
+    return f"{fill.describe()} and is classified like any ground: if there is none, pass {remedy}"
 
 
 def _at_resolution(scene: Scene, model: ModelSpec, spec: PredictSpec) -> Source:

@@ -48,8 +48,9 @@ class PredictSpec(VectorSpec):
     """Several devices share each scene: numbers of GPUs (0,1), or how many GPUs or else CPU processes (2)."""
     bands: tuple[Annotated[int, Field(ge=1, le=LARGEST_COUNT)], ...] | None = None
     """The scene's bands in the model's order, counted from 1."""
-    nodata: float | None = Field(default=None, allow_inf_nan=True)
-    """Value that marks pixels without data, over what the file says."""
+    nodata: Literal["auto"] | Annotated[float, Field(allow_inf_nan=True)] | None = None
+    """Value that marks pixels without data, over what the file says; auto takes the constant that fills a scene from
+    its frame inwards, if there is one."""
     rescale: tuple[float, float] | None = None
     """The scene's values that become the lowest and highest value of the model's type, e.g. (0, 3000) for 16-bit."""
     resolution: Resolution = "native"
