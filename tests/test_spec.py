@@ -163,6 +163,8 @@ def test_files_without_an_end_are_not_read(tmp_path: Path) -> None:
         ('{"a": ' * 40 + "1" + "}" * 40, "more than 32 levels"),
         ('{"a": ' + "9" * 5000 + "}", "is not JSON"),
         ('{"a": ' + "9" * 70 + "}", "less than 60 digits"),
+        ('{"a": NaN}', "NaN is no number"),
+        ('{"a": -Infinity}', "-Infinity is no number"),
         ('{"a": 1, "a": 2}', "'a' stands twice"),
         ('{"a": "\\ud800"}', "half a character"),
         ('{"\\udfff": 1}', "half a character"),

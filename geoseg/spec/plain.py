@@ -73,7 +73,7 @@ def parse_json(text: str, source: str) -> Any:
         SpecError: if it is none, names a setting twice, or is larger than settings are.
     """
     try:
-        values = json.loads(text, object_pairs_hook=_each_once)
+        values = json.loads(text, object_pairs_hook=_each_once, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise SpecError(f"{source} is not JSON: {shown(str(error))}") from None
     check_plain(values, source)
@@ -126,6 +126,11 @@ def _parts(value: Any) -> Iterator[Any]:
     if not isinstance(value, dict):
         return iter(value)
     return (part for pair in value.items() for part in pair)
+
+
+def _no_number(name: str) -> NoReturn:
+    """Refuse NaN and Infinity, which Python reads but JSON does not know."""
+    raise ValueError(f"{name} is no number")
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
