@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from geoseg.cli.early import check_model, check_predicted, read_train_config
 from geoseg.cli.options import Command, FilePath, json_option, overwrite_option, quiet_option
 from geoseg.cli.terminal import notice, progress_bar, scores_line, scores_table, show, show_json
 from geoseg.wording import number_of
@@ -153,6 +154,7 @@ def _check_usage(prediction: str | None, model: str | None, given: Mapping[str, 
 
 def _of_prediction(prediction: str, settings: dict[str, Any], progress: Progress) -> tuple[Result, str]:
     """Score a class raster; return the result, and a line on what was scored."""
+    check_predicted(prediction)
     from geoseg.pipelines.evaluate import evaluate as run
 
     result = run(prediction, settings.pop("labels"), progress=progress, **settings)
@@ -163,6 +165,8 @@ def _of_prediction(prediction: str, settings: dict[str, Any], progress: Progress
 
 def _of_model(model: str | None, settings: dict[str, Any], progress: Progress) -> tuple[Result, str]:
     """Score a model; return the result, and what was scored and where the report is."""
+    check_model(model)
+    read_train_config(settings["data"], settings.get("tiles"))
     from geoseg.pipelines.evaluate_model import evaluate_model as run
 
     config, tiles, context = settings.pop("data"), settings.pop("tiles", None), not settings.pop("no_context", False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geoseg.cli.early import check_many_scenes, check_one_scene
 from geoseg.cli.options import (
     Command,
     FilePath,
@@ -140,6 +141,7 @@ def predict(
 def _predict_one(
     found: Sequence[SceneRef], output: str | None, *, dry_run: bool, as_json: bool, hush: bool, **settings: Any
 ) -> None:
+    check_one_scene(found[0].path, output, settings)
     from geoseg.pipelines.plan import plan_prediction
     from geoseg.pipelines.predict import predict as run
 
@@ -161,6 +163,7 @@ def _predict_one(
 def _predict_many(
     found: Sequence[SceneRef], output: str | None, *, dry_run: bool, as_json: bool, hush: bool, **settings: Any
 ) -> None:
+    check_many_scenes(found, output, settings)
     from geoseg.pipelines.many import SceneFailure, plan_each, predict_each
 
     each = plan_each if dry_run else predict_each

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from geoseg.cli.early import read_train_config
 from geoseg.cli.options import Command, FilePath, json_option, overwrite_option, quiet_option
 from geoseg.cli.terminal import notice, progress_bar, show, show_json, table
 
@@ -51,6 +52,7 @@ def tile(
     labelled. Tiles are for training or for validation as geoseg train would split the ground, and hold no labels within
     its guard band. geoseg train needs no tiles: this is for those who want to see, share or mend them.
     """
+    read_train_config(config)
     from geoseg.pipelines.tile import tile as run
 
     with progress_bar(quiet or as_json) as progress:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geoseg.cli.early import read_train_config
 from geoseg.cli.options import Command, FilePath, json_option, overwrite_option, quiet_option
 from geoseg.cli.terminal import notice, scores_line, scores_table, show, show_json, silent
 from geoseg.wording import number_of
@@ -64,9 +65,7 @@ def train(
     CONFIG.yaml says what the model learns from: labelled tiles, or whole scenes with rasters or polygons of labels. An
     interrupted run keeps the best epoch so far, and goes on with --resume.
     """
-    from geoseg.spec import load_train_spec
-
-    spec = load_train_spec(config)  # a misspelt setting is told before torch is imported, which takes seconds
+    spec = read_train_config(config, data)
     from geoseg.pipelines.train import is_main_process
     from geoseg.pipelines.train import train as run
 

@@ -1,8 +1,9 @@
 """Networks and the model file."""
 
+from geoseg.model_file import default_model_path, read_spec
 from geoseg.models.augmented import Augmentation, find_augmentations
 from geoseg.models.auxiliary import AuxiliaryHead
-from geoseg.models.bundle import Model, default_model_path, load_model, read_spec, save_model
+from geoseg.models.bundle import Model, load_model, save_model
 from geoseg.models.context import ContextSegmenter, Views
 from geoseg.models.networks import Context, SegmentationNetwork, Segmenter, build_network
 from geoseg.models.pretrained import load_encoder_weights, start_from

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import zlib
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import torch
@@ -16,17 +15,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from geoseg.errors import ModelError, OutputError, SpecError, shown
+from geoseg.errors import ModelError, OutputError, shown
 from geoseg.files import draft_of, one_line
+from geoseg.model_file import METADATA_KEY, existing_bundle, header_errors, parse_metadata
 from geoseg.models.networks import build_network
 from geoseg.models.outline import build_outline
 from geoseg.models.weights import Kind, check_fit, check_numbers, kinds_of
-from geoseg.spec import ModelSpec, parse_json, parse_spec
+from geoseg.spec import ModelSpec
 
-METADATA_KEY, CHECKSUM_KEY = "geoseg", "crc32"
-MOST_HEADER = 2**24
-"""Bytes of the largest header that is read."""
-DEFAULT_BUNDLE = "landcover-naip-rgb.safetensors"
+CHECKSUM_KEY = "crc32"
 
 
 @dataclass(frozen=True)
@@ -39,21 +36,6 @@ class Model:
     """(B, C, H, W) band values -> (B, K, H, W) logits, in eval mode."""
 
 
-def default_model_path() -> Path:
-    """Path of the model that comes with geoseg."""
-    return Path(str(resources.files("geoseg.models") / DEFAULT_BUNDLE))
-
-
-def read_spec(path: str | os.PathLike[str] | None = None) -> ModelSpec:
-    """Read what a bundle says about itself, without its weights; None or `default` means the default model.
-
-    Raises:
-        ModelError: if the file is missing or is no geoseg bundle.
-    """
-    path = _existing(path)
-    return _parse_metadata(_read_header(path).metadata, path)
-
-
 def load_model(path: str | os.PathLike[str] | None = None) -> Model:
     """Load a bundle onto the CPU in float32; None or `default` means the default model.
 
@@ -64,9 +46,9 @@ def load_model(path: str | os.PathLike[str] | None = None) -> Model:
         ModelError: if the file is missing, is no geoseg bundle, is damaged, its weights don't fit its own spec, or are
             no numbers.
     """
-    path = _existing(path)
+    path = existing_bundle(path)
     header = _read_header(path)
-    spec = _parse_metadata(header.metadata, path)
+    spec = parse_metadata(header.metadata, path)
     check_fit(build_outline(spec), header.weights, str(path))
     try:
         module, weights = build_network(spec), load_file(path)
@@ -110,15 +92,6 @@ def save_model(module: nn.Module, spec: ModelSpec, path: str | os.PathLike[str],
     return path
 
 
-def _existing(path: str | os.PathLike[str] | None) -> Path:
-    path = default_model_path() if path is None or os.fspath(path) == "default" else Path(path)
-    if path.is_dir():
-        raise ModelError(f"{path} is a folder: give the path of a .safetensors bundle")
-    if not path.is_file():
-        raise ModelError(f"no model at {path}: check the path, or leave --model out for the default model")
-    return path
-
-
 @dataclass(frozen=True)
 class _Header:
     """What stands before the weights."""
@@ -133,35 +106,10 @@ def _read_header(path: Path) -> _Header:
     Raises:
         ModelError: if there is none, or it is larger than any is.
     """
-    try:
-        _check_header_size(path)
-        with safe_open(path, framework="pt") as bundle:
-            slices = {name: bundle.get_slice(name) for name in bundle.keys()}  # noqa: SIM118  # it is no dictionary
-            kinds = {name: Kind(tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
-            return _Header(bundle.metadata() or {}, kinds)
-    except PermissionError:
-        raise ModelError(f"{path} may not be read: check its permissions") from None
-    except (SafetensorError, OSError, ValueError, OverflowError):
-        raise ModelError(
-            f"{path} is not a geoseg model: a .safetensors bundle is expected; pickled models (.pt, .pth, .ckpt) "
-            "can run code when loaded and are refused: write a bundle with geoseg.save_model"
-        ) from None
-
-
-def _check_header_size(path: Path) -> None:
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-    if MOST_HEADER < size <= path.stat().st_size:
-        raise ModelError(f"{path} has a header of {size / 1e6:,.0f} MB: bundles have one of less than 1 MB")
-
-
-def _parse_metadata(metadata: dict[str, str], path: Path) -> ModelSpec:
-    if METADATA_KEY not in metadata:
-        raise ModelError(f"{path} holds weights but no geoseg spec: write it with geoseg.save_model")
-    try:
-        return parse_spec(ModelSpec, parse_json(metadata[METADATA_KEY], f"{path}: its geoseg spec"), source=str(path))
-    except SpecError as error:
-        raise ModelError(str(error)) from None
+    with header_errors(path), safe_open(path, framework="pt") as bundle:
+        slices = {name: bundle.get_slice(name) for name in bundle.keys()}  # noqa: SIM118  # it is no dictionary
+        kinds = {name: Kind(tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
+        return _Header(bundle.metadata() or {}, kinds)
 
 
 def _as_json(spec: ModelSpec, path: Path) -> str:
@@ -174,7 +122,7 @@ def _as_json(spec: ModelSpec, path: Path) -> str:
         text = spec.model_dump_json()
     except (ValueError, RecursionError) as error:  # a lone surrogate, an object that is no plain value
         raise ModelError(f"cannot write {path}: its spec is no JSON: {shown(one_line(error), quoted=False)}") from None
-    _parse_metadata({METADATA_KEY: text}, path)
+    parse_metadata({METADATA_KEY: text}, path)
     return text
 
 

@@ -1,0 +1,135 @@
+"""What can be known to be wrong before PyTorch is imported, which takes seconds.
+
+The checks are those of the commands themselves, in their order, so that errors are the same; what passes here is
+checked again where it is used.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from geoseg.scenes import SceneRef
+    from geoseg.spec import TrainSpec
+
+_NOT_OF_THE_SPEC = frozenset({"model", "overwrite", "resume", "scheduler"})
+"""Settings of a prediction that are no fields of PredictSpec."""
+
+
+def check_one_scene(scene: str, output: str | None, settings: dict[str, Any]) -> None:
+    """Check the settings, the scene, the model and the results of one prediction.
+
+    Raises:
+        GeosegError: as `predict` would.
+    """
+    from geoseg.pipelines.outputs import check_outputs, name_outputs
+
+    spec = _predict_spec(settings)
+    name = check_scene(scene)
+    _check_model(settings)
+    replaces = bool(settings.get("overwrite") or settings.get("resume"))
+    check_outputs(name_outputs(name, output, spec), scene, overwrite=replaces)
+
+
+def check_many_scenes(scenes: Sequence[SceneRef], output: str | None, settings: dict[str, Any]) -> None:
+    """Check the settings, the results and the model of many predictions; scenes have errors of their own.
+
+    Raises:
+        GeosegError: as `predict_each` would.
+    """
+    from geoseg.pipelines.outputs import check_all_outputs
+
+    spec = _predict_spec(settings)
+    replaces = bool(settings.get("overwrite") or settings.get("resume"))
+    check_all_outputs(scenes, output, spec, overwrite=replaces)
+    _check_model(settings)
+
+
+def _predict_spec(settings: dict[str, Any]) -> Any:
+    from geoseg.spec import PredictSpec, parse_spec
+
+    fields = {name: value for name, value in settings.items() if name not in _NOT_OF_THE_SPEC}
+    return parse_spec(PredictSpec, fields, source="settings")
+
+
+def _check_model(settings: dict[str, Any]) -> None:
+    """Read what the model says of itself, unless it lies where only the workers of a cluster see it."""
+    from geoseg.model_file import read_spec
+
+    if settings.get("scheduler") is None:
+        read_spec(settings.get("model"))
+
+
+def check_scene(path: str) -> str:
+    """Open a scene; return its name.
+
+    Raises:
+        SceneError: if it cannot be opened.
+    """
+    from geoseg.pipelines.gdal import gdal_settings
+    from geoseg.scene import Scene
+
+    with gdal_settings(), Scene.open(path) as scene:
+        return scene.info.name
+
+
+def check_described(path: str, model: str | None) -> None:
+    """Open what `geoseg info` is asked about.
+
+    Raises:
+        GeosegError: as `describe` would.
+    """
+    from geoseg.model_file import read_spec
+
+    if path == "default" or path.endswith(".safetensors"):
+        read_spec(path)
+        return
+    check_scene(path)
+    read_spec(model)
+
+
+def check_predicted(raster: str) -> None:
+    """Open a class raster.
+
+    Raises:
+        SceneError: if it cannot be opened, or is none.
+    """
+    from geoseg.pipelines.class_raster import open_classes
+    from geoseg.pipelines.gdal import gdal_settings
+
+    with gdal_settings(), open_classes(raster):
+        pass
+
+
+def check_model(model: str | None) -> None:
+    """Read what a model says of itself.
+
+    Raises:
+        ModelError: if it is missing, or none.
+    """
+    from geoseg.model_file import read_spec
+
+    read_spec(model)
+
+
+def read_train_config(config: Path, tiles: Path | None = None) -> TrainSpec:
+    """Read a training config, and look whether its images are there, or those of a list of tiles instead.
+
+    Raises:
+        SpecError: if the config cannot be read, or a setting makes no sense.
+        LabelError: if the images cannot be listed.
+        SceneError: if one is missing.
+    """
+    from geoseg.catalog import list_images
+    from geoseg.spec import beside, load_train_spec
+
+    spec = load_train_spec(config)
+    given = {} if tiles is None else {"tiles": tiles, "images": None, "labels": None, "scenes": ()}
+    entries = list_images(beside(spec.data.model_copy(update=given), Path.cwd()))
+    missing = next((entry.image for entry in entries if not os.path.exists(entry.image)), None)
+    if missing is not None:
+        check_scene(str(missing))  # it may be no file, but something else that GDAL opens
+    return spec
