@@ -29,6 +29,7 @@ from geoseg.grid import Window
 from geoseg.label_polygons import PolygonLabels
 from geoseg.label_rules import OTHER, LabelRules, class_list, resolve_rules
 from geoseg.links import as_file, whole_url
+from geoseg.reading import check_regular
 from geoseg.spec import IGNORE, NODATA_ID, ClassSpec
 from geoseg.vectors import PARQUET_FILES
 
@@ -394,10 +395,11 @@ def _to_rasterio(window: Window) -> RasterioWindow:
 
 def _open_raster(path: Path) -> Any:
     try:
+        check_regular(path)
         with quiet_georeferencing():
             return rasterio.open(as_file(whole_url(path)))
-    except (RasterioError, ValueError) as error:
-        raise LabelError(f"cannot read labels {path}: {one_line(error)}") from None
+    except (RasterioError, ValueError, OSError) as error:
+        raise LabelError(f"cannot read labels {path}: {getattr(error, 'strerror', None) or one_line(error)}") from None
 
 
 @contextmanager

@@ -13,6 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_REMOTE = re.compile(
+    r"(?:/vsi(?:zip|tar|gzip|7z|rar)/\{?)*(?:(?:https?|ftp|s3|gs|az|adls?|abfss?|oss|swift|webhdfs)://"
+    r"|/vsi(?:curl|s3|gs|az|adls|oss|swift|webhdfs)(?:_streaming)?[/?])",
+    re.IGNORECASE,
+)
 _BROKEN = re.compile(r"((?:/+vsi\w+)+/|)([A-Za-z][A-Za-z0-9+]{1,9}):/(?!/)")
 """Begin of a URL of which a path of files kept one slash only."""
 _MISREAD = re.compile(r"[!;:\x00-\x1f]")
@@ -26,6 +31,11 @@ def whole_url(path: str | os.PathLike[str]) -> str:
         return text
     inside = re.sub("(?<=.)/+vsi", "//vsi", broken[1])  # one virtual file inside another
     return f"{inside}{broken[2]}://{text[broken.end() :]}"
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path leads to a server or a bucket and to nothing on this machine."""
+    return _REMOTE.match(path) is not None
 
 
 def joined(folder: Path, path: str | os.PathLike[str]) -> Path:

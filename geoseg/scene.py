@@ -31,10 +31,11 @@ from geoseg.fill import Fill, FillMap, find_fill, frame_windows, trace_fill
 from geoseg.georef import Box, PixelGrid, placing
 from geoseg.grid import Window
 from geoseg.ground import pixel_size_m
-from geoseg.links import as_file, whole_url
+from geoseg.links import as_file, is_remote, whole_url
 from geoseg.mishaps import lacks_memory, mishap
 from geoseg.naming import is_utf8, scene_name
 from geoseg.public import public_form, public_text
+from geoseg.reading import check_regular
 from geoseg.scaling import Conversion, conversion, told_scaling
 from geoseg.spec import ScalingSpec
 
@@ -45,6 +46,10 @@ _BLOCK_BYTES = 512 * 2**20
 """Largest file block that is read: GDAL holds a block whole, for all bands of a pixel-interleaved file."""
 SMOOTH_OVERVIEWS = {"AVERAGE", "BILINEAR", "CUBIC", "CUBICSPLINE", "LANCZOS"}
 """How overviews must be made to stand in for averages: NEAREST shifts what it keeps, MODE drops what is small."""
+_SINGLE_FILES = frozenset({"GTiff", "COG", "JP2OpenJPEG", "PNG", "JPEG"})
+"""Formats that name no other files but sidecars."""
+_MOST_NESTED = 8
+"""How often a raster may be put together from others that are."""
 _LOSSY = {"jpeg", "webp", "jpeg2000", "jxl", "lerc", "lerc_deflate", "lerc_zstd"}
 _LOSSY_DRIVERS = {"JPEG", "WEBP", "JP2OPENJPEG", "JP2KAK", "JP2ECW", "JP2MRSID", "ECW", "MRSID", "JPEGXL"}
 """What may change values by a little: compressions of GeoTIFFs, and formats."""
@@ -166,6 +171,7 @@ class Scene:
         path = whole_url(path)
         dataset = _open_dataset(path)
         try:
+            _check_sources(dataset, path)
             _check_dataset(dataset, path)
             alpha = _alpha_band(dataset)
             return cls(dataset, _describe(dataset, path, name or scene_name(path), alpha), alpha=alpha)
@@ -401,6 +407,7 @@ def _to_rasterio(window: Window) -> RasterioWindow:
 def _open_dataset(path: str) -> Any:
     if not is_utf8(path):
         raise SceneError(f"the name of {path} is no text in UTF-8: rename it")
+    check_readable(path)
     if os.path.isdir(path):
         raise SceneError(f"{path} is a folder: give the path of a raster")
     if "://" not in path and not path.startswith("/vsi") and ":" not in path and not os.path.exists(path):
@@ -411,6 +418,18 @@ def _open_dataset(path: str) -> Any:
     except (RasterioError, ValueError, OSError) as error:
         reason = public_text(one_line(error), [path])
         raise SceneError(f"{public_form(path)} cannot be opened as a raster: {reason}") from None
+
+
+def check_readable(path: str) -> None:
+    """Refuse pipes, devices and sockets, which would be waited for.
+
+    Raises:
+        SceneError: if the path leads to one.
+    """
+    try:
+        check_regular(path)
+    except OSError as error:
+        raise SceneError(f"{path} cannot be read: {error.strerror}") from None
 
 
 @contextmanager
@@ -425,6 +444,21 @@ def _read_errors(path: str) -> Iterator[None]:
 def _why_unreadable(path: str) -> str:
     remote = "://" in path or path.startswith(("/vsicurl", "/vsis3", "/vsigs", "/vsiaz"))
     return "the server did not deliver it, try again" if remote else "the file is damaged or incomplete"
+
+
+def _check_sources(dataset: Any, path: str, depth: int = 0) -> None:
+    """Refuse a raster on a server that is put together from files of this machine, by whatever way."""
+    if not is_remote(path) or dataset.driver in _SINGLE_FILES:
+        return
+    for file in dataset.files:
+        if not is_remote(file) or depth > _MOST_NESTED:
+            raise SceneError(
+                f"{public_form(path)} consists of {file}, which is not on a server: only files of this machine may "
+                "lead to others"
+            )
+        if not file.endswith(path) and file.partition("?")[0].lower().endswith(".vrt"):
+            with suppress(RasterioError), quiet_georeferencing(), rasterio.open(as_file(file)) as source:
+                _check_sources(source, file, depth + 1)
 
 
 def _check_dataset(dataset: Any, path: str) -> None:

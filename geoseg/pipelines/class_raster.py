@@ -26,6 +26,7 @@ from geoseg.grid import Window
 from geoseg.links import as_file
 from geoseg.polygons import Legend
 from geoseg.raster import CLASSES_TAG
+from geoseg.scene import check_readable
 from geoseg.spec import NODATA_ID, parse_json
 from geoseg.trace import Strip
 
@@ -49,6 +50,7 @@ def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
     Raises:
         SceneError: It cannot be opened or read, or claims a size that nobody could mean.
     """
+    check_readable(os.fspath(path))
     try:
         with quiet_georeferencing(), rasterio.open(as_file(os.fspath(path))) as raster:
             if raster.width * raster.height > SCENE_PX_MOST:

@@ -1,20 +1,25 @@
-"""Text and JSON from a path or a URL."""
+"""Text and JSON from a path or a URL, within bounds of size and time."""
 
 from __future__ import annotations
 
 import json
-import os
+import threading
+import time
 from http.client import HTTPException
-from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 from geoseg.errors import SceneError
 from geoseg.files import one_line
+from geoseg.public import public_form, public_text
+from geoseg.reading import MOST_BYTES, read_bounded
 from geoseg.scenes.paths import is_web
 from geoseg.version import __version__
 
 _TIMEOUT_S = 60
+"""Longest silence of a server."""
+_DEADLINE_S = 180
+"""Longest time that an answer may take, however steadily it drips."""
 _HEADERS = {"User-Agent": f"geoseg/{__version__}", "Accept": "application/geo+json, application/json, text/plain, */*"}
 
 
@@ -22,25 +27,56 @@ def read_text(source: str) -> str:
     """Read a text file or what a URL answers.
 
     Raises:
-        SceneError: if it cannot be read, or is no text.
+        SceneError: if it cannot be read, is no text, is too large, or takes too long.
     """
+    shown = public_form(source)
     try:
-        return _fetch(source).decode("utf-8-sig")
+        return (_fetch(source) if is_web(source) else read_bounded(source)).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise SceneError(f"{source} is no text in UTF-8: give a list of scenes, or STAC Items as JSON") from None
+        raise SceneError(f"{shown} is no text in UTF-8: give a list of scenes, or STAC Items as JSON") from None
     except (OSError, HTTPException, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else one_line(error)
-        raise SceneError(
-            f"cannot read {source}: {reason}: check the {'address' if is_web(source) else 'path'}"
-        ) from None
+        remedy = f"check the {'address' if is_web(source) else 'path'}"
+        raise SceneError(f"cannot read {shown}: {public_text(reason, [source])}: {remedy}") from None
 
 
 def _fetch(source: str) -> bytes:
-    if not is_web(source):
-        return Path(os.fspath(source)).read_bytes()
+    """What a URL answers; a thread waits for it, as a server may take its time with every letter of a header.
+
+    Raises:
+        OSError, HTTPException, ValueError: if it does not answer, too slowly, or too much.
+    """
+    answers: list[bytes | Exception] = []
+
+    def ask() -> None:
+        try:
+            answers.append(_ask(source))
+        except Exception as error:
+            answers.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_DEADLINE_S)
+    if not answers:
+        raise TimeoutError(f"no whole answer within {_DEADLINE_S} s")
+    if isinstance(answers[0], Exception):
+        raise answers[0]
+    return answers[0]
+
+
+def _ask(source: str) -> bytes:
+    end = time.monotonic() + _DEADLINE_S
+    content = bytearray()
     with urlopen(Request(source, headers=_HEADERS), timeout=_TIMEOUT_S) as answer:
-        content: bytes = answer.read()
-    return content
+        if not is_web(answer.geturl()):
+            raise ValueError("the server leads away from the web")
+        while part := answer.read1(2**16):
+            content += part
+            if len(content) > MOST_BYTES:
+                raise ValueError(f"the answer is larger than {MOST_BYTES / 2**20:,.0f} MiB")
+            if time.monotonic() > end:
+                raise TimeoutError(f"no whole answer within {_DEADLINE_S} s")
+    return bytes(content)
 
 
 def read_json(source: str) -> Any:
@@ -52,4 +88,6 @@ def read_json(source: str) -> Any:
     try:
         return json.loads(read_text(source))
     except (ValueError, RecursionError) as error:
-        raise SceneError(f"{source} is not JSON: {one_line(error)}: give STAC Items, or a raster") from None
+        raise SceneError(
+            f"{public_form(source)} is not JSON: {one_line(error)}: give STAC Items, or a raster"
+        ) from None

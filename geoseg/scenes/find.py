@@ -6,14 +6,14 @@ import glob
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from urllib.parse import urlsplit
 
 from geoseg.errors import SceneError
 from geoseg.naming import scene_name
+from geoseg.public import public_form
 from geoseg.scenes.files import read_text
 from geoseg.scenes.items import read_items
 from geoseg.scenes.names import name_apart
-from geoseg.scenes.paths import identity, is_local, is_raster, is_result, is_web, resolve, suffix
+from geoseg.scenes.paths import identity, is_local, is_raster, is_result, is_web, path_of, resolve_given, suffix
 from geoseg.scenes.reference import SceneRef
 
 SceneInput = str | os.PathLike[str] | SceneRef
@@ -136,7 +136,10 @@ def _listed(path: str) -> list[SceneRef]:
     lines = [line for line in map(str.strip, text.splitlines()) if line and not line.startswith("#")]
     if not lines:
         raise SceneError(f"{path} lists no scene: write a path or URL on each line")
-    return [_named(resolve(line, path)) for line in lines]
+    try:
+        return [_named(resolve_given(line, path, path)) for line in lines]
+    except (SceneError, ValueError) as error:
+        raise SceneError(f"{public_form(path)} {error}") from None
 
 
 def _holds_items(path: str) -> bool:
@@ -144,7 +147,7 @@ def _holds_items(path: str) -> bool:
         return False
     if suffix(path) in _ITEMS:
         return True
-    return is_web(path) and not is_raster(path) and _API.search(urlsplit(path).path) is not None
+    return is_web(path) and not is_raster(path) and _API.search(path_of(path)) is not None
 
 
 def _ignore(_line: str) -> None:

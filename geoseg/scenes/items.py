@@ -13,7 +13,7 @@ from geoseg.errors import SceneError, did_you_mean
 from geoseg.naming import fit_for_files
 from geoseg.public import public_form
 from geoseg.scenes.files import read_json
-from geoseg.scenes.paths import is_raster, is_web, resolve
+from geoseg.scenes.paths import is_raster, is_web, resolve, resolve_given
 from geoseg.scenes.reference import SceneRef
 
 _MEDIA_TYPES = ("image/tiff", "image/jp2", "image/geotiff", "image/x.geotiff", "image/vnd.stac.geotiff")
@@ -23,6 +23,8 @@ _NO_SCENE = frozenset({"thumbnail", "overview", "metadata"})
 _USUAL_KEYS = ("visual", "image", "data", "analytic", "ortho")
 """What catalogues call the raster with all bands, the best first."""
 _MOST_LISTED = 20
+_MOST_PAGES, _MOST_IDLE_PAGES = 20_000, 50
+"""Pages of a search, and how many of them in a row may bring no new Item."""
 
 
 def read_items(source: str, asset: str | None, notice: Callable[[str], None]) -> list[SceneRef]:
@@ -75,12 +77,25 @@ def choose_asset(assets: Mapping[str, Any], wanted: str | None) -> str:
 def _pages(source: str, notice: Callable[[str], None]) -> Iterator[tuple[str, Any]]:
     """The pages of a search, each with its address; a file is one page."""
     seen: set[str] = set()
+    ids: set[str] = set()
+    idle = 0
     page: str | None = source
     while page is not None and page not in seen:
         seen.add(page)
         document = read_json(page)
         yield page, document
+        known = len(ids)
+        ids.update(_ids(document))
+        idle = idle + 1 if len(ids) == known else 0
+        if idle > _MOST_IDLE_PAGES or len(seen) > _MOST_PAGES:
+            raise SceneError(f"{source} goes on for ever: {len(seen):,} pages, the last {idle:,} without a new Item")
         page = _next_page(document, page, notice)
+
+
+def _ids(document: Any) -> Iterator[str]:
+    features = document.get("features") if isinstance(document, dict) else None
+    for item in features if isinstance(features, list) else ():
+        yield f"{item.get('collection')}/{item.get('id')}" if isinstance(item, dict) else ""
 
 
 def _next_page(document: Any, page: str, notice: Callable[[str], None]) -> str | None:
@@ -89,7 +104,10 @@ def _next_page(document: Any, page: str, notice: Callable[[str], None]) -> str |
     if not isinstance(href, str) or document.get("type") != "FeatureCollection":
         return None
     if is_web(page) and str(following[0].get("method", "GET")).upper() == "GET":
-        return resolve(href, page)
+        following_page = resolve(href, page)
+        if not is_web(following_page):
+            raise SceneError(f"{page} names a next page that is not on a server: save all pages as files")
+        return following_page
     notice(
         f"{public_form(page)} is one page of a search with more: scenes of the others are left out, save all of them"
     )
@@ -134,9 +152,9 @@ def _scene(item: Any, asset: str | None, source: str, single: bool) -> SceneRef:
         if not isinstance(assets, dict):
             raise SceneError("is no STAC Item, for it has no assets: give Items")
         href = assets[choose_asset(assets, asset)]["href"]
-    except SceneError as error:
+        return SceneRef(resolve_given(href, _base(fields, source, single), source), name)
+    except (SceneError, ValueError) as error:
         return SceneRef(f"{source}#{identity}", name, f"item {identity} of {source} {error}")
-    return SceneRef(resolve(href, _base(fields, source, single)), name)
 
 
 def _base(item: Mapping[str, Any], source: str, single: bool) -> str:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import re
 from pathlib import PurePosixPath
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import url2pathname
+
+from geoseg.errors import SceneError
+from geoseg.links import is_remote
+from geoseg.naming import visible
 
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2", ".j2k", ".img", ".ecw", ".sid", ".pix", ".kea", ".bil", ".bsq"})
 """Endings of files that are scenes. Pictures (.png, .jpg) lie beside scenes as previews more often than as scenes."""
@@ -29,7 +33,12 @@ def is_web(path: str) -> bool:
 
 def suffix(path: str) -> str:
     """Ending of a path or URL in lower case, with its dot; empty if it has none."""
-    return PurePosixPath(urlsplit(path).path if "://" in path else path).suffix.lower()
+    return PurePosixPath(path_of(path)).suffix.lower()
+
+
+def path_of(url: str) -> str:
+    """The path of a URL, or a path as it is; whether the URL's host makes sense does not matter."""
+    return "/" + re.split("[?#]", url.partition("://")[2])[0].partition("/")[2] if "://" in url else url
 
 
 def is_raster(path: str) -> bool:
@@ -54,8 +63,23 @@ def resolve(href: str, base: str) -> str:
     return scheme + urljoin(f"http://{rest}", href).removeprefix("http")
 
 
+def resolve_given(href: str, base: str, source: str) -> str:
+    """The same for what is written in `source`: what comes from a server may lead to servers only.
+
+    Raises:
+        SceneError: if it leads to this machine, or to what might.
+    """
+    path = resolve(href, base)
+    if not is_local(source) and not is_remote(path):
+        raise SceneError(
+            f"names {visible(href[:80])}, which is not on a server: only files of this machine may lead to others"
+        )
+    return path
+
+
 def _beside(href: str, base: str) -> str:
-    return os.path.normpath(os.path.join(os.path.dirname(base), href))
+    path = os.path.normpath(os.path.join(os.path.dirname(base), href))
+    return plain if (plain := unquote(path)) != path and os.path.exists(plain) and not os.path.exists(path) else path
 
 
 def identity(path: str) -> str:
@@ -65,5 +89,5 @@ def identity(path: str) -> str:
 
 def folders(path: str) -> list[str]:
     """Names of the folders that a scene lies in, from the outermost to its own."""
-    text = urlsplit(path).path if "://" in path else identity(path).replace(os.sep, "/")
+    text = path_of(path) if "://" in path else identity(path).replace(os.sep, "/")
     return [part for part in text.split("/")[:-1] if part]
