@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,7 +156,7 @@ def _read_polygons(aoi: Path) -> Polygons:
         VectorError: if they cannot be read, or it is not clear which layer is meant.
     """
     path, layer = _split(aoi)
-    if path.is_dir() and path.suffix.lower() != ".gdb":
+    if os.path.isdir(path) and path.suffix.lower() != ".gdb":
         raise VectorError("it is a folder: give a vector file with polygons")
     layers = polygon_layers(path)
     if layer is not None and layer not in layers:
@@ -170,7 +171,7 @@ def _read_polygons(aoi: Path) -> Polygons:
 def _split(aoi: Path) -> tuple[Path, str | None]:
     """A file, and the layer that is named behind it."""
     path, found, layer = str(aoi).partition(LAYER)
-    return (Path(path), layer) if found and not aoi.exists() else (aoi, None)
+    return (Path(path), layer) if found and not os.path.exists(aoi) else (aoi, None)
 
 
 def _moved(shape: Any, source: CRS, target: CRS, grid: PixelGrid) -> Any:

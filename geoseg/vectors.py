@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,14 @@ FARTHEST = 1e12
 """Coordinates beyond it are no place, in any unit: the Earth's circumference is 4e10 mm."""
 REASON_PART = 100
 """Characters of the beginning and of the end of a long reason."""
+CONNECTIONS = {
+    "GDAL_HTTP_CONNECTTIMEOUT": 30,
+    "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,
+    "GDAL_HTTP_LOW_SPEED_TIME": 30,
+    "GDAL_HTTP_MAX_RETRY": 3,
+    "GDAL_HTTP_RETRY_DELAY": 1,
+}
+"""How long servers of vector files are waited for, in seconds, and from how many bytes a second on they stall."""
 NO_POLYGONS = ("Point", "MultiPoint", "LineString", "MultiLineString", "CircularString", "CompoundCurve", "MultiCurve")
 """Geometry types of layers without polygons."""
 
@@ -76,6 +84,12 @@ class _Features:
     """Whatever names the coordinate system, or None."""
 
 
+@cache
+def _bound_connections() -> None:
+    """Let servers that stall fail within a while: the GDAL of vector files is another one than that of rasters."""
+    pyogrio.set_gdal_config_options(CONNECTIONS)
+
+
 def polygon_layers(path: Path) -> list[str]:
     """Names of the layers that may hold polygons; if there are none, of all that hold geometry.
 
@@ -84,6 +98,7 @@ def polygon_layers(path: Path) -> list[str]:
     """
     if path.suffix.lower() in PARQUET_FILES:
         return [path.stem]
+    _bound_connections()
     return list(_layers(path, _modified(path)))
 
 
@@ -114,7 +129,10 @@ def layer_extent(path: Path, layer: str) -> Box | None:
 
 def _modified(path: Path) -> int:
     """When a file was changed, as far as that is known; 0 if there is none."""
-    return path.stat().st_mtime_ns if path.exists() else 0
+    try:
+        return path.stat().st_mtime_ns
+    except (OSError, ValueError):  # a URL, or a name that no file can have
+        return 0
 
 
 # What is asked of each file for each image that it has labels of, found once: text is read from end to end for it.
@@ -276,12 +294,11 @@ def _read_parquet(path: Path, column: str | None) -> _Features:
         raise VectorError("its geometry is not well-known binary (WKB): write it as that, or as .gpkg")
     try:
         table = file.read(columns=[name] if column is None else [name, column])
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        geometry, cells = (np.full(len(table), None, object) for _ in range(2))
+        geometry[:] = table[name].to_pylist()
+        cells[:] = None if column is None else table[column].to_pylist()
+    except (OSError, ValueError, pyarrow.ArrowException) as error:  # texts that are not UTF-8, among others
         raise VectorError(_reason(error)) from None
-    cells = np.full(len(table), None, object)
-    cells[:] = None if column is None else table[column].to_pylist()
-    geometry = np.full(len(table), None, object)
-    geometry[:] = table[name].to_pylist()
     return _Features(np.arange(len(table)), geometry, cells, _parquet_crs(geo))
 
 

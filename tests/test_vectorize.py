@@ -842,7 +842,13 @@ def test_one_of_several_layers_of_an_area_must_be_named(tmp_path, rough):
 def test_what_is_no_file_of_polygons_is_no_area(tmp_path, rough):
     (tmp_path / "folder").mkdir()
     geopandas.GeoSeries([shapely.box(0, 0, 1, 1)], crs=32617).to_file(tmp_path / "folder" / "one.shp")
-    for area, message in ((tmp_path / "folder", "it is a folder"), ("", "aoi = ''"), (" ", "an empty path")):
+    for area, message in (
+        (tmp_path / "folder", "it is a folder"),
+        ("", "aoi = ''"),
+        (" ", "an empty path"),
+        ("a\0b", "null"),
+        ("a" * 300, "cannot read"),
+    ):
         with pytest.raises(SpecError, match=message):
             vectorize(rough, tmp_path / "out.gpkg", aoi=area)
 

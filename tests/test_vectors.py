@@ -177,3 +177,17 @@ def test_a_database_that_fails_is_told_without_its_query(tmp_path: Path) -> None
         areas(tmp_path / "p.gpkg")
     assert len(str(caught.value)) < 300
     assert "max_y" in str(caught.value)
+
+
+def test_texts_in_no_known_alphabet_are_one_line(tmp_path: Path) -> None:
+    frame = geopandas.GeoDataFrame({"kind": ["grass"]}, geometry=[shapely.Polygon(SQUARE)], crs="EPSG:32617")
+    frame.to_parquet(tmp_path / "p.parquet", compression=None)
+    (tmp_path / "p.parquet").write_bytes((tmp_path / "p.parquet").read_bytes().replace(b"grass", b"gr\xff\xfes"))
+    with pytest.raises(VectorError, match="utf-8"):
+        areas(tmp_path / "p.parquet")
+
+
+@pytest.mark.parametrize("name", ["a" * 300 + ".gpkg", "a" * 300 + ".parquet", "none.shp", "none.gdb"])
+def test_names_of_no_file_are_one_line(tmp_path: Path, name: str) -> None:
+    with pytest.raises(VectorError):
+        areas(tmp_path / name)

@@ -34,9 +34,11 @@ Text = Annotated[str, Field(max_length=20_000, pattern=r"^[^\x00-\x08\x0b-\x1f\x
 
 
 def _names_a_file(value: Any) -> Any:
-    """Refuse an empty path: it would stand for the current folder."""
+    """Refuse an empty path, which would stand for the current folder, and one that libraries would cut short."""
     if isinstance(value, str) and not value.strip():
         raise ValueError("an empty path names no file: give one, or leave this out")
+    if "\0" in str(value):
+        raise ValueError("no path holds a null character: give another one")
     return value
 
 
