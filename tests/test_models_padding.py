@@ -41,16 +41,16 @@ SIZES = [(24, 24), (23, 40), (9, 8), (1, 5)]
 
 NETWORKS = [
     ("unetplusplus", "resnet18", {"encoder_depth": 3, "decoder_channels": [32, 16, 8]}),
-    ("unet", "efficientnet-b0", {}),
+    pytest.param("unet", "efficientnet-b0", {}, marks=pytest.mark.slow),
     ("unet", "tu-tf_efficientnet_lite0", {}),
     ("unet", "tu-convnext_atto", {}),
-    ("unet", "tu-nf_resnet26", {}),
-    ("unet", "tu-resnetv2_50x1_bit", {}),
-    ("unet", "xception", {}),
+    pytest.param("unet", "tu-nf_resnet26", {}, marks=pytest.mark.slow),
+    pytest.param("unet", "tu-resnetv2_50x1_bit", {}, marks=pytest.mark.slow),
+    pytest.param("unet", "xception", {}, marks=pytest.mark.slow),
     ("deeplabv3plus", "resnet18", {}),
     ("fpn", "mobilenet_v2", {}),
-    ("pspnet", "resnet18", {}),
-    ("pan", "resnet18", {}),
+    pytest.param("pspnet", "resnet18", {}, marks=pytest.mark.slow),
+    pytest.param("pan", "resnet18", {}, marks=pytest.mark.slow),
     ("upernet", "tu-test_resnet", {}),
     ("segformer", "mit_b0", {}),
 ]
@@ -234,3 +234,19 @@ def test_classes_change_no_more_often_in_seams_than_elsewhere(tmp_path: Path) ->
     result = geoseg.predict(path, tmp_path, tile=256, **RASTER_ONLY)
     in_seams, elsewhere = changes(read(result.paths["landcover"])[:, :500], Grid(600, 700, 256, 64, 32, BORDER))
     assert in_seams <= 1.2 * elsewhere + 1e-4
+
+
+@pytest.mark.parametrize(
+    ("architecture", "encoder", "arguments", "told"),
+    [
+        ("unet", "tu-test_resnet", {}, False),
+        ("linknet", "tu-test_resnet", {}, True),
+        pytest.param("dpt", "tu-vit_tiny_patch16_224", {"dynamic_img_size": True}, True, marks=pytest.mark.slow),
+    ],
+)
+def test_a_network_that_answers_by_position_says_so(
+    architecture: str, encoder: str, arguments: dict[str, Any], told: bool
+) -> None:
+    lines: list[str] = []
+    Runner(network(architecture, encoder, arguments), "cpu", "fp32", multiple=32, bands=3, notice=lines.append)
+    assert [("by position in a window" in line) for line in lines] == [True] * told

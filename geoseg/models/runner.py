@@ -17,11 +17,16 @@ from geoseg.models.augmented import Augmentation, Augmented
 from geoseg.models.context import ContextSegmenter, Views
 from geoseg.models.folded import folded
 from geoseg.models.refine import RefiningSegmenter
-from geoseg.models.segmentation import Context, Segmenter
+from geoseg.models.segmentation import Context, SegmentationNetwork, Segmenter
+from geoseg.models.uniform import keeps_uniform
 from geoseg.models.windows import check_size, misfit
 
 _MOST_FUSED = 8
 """Shapes of batches for which a network is fused: torch.compile gives up beyond that, and each takes its time."""
+_UNEVEN = (
+    "this network answers by position in a window: across large uniform areas (water, fill) classes can change along "
+    "the borders of windows; a larger --tile has fewer of them"
+)
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -94,6 +99,8 @@ class Runner:
             if bands and (self.device.type, self.precision) == ("cpu", "fp32"):
                 segmenter = folded(segmenter.cpu(), bands)
             segmenter.to(self.device).to(memory_format=torch.channels_last).eval()
+        if bands and isinstance(segmenter, SegmentationNetwork) and not keeps_uniform(segmenter, multiple):
+            notice(_UNEVEN)
         self.segmenter = segmenter
         forward = _Compiled(segmenter, compiled_sizes) if compiled_sizes else segmenter
         is_plain = tuple(augmentations) == (Augmentation(),)
