@@ -33,7 +33,7 @@ def _escaped(sign: str) -> str:
 
 def fit_for_files(name: str) -> str:
     """A name without what files cannot have in theirs, that hides no file and is not too long."""
-    return shortened(_UNFIT.sub("_", name).strip(" ._")) or "scene"
+    return shortened(_UNFIT.sub("_", _UNSEEN.sub("_", name)).strip(" ._")) or "scene"
 
 
 def shortened(name: str, most: int = LONGEST_NAME) -> str:

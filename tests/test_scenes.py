@@ -328,7 +328,14 @@ def test_many_scenes_of_one_name_and_folder():
 
 @pytest.mark.parametrize(
     ("name", "fit"),
-    [("a b-ü.1", "a b-ü.1"), ("a/b\\c:d*?", "a_b_c_d"), ("..", "scene"), (".hidden", "hidden"), ("", "scene")],
+    [
+        ("a b-ü.1", "a b-ü.1"),
+        ("a/b\\c:d*?", "a_b_c_d"),
+        ("..", "scene"),
+        (".hidden", "hidden"),
+        ("", "scene"),
+        ("\ud800\x1b", "scene"),
+    ],
 )
 def test_names_fit_for_files(name, fit):
     assert fit_for_files(name) == fit

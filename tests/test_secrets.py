@@ -10,10 +10,14 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
+import rasterio
 from click.testing import CliRunner
 from conftest import save_bundle, write_raster
 
 from geoseg.cli import main
+from geoseg.pipelines.train import _settings, _without_folders
+from geoseg.public import public_values
+from geoseg.spec import TrainSpec
 
 SECRET = "Pa55wordOfMine"
 
@@ -146,3 +150,31 @@ def test_escape_sequences_are_shown_not_obeyed(tmp_path, monkeypatch):
         assert "\x1b" not in text
         assert "\udcff" not in text
     assert "\\x1b[31m" in run("info", "\x1b[31m\n.tif")[1]
+
+
+def test_wrong_usage_shows_no_escape_sequences(tmp_path):
+    for arguments in (["\x1b[31m"], ["predict", "--\x1b[31m"], ["predict", "a.tif", "--nodata", "\x1b[31m"]):
+        code, text = run(*arguments)
+        assert code == 2
+        assert "\x1b" not in text
+
+
+def test_the_config_of_a_training_run_holds_no_secret():
+    url = f"https://me:{SECRET}@h/d/x.tif?sig={SECRET}"
+    data = {"scenes": [{"image": url, "label": f"/vsicurl/{url}"}], "bands": ["red"]}
+    classes = [{"id": i, "name": str(i), "color": "#000000"} for i in (0, 1)]
+    network = {"architecture": "pointwise"}
+    spec = TrainSpec.model_validate({"name": "x", "data": data, "classes": classes, "network": network})
+    text = json.dumps(_settings(spec)) + json.dumps(public_values(_without_folders(spec.data).model_dump(mode="json")))
+    assert SECRET not in text
+    assert "x.tif" in text
+
+
+def test_names_of_classes_in_a_raster_are_shown_not_obeyed(tmp_path):
+    write_raster(tmp_path / "c.tif", np.zeros((9, 9), np.uint8))
+    with rasterio.open(tmp_path / "c.tif", "r+") as raster:
+        raster.update_tags(GEOSEG_CLASSES=json.dumps([{"id": 0, "name": "\x1b[31m\ud800\n" + "x" * 10**5}]))
+    for extension in ("gpkg", "shp", "geojson", "fgb", "parquet"):
+        code, text = run("vectorize", tmp_path / "c.tif", "-o", tmp_path / f"out.{extension}")
+        assert "\x1b" not in text
+        assert code == 0, text

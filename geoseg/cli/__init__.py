@@ -17,7 +17,7 @@ import click
 
 from geoseg.cli.streams import mend_streams
 from geoseg.cli.surroundings import quiet_libraries
-from geoseg.cli.terminal import ARGUMENTS, notice
+from geoseg.cli.terminal import ARGUMENTS, notice, shown
 from geoseg.errors import GeosegError
 from geoseg.mishaps import mishap
 
@@ -64,7 +64,10 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; click itself would call an interruption, or a file that ends early, an abortion."""
         with _boundary():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except click.UsageError as error:  # click prints it, and knows neither secrets nor terminals
+                raise click.UsageError(shown(error.format_message()), error.ctx) from None
 
 
 @contextmanager

@@ -25,12 +25,17 @@ ARGUMENTS = "geoseg.arguments"
 
 def notice(line: str) -> None:
     """Print one line to standard error, without secrets and without anything that a terminal would obey."""
-    click.echo(visible(public_text(line, _arguments())), err=True)
+    click.echo(shown(line), err=True)
 
 
 def show(text: str) -> None:
     """Print lines to standard output, likewise."""
-    click.echo(visible(public_text(text, _arguments()), keep="\n"))
+    click.echo(shown(text, keep="\n"))
+
+
+def shown(text: str, keep: str = "") -> str:
+    """A text as it is printed: without secrets, and with control characters but those in `keep` written out."""
+    return visible(public_text(text, _arguments()), keep=keep)
 
 
 def show_json(values: Any) -> None:

@@ -24,6 +24,7 @@ from geoseg.files import one_line, quiet_georeferencing
 from geoseg.georef import placing
 from geoseg.grid import Window
 from geoseg.links import as_file
+from geoseg.naming import visible
 from geoseg.polygons import Legend
 from geoseg.raster import CLASSES_TAG
 from geoseg.scene import check_readable
@@ -201,7 +202,7 @@ def read_legend(raster: Any) -> tuple[Legend, str | None]:
     if CLASSES_TAG in tags:
         try:
             entries = parse_json(tags[CLASSES_TAG], CLASSES_TAG)
-            names = {int(entry["id"]): str(entry["name"]) for entry in entries}
+            names = {int(entry["id"]): visible(str(entry["name"])) for entry in entries}
             return Legend(names, {int(entry["id"]): str(entry["color"]) for entry in entries if "color" in entry}), None
         except (SpecError, ValueError, TypeError, KeyError, OverflowError):
             notice = f"the tag {CLASSES_TAG} cannot be read: classes go by their numbers"

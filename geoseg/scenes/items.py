@@ -23,6 +23,8 @@ _NO_SCENE = frozenset({"thumbnail", "overview", "metadata"})
 _USUAL_KEYS = ("visual", "image", "data", "analytic", "ortho")
 """What catalogues call the raster with all bands, the best first."""
 _MOST_LISTED = 20
+_LONGEST_ID = 200
+"""Letters of an Item's id that messages show."""
 _MOST_PAGES, _MOST_IDLE_PAGES = 20_000, 50
 """Pages of a search, and how many of them in a row may bring no new Item."""
 
@@ -145,7 +147,7 @@ def _items(document: Any, source: str) -> Iterator[tuple[bool, Any]]:
 def _scene(item: Any, asset: str | None, source: str, single: bool) -> SceneRef:
     """The scene of an Item, or what is wrong with it."""
     fields = item if isinstance(item, dict) else {}
-    identity = str(fields.get("id") or "without an id")
+    identity = str(fields.get("id") or "without an id")[:_LONGEST_ID]
     name = fit_for_files(str(fields.get("id") or "scene"))
     try:
         assets = fields.get("assets")
