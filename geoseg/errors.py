@@ -21,10 +21,10 @@ from geoseg.public import public_text
 
 
 class GeosegError(Exception):
-    """Base of every error that geoseg raises on purpose; what its message quotes is stripped of secrets."""
+    """Base of every error that geoseg raises on purpose; what its message quotes is stripped of secrets, and short."""
 
     def __init__(self, message: str = ""):
-        super().__init__(public_text(message))
+        super().__init__(shown(message, MOST_MESSAGE, quoted=False))
 
 
 class SceneError(GeosegError):
@@ -55,6 +55,10 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 MOST_SHOWN = 80
 """Characters of a value that a message shows."""
+MOST_MESSAGE = 4000
+"""Characters of a message."""
+_MOST_READ = 20_000
+"""Characters of a text that are looked through for secrets; the others are not shown anyway."""
 
 
 class _Short(reprlib.Repr):
@@ -73,7 +77,12 @@ _SHORT = _Short()
 
 
 def shown(value: Any, most: int = MOST_SHOWN, *, quoted: bool = True) -> str:
-    """A value as messages show it: as Python writes it, or a text as it is, and no more than `most` characters of it,
-    however large it is."""
-    text = value if isinstance(value, str) and not quoted else _SHORT.repr(value)
+    """A value as messages show it: as Python writes it, or a text as it is; without secrets, and no more than `most`
+    characters of it, however large it is. What is cut off is cut off last: half a URL hides what is secret in it."""
+    if isinstance(value, str):
+        if len(value) > _MOST_READ:
+            value = value[:_MOST_READ].rpartition(" ")[0] + "..."
+        text = public_text(value) if not quoted else _SHORT.repr(public_text(value))
+    else:
+        text = public_text(_SHORT.repr(value))
     return text if len(text) <= most else f"{text[: most - 3]}..."

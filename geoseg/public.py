@@ -93,6 +93,8 @@ _ELEMENT = re.compile(
 _MARKS = "://", "http:/", "https:/", "/vsi", "%3a%2f", "%253a"
 """What a word of a message holds, in lower case, if there is a URL in it."""
 _AROUND = re.compile(r"^([(\[<,;]*)(.*?)([)\]>,;:.]*)$", re.DOTALL)
+_MOST_URLS = 50
+"""URLs that stand one in another; more are no path of anybody."""
 _LEAST_LETTERS = 4
 """Shorter parts of a secret path are not looked for in messages: they are part of ordinary words."""
 
@@ -106,6 +108,8 @@ def public_form(path: str | os.PathLike[str]) -> str:
         return _connection(database[0].strip(), text[database.end() :])
     if not _is_remote(text):
         return _SECRET_QUERY.sub("", text)
+    if len(_SCHEME.findall(text)) > _MOST_URLS:
+        return "..."
     shown = _CRYPT_KEY.sub(r"\1\2", _without_options(text))
     shown = _urls(shown)
     plain = shown

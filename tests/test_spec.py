@@ -240,3 +240,20 @@ def test_what_is_shown_of_a_value_is_short() -> None:
     assert shown([1, 2]) == "[1, 2]"
     for value in ("x" * 10**6, 10**5000, [[["x"] * 99] * 99] * 99, {"x" * 999: 10**999}):
         assert len(shown(value)) <= 80
+
+
+def test_messages_are_short_and_keep_secrets_however_long_what_they_quote_is() -> None:
+    for value in ("x" * 10**6, "a " * 10**6, "http://u:p@" * 10**5, "x://" * 10**5, "\ud800" * 10**6):
+        started = time.monotonic()
+        assert len(str(SpecError(f"{value} is wrong"))) <= 4000
+        assert len(shown(value)) <= 80
+        assert time.monotonic() - started < 5
+    for url in ("https://user:" + "pw" * 60 + "@host/x.tif", "https://host/x.tif?sig=" + "pw" * 60):
+        for shape in (url, [url], {"a": [url]}, (url, url)):
+            assert "pwpw" not in shown(shape)
+            assert "pwpw" not in str(SpecError(f"x = {shown(shape)}"))
+
+
+def test_half_a_message_keeps_the_secrets_of_the_other_half() -> None:
+    message = "x" * 19_000 + " https://user:" + "pw" * 1000 + "@host/x"
+    assert "pwpw" not in str(SpecError(message))
