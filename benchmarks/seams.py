@@ -44,7 +44,7 @@ NETWORKS = (
     "deeplabv3 resnet18", "deeplabv3plus resnet18", "pan resnet18", "upernet resnet18", "segformer mit_b0",
     "dpt tu-vit_tiny_patch16_224", "unet efficientnet-b0", "unet timm-efficientnet-b0", "unet mobilenet_v2",
     "unet densenet121", "unet vgg11_bn", "unet se_resnet50", "unet dpn68", "unet xception", "unet inceptionv4",
-    "unet resnext50_32x4d", "unet timm-regnetx_002", "unet timm-resnest14d", "unet mobileone_s0", "unet mit_b0",
+    "unet resnext50_32x4d", "unet tu-regnetx_002", "unet tu-resnest14d", "unet mobileone_s0", "unet mit_b0",
     "unet tu-convnext_atto", "unet tu-tf_efficientnetv2_b0", "unet tu-mobilenetv4_conv_small", "unet tu-nf_resnet26",
     "unet tu-resnetv2_50x1_bit", "unet tu-hrnet_w18_small", "unet tu-fastvit_t8", "unet tu-pvt_v2_b0",
     "unet tu-poolformer_s12", "unet tu-swin_tiny_patch4_window7_224", "unet tu-maxvit_pico_rw_256",
@@ -166,7 +166,7 @@ def run_cost(options: argparse.Namespace, folder: Path) -> None:
     model = geoseg.load_model(options.model)
     for precision in ("fp32", "bf16"):
         runners = {how: Runner(padded(model, how).module, "cpu", precision, bands=3) for how in PADDINGS}
-        for side in (256, 512, 1024):
+        for side in options.sides:
             image = np.random.default_rng(0).integers(0, 256, (1, 3, side, side), dtype=np.uint8)
             spent: dict[str, list[float]] = {how: [] for how in PADDINGS}
             for turn in range(options.turns + 1):
@@ -228,6 +228,7 @@ def main() -> None:
     parser.add_argument("--part", type=int, nargs=4, metavar=("ROW", "COL", "HEIGHT", "WIDTH"))
     parser.add_argument("--pasted", type=int, help="value of a square pasted into the middle of each scene")
     parser.add_argument("--turns", type=int, default=7, help="forward passes with each padding, for `cost`")
+    parser.add_argument("--sides", type=int, nargs="+", default=[256, 512, 1024], help="sides of windows, for `cost`")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--pictures", type=Path, help="folder that gets class rasters as PNG")
     options = parser.parse_args()

@@ -20,6 +20,8 @@ from geoseg.grid import Grid
 from geoseg.models import Runner, build_network, padding
 from geoseg.models.folded import folded
 from geoseg.models.padding import EdgeConv2d, replicate_edges
+from geoseg.models.segmentation import Normalize, SegmentationNetwork
+from geoseg.models.uniform import keeps_uniform
 from geoseg.pipelines.job import BORDER
 from geoseg.spec import NetworkSpec, Precision
 from tests.conftest import make_spec, write_raster
@@ -250,3 +252,12 @@ def test_a_network_that_answers_by_position_says_so(
     lines: list[str] = []
     Runner(network(architecture, encoder, arguments), "cpu", "fp32", multiple=32, bands=3, notice=lines.append)
     assert [("by position in a window" in line) for line in lines] == [True] * told
+
+
+def test_a_network_that_cannot_be_shown_a_window_is_not_judged() -> None:
+    class Shrinking(nn.Module):
+        def forward(self, values: Tensor) -> Tensor:
+            return values[:, :, ::2, ::2]
+
+    for body in (Shrinking(), nn.Conv2d(5, 2, 1)):
+        assert keeps_uniform(SegmentationNetwork(Normalize(make_spec(bands=("red",)).normalization), body), 32)
