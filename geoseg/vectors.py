@@ -204,6 +204,13 @@ def _called(function: Any, path: Path, **options: Any) -> Any:
             raise VectorError(_reason(error)) from None
 
 
+def _check_regular(path: Path) -> None:
+    try:
+        check_regular(path)
+    except OSError as error:
+        raise VectorError(str(error.strerror)) from None
+
+
 @contextmanager
 def _reachable(path: Path) -> Iterator[str]:
     """A file by a name that pyogrio takes for it.
@@ -211,10 +218,7 @@ def _reachable(path: Path) -> Iterator[str]:
     Raises:
         VectorError: if it is a pipe, a device or a socket.
     """
-    try:
-        check_regular(path)
-    except OSError as error:
-        raise VectorError(str(error.strerror)) from None
+    _check_regular(path)
     url = whole_url(path)
     with nullcontext(path) if "://" in url else plain_path(path) as plain:
         yield url if "://" in url else os.fspath(plain)
@@ -268,6 +272,7 @@ def _check_readable(features: _Features) -> None:
 
 def _open_parquet(path: Path) -> tuple[Any, dict[str, Any]]:
     """An open Parquet file, and what it says of its geometry."""
+    _check_regular(path)
     try:
         file = pyarrow.parquet.ParquetFile(path)
         geo = json.loads((file.schema_arrow.metadata or {})[b"geo"])

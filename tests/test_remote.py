@@ -130,7 +130,7 @@ def test_an_answer_that_is_too_large_is_refused(tmp_path, server, monkeypatch): 
 
 def test_pipes_and_devices_are_refused_at_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("p.tif", "p.txt", "p.json", "p.geojson"):
+    for name in ("p.tif", "p.txt", "p.json", "p.geojson", "p.parquet"):
         os.mkfifo(name)
     os.symlink("/dev/zero", "zero.json")
     grid = PixelGrid(2, 2, rasterio.transform.from_origin(0, 2, 1, 1), "EPSG:4326")
@@ -141,6 +141,7 @@ def test_pipes_and_devices_are_refused_at_once(tmp_path, monkeypatch):
         lambda: geoseg.predict("p.tif", "out", model=echo_model(4)),
         lambda: vectorize("p.tif", "out.gpkg"),
         lambda: find_area(grid, tmp_path / "p.geojson", None, "scene"),
+        lambda: find_area(grid, tmp_path / "p.parquet", None, "scene"),
     ):
         with pytest.raises(GeosegError, match=r"it is a (pipe|device): save") as error:
             call()
