@@ -16,10 +16,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geoseg.errors import OutputError
 
+WRITE_FAILURES = RasterioError, CPLE_BaseError, OSError
+"""What a failing write raises: GDAL's own errors come through where it copies."""
 WORKSPACE_END, LOCK_END = ".geoseg-tmp", ".geoseg-lock"
 """Ends of the names of folders for unfinished files, and of locks."""
 _MOST_AT_ONCE = 100
@@ -91,7 +94,7 @@ def draft_of(path: Path) -> Iterator[Path]:
     with workspace(path) as folder:
         try:
             yield folder / path.name
-        except (RasterioError, OSError) as error:
+        except WRITE_FAILURES as error:
             reason = one_line(error.__cause__ or error)
             raise OutputError(f"cannot write {path}: {reason}: check the free space and the permissions") from None
         publish(folder / path.name, path)
@@ -203,7 +206,7 @@ def write_errors(folder: Path) -> Iterator[None]:
     """Turn a failing write into an OutputError that names the folder of the results."""
     try:
         yield
-    except (RasterioError, OSError) as error:
+    except WRITE_FAILURES as error:
         reason = one_line(error.__cause__ or error)
         raise OutputError(f"cannot write into {folder}: {reason}: check the free space and the permissions") from None
 

@@ -59,9 +59,16 @@ SHAPEFILE_PARTS = (".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
 
 
 def count_polygons(path: Path, layer: str) -> int:
-    """How many polygons a layer of a file holds."""
-    with plain_path(path) as plain:
-        return int(pyogrio.read_info(plain, layer=layer_name(layer))["features"])
+    """How many polygons a layer of a file holds.
+
+    Raises:
+        OutputError: if it cannot be read.
+    """
+    try:
+        with plain_path(path) as plain:
+            return int(pyogrio.read_info(plain, layer=layer_name(layer))["features"])
+    except RuntimeError as error:
+        raise OutputError(f"{path} is damaged: {one_line(error)}: pass --overwrite to make it again") from None
 
 
 def write_polygons(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -155,7 +154,7 @@ def _vrt_source(part: Part, number: int, width: int, layout: RasterFormat) -> El
 
 def write_cog(raster: Path, layout: RasterFormat, path: Path) -> None:
     """Write a raster as a cloud-optimised GeoTIFF with overviews, to a path in a workspace."""
-    with write_errors(path.parent.parent), quiet_georeferencing(), _overview_memory(raster):
+    with write_errors(path.parent.parent), quiet_georeferencing(), _cog_settings(raster, path):
         copy_raster(
             str(raster),
             str(path),
@@ -170,11 +169,13 @@ def write_cog(raster: Path, layout: RasterFormat, path: Path) -> None:
         )
 
 
-def _overview_memory(raster: Path) -> Any:
-    """A context in which GDAL makes overviews of very wide rasters in few rows at a time: it holds them whole."""
+def _cog_settings(raster: Path, path: Path) -> Any:
+    """A context in which GDAL makes overviews of very wide rasters in few rows at a time, as it holds them whole, and
+    its scratch files lie beside the new one, so that they share its disk, and go with it if this process is killed."""
     with rasterio.open(raster) as dataset:
         rows = _OVERVIEW_PX // dataset.width // 64 * 64
-    return rasterio.Env(GDAL_OVR_CHUNKYSIZE=max(64, rows)) if rows < 2 * BLOCK else nullcontext()
+    memory = {"GDAL_OVR_CHUNKYSIZE": max(64, rows)} if rows < 2 * BLOCK else {}
+    return rasterio.Env(CPL_TMPDIR=str(path.parent), **memory)
 
 
 def class_tags(classes: Sequence[ClassSpec]) -> dict[str, str]:

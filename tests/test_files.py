@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -108,3 +109,14 @@ def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatc
     (tmp_path / "draft.aux.xml").touch()
     publish(tmp_path / "draft", tmp_path / "a.tif")
     assert done == ["sync draft", "draft -> a.tif", "sync draft.aux.xml", "draft.aux.xml -> a.tif.aux.xml"]
+
+
+def test_a_file_system_without_locks_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("geoseg.files.FileLock.acquire", fail)
+    with draft_of(tmp_path / "a.txt") as first, draft_of(tmp_path / "a.txt") as second:
+        first.write_text("first")
+        second.write_text("second")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["first"]

@@ -400,6 +400,17 @@ def test_a_path_of_another_kind_is_refused(tmp_path, class_values):
         predict(scene, tmp_path / "out.gpkg", model=echo_model())
 
 
+def test_gdals_temporary_folder_may_be_full_or_missing(tmp_path, class_values, monkeypatch):
+    """Overviews are made in scratch files, which lie beside the results."""
+    values = class_values(1100, 1100)
+    scene = write_raster(tmp_path / "s.tif", values)
+    monkeypatch.setenv("CPL_TMPDIR", str(tmp_path / "missing"))
+    result = predict(scene, tmp_path, model=echo_model(), tile=512, polygons=False, preview=False)
+    with rasterio.open(result.paths["landcover"]) as raster:
+        assert raster.overviews(1)
+        np.testing.assert_array_equal(raster.read(1), values)
+
+
 @pytest.mark.parametrize("stage", ["predicting", "writing", "preview", "polygons"])
 def test_an_interrupt_leaves_the_old_set_or_what_is_finished_of_the_new(tmp_path, class_values, stage):
     """Never an old polygon file beside a new raster."""

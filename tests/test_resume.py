@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -224,3 +225,39 @@ def test_what_a_killed_run_left_unfinished_goes(config: Path, tmp_path: Path) ->
     (tmp_path / "run" / ".geoseg-123-small.safetensors").write_bytes(b"half")
     train(config, tmp_path / "run", epochs=1)
     assert not [path for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
+
+
+def test_a_damaged_checkpoint_costs_an_epoch(
+    config: Path, tmp_path: Path, ends: list[dict[str, torch.Tensor]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(config, tmp_path / "whole")
+
+    def stop(state: TrainProgress) -> None:
+        if state.stage == "training" and state.epoch == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "broken", progress=stop)
+    checkpoint = tmp_path / "broken" / "checkpoint.ckpt"
+    with checkpoint.open("r+b") as file:
+        file.seek(checkpoint.stat().st_size // 2)
+        file.write(bytes(4096))
+    lines: list[str] = []
+    epochs: set[int] = set()
+    train(config, tmp_path / "broken", resume=True, notice=lines.append, progress=lambda state: epochs.add(state.epoch))
+    assert f"{checkpoint} is missing or damaged: going on from the epoch before" in lines
+    assert epochs == {0, 3, 4}
+    assert_same_ends(ends)
+    assert_same_run(tmp_path / "whole", tmp_path / "broken")
+    assert not list((tmp_path / "broken").glob("*.ckpt"))
+
+
+@pytest.mark.parametrize("stage", ["training", "scored"])
+def test_a_run_whose_folder_is_removed_ends_in_one_line(config: Path, tmp_path: Path, stage: str) -> None:
+    def remove(state: TrainProgress) -> None:
+        if state.stage == stage and state.epoch == 2:
+            shutil.rmtree(tmp_path / "run", ignore_errors=True)
+
+    with pytest.raises(OutputError) as raised:
+        train(config, tmp_path / "run", progress=remove)
+    assert len(str(raised.value).splitlines()) == 1

@@ -1,6 +1,8 @@
 """A prediction in pieces: resumed after a kill, shared among processes, always the pixels of one undisturbed run."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import shapely
 import torch
 from conftest import TRANSFORM, UTM, CountingEcho, Echo, echo_model, make_spec, write_raster
 
-from geoseg.errors import OutputError, SpecError
+from geoseg.errors import GeosegError, OutputError, SpecError
 from geoseg.grid import Window
 from geoseg.models import Model, Runner, build_network, find_augmentations, load_model, save_model
 from geoseg.models.augmented import Augmented
@@ -23,7 +25,7 @@ from geoseg.pipelines.many import predict_many
 from geoseg.pipelines.predict import predict
 from geoseg.pipelines.resume import begin
 from geoseg.pipelines.shards import find_devices, split_evenly
-from geoseg.pipelines.work import Manifest, SeamFile, WorkFolder, work_path
+from geoseg.pipelines.work import Manifest, Record, SeamFile, WorkFolder, work_path
 from geoseg.queues import WriteBehind
 from geoseg.spec import NetworkSpec, NormalizationSpec, PredictSpec
 
@@ -95,8 +97,6 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_pixels(tmp_path, scene, bund
 
 def stop_after_records(monkeypatch, finished):
     """Let the record of so many swaths be written, then stop."""
-    from geoseg.pipelines.work import Record
-
     save, saved = Record.save, []
 
     def stop(self, path):
@@ -134,6 +134,116 @@ def test_work_of_other_settings_is_refused_and_kept(tmp_path, scene, bundle, mon
     run(scene, tmp_path / "out", bundle, overlap=8, notice=said.append)
     assert "an unfinished run is replaced; --resume would have gone on with it" in said
     assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_a_part_that_is_lost_is_made_again_and_told_of(tmp_path, scene, bundle, monkeypatch):
+    undisturbed, _ = run(scene, tmp_path / "whole", bundle)
+    for number, name in enumerate(["000002.below", "000001.landcover.tif", "000000.npz", "000001.seal"]):
+        folder = tmp_path / f"out {number}"
+        stop_after_records(monkeypatch, 3)
+        with pytest.raises(Stopped):
+            run(scene, folder, bundle)
+        monkeypatch.undo()
+        part = work_path(folder / "s_landcover.tif") / name
+        part.write_bytes(bytes(part.stat().st_size))
+        said = []
+        resumed, _ = run(scene, folder, bundle, resume=True, notice=said.append)
+        assert_same(resumed, undisturbed)
+        assert any("are damaged, perhaps by a power cut" in line for line in said) == (not name.endswith("below"))
+
+
+def test_work_of_another_model_that_cannot_be_removed_is_an_error(tmp_path, scene, bundle, monkeypatch):
+    stop_after_records(monkeypatch, 2)
+    with pytest.raises(Stopped):
+        run(scene, tmp_path / "out", bundle)
+    monkeypatch.undo()
+    monkeypatch.setattr("geoseg.pipelines.work.shutil.rmtree", lambda path, ignore_errors: None)
+    with pytest.raises(OutputError, match="cannot be emptied: remove it, or choose another --output"):
+        run(scene, tmp_path / "out", bundle, overlap=8)
+
+
+def test_work_of_another_model_is_never_taken_whatever_lies_there(tmp_path):
+    old = WorkFolder(tmp_path / "w")
+    old.begin(Manifest("old", tile=64, batch_size=1))
+    record = Record(0, np.zeros((1, 2), np.int32), ())
+    old.finish("000000", record)
+    assert old.is_finished(0)
+    assert len(list(old.records())) == 1
+    for manifest in (Manifest("new", tile=64, batch_size=1), Manifest("old", tile=128, batch_size=1)):
+        new = WorkFolder(tmp_path / "w", manifest)
+        assert not new.is_finished(0)
+        assert not list(new.records())
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_link_in_the_place_of_the_work_folder_is_refused(tmp_path, class_values, overwrite):
+    scene = write_raster(tmp_path / "s.tif", class_values(60, 60))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "work.json").write_text("kept")
+    place = work_path(tmp_path / "s_landcover.tif")
+    place.symlink_to(elsewhere)
+    with pytest.raises(OutputError, match="is a link"):
+        predict(scene, tmp_path, model=echo_model(), overwrite=overwrite, resume=not overwrite, **QUICK)
+    assert [path.read_text() for path in elsewhere.iterdir()] == ["kept"]
+    place.unlink()
+    place.write_text("kept")
+    with pytest.raises(OutputError, match="is no folder"):
+        predict(scene, tmp_path, model=echo_model(), overwrite=overwrite, resume=not overwrite, **QUICK)
+    assert place.read_text() == "kept"
+
+
+def test_a_link_inside_the_work_folder_is_not_followed(tmp_path, scene, bundle, monkeypatch):
+    undisturbed, _ = run(scene, tmp_path / "whole", bundle)
+    stop_after_records(monkeypatch, 2)
+    with pytest.raises(Stopped):
+        run(scene, tmp_path / "out", bundle)
+    monkeypatch.undo()
+    mine = tmp_path / "mine"
+    for name in ("000001.landcover.tif", "000003.landcover.tif", "000003.below"):
+        part = work_path(tmp_path / "out" / "s_landcover.tif") / name
+        part.unlink(missing_ok=True)
+        part.symlink_to(mine)
+    mine.write_text("mine")
+    resumed, _ = run(scene, tmp_path / "out", bundle, resume=True)
+    assert_same(resumed, undisturbed)
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a folder away")
+def test_the_work_folder_of_another_user_is_refused(tmp_path, class_values):
+    scene = write_raster(tmp_path / "s.tif", class_values(60, 60))
+    place = work_path(tmp_path / "s_landcover.tif")
+    place.mkdir()
+    os.chown(place, 12345, 12345)
+    with pytest.raises(OutputError, match="is another user's"):
+        predict(scene, tmp_path, model=echo_model(), overwrite=True, **QUICK)
+
+
+@pytest.mark.parametrize("stage", ["predicting", "writing", "preview", "polygons"])
+def test_an_output_folder_that_is_removed_in_the_middle_is_an_error_in_one_line(tmp_path, class_values, stage):
+    scene = write_raster(tmp_path / "s.tif", class_values(300, 300))
+
+    def remove(at, _done, _total):
+        if at == stage:
+            shutil.rmtree(tmp_path / "out", ignore_errors=True)
+
+    with pytest.raises(OutputError) as raised:
+        predict(scene, tmp_path / "out", model=echo_model(), progress=remove, **SMALL)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_results_that_lost_their_content_are_not_taken_for_done(tmp_path, class_values):
+    scene = write_raster(tmp_path / "s.tif", class_values(60, 60))
+    first = predict(scene, tmp_path, model=echo_model())
+    style, polygons = (first.paths[kind] for kind in ("style", "polygons"))
+    text = style.read_bytes()
+    style.write_bytes(b"")
+    predict(scene, tmp_path, model=echo_model(), resume=True)
+    assert style.read_bytes() == text
+    polygons.write_bytes(bytes(polygons.stat().st_size))
+    with pytest.raises(OutputError, match=r"\.gpkg is damaged: .*: pass --overwrite"):
+        predict(scene, tmp_path, model=echo_model(), resume=True)
 
 
 def test_what_is_done_is_skipped_and_told_of(tmp_path, class_values):
@@ -272,6 +382,52 @@ def test_workers_of_a_cluster_give_the_pixels_of_one_process_though_one_is_kille
         many = predict_many(given, tmp_path / "many", model=bundle, scheduler=client, **QUICK | SMALL)
     assert [failure.scene for failure in many.failures] == [str(tmp_path / "missing.tif")]
     np.testing.assert_array_equal(pixels(many.results[0].paths["landcover"]), alone["landcover"])
+
+
+def test_a_scheduler_that_is_lost_is_an_error_in_one_line(tmp_path, scene):
+    distributed = pytest.importorskip("distributed")
+    from distributed.comm.core import CommClosedError
+
+    from geoseg.pipelines.cluster import _told_when_lost, result_of
+
+    class Lost:
+        def result(self):
+            raise distributed.client.FutureCancelledError("a", "scheduler-connection-lost")
+
+    with pytest.raises(GeosegError, match=r"scheduler was lost: .* --resume goes on"):
+        result_of(Lost())
+    with pytest.raises(GeosegError, match="scheduler was lost"), _told_when_lost():
+        raise CommClosedError("closed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_scheduler_that_is_killed_ends_a_run_with_one_line(tmp_path, scene, bundle, more):
+    """A server of Dask's own, on this machine, and one worker."""
+    pytest.importorskip("distributed")
+    listing = tmp_path / "scheduler.json"
+    options = ["--scheduler-file", listing, "--no-dashboard", "--host", "127.0.0.1"]
+    dask = [sys.executable, "-m", "distributed.cli.dask_"]
+    scenes = [scene, *(shutil.copy(scene, tmp_path / f"{i}.tif") for i in range(more))]
+    settings = ["-m", bundle, "-o", tmp_path / "out", "--tile", "64", "--overlap", "16", "-q"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen([*dask[:2], f"{dask[2]}scheduler", "--port", "0", *options], **quiet) as scheduler:
+        while not listing.exists():
+            time.sleep(0.1)
+        address = json.loads(listing.read_text())["address"]
+        with subprocess.Popen([*dask[:2], f"{dask[2]}worker", "--nthreads", "1", *options], **quiet) as worker:
+            time.sleep(10)
+            command = [sys.executable, "-m", "geoseg", "predict", *scenes, *settings, "--scheduler", address]
+            process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+            while not list(tmp_path.glob("out/.*/*.seal")) and process.poll() is None:
+                time.sleep(0.05)
+            scheduler.kill()
+            _, said = process.communicate(timeout=60)
+            worker.kill()
+    assert process.returncode == 1
+    assert "Traceback" not in said
+    assert "the Dask scheduler was lost" in said
+    assert more or len(said.splitlines()) == 1
 
 
 @pytest.mark.parametrize(("address", "problem"), [("nowhere", "give its address"), ("local:0", "at least one")])

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -453,3 +455,29 @@ def test_progress_reaches_its_end(config, tmp_path):
     assert reading[-1][1:] == (HEIGHT * WIDTH, HEIGHT * WIDTH)
     total = result.train_tiles + result.val_tiles + result.sparse_tiles
     assert told[-1] == ("writing", total, total)
+
+
+@pytest.mark.parametrize("at", ["reading", "tiling"])
+def test_a_folder_that_is_removed_in_the_middle_is_an_error_in_one_line(tmp_path: Path, at: str) -> None:
+    config = scene_config(tmp_path, band_values(3, "uint8"), class_ids(), {})
+
+    def remove(stage: str, done: int, total: int) -> None:
+        if stage != "reading" or at == "reading":
+            shutil.rmtree(tmp_path / "out", ignore_errors=True)
+
+    with pytest.raises(OutputError) as raised:
+        tile(config, tmp_path / "out", size=64, progress=remove)
+    assert len(str(raised.value).splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_killed_run_left_goes_with_the_next(tmp_path: Path) -> None:
+    config = scene_config(tmp_path, band_values(3, "uint8"), class_ids(), {})
+    child = os.fork()
+    if not child:
+        tile(config, tmp_path / "out", size=64, progress=lambda stage, *_: stage != "reading" and os._exit(0))
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert len(list((tmp_path / "out").glob(".*"))) == 2
+    tile(config, tmp_path / "out", size=64)
+    assert not list((tmp_path / "out").glob(".*"))

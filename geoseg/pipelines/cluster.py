@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 _LOCAL = re.compile(r"local:(\d{1,3})")
+_LOST = "the Dask scheduler was lost: start it again; what is finished is kept, --resume goes on"
 _RETRIES = 2
 """How often a shard that failed is tried again: servers stumble, workers run out of memory."""
 
@@ -28,13 +30,15 @@ def open_client(scheduler: str | Client) -> Iterator[Client]:
 
     Raises:
         SpecError: if Dask is not installed, the address makes no sense, or nobody is there to work.
+        GeosegError: if the scheduler is lost.
     """
     try:
         from distributed import Client, LocalCluster
     except ImportError:
         raise SpecError('--scheduler needs Dask: pip install "geoseg[dask]"') from None
     if isinstance(scheduler, Client):
-        yield scheduler
+        with _told_when_lost():
+            yield scheduler
         return
     local = _LOCAL.fullmatch(scheduler)
     if local and not int(local[1]):
@@ -45,6 +49,7 @@ def open_client(scheduler: str | Client) -> Iterator[Client]:
         with (
             LocalCluster(int(local[1]), threads_per_worker=1, dashboard_address=None) as cluster,
             Client(cluster) as client,
+            _told_when_lost(),
         ):
             yield client
         return
@@ -52,10 +57,21 @@ def open_client(scheduler: str | Client) -> Iterator[Client]:
         client = Client(scheduler, timeout=30)
     except (OSError, ValueError, TimeoutError) as error:
         raise SpecError(f"scheduler {scheduler} does not answer: {error}: check the address") from None
-    with client:
+    with client, _told_when_lost():
         if not client.scheduler_info(n_workers=-1)["workers"]:
             raise SpecError(f"scheduler {scheduler} has no workers: start some with dask worker {scheduler}")
         yield client
+
+
+@contextmanager
+def _told_when_lost() -> Iterator[None]:
+    """Turn what comes up once a scheduler is gone into one line."""
+    from distributed.comm.core import CommClosedError
+
+    try:
+        yield
+    except (CancelledError, CommClosedError):
+        raise GeosegError(_LOST) from None
 
 
 def run_on_cluster(
@@ -93,11 +109,13 @@ def result_of(future: Any) -> Any:
     """What a finished future gives, or raises.
 
     Raises:
-        GeosegError: if the workers that had it died.
+        GeosegError: if the workers that had it died, or the scheduler did.
     """
     from distributed import KilledWorker
 
     try:
         return future.result()
+    except CancelledError:
+        raise GeosegError(_LOST) from None
     except KilledWorker:
         raise GeosegError("several workers died of it, perhaps for lack of memory: --resume goes on") from None

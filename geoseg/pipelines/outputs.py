@@ -185,7 +185,7 @@ def is_done(paths: OutputPaths, fingerprint: str) -> bool:
             f"{paths.landcover} exists, made from another scene or model or with other settings: pass --overwrite to "
             "replace it, or choose another --output"
         )
-    return all(path.exists() for path in (*paths, sidecar(paths.landcover)))
+    return all(path.exists() and path.stat().st_size for path in (*paths, sidecar(paths.landcover)))
 
 
 def check_space(folder: Path, scene: str, pixels: int, bytes_per_pixel: int, there: int = 0) -> None:

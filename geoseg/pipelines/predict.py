@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self
 import rasterio
 
 from geoseg.errors import GeosegError, OutputError
-from geoseg.files import publish, quiet_georeferencing, workspace, write_errors
+from geoseg.files import publish, quiet_georeferencing, sync_names, workspace, write_errors
 from geoseg.formats import count_polygons, write_polygons
 from geoseg.georef import PixelGrid
 from geoseg.heap import give_back_memory
@@ -141,7 +141,7 @@ def predict(
 
 def _run(job: Job, work: WorkFolder, paths: OutputPaths, workers: Workers, progress: Progress) -> PredictResult:
     clock = _Clock()
-    with _Drafts(paths) as drafts:
+    with write_errors(paths.landcover.parent), _Drafts(paths) as drafts:
         run_scene(job, work, workers, partial(progress, "predicting"))
         give_back_memory()
         clock.lap("predict")
@@ -213,11 +213,12 @@ class _Drafts:
         self._stems = {stem: f"draft{number}" for number, stem in enumerate(stems)}
 
     def __enter__(self) -> Self:
-        place = hashlib.sha256(os.fsencode(self._paths.landcover.absolute())).hexdigest()[:8]
-        name = f"{self._paths.landcover.stem}.{place}"
+        landcover = self._paths.landcover
+        place = hashlib.sha256(os.fsencode(landcover.absolute())).hexdigest()[:8]
         with ExitStack() as stack:
             for path in self._paths:
                 if path.parent not in self._folders:
+                    name = landcover.stem if path.parent == landcover.parent else f"{landcover.stem}.{place}"
                     self._folders[path.parent] = stack.enter_context(workspace(path.with_name(name)))
             self._stack = stack.pop_all()
         return self
@@ -231,16 +232,27 @@ class _Drafts:
 
     @contextmanager
     def publishing(self) -> Iterator[None]:
-        """Publish what is finished at the end, also if the rest fails; an older file of the rest goes, it is stale."""
+        """Publish what is finished at the end, also if the rest fails; an older file of the rest goes, it is stale.
+
+        Raises:
+            OutputError: if nothing failed, and yet something is not there.
+        """
+        is_complete = False
         try:
             yield
+            is_complete = True
         finally:
+            missing = [path for path in self._paths if not self[path].exists()]
             # the class raster last: who finds it finds all that belongs to it
             for path in sorted(self._paths, key=lambda path: path == self._paths.landcover):
-                if self[path].exists():
+                if path not in missing:
                     publish(self[path], path)
                 else:
                     path.unlink(missing_ok=True)
+            for folder in self._folders:
+                sync_names(folder)
+        if is_complete and missing:
+            raise OutputError(f"cannot write {missing[0]}: its draft was removed meanwhile: --resume makes it again")
 
 
 def _generalize(job: Job, assembled: Assembled) -> None:

@@ -25,7 +25,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from geoseg.augment import Augment
 from geoseg.context_samples import ContextWindows, stack_context
 from geoseg.errors import LabelError, ModelError, OutputError, SpecError
-from geoseg.files import draft_of, one_line
+from geoseg.files import draft_of, one_line, write_errors
 from geoseg.metrics import Scores
 from geoseg.models import (
     Runner,
@@ -51,7 +51,7 @@ from geoseg.pipelines.record import (
 )
 from geoseg.pipelines.scoring import find_examples, load_scored, predict_scored, scored_windows, tell_scored
 from geoseg.public import public_values
-from geoseg.quiet import quiet
+from geoseg.quiet import quiet, quiet_threads
 from geoseg.report import Report, write_report
 from geoseg.samples import Loader, Sampling, TrainingWindows, stack_training
 from geoseg.scaling import conversion, describe_scaling
@@ -177,7 +177,7 @@ def train(
             _clear_leftovers(folder)
             if checkpoint is None:
                 _start_folder(folder, spec)
-        with _interruptible(), _training_errors(spec):
+        with _interruptible(), _training_errors(spec), write_errors(folder), quiet_threads():
             trainer = _trainer(run)
             trainer.fit(run.learner, ckpt_path=checkpoint)
         result = _result(run, ground)
@@ -258,7 +258,7 @@ def _check_folder(folder: Path, spec: TrainSpec, overwrite: bool, resume: bool, 
 def _check_resumable(folder: Path, spec: TrainSpec, existing: list[Path]) -> None:
     config = folder / "config.yaml"
     if config in existing:
-        was, now = load_yaml(config), _settings(spec)
+        was, now = _begun_with(config), _settings(spec)
         changed = [name for name in now if name not in MAY_CHANGE and now[name] != was.get(name)]
         if changed:
             raise SpecError(
@@ -269,6 +269,14 @@ def _check_resumable(folder: Path, spec: TrainSpec, existing: list[Path]) -> Non
             raise OutputError(f"{folder} holds a finished run: there is nothing to resume, choose another --output")
     elif existing:
         raise OutputError(f"{existing[0]} exists but {config} does not: pass --overwrite, or choose another --output")
+
+
+def _begun_with(config: Path) -> dict[str, Any]:
+    """The settings of a run that is to be resumed."""
+    try:
+        return load_yaml(config)
+    except SpecError as error:
+        raise SpecError(f"{error}: the run cannot be resumed, pass --overwrite to start it anew") from None
 
 
 def _resumable(folder: Path, spec: TrainSpec, notice: Callable[[str], None]) -> Path | None:
