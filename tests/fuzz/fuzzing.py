@@ -117,7 +117,7 @@ def check_message(text: str) -> None:
     """One line that a person can read, without letters that a terminal acts upon."""
     assert text
     assert "\n" not in text, text
-    assert len(text) < MOST_LETTERS, text[:200]
+    assert len(text) <= MOST_LETTERS, text[:200]
     text.encode("utf-8")
 
 
