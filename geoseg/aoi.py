@@ -155,7 +155,7 @@ def _read_polygons(aoi: Path) -> Polygons:
     Raises:
         VectorError: if they cannot be read, or it is not clear which layer is meant.
     """
-    path, layer = _split(aoi)
+    path, layer = split_layer(aoi)
     if os.path.isdir(path) and path.suffix.lower() != ".gdb":
         raise VectorError("it is a folder: give a vector file with polygons")
     layers = polygon_layers(path)
@@ -168,7 +168,7 @@ def _read_polygons(aoi: Path) -> Polygons:
     return read_polygons(path, layer or layers[0], None, None)
 
 
-def _split(aoi: Path) -> tuple[Path, str | None]:
+def split_layer(aoi: Path) -> tuple[Path, str | None]:
     """A file, and the layer that is named behind it."""
     path, found, layer = str(aoi).partition(LAYER)
     return (Path(path), layer) if found and not os.path.exists(aoi) else (aoi, None)

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from geoseg.aoi import split_layer
 from geoseg.models import Model
 from geoseg.scene import Scene
 from geoseg.version import __version__
@@ -42,7 +43,7 @@ def fingerprint(scene: Scene, model: Model, settings: dict[str, Any], aoi: Path 
         "model": model.spec.model_dump(mode="json"),
         "weights": weights_digest(model.module),
         "settings": settings,
-        "aoi": _file_state(aoi) if aoi else None,
+        "aoi": _area_state(aoi) if aoi else None,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
@@ -53,6 +54,12 @@ def _file_state(path: str | Path) -> list[Any]:
         return [str(path)]
     state = os.stat(path)
     return [str(Path(path).resolve()), state.st_size, state.st_mtime_ns]
+
+
+def _area_state(aoi: Path) -> list[Any]:
+    """State of the file of an area of interest, and which of its layers is meant."""
+    path, layer = split_layer(aoi)
+    return [*_file_state(path), layer]
 
 
 def weights_digest(module: torch.nn.Module) -> str:
