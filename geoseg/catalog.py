@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.errors import LabelError
-from geoseg.links import joined
+from geoseg.links import joined, whole_url
 from geoseg.spec import DataSpec, SplitSpec
 from geoseg.tables import Table
 
@@ -55,6 +55,8 @@ def _named(data: DataSpec) -> list[LabelledImage]:
 
 
 def _rows(path: Path, split: SplitSpec) -> list[LabelledImage]:
+    if "://" in (url := whole_url(path)):
+        raise LabelError(f"cannot read the list of tiles {url}: lists are files, save it (its tiles may be URLs)")
     try:
         table, wanted = Table(path), (*COLUMNS, split.column)
         _check_columns(list(table.columns(wanted).values()), path, split)

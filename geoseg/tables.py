@@ -71,6 +71,7 @@ def _decoded(content: bytes, path: Path) -> str:
             f"cannot read the list of tiles {path}: its encoding is not UTF-8 (but perhaps Windows-1252): save it as "
             "CSV UTF-8"
         ) from None
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if "\0" in text:
         raise LabelError(f"cannot read the list of tiles {path}: its encoding is not UTF-8: save it as CSV UTF-8")
     return text

@@ -166,3 +166,12 @@ def test_items_lead_to_files_whose_names_are_escaped(tmp_path, monkeypatch):
     (tmp_path / "my scene#1.tif").touch()
     (tmp_path / "item.json").write_text(json.dumps(item("./my%20scene%231.tif")))
     assert [scene.path for scene in find_scenes("item.json")] == ["my scene#1.tif"]
+
+
+def test_lists_may_need_a_password(tmp_path, server):  # noqa: F811
+    (tmp_path / "list.txt").write_text("a.tif\n")
+    address = server.replace("://", "://me:pass%20word@")
+    assert [scene.path for scene in find_scenes(f"{address}/list.txt")] == [f"{address}/a.tif"]
+    request = files._request(f"{address}/list.txt")
+    assert request.full_url == f"{server}/list.txt"
+    assert request.unredirected_hdrs == {"Authorization": "Basic bWU6cGFzcyB3b3Jk"}

@@ -30,6 +30,7 @@ def expected(folder):
         {"sep": "|", "encoding": "utf-16-be", "head": "\ufeff"},
         {"eol": "\r\n", "encoding": "utf-8-sig"},
         {"sep": ";", "head": "sep=;\r\n", "eol": "\r\n"},
+        {"eol": "\r"},
         {"eol": ",,\n"},
         {"eol": "\n,,\n\n"},
     ],
@@ -78,6 +79,13 @@ def test_urls_stay_urls_in_lists_and_configs(tmp_path, url):
 @pytest.mark.parametrize("path", ["a.tif", "/a/b.tif", "C:/x.tif", "a:b/c", "https://h/a.tif", "/vsis3/b/k.tif"])
 def test_other_paths_are_whole(path):
     assert whole_url(path) == path
+
+
+def test_a_list_is_a_file(tmp_path):
+    for url in ("https://h/tiles.csv", "https:/h/tiles.csv"):
+        spec = beside(DataSpec.model_validate({"tiles": url, "bands": ["red"]}), tmp_path)
+        with pytest.raises(LabelError, match=r"the list of tiles https://h/tiles\.csv: lists are files"):
+            list_images(spec)
 
 
 def test_patterns_of_urls_are_refused(tmp_path):

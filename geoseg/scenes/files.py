@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
 from http.client import HTTPException
 from typing import Any
+from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
 from geoseg.errors import SceneError
@@ -67,7 +69,7 @@ def _fetch(source: str) -> bytes:
 def _ask(source: str) -> bytes:
     end = time.monotonic() + _DEADLINE_S
     content = bytearray()
-    with urlopen(Request(source, headers=_HEADERS), timeout=_TIMEOUT_S) as answer:
+    with urlopen(_request(source), timeout=_TIMEOUT_S) as answer:
         if not is_web(answer.geturl()):
             raise ValueError("the server leads away from the web")
         while part := answer.read1(2**16):
@@ -77,6 +79,17 @@ def _ask(source: str) -> bytes:
             if time.monotonic() > end:
                 raise TimeoutError(f"no whole answer within {_DEADLINE_S} s")
     return bytes(content)
+
+
+def _request(source: str) -> Request:
+    """A request whose user and password, if the URL has them, go to its own host only."""
+    parts = urlsplit(source)
+    account, at, host = parts.netloc.rpartition("@")
+    request = Request(parts._replace(netloc=host).geturl() if at else source, headers=_HEADERS)
+    if at:
+        code = base64.b64encode(unquote(account).encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {code}")
+    return request
 
 
 def read_json(source: str) -> Any:

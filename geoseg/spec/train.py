@@ -316,7 +316,7 @@ def beside(data: DataSpec, folder: Path) -> DataSpec:
     ]
     changes: dict[str, Any] = {"scenes": tuple(scenes)}
     if data.tiles is not None:
-        changes["tiles"] = folder / data.tiles
+        changes["tiles"] = joined(folder, data.tiles)
     if data.images is not None and data.labels is not None:
         changes |= {"images": _joined(folder, data.images), "labels": _joined(folder, data.labels)}
     return data.model_copy(update=changes)
