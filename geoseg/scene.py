@@ -24,6 +24,7 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.aoi import Area, find_area
 from geoseg.band_names import ALPHA, agreed_roles
+from geoseg.band_tags import BandTag, or_told, tags_of
 from geoseg.bands import HIGHEST, looks_like_alpha
 from geoseg.errors import SceneError
 from geoseg.files import one_line, quiet_georeferencing
@@ -158,12 +159,19 @@ class Scene:
         self._conversion: Conversion | None = None
         self._fill: Fill | None = None
         self._fill_map: FillMap | None = None
+        self.tags: tuple[BandTag, ...] = ()
+        """What was said of the bands when the scene was opened."""
         self.area: Area | None = None
         """The area of interest that the scene is limited to."""
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, name: str | None = None) -> Self:
-        """Open a path, VRT, /vsi path or URL; the scene is called by its file unless it is given a name.
+    def open(cls, path: str | os.PathLike[str], *, name: str | None = None, tags: Sequence[BandTag] = ()) -> Self:
+        """Open a path, VRT, /vsi path or URL.
+
+        Args:
+            path: what GDAL opens.
+            name: of the scene; default: that of its file.
+            tags: what is said of its bands elsewhere; the file's own word counts first.
 
         Raises:
             SceneError: if it is missing, no raster, of complex numbers, or a trap.
@@ -174,7 +182,10 @@ class Scene:
             _check_sources(dataset, path)
             _check_dataset(dataset, path)
             alpha = _alpha_band(dataset)
-            return cls(dataset, _describe(dataset, path, name or scene_name(path), alpha), alpha=alpha)
+            info = _tagged(_describe(dataset, path, name or scene_name(path), alpha), tags)
+            scene = cls(dataset, info, alpha=alpha)
+            scene.tags = tuple(tags)
+            return scene
         except BaseException:
             dataset.close()
             raise
@@ -532,6 +543,23 @@ def _describe(dataset: Any, path: str, name: str, alpha: int | None) -> SceneInf
         transform=placing(dataset.transform),
         gcps=dataset.gcps if placing(dataset.transform).is_identity else ([], None),
         rpcs=dataset.rpcs,
+    )
+
+
+def _tagged(info: SceneInfo, tags: Sequence[BandTag]) -> SceneInfo:
+    """A scene with what is said of its bands elsewhere, where its file says nothing."""
+    told = tags_of(tags, len(info.colors))
+    nodata = or_told(info.nodata, None, [tag.nodata for tag in told])
+    scales, offsets = [tag.scale for tag in told], [tag.offset for tag in told]
+    if any(scale != 1 for scale in info.scales) or any(offset != 0 for offset in info.offsets):
+        scales, offsets = list(info.scales), list(info.offsets)
+    return replace(
+        info,
+        descriptions=or_told(info.descriptions, "", [tag.name for tag in told]),
+        nodata=nodata,
+        scales=or_told(info.scales, 1.0, scales),
+        offsets=or_told(info.offsets, 0.0, offsets),
+        mask="nodata" if info.mask == "none" and any(value is not None for value in nodata) else info.mask,
     )
 
 

@@ -52,7 +52,7 @@ def test_a_broken_scene_stops_no_other(tmp_path, folder):
 
 def test_an_error_that_nobody_expected_is_named_and_traced(tmp_path, folder, monkeypatch):
     def fail(scene, *arguments, **options):
-        if scene.endswith("a.tif"):
+        if scene.path.endswith("a.tif"):
             raise ZeroDivisionError("by\nzero")
         return predict(scene, *arguments, **options)
 

@@ -56,7 +56,7 @@ def _predict_here(task: WholeScene, model: Model | str | None) -> PredictResult:
     """Classify a scene in this process alone: Dask's may not start others."""
     loaded = model if isinstance(model, Model) else _load_once(model, os.path.getmtime(model) if model else 0)
     options = task.options | {"devices": None}
-    return predict(task.scene.path, task.output, model=loaded, name=task.scene.name, **options)
+    return predict(task.scene, task.output, model=loaded, **options)
 
 
 @lru_cache(maxsize=1)
@@ -81,5 +81,5 @@ def predict_on_cluster(
         else:
             yield outcome
     for task in large:
-        options = task.options | {"model": model, "name": task.scene.name, "scheduler": client}
-        yield outcome_of(task.scene, partial(predict, task.scene.path, task.output, **options))
+        options = task.options | {"model": model, "scheduler": client}
+        yield outcome_of(task.scene, partial(predict, task.scene, task.output, **options))

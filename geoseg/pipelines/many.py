@@ -134,10 +134,9 @@ def predict_each(
 
     def work(scene: SceneRef) -> PredictResult:
         return predict(
-            scene.path,
+            scene,
             output,
             model=loaded,
-            name=scene.name,
             progress=progress,
             notice=notice,
             **options,
@@ -167,7 +166,7 @@ def plan_each(
         paths = name_outputs(scene.name, output, spec)  # for a plan calls a scene by its file
         rasters = {"scores": paths.scores, "confidence": paths.confidence}
         return plan_prediction(
-            scene.path, paths.landcover, model=loaded, overwrite=overwrite or resume, **settings | _given(rasters)
+            scene, paths.landcover, model=loaded, overwrite=overwrite or resume, **settings | _given(rasters)
         )
 
     yield from _each(scenes, work, progress or _ignore, notice or _ignore)

@@ -14,7 +14,7 @@ from geoseg.pipelines.gdal import CACHE_MB, gdal_settings
 from geoseg.pipelines.job import Job, prepare
 from geoseg.pipelines.outputs import check_outputs, name_outputs
 from geoseg.pipelines.refine import model_levels
-from geoseg.scene import Scene
+from geoseg.scenes import SceneRef, open_scene
 from geoseg.spec import PredictSpec, parse_spec
 
 LIBRARIES_MB = 1050
@@ -50,7 +50,7 @@ class PredictPlan:
 
 
 def plan_prediction(
-    scene: str | os.PathLike[str],
+    scene: str | os.PathLike[str] | SceneRef,
     output: str | os.PathLike[str] | None = None,
     *,
     model: Model | str | os.PathLike[str] | None = None,
@@ -63,7 +63,7 @@ def plan_prediction(
         GeosegError: as predict does.
     """
     spec = parse_spec(PredictSpec, settings, source="settings")
-    with gdal_settings(), Scene.open(scene) as opened:
+    with gdal_settings(), open_scene(scene) as opened:
         opened.limit(spec.aoi, spec.bbox)
         job = prepare(opened, model, spec, lambda _line: None)
         paths = name_outputs(opened.info.name, output, spec)

@@ -40,7 +40,7 @@ from geoseg.polygons import Legend
 from geoseg.preview import draw_preview
 from geoseg.raster import write_cog
 from geoseg.rat import read_counts, write_aux
-from geoseg.scene import Scene
+from geoseg.scenes import SceneRef, open_scene
 from geoseg.spec import NODATA_ID, PredictSpec, parse_spec
 from geoseg.stac import Prediction, landcover_item
 from geoseg.styles import add_layer_style, raster_sld, shared_qml, vector_qml, vector_sld, write_style_files
@@ -86,7 +86,7 @@ class PredictResult:
 
 
 def predict(
-    scene: str | os.PathLike[str],
+    scene: str | os.PathLike[str] | SceneRef,
     output: str | os.PathLike[str] | None = None,
     *,
     model: Model | str | os.PathLike[str] | None = None,
@@ -101,7 +101,7 @@ def predict(
     """Classify a scene and write its class raster, polygons and preview.
 
     Args:
-        scene: anything GDAL opens.
+        scene: anything GDAL opens, or one of what `find_scenes` finds.
         output: a folder (default: the current one), or the path of the class raster, ending in .tif.
         model: a bundle's path or a loaded model, which is moved to the device and stays there; None means the
             default model.
@@ -119,7 +119,7 @@ def predict(
     """
     spec = parse_spec(PredictSpec, settings, source="settings")
     tell, report = notice or _ignore, progress or _ignore
-    with gdal_settings(), Scene.open(scene, name=name) as opened:
+    with gdal_settings(), open_scene(scene, name) as opened:
         opened.limit(spec.aoi, spec.bbox)
         paths = name_outputs(opened.info.name, output, spec)
         check_outputs(paths, opened.info.path, overwrite=overwrite or resume)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from geoseg.band_tags import BandTag
 from geoseg.errors import GeosegError, SpecError
 from geoseg.models import Model
 from geoseg.pipelines.gdal import gdal_settings
@@ -73,6 +74,8 @@ class Shard:
     """What the work folder is of."""
     swaths: range
     """Rows of the grid."""
+    tags: tuple[BandTag, ...] = ()
+    """What is said of the scene's bands, for where its file says nothing."""
 
 
 def run_scene(job: Job, work: WorkFolder, workers: Workers, advance: Advance) -> None:
@@ -126,6 +129,7 @@ def make_shards(job: Job, work: WorkFolder, workers: Workers, count: int) -> lis
         work=work.path.absolute(),
         manifest=work.manifest,
         swaths=range(job.grid.rows.count),
+        tags=job.scene.tags,
     )
     return [replace(whole, swaths=part) for part in split_evenly(whole.swaths, _SHARDS_PER_WORKER * count)]
 
@@ -252,7 +256,7 @@ def _open_job(shard: Shard, spec: PredictSpec) -> Job:
         _held[2].close()
         _held = None
     stack = ExitStack()
-    scene = stack.enter_context(Scene.open(shard.scene))
+    scene = stack.enter_context(Scene.open(shard.scene, tags=shard.tags))
     scene.limit(spec.aoi, spec.bbox)
     job = prepare(scene, shard.model, spec, lambda _line: None, shard.manifest)
     if job.fingerprint != shard.manifest.fingerprint:

@@ -5,6 +5,6 @@ paths, text and JSON; never opens a raster, so that a hundred thousand scenes ar
 """
 
 from geoseg.scenes.find import find_scenes
-from geoseg.scenes.reference import SceneRef
+from geoseg.scenes.reference import SceneRef, open_scene
 
-__all__ = ["SceneRef", "find_scenes"]
+__all__ = ["SceneRef", "find_scenes", "open_scene"]

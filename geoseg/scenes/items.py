@@ -12,6 +12,7 @@ from typing import Any
 from geoseg.errors import SceneError, did_you_mean
 from geoseg.naming import fit_for_files
 from geoseg.public import public_form
+from geoseg.scenes.asset_bands import asset_bands
 from geoseg.scenes.files import read_json
 from geoseg.scenes.paths import is_raster, is_web, resolve, resolve_given
 from geoseg.scenes.reference import SceneRef
@@ -153,8 +154,9 @@ def _scene(item: Any, asset: str | None, source: str, single: bool) -> SceneRef:
         assets = fields.get("assets")
         if not isinstance(assets, dict):
             raise SceneError("is no STAC Item, for it has no assets: give Items")
-        href = assets[choose_asset(assets, asset)]["href"]
-        return SceneRef(resolve_given(href, _base(fields, source, single), source), name)
+        chosen = assets[choose_asset(assets, asset)]
+        path = resolve_given(chosen["href"], _base(fields, source, single), source)
+        return SceneRef(path, name, bands=asset_bands(fields, chosen))
     except (SceneError, ValueError) as error:
         return SceneRef(f"{source}#{identity}", name, f"item {identity} of {source} {error}")
 

@@ -1,0 +1,62 @@
+"""What STAC says of the bands of an asset: names, scale and offset, nodata.
+
+In: an Item and one of its assets, as JSON. Out: a tag per band. Knows `bands` of STAC 1.1, and `raster:bands` and
+`eo:bands` of the extensions before it; what makes no sense is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+from geoseg.band_tags import BandTag
+
+_MOST_BANDS = 1024
+_NAME_FIELDS = "eo:common_name", "common_name", "name", "description"
+_APPLIED = "earthsearch:boa_offset_applied"
+"""Property of Items of Sentinel-2 whose offset is told although it is in their values already."""
+
+
+def asset_bands(item: Mapping[str, Any], asset: Mapping[str, Any]) -> tuple[BandTag, ...]:
+    """Tags of the bands of an asset, none if it does not list its bands."""
+    lists = [_listed(asset.get(field)) for field in ("bands", "raster:bands", "eo:bands")]
+    count = max(map(len, lists))
+    if any(len(bands) not in (0, count) for bands in lists):
+        return ()
+    properties = item.get("properties")
+    is_applied = isinstance(properties, dict) and properties.get(_APPLIED) is True
+    bands = [[bands[i] for bands in lists if bands] for i in range(count)]
+    return tuple(_tag([*told, asset], is_applied=is_applied) for told in bands)
+
+
+def _listed(bands: Any) -> list[dict[str, Any]]:
+    if not isinstance(bands, list) or len(bands) > _MOST_BANDS:
+        return []
+    return [band if isinstance(band, dict) else {} for band in bands]
+
+
+def _tag(told: list[Mapping[str, Any]], *, is_applied: bool) -> BandTag:
+    """The tag of a band, from what is said of it, and last of the asset as a whole."""
+    names = (band.get(field) for field in _NAME_FIELDS for band in told[:-1])
+    return BandTag(
+        name=next((name for name in names if isinstance(name, str) and name), ""),
+        scale=_number(told, 1.0, "raster:scale", "scale"),
+        offset=0.0 if is_applied else _number(told, 0.0, "raster:offset", "offset"),
+        nodata=_nodata(told),
+    )
+
+
+def _number(told: list[Mapping[str, Any]], silent: float, *fields: str) -> float:
+    values = (band.get(field) for band in told for field in fields)
+    return next((float(value) for value in values if _is_number(value)), silent)
+
+
+def _nodata(told: list[Mapping[str, Any]]) -> float | None:
+    values = (band.get("nodata") for band in told)
+    numbers = (math.nan if value == "nan" else float(value) for value in values if value == "nan" or _is_number(value))
+    return next(numbers, None)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
