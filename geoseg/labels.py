@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
@@ -23,13 +22,12 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.crs import plane_difference
 from geoseg.errors import LabelError, SpecError
-from geoseg.files import one_line, quiet_georeferencing
+from geoseg.files import one_line
 from geoseg.georef import PixelGrid, grid_of
 from geoseg.grid import Window
 from geoseg.label_polygons import PolygonLabels
 from geoseg.label_rules import OTHER, LabelRules, class_list, resolve_rules
-from geoseg.links import as_file, whole_url
-from geoseg.reading import check_regular
+from geoseg.rasters import open_dataset
 from geoseg.spec import IGNORE, NODATA_ID, ClassSpec
 from geoseg.vectors import PARQUET_FILES
 
@@ -111,7 +109,8 @@ class RasterLabels:
         with ExitStack() as stack:
             self._dataset = stack.enter_context(_open_raster(path))
             _check_grid(grid_of(self._dataset), grid, path, image)
-            self._is_masked = MaskFlags.per_dataset in self._dataset.mask_flag_enums[0]
+            with _read_errors(path):
+                self._is_masked = MaskFlags.per_dataset in self._dataset.mask_flags(1)
             self._kind = self._find_kind()
             stack.pop_all()
 
@@ -395,11 +394,9 @@ def _to_rasterio(window: Window) -> RasterioWindow:
 
 def _open_raster(path: Path) -> Any:
     try:
-        check_regular(path)
-        with quiet_georeferencing():
-            return rasterio.open(as_file(whole_url(path)))
+        return open_dataset(path)
     except (RasterioError, ValueError, OSError) as error:
-        raise LabelError(f"cannot read labels {path}: {getattr(error, 'strerror', None) or one_line(error)}") from None
+        raise LabelError(f"cannot read labels {path}: {one_line(error)}") from None
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
@@ -27,15 +26,16 @@ from geoseg.band_names import ALPHA, agreed_roles
 from geoseg.band_tags import BandTag, or_told, tags_of
 from geoseg.bands import HIGHEST, looks_like_alpha
 from geoseg.errors import SceneError
-from geoseg.files import one_line, quiet_georeferencing
+from geoseg.files import one_line
 from geoseg.fill import Fill, FillMap, find_fill, frame_windows, trace_fill
 from geoseg.georef import Box, PixelGrid, placing
 from geoseg.grid import Window
 from geoseg.ground import pixel_size_m
-from geoseg.links import as_file, is_remote, whole_url
+from geoseg.links import whole_url
 from geoseg.mishaps import lacks_memory, mishap
 from geoseg.naming import is_utf8, scene_name
 from geoseg.public import public_form, public_text
+from geoseg.rasters import Dataset, held_pixels, open_dataset
 from geoseg.reading import check_regular
 from geoseg.scaling import Conversion, conversion, told_scaling
 from geoseg.spec import ScalingSpec
@@ -47,16 +47,9 @@ _BLOCK_BYTES = 512 * 2**20
 """Largest file block that is read: GDAL holds a block whole, for all bands of a pixel-interleaved file."""
 SMOOTH_OVERVIEWS = {"AVERAGE", "BILINEAR", "CUBIC", "CUBICSPLINE", "LANCZOS"}
 """How overviews must be made to stand in for averages: NEAREST shifts what it keeps, MODE drops what is small."""
-_SINGLE_FILES = frozenset({"GTiff", "COG", "JP2OpenJPEG", "PNG", "JPEG"})
-"""Formats that name no other files but sidecars."""
-_MOST_NESTED = 8
-"""How often a raster may be put together from others that are."""
 _LOSSY = {"jpeg", "webp", "jpeg2000", "jxl", "lerc", "lerc_deflate", "lerc_zstd"}
 _LOSSY_DRIVERS = {"JPEG", "WEBP", "JP2OPENJPEG", "JP2KAK", "JP2ECW", "JP2MRSID", "ECW", "MRSID", "JPEGXL"}
 """What may change values by a little: compressions of GeoTIFFs, and formats."""
-_SUSPICIOUS_PX = 10**9
-_SUSPICIOUS_PX_PER_BYTE = 10**5
-"""A GeoTIFF of more than a gigapixel that stores less than a byte per hundred thousand pixels is damaged or a trap."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +139,9 @@ def find_valid(image: Values, nodata: Sequence[float | None]) -> Mask:
 
 
 class Scene:
-    """An open scene with chosen bands; one thread at a time may read from it."""
+    """An open scene with chosen bands."""
 
-    def __init__(self, dataset: Any, info: SceneInfo, *, alpha: int | None):
+    def __init__(self, dataset: Dataset, info: SceneInfo, *, alpha: int | None):
         self._dataset = dataset
         self._alpha = alpha
         self.info = info
@@ -179,10 +172,10 @@ class Scene:
         path = whole_url(path)
         dataset = _open_dataset(path)
         try:
-            _check_sources(dataset, path)
-            _check_dataset(dataset, path)
-            alpha = _alpha_band(dataset)
-            info = _tagged(_describe(dataset, path, name or scene_name(path), alpha), tags)
+            with _read_errors(path):
+                _check_dataset(dataset, path)
+                alpha = _alpha_band(dataset)
+                info = _tagged(_describe(dataset, path, name or scene_name(path), alpha), tags)
             scene = cls(dataset, info, alpha=alpha)
             scene.tags = tuple(tags)
             return scene
@@ -232,6 +225,11 @@ class Scene:
     def has_wide_blocks(self) -> bool:
         """Whether the file's blocks are whole rows, or nearly."""
         return bool(2 * self._dataset.block_shapes[0][1] > self._dataset.width)
+
+    @property
+    def held_pixels(self) -> int:
+        """Pixels of the scene that may hold data, at most."""
+        return min(self.height * self.width, held_pixels(self._dataset))
 
     def files(self) -> list[str]:
         """The files that the scene consists of: its own, sidecars, and the sources of a VRT."""
@@ -321,13 +319,15 @@ class Scene:
         it may not be one of averages, or if an area of interest is set or fill is left out, which are known in full
         resolution only.
         """
-        factors = self._dataset.overviews(self.bands[0]) if self.area is None and self._fill is None else []
+        if self.area is not None or self._fill is not None:
+            return None
+        with _read_errors(self.info.path):
+            factors = self._dataset.ask(lambda file: file.overviews(self.bands[0]))
         fitting = [(factor, index) for index, factor in enumerate(factors) if 1 < factor <= ratio]
         if not fitting:
             return None
         try:
-            with quiet_georeferencing():
-                dataset = rasterio.open(as_file(self.info.path), overview_level=max(fitting)[1])
+            dataset = open_dataset(self.info.path, overview_level=max(fitting)[1])
         except (RasterioError, ValueError, OSError):
             return None
         if dataset.tags(self.bands[0]).get("RESAMPLING", "").upper() not in SMOOTH_OVERVIEWS:
@@ -361,7 +361,10 @@ class Scene:
             return False
         inside = self._in_file(window)
         bands = self.bands if self._alpha is None else {*self.bands, self._alpha}
-        return all(self._lacks_block(band, *block) for band in bands for block in self._blocks(band, inside))
+        with _read_errors(self.info.path):
+            return self._dataset.ask(
+                lambda file: all(_lacks_block(file, b, *block) for b in bands for block in self._blocks(b, inside))
+            )
 
     def _blocks(self, band: int, window: Window) -> Iterator[tuple[int, int]]:
         """Column and row of a band's blocks that a window of the file meets."""
@@ -369,10 +372,6 @@ class Scene:
         rows = range(window.row // height, -(-(window.row + window.height) // height))
         cols = range(window.col // width, -(-(window.col + window.width) // width))
         return ((col, row) for row in rows for col in cols)
-
-    def _lacks_block(self, band: int, col: int, row: int) -> bool:
-        with _read_errors(self.info.path):
-            return self._dataset.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band) is None
 
     def _read_valid(self, window: Window) -> tuple[Values, Mask]:
         """Read band values as the file has them, and which pixels hold data; the area of interest is not looked at."""
@@ -411,11 +410,15 @@ class Scene:
         return image if image.dtype == np.uint8 else image.astype(np.float32)
 
 
+def _lacks_block(file: Any, band: int, col: int, row: int) -> bool:
+    return file.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band) is None
+
+
 def _to_rasterio(window: Window) -> RasterioWindow:
     return RasterioWindow(window.col, window.row, window.width, window.height)
 
 
-def _open_dataset(path: str) -> Any:
+def _open_dataset(path: str) -> Dataset:
     if not is_utf8(path):
         raise SceneError(f"the name of {path} is no text in UTF-8: rename it")
     check_readable(path)
@@ -424,8 +427,7 @@ def _open_dataset(path: str) -> Any:
     if "://" not in path and not path.startswith("/vsi") and ":" not in path and not os.path.exists(path):
         raise SceneError(f"no scene at {path}: check the path")
     try:
-        with quiet_georeferencing():
-            return rasterio.open(as_file(path))
+        return open_dataset(path)
     except (RasterioError, ValueError, OSError) as error:
         reason = public_text(one_line(error), [path])
         raise SceneError(f"{public_form(path)} cannot be opened as a raster: {reason}") from None
@@ -457,22 +459,7 @@ def _why_unreadable(path: str) -> str:
     return "the server did not deliver it, try again" if remote else "the file is damaged or incomplete"
 
 
-def _check_sources(dataset: Any, path: str, depth: int = 0) -> None:
-    """Refuse a raster on a server that is put together from files of this machine, by whatever way."""
-    if not is_remote(path) or dataset.driver in _SINGLE_FILES:
-        return
-    for file in dataset.files:
-        if not is_remote(file) or depth > _MOST_NESTED:
-            raise SceneError(
-                f"{public_form(path)} consists of {file}, which is not on a server: only files of this machine may "
-                "lead to others"
-            )
-        if not file.endswith(path) and file.partition("?")[0].lower().endswith(".vrt"):
-            with suppress(RasterioError), quiet_georeferencing(), rasterio.open(as_file(file)) as source:
-                _check_sources(source, file, depth + 1)
-
-
-def _check_dataset(dataset: Any, path: str) -> None:
+def _check_dataset(dataset: Dataset, path: str) -> None:
     """Refuse what cannot be a scene, or would exhaust memory or time."""
     if dataset.count == 0:
         parts = ", ".join(dataset.subdatasets[:3])
@@ -489,22 +476,13 @@ def _check_dataset(dataset: Any, path: str) -> None:
             f"{path} stores blocks of {block / 2**20:,.0f} MiB ({height} x {width} pixels, {bands} bands), too large "
             "to read in parts: rewrite it with gdal_translate -co TILED=YES -co INTERLEAVE=BAND"
         )
-    pixels, size = dataset.height * dataset.width, _file_size(dataset, path)
-    if size and pixels > _SUSPICIOUS_PX and pixels / size > _SUSPICIOUS_PX_PER_BYTE:
-        raise SceneError(
-            f"{path} declares {pixels:,} pixels in {size:,} bytes: it is damaged, or made to exhaust memory and time"
-        )
 
 
 def _numpy_dtype(name: str) -> str:
     return "int8" if name == "sbyte" else name
 
 
-def _file_size(dataset: Any, path: str) -> int | None:
-    return os.path.getsize(path) if dataset.driver == "GTiff" and os.path.isfile(path) else None
-
-
-def _alpha_band(dataset: Any) -> int | None:
+def _alpha_band(dataset: Dataset) -> int | None:
     """Number of the alpha band, or None: by its name, else by its mark.
 
     A fourth band that is only marked as alpha is infrared more often than not.
@@ -513,8 +491,7 @@ def _alpha_band(dataset: Any) -> int | None:
     for index, (color, role) in enumerate(zip(dataset.colorinterp[:16], roles, strict=False), 1):
         if (color.name if role is None else role) == ALPHA:
             windows = _spread(dataset.height, dataset.width)
-            with _read_errors(dataset.name):
-                values = np.concatenate([dataset.read(index, window=_to_rasterio(w)).ravel() for w in windows])
+            values = np.concatenate([dataset.read(index, window=_to_rasterio(w)).ravel() for w in windows])
             return index if looks_like_alpha(values, dataset.dtypes[index - 1]) else None
     return None
 
@@ -526,7 +503,7 @@ def _spread(height: int, width: int, side: int = 64, count: int = 4) -> list[Win
     return [Window(row, col, side, side).clip(height, width) for row in rows for col in cols]
 
 
-def _describe(dataset: Any, path: str, name: str, alpha: int | None) -> SceneInfo:
+def _describe(dataset: Dataset, path: str, name: str, alpha: int | None) -> SceneInfo:
     return SceneInfo(
         path=path,
         name=name,
@@ -569,10 +546,10 @@ def _color(index: int, color: ColorInterp, alpha: int | None) -> str:
     return "undefined" if color == ColorInterp.alpha else str(color.name)
 
 
-def _mask_kind(dataset: Any, alpha: int | None) -> str:
+def _mask_kind(dataset: Dataset, alpha: int | None) -> str:
     if alpha is not None:
         return "alpha"
-    flags = dataset.mask_flag_enums[0]
+    flags = dataset.mask_flags(1)
     if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
         return "mask"
     return "nodata" if any(value is not None for value in dataset.nodatavals) else "none"

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
@@ -20,13 +19,13 @@ from rasterio.windows import Window as RasterioWindow
 
 from geoseg.aoi import Area
 from geoseg.errors import SceneError, SpecError
-from geoseg.files import one_line, quiet_georeferencing
+from geoseg.files import one_line
 from geoseg.georef import placing
 from geoseg.grid import Window
-from geoseg.links import as_file
 from geoseg.naming import visible
 from geoseg.polygons import Legend
 from geoseg.raster import CLASSES_TAG
+from geoseg.rasters import open_dataset
 from geoseg.scene import check_readable
 from geoseg.spec import NODATA_ID, parse_json
 from geoseg.trace import Strip
@@ -36,9 +35,6 @@ STRIP_PX = 4 << 20
 
 STRIP_PX_MOST = 16 << 20
 """Pixels read at once at most, whatever the blocks: 128 MB in the widest type, int64."""
-
-SCENE_PX_MOST = 1 << 38
-"""Pixels of the largest raster that is believed: 275 gigapixels. A file of a few bytes can claim any number."""
 
 INTEGERS = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"})
 """Types of class rasters, as rasterio names them."""
@@ -53,9 +49,7 @@ def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
     """
     check_readable(os.fspath(path))
     try:
-        with quiet_georeferencing(), rasterio.open(as_file(os.fspath(path))) as raster:
-            if raster.width * raster.height > SCENE_PX_MOST:
-                raise SceneError(f"{path} claims {raster.width} x {raster.height} pixels: split it first")
+        with open_dataset(path) as raster:
             yield raster
     except RasterioError as error:
         reason = one_line(error.__cause__ or error).removeprefix(f"{os.fspath(path)}: ")
@@ -117,7 +111,7 @@ def read_ids(raster: Any, window: RasterioWindow, nodata_id: int = NODATA_ID) ->
 def _read_values(raster: Any, window: RasterioWindow) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Values (h, W) as the file has them, and what its mask or alpha band says of them, if it has one."""
     values = raster.read(1, window=window)
-    masked = {MaskFlags.per_dataset, MaskFlags.alpha} & set(raster.mask_flag_enums[0])
+    masked = {MaskFlags.per_dataset, MaskFlags.alpha} & set(raster.mask_flags(1))
     return values, raster.read_masks(1, window=window) > 0 if masked else None
 
 

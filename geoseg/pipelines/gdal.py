@@ -6,6 +6,8 @@ from typing import Any
 
 import rasterio
 
+from geoseg.rasters import SAFE, server_options
+
 CACHE_MB = 32
 """Megabytes of decoded blocks that GDAL keeps: those that the next swath needs again. Its usual 5 % of the machine are
 wasted on what is read once."""
@@ -14,17 +16,9 @@ TRAINING_CACHE_MB = 1024
 
 
 def gdal_settings(cache_mb: int = CACHE_MB) -> Any:
-    """A context in which GDAL's cache is bounded, and a server that stumbles is asked again but not for ever.
+    """A context in which GDAL's cache is bounded, and no error of a read is lost.
 
-    Folders are not listed when a file is opened, which servers are slow at or refuse, but sidecar files are looked for.
+    A server that stumbles is asked again, but not for ever.
     """
-    return rasterio.Env(
-        GDAL_NUM_THREADS="ALL_CPUS",  # blocks that are read at once are decoded side by side
-        GDAL_CACHEMAX=cache_mb * 2**20,  # rasterio takes bytes, GDAL itself would take megabytes
-        GDAL_DISABLE_READDIR_ON_OPEN="TRUE",
-        GDAL_HTTP_CONNECTTIMEOUT=30,
-        GDAL_HTTP_LOW_SPEED_LIMIT=1000,
-        GDAL_HTTP_LOW_SPEED_TIME=60,
-        GDAL_HTTP_MAX_RETRY=5,
-        GDAL_HTTP_RETRY_DELAY=1,
-    )
+    cache_bytes = cache_mb * 2**20  # rasterio takes bytes, GDAL itself would take megabytes
+    return rasterio.Env(GDAL_CACHEMAX=cache_bytes, **SAFE, **server_options())

@@ -23,8 +23,6 @@ RASTER_SUFFIXES = (".tif", ".tiff")
 OTHER_SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb", ".parquet", ".png", ".jpg", ".vrt", ".img", ".jp2")
 _LONGEST_NAME = LONGEST_FILE_NAME - len(".aux.xml")
 """Bytes of a result's name, beside which another with a longer one may lie."""
-_PX_PER_BYTE = 30
-"""Imagery stored in fewer bytes than this is mostly empty, and empty pixels take no space."""
 
 
 @dataclass(frozen=True)
@@ -188,14 +186,12 @@ def is_done(paths: OutputPaths, fingerprint: str) -> bool:
     return all(path.exists() and path.stat().st_size for path in (*paths, sidecar(paths.landcover)))
 
 
-def check_space(folder: Path, scene: str, pixels: int, bytes_per_pixel: int, there: int = 0) -> None:
+def check_space(folder: Path, pixels: int, bytes_per_pixel: int, there: int = 0) -> None:
     """Refuse work whose files would not fit on the disk, but for those that are there already.
 
     Raises:
         OutputError: naming the space needed and the space there is.
     """
-    if os.path.isfile(scene):
-        pixels = min(pixels, _PX_PER_BYTE * os.path.getsize(scene))
     needed = max(0, pixels * bytes_per_pixel - there)
     existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
     free = shutil.disk_usage(existing).free

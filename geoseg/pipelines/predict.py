@@ -17,17 +17,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import rasterio
-
 from geoseg.errors import GeosegError, OutputError
-from geoseg.files import publish, quiet_georeferencing, sync_names, workspace, write_errors
+from geoseg.files import publish, sync_names, workspace, write_errors
 from geoseg.formats import count_polygons, write_polygons
 from geoseg.georef import PixelGrid
 from geoseg.heap import give_back_memory
 from geoseg.models import Model
 from geoseg.naming import layer_name
 from geoseg.pipelines.assemble import Assembled, ClassShare, assemble, class_shares, replace_classes
-from geoseg.pipelines.class_raster import open_classes, read_strips
+from geoseg.pipelines.class_raster import open_classes, open_raster, read_strips
 from geoseg.pipelines.gdal import gdal_settings
 from geoseg.pipelines.job import Job, Notice, prepare
 from geoseg.pipelines.outputs import OutputPaths, check_outputs, check_space, is_done, name_outputs
@@ -130,9 +128,7 @@ def predict(
                 work.remove()
                 return _done_before(job, paths)
             find_devices(spec, job.runner.device)
-            check_space(
-                paths.landcover.parent, opened.info.path, opened.info.pixels, scratch_bytes_per_pixel(job), work.size()
-            )
+            check_space(paths.landcover.parent, opened.held_pixels, scratch_bytes_per_pixel(job), work.size())
             begin(work, job.manifest, resume=resume, tell=tell)
             result = _run(job, work, paths, Workers(model, spec, scheduler), report)
             work.remove()
@@ -326,7 +322,7 @@ def _write_preview(
     progress("preview", 0, 1)
     image, valid = assembled.thumbnail.take()
     height, width = valid.shape
-    with quiet_georeferencing(), rasterio.open(drafts[paths.landcover]) as raster:
+    with open_raster(drafts[paths.landcover]) as raster:
         ids = raster.read(1, out_shape=(height, width))
     size = job.scene.info.pixel_size_m
     picture = draw_preview(

@@ -1,0 +1,37 @@
+"""GDAL's options for reading, whatever stands in the environment."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+SAFE: dict[str, Any] = {
+    "GDAL_NUM_THREADS": 1,  # GDAL 3.10 loses the errors of its threads, and fills in zeros
+    "VRT_NUM_THREADS": 1,
+    "GTI_NUM_THREADS": 1,
+    "GTIFF_IGNORE_READ_ERRORS": "NO",
+    "GTIFF_DIRECT_IO": "NO",
+    "GTIFF_VIRTUAL_MEM_IO": "NO",
+    "GDAL_ONE_BIG_READ": "NO",  # reads past the end of a raw file as zeros
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",  # reads past the end of a PNG as whatever is in memory
+    "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",
+}
+"""What makes a read fail where a part of it fails."""
+
+CONNECT_S, STALLED_S = 10, 20
+"""Seconds after which a connection that does not come about, or over which nothing comes, is given up."""
+
+SERVER: dict[str, Any] = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",  # servers are slow at listing folders or refuse; sidecars are asked for
+    "GDAL_HTTP_CONNECTTIMEOUT": CONNECT_S,
+    "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,
+    "GDAL_HTTP_LOW_SPEED_TIME": STALLED_S,
+    "GDAL_HTTP_MAX_RETRY": 5,
+    "GDAL_HTTP_RETRY_DELAY": 1,
+}
+"""How servers are asked; a variable of the environment goes before."""
+
+
+def server_options() -> dict[str, Any]:
+    """`SERVER`, as far as the environment does not say otherwise."""
+    return {name: os.environ.get(name, value) for name, value in SERVER.items()}

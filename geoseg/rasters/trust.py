@@ -1,0 +1,125 @@
+"""What a raster may not be: larger than anything is, shorter than it says, or a way to files that are none."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import rasterio
+from rasterio.errors import RasterioError, RasterioIOError
+
+from geoseg.links import is_remote as is_on_server
+from geoseg.rasters.remote import is_remote
+from geoseg.rasters.stored import stored_bytes, vrt_text
+
+PX_MOST = 1 << 38
+"""Pixels of the largest raster that is believed: 275 gigapixels. A file of a few bytes can claim any number."""
+
+ALLOW_RAW = "GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE"
+"""Environment variable, of GDAL 3.12, which as ALL lets VRTs show the bytes of any file as pixels."""
+
+_SUSPICIOUS_PX = 10**9
+_SUSPICIOUS_PX_PER_BYTE = 10**5
+"""A raster of more than a gigapixel of which less than a byte is stored per hundred thousand pixels is damaged or a
+trap."""
+_SINGLE_FILES = frozenset({"GTiff", "COG", "JP2OpenJPEG", "PNG", "JPEG"})
+"""Formats that name no other files but sidecars."""
+_VRT_DEPTH = 8
+_PCIDSK_BLOCK = 512
+
+
+def check(dataset: Any, path: str) -> None:
+    """Refuse a raster that was just opened.
+
+    Raises:
+        RasterioIOError: what is wrong, what to do.
+    """
+    if dataset.width * dataset.height > PX_MOST:
+        raise RasterioIOError(
+            f"it claims {dataset.width:,} x {dataset.height:,} pixels: cut out the part that matters with "
+            "gdal_translate -projwin"
+        )
+    pixels, size = dataset.width * dataset.height, stored_bytes(dataset)
+    if size is not None and pixels > _SUSPICIOUS_PX and pixels > _SUSPICIOUS_PX_PER_BYTE * size:
+        raise RasterioIOError(
+            f"it declares {pixels:,} pixels in {size:,} bytes: it is damaged, or made to exhaust memory and time"
+        )
+    if dataset.driver == "VRT":
+        _check_vrt(dataset, path, 0)
+    elif not is_remote(path) and os.path.isfile(path):
+        _check_length(dataset, path)
+    else:
+        _check_sources(dataset, path)
+
+
+def _check_sources(dataset: Any, path: str) -> None:
+    """Refuse a raster on a server that is put together from files of this machine, by whatever way."""
+    if not is_on_server(path) or dataset.driver in _SINGLE_FILES:
+        return
+    for file in dataset.files:
+        if not is_on_server(file):
+            raise RasterioIOError(
+                f"it consists of {file}, which is not on a server: only files of this machine may lead to others"
+            )
+
+
+def _check_vrt(dataset: Any, path: str, depth: int) -> None:
+    """Refuse raw bands, also in VRTs that a VRT shows."""
+    if depth > _VRT_DEPTH:
+        raise RasterioIOError(f"it shows a VRT in a VRT in a VRT, {depth} deep: make one VRT of the files")
+    if os.environ.get(ALLOW_RAW) != "ALL" and 'subClass="VRTRawRasterBand"' in vrt_text(dataset):
+        raise RasterioIOError(
+            f"{path} shows the bytes of a file as pixels (VRTRawRasterBand), which may be any file: convert it to a "
+            f"GeoTIFF, or set {ALLOW_RAW}=ALL if you trust it"
+        )
+    _check_sources(dataset, path)
+    for source in dataset.files:
+        if source != path and _is_vrt(source):
+            _check_source(source, depth + 1)
+
+
+def _check_source(source: str, depth: int) -> None:
+    """Look into a VRT in a VRT; one that cannot be opened fails when it is read."""
+    try:
+        opened = rasterio.open(source)
+    except RasterioError:
+        return
+    with opened:
+        _check_vrt(opened, source, depth)
+
+
+def _is_vrt(source: str) -> bool:
+    if is_remote(source) or not os.path.isfile(source):
+        return source.lower().endswith(".vrt") or "<VRTDataset" in source
+    with open(source, "rb") as file:
+        return b"<VRTDataset" in file.read(1024)
+
+
+def _check_length(dataset: Any, path: str) -> None:
+    """Refuse a file shorter than its header says where GDAL fills up with zeros."""
+    expected = {"ENVI": _envi_bytes, "PCIDSK": _pcidsk_bytes}.get(dataset.driver, _unknown)(dataset, path)
+    size = os.path.getsize(path)
+    if size < expected:
+        raise RasterioIOError(f"{path} has {size:,} bytes, its header says {expected:,}")
+
+
+def _unknown(_dataset: Any, _path: str) -> int:
+    return 0
+
+
+def _envi_bytes(dataset: Any, _path: str) -> int:
+    tags = dataset.tags(ns="ENVI")
+    if tags.get("file_compression", "0").strip() != "0":
+        return 0
+    pixel = sum(_item_bytes(dtype) for dtype in dataset.dtypes)
+    return int(tags.get("header_offset", 0)) + pixel * int(dataset.width) * int(dataset.height)
+
+
+def _item_bytes(dtype: str) -> int:
+    return int(rasterio.dtypes._getnpdtype(dtype).itemsize)
+
+
+def _pcidsk_bytes(_dataset: Any, path: str) -> int:
+    with open(path, "rb") as file:
+        blocks = file.read(32)[16:32].strip()
+    return int(blocks) * _PCIDSK_BLOCK if blocks.isdigit() else 0
