@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 import pytest
 import rasterio
-from conftest import echo_model, write_raster
+from conftest import class_specs, echo_model, write_raster
 from rasterio.errors import RasterioIOError
 from rasterio.windows import Window as RasterioWindow
 from stumbling import FAULTS, stumbling_server
@@ -159,6 +159,15 @@ def test_a_moved_source_of_a_vrt_is_an_error(tmp_path, monkeypatch, many_readers
     assert not (tmp_path / "out").exists()
 
 
+def test_a_moved_source_of_a_vrt_is_an_error_every_time(tmp_path, many_readers):
+    path, _ = write_mosaic(tmp_path)
+    with gdal_settings(), open_dataset(path) as dataset:
+        (tmp_path / "t" / "10.tif").write_text("moved meanwhile")
+        for window in 6 * [RasterioWindow(0, 0, SIDE, SIDE), RasterioWindow(0, 600, 100, 100)]:
+            with pytest.raises(RasterioIOError, match=r"t/10\.tif"):
+                dataset.read([1, 2, 3], window=window)
+
+
 def test_a_truncated_source_of_a_vrt_of_vrts_is_named(tmp_path, many_readers):
     path, _ = write_mosaic(tmp_path)
     write_vrt(tmp_path / "outer.vrt", [[source(path.name, band, side=SIDE)] for band in (1, 2, 3)])
@@ -181,7 +190,11 @@ def test_a_moved_source_of_class_rasters_and_labels_is_an_error(tmp_path, many_r
         evaluate(whole, path)
     with rasterio.open(whole) as dataset:
         grid = grid_of(dataset)
-    with gdal_settings(), open_labels(path, grid, (), image=whole) as labels, pytest.raises(LabelError, match="t/01"):
+    with (
+        gdal_settings(),
+        open_labels(path, grid, class_specs(4), image=whole) as labels,
+        pytest.raises(LabelError, match="t/01"),
+    ):
         labels.read(Window(0, 0, SIDE, SIDE))
     assert not (tmp_path / "out.gpkg").exists()
 

@@ -97,6 +97,7 @@ class Dataset:
         self.path, self._options = path, options
         self._local, self._lock = local(), Lock()
         self._handles: list[Any] = []
+        self._broken: RasterioIOError | None = None
         self._first = self.handle()
         self._blocks = Blocks(*(self._first.block_shapes[0] if self._first.count else (1, 1)))
         self._cells = self._find_cells()
@@ -220,6 +221,8 @@ class Dataset:
         Raises:
             _Stumbled: if a server did, and it is not known since when.
         """
+        if self._broken is not None:
+            raise self._broken
         for pause in (*pauses(), None):
             with rasterio.Env(**SAFE), watched() as faults:
                 error: Exception | None = None
@@ -232,12 +235,17 @@ class Dataset:
                     error = raised
                 failure = self._failure(faults, error)
                 is_late = begun is not None and time.monotonic() - begun > PATIENCE_S
-                if pause is None or is_late or not self._forget(str(failure)):
+                if pause is None or is_late or self._lacks_source(faults) or not self._forget(str(failure)):
+                    self._broken = failure if self._first.driver == "VRT" else None
                     raise failure from None
             if begun is None:
                 raise _Stumbled(str(failure))
             time.sleep(pause)
         raise AssertionError
+
+    def _lacks_source(self, faults: Faults) -> bool:
+        """Whether a source of a VRT could not be opened: GDAL says so once, and passes it over from then on."""
+        return self._first.driver == "VRT" and not any("IReadBlock failed" in text for text in faults.failures)
 
     def _failure(self, faults: Faults, error: Exception | None) -> RasterioIOError:
         return RasterioIOError(reason(tuple(faults.failures), error, self._files()))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from typing import Any
+from xml.sax.saxutils import unescape
 
 import rasterio
 from rasterio.errors import RasterioError, RasterioIOError
@@ -25,6 +28,8 @@ trap."""
 _SINGLE_FILES = frozenset({"GTiff", "COG", "JP2OpenJPEG", "PNG", "JPEG"})
 """Formats that name no other files but sidecars."""
 _VRT_DEPTH = 8
+_SOURCE_NAME = re.compile("<(?:SourceFilename|SourceDataset)([^>]*)>([^<]*)</")
+_NO_FILE = re.compile(r"/vsi|<|[A-Za-z][A-Za-z0-9_+]+:|$")
 _PCIDSK_BLOCK = 512
 
 
@@ -73,9 +78,20 @@ def _check_vrt(dataset: Any, path: str, depth: int) -> None:
             f"GeoTIFF, or set {ALLOW_RAW}=ALL if you trust it"
         )
     _check_sources(dataset, path)
+    for source in _missing(dataset, path):
+        raise RasterioIOError(f"{source}: No such file or directory")
     for source in dataset.files:
         if source != path and _is_vrt(source):
             _check_source(source, depth + 1)
+
+
+def _missing(dataset: Any, path: str) -> Iterator[str]:
+    """Files of this machine that a VRT shows and that are not there, before GDAL passes over them."""
+    folder = os.path.dirname(path) if os.path.isfile(path) else ""
+    for attributes, name in set(_SOURCE_NAME.findall(vrt_text(dataset))):
+        source = os.path.join(folder, unescape(name)) if 'relativeToVRT="1"' in attributes else unescape(name)
+        if not _NO_FILE.match(source) and not os.path.exists(source):
+            yield source
 
 
 def _check_source(source: str, depth: int) -> None:
