@@ -515,7 +515,7 @@ class Failing(Echo):
 
 def test_a_failing_network_leaves_nothing_behind(tmp_path, class_values):
     scene = write_raster(tmp_path / "s.tif", class_values(40, 40))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ModelError, match="out of luck"):
         predict(scene, tmp_path, model=Model(make_spec(), Failing(4)))
     assert [p.name for p in tmp_path.iterdir()] == ["s.tif"]
 
