@@ -75,6 +75,16 @@ def test_infrared_that_claims_to_be_alpha(tmp_path):
         assert scene.read(Window(0, 0, 20, 30))[1].all()
 
 
+def test_a_band_named_alpha_is_one_and_a_band_named_otherwise_is_none(tmp_path):
+    alpha = np.where(np.arange(20)[:, None] < 4, 0, 255) * np.ones((1, 30), int)
+    values = np.concatenate([VALUES, alpha[None].astype(np.uint8)])
+    grey = (ColorInterp.gray, *[ColorInterp.undefined] * 3)
+    path = write_raster(tmp_path / "a.tif", values, colorinterp=grey, descriptions=("R", "G", "B", "Alpha"))
+    np.testing.assert_array_equal(read_all(path)[1], alpha > 0)
+    path = write_raster(tmp_path / "n.tif", values, colorinterp=RGBA, descriptions=("R", "G", "B", "NIR"))
+    assert read_all(path)[1].all()
+
+
 def test_rescale_maps_onto_the_models_range(tmp_path):
     values = np.array([[[0, 100, 600, 1100, 5000]]], np.uint16)
     image, _ = read_all(write_raster(tmp_path / "s.tif", values), (1,), rescale=(100, 1100), dtype="uint8")

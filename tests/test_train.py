@@ -333,5 +333,7 @@ def test_the_command_reports_on_stdout_and_tells_epochs_on_stderr(config: Path, 
 def test_the_command_speaks_json(config: Path, tmp_path: Path) -> None:
     arguments = [str(config), "-o", str(tmp_path / "run"), "--epochs", "1", "--json", "-q"]
     run = CliRunner().invoke(command, arguments, catch_exceptions=False)
-    assert json.loads(run.stdout)["scores"]["miou"] > 0
+    result = json.loads(run.stdout)
+    assert result["scores"]["miou"] > 0
+    assert result["notices"] == []
     assert run.stderr == ""

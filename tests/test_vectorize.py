@@ -207,6 +207,12 @@ def test_confidence(tmp_path, classes):
     assert frame["confidence"].tolist() == [1, 0.5, 1, 1]
 
 
+def test_confidence_beyond_100_percent_is_refused(tmp_path, classes):
+    write(tmp_path / "confidence.tif", np.where(IDS == 1, 200, 100).astype(np.uint8))
+    with pytest.raises(SceneError, match="0 to 100 percent"):
+        polygonize(classes, tmp_path / "confidence.tif", Legend()).to_frame()
+
+
 def test_confidence_of_another_size(tmp_path, classes):
     write(tmp_path / "confidence.tif", IDS[:2])
     with pytest.raises(SceneError, match=r"\(2, 5\)"):

@@ -223,5 +223,11 @@ def placement(raster: Any) -> tuple[Affine, Any, str | None]:
 
 
 def _percent(confidence: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Confidence, 0 where there is none: in holes without data that were filled."""
+    """Confidence, 0 where there is none (255): in holes without data that were filled.
+
+    Raises:
+        SceneError: A value is neither.
+    """
+    if ((confidence > 100) & (confidence < NODATA_ID)).any():
+        raise SceneError("confidence goes from 0 to 100 percent, and the raster of it holds more: pass another one")
     return np.where(confidence > 100, np.uint8(0), confidence)

@@ -12,7 +12,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,8 @@ class TrainResult:
     """Arithmetic of the network."""
     seconds: float
     """Wall time, over all parts of a resumed run."""
+    notices: tuple[str, ...] = ()
+    """What a person should know of the data and the run: a sentence each."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -165,14 +167,20 @@ def train(
     if is_main_process():
         _check_folder(folder, spec, overwrite, resume, notice)
 
+    told: list[str] = []
+
+    def say(line: str) -> None:
+        told.append(line)
+        notice(line)
+
     def tell(done: int, total: int) -> None:
         progress(TrainProgress("reading", done, total, epochs=spec.epochs))
 
     with gdal_settings(TRAINING_CACHE_MB), torch.random.fork_rng(), quiet("lightning.pytorch", "lightning.fabric"):
-        ground = read_training_data(spec, store=folder / CENSUS, tell=tell, notice=notice)
+        ground = read_training_data(spec, store=folder / CENSUS, tell=tell, notice=say)
         torch.manual_seed(spec.seed)
-        run = _prepare(spec, ground, folder, device, precision, progress, notice)
-        checkpoint = _resumable(folder, spec, notice) if resume else None
+        run = _prepare(spec, ground, folder, device, precision, progress, say)
+        checkpoint = _resumable(folder, spec, say) if resume else None
         if is_main_process():
             _clear_leftovers(folder)
             if checkpoint is None:
@@ -186,7 +194,7 @@ def train(
             _report(run, ground, result)
             for name in (PREVIOUS_CHECKPOINT, CHECKPOINT):
                 (folder / name).unlink(missing_ok=True)
-    return result
+    return replace(result, notices=tuple(told))
 
 
 def is_main_process() -> bool:
