@@ -190,12 +190,8 @@ def test_a_moved_source_of_class_rasters_and_labels_is_an_error(tmp_path, many_r
         evaluate(whole, path)
     with rasterio.open(whole) as dataset:
         grid = grid_of(dataset)
-    with (
-        gdal_settings(),
-        open_labels(path, grid, class_specs(4), image=whole) as labels,
-        pytest.raises(LabelError, match="t/01"),
-    ):
-        labels.read(Window(0, 0, SIDE, SIDE))
+    with gdal_settings(), pytest.raises(LabelError, match=r"t/01\.tif"):
+        open_labels(path, grid, class_specs(4), image=whole)
     assert not (tmp_path / "out.gpkg").exists()
 
 
