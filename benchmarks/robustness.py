@@ -293,6 +293,7 @@ class Tally:
         """Count an outcome: right, or an error of one line; all else is a failure."""
         kind = outcome if outcome == "right" else "one line" if outcome.startswith("error: ") else "FAILED"
         self.outcomes[kind] += 1
+        print(f"{what}: {kind}", file=sys.stderr)
         if kind == "one line":
             self.lines[re.sub(r"/\S*/", "", outcome)] += 1
         if kind == "FAILED":
