@@ -3,14 +3,20 @@ quiet."""
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from conftest import write_raster
+from test_train import write_config, write_tiles
 
+import geoseg
 from geoseg.cli import main
 from geoseg.cli.surroundings import quiet_libraries
 
@@ -173,3 +179,47 @@ def test_a_user_without_name_and_home_gets_both(monkeypatch):
         assert os.environ["HOME"] == os.devnull
         assert os.environ["LOGNAME"].startswith("user")
     assert "HOME" not in os.environ
+
+
+@pytest.mark.slow
+def test_no_command_says_anything_when_it_is_quiet(tmp_path):
+    write_tiles(tmp_path)
+    config = write_config(tmp_path, epochs=1)
+    train = ["train", str(config), "-o", "run"]
+    model = ["-m", "run/small.safetensors"]
+    commands = [
+        train,
+        ["predict", "train.tif", *model, "-o", "out"],
+        ["predict", "train.tif", *model, "-o", "shared", "--devices", "2"],
+        ["vectorize", "out/train_landcover.tif", "-o", "out.shp"],
+        ["vectorize", "out/train_landcover.tif", "-o", "out.gpkg", "--check"],
+        ["evaluate", "out/train_landcover.tif", "--labels", "train_labels.tif"],
+        ["evaluate", *model, "--data", str(config), "--report", "page.html"],
+        ["tile", str(config), "-o", "tiles", "--size", "32"],
+    ]
+    for command in commands:
+        ended = subprocess.run(
+            [sys.executable, "-m", "geoseg", *command, "-q"], cwd=tmp_path, capture_output=True, check=False, text=True
+        )
+        assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", ""), command
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_installation_without_a_home_works(tmp_path):
+    installed = shutil.copytree(
+        Path(geoseg.__file__).parent, tmp_path / "ro" / "geoseg", ignore=lambda *_: ["__pycache__"]
+    )
+    for path in (installed, *installed.rglob("*")):
+        path.chmod(path.stat().st_mode & 0o555)
+    surroundings = {k: v for k, v in os.environ.items() if k not in ("HOME", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME")}
+    write_raster(tmp_path / "scene.tif", np.zeros((3, 64, 64), np.uint8), photometric="RGB")
+    ended = subprocess.run(
+        [sys.executable, "-m", "geoseg", "predict", "scene.tif", "-q"],
+        cwd=tmp_path, env=surroundings | {"PYTHONPATH": str(tmp_path / "ro"), "HOME": "/nonexistent"},
+        capture_output=True, check=False, text=True,
+    )  # fmt: skip
+    for path in (*installed.rglob("*"), installed):
+        path.chmod(path.stat().st_mode | 0o200)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert not (tmp_path / "~").exists()
