@@ -41,6 +41,7 @@ from geoseg.mosaic import (
     hold,
     join_neighbours,
 )
+from geoseg.public import public_form
 from geoseg.samples import Cells
 from geoseg.scene import Scene
 from geoseg.spec import NODATA_ID, ClassSpec, DataSpec, NormalizationSpec, ScalingSpec, TrainSpec
@@ -199,6 +200,11 @@ def open_pair(
     return scene, labels
 
 
+def _name(image: Path) -> str:
+    """What reports and messages call an image: its address may hold a signature."""
+    return Path(public_form(image)).name
+
+
 def _grid(scene: Scene) -> PixelGrid:
     return PixelGrid(scene.height, scene.width, scene.info.transform, scene.info.crs)
 
@@ -213,7 +219,7 @@ def _look_at_images(
             info = scene.info
             choice = choose_bands(data.bands, info.colors, info.descriptions, data.band_indexes)
             is_guess = choice.by == "position" and len(info.colors) > 1
-            terms.add(entry.image.name, info.resolution_m, info.scaling_of(scene.bands), is_guess=is_guess)
+            terms.add(_name(entry.image), info.resolution_m, info.scaling_of(scene.bands), is_guess=is_guess)
             grids.append(_grid(scene))
     return grids, terms
 
@@ -225,7 +231,7 @@ def _find_ground(
     shelf = Shelf()
     return [
         FileGround(
-            entry.image.name,
+            _name(entry.image),
             grid,
             partial(shelf.take, number, partial(open_pair, entry, spec.data, spec.classes, scaling)),
         )
