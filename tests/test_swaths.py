@@ -228,7 +228,7 @@ def test_an_output_folder_that_is_removed_in_the_middle_is_an_error_in_one_line(
         if at == stage:
             shutil.rmtree(tmp_path / "out", ignore_errors=True)
 
-    with pytest.raises(OutputError) as raised:
+    with pytest.raises(GeosegError) as raised:
         predict(scene, tmp_path / "out", model=echo_model(), progress=remove, **SMALL)
     assert len(str(raised.value).splitlines()) == 1
 
