@@ -124,6 +124,10 @@ def _examine(
     if not total or whole < _LEAST_OF_FRAME * total or is_everything:
         return None
     reach = _NEAR if inside.dtype == np.uint8 else 0
+    if reach and bool(is_close(inside[:, None], value, reach).all()):  # classes, or dark imagery: near is no blur
+        if tolerance:
+            return None
+        reach = 0
     nears = [is_close(image, value, reach) & valid & ~core for (image, valid), core in zip(frame, cores, strict=True)]
     exact = sum(int(core.sum()) for core in cores)
     if sum(int(near.sum()) for near in nears) > _MOST_NEAR * exact:

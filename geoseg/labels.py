@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
-from rasterio.windows import Window as RasterioWindow
 
 from geoseg.crs import plane_difference
 from geoseg.errors import LabelError, SpecError
@@ -27,7 +26,8 @@ from geoseg.georef import PixelGrid, grid_of
 from geoseg.grid import Window
 from geoseg.label_polygons import PolygonLabels
 from geoseg.label_rules import OTHER, LabelRules, class_list, resolve_rules
-from geoseg.rasters import open_dataset
+from geoseg.links import whole_url
+from geoseg.rasters import open_dataset, to_rasterio, unreadable
 from geoseg.spec import IGNORE, NODATA_ID, ClassSpec
 from geoseg.vectors import PARQUET_FILES
 
@@ -194,12 +194,12 @@ class RasterLabels:
 
     def _read(self, bands: Sequence[int], window: Window) -> Ids:
         with _read_errors(self._path):
-            ids: Ids = self._dataset.read(list(bands), window=_to_rasterio(window))
+            ids: Ids = self._dataset.read(list(bands), window=to_rasterio(window))
         return ids
 
     def _read_mask(self, window: Window) -> Indexes:
         with _read_errors(self._path):
-            mask: Indexes = self._dataset.read_masks(1, window=_to_rasterio(window))
+            mask: Indexes = self._dataset.read_masks(1, window=to_rasterio(window))
         return mask
 
 
@@ -388,10 +388,6 @@ def _whole(value: float | None) -> int | None:
     return int(value) if value is not None and float(value).is_integer() else None
 
 
-def _to_rasterio(window: Window) -> RasterioWindow:
-    return RasterioWindow(window.col, window.row, window.width, window.height)
-
-
 def _open_raster(path: Path) -> Any:
     try:
         return open_dataset(path)
@@ -404,9 +400,7 @@ def _read_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except RasterioError as error:
-        raise LabelError(
-            f"{path} cannot be read: {one_line(error.__cause__ or error)}: the file is damaged or incomplete"
-        ) from None
+        raise LabelError(unreadable(error, whole_url(path))) from None
 
 
 def _check_grid(own: PixelGrid, grid: PixelGrid, path: Path, image: Path) -> None:

@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_REMOTE = re.compile(
+SERVER_SYSTEMS = "vsicurl", "vsis3", "vsigs", "vsiaz", "vsiadls", "vsioss", "vsiswift", "vsiwebhdfs"
+"""GDAL's file systems that are read over a network."""
+_ON_SERVER = re.compile(
     r"(?:/vsi(?:zip|tar|gzip|7z|rar)/\{?)*(?:(?:https?|ftp|s3|gs|az|adls?|abfss?|oss|swift|webhdfs)://"
-    r"|/vsi(?:curl|s3|gs|az|adls|oss|swift|webhdfs)(?:_streaming)?[/?])",
+    rf"|/(?:{'|'.join(SERVER_SYSTEMS)})(?:_streaming)?[/?])",
     re.IGNORECASE,
 )
 _BROKEN = re.compile(r"((?:/+vsi\w+)+/|)([A-Za-z][A-Za-z0-9+]{1,9}):/(?!/)")
@@ -33,9 +35,9 @@ def whole_url(path: str | os.PathLike[str]) -> str:
     return f"{inside}{broken[2]}://{text[broken.end() :]}"
 
 
-def is_remote(path: str) -> bool:
+def is_on_server(path: str) -> bool:
     """Whether a path leads to a server or a bucket and to nothing on this machine."""
-    return _REMOTE.match(path) is not None
+    return _ON_SERVER.match(path) is not None
 
 
 def joined(folder: Path, path: str | os.PathLike[str]) -> Path:

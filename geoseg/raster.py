@@ -17,10 +17,10 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.shutil import copy as copy_raster
-from rasterio.windows import Window as RasterioWindow
 
 from geoseg.files import quiet_georeferencing, write_errors
 from geoseg.grid import Window
+from geoseg.rasters import to_rasterio
 from geoseg.scene import SceneInfo
 from geoseg.spec import ClassSpec
 
@@ -88,7 +88,7 @@ class PartRaster:
         """Write a block (h, w) or (bands, h, w)."""
         if not window.pixels:
             return
-        where = RasterioWindow(window.col, window.row, window.width, window.height)
+        where = to_rasterio(window)
         with write_errors(self.path.parent.parent):
             self._dataset.write(block if block.ndim == 3 else block[None], window=where)
 

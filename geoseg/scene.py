@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
-from rasterio.windows import Window as RasterioWindow
 
 from geoseg.aoi import Area, find_area
 from geoseg.band_names import ALPHA, agreed_roles
@@ -32,11 +31,9 @@ from geoseg.georef import Box, PixelGrid, placing
 from geoseg.grid import Window
 from geoseg.ground import pixel_size_m
 from geoseg.links import whole_url
-from geoseg.mishaps import lacks_memory, mishap
 from geoseg.naming import is_utf8, scene_name
 from geoseg.public import public_form, public_text
-from geoseg.rasters import Dataset, held_pixels, open_dataset
-from geoseg.reading import check_regular
+from geoseg.rasters import Dataset, held_pixels, open_dataset, to_rasterio, unreadable
 from geoseg.scaling import Conversion, conversion, told_scaling
 from geoseg.spec import ScalingSpec
 
@@ -388,7 +385,7 @@ class Scene:
         chosen = [bands] if isinstance(bands, int) else bands
         dtype = np.dtype(self.info.dtype_of(chosen))
         dtype = np.dtype(np.float32) if dtype.kind == "f" else dtype
-        where = _to_rasterio(self._in_file(window))
+        where = to_rasterio(self._in_file(window))
         with _read_errors(self.info.path):
             if len({self.info.dtypes[i - 1] for i in chosen}) == 1:
                 values: Values = self._dataset.read(bands, window=where, out_dtype=dtype)
@@ -398,7 +395,7 @@ class Scene:
 
     def _read_mask(self, window: Window) -> Mask:
         with _read_errors(self.info.path):
-            mask: Mask = self._dataset.read_masks(self.bands[0], window=_to_rasterio(self._in_file(window))) > 0
+            mask: Mask = self._dataset.read_masks(self.bands[0], window=to_rasterio(self._in_file(window))) > 0
         return mask
 
     def _stretch(self, image: Values) -> Values:
@@ -414,17 +411,12 @@ def _lacks_block(file: Any, band: int, col: int, row: int) -> bool:
     return file.get_tag_item(f"BLOCK_OFFSET_{col}_{row}", "TIFF", bidx=band) is None
 
 
-def _to_rasterio(window: Window) -> RasterioWindow:
-    return RasterioWindow(window.col, window.row, window.width, window.height)
-
-
 def _open_dataset(path: str) -> Dataset:
     if not is_utf8(path):
         raise SceneError(f"the name of {path} is no text in UTF-8: rename it")
-    check_readable(path)
     if os.path.isdir(path):
         raise SceneError(f"{path} is a folder: give the path of a raster")
-    if "://" not in path and not path.startswith("/vsi") and ":" not in path and not os.path.exists(path):
+    if ":" not in path and not path.startswith("/vsi") and not os.path.exists(path):
         raise SceneError(f"no scene at {path}: check the path")
     try:
         return open_dataset(path)
@@ -433,30 +425,12 @@ def _open_dataset(path: str) -> Dataset:
         raise SceneError(f"{public_form(path)} cannot be opened as a raster: {reason}") from None
 
 
-def check_readable(path: str) -> None:
-    """Refuse pipes, devices and sockets, which would be waited for.
-
-    Raises:
-        SceneError: if the path leads to one.
-    """
-    try:
-        check_regular(path)
-    except OSError as error:
-        raise SceneError(f"{path} cannot be read: {error.strerror}") from None
-
-
 @contextmanager
 def _read_errors(path: str) -> Iterator[None]:
     try:
         yield
     except (RasterioError, MemoryError) as error:
-        why = mishap(error) if lacks_memory(error) else _why_unreadable(path)
-        raise SceneError(f"{path} cannot be read: {one_line(error.__cause__ or error)}: {why}") from None
-
-
-def _why_unreadable(path: str) -> str:
-    remote = "://" in path or path.startswith(("/vsicurl", "/vsis3", "/vsigs", "/vsiaz"))
-    return "the server did not deliver it, try again" if remote else "the file is damaged or incomplete"
+        raise SceneError(unreadable(error, path)) from None
 
 
 def _check_dataset(dataset: Dataset, path: str) -> None:
@@ -491,7 +465,7 @@ def _alpha_band(dataset: Dataset) -> int | None:
     for index, (color, role) in enumerate(zip(dataset.colorinterp[:16], roles, strict=False), 1):
         if (color.name if role is None else role) == ALPHA:
             windows = _spread(dataset.height, dataset.width)
-            values = np.concatenate([dataset.read(index, window=_to_rasterio(w)).ravel() for w in windows])
+            values = np.concatenate([dataset.read(index, window=to_rasterio(w)).ravel() for w in windows])
             return index if looks_like_alpha(values, dataset.dtypes[index - 1]) else None
     return None
 

@@ -30,6 +30,7 @@ from shapely.errors import GEOSException
 from geoseg.files import one_line
 from geoseg.georef import Box
 from geoseg.links import plain_path, whole_url
+from geoseg.rasters import waiting_options
 from geoseg.reading import check_regular
 
 PARQUET_FILES = (".parquet", ".geoparquet")
@@ -38,14 +39,6 @@ FARTHEST = 1e12
 """Coordinates beyond it are no place, in any unit: the Earth's circumference is 4e10 mm."""
 REASON_PART = 100
 """Characters of the beginning and of the end of a long reason."""
-CONNECTIONS = {
-    "GDAL_HTTP_CONNECTTIMEOUT": 30,
-    "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,
-    "GDAL_HTTP_LOW_SPEED_TIME": 30,
-    "GDAL_HTTP_MAX_RETRY": 3,
-    "GDAL_HTTP_RETRY_DELAY": 1,
-}
-"""How long servers of vector files are waited for, in seconds, and from how many bytes a second on they stall."""
 NO_POLYGONS = ("Point", "MultiPoint", "LineString", "MultiLineString", "CircularString", "CompoundCurve", "MultiCurve")
 """Geometry types of layers without polygons."""
 
@@ -87,7 +80,7 @@ class _Features:
 @cache
 def _bound_connections() -> None:
     """Let servers that stall fail within a while: the GDAL of vector files is another one than that of rasters."""
-    pyogrio.set_gdal_config_options(CONNECTIONS)
+    pyogrio.set_gdal_config_options(waiting_options())
 
 
 def polygon_layers(path: Path) -> list[str]:

@@ -17,7 +17,7 @@ import geoseg
 from geoseg.aoi import find_area
 from geoseg.errors import GeosegError, SceneError
 from geoseg.georef import PixelGrid
-from geoseg.links import is_remote
+from geoseg.links import is_on_server
 from geoseg.pipelines.info import describe_scene
 from geoseg.pipelines.vectorize import vectorize
 from geoseg.scenes import files, find_scenes, items
@@ -50,7 +50,7 @@ def test_items_and_lists_of_a_server_name_no_local_file(tmp_path, server, href):
     )
     for name in ("item.json", "list.txt", "collected.json"):
         found, line = outcome(f"{server}/{name}")
-        assert "which is not on a server" in line or all(is_remote(scene.path) for scene in found)
+        assert "which is not on a server" in line or all(is_on_server(scene.path) for scene in found)
         assert "\n" not in line
 
 
@@ -60,7 +60,7 @@ def test_items_and_lists_of_a_server_name_no_local_file(tmp_path, server, href):
 def test_items_of_a_server_name_what_is_on_servers(tmp_path, server, href):  # noqa: F811
     (tmp_path / "item.json").write_text(json.dumps(item(href)))
     (scene,) = find_scenes(f"{server}/item.json")
-    assert is_remote(scene.path)
+    assert is_on_server(scene.path)
 
 
 def test_the_next_page_of_a_search_is_on_a_server(tmp_path, server):  # noqa: F811

@@ -37,6 +37,8 @@ def _lines(values: dict[str, Any], indent: str = "") -> list[str]:
             lines += [f"{indent}{name}:", *_lines(value, indent + "  ")]
         elif isinstance(value, list) and value and isinstance(value[0], dict):
             lines += [f"{indent}{name}:", *(f"{indent}  {_inline(item)}" for item in value)]
+        elif name == "notices" and value:
+            lines += [f"{indent}{name}:", *(f"{indent}  {line}" for line in value)]
         else:
             lines.append(f"{indent}{name}: {_plain(value)}")
     return lines

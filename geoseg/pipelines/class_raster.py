@@ -25,8 +25,7 @@ from geoseg.grid import Window
 from geoseg.naming import visible
 from geoseg.polygons import Legend
 from geoseg.raster import CLASSES_TAG
-from geoseg.rasters import open_dataset
-from geoseg.scene import check_readable
+from geoseg.rasters import open_dataset, to_rasterio
 from geoseg.spec import NODATA_ID, parse_json
 from geoseg.trace import Strip
 
@@ -47,7 +46,6 @@ def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
     Raises:
         SceneError: It cannot be opened or read, or claims a size that nobody could mean.
     """
-    check_readable(os.fspath(path))
     try:
         with open_dataset(path) as raster:
             yield raster
@@ -79,7 +77,7 @@ def read_strips(
     whole = Window(0, 0, *classes.shape)
     within = whole if area is None else area.window
     for window in strip_windows(within, classes.block_shapes[0][0]):
-        where = RasterioWindow(window.col, window.row, window.width, window.height)
+        where = to_rasterio(window)
         ids = read_ids(classes, where, nodata_id)
         if area is not None:
             ids = np.where(area.mask(window), ids, np.uint8(nodata_id))
@@ -147,7 +145,7 @@ def count_ids(
     counts = np.zeros(256, np.int64)
     within = Window(0, 0, *raster.shape) if area is None else area.window
     for window in strip_windows(within, raster.block_shapes[0][0]):
-        where = RasterioWindow(window.col, window.row, window.width, window.height)
+        where = to_rasterio(window)
         values, valid = _read_values(raster, where)
         if area is not None:
             valid = area.mask(window) if valid is None else valid & area.mask(window)

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rasterio.windows import Window as RasterioWindow
 
 from geoseg.errors import LabelError, SceneError, SpecError
 from geoseg.georef import grid_of
@@ -36,6 +35,7 @@ from geoseg.pipelines.class_raster import (
 )
 from geoseg.pipelines.gdal import gdal_settings
 from geoseg.public import public_form
+from geoseg.rasters import to_rasterio
 from geoseg.spec import IGNORE, NODATA_ID, ClassSpec
 
 __all__ = ["EvaluateResult", "evaluate"]
@@ -227,7 +227,7 @@ class _Pair:
 
     def read(self, window: Window) -> tuple[Indexes, Indexes]:
         """Predicted and true class indexes (h, w), IGNORE where there is no prediction or no label."""
-        ids = read_ids(self._raster, _to_rasterio(window), self._nodata_id)
+        ids = read_ids(self._raster, to_rasterio(window), self._nodata_id)
         predicted = self._index_of[ids]
         if (predicted < 0).any():
             raise SceneError(
@@ -267,7 +267,3 @@ def _windows(height: int, width: int) -> Iterator[Window]:
 
 def _grow(window: Window, px: int) -> Window:
     return Window(window.row - px, window.col - px, window.height + 2 * px, window.width + 2 * px)
-
-
-def _to_rasterio(window: Window) -> RasterioWindow:
-    return RasterioWindow(window.col, window.row, window.width, window.height)

@@ -62,7 +62,7 @@ def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> di
             "crs": _crs_name(info),
             "transform": list(info.transform)[:6],
             "bounds": list(array_bounds(info.height, info.width, info.transform)),
-            "pixel_size_m": info.pixel_size_m,
+            "pixel_size_m": info.pixel_size_m and tuple(float(f"{side:.6g}") for side in info.pixel_size_m),
             "fits": _fit(scene, read_spec(model)),
         }
 

@@ -111,25 +111,7 @@ def prepare(
         notices.append(line)
         notice(line)
 
-    choice = choose_bands(loaded.spec.bands, scene.info.colors, scene.info.descriptions, spec.bands)
-    if spec.rescale is None:
-        check_dtype(scene.info.dtype_of(choice.indexes), loaded.spec.dtype, _suggestion(scene, choice, loaded.spec))
-    scene.select(
-        choice.indexes,
-        nodata=None if spec.nodata == "auto" else spec.nodata,
-        rescale=spec.rescale,
-        dtype=loaded.spec.dtype,
-        scaling=loaded.spec.scaling,
-    )
-    grid_of_scene = PixelGrid(scene.height, scene.width, scene.info.transform, scene.info.crs)
-    check_settings(spec, grid_of_scene, Legend.of(loaded.spec.classes), scene.info.path)
-    for line in scene_notices(scene.info, choice, loaded.spec, spec):
-        tell(line)
-    fill = scene.find_fill()
-    if spec.nodata == "auto" and fill is not None:
-        scene.leave_out(fill)
-    if (of_fill := fill_notice(fill, spec)) is not None:
-        tell(of_fill)
+    choice = _choose_values(scene, loaded.spec, spec, tell)
     source = _at_resolution(scene, loaded.spec, spec)
     device = choose_device(spec.device)
     precision = choose_precision(spec.precision, device)
@@ -163,6 +145,34 @@ def prepare(
     settings = {name: value for name, value in everything.items() if name not in outputs}
     digest = fingerprint(scene, loaded, pixels, spec.aoi)
     return Job(scene, source, loaded, spec, grid, runner, batch_size, settings, digest, notices)
+
+
+def _choose_values(scene: Scene, model: ModelSpec, spec: PredictSpec, tell: Notice) -> BandChoice:
+    """Choose the bands of a scene, what their values stand for, and which pixels hold data.
+
+    Raises:
+        GeosegError: if the scene does not fit the model or the settings.
+    """
+    choice = choose_bands(model.bands, scene.info.colors, scene.info.descriptions, spec.bands)
+    if spec.rescale is None:
+        check_dtype(scene.info.dtype_of(choice.indexes), model.dtype, _suggestion(scene, choice, model))
+    scene.select(
+        choice.indexes,
+        nodata=None if spec.nodata == "auto" else spec.nodata,
+        rescale=spec.rescale,
+        dtype=model.dtype,
+        scaling=model.scaling,
+    )
+    grid = PixelGrid(scene.height, scene.width, scene.info.transform, scene.info.crs)
+    check_settings(spec, grid, Legend.of(model.classes), scene.info.path)
+    for line in scene_notices(scene.info, choice, model, spec):
+        tell(line)
+    fill = scene.find_fill()
+    if spec.nodata == "auto" and fill is not None:
+        scene.leave_out(fill)
+    if (of_fill := fill_notice(fill, spec)) is not None:
+        tell(of_fill)
+    return choice
 
 
 def _fitting_grid(

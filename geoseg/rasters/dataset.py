@@ -62,9 +62,14 @@ class _Target:
 
     def read(self, part: Window, bands: slice, handle: Any) -> None:
         """Read a part of the window in some of the bands."""
-        where = RasterioWindow(part.col, part.row, part.width, part.height)
+        where = to_rasterio(part)
         place = self.out[bands, *part.shift(-self.window.row, -self.window.col).slices]
         getattr(handle, self.method)(self.bands[bands], window=where, out=place)
+
+
+def to_rasterio(window: Window) -> RasterioWindow:
+    """A window as rasterio takes it."""
+    return RasterioWindow(window.col, window.row, window.width, window.height)
 
 
 def open_dataset(path: str | os.PathLike[str], **options: Any) -> Dataset:

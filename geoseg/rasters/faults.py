@@ -14,6 +14,8 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioIOError
 
 from geoseg.files import one_line
+from geoseg.mishaps import lacks_memory, mishap
+from geoseg.rasters.remote import is_remote
 
 _LOGGERS = "rasterio._err", "rasterio._env"
 _FAILURE = "GDAL signalled an error"
@@ -78,6 +80,18 @@ def gdal_errors() -> Iterator[None]:
         yield
     except CPLE_BaseError as error:
         raise RasterioIOError(one_line(error)) from None
+
+
+def unreadable(error: BaseException, path: str) -> str:
+    """A failed read in one line: the file, what GDAL says, and what the cause is likely to be."""
+    said = one_line(error.__cause__ or error)
+    if lacks_memory(error):
+        why = mishap(error)
+    elif is_remote(path) or is_remote(said):  # a file here may show what is on a server
+        why = "the server did not deliver it, try again"
+    else:
+        why = "the file is damaged or incomplete"
+    return f"{path} cannot be read: {said}: {why}"
 
 
 def reason(messages: Sequence[str], error: BaseException | None, files: Sequence[str]) -> str:

@@ -10,19 +10,20 @@ from typing import Any
 import rasterio
 from rasterio.errors import RasterioError
 
+from geoseg.links import SERVER_SYSTEMS
+
 PATIENCE_S = 60
 """Seconds after which a server that failed is not asked again."""
 
 _READERS = 4
-_SYSTEMS = "vsicurl", "vsis3", "vsigs", "vsiaz", "vsiadls", "vsioss", "vsiswift", "vsiwebhdfs"
-_NAMES = re.compile(f"/({'|'.join(_SYSTEMS)})(_streaming)?[/?]")
+_NAMES = re.compile(f"/({'|'.join(SERVER_SYSTEMS)})(_streaming)?[/?]")
 _LOCAL_SCHEMES = "file://", "zip://", "tar://", "gzip://", "vrt://"
-_FORGETFUL = ":".join(f"/{name}/" for name in _SYSTEMS)
+_FORGETFUL = ":".join(f"/{name}/" for name in SERVER_SYSTEMS)
 _FINAL = re.compile(r"response code: 4(?!08|29)\d\d|could not resolve host|could not connect", re.I)
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path is read over a network."""
+    """Whether a path is read over a network, if only in part."""
     return bool(_NAMES.search(path)) or ("://" in path and not path.startswith((*_LOCAL_SCHEMES, "<")))
 
 

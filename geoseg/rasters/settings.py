@@ -21,17 +21,27 @@ SAFE: dict[str, Any] = {
 CONNECT_S, STALLED_S = 10, 20
 """Seconds after which a connection that does not come about, or over which nothing comes, is given up."""
 
-SERVER: dict[str, Any] = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",  # servers are slow at listing folders or refuse; sidecars are asked for
+_WAITING: dict[str, Any] = {
     "GDAL_HTTP_CONNECTTIMEOUT": CONNECT_S,
     "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,
     "GDAL_HTTP_LOW_SPEED_TIME": STALLED_S,
     "GDAL_HTTP_MAX_RETRY": 5,
     "GDAL_HTTP_RETRY_DELAY": 1,
 }
-"""How servers are asked; a variable of the environment goes before."""
+_SERVER = _WAITING | {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",  # servers are slow at listing folders or refuse; sidecars are asked for
+}
+
+
+def waiting_options() -> dict[str, Any]:
+    """How long servers are waited for, and how often asked again; a variable of the environment goes before."""
+    return _unless_given(_WAITING)
 
 
 def server_options() -> dict[str, Any]:
-    """`SERVER`, as far as the environment does not say otherwise."""
-    return {name: os.environ.get(name, value) for name, value in SERVER.items()}
+    """How rasters on servers are asked for, likewise."""
+    return _unless_given(_SERVER)
+
+
+def _unless_given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: os.environ.get(name, value) for name, value in options.items()}

@@ -11,7 +11,7 @@ from xml.sax.saxutils import unescape
 import rasterio
 from rasterio.errors import RasterioError, RasterioIOError
 
-from geoseg.links import is_remote as is_on_server
+from geoseg.links import is_on_server
 from geoseg.rasters.remote import is_remote
 from geoseg.rasters.stored import stored_bytes, vrt_text
 

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import url2pathname
 
 from geoseg.errors import SceneError
-from geoseg.links import is_remote
+from geoseg.links import is_on_server
 from geoseg.naming import visible
 
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2", ".j2k", ".img", ".ecw", ".sid", ".pix", ".kea", ".bil", ".bsq"})
@@ -70,7 +70,7 @@ def resolve_given(href: str, base: str, source: str) -> str:
         SceneError: if it leads to this machine, or to what might.
     """
     path = resolve(href, base)
-    if not is_local(source) and not is_remote(path):
+    if not is_local(source) and not is_on_server(path):
         raise SceneError(
             f"names {visible(href[:80])}, which is not on a server: only files of this machine may lead to others"
         )
