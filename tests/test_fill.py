@@ -54,6 +54,16 @@ def test_a_constant_around_an_image_is_fill(tmp_path, dtype, value):
     assert (valid != inside()).mean() < 1e-4
 
 
+def test_values_near_fill_are_no_blur_where_all_there_is_lies_near(tmp_path):
+    values = np.where(inside(), imagery(1) // 60 + 1, 0).astype(np.uint8)  # classes 1 to 4
+    with opened(tmp_path / "s.tif", values) as scene:
+        fill = scene.find_fill()
+        assert (fill.value, fill.is_exact) == (0, True)
+        scene.leave_out(fill)
+        valid = scene.read(Window(0, 0, HEIGHT, WIDTH))[1]
+    assert (valid != inside()).mean() < 1e-4
+
+
 @pytest.mark.parametrize("value", [0, 255])
 @pytest.mark.parametrize("photometric", ["rgb", "ycbcr"])
 def test_what_jpeg_leaves_of_fill_is_fill_too(tmp_path, value, photometric):
