@@ -7,6 +7,7 @@ from collections import namedtuple
 from xml.sax.saxutils import escape
 
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 from conftest import class_specs, echo_model, write_raster
@@ -22,9 +23,10 @@ from geoseg.pipelines.evaluate import evaluate
 from geoseg.pipelines.gdal import gdal_settings
 from geoseg.pipelines.predict import predict
 from geoseg.pipelines.vectorize import vectorize
-from geoseg.rasters import open_dataset
+from geoseg.rasters import open_dataset, server_options, unreadable
 from geoseg.rasters.cells import Blocks, cells, rows
 from geoseg.scene import Scene
+from geoseg.vectors import _bound_connections
 
 SIDE = 1024
 LAYOUTS = {
@@ -422,3 +424,26 @@ def test_a_fork_has_readers_of_its_own(tmp_path, many_readers):
     if child == 0:
         os._exit(0 if (read_all(path)[0] == image).all() else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "path", "cause"),
+    [
+        (RasterioIOError("IReadBlock failed"), "/data/a.tif", "the file is damaged or incomplete"),
+        (RasterioIOError("IReadBlock failed"), "/vsiadls/c/a.tif", "the server did not deliver it"),
+        (RasterioIOError("/vsicurl/http://h/a.tif: 503"), "/data/a.vrt", "the server did not deliver it"),
+        (MemoryError(), "/data/a.tif", "out of memory"),
+    ],
+)
+def test_a_read_that_failed_says_what_is_to_blame(error, path, cause):
+    assert unreadable(error, path).startswith(f"{path} cannot be read: ")
+    assert cause in unreadable(error, path)
+
+
+def test_servers_of_polygons_are_waited_for_as_long_as_those_of_rasters(monkeypatch):
+    monkeypatch.setenv("GDAL_HTTP_CONNECTTIMEOUT", "7")
+    _bound_connections.__wrapped__()
+    assert pyogrio.get_gdal_config_option("GDAL_HTTP_CONNECTTIMEOUT") == 7
+    assert pyogrio.get_gdal_config_option("GDAL_HTTP_LOW_SPEED_TIME") == server_options()["GDAL_HTTP_LOW_SPEED_TIME"]
+    monkeypatch.undo()
+    _bound_connections.__wrapped__()
