@@ -44,7 +44,8 @@ _BLOCK_BYTES = 512 * 2**20
 """Largest file block that is read: GDAL holds a block whole, for all bands of a pixel-interleaved file."""
 SMOOTH_OVERVIEWS = {"AVERAGE", "BILINEAR", "CUBIC", "CUBICSPLINE", "LANCZOS"}
 """How overviews must be made to stand in for averages: NEAREST shifts what it keeps, MODE drops what is small."""
-_LOSSY = {"jpeg", "webp", "jpeg2000", "jxl", "lerc", "lerc_deflate", "lerc_zstd"}
+_LOSSY = "JPEG", "WEBP", "JXL", "LERC"
+"""Parts of the names of compressions that change values: YCbCr JPEG, OJPEG, LERC_ZSTD, ..."""
 _LOSSY_DRIVERS = {"JPEG", "WEBP", "JP2OPENJPEG", "JP2KAK", "JP2ECW", "JP2MRSID", "ECW", "MRSID", "JPEGXL"}
 """What may change values by a little: compressions of GeoTIFFs, and formats."""
 
@@ -300,9 +301,8 @@ class Scene:
     @property
     def _is_lossy(self) -> bool:
         """Whether the file's compression changes values."""
-        compression = self._dataset.compression
-        is_blurred = compression is not None and compression.name.lower() in _LOSSY
-        return is_blurred or self._dataset.driver.upper() in _LOSSY_DRIVERS
+        compression = self._dataset.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION", "").upper()
+        return any(name in compression for name in _LOSSY) or self._dataset.driver.upper() in _LOSSY_DRIVERS
 
     def sample(self, bands: Sequence[int]) -> Values:
         """Read 16 small windows spread over the scene, as (C, n) values; cheap at any size."""

@@ -7,6 +7,7 @@ GeosegError of one short line; it may leave nothing behind.
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import shutil
@@ -27,9 +28,10 @@ from hypothesis import strategies as st
 from geoseg.errors import GeosegError
 
 CORPUS = Path(__file__).parent / "corpus"
-SHORT_S = 1.5
+SHORT_FILES = 150
+"""Files that a target is given in every run of the tests, always the same ones."""
 LONG_S = float(os.environ.get("GEOSEG_FUZZ_SECONDS", "3600"))
-"""How long a target is tried: in every run of the tests, and with -m slow."""
+"""How long a target is tried with -m slow."""
 MOST_S, MOST_BYTES, MOST_LETTERS = 30, 2**30, 4000
 """Seconds and memory that one file may take, and the longest message about it."""
 PER_ROUND = 250
@@ -60,12 +62,15 @@ def words(name: str) -> tuple[bytes, ...]:
     return tuple(line.encode().decode("unicode_escape").encode("latin-1") for line in lines)
 
 
-def fuzz(target: Target, files: st.SearchStrategy[bytes], suffix: str, seconds: float) -> Tally:
-    """Give a target file after file for some seconds; fail with the first file on which it breaks its promise."""
-    tally, end, number = Tally(), time.monotonic() + seconds, 0
-    while time.monotonic() < end:
-        seeded(number if seconds == SHORT_S else time.time_ns())(_round(target, files, suffix, tally, end))()
-        number += 1
+def fuzz(target: Target, files: st.SearchStrategy[bytes], suffix: str, seconds: float | None) -> Tally:
+    """Give a target file after file, a few or for some seconds; fail with the first on which it breaks its promise."""
+    tally = Tally()
+    if seconds is None:
+        seeded(0)(_round(target, files, suffix, tally, math.inf, SHORT_FILES))()
+    else:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            seeded(time.time_ns())(_round(target, files, suffix, tally, end, PER_ROUND))()
     print(f"{tally.accepted + tally.refused:,} files: {tally.accepted:,} accepted, {tally.refused:,} refused")
     assert tally.accepted, "every file was refused: the reader was hardly tried"
     assert tally.refused, "no file was refused: the edits are too tame"
@@ -73,10 +78,10 @@ def fuzz(target: Target, files: st.SearchStrategy[bytes], suffix: str, seconds: 
 
 
 def _round(
-    target: Target, files: st.SearchStrategy[bytes], suffix: str, tally: Tally, end: float
+    target: Target, files: st.SearchStrategy[bytes], suffix: str, tally: Tally, end: float, count: int
 ) -> Callable[[], None]:
     @settings(
-        max_examples=PER_ROUND,
+        max_examples=count,
         database=None,
         deadline=None,
         phases=(Phase.generate,),  # a file that takes too long would take as long again for each shrinking of it
