@@ -11,6 +11,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
+STRIP_PX = 4 << 20
+"""Pixels read at once, if blocks allow: enough to hide the cost of a read, little enough to stay near the cache."""
+
+STRIP_PX_MOST = 16 << 20
+"""Pixels read at once at most, whatever the blocks: 128 MB in the widest type, int64."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -211,6 +217,17 @@ class Grid:
         core = Window(top, left, bottom - top, right - left)
         shift = -self.border, -self.border
         return Place(i, j, window.shift(*shift), core.shift(*shift).clip(self.height, self.width))
+
+
+def strip_windows(within: Window, block_height: int) -> Iterator[Window]:
+    """Windows of whole rows of a window, and of whole blocks as long as those aren't too large to hold."""
+    blocks = max(STRIP_PX // (block_height * within.width), 1)
+    rows = max(min(blocks * block_height, STRIP_PX_MOST // within.width), 1)
+    begin, end = within.row, within.row + within.height
+    while begin < end:
+        stop = min(begin - begin % rows + rows, end)  # on edges of blocks
+        yield Window(begin, within.col, stop - begin, within.width)
+        begin = stop
 
 
 def _ceil_div(a: int, b: int) -> int:

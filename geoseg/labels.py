@@ -23,7 +23,7 @@ from geoseg.crs import plane_difference
 from geoseg.errors import LabelError, SpecError
 from geoseg.files import one_line
 from geoseg.georef import PixelGrid, grid_of
-from geoseg.grid import Window
+from geoseg.grid import Window, strip_windows
 from geoseg.label_polygons import PolygonLabels
 from geoseg.label_rules import OTHER, LabelRules, class_list, resolve_rules
 from geoseg.links import whole_url
@@ -135,22 +135,15 @@ class RasterLabels:
         """Count, in a pass of its own, what is left out for its value 255 without a word in the file or the rules."""
         if not isinstance(self._kind, _Ids) or not self._kind.leaves_out_255(self._rules, self._dataset.nodata):
             return 0
-        return sum(self._unmarked_in(window) for window in self._windows())
+        whole = Window(0, 0, *self._dataset.shape)
+        windows = strip_windows(whole, self._dataset.block_shapes[0][0])
+        return sum(self._unmarked_in(window) for window in windows)
 
     def _unmarked_in(self, window: Window) -> int:
         found = self._read((1,), window)[0] == NODATA_ID
         if found.any() and self._is_masked:
             found &= self._read_mask(window) > 0
         return int(np.count_nonzero(found))
-
-    def _windows(self) -> Iterator[Window]:
-        """Whole rows, of whole blocks where these are not too high."""
-        height, width = self._dataset.shape
-        rows = max(1, min(height, _COUNTED_PX // width))
-        rows = (
-            max(rows - rows % self._dataset.block_shapes[0][0], 1) if rows > self._dataset.block_shapes[0][0] else rows
-        )
-        return (Window(row, 0, rows, width).clip(height, width) for row in range(0, height, rows))
 
     def _find_kind(self) -> _Kind:
         """How the file says classes.
@@ -203,8 +196,6 @@ class RasterLabels:
         return mask
 
 
-_COUNTED_PX = 2**22
-"""Pixels that are counted at once."""
 _UNKNOWN = 254
 """Stands in tables for what is no class; there are 254 classes at most."""
 _RGB = 1, 2, 3

@@ -23,8 +23,8 @@ from scipy import ndimage
 
 from geoseg.errors import OutputError, SceneError, SpecError
 from geoseg.formats import VECTOR_FORMATS, write_polygons
-from geoseg.grid import Window
-from geoseg.pipelines.class_raster import STRIP_PX, STRIP_PX_MOST, free_id, own_nodata, strip_windows, to_ids
+from geoseg.grid import STRIP_PX, STRIP_PX_MOST, Window, strip_windows
+from geoseg.pipelines.class_raster import free_id, own_nodata, to_ids
 from geoseg.pipelines.vectorize import polygonize, vectorize
 from geoseg.polygons import Legend
 
@@ -239,7 +239,7 @@ def test_strips_leave_no_trace(tmp_path, monkeypatch, tile):
     ids = np.random.default_rng(3).integers(0, 3, (100, 70)).astype(np.uint8).repeat(2, axis=0).repeat(3, axis=1)
     write(tmp_path / "classes.tif", ids, tiled=True, blockxsize=tile, blockysize=tile)
     whole = polygonize(tmp_path / "classes.tif", None, Legend()).to_frame()
-    monkeypatch.setattr("geoseg.pipelines.class_raster.STRIP_PX", 1000)
+    monkeypatch.setattr("geoseg.grid.STRIP_PX", 1000)
     strips = polygonize(tmp_path / "classes.tif", None, Legend()).to_frame()
     assert shapely.equals_identical(whole.geometry.values, strips.geometry.values).all()
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.errors import OutputError
 from geoseg.grid import Window
 from geoseg.ground import row_areas_m2
 from geoseg.pipelines.blocks import new_thumbnail, raster_formats
@@ -68,7 +67,7 @@ def assemble(job: Job, work: WorkFolder) -> Assembled:
     work.check_owner()
     for i in range(job.grid.rows.count):
         if not work.is_finished(i):
-            raise OutputError(f"{work.path} was damaged while it was in use: --resume makes again what is missing")
+            raise work.damage()
         if i:
             join_swaths(job, work, i)
     info, formats = job.scene.info, raster_formats(job)

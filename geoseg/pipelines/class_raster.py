@@ -21,19 +21,13 @@ from geoseg.aoi import Area
 from geoseg.errors import SceneError, SpecError
 from geoseg.files import one_line
 from geoseg.georef import placing
-from geoseg.grid import Window
+from geoseg.grid import Window, strip_windows
 from geoseg.naming import visible
 from geoseg.polygons import Legend
 from geoseg.raster import CLASSES_TAG
 from geoseg.rasters import open_dataset, to_rasterio
 from geoseg.spec import NODATA_ID, parse_json
 from geoseg.trace import Strip
-
-STRIP_PX = 4 << 20
-"""Pixels read at once, if blocks allow: enough to hide the cost of a read, little enough to stay near the cache."""
-
-STRIP_PX_MOST = 16 << 20
-"""Pixels read at once at most, whatever the blocks: 128 MB in the widest type, int64."""
 
 INTEGERS = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"})
 """Types of class rasters, as rasterio names them."""
@@ -83,17 +77,6 @@ def read_strips(
             ids = np.where(area.mask(window), ids, np.uint8(nodata_id))
         weights = None if confidence is None else _percent(confidence.read(1, window=where, out_dtype="uint8"))
         yield window.row - within.row, ids, weights
-
-
-def strip_windows(within: Window, block_height: int) -> Iterator[Window]:
-    """Windows of whole rows of a window, and of whole blocks as long as those aren't too large to hold."""
-    blocks = max(STRIP_PX // (block_height * within.width), 1)
-    rows = max(min(blocks * block_height, STRIP_PX_MOST // within.width), 1)
-    begin, end = within.row, within.row + within.height
-    while begin < end:
-        stop = min(begin - begin % rows + rows, end)  # on edges of blocks
-        yield Window(begin, within.col, stop - begin, within.width)
-        begin = stop
 
 
 def read_ids(raster: Any, window: RasterioWindow, nodata_id: int = NODATA_ID) -> NDArray[np.uint8]:

@@ -19,7 +19,6 @@ from torch import Tensor
 from geoseg.batches import Batch, Sample, swath_batches
 from geoseg.blend import Blender, Block, seam_of
 from geoseg.decide import Decision, Wanted, decide, to_host
-from geoseg.errors import OutputError
 from geoseg.files import write_errors
 from geoseg.grid import Grid, Place, Window
 from geoseg.heap import MemoryReturn
@@ -290,7 +289,7 @@ def join_swaths(job: Job, work: WorkFolder, i: int) -> None:
     if work.seal(seam_name(i)).exists():
         return
     if work.has_lost_above(i) or (work.above(i).exists() and work.has_lost_below(i - 1)):
-        raise OutputError(f"{work.path} was damaged while it was in use: --resume makes again what is missing")
+        raise work.damage()
     if not work.above(i).exists():
         return
     wanted = Wanted(job.wants_confidence, job.spec.scores_type if job.spec.scores else None)

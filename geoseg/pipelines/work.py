@@ -120,6 +120,10 @@ class WorkFolder:
             raise OutputError(f"{self.path}, the folder of unfinished work, was removed while it was in use")
         raise OutputError(f"{self.path} was taken over by another run")
 
+    def damage(self) -> OutputError:
+        """What to raise when something that was finished is gone."""
+        return OutputError(f"{self.path} was damaged while it was in use: --resume makes again what is missing")
+
     def check_place(self) -> None:
         """Make sure that a folder that is there already may be emptied and written into.
 
