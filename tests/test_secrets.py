@@ -126,7 +126,8 @@ def test_no_error_holds_a_secret(places):
         assert SECRET not in "".join(text for _, text in texts)
 
 
-def test_a_broken_scene_says_so_without_its_secret(places):
+def test_a_broken_scene_says_so_without_its_secret(places, monkeypatch):
+    monkeypatch.setenv("GDAL_HTTP_RETRY_DELAY", "0.01")
     paths, here, bundle = places
     (here / "scene.tif").write_bytes((here / "scene.tif").read_bytes()[:3000])
     for path in paths[:2]:
