@@ -27,9 +27,9 @@ _PHRASES = {
     "cirrus": ("cirrus",),
     "watervapour": ("water vapour", "water vapor", "watervapour", "watervapor"),
     ALPHA: ("alpha", "transparency", "opacity"),
-    "red": ("red", "rot", "rouge"),
-    "green": ("green", "grün", "gruen", "vert"),
-    "blue": ("blue", "blau", "bleu"),
+    "red": ("red", "rot", "rouge", "rojo", "rosso", "vermelho", "rood"),
+    "green": ("green", "grün", "gruen", "vert", "verde", "groen"),
+    "blue": ("blue", "blau", "bleu", "azul", "blu", "blauw"),
     NO_BAND: (
         "mask", "qa", "quality", "scl", "cloud", "shadow", "ndvi", "ndwi", "ndbi", "evi", "savi", "dem", "dsm", "dtm",
         "ndsm", "chm", "height", "elevation", "slope", "aspect", "hillshade", "angle", "azimuth", "class", "label",
@@ -40,6 +40,8 @@ _PATTERNS = {
     role: re.compile(r"\b(?:{})\b".format("|".join(sorted(phrases, key=len, reverse=True))))
     for role, phrases in _PHRASES.items()
 }
+_BAND = re.compile(r"\bband|band\b")
+"""What may be written together with a word: redband, bandred."""
 _LETTERS = {"r": "red", "g": "green", "b": "blue", "n": "nir", "ir": "nir", "re": "rededge", "a": ALPHA}
 """Names that are nothing but a letter or two."""
 _NUMBERED = {
@@ -99,7 +101,7 @@ def word_role(name: str) -> str | None:
     text = _plain(name)
     if text in _LETTERS:
         return _LETTERS[text]
-    words = re.sub(r"[\W\d_]+", " ", text)
+    words = _BAND.sub(" ", re.sub(r"[\W\d_]+", " ", text))
     found: list[str] = []
     for role, pattern in _PATTERNS.items():
         if pattern.search(words):

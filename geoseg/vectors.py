@@ -169,7 +169,7 @@ def read_polygons(path: Path, layer: str, column: str | None, boxes: Sequence[Bo
         return _polygons(_read_parquet(path, column), boxes)
     if boxes is None:
         features, has_warned = _read_layer(path, layer, column, None)
-        if has_warned:
+        if has_warned or _hides_broken(path, layer, features):
             _check_readable(features)
         return _polygons(features, None)
     try:
@@ -254,6 +254,17 @@ def _joined(parts: Sequence[_Features]) -> _Features:
     numbers, first = np.unique(np.concatenate([part.numbers for part in parts]), return_index=True)
     geometry, cells = (np.concatenate([getattr(part, name) for part in parts])[first] for name in ("geometry", "cells"))
     return _Features(numbers, geometry, cells, parts[0].crs)
+
+
+def _hides_broken(path: Path, layer: str, features: _Features) -> bool:
+    """Whether some feature has no geometry because it is broken, which GDAL may say only where it has to place it."""
+    if all(geometry is not None for geometry in features.geometry):
+        return False
+    try:
+        _read_layer(path, layer, None, (0, 0, 0, 0))
+    except FeatureError:
+        return True
+    return False
 
 
 def _check_readable(features: _Features) -> None:

@@ -41,6 +41,8 @@ MARKED = ("red", "green", "blue", "undefined", "undefined")
         (RGB, ("SR_B2", "SR_B3", "SR_B4", "SR_B5"), (3, 2, 1)),
         (RGB, ("SR_B4", "SR_B3", "SR_B2"), (1, 2, 3)),
         (RGB, ("Band 1: Blue", "Band 2: Green", "Band 3: Red"), (3, 2, 1)),
+        (RGB, ("blueband", "greenband", "redband"), (3, 2, 1)),
+        (RGB, ("azul", "verde", "rojo"), (3, 2, 1)),
         (RGB, ("Blue (490 nm)", "Green (560 nm)", "Red (665 nm)"), (3, 2, 1)),
         (RGB, ("490 nm", "560.0 Nanometers", "0.665 um"), (3, 2, 1)),
         (RGB, ("B02_10m", "B03_10m", "B04_10m"), (3, 2, 1)),

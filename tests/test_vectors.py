@@ -74,11 +74,12 @@ def test_coordinates_of_binary_files_that_are_no_numbers_are_named(tmp_path: Pat
             areas(tmp_path / "p.parquet")
 
 
+@pytest.mark.parametrize("boxes", [None, [(0.2, 0.2, 0.8, 0.8)]])
 @pytest.mark.parametrize("rings", [[[SQUARE]], [[[0, 0], ["a", 0], [1, 1], [0, 0]]]])
-def test_coordinates_nested_wrongly_or_in_words_are_named(tmp_path: Path, rings: Any) -> None:
+def test_coordinates_nested_wrongly_or_in_words_are_named(tmp_path: Path, rings: Any, boxes: Any) -> None:
     path = geojson(tmp_path / "p.geojson", [SQUARE], rings)
     with pytest.raises(VectorError, match="feature 1 has no readable geometry: correct or remove it"):
-        areas(path, [(0.2, 0.2, 0.8, 0.8)])
+        areas(path, boxes)
 
 
 @pytest.mark.parametrize(
