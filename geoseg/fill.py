@@ -106,7 +106,7 @@ def find_fill(frame: Sequence[tuple[Values, Mask]], inside: Values, *, is_lossy:
         is_lossy: whether the file's compression changes values.
     """
     limits = np.finfo(inside.dtype) if inside.dtype.kind == "f" else np.iinfo(inside.dtype)
-    candidates = list(dict.fromkeys(map(float, (*_USUAL, limits.min, limits.max))))
+    candidates = list(dict.fromkeys(map(float, (*_USUAL, limits.min, limits.max, *_constants(frame, inside)))))
     for tolerance in (0, _CORE) if inside.dtype == np.uint8 else (0,):
         found = [fill for v in candidates if (fill := _examine(v, tolerance, frame, inside, is_lossy=is_lossy))]
         if found:
@@ -114,14 +114,21 @@ def find_fill(frame: Sequence[tuple[Values, Mask]], inside: Values, *, is_lossy:
     return None
 
 
+def _constants(frame: Sequence[tuple[Values, Mask]], inside: Values) -> list[Any]:
+    """Values of windows along the frame that hold one alone; in 8 bits those are classes more often than fill."""
+    if inside.dtype.itemsize == 1:
+        return []
+    firsts = [(image, image.flat[0]) for image, _ in frame if image.size]
+    return [value for image, value in firsts if (image == value).all()]
+
+
 def _examine(
     value: float, tolerance: int, frame: Sequence[tuple[Values, Mask]], inside: Values, *, is_lossy: bool
 ) -> Fill | None:
-    """A value as fill, if it takes enough of the frame in whole stretches, ends sharply, and is not all there is."""
+    """A value as fill, if it takes enough of the frame in whole stretches and ends sharply."""
     cores = [is_close(image, value, tolerance) & valid for image, valid in frame]
     total, whole = sum(core.size for core in cores), sum(core.size for core in cores if core.all())
-    is_everything = whole == total and bool(is_close(inside[:, None], value, tolerance).all())
-    if not total or whole < _LEAST_OF_FRAME * total or is_everything:
+    if not total or whole < _LEAST_OF_FRAME * total:
         return None
     reach = _NEAR if inside.dtype == np.uint8 else 0
     if reach and bool(is_close(inside[:, None], value, reach).all()):  # classes, or dark imagery: near is no blur

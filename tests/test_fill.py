@@ -39,7 +39,10 @@ def opened(path, values: np.ndarray, **profile) -> Scene:
 
 @pytest.mark.parametrize(
     ("dtype", "value"),
-    [("uint8", 0), ("uint8", 255), ("uint16", 0), ("uint16", 65535), ("int16", -9999), ("float32", -9999)],
+    [
+        *(("uint8", 0), ("uint8", 255), ("uint16", 0), ("uint16", 65535), ("int16", -9999), ("float32", -9999)),
+        *(("uint16", 1), ("uint16", 9999), ("uint16", 65534)),
+    ],
 )
 def test_a_constant_around_an_image_is_fill(tmp_path, dtype, value):
     values = np.where(inside(), imagery(), value).astype(dtype)
@@ -83,14 +86,10 @@ def test_fill_that_is_blurred_all_over_is_found_near_its_value():
     assert find_fill(frame, imagery().astype(np.uint8).reshape(3, -1), is_lossy=False) == Fill(0.0, 2, 12, 1.0)
 
 
-@pytest.mark.parametrize(
-    "name", ["plain", "constant", "snow", "dark water", "roof", "masked", "tagged", "bands differ"]
-)
+@pytest.mark.parametrize("name", ["plain", "snow", "dark water", "roof", "masked", "tagged", "bands differ"])
 def test_what_is_no_fill(tmp_path, name):
     values, profile = imagery(), {}
-    if name == "constant":
-        values[:] = 255
-    elif name == "snow":  # brighter and brighter, up to saturation
+    if name == "snow":  # brighter and brighter, up to saturation
         values = np.clip(np.linspace(150, 400, WIDTH) + np.random.default_rng(2).normal(0, 4, values.shape), 0, 255)
     elif name == "dark water":
         values[:, :, :200] = np.random.default_rng(2).integers(0, 12, (3, HEIGHT, 200))
@@ -104,6 +103,15 @@ def test_what_is_no_fill(tmp_path, name):
         values = np.where(inside(), values, np.array([0, 50, 0])[:, None, None])
     with opened(tmp_path / "s.tif", values.astype(np.uint8), **profile) as scene:
         assert scene.find_fill() is None
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_a_scene_of_nothing_but_fill_is_fill(tmp_path, value):
+    with opened(tmp_path / "s.tif", np.full_like(imagery(), value).astype(np.uint8)) as scene:
+        fill = scene.find_fill()
+        assert (fill.value, fill.frame_share) == (value, 1)
+        scene.leave_out(fill)
+        assert not scene.read(Window(0, 0, HEIGHT, WIDTH))[1].any()
 
 
 def test_windows_along_the_frame_are_few_and_inside():
@@ -183,3 +191,12 @@ def test_the_option_takes_a_number_or_auto(tmp_path):
     run = CliRunner().invoke(main, ["predict", str(path), "-m", str(bundle), "--nodata", "all"])
     assert run.exit_code == 2
     assert "neither a number nor auto" in run.output
+
+
+@pytest.mark.parametrize("value", ["300", "-1", "1.5", "nan", "inf"])
+def test_a_value_that_no_pixel_can_have_is_refused(tmp_path, value):
+    path, _ = filled(tmp_path)
+    bundle = save_bundle(tmp_path / "m.safetensors")
+    run = CliRunner().invoke(main, ["predict", str(path), "-m", str(bundle), "--nodata", value, "--dry-run"])
+    assert run.exit_code == 1
+    assert "no uint8 value can be that" in run.output

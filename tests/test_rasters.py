@@ -4,12 +4,14 @@ import os
 import shutil
 import time
 from collections import namedtuple
+from pathlib import Path
 from xml.sax.saxutils import escape
 
 import numpy as np
 import pyogrio
 import pytest
 import rasterio
+import rasterio.shutil
 from conftest import class_specs, echo_model, write_raster
 from rasterio.errors import RasterioIOError
 from rasterio.windows import Window as RasterioWindow
@@ -206,6 +208,18 @@ def test_a_mask_or_alpha_band_that_is_gone_is_an_error(tmp_path, gone):
         bands.append([source("gone.tif", 1, side=SIDE)])
     path = write_vrt(tmp_path / "scene.vrt", bands, extra=mask if gone == "mask" else "")
     with pytest.raises(SceneError, match=r"gone\.tif"):
+        read_all(path)
+
+
+def test_a_mask_that_a_source_has_lost_is_an_error(tmp_path):
+    mask = np.broadcast_to(np.where(np.arange(SIDE) < SIDE // 4, 0, 255).astype(np.uint8), (SIDE, SIDE))
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False):
+        image = write_raster(tmp_path / "image.tif", noise(SIDE), mask=mask)
+    path = tmp_path / "scene.vrt"
+    rasterio.shutil.copy(image, path, driver="VRT")
+    assert not read_all(path)[1].all()
+    Path(f"{image}.msk").unlink()
+    with pytest.raises(SceneError, match=r"image\.tif has no mask any more"):
         read_all(path)
 
 

@@ -5,12 +5,14 @@ In: an open scene, a model, a PredictSpec. Out: a Job: what is read, on which gr
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
+import numpy as np
 import torch
 
 from geoseg.bands import BandChoice, check_dtype, choose_bands
@@ -147,6 +149,21 @@ def prepare(
     return Job(scene, source, loaded, spec, grid, runner, batch_size, settings, digest, notices)
 
 
+def _check_nodata(value: float | str | None, dtype: str) -> None:
+    """Refuse a value for pixels without data that no pixel of a type can have.
+
+    Raises:
+        SpecError: if it is one.
+    """
+    if value is None or isinstance(value, str) or np.dtype(dtype).kind == "f":
+        return
+    limits = np.iinfo(dtype)
+    if not (math.isfinite(value) and value == int(value) and limits.min <= value <= limits.max):
+        raise SpecError(
+            f"nodata {value:g}: no {dtype} value can be that: give a whole number from {limits.min} to {limits.max}"
+        )
+
+
 def _choose_values(scene: Scene, model: ModelSpec, spec: PredictSpec, tell: Notice) -> BandChoice:
     """Choose the bands of a scene, what their values stand for, and which pixels hold data.
 
@@ -156,6 +173,7 @@ def _choose_values(scene: Scene, model: ModelSpec, spec: PredictSpec, tell: Noti
     choice = choose_bands(model.bands, scene.info.colors, scene.info.descriptions, spec.bands)
     if spec.rescale is None:
         check_dtype(scene.info.dtype_of(choice.indexes), model.dtype, _suggestion(scene, choice, model))
+    _check_nodata(spec.nodata, scene.info.dtype_of(choice.indexes))
     scene.select(
         choice.indexes,
         nodata=None if spec.nodata == "auto" else spec.nodata,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 from xml.sax.saxutils import unescape
 
 import rasterio
+from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError, RasterioIOError
 
 from geoseg.links import is_on_server
@@ -29,6 +31,7 @@ _SINGLE_FILES = frozenset({"GTiff", "COG", "JP2OpenJPEG", "PNG", "JPEG"})
 """Formats that name no other files but sidecars."""
 _VRT_DEPTH = 8
 _SOURCE_NAME = re.compile("<(?:SourceFilename|SourceDataset)([^>]*)>([^<]*)</")
+_MASK_SOURCE = re.compile(r"<SourceFilename([^>]*)>([^<]*)</SourceFilename>\s*<SourceBand>mask,?(\d*)</SourceBand>")
 _NO_FILE = re.compile(r"/vsi|<|[A-Za-z][A-Za-z0-9_+]+:|$")
 _PCIDSK_BLOCK = 512
 
@@ -80,6 +83,8 @@ def _check_vrt(dataset: Any, path: str, depth: int) -> None:
     _check_sources(dataset, path)
     for source in _missing(dataset, path):
         raise RasterioIOError(f"{source}: No such file or directory")
+    for source in _unmasked(dataset, path):
+        raise RasterioIOError(f"{source} has no mask any more, of which {path} makes its own: put its .msk back")
     for source in dataset.files:
         if source != path and _is_vrt(source):
             _check_source(source, depth + 1)
@@ -87,11 +92,27 @@ def _check_vrt(dataset: Any, path: str, depth: int) -> None:
 
 def _missing(dataset: Any, path: str) -> Iterator[str]:
     """Files of this machine that a VRT shows and that are not there, before GDAL passes over them."""
-    folder = os.path.dirname(path) if os.path.isfile(path) else ""
     for attributes, name in set(_SOURCE_NAME.findall(vrt_text(dataset))):
-        source = os.path.join(folder, unescape(name)) if 'relativeToVRT="1"' in attributes else unescape(name)
+        source = _source(attributes, name, path)
         if not _NO_FILE.match(source) and not os.path.exists(source):
             yield source
+
+
+def _source(attributes: str, name: str, path: str) -> str:
+    """Path of a source that a VRT names."""
+    folder = os.path.dirname(path) if os.path.isfile(path) else ""
+    return os.path.join(folder, unescape(name)) if 'relativeToVRT="1"' in attributes else unescape(name)
+
+
+def _unmasked(dataset: Any, path: str) -> Iterator[str]:
+    """Files of this machine whose masks a VRT shows and that have none, which GDAL takes for data everywhere."""
+    for attributes, name, band in set(_MASK_SOURCE.findall(vrt_text(dataset))):
+        source = _source(attributes, name, path)
+        if _NO_FILE.match(source):
+            continue
+        with suppress(RasterioError), rasterio.open(source) as opened:
+            if MaskFlags.all_valid in opened.mask_flag_enums[int(band or 1) - 1]:
+                yield source
 
 
 def _check_source(source: str, depth: int) -> None:
