@@ -1,6 +1,7 @@
 """Reads that fail in part: moved, cut and damaged files, and servers that stumble. All of a raster, or one line."""
 
 import os
+import re
 import shutil
 import time
 from collections import namedtuple
@@ -89,6 +90,15 @@ def write_mosaic(folder, bands=3, nodata=None):
 
 def halve(path, share=0.5):
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+
+
+def write_masked(path, valid_px):
+    """A raster whose mask lies in a file beside it, and says data of the first columns."""
+    mask = np.where(np.arange(SIDE) < valid_px, 255, 0).astype(np.uint8)
+    beside = write_raster(path.with_name(f"{path.name}.msk"), np.broadcast_to(mask, (SIDE, SIDE))[None], driver="GTiff")
+    with rasterio.open(beside, "r+") as raster:
+        raster.update_tags(INTERNAL_MASK_FLAGS_1=2)  # one mask for all bands
+    return write_raster(path, noise(SIDE))
 
 
 def read_all(path):
@@ -212,9 +222,7 @@ def test_a_mask_or_alpha_band_that_is_gone_is_an_error(tmp_path, gone):
 
 
 def test_a_mask_that_a_source_has_lost_is_an_error(tmp_path):
-    mask = np.broadcast_to(np.where(np.arange(SIDE) < SIDE // 4, 0, 255).astype(np.uint8), (SIDE, SIDE))
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False):
-        image = write_raster(tmp_path / "image.tif", noise(SIDE), mask=mask)
+    image = write_masked(tmp_path / "image.tif", valid_px=SIDE // 4)
     path = tmp_path / "scene.vrt"
     rasterio.shutil.copy(image, path, driver="VRT")
     assert not read_all(path)[1].all()
@@ -225,9 +233,7 @@ def test_a_mask_that_a_source_has_lost_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
 def test_a_truncated_mask_file_is_an_error(tmp_path, share):
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=False):
-        mask = np.where(np.arange(SIDE) < 900, 255, 0).astype(np.uint8)
-        path = write_raster(tmp_path / "scene.tif", noise(SIDE), mask=np.broadcast_to(mask, (SIDE, SIDE)))
+    path = write_masked(tmp_path / "scene.tif", valid_px=900)
     assert not read_all(path)[1].all()
     halve(tmp_path / "scene.tif.msk", share)
     with pytest.raises(SceneError, match=r"scene\.tif"):
@@ -461,3 +467,17 @@ def test_servers_of_polygons_are_waited_for_as_long_as_those_of_rasters(monkeypa
     assert pyogrio.get_gdal_config_option("GDAL_HTTP_LOW_SPEED_TIME") == server_options()["GDAL_HTTP_LOW_SPEED_TIME"]
     monkeypatch.undo()
     _bound_connections.__wrapped__()
+
+
+@pytest.mark.parametrize("options", [{"COMPRESSED": "YES"}, {"USE_SPILL": "YES"}, {}])
+def test_an_imagine_file_that_is_short_is_an_error(tmp_path, options):
+    path = write_raster(tmp_path / "s.img", noise(128), driver="HFA", **options)
+    whole = read_all(path)[0]
+    long = tmp_path / ("s.ige" if "USE_SPILL" in options else "s.img")
+    content = long.read_bytes()
+    for share in (0.3, 0.6, 0.9):
+        long.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(SceneError, match=re.escape(long.name)):
+            read_all(path)
+    long.write_bytes(content)
+    np.testing.assert_array_equal(read_all(path)[0], whole)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 from xml.sax.saxutils import unescape
@@ -14,6 +15,7 @@ from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError, RasterioIOError
 
 from geoseg.links import is_on_server
+from geoseg.rasters.hfa import listed_bytes
 from geoseg.rasters.remote import is_remote
 from geoseg.rasters.stored import stored_bytes, vrt_text
 
@@ -133,30 +135,51 @@ def _is_vrt(source: str) -> bool:
 
 
 def _check_length(dataset: Any, path: str) -> None:
-    """Refuse a file shorter than its header says where GDAL fills up with zeros."""
-    expected = {"ENVI": _envi_bytes, "PCIDSK": _pcidsk_bytes}.get(dataset.driver, _unknown)(dataset, path)
-    size = os.path.getsize(path)
-    if size < expected:
-        raise RasterioIOError(f"{path} has {size:,} bytes, its header says {expected:,}")
+    """Refuse files shorter than their header says where GDAL fills up with zeros."""
+    for file, expected in _LENGTHS.get(dataset.driver, _unknown)(dataset, path):
+        size = os.path.getsize(file)
+        if size < expected:
+            raise RasterioIOError(f"{file} has {size:,} bytes, its header says at least {expected:,}")
 
 
-def _unknown(_dataset: Any, _path: str) -> int:
-    return 0
+def _hfa_bytes(dataset: Any, path: str) -> Iterator[tuple[str, int]]:
+    """Of a file that lists no blocks, those of all bands lie in another, whole and without gaps."""
+    listed = listed_bytes(path)
+    yield path, listed
+    for spill in (file for file in dataset.files if file.lower().endswith(".ige") and not listed):
+        yield spill, sum(map(_whole_blocks, dataset.block_shapes, dataset.dtypes, [dataset.shape] * dataset.count))
 
 
-def _envi_bytes(dataset: Any, _path: str) -> int:
+def _whole_blocks(block: tuple[int, int], dtype: str, shape: tuple[int, int]) -> int:
+    """Bytes of a band whose blocks are all of one size."""
+    return math.prod(-(-size // side) * side for size, side in zip(shape, block, strict=True)) * _item_bytes(dtype)
+
+
+def _unknown(_dataset: Any, _path: str) -> Iterator[tuple[str, int]]:
+    return iter(())
+
+
+def _envi_bytes(dataset: Any, path: str) -> Iterator[tuple[str, int]]:
     tags = dataset.tags(ns="ENVI")
-    if tags.get("file_compression", "0").strip() != "0":
-        return 0
-    pixel = sum(_item_bytes(dtype) for dtype in dataset.dtypes)
-    return int(tags.get("header_offset", 0)) + pixel * int(dataset.width) * int(dataset.height)
+    if tags.get("file_compression", "0").strip() == "0":
+        pixel = sum(_item_bytes(dtype) for dtype in dataset.dtypes)
+        yield path, int(tags.get("header_offset", 0)) + pixel * int(dataset.width) * int(dataset.height)
 
 
 def _item_bytes(dtype: str) -> int:
     return int(rasterio.dtypes._getnpdtype(dtype).itemsize)
 
 
-def _pcidsk_bytes(_dataset: Any, path: str) -> int:
+def _pcidsk_bytes(_dataset: Any, path: str) -> Iterator[tuple[str, int]]:
     with open(path, "rb") as file:
         blocks = file.read(32)[16:32].strip()
-    return int(blocks) * _PCIDSK_BLOCK if blocks.isdigit() else 0
+    if blocks.isdigit():
+        yield path, int(blocks) * _PCIDSK_BLOCK
+
+
+_LENGTHS: dict[str, Callable[[Any, str], Iterator[tuple[str, int]]]] = {
+    "ENVI": _envi_bytes,
+    "PCIDSK": _pcidsk_bytes,
+    "HFA": _hfa_bytes,
+}
+"""Files of formats of which GDAL makes zeros where they are short, and the bytes that each must have."""
