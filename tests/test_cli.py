@@ -100,13 +100,14 @@ def test_a_bad_config_file_names_the_setting(tmp_path, scene, line, says):
 
 def test_json_has_no_nan(tmp_path, bundle):
     scene = write_raster(tmp_path / "f.tif", np.full((3, 9, 9), np.nan, np.float32), nodata=np.nan)
-    flat = write_raster(tmp_path / "s.tif", np.zeros((3, 9, 9), np.uint8), photometric="RGB")
+    flat = write_raster(tmp_path / "s.tif", np.zeros((3, 9, 9), np.float32), photometric="RGB")
 
     def refuse(constant):
         raise AssertionError(constant)
 
     assert json.loads(run("info", scene, "--json").stdout, parse_constant=refuse)["nodata"] == "nan"
-    report = run("predict", flat, "-m", bundle, "-o", tmp_path / "out", "--nodata", "nan", "--json")
+    settings = "--nodata", "nan", "--rescale", "0,1"
+    report = run("predict", flat, "-m", bundle, "-o", tmp_path / "out", *settings, "--json")
     assert json.loads(report.stdout, parse_constant=refuse)["settings"]["nodata"] == "nan"
 
 
