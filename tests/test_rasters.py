@@ -481,3 +481,13 @@ def test_an_imagine_file_that_is_short_is_an_error(tmp_path, options):
             read_all(path)
     long.write_bytes(content)
     np.testing.assert_array_equal(read_all(path)[0], whole)
+
+
+@pytest.mark.parametrize(("driver", "options"), [("HFA", {"COMPRESSED": "YES"}), ("ENVI", {}), ("PCIDSK", {})])
+def test_a_short_source_of_a_vrt_is_an_error(tmp_path, driver, options):
+    path = write_raster(tmp_path / "s.img", noise(128), driver=driver, **options)
+    rasterio.shutil.copy(path, tmp_path / "s.vrt", driver="VRT")
+    read_all(tmp_path / "s.vrt")
+    path.write_bytes(path.read_bytes()[: int(0.6 * path.stat().st_size)])
+    with pytest.raises(SceneError, match=r"s\.img"):
+        read_all(tmp_path / "s.vrt")

@@ -74,7 +74,7 @@ def _check_sources(dataset: Any, path: str) -> None:
 
 
 def _check_vrt(dataset: Any, path: str, depth: int) -> None:
-    """Refuse raw bands, also in VRTs that a VRT shows."""
+    """Refuse raw bands, and sources that are missing, short or without their masks, also in VRTs that a VRT shows."""
     if depth > _VRT_DEPTH:
         raise RasterioIOError(f"it shows a VRT in a VRT in a VRT, {depth} deep: make one VRT of the files")
     if os.environ.get(ALLOW_RAW) != "ALL" and 'subClass="VRTRawRasterBand"' in vrt_text(dataset):
@@ -88,7 +88,7 @@ def _check_vrt(dataset: Any, path: str, depth: int) -> None:
     for source in _unmasked(dataset, path):
         raise RasterioIOError(f"{source} has no mask any more, of which {path} makes its own: put its .msk back")
     for source in dataset.files:
-        if source != path and _is_vrt(source):
+        if source != path and _needs_a_look(source):
             _check_source(source, depth + 1)
 
 
@@ -118,20 +118,26 @@ def _unmasked(dataset: Any, path: str) -> Iterator[str]:
 
 
 def _check_source(source: str, depth: int) -> None:
-    """Look into a VRT in a VRT; one that cannot be opened fails when it is read."""
+    """Look into a source of a VRT; one that cannot be opened fails when it is read."""
     try:
         opened = rasterio.open(source)
     except RasterioError:
         return
     with opened:
-        _check_vrt(opened, source, depth)
+        if opened.driver == "VRT":
+            _check_vrt(opened, source, depth)
+        elif not is_remote(source) and os.path.isfile(source):
+            _check_length(opened, source)
 
 
-def _is_vrt(source: str) -> bool:
+def _needs_a_look(source: str) -> bool:
+    """Whether a source of a VRT is a VRT, or of a format of which GDAL makes zeros where it is short."""
     if is_remote(source) or not os.path.isfile(source):
         return source.lower().endswith(".vrt") or "<VRTDataset" in source
     with open(source, "rb") as file:
-        return b"<VRTDataset" in file.read(1024)
+        head = file.read(1024)
+    has_header_beside = any(map(os.path.exists, (f"{source}.hdr", f"{os.path.splitext(source)[0]}.hdr")))
+    return b"<VRTDataset" in head or head.startswith((b"EHFA_HEADER_TAG", b"PCIDSK")) or has_header_beside
 
 
 def _check_length(dataset: Any, path: str) -> None:
