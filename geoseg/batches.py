@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.grid import Grid, Place, Window
+from geoseg.readable import Readable
 from geoseg.resample import Source
 from geoseg.scene import Mask, Values
 
@@ -25,24 +25,6 @@ _SLAB_PX = 2**21
 """Pixels read at once: enough blocks to decode side by side."""
 _SLAB_PX_MOST = 2**25
 """Pixels read at once where a file's blocks are whole rows, all of which must be decoded for any of their pixels."""
-
-
-class Readable(Protocol):
-    """What windows are read from."""
-
-    @property
-    def height(self) -> int:
-        """Rows."""
-        ...
-
-    @property
-    def width(self) -> int:
-        """Columns."""
-        ...
-
-    def read(self, window: Window) -> tuple[Values, Mask]:
-        """Read a window inside: values (C, h, w), to be changed at will, and which pixels hold data (h, w)."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,11 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from geoseg.batches import Readable
 from geoseg.errors import OutputError
 from geoseg.files import one_line
 from geoseg.grid import Window
 from geoseg.queues import WriteBehind
+from geoseg.readable import Readable
 from geoseg.spec import ContextLevel
 
 Weighted = NDArray[np.float32]

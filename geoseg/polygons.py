@@ -6,9 +6,8 @@ What comes out: Arrow batches with geometry as WKB, or a GeoDataFrame. Knows no 
 
 from __future__ import annotations
 
-import colorsys
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -23,8 +22,8 @@ from pyproj import CRS
 from pyproj.exceptions import ProjError
 
 from geoseg.ground import Measure, measure_of
+from geoseg.legend import Legend
 from geoseg.lonlat import Projection, projection_of
-from geoseg.spec import ClassSpec
 from geoseg.trace import Regions
 from geoseg.trace.regions import Offsets
 from geoseg.trace.rings import flatten
@@ -37,35 +36,6 @@ BATCH = 1 << 20
 """Vertices in a batch, about; only one batch is held at a time."""
 POLYGON, MULTIPOLYGON = 3, 6
 """Geometry types as WKB numbers them."""
-
-
-@dataclass(frozen=True)
-class Legend:
-    """What class ids mean; a class without a name goes by its number."""
-
-    names: dict[int, str] = field(default_factory=dict)
-    """Class names by id."""
-    colors: dict[int, str] = field(default_factory=dict)
-    """Class colours by id, as #rrggbb."""
-
-    @classmethod
-    def of(cls, classes: Iterable[ClassSpec]) -> Legend:
-        """What the ids of some classes mean."""
-        classes = tuple(classes)
-        return cls({c.id: c.name for c in classes}, {c.id: c.color for c in classes})
-
-    def name(self, class_id: int) -> str:
-        """Name of a class."""
-        return self.names.get(class_id, str(class_id))
-
-    def classes(self, ids: Iterable[int]) -> tuple[ClassSpec, ...]:
-        """Some classes with names and colours; one without a colour gets one that differs from its neighbours'.
-
-        In a raster of which 255 is not nodata it is a class, which no model of geoseg has, but which has its style.
-        """
-        return tuple(
-            ClassSpec.model_construct(id=k, name=self.name(k), color=self.colors.get(k) or _any_color(k)) for k in ids
-        )
 
 
 @dataclass(frozen=True)
@@ -235,12 +205,6 @@ def _grouped(regions: Regions, group: NDArray[np.int64]) -> tuple[Regions, Offse
 def _unite_pairs(group: NDArray[np.int32], pairs: NDArray[np.int64]) -> None:
     for one, other in pairs:
         union(group, one, other)
-
-
-def _any_color(class_id: int) -> str:
-    """A colour for a class that has none: hues a golden section apart are never alike."""
-    red, green, blue = colorsys.hsv_to_rgb(class_id * 0.618034 % 1, 0.5, 0.85)
-    return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
 
 
 def _texts(class_id: NDArray[np.uint8], text_of: Any) -> pa.Array:

@@ -20,12 +20,10 @@ from rasterio.shutil import copy as copy_raster
 
 from geoseg.files import quiet_georeferencing, write_errors
 from geoseg.grid import Window
+from geoseg.legend import CLASSES_TAG
 from geoseg.rasters import to_rasterio
 from geoseg.scene import SceneInfo
 from geoseg.spec import ClassSpec
-
-CLASSES_TAG = "GEOSEG_CLASSES"
-"""Tag of a class raster: a JSON list of {"id": int, "name": str, "color": "#rrggbb"}."""
 
 _OVERVIEW_PX = 2**24
 """Pixels from which overviews are made at once."""

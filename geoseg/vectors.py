@@ -28,9 +28,9 @@ from shapely import GeometryType
 from shapely.errors import GEOSException
 
 from geoseg.files import one_line
+from geoseg.gdal_options import waiting_options
 from geoseg.georef import Box
 from geoseg.links import plain_path, whole_url
-from geoseg.rasters import waiting_options
 from geoseg.reading import check_regular
 
 PARQUET_FILES = (".parquet", ".geoparquet")

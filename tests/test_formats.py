@@ -10,7 +10,8 @@ from affine import Affine
 from geoseg import formats
 from geoseg.errors import OutputError
 from geoseg.formats import VECTOR_FORMATS, check_extension, write_polygons
-from geoseg.polygons import Legend, PolygonLayer
+from geoseg.legend import Legend
+from geoseg.polygons import PolygonLayer
 from geoseg.trace import trace
 
 UTM = "EPSG:32617"

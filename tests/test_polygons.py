@@ -7,7 +7,8 @@ import shapely
 from affine import Affine
 from pyproj import CRS
 
-from geoseg.polygons import Legend, PolygonLayer, by_class, by_touch
+from geoseg.legend import Legend
+from geoseg.polygons import PolygonLayer, by_class, by_touch
 from geoseg.trace import Regions, trace
 
 NODATA = 255

@@ -24,9 +24,10 @@ from scipy import ndimage
 from geoseg.errors import OutputError, SceneError, SpecError
 from geoseg.formats import VECTOR_FORMATS, write_polygons
 from geoseg.grid import STRIP_PX, STRIP_PX_MOST, Window, strip_windows
+from geoseg.legend import Legend
 from geoseg.pipelines.class_raster import free_id, own_nodata, to_ids
-from geoseg.pipelines.vectorize import polygonize, vectorize
-from geoseg.polygons import Legend
+from geoseg.pipelines.vectorize import vectorize
+from geoseg.polygonize import polygonize
 
 NORTH_UP = Affine(10, 0, 500_000, 0, -10, 4_000_000)
 IDS = np.array([[0, 0, 1, 1, 1], [0, 2, 2, 1, 255], [0, 2, 0, 255, 255]], np.uint8)

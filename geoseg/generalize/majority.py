@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.trace.regions import Strip
+from geoseg.strips import Strip
 from geoseg.trace.state import compiled
 
 

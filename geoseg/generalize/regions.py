@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.errors import SceneError
-from geoseg.trace.regions import Strip
+from geoseg.strips import Strip
 from geoseg.trace.rings import flatten
 from geoseg.trace.rows import find_runs, join_runs
 from geoseg.trace.state import LABELS, MOST, Runs, Tables, compiled, grow, new_runs, new_tables

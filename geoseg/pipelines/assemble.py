@@ -21,9 +21,9 @@ from geoseg.pipelines.work import WorkFolder
 from geoseg.raster import Part, PartRaster, RasterFormat, write_mosaic
 from geoseg.scene import SceneInfo
 from geoseg.spec import ClassSpec
+from geoseg.strips import Strip
 from geoseg.tally import count_by_row
 from geoseg.thumbnail import Thumbnail
-from geoseg.trace import Strip
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from geoseg.files import reserve
 from geoseg.georef import PixelGrid
 from geoseg.links import plain_path
 from geoseg.naming import layer_name
-from geoseg.trace import Strip
+from geoseg.strips import Strip
 
 STEPS = 2**20
 """Parts of a pixel to which coordinates are believed: what is lost on the way through a file is far smaller, and

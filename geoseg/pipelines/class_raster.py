@@ -22,12 +22,11 @@ from geoseg.errors import SceneError, SpecError
 from geoseg.files import one_line
 from geoseg.georef import placing
 from geoseg.grid import Window, strip_windows
+from geoseg.legend import CLASSES_TAG, Legend
 from geoseg.naming import visible
-from geoseg.polygons import Legend
-from geoseg.raster import CLASSES_TAG
 from geoseg.rasters import open_dataset, to_rasterio
 from geoseg.spec import NODATA_ID, parse_json
-from geoseg.trace import Strip
+from geoseg.strips import Strip
 
 INTEGERS = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"})
 """Types of class rasters, as rasterio names them."""

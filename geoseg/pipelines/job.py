@@ -22,17 +22,17 @@ from geoseg.errors import GeosegError, SpecError
 from geoseg.fill import Fill
 from geoseg.georef import PixelGrid
 from geoseg.grid import Grid
+from geoseg.legend import Legend
 from geoseg.models import Model, Runner, find_augmentations, load_model
 from geoseg.models.memory import activation_bytes, free_bytes
 from geoseg.models.runner import choose_device, choose_precision
 from geoseg.pipelines.fingerprint import fingerprint
-from geoseg.pipelines.vectorize import check_settings
 from geoseg.pipelines.work import Manifest
-from geoseg.polygons import Legend
 from geoseg.resample import NativeScene, ResampledScene, Source
 from geoseg.scaling import scaling_notice
 from geoseg.scene import Scene, SceneInfo, plain_number
 from geoseg.spec import ContextSpec, ModelSpec, PredictSpec
+from geoseg.vector_settings import check_settings
 
 Notice = Callable[[str], None]
 """Called with one line that a person should read."""

@@ -22,6 +22,7 @@ from geoseg.files import publish, sync_names, workspace, write_errors
 from geoseg.formats import count_polygons, write_polygons
 from geoseg.georef import PixelGrid
 from geoseg.heap import give_back_memory
+from geoseg.legend import Legend
 from geoseg.models import Model
 from geoseg.naming import layer_name
 from geoseg.pipelines.assemble import Assembled, ClassShare, assemble, class_shares, replace_classes
@@ -32,9 +33,8 @@ from geoseg.pipelines.outputs import OutputPaths, check_outputs, check_space, is
 from geoseg.pipelines.plan import scratch_bytes_per_pixel
 from geoseg.pipelines.resume import begin
 from geoseg.pipelines.shards import Workers, find_devices, run_scene
-from geoseg.pipelines.vectorize import generalized, polygonize, within
 from geoseg.pipelines.work import WorkFolder, locked
-from geoseg.polygons import Legend
+from geoseg.polygonize import generalized, polygonize, within
 from geoseg.preview import draw_preview
 from geoseg.raster import write_cog
 from geoseg.rat import read_counts, write_aux

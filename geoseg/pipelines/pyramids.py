@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from geoseg.batches import Readable
 from geoseg.context import ContextPyramid
 from geoseg.files import write_errors
 from geoseg.pipelines.job import Job
 from geoseg.pipelines.work import WorkFolder
+from geoseg.readable import Readable
 from geoseg.scene import Scene
 from geoseg.spec import ContextLevel
 

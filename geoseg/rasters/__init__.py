@@ -6,9 +6,9 @@ GDAL loses the errors of its own threads, so that it gets none (`SAFE`): speed c
 geoseg's own that each have the file open for themselves. A server that stumbles is asked again, for a bounded time.
 """
 
+from geoseg.gdal_options import SAFE, server_options, waiting_options
 from geoseg.rasters.dataset import Dataset, open_dataset, to_rasterio
 from geoseg.rasters.faults import unreadable
-from geoseg.rasters.settings import SAFE, server_options, waiting_options
 from geoseg.rasters.stored import held_pixels
 
 __all__ = [

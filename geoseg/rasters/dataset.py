@@ -21,13 +21,13 @@ from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.files import one_line, quiet_georeferencing
+from geoseg.gdal_options import SAFE
 from geoseg.grid import Window
 from geoseg.links import as_file, whole_url
 from geoseg.rasters import readers
 from geoseg.rasters.cells import Blocks, cells, rows
 from geoseg.rasters.faults import Faults, gdal_errors, reason, watched
 from geoseg.rasters.remote import PATIENCE_S, forget, is_final, is_remote, pauses
-from geoseg.rasters.settings import SAFE
 from geoseg.rasters.trust import check
 from geoseg.reading import check_regular
 

@@ -29,12 +29,13 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.trace.regions import Regions, Strip
+from geoseg.strips import Strip
+from geoseg.trace.regions import Regions
 from geoseg.trace.rings import finish
 from geoseg.trace.rows import trace_rows
 from geoseg.trace.state import make_room, new_front, new_tables
 
-__all__ = ["Regions", "Strip", "Tracer", "trace"]
+__all__ = ["Regions", "Tracer", "trace"]
 
 
 def trace(strips: Iterable[Strip], width: int, nodata: int = 255) -> Regions:

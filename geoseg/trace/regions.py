@@ -8,9 +8,6 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-Strip = tuple[int, NDArray[np.uint8], NDArray[np.uint8] | None]
-"""First row, class ids (h, W), confidence (h, W) or None."""
-
 Offsets = NDArray[np.int64]
 """Where each of M consecutive pieces begins, and where the last one ends (M + 1,)."""
 
