@@ -30,14 +30,14 @@ from beacon import CLASSES, Task, write_scenes
 from torch import Tensor
 
 from geoseg import evaluate_model, load_model, save_model, train
-from geoseg.context import LevelGrid
-from geoseg.metrics import ScoreCounter
+from geoseg.metrics.metrics import ScoreCounter
 from geoseg.models import ContextSegmenter, Model, SegmentationNetwork, Views, build_network
-from geoseg.pipelines.record import TrainProgress
-from geoseg.pipelines.scoring import load_scored, scored_windows
-from geoseg.samples import ScoredBatch
+from geoseg.raster.pyramid import LevelGrid
 from geoseg.spec import ClassSpec, ContextSpec, ModelSpec, NetworkSpec, NormalizationSpec, TrainSpec, parse_spec
-from geoseg.training_data import read_training_data
+from geoseg.training.inputs import read_training_data
+from geoseg.training.run_folder import TrainProgress
+from geoseg.training.samples import ScoredBatch
+from geoseg.training.scoring import load_scored, scored_windows
 
 
 def small_unet(depth: int, *channels: int) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def measure_agreement(scene: str, output: str, model: str | None) -> dict[str, o
     import torch
 
     import geoseg
-    from geoseg.pipelines.job import BORDER
+    from geoseg.inference.job import BORDER
 
     loaded = geoseg.load_model(model)
     result = geoseg.predict(
@@ -207,9 +207,9 @@ def run_memory(folder: Path, options: argparse.Namespace) -> None:
 def measure_profile(scene: str, output: str, model: str | None, settings: dict[str, object]) -> dict[str, object]:
     """Predict once, with a clock around each step of the thread that forwards, and the CPU time of all others."""
     import geoseg
-    from geoseg.blend import Blender
+    from geoseg.inference import tile_rows as swaths
+    from geoseg.inference.blend import Blender
     from geoseg.models import Runner
-    from geoseg.pipelines import swaths
 
     spent: dict[str, float] = {}
 

@@ -42,17 +42,17 @@ import yaml
 from rasterio.transform import from_origin
 from safetensors.numpy import load_file
 
-from geoseg.errors import GeosegError
+from geoseg.commands.predict import predict
+from geoseg.commands.train import train
+from geoseg.commands.vectorize import vectorize
+from geoseg.core.errors import GeosegError
+from geoseg.inference.shards import split_evenly
+from geoseg.inference.tile_rows import join_swaths, run_swaths
+from geoseg.inference.views.pyramids import job_pyramid
+from geoseg.inference.views.refine import job_classes
+from geoseg.inference.work_folder import work_path
 from geoseg.models import Model, build_network
 from geoseg.models.body import head_of
-from geoseg.pipelines.predict import predict
-from geoseg.pipelines.pyramids import job_pyramid
-from geoseg.pipelines.refine import job_classes
-from geoseg.pipelines.shards import split_evenly
-from geoseg.pipelines.swaths import join_swaths, run_swaths
-from geoseg.pipelines.train import train
-from geoseg.pipelines.vectorize import vectorize
-from geoseg.pipelines.work import work_path
 from geoseg.spec import ClassSpec, ContextLevel, ContextSpec, ModelSpec, NetworkSpec, NormalizationSpec, RefineSpec
 
 NETWORK = NetworkSpec(
@@ -153,7 +153,7 @@ class Prediction:
                     join_swaths(job, work, i)
             raise Stopped
 
-        with patch("geoseg.pipelines.predict.run_scene", some), suppress_stop():
+        with patch("geoseg.commands.predict.run_scene", some), suppress_stop():
             self.run(folder, resume=False)
 
     def fragile(self, folder: Path) -> Path:

@@ -32,9 +32,9 @@ from rasterio.windows import Window as RasterioWindow
 from torch import nn
 
 import geoseg
+from geoseg.inference.job import BORDER, make_grid
 from geoseg.models import Runner, build_network
 from geoseg.models.padding import EdgeConv2d
-from geoseg.pipelines.job import BORDER, make_grid
 
 SIZES = (700, 700), (1500, 2600), (2600, 2600), (333, 1555), (1037, 1201)
 COLOURS = (0,) * 3, (17,) * 3, (128,) * 3, (200,) * 3, (254,) * 3, (255,) * 3, (30, 90, 200), (255, 0, 128)

@@ -31,15 +31,11 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window as RasterioWindow
 
 import geoseg
-import geoseg.pipelines.train as pipeline
-from geoseg.augment import Augment
-from geoseg.losses import SegmentationLoss
+import geoseg.commands.train as pipeline
+from geoseg.data.mosaic import FileGround, HeldGround
+from geoseg.losses.losses import SegmentationLoss
 from geoseg.models import build_network
 from geoseg.models.runner import choose_device, choose_precision
-from geoseg.mosaic import FileGround, HeldGround
-from geoseg.pipelines.learning import Learner
-from geoseg.pipelines.optimization import make_optimizer
-from geoseg.samples import Loader, TrainingWindows
 from geoseg.spec import (
     ClassSpec,
     DataSpec,
@@ -52,6 +48,10 @@ from geoseg.spec import (
     SplitSpec,
     TrainSpec,
 )
+from geoseg.training.augment import Augment
+from geoseg.training.learner import Learner
+from geoseg.training.optimization import make_optimizer
+from geoseg.training.samples import Loader, TrainingWindows
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sample_data"))
 from make_sample_data import CLASSES, make_scene

@@ -7,15 +7,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from geoseg.errors import GeosegError, LabelError, ModelError, OutputError, SceneError, SpecError
+    from geoseg.commands.evaluate import EvaluateResult, evaluate
+    from geoseg.commands.evaluate_model import ModelEvaluation, evaluate_model
+    from geoseg.commands.predict import PredictResult, predict
+    from geoseg.commands.predict_many import ManyResult, SceneFailure, predict_many
+    from geoseg.commands.tile import TileResult, tile
+    from geoseg.commands.train import TrainResult, train
+    from geoseg.commands.vectorize import VectorizeResult, vectorize
+    from geoseg.core.errors import GeosegError, LabelError, ModelError, OutputError, SceneError, SpecError
+    from geoseg.core.version import __version__
     from geoseg.models import Model, load_model, save_model
-    from geoseg.pipelines.evaluate import EvaluateResult, evaluate
-    from geoseg.pipelines.evaluate_model import ModelEvaluation, evaluate_model
-    from geoseg.pipelines.many import ManyResult, SceneFailure, predict_many
-    from geoseg.pipelines.predict import PredictResult, predict
-    from geoseg.pipelines.tile import TileResult, tile
-    from geoseg.pipelines.train import TrainResult, train
-    from geoseg.pipelines.vectorize import VectorizeResult, vectorize
     from geoseg.scenes import SceneRef, find_scenes
     from geoseg.spec import (
         ClassSpec,
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
         PredictSpec,
         TrainSpec,
     )
-    from geoseg.version import __version__
 
 __all__ = [
     "ClassSpec",
@@ -68,15 +68,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "geoseg.errors": ("GeosegError", "LabelError", "ModelError", "OutputError", "SceneError", "SpecError"),
+    "geoseg.core.errors": ("GeosegError", "LabelError", "ModelError", "OutputError", "SceneError", "SpecError"),
     "geoseg.models": ("Model", "load_model", "save_model"),
-    "geoseg.pipelines.evaluate": ("EvaluateResult", "evaluate"),
-    "geoseg.pipelines.evaluate_model": ("ModelEvaluation", "evaluate_model"),
-    "geoseg.pipelines.many": ("ManyResult", "SceneFailure", "predict_many"),
-    "geoseg.pipelines.predict": ("PredictResult", "predict"),
-    "geoseg.pipelines.tile": ("TileResult", "tile"),
-    "geoseg.pipelines.train": ("TrainResult", "train"),
-    "geoseg.pipelines.vectorize": ("VectorizeResult", "vectorize"),
+    "geoseg.commands.evaluate": ("EvaluateResult", "evaluate"),
+    "geoseg.commands.evaluate_model": ("ModelEvaluation", "evaluate_model"),
+    "geoseg.commands.predict_many": ("ManyResult", "SceneFailure", "predict_many"),
+    "geoseg.commands.predict": ("PredictResult", "predict"),
+    "geoseg.commands.tile": ("TileResult", "tile"),
+    "geoseg.commands.train": ("TrainResult", "train"),
+    "geoseg.commands.vectorize": ("VectorizeResult", "vectorize"),
     "geoseg.scenes": ("SceneRef", "find_scenes"),
     "geoseg.spec": (
         "ClassSpec",
@@ -88,7 +88,7 @@ _HOMES = {
         "PredictSpec",
         "TrainSpec",
     ),
-    "geoseg.version": ("__version__",),
+    "geoseg.core.version": ("__version__",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

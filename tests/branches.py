@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from conftest import write_raster
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from geoseg.commands.predict import PredictResult, predict
+from geoseg.commands.train import train
 from geoseg.models import Model
-from geoseg.pipelines.predict import PredictResult, predict
-from geoseg.pipelines.train import train
 from geoseg.spec import NetworkSpec
-from tests.conftest import write_raster
 
 SETTINGS: dict[str, Any] = {
     "polygons": False, "preview": False, "stac": False, "tile": 64, "overlap": 16, "precision": "fp32"

@@ -1,5 +1,6 @@
 import importlib.util
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,26 @@ def test_the_readme_shows_every_command_and_links_to_what_exists():
 
 def test_contributing_fits_on_a_page():
     assert len((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").splitlines()) <= 40
+
+
+def test_the_map_has_every_room_in_the_order_of_the_layers():
+    rows = re.findall(r"^\| (`.*?) \|", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE)
+    rooms = [set(re.findall(r"`(\w+)/`", row)) for row in rows]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    layers = [set(layer.split(" | ")) for layer in settings["contracts"][0]["layers"]]
+    assert rooms == layers
+    assert set().union(*rooms) == {path.parent.name for path in (ROOT / "geoseg").glob("*/__init__.py")}
+
+
+def test_nothing_lies_loose_before_the_rooms():
+    assert {path.name for path in (ROOT / "geoseg").iterdir() if path.is_file()} == {
+        "__init__.py",
+        "__main__.py",
+        "py.typed",
+    }
+
+
+def test_tests_lie_in_folders_like_the_rooms():
+    rooms = {path.parent.name for path in (ROOT / "geoseg").glob("*/__init__.py")}
+    folders = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    assert folders == rooms | {"fuzz"}

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 from conftest import save_bundle, write_raster
 
 from geoseg.cli import main
-from geoseg.pipelines.train import _settings, _without_folders
-from geoseg.public import public_values
+from geoseg.commands.train import _settings, _without_folders
+from geoseg.core.redaction import public_values
 from geoseg.spec import TrainSpec
 
 SECRET = "Pa55wordOfMine"

@@ -18,8 +18,8 @@ import click
 from geoseg.cli.streams import mend_streams
 from geoseg.cli.surroundings import quiet_libraries
 from geoseg.cli.terminal import ARGUMENTS, notice, shown
-from geoseg.errors import GeosegError
-from geoseg.mishaps import mishap
+from geoseg.core.errors import GeosegError
+from geoseg.core.system_errors import mishap
 
 COMMANDS = {
     "predict": "Classify scenes into land-cover rasters and polygons.",

@@ -25,7 +25,7 @@ def check_one_scene(scene: str, output: str | None, settings: dict[str, Any]) ->
     Raises:
         GeosegError: as `predict` would.
     """
-    from geoseg.pipelines.outputs import check_outputs, name_outputs
+    from geoseg.commands.output_paths import check_outputs, name_outputs
 
     spec = _predict_spec(settings)
     name = check_scene(scene)
@@ -40,7 +40,7 @@ def check_many_scenes(scenes: Sequence[SceneRef], output: str | None, settings: 
     Raises:
         GeosegError: as `predict_each` would.
     """
-    from geoseg.pipelines.outputs import check_all_outputs
+    from geoseg.commands.output_paths import check_all_outputs
 
     spec = _predict_spec(settings)
     replaces = bool(settings.get("overwrite") or settings.get("resume"))
@@ -57,7 +57,7 @@ def _predict_spec(settings: dict[str, Any]) -> Any:
 
 def _check_model(settings: dict[str, Any]) -> None:
     """Read what the model says of itself, unless it lies where only the workers of a cluster see it."""
-    from geoseg.model_file import read_spec
+    from geoseg.models.header import read_spec
 
     if settings.get("scheduler") is None:
         read_spec(settings.get("model"))
@@ -69,8 +69,8 @@ def check_scene(path: str) -> str:
     Raises:
         SceneError: if it cannot be opened.
     """
-    from geoseg.pipelines.gdal import gdal_settings
-    from geoseg.scene import Scene
+    from geoseg.raster.gdal import gdal_settings
+    from geoseg.raster.scene import Scene
 
     with gdal_settings(), Scene.open(path) as scene:
         return scene.info.name
@@ -82,7 +82,7 @@ def check_described(path: str, model: str | None) -> None:
     Raises:
         GeosegError: as `describe` would.
     """
-    from geoseg.model_file import read_spec
+    from geoseg.models.header import read_spec
 
     if path == "default" or path.endswith(".safetensors"):
         read_spec(path)
@@ -97,8 +97,8 @@ def check_predicted(raster: str) -> None:
     Raises:
         SceneError: if it cannot be opened, or is none.
     """
-    from geoseg.pipelines.class_raster import open_classes
-    from geoseg.pipelines.gdal import gdal_settings
+    from geoseg.raster.class_raster import open_classes
+    from geoseg.raster.gdal import gdal_settings
 
     with gdal_settings(), open_classes(raster):
         pass
@@ -110,7 +110,7 @@ def check_model(model: str | None) -> None:
     Raises:
         ModelError: if it is missing, or none.
     """
-    from geoseg.model_file import read_spec
+    from geoseg.models.header import read_spec
 
     read_spec(model)
 
@@ -123,7 +123,7 @@ def read_train_config(config: Path, tiles: Path | None = None) -> TrainSpec:
         LabelError: if the images cannot be listed.
         SceneError: if one is missing.
     """
-    from geoseg.catalog import list_images
+    from geoseg.data.listing import list_images
     from geoseg.spec import beside, load_train_spec
 
     spec = load_train_spec(config)

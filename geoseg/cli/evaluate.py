@@ -13,12 +13,12 @@ import click
 from geoseg.cli.early import check_model, check_predicted, read_train_config
 from geoseg.cli.options import Command, FilePath, json_option, overwrite_option, quiet_option
 from geoseg.cli.terminal import notice, progress_bar, scores_line, scores_table, show, show_json
-from geoseg.wording import number_of
+from geoseg.core.wording import number_of
 
 if TYPE_CHECKING:
-    from geoseg.metrics import Scores
-    from geoseg.pipelines.evaluate import EvaluateResult
-    from geoseg.pipelines.evaluate_model import ModelEvaluation
+    from geoseg.commands.evaluate import EvaluateResult
+    from geoseg.commands.evaluate_model import ModelEvaluation
+    from geoseg.metrics.metrics import Scores
 
     Result = EvaluateResult | ModelEvaluation
     Progress = Callable[[str, int, int], None]
@@ -155,7 +155,7 @@ def _check_usage(prediction: str | None, model: str | None, given: Mapping[str, 
 def _of_prediction(prediction: str, settings: dict[str, Any], progress: Progress) -> tuple[Result, str]:
     """Score a class raster; return the result, and a line on what was scored."""
     check_predicted(prediction)
-    from geoseg.pipelines.evaluate import evaluate as run
+    from geoseg.commands.evaluate import evaluate as run
 
     result = run(prediction, settings.pop("labels"), progress=progress, **settings)
     share = result.unpredicted
@@ -167,7 +167,7 @@ def _of_model(model: str | None, settings: dict[str, Any], progress: Progress) -
     """Score a model; return the result, and what was scored and where the report is."""
     check_model(model)
     read_train_config(settings["data"], settings.get("tiles"))
-    from geoseg.pipelines.evaluate_model import evaluate_model as run
+    from geoseg.commands.evaluate_model import evaluate_model as run
 
     config, tiles, context = settings.pop("data"), settings.pop("tiles", None), not settings.pop("no_context", False)
     result = run(model, config, data=tiles, context=context, progress=progress, **settings)
@@ -188,7 +188,7 @@ def parse_floor(text: str) -> Floor:
     Raises:
         SpecError: if it is not of that shape, or no score has that name.
     """
-    from geoseg.errors import SpecError
+    from geoseg.core.errors import SpecError
 
     name, _, value = text.rpartition("=")  # the last one: a class may have = in its name
     name = name.strip()
@@ -220,7 +220,7 @@ def shortfall(floor: Floor, scores: Scores) -> str | None:
 
 
 def _value_of(name: str, scores: Scores) -> float | None:
-    from geoseg.errors import SpecError
+    from geoseg.core.errors import SpecError
 
     if name in FIGURES:
         value: float | None = getattr(scores, name)

@@ -23,7 +23,7 @@ from geoseg.cli.terminal import show, show_json
 def info(path: str, model: str | None, as_json: bool) -> None:
     """Show what geoseg sees in a scene, or what a model is (`default` for the one that comes with geoseg)."""
     check_described(path, model)
-    from geoseg.pipelines.info import describe
+    from geoseg.commands.info import describe
 
     description = describe(path, model)
     show_json(description) if as_json else show("\n".join(_lines(description)))

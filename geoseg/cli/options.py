@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from geoseg.errors import SpecError, did_you_mean, shown
+from geoseg.core.errors import SpecError, did_you_mean, shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 LONGEST_VALUE = 4096

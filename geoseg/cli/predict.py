@@ -24,13 +24,13 @@ from geoseg.cli.options import (
     vector_options,
 )
 from geoseg.cli.terminal import area, notice, progress_bar, show, show_json, silent, size, table
-from geoseg.errors import GeosegError
-from geoseg.wording import number_of
+from geoseg.core.errors import GeosegError
+from geoseg.core.wording import number_of
 
 if TYPE_CHECKING:
-    from geoseg.pipelines.many import SceneFailure
-    from geoseg.pipelines.plan import PredictPlan
-    from geoseg.pipelines.predict import PredictResult
+    from geoseg.commands.plan import PredictPlan
+    from geoseg.commands.predict import PredictResult
+    from geoseg.commands.predict_many import SceneFailure
     from geoseg.scenes import SceneRef
 
 
@@ -142,8 +142,8 @@ def _predict_one(
     found: Sequence[SceneRef], output: str | None, *, dry_run: bool, as_json: bool, hush: bool, **settings: Any
 ) -> None:
     check_one_scene(found[0].path, output, settings)
-    from geoseg.pipelines.plan import plan_prediction
-    from geoseg.pipelines.predict import predict as run
+    from geoseg.commands.plan import plan_prediction
+    from geoseg.commands.predict import predict as run
 
     report: PredictResult | PredictPlan
     if dry_run:
@@ -164,7 +164,7 @@ def _predict_many(
     found: Sequence[SceneRef], output: str | None, *, dry_run: bool, as_json: bool, hush: bool, **settings: Any
 ) -> None:
     check_many_scenes(found, output, settings)
-    from geoseg.pipelines.many import SceneFailure, plan_each, predict_each
+    from geoseg.commands.predict_many import SceneFailure, plan_each, predict_each
 
     each = plan_each if dry_run else predict_each
     total, failures, reports = _Total(), [], []
@@ -194,8 +194,8 @@ def _refuse_failures(failures: Sequence[SceneFailure], scenes: int) -> None:
 
 
 def _tell(report: PredictResult | PredictPlan | SceneFailure) -> None:
-    from geoseg.pipelines.many import SceneFailure
-    from geoseg.pipelines.plan import PredictPlan
+    from geoseg.commands.plan import PredictPlan
+    from geoseg.commands.predict_many import SceneFailure
 
     if isinstance(report, SceneFailure):
         notice(f"error: {_reason(report)}")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TextIO
 
 from click.exceptions import Exit
 
-from geoseg.errors import OutputError
-from geoseg.mishaps import mishap
+from geoseg.core.errors import OutputError
+from geoseg.core.system_errors import mishap
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer

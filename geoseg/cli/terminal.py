@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.naming import visible
-from geoseg.public import public_text, public_values
+from geoseg.core.naming import visible
+from geoseg.core.redaction import public_text, public_values
 
 if TYPE_CHECKING:
     from rich.progress import Task
 
-    from geoseg.metrics import Scores
+    from geoseg.metrics.metrics import Scores
 
 
 ARGUMENTS = "geoseg.arguments"

@@ -12,7 +12,7 @@ from geoseg.cli.options import Command, FilePath, json_option, overwrite_option,
 from geoseg.cli.terminal import notice, progress_bar, show, show_json, table
 
 if TYPE_CHECKING:
-    from geoseg.pipelines.tile import TileResult
+    from geoseg.commands.tile import TileResult
 
 
 @click.command(cls=Command)
@@ -53,7 +53,7 @@ def tile(
     its guard band. geoseg train needs no tiles: this is for those who want to see, share or mend them.
     """
     read_train_config(config)
-    from geoseg.pipelines.tile import tile as run
+    from geoseg.commands.tile import tile as run
 
     with progress_bar(quiet or as_json) as progress:
         result = run(

@@ -14,10 +14,10 @@ import click
 from geoseg.cli.early import read_train_config
 from geoseg.cli.options import Command, FilePath, json_option, overwrite_option, quiet_option
 from geoseg.cli.terminal import notice, scores_line, scores_table, show, show_json, silent
-from geoseg.wording import number_of
+from geoseg.core.wording import number_of
 
 if TYPE_CHECKING:
-    from geoseg.pipelines.train import TrainProgress, TrainResult
+    from geoseg.commands.train import TrainProgress, TrainResult
 
 
 @click.command(cls=Command)
@@ -66,8 +66,8 @@ def train(
     interrupted run keeps the best epoch so far, and goes on with --resume.
     """
     spec = read_train_config(config, data)
-    from geoseg.pipelines.train import is_main_process
-    from geoseg.pipelines.train import train as run
+    from geoseg.commands.train import is_main_process
+    from geoseg.commands.train import train as run
 
     settings = {name: value for name, value in options.items() if value is not None}
     quiet = quiet or not is_main_process()

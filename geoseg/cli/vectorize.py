@@ -20,10 +20,10 @@ from geoseg.cli.options import (
     vector_options,
 )
 from geoseg.cli.terminal import notice, progress_bar, show, show_json
-from geoseg.wording import number_of
+from geoseg.core.wording import number_of
 
 if TYPE_CHECKING:
-    from geoseg.pipelines.check import PolygonCheck
+    from geoseg.vector.check import PolygonCheck
 
 
 @click.command(cls=Command)
@@ -48,7 +48,7 @@ def vectorize(
 
     Polygons of neighbours share their borders vertex for vertex, also when they are simplified or smoothed.
     """
-    from geoseg.pipelines.vectorize import vectorize as run
+    from geoseg.commands.vectorize import vectorize as run
 
     with progress_bar(quiet or as_json) as progress:
         result = run(

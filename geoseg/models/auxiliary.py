@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from geoseg.models.networks import SegmentationNetwork
-from geoseg.models.pretrained import encoder_of
+from geoseg.models.build import SegmentationNetwork
+from geoseg.models.weights.pretrained import encoder_of
 
 
 class AuxiliaryHead(nn.Module):

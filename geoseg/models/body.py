@@ -13,8 +13,8 @@ import segmentation_models_pytorch as smp
 import timm
 from torch import Tensor, nn
 
-from geoseg.errors import ModelError, did_you_mean, shown
-from geoseg.files import one_line
+from geoseg.core.errors import ModelError, did_you_mean, shown
+from geoseg.core.files import one_line
 from geoseg.models.padding import replicate_edges
 from geoseg.spec import NetworkSpec
 from geoseg.spec.arguments import EncoderArguments, NetworkArguments

@@ -15,12 +15,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from geoseg.errors import ModelError, OutputError, shown
-from geoseg.files import draft_of, one_line
-from geoseg.model_file import METADATA_KEY, existing_bundle, header_errors, parse_metadata
-from geoseg.models.networks import build_network
+from geoseg.core.errors import ModelError, OutputError, shown
+from geoseg.core.files import draft_of, one_line
+from geoseg.models.build import build_network
+from geoseg.models.header import METADATA_KEY, existing_bundle, header_errors, parse_metadata
 from geoseg.models.outline import build_outline
-from geoseg.models.weights import Kind, check_fit, check_numbers, kinds_of
+from geoseg.models.weights.matching import Kind, check_fit, check_numbers, kinds_of
 from geoseg.spec import ModelSpec
 
 CHECKSUM_KEY = "crc32"

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from geoseg.errors import ModelError
-from geoseg.models.networks import build_network
+from geoseg.core.errors import ModelError
+from geoseg.models.build import build_network
 from geoseg.spec import ModelSpec
 
 MOST_TABLES = 2**29

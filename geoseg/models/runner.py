@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg.errors import GeosegError, SpecError
-from geoseg.mishaps import lacks_memory
-from geoseg.models.augmented import Augmentation, Augmented
+from geoseg.core.errors import GeosegError, SpecError
+from geoseg.core.system_errors import lacks_memory
 from geoseg.models.context import ContextSegmenter, Views
 from geoseg.models.folded import folded
 from geoseg.models.refine import RefiningSegmenter
 from geoseg.models.segmentation import Context, SegmentationNetwork, Segmenter
+from geoseg.models.tta import Augmentation, Augmented
 from geoseg.models.uniform import keeps_uniform
 from geoseg.models.windows import check_size, misfit
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from geoseg.errors import ModelError, shown
-from geoseg.files import one_line
-from geoseg.mishaps import lacks_memory
+from geoseg.core.errors import ModelError, shown
+from geoseg.core.files import one_line
+from geoseg.core.system_errors import lacks_memory
 
 MOST_REASON = 300
 """Characters of a network's own message that are passed on."""

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-from geoseg.band_tags import BandTag
+from geoseg.raster.bands.tags import BandTag
 
 _MOST_BANDS = 1024
 _NAME_FIELDS = "eo:common_name", "common_name", "name", "description"

@@ -11,12 +11,12 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
-from geoseg.errors import SceneError
-from geoseg.files import one_line
-from geoseg.public import public_form, public_text
-from geoseg.reading import MOST_BYTES, read_bounded
+from geoseg.core.errors import SceneError
+from geoseg.core.files import one_line
+from geoseg.core.redaction import public_form, public_text
+from geoseg.core.regular_files import MOST_BYTES, read_bounded
+from geoseg.core.version import __version__
 from geoseg.scenes.paths import is_web
-from geoseg.version import __version__
 
 _TIMEOUT_S = 60
 """Longest silence of a server."""

@@ -7,9 +7,9 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from geoseg.errors import SceneError
-from geoseg.naming import scene_name
-from geoseg.public import public_form
+from geoseg.core.errors import SceneError
+from geoseg.core.naming import scene_name
+from geoseg.core.redaction import public_form
 from geoseg.scenes.files import read_text
 from geoseg.scenes.items import read_items
 from geoseg.scenes.names import name_apart

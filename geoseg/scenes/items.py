@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from geoseg.errors import SceneError, did_you_mean
-from geoseg.naming import fit_for_files
-from geoseg.public import public_form
+from geoseg.core.errors import SceneError, did_you_mean
+from geoseg.core.naming import fit_for_files
+from geoseg.core.redaction import public_form
 from geoseg.scenes.asset_bands import asset_bands
 from geoseg.scenes.files import read_json
 from geoseg.scenes.paths import is_raster, is_web, resolve, resolve_given

@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
-from geoseg.naming import fit_for_files, shortened
+from geoseg.core.naming import fit_for_files, shortened
 from geoseg.scenes.paths import folders, suffix
 from geoseg.scenes.reference import SceneRef
 

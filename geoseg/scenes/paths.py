@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import url2pathname
 
-from geoseg.errors import SceneError
-from geoseg.links import is_on_server
-from geoseg.naming import visible
+from geoseg.core.errors import SceneError
+from geoseg.core.naming import visible
+from geoseg.core.safe_paths import is_on_server
 
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2", ".j2k", ".img", ".ecw", ".sid", ".pix", ".kea", ".bil", ".bsq"})
 """Endings of files that are scenes. Pictures (.png, .jpg) lie beside scenes as previews more often than as scenes."""

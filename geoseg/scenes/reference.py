@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from geoseg.band_tags import BandTag
-from geoseg.scene import Scene
+from geoseg.raster.bands.tags import BandTag
+from geoseg.raster.scene import Scene
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import ErrorDetails
 from typing_extensions import is_typeddict
 
-from geoseg.errors import SpecError, did_you_mean, shown
+from geoseg.core.errors import SpecError, did_you_mean, shown
 from geoseg.spec.plain import check_plain
 
 NODATA_ID = 255

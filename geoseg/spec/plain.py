@@ -19,8 +19,8 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.reader import ReaderError
 
-from geoseg.errors import SpecError, shown
-from geoseg.reading import read_bounded
+from geoseg.core.errors import SpecError, shown
+from geoseg.core.regular_files import read_bounded
 
 MOST_BYTES = 2**21
 """Largest file of settings."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from geoseg.links import joined
+from geoseg.core.safe_paths import joined
 from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, SMALLEST_TILE, Device, FilePath, Precision, Spec, parse_spec
 from geoseg.spec.context import ContextLevel, ContextSpec
 from geoseg.spec.data import DataSpec

@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
-from geoseg.errors import GeosegError
+from geoseg.core.errors import GeosegError
 
 CORPUS = Path(__file__).parent / "corpus"
 SHORT_FILES = 150

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from fuzzing import CORPUS, LONG_S, edited, fuzz, seeds, words
 
-from geoseg.grid import Window
-from geoseg.pipelines.class_raster import open_classes, read_legend, read_strips
-from geoseg.pipelines.gdal import gdal_settings
-from geoseg.pipelines.info import describe
-from geoseg.scene import Scene
+from geoseg.commands.info import describe
+from geoseg.geo.grid import Window
+from geoseg.raster.class_raster import open_classes, read_legend, read_strips
+from geoseg.raster.gdal import gdal_settings
+from geoseg.raster.scene import Scene
 
 RASTERS = ("rgb.tif", "tiled.tif", "float.tif", "classes.tif", "gcps.tif")
 MOST_PX = 2**22

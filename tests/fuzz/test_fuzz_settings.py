@@ -8,7 +8,7 @@ import pytest
 from fuzzing import CORPUS, LONG_S, ODD_VALUES, as_json, changed, edited, fuzz, nested, seeds, words
 from hypothesis import strategies as st
 
-from geoseg.catalog import list_images
+from geoseg.data.listing import list_images
 from geoseg.models import load_model, read_spec
 from geoseg.scenes import find_scenes
 from geoseg.spec import DataSpec, PredictSpec, TrainSpec, load_train_spec, load_yaml, parse_spec

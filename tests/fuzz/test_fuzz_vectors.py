@@ -9,10 +9,10 @@ from conftest import TRANSFORM, UTM, class_specs
 from fuzzing import CORPUS, LONG_S, ODD_VALUES, as_json, changed, edited, fuzz, seeds
 from rasterio.crs import CRS
 
-from geoseg.aoi import find_area
-from geoseg.georef import PixelGrid
-from geoseg.grid import Window
-from geoseg.labels import LabelRules, open_labels
+from geoseg.data.labels.labels import LabelRules, open_labels
+from geoseg.geo.aoi import find_area
+from geoseg.geo.georef import PixelGrid
+from geoseg.geo.grid import Window
 
 GRID = PixelGrid(24, 32, TRANSFORM, CRS.from_string(UTM))
 ODD = (

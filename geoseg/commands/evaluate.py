@@ -1,0 +1,269 @@
+"""`geoseg evaluate`: how well a class raster agrees with labels of the same ground.
+
+What goes in: the path of a class raster, whoever made it, and of labels: a raster on its grid, or polygons in any
+format and CRS. What comes out: a result with all scores. Both are read window by window, so memory does not depend on
+their size. Knows no models.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from geoseg.core.errors import LabelError, SceneError, SpecError
+from geoseg.core.redaction import public_form
+from geoseg.data.labels.labels import VECTOR_FILES, LabelRules, Labels, open_labels, unmarked_labels
+from geoseg.geo.georef import grid_of
+from geoseg.geo.grid import Window
+from geoseg.metrics.metrics import ScoreCounter, Scores
+from geoseg.raster.class_raster import (
+    count_ids,
+    free_id,
+    open_classes,
+    open_raster,
+    own_nodata,
+    read_ids,
+    read_legend,
+)
+from geoseg.raster.gdal import gdal_settings
+from geoseg.raster.reading import to_rasterio
+from geoseg.spec import IGNORE, NODATA_ID, ClassSpec
+
+__all__ = ["EvaluateResult", "evaluate"]
+
+SIDE = 1024
+"""Side of a window in pixels. Larger ones are no faster, and out of the processor's cache."""
+BOUNDARY_PX = 3
+"""How far from a class's contour its boundary reaches, unless told otherwise."""
+BOUNDARY_PX_MOST = 512
+"""Where it ends: windows are read with so much around them that they would not be small any more."""
+
+Indexes = NDArray[np.uint8]
+Progress = Callable[[str, int, int], None]
+"""Called with a stage ('reading', 'scoring'), the pixels done of it, and the pixels in all."""
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """What `evaluate` found."""
+
+    prediction: str
+    """The class raster, as it was given."""
+    labels: str
+    """What it was held against, as it was given."""
+    scores: Scores
+    """How well the two agree where both say something."""
+    unpredicted: float
+    """Share of the labelled pixels without a prediction, 0..1; they are not in the scores."""
+    seconds: float
+    """Wall time."""
+    notices: tuple[str, ...]
+    """What the user should know of: a sentence each."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self) | {"scores": self.scores.as_dict(), "notices": list(self.notices)}
+
+
+def evaluate(
+    prediction: str | os.PathLike[str],
+    labels: str | os.PathLike[str],
+    *,
+    column: str | None = None,
+    layer: str | None = None,
+    boundary_px: int = BOUNDARY_PX,
+    progress: Progress | None = None,
+) -> EvaluateResult:
+    """Score a class raster against labels.
+
+    Args:
+        prediction: a class raster; its classes have the names of its tags if geoseg made it, else "class 3".
+        labels: a raster of class ids on the same grid, or polygons with class ids or names.
+        column: of the polygons that holds their class; needed where there are several.
+        layer: of the vector file; needed where there are several.
+        boundary_px: how far from a class's contour its boundary reaches; 0 compares no boundaries.
+        progress: told of every window.
+
+    Raises:
+        SceneError: if the prediction cannot be read, is no class raster, or has a class that its tags don't name.
+        LabelError: if labels cannot be read, lie elsewhere, or hold an unknown class.
+        SpecError: if a setting makes no sense.
+    """
+    started = time.perf_counter()
+    prediction, labels, rules = os.fspath(prediction), os.fspath(labels), LabelRules(column=column, layer=layer)
+    _check_settings(labels, rules, boundary_px)
+    with gdal_settings(), open_classes(prediction) as raster:
+        shown = _look_at(raster, prediction, labels, progress or _silent)
+        counter = ScoreCounter(len(shown.classes), boundary_px or None)
+        with open_labels(Path(labels), grid_of(raster), shown.classes, rules, image=Path(prediction)) as truth:
+            unpredicted = _count(_Pair(raster, truth, shown), counter, progress or _silent)
+            notices = (*shown.notices, *_told_of_unlabelled(labels, truth))
+    scores = counter.scores(_unique_names(shown.classes))
+    if not scores.pixels:
+        raise LabelError(f"{prediction} predicts nothing where {labels} is labelled: give labels of the same ground")
+    share = unpredicted / (unpredicted + scores.pixels)
+    about = public_form(prediction), public_form(labels)
+    return EvaluateResult(*about, scores, share, time.perf_counter() - started, notices)
+
+
+def _check_settings(labels: str, rules: LabelRules, boundary_px: int) -> None:
+    if not 0 <= boundary_px <= BOUNDARY_PX_MOST:
+        raise SpecError(f"boundary_px = {boundary_px}: give 0 to {BOUNDARY_PX_MOST} pixels")
+    if (rules.column or rules.layer) and not _is_vector(labels):
+        raise SpecError(f"{labels} is a raster: a column or a layer is for polygons, leave it out")
+
+
+def _is_vector(labels: str) -> bool:
+    return Path(labels).suffix.lower() in VECTOR_FILES
+
+
+def _silent(*_: object) -> None:
+    """Tell nobody."""
+
+
+# ----------------------------------------------------------------------------------------------------------- classes
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What a class raster shows."""
+
+    classes: tuple[ClassSpec, ...]
+    """Classes from its tags, else those that occur in it or in the labels."""
+    nodata_id: int
+    """The class id that stands for nodata in what is read of it."""
+    notices: tuple[str, ...]
+    """What a person should know."""
+
+
+def _look_at(raster: Any, prediction: str, labels: str, progress: Progress) -> _Shown:
+    """Find the classes, what stands for nodata, and what is to be told of the value 255.
+
+    255 is nodata if the raster says so; if not, it is a class like any other, unless the raster names its classes.
+    """
+    legend, notice = read_legend(raster)
+    ids = {class_id for class_id in legend.names if 0 <= class_id < NODATA_ID}
+    own = own_nodata(raster)
+    counts = _counted(raster, progress) if own is None or not ids else np.zeros(256, np.int64)
+    told: tuple[str, ...] = () if notice is None else (notice,)
+    if counts[NODATA_ID]:
+        told += (_told_of_255(prediction, int(counts[NODATA_ID]), is_class=not ids),)
+    if not ids:
+        ids = set(np.flatnonzero(counts).tolist()) | _occurring_labels(raster, prediction, labels, progress)
+    if not ids:
+        raise SceneError(f"{prediction} holds no class at all, only nodata: give a class raster with predictions")
+    classes = tuple(_class(i, legend.names.get(i, f"class {i}")) for i in sorted(ids))
+    return _Shown(classes, free_id(counts) if own is None else own, told)
+
+
+def _class(class_id: int, name: str) -> ClassSpec:
+    """A class of a raster that anybody made; 255 is an id here, which no model's class has."""
+    return ClassSpec.model_construct(id=class_id, name=name, color="#000000")
+
+
+def _told_of_255(path: str, pixels: int, *, is_class: bool) -> str:
+    counts_as = "a class" if is_class else "without prediction, as its tags name no such class"
+    return (
+        f"{path} does not say that 255 is nodata: {pixels:,} px of that value count as {counts_as}: if it means "
+        "nodata, say so with gdal_edit.py -a_nodata 255"
+    )
+
+
+def _told_of_unlabelled(path: str, labels: Labels) -> tuple[str, ...]:
+    pixels = labels.unmarked_px()
+    return (f"{path}: {unmarked_labels(pixels)}",) if pixels else ()
+
+
+def _occurring_labels(raster: Any, prediction: str, labels: str, progress: Progress) -> set[int]:
+    """Class ids of a raster of labels; none of polygons, which must keep to the classes that were predicted."""
+    if _is_vector(labels):
+        return set()
+    with open_labels(Path(labels), grid_of(raster), (), image=Path(prediction)):
+        pass  # what does not fit the prediction is refused before it is read from end to end
+    with open_raster(labels) as dataset:
+        return set(np.flatnonzero(_counted(dataset, progress)).tolist()) - {NODATA_ID}
+
+
+def _counted(raster: Any, progress: Progress) -> NDArray[np.int64]:
+    """Valid pixels per class id (256)."""
+    total, done = raster.width * raster.height, 0
+
+    def tell(pixels: int) -> None:
+        nonlocal done
+        done += pixels
+        progress("reading", done, total)
+
+    return count_ids(raster, tell=tell)
+
+
+def _unique_names(classes: Sequence[ClassSpec]) -> list[str]:
+    """Names that tell classes apart: those of two get their ids."""
+    times = Counter(c.name for c in classes)
+    return [c.name if times[c.name] == 1 else f"{c.name} {c.id}" for c in classes]
+
+
+# ---------------------------------------------------------------------------------------------------------- counting
+
+
+class _Pair:
+    """An open prediction and its open labels, as class indexes of the same windows."""
+
+    def __init__(self, raster: Any, labels: Labels, shown: _Shown):
+        self.height, self.width = raster.shape
+        self._raster, self._labels, self._nodata_id = raster, labels, shown.nodata_id
+        self._index_of = np.full(256, -1, np.int16)
+        self._index_of[NODATA_ID] = IGNORE
+        self._index_of[[c.id for c in shown.classes]] = np.arange(len(shown.classes))
+        self._index_of[shown.nodata_id] = IGNORE
+
+    def read(self, window: Window) -> tuple[Indexes, Indexes]:
+        """Predicted and true class indexes (h, w), IGNORE where there is no prediction or no label."""
+        ids = read_ids(self._raster, to_rasterio(window), self._nodata_id)
+        predicted = self._index_of[ids]
+        if (predicted < 0).any():
+            raise SceneError(
+                f"{self._raster.name} holds class id {ids[predicted < 0][0]}, which its tags don't name: "
+                "name it there, or remove the tag GEOSEG_CLASSES"
+            )
+        return predicted.astype(np.uint8), self._labels.read(window)
+
+
+def _count(pair: _Pair, counter: ScoreCounter, progress: Progress) -> int:
+    """Count every window with what its boundaries need around it; return how many labelled pixels are unpredicted."""
+    unpredicted = done = 0
+    for core in _windows(pair.height, pair.width):
+        window = _grow(core, counter.boundary_px or 0).clip(pair.height, pair.width)
+        counted = np.zeros((window.height, window.width), bool)
+        counted[core.shift(-window.row, -window.col).slices] = True
+        unpredicted += _count_window(counter, *pair.read(window), counted)
+        done += core.pixels
+        progress("scoring", done, pair.height * pair.width)
+    return unpredicted
+
+
+def _count_window(counter: ScoreCounter, predicted: Indexes, true: Indexes, counted: NDArray[np.bool_]) -> int:
+    """Count what has both a label and a prediction; return how many counted pixels have a label only."""
+    missing = (predicted == IGNORE) & (true != IGNORE)
+    true[missing] = IGNORE
+    counter.update(*(torch.from_numpy(values)[None] for values in (predicted, true, counted)))
+    return int((missing & counted).sum())
+
+
+def _windows(height: int, width: int) -> Iterator[Window]:
+    """Windows that cover a raster, each pixel once."""
+    for row in range(0, height, SIDE):
+        for col in range(0, width, SIDE):
+            yield Window(row, col, SIDE, SIDE).clip(height, width)
+
+
+def _grow(window: Window, px: int) -> Window:
+    return Window(window.row - px, window.col - px, window.height + 2 * px, window.width + 2 * px)

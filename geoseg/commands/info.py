@@ -1,0 +1,114 @@
+"""What a scene or a model is, as plain values."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rasterio.transform import array_bounds
+
+from geoseg.core.errors import GeosegError, SceneError
+from geoseg.geo.crs import crs_name
+from geoseg.inference.job import fill_notice, scene_notices
+from geoseg.models import default_model_path, read_spec
+from geoseg.raster.bands.matching import check_dtype, choose_bands
+from geoseg.raster.fill import Fill
+from geoseg.raster.gdal import gdal_settings
+from geoseg.raster.scene import Scene, SceneInfo, plain_number
+from geoseg.spec import ModelSpec, PredictSpec, describe_context, describe_refine
+
+BUNDLE_SUFFIX = ".safetensors"
+_SHOWN_BANDS = 64
+
+
+def describe(path: str | os.PathLike[str], model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+    """Describe a bundle (.safetensors, or the word `default`), or a scene and whether a model fits it.
+
+    Raises:
+        GeosegError: if it is neither.
+    """
+    path = os.fspath(path)
+    if path == "default":
+        path = str(default_model_path())
+    if path.endswith(BUNDLE_SUFFIX):
+        return describe_model(Path(path))
+    return describe_scene(path, model)
+
+
+def describe_model(path: Path) -> dict[str, Any]:
+    """Everything a bundle says about itself."""
+    spec = read_spec(path)
+    sees = {} if spec.context is None else {"sees": describe_context(spec.context)}
+    sees |= {} if spec.refine is None else {"sees": describe_refine(spec.refine)}
+    return {"model": spec.name, "bytes": path.stat().st_size, **sees, **spec.model_dump(mode="json", exclude={"name"})}
+
+
+def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+    """What geoseg sees in a scene, and whether a model (default: the default model) can take it."""
+    with gdal_settings(), Scene.open(path) as scene:
+        info, fill = scene.info, _find_fill(scene)
+        return {
+            "scene": info.public_path,
+            "size": {"width": info.width, "height": info.height, "megapixels": round(info.pixels / 1e6, 3)},
+            "band_count": len(info.colors),
+            "bands": [_band(info, i) for i in range(min(len(info.colors), _SHOWN_BANDS))],
+            "nodata": plain_number(next((value for value in info.nodata if value is not None), None)),
+            "validity": {"none": "every pixel", "nodata": "nodata value", "mask": "mask band", "alpha": "alpha band"}[
+                info.mask
+            ],
+            "fill": fill_notice(fill, PredictSpec()),
+            "crs": _crs_name(info),
+            "transform": list(info.transform)[:6],
+            "bounds": list(array_bounds(info.height, info.width, info.transform)),
+            "pixel_size_m": info.pixel_size_m and tuple(float(f"{side:.6g}") for side in info.pixel_size_m),
+            "fits": _fit(scene, read_spec(model)),
+        }
+
+
+def _find_fill(scene: Scene) -> Fill | None:
+    """Fill in all bands of one type that are imagery; None also where the file cannot be read."""
+    info = scene.info
+    bands = [i for i, color in enumerate(info.colors, 1) if color != "alpha" and info.dtypes[i - 1] == info.dtypes[0]]
+    with suppress(SceneError):
+        scene.select(bands[:_SHOWN_BANDS])
+        return scene.find_fill()
+    return None
+
+
+def _band(info: SceneInfo, i: int) -> dict[str, Any]:
+    scaling = info.scaling_of([i + 1])
+    terms = {} if scaling is None else {"scale": scaling.scale[0], "offset": scaling.offset[0]}
+    return {
+        "band": i + 1,
+        "color": info.colors[i],
+        "type": info.dtypes[i],
+        "description": info.descriptions[i] or None,
+    } | terms
+
+
+def _crs_name(info: SceneInfo) -> str | None:
+    points, points_crs = info.gcps
+    if points:
+        return f"{len(points)} ground control points in {crs_name(points_crs) if points_crs else 'an unknown CRS'}"
+    if info.crs is None:
+        return "rational polynomial coefficients" if info.rpcs is not None else None
+    return crs_name(info.crs)
+
+
+def _fit(scene: Scene, model: ModelSpec) -> dict[str, Any]:
+    """Whether a model takes the scene as it is; if not, the way out."""
+    try:
+        choice = choose_bands(model.bands, scene.info.colors, scene.info.descriptions, None)
+        check_dtype(scene.info.dtype_of(choice.indexes), model.dtype, None)
+    except GeosegError as error:
+        return {"model": model.name, "fits": False, "why": str(error)}
+    return {
+        "model": model.name,
+        "fits": True,
+        "bands": dict(zip(model.bands, choice.indexes, strict=True)),
+        "bands_by": choice.by,
+        "model_resolution_m": model.resolution_m,
+        "notices": scene_notices(scene.info, choice, model, PredictSpec()),
+    }

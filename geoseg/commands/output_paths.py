@@ -1,0 +1,202 @@
+"""Where the results of a prediction go, and whether they may go there; decided before any work is done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import rasterio
+from rasterio.errors import RasterioError
+
+from geoseg.core.errors import OutputError
+from geoseg.core.files import quiet_georeferencing, sidecar
+from geoseg.core.naming import LONGEST_FILE_NAME, is_utf8, shortened
+from geoseg.scenes import SceneRef
+from geoseg.scenes.paths import is_local
+from geoseg.spec import PredictSpec
+
+RASTER_SUFFIXES = (".tif", ".tiff")
+OTHER_SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb", ".parquet", ".png", ".jpg", ".vrt", ".img", ".jp2")
+_LONGEST_NAME = LONGEST_FILE_NAME - len(".aux.xml")
+"""Bytes of a result's name, beside which another with a longer one may lie."""
+
+
+@dataclass(frozen=True)
+class OutputPaths:
+    """The files one scene gives; None for those that are not wanted."""
+
+    landcover: Path
+    """Class raster."""
+    polygons: Path | None
+    """GeoPackage."""
+    preview: Path | None
+    """Picture."""
+    scores: Path | None
+    """Per-class probabilities."""
+    confidence: Path | None
+    """Probability of the chosen class."""
+    style: Path
+    """Style for QGIS (QML)."""
+    sld: Path
+    """Style for other programs (SLD)."""
+    item: Path | None
+    """STAC Item."""
+
+    def __iter__(self) -> Iterator[Path]:
+        return (path for path in vars(self).values() if path is not None)
+
+
+def name_outputs(name: str, output: str | os.PathLike[str] | None, spec: PredictSpec) -> OutputPaths:
+    """Name the results of a scene of that name: `output` is a folder, or the class raster itself if it ends in .tif.
+
+    Raises:
+        OutputError: if a path is clearly meant as another kind of file.
+    """
+    name = shortened(name)
+    landcover = _raster_path("." if output is None else output, f"{name}_landcover.tif")
+    check_names([landcover])
+    return OutputPaths(
+        landcover=landcover,
+        polygons=landcover.with_suffix(".gpkg") if spec.polygons else None,
+        preview=landcover.with_suffix(".png") if spec.preview else None,
+        scores=_raster_path(spec.scores, f"{name}_scores.tif") if spec.scores else None,
+        confidence=_raster_path(spec.confidence, f"{name}_confidence.tif") if spec.confidence else None,
+        style=landcover.with_suffix(".qml"),
+        sld=landcover.with_suffix(".sld"),
+        item=landcover.with_suffix(".json") if spec.stac else None,
+    )
+
+
+def _raster_path(given: str | os.PathLike[str], name: str) -> Path:
+    path = Path(given)
+    if os.path.isdir(path):
+        return path / name
+    if path.suffix.lower() in OTHER_SUFFIXES:
+        raise OutputError(f"{path} is no class raster: give a folder, or a path that ends in .tif")
+    return path if path.suffix.lower() in RASTER_SUFFIXES else path / name
+
+
+def check_all_outputs(
+    scenes: Sequence[SceneRef], output: str | os.PathLike[str] | None, spec: PredictSpec, *, overwrite: bool
+) -> None:
+    """Refuse the outputs of any of several scenes before the first is begun; lists every folder once.
+
+    Raises:
+        OutputError: naming the file and the way out.
+    """
+    if len(scenes) > 1:
+        _check_folders(len(scenes), {"--output": output, "--scores": spec.scores, "--confidence": spec.confidence})
+    folders = _Folders()
+    taken = {folders.place(scene.path) for scene in scenes if is_local(scene.path)}
+    for scene in scenes:
+        if scene.problem is not None:
+            continue
+        for path in name_outputs(scene.name, output, spec):
+            if folders.place(path) in taken:
+                raise OutputError(f"{path} is one of the scenes itself: choose another --output")
+            if not overwrite and path.name in folders.names(path.parent):
+                raise OutputError(f"{path} exists: pass --overwrite to replace it, or choose another --output")
+
+
+def _check_folders(scenes: int, given: Mapping[str, str | os.PathLike[str] | None]) -> None:
+    """Refuse one file name for the results of several scenes."""
+    for flag, path in given.items():
+        if path is not None and Path(path).suffix.lower() in RASTER_SUFFIXES and not os.path.isdir(path):
+            raise OutputError(f"{flag} {path} is one file for {scenes:,} scenes: give a folder")
+
+
+class _Folders:
+    """What is in folders, and where they really are; each is looked at once."""
+
+    def __init__(self) -> None:
+        self._names: dict[Path, frozenset[str]] = {}
+        self._places: dict[str, str] = {}
+
+    def names(self, folder: Path) -> frozenset[str]:
+        """Names of all that is in a folder; none if there is no such folder."""
+        if folder not in self._names:
+            with suppress(OSError):
+                self._names[folder] = frozenset(os.listdir(folder))
+        return self._names.setdefault(folder, frozenset())
+
+    def place(self, path: str | os.PathLike[str]) -> tuple[str, str]:
+        """Folder without links and name: the same for the same file, unless its name itself is a link."""
+        folder, name = os.path.split(path)
+        if folder not in self._places:
+            self._places[folder] = os.path.realpath(folder)
+        return self._places[folder], name
+
+
+def check_outputs(paths: OutputPaths, scene: str, *, overwrite: bool) -> None:
+    """Refuse outputs that exist, that are one another, or that would replace the scene.
+
+    Raises:
+        OutputError: naming the file and the way out.
+    """
+    wanted = list(paths)
+    check_names(wanted)
+    if len({path.resolve() for path in wanted}) < len(wanted):
+        raise OutputError(f"two results would be the same file among {', '.join(map(str, wanted))}: name them apart")
+    for path in wanted:
+        if os.path.exists(scene) and path.resolve() == Path(scene).resolve():
+            raise OutputError(f"{path} is the scene itself: choose another --output")
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder: choose another --output")
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path} exists: pass --overwrite to replace it, or choose another --output")
+
+
+def check_names(paths: Iterable[Path]) -> None:
+    """Refuse names that no file can have, before any work is done.
+
+    Raises:
+        OutputError: naming the file and the way out.
+    """
+    for path in paths:
+        if not is_utf8(path):
+            raise OutputError(f"{path} is no text in UTF-8: choose another --output")
+        if len(os.fsencode(path.name)) > _LONGEST_NAME:
+            raise OutputError(
+                f"{path.name[:40]}... is longer than the name of a file can be: choose a shorter --output"
+            )
+
+
+def is_done(paths: OutputPaths, fingerprint: str) -> bool:
+    """Whether all results are there, made from the same scene and model with the same settings.
+
+    Raises:
+        OutputError: if they were made from others.
+    """
+    if not paths.landcover.exists():
+        return False
+    try:
+        with quiet_georeferencing(), rasterio.open(paths.landcover) as raster:
+            made_from = raster.tags().get("GEOSEG_FINGERPRINT")
+    except RasterioError:
+        made_from = None
+    if made_from != fingerprint:
+        raise OutputError(
+            f"{paths.landcover} exists, made from another scene or model or with other settings: pass --overwrite to "
+            "replace it, or choose another --output"
+        )
+    return all(path.exists() and path.stat().st_size for path in (*paths, sidecar(paths.landcover)))
+
+
+def check_space(folder: Path, pixels: int, bytes_per_pixel: int, there: int = 0) -> None:
+    """Refuse work whose files would not fit on the disk, but for those that are there already.
+
+    Raises:
+        OutputError: naming the space needed and the space there is.
+    """
+    needed = max(0, pixels * bytes_per_pixel - there)
+    existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise OutputError(
+            f"{existing} has {free / 1e6:,.0f} MB free, this scene needs up to {needed / 1e6:,.0f} MB while it is "
+            "predicted: choose another --output"
+        )

@@ -1,0 +1,113 @@
+"""What a prediction will take, known before it starts (`geoseg predict --dry-run`)."""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from geoseg.commands.output_paths import check_outputs, name_outputs
+from geoseg.inference.cores import raster_formats
+from geoseg.inference.job import Job, prepare
+from geoseg.inference.views.refine import model_levels
+from geoseg.models import Model
+from geoseg.models.memory import activation_bytes
+from geoseg.raster.gdal import CACHE_MB, gdal_settings
+from geoseg.scenes import SceneRef, open_scene
+from geoseg.spec import PredictSpec, parse_spec
+
+LIBRARIES_MB = 1050
+"""Memory of Python, PyTorch and GDAL before they do anything, as measured with PyTorch's CUDA build."""
+
+
+@dataclass(frozen=True)
+class PredictPlan:
+    """What a prediction will do, known before it does it."""
+
+    scene: str
+    """The scene as it was given."""
+    model: str
+    """Name of the model."""
+    scene_px: int
+    """Pixels of the scene."""
+    windows: int
+    """Windows in the grid, those without data included."""
+    window: tuple[int, int]
+    """Height and width of a window."""
+    forwarded_px: int
+    """Pixels that the network sees if no window is empty."""
+    memory_bytes: int
+    """Rough peak memory of the process."""
+    output_bytes: dict[str, int]
+    """Size of each raster before compression, by path."""
+    scratch_bytes: int
+    """Disk space taken while at work."""
+    settings: dict[str, Any]
+    """The settings as resolved."""
+    notices: tuple[str, ...]
+    """What a person should know."""
+
+
+def plan_prediction(
+    scene: str | os.PathLike[str] | SceneRef,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    model: Model | str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    **settings: Any,
+) -> PredictPlan:
+    """Say what `predict` would do with the same arguments, without forwarding a pixel.
+
+    Raises:
+        GeosegError: as predict does.
+    """
+    spec = parse_spec(PredictSpec, settings, source="settings")
+    with gdal_settings(), open_scene(scene) as opened:
+        opened.limit(spec.aoi, spec.bbox)
+        job = prepare(opened, model, spec, lambda _line: None)
+        paths = name_outputs(opened.info.name, output, spec)
+        check_outputs(paths, opened.info.path, overwrite=overwrite)
+        wanted = {kind: path for kind in ("landcover", "confidence", "scores") if (path := getattr(paths, kind))}
+        layouts = {path: raster_formats(job)[kind] for kind, path in wanted.items()}
+        return PredictPlan(
+            scene=opened.info.public_path,
+            model=job.model.spec.name,
+            scene_px=opened.info.pixels,
+            windows=len(job.grid),
+            window=(job.grid.rows.size, job.grid.cols.size),
+            forwarded_px=round(job.grid.forwarded_px * (job.spec.refine_fraction if job.refines else 1)),
+            memory_bytes=memory_bytes(job),
+            output_bytes={str(p): layout.bytes_per_pixel() * opened.info.pixels for p, layout in layouts.items()},
+            scratch_bytes=scratch_bytes_per_pixel(job) * opened.info.pixels,
+            settings=job.settings,
+            notices=tuple(job.notices),
+        )
+
+
+def scratch_bytes_per_pixel(job: Job) -> int:
+    """Disk space for the parts of the rasters and, at worst as much again, what is made from them."""
+    once = sum(layout.bytes_per_pixel() for layout in raster_formats(job).values())
+    return 2 * once + job.spec.generalizes + _coarse_bytes_per_pixel(job)
+
+
+def _coarse_bytes_per_pixel(job: Job) -> int:
+    """Disk space for the averaged scene and for what is told of it, rounded up."""
+    if job.context is None and not job.refines:
+        return 0
+    ratios = [level.ratio for level in model_levels(job.model.spec) if level.ratio != "scene"]
+    each = 4 * (len(job.model.spec.bands) + 1) + job.refines * len(job.model.spec.classes)
+    return math.ceil(each / min(ratios) ** 2) if ratios else 0
+
+
+def memory_bytes(job: Job) -> int:
+    """Rough peak memory: interpreter and libraries, weights, activations, windows in the queue, blending, caches."""
+    grid, classes = job.grid, len(job.model.spec.classes)
+    window_px = grid.rows.size * grid.cols.size
+    weights = sum(p.numel() * 4 for p in job.model.module.parameters())
+    bytes_each = 4 if job.runner.precision == "fp32" else 2
+    activations = job.batch_size * activation_bytes(job.model.module, len(job.model.spec.bands), window_px, bytes_each)
+    queue = 4 * job.batch_size * window_px * (job.scene.value_bytes * len(job.model.spec.bands) + 1)
+    probabilities = 3 + 6 * job.refines  # held at once: to blend; fine, coarse, both, refined and settled ones
+    blending = probabilities * 4 * classes * window_px * job.batch_size
+    return (LIBRARIES_MB + CACHE_MB) * 2**20 + weights + activations + queue + blending

@@ -1,0 +1,173 @@
+"""`geoseg vectorize`: a class raster becomes a vector file of polygons.
+
+What goes in: the path of any single-band raster of whole numbers. What comes out: a vector file and a result that
+describes it. The raster is read in strips, so memory depends on its polygons and not on its size.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geoseg.commands.output_paths import check_names
+from geoseg.core.errors import OutputError, SpecError
+from geoseg.core.files import one_line
+from geoseg.core.naming import layer_name
+from geoseg.geo.crs import same_plane
+from geoseg.geo.georef import PixelGrid
+from geoseg.geo.grid import Window
+from geoseg.outputs.styles import add_layer_style, shared_qml, style_paths, vector_qml, vector_sld, write_style_files
+from geoseg.raster.class_raster import (
+    open_classes,
+    read_legend,
+)
+from geoseg.spec import VectorSpec, parse_spec
+from geoseg.vector.check import PolygonCheck, check_polygons
+from geoseg.vector.formats import check_extension, write_polygons
+from geoseg.vector.layer import PolygonLayer
+from geoseg.vector.polygonize import Polygonizing, Progress, grid_of_classes
+
+__all__ = ["VectorizeResult", "vectorize"]
+
+RASTER_ENDS = (".tif", ".tiff")
+"""Endings of class rasters whose styles go by the same names as those of polygons."""
+
+
+@dataclass(frozen=True)
+class VectorizeResult:
+    """What `vectorize` made."""
+
+    output: Path
+    """The vector file."""
+    polygons: int
+    """How many polygons are in it."""
+    class_shares: Mapping[str, float]
+    """Share of each class in the area of the polygons, 0..1, by name in the order of class ids."""
+    seconds: float
+    """Wall time."""
+    notices: tuple[str, ...]
+    """What the user should know of: a sentence each."""
+    check: PolygonCheck | None = None
+    """What became of the raster, if that was asked for."""
+
+
+def vectorize(
+    raster: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    check: bool = False,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> VectorizeResult:
+    """Write the regions of a class raster as polygons, in the format of the output's extension.
+
+    Args:
+        raster: any raster with a single band of whole numbers.
+        output: .gpkg, .shp, .geojson, .fgb or .parquet.
+        overwrite: replace a file that exists.
+        check: read the polygons back and hold them against the raster.
+        progress: called with the pixels done and the pixels in all.
+        settings: fields of VectorSpec.
+
+    Raises:
+        SceneError: The raster cannot be read, or is no class raster.
+        SpecError: A setting makes no sense, or not with this raster.
+        OutputError: The output exists, names no format, or cannot be written.
+    """
+    started = time.perf_counter()
+    spec = parse_spec(VectorSpec, settings, source="settings")
+    output = Path(output)
+    check_output(output, overwrite)
+    with open_classes(raster) as opened:
+        legend, unread = read_legend(opened)
+        grid, unplaced = grid_of_classes(opened)
+        if check:
+            _check_checkable(grid, spec, output)
+        job = Polygonizing(opened, None, grid, legend, spec)
+        layer = job.run(progress)
+        other = _owner_of_styles(output, overwrite)
+        write_polygons(layer, output, finish=partial(_style, layer, output.stem, is_alone=other is None))
+        found = _checked(output, job) if check else None
+    unstyled = f"the styles of {output} were not written, because of {other}" if other else None
+    unmarked = _told_of_unmarked(job.unmarked_px)
+    nothing = None if len(layer) else "the raster shows no class here: the layer is empty"
+    notices = tuple(notice for notice in (unplaced, unread, unstyled, unmarked, nothing) if notice)
+    return VectorizeResult(output, len(layer), class_shares(layer), time.perf_counter() - started, notices, found)
+
+
+def _told_of_unmarked(pixels: int) -> str | None:
+    """Tell that 255, which is nodata in many rasters, is a class in one that does not say so."""
+    if not pixels:
+        return None
+    return (
+        f"the raster names no nodata value, so that 255 ({pixels:,} px) is a class: if it means nodata, say so with "
+        "gdal_edit.py -a_nodata 255"
+    )
+
+
+def _checked(output: Path, job: Polygonizing) -> PolygonCheck:
+    try:
+        return check_polygons(output, job.strips(), job.part, job.nodata)
+    except (OSError, RuntimeError) as error:
+        raise OutputError(f"{output} is written, but cannot be checked: {one_line(error)}") from None
+
+
+def _check_checkable(grid: PixelGrid, spec: VectorSpec, output: Path) -> None:
+    """Refuse to check what leaves the raster's coordinates."""
+    leaves = output.suffix.lower() in (".geojson", ".json") and grid.crs is not None and not _is_geojson(grid)
+    if spec.to_crs is not None or leaves:
+        remedy = "leave out to_crs" if spec.to_crs is not None else "write another format than GeoJSON"
+        raise SpecError(f"only polygons in the raster's CRS can be checked: {remedy}")
+
+
+def _is_geojson(grid: PixelGrid) -> bool:
+    """Whether a raster's coordinates are those that GeoJSON has: longitudes up to 180° on WGS 84."""
+    left, _, right, _ = grid.box(Window(0, 0, grid.height, grid.width))
+    return same_plane(grid.crs, "EPSG:4326") and left >= -180 and right <= 180
+
+
+def _style(layer: PolygonLayer, name: str, draft: Path, *, is_alone: bool) -> None:
+    """Style polygons that were written: inside of a GeoPackage, beside other files if no other has styles there."""
+    classes = layer.legend.classes(np.unique(layer.regions.class_id).tolist())
+    sld = vector_sld(classes, layer_name(name))
+    if draft.suffix.lower() == ".gpkg":
+        add_layer_style(draft, layer_name(name), vector_qml(classes), sld)
+    elif is_alone:
+        write_style_files(draft, shared_qml(classes), sld)
+
+
+def _owner_of_styles(output: Path, overwrite: bool) -> Path | None:
+    """What has the names that the styles of the polygons would have: a class raster, or files that may not go."""
+    if output.suffix.lower() == ".gpkg":
+        return None
+    raster = next((path for end in RASTER_ENDS if (path := output.with_suffix(end)).exists()), None)
+    existing = next((path for path in style_paths(output) if path.exists()), None)
+    return raster or (None if overwrite else existing)
+
+
+def check_output(output: Path, overwrite: bool) -> None:
+    """Refuse what could not be written in the end, before any work is done.
+
+    Raises:
+        OutputError: The extension is unknown, or the file exists and may not be replaced.
+    """
+    check_extension(output)
+    check_names([output])
+    if output.is_dir():
+        raise OutputError(f"{output} is a folder: choose another name")
+    if output.exists() and not overwrite:
+        raise OutputError(f"{output} exists: choose another name or pass --overwrite")
+
+
+def class_shares(layer: PolygonLayer) -> dict[str, float]:
+    """Share of each class in the pixels of all regions, by name in the order of class ids."""
+    pixels = np.bincount(layer.regions.class_id, weights=layer.regions.pixels)
+    return {layer.legend.name(int(k)): float(pixels[k] / pixels.sum()) for k in np.flatnonzero(pixels)}

@@ -1,0 +1,1 @@
+"""What every room needs and no room owns: errors, files, texts, queues. Knows neither rasters nor tensors."""

@@ -1,0 +1,1 @@
+"""Labelled rasters: listed, read, counted, split."""

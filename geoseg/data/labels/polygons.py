@@ -1,0 +1,237 @@
+"""Labels that are polygons, of any vector format and coordinate system, burnt window by window.
+
+In: a vector file, the grid of its image, the classes, and what stands for them in the file. Out: class indexes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+from pyproj import CRS
+from pyproj.exceptions import ProjError
+from rasterio.crs import CRS as RasterioCRS
+from rasterio.errors import CRSError
+from rasterio.features import rasterize
+from shapely import GeometryType
+from shapely.errors import GEOSException
+
+from geoseg.core.errors import LabelError
+from geoseg.core.files import one_line
+from geoseg.data.labels.rules import OTHER, LabelRules, class_list, resolve_rules
+from geoseg.geo.antimeridian import shifted, turned, turns_to
+from geoseg.geo.crs import crs_name, is_way, same_plane
+from geoseg.geo.geodesy import whole_turn
+from geoseg.geo.georef import Box, PixelGrid, grow, move_box
+from geoseg.geo.grid import Window
+from geoseg.geo.reproject import Projection
+from geoseg.geo.vector_files import Polygons, VectorError, layer_extent, polygon_layers, read_columns, read_polygons
+from geoseg.spec import IGNORE, ClassSpec
+
+LARGE = 1000
+"""Polygons of more vertices are clipped to a window before they are burnt: GDAL's burning takes 2 µs per vertex."""
+
+Shapes = NDArray[np.object_]
+
+
+class PolygonLabels:
+    """Polygons of a vector file; a pixel belongs to the last polygon of the file that holds its centre."""
+
+    def __init__(self, path: Path, grid: PixelGrid, classes: Sequence[ClassSpec], rules: LabelRules, *, image: Path):
+        if grid.crs is None:
+            raise LabelError(
+                f"{image} has no coordinate system, so the polygons of {path} have no place on it: give it one "
+                "(gdal_edit -a_srs EPSG:...)"
+            )
+        self._grid = grid
+        polygons = _read(path, rules, grid, image)
+        indexes = _polygon_classes(polygons.cells, classes, rules, path)
+        try:
+            self._shapes, owners = _parts_near(polygons, grid)
+        except (ProjError, GEOSException) as error:
+            raise LabelError(f"the polygons of {path} cannot be brought to {image}: {one_line(error)}") from None
+        self._indexes = indexes[owners]
+        self._are_large = shapely.get_num_coordinates(self._shapes) > LARGE
+        self._tree = shapely.STRtree(self._shapes)
+        if not len(self._within(Window(0, 0, grid.height, grid.width))):
+            raise _off_image(path, image)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing stays open."""
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Class indexes (h, w) of a window."""
+        found = self._within(window)
+        shapes, large = self._shapes[found], self._are_large[found]
+        shapes[large] = shapely.clip_by_rect(shapes[large], *self._grid.box(grow(window, 2)))
+        burnt = np.full((window.height, window.width), IGNORE, np.uint8)
+        pairs = [(shape, int(index)) for shape, index in zip(shapes, self._indexes[found], strict=True) if shape]
+        if pairs:
+            rasterize(pairs, out=burnt, transform=self._grid.part(window).transform)
+        return burnt
+
+    def _within(self, window: Window) -> NDArray[np.intp]:
+        """Numbers of the polygons whose boxes meet that of a window, in the file's order."""
+        return np.sort(self._tree.query(shapely.box(*self._grid.box(window))))
+
+    def unmarked_px(self) -> int:
+        """None: polygons say which class they are of."""
+        return 0
+
+
+# ----------------------------------------------------------------------------------------------------------- reading
+
+
+def _read(path: Path, rules: LabelRules, grid: PixelGrid, image: Path) -> Polygons:
+    """The polygons near an image, with their classes as the file has them.
+
+    Raises:
+        LabelError: if the file cannot be read, its column or layer is unclear, or nothing in it is near.
+    """
+    try:
+        layer = _layer(path, rules)
+        columns, crs = read_columns(path, layer)
+        column = _class_column(path, columns, rules)
+        _check_way(path, crs, grid, image)
+        boxes = _boxes(grid, crs, layer_extent(path, layer))
+        polygons = read_polygons(path, layer, column, boxes)
+    except VectorError as error:
+        raise LabelError(f"cannot read polygons {path}: {error}") from None
+    if polygons.others:
+        raise LabelError(f"{path} holds {' and '.join(polygons.others)}: labels are polygons: buffer points and lines")
+    if not len(polygons.shapes):
+        raise _off_image(path, image)
+    return polygons
+
+
+def _check_way(path: Path, crs: Any, grid: PixelGrid, image: Path) -> None:
+    """Make sure that polygons can be brought to their image."""
+    if not crs:
+        raise LabelError(f"{path} does not say in which coordinate system it is: assign one (ogr2ogr -a_srs)")
+    if not is_way(crs, grid.crs):
+        raise LabelError(
+            f"there is no way from the coordinate system of {path} ({crs_name(crs)}) to that of {image} "
+            f"({crs_name(grid.crs)}): give both one that is known on Earth"
+        )
+
+
+def _layer(path: Path, rules: LabelRules) -> str:
+    layers = polygon_layers(path)
+    if rules.layer in layers or (rules.layer is None and len(layers) == 1):
+        return rules.layer or layers[0]
+    wanted = f"no layer {rules.layer} with polygons, " if rules.layer else ""
+    raise LabelError(
+        f"{path} has {wanted}the layers {', '.join(layers) or 'none'}: name one with data.label_layer, or --layer"
+    )
+
+
+def _class_column(path: Path, columns: Sequence[str], rules: LabelRules) -> str:
+    if rules.column in columns or (rules.column is None and len(columns) == 1):
+        return rules.column or columns[0]
+    wanted = f"no column {rules.column}, " if rules.column else ""
+    raise LabelError(
+        f"{path} has {wanted}the columns {', '.join(columns) or 'none'}: name the one with the class with "
+        "data.label_column, or --column"
+    )
+
+
+def _off_image(path: Path, image: Path) -> LabelError:
+    return LabelError(
+        f"no polygon of {path} lies on {image}: check the coordinate systems of both, or leave the image out"
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------- place
+
+
+def _box_in(grid: PixelGrid, crs: Any, margin: float) -> Box | None:
+    """Box of an image in another CRS, a share of its sides and a pixel wider; None where it has none there."""
+    around = grow(Window(0, 0, grid.height, grid.width), 1 + int(margin * max(grid.height, grid.width)))
+    try:
+        return move_box(grid.box(around), grid.crs, RasterioCRS.from_user_input(crs), goes_on=True)
+    except CRSError:
+        return None
+
+
+def _boxes(grid: PixelGrid, crs: Any, extent: Box | None) -> list[Box] | None:
+    """Where the polygons of an image may lie in their CRS, at every turn of longitudes; None if anywhere."""
+    box = _box_in(grid, crs, 0.01)
+    if box is None:
+        return None
+    turn = whole_turn(crs, box)
+    return [shifted(box, k * (turn or 0)) for k in turns_to(box, extent, turn)]
+
+
+def _parts_near(polygons: Polygons, grid: PixelGrid) -> tuple[Shapes, NDArray[np.intp]]:
+    """The polygons that polygons are made of, in the CRS of an image, and the number of the one each belongs to.
+
+    What lies far off is cut away first: it may have no place in the CRS of the image.
+    """
+    is_same = same_plane(polygons.crs, grid.crs)
+    box = _box_in(grid, polygons.crs, 0.01 if is_same else 1.0)
+    near, owners = polygons.shapes, np.arange(len(polygons.shapes))
+    if box is not None:
+        near, owners = turned(near, box, whole_turn(polygons.crs, box))
+        near = shapely.clip_by_rect(near, *box)
+    parts, inner = _single(near)
+    owners = owners[inner]
+    if not is_same:
+        parts, inner = _on_image(parts, polygons.crs, grid)
+        owners = owners[inner]
+    kept = (shapely.get_type_id(parts) == GeometryType.POLYGON) & np.isfinite(shapely.bounds(parts)).all(axis=1)
+    return parts[kept], owners[kept]
+
+
+def _single(shapes: Shapes) -> tuple[Shapes, NDArray[np.intp]]:
+    """Single parts, also of collections of multipolygons, and the number of the shape each belongs to."""
+    collections, owners = shapely.get_parts(shapes, return_index=True)
+    parts, numbers = shapely.get_parts(collections, return_index=True)
+    return parts, owners[numbers]
+
+
+def _on_image(shapes: Shapes, crs: Any, grid: PixelGrid) -> tuple[Shapes, NDArray[np.intp]]:
+    """Shapes in the CRS of an image, at every turn that brings them to it, and the number of each."""
+    here = grid.box(Window(0, 0, grid.height, grid.width))
+    turn = whole_turn(grid.crs, here)
+    within = _box_in(grid, crs, 0.01) or here
+    wide = _box_in(grid, crs, 1.0) or within
+    box = wide[0], within[1], wide[2], within[3]
+    way = Projection(CRS.from_user_input(crs), CRS.from_user_input(grid.crs), box, turn)
+    moved = np.asarray(shapely.transform(shapes, lambda xy: way.lead_on(xy, way.plain(xy))), object)
+    return turned(moved, here, turn)
+
+
+# ----------------------------------------------------------------------------------------------------------- classes
+
+
+def _polygon_classes(
+    values: Sequence[Any], classes: Sequence[ClassSpec], rules: LabelRules, path: Path
+) -> NDArray[np.uint8]:
+    """Class index per polygon."""
+    if rules.values:
+        resolved = resolve_rules(classes, rules)
+    else:
+        resolved = {c.name: index for index, c in enumerate(classes)} | {c.id: index for index, c in enumerate(classes)}
+    table = {"": IGNORE} | {str(key): index for key, index in resolved.items()}
+    keys = [_text(value) for value in values]
+    unknown = sorted({key for key in keys if key not in table}) if OTHER not in table else []
+    if unknown:
+        raise LabelError(
+            f"{path}: class {', '.join(map(repr, unknown[:5]))} is unknown; the classes are {class_list(classes)}: "
+            "add it to `classes`, or say in data.label_values of a training config which class it is, or `ignore`"
+        )
+    return np.array([table.get(key, table.get(OTHER, IGNORE)) for key in keys], np.uint8)
+
+
+def _text(value: Any) -> str:
+    """A cell as text: nothing for an empty one; whole numbers without the .0 that vector formats give them."""
+    if value is None or value != value:
+        return ""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

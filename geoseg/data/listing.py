@@ -1,0 +1,146 @@
+"""Which images have which labels, and which ground they are for.
+
+In: a DataSpec. Out: a list of labelled images. Opens the CSV and lists folders; never opens an image.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from geoseg.core.errors import LabelError
+from geoseg.core.safe_paths import joined, whole_url
+from geoseg.core.tables import Table
+from geoseg.spec import DataSpec, SplitSpec
+
+COLUMNS = ("image", "label")
+
+
+@dataclass(frozen=True)
+class LabelledImage:
+    """An image and the file with its labels."""
+
+    image: Path
+    """Raster with the bands."""
+    label: Path
+    """Raster on the image's grid, or polygons."""
+    split: str | None
+    """train, val, or None where nothing is given."""
+
+
+def list_images(data: DataSpec) -> list[LabelledImage]:
+    """List what a DataSpec names, without what is neither for train nor for val.
+
+    Raises:
+        LabelError: if the CSV cannot be read or lacks a column, a pattern matches nothing, or labels are missing.
+    """
+    found = _named(data)
+    kept = [image for image in found if image.split in ("train", "val", None)]
+    if not kept:
+        words = ", ".join(sorted({str(image.split) for image in found})[:5])
+        raise LabelError(f"all images have the split {words}, and are left out: write train or val for some of them")
+    return kept
+
+
+def _named(data: DataSpec) -> list[LabelledImage]:
+    if data.tiles is not None:
+        return _rows(data.tiles, data.split)
+    if data.images is not None and data.labels is not None:
+        return _pairs(data.images, data.labels)
+    return [LabelledImage(scene.image, scene.label, scene.split) for scene in data.scenes]
+
+
+def _rows(path: Path, split: SplitSpec) -> list[LabelledImage]:
+    if "://" in (url := whole_url(path)):
+        raise LabelError(f"cannot read the list of tiles {url}: lists are files, save it (its tiles may be URLs)")
+    try:
+        table, wanted = Table(path), (*COLUMNS, split.column)
+        _check_columns(list(table.columns(wanted).values()), path, split)
+        rows = [_row(cells, path, number, split) for number, cells in table.rows(wanted)]
+    except (OSError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise LabelError(
+            f"cannot read the list of tiles {path}: {reason}: correct data.tiles, or give the path with --data"
+        ) from None
+    if not rows:
+        raise LabelError(f"{path} lists no tile: write a line with {', '.join(COLUMNS)} for each")
+    return rows
+
+
+def _check_columns(found: Sequence[str], path: Path, split: SplitSpec) -> None:
+    missing = [column for column in COLUMNS if column not in found]
+    if missing:
+        raise LabelError(
+            f"{path} has no column {', '.join(missing)}: its first line must name the columns {', '.join(COLUMNS)} "
+            "and, unless data.split.by says how to split, split"
+        )
+    if _is_given(split) and split.column != SplitSpec().column and split.column not in found:
+        raise LabelError(f"{path} has no column {split.column}, which data.split.column names: correct one of both")
+
+
+def _row(cells: dict[str, str], path: Path, number: int, split: SplitSpec) -> LabelledImage:
+    needed = (*COLUMNS, split.column) if split.column in cells and _is_given(split) else COLUMNS
+    if not all(cells[name] for name in needed):
+        raise LabelError(f"{path}, line {number}: a cell is empty: give {', '.join(needed)} of every tile")
+    image, label = (_beside(path, cells[column]) for column in COLUMNS)
+    return LabelledImage(image, label, cells.get(split.column) or None)
+
+
+def _beside(path: Path, cell: str) -> Path:
+    """A path in a list, which starts at the list's folder; Windows writes it with backslashes."""
+    beside = joined(path.parent, cell)
+    return joined(path.parent, cell.replace("\\", "/")) if "\\" in cell and not beside.exists() else beside
+
+
+def _is_given(split: SplitSpec) -> bool:
+    """Whether the column says which ground is learnt from."""
+    return split.by in ("auto", "column")
+
+
+def _pairs(images: str, labels: str) -> list[LabelledImage]:
+    """Images that match a pattern, each with the label whose stars stand for the same texts."""
+    if "://" in images or "://" in labels:
+        return _addresses(images, labels)
+    images, labels = Path(images).as_posix(), Path(labels).as_posix()
+    stars = images.count("*")
+    if labels.count("*") not in (stars, 0):
+        raise LabelError(
+            f"data.images has {stars} stars, data.labels has {labels.count('*')}: each * of one stands for the same "
+            "text as that of the other; labels without any are those of all images"
+        )
+    # Only stars are wild: brackets and question marks occur in names.
+    found = sorted(glob.glob("*".join(map(glob.escape, images.split("*")))))
+    label_of = {image: _fill(labels, _star_texts(images, Path(image).as_posix())) for image in found}
+    taken = set(label_of.values())  # labels may lie beside their images
+    own = [image for image in found if Path(image).as_posix() not in taken]
+    if not own:
+        raise LabelError(f"no image matches {images}: check data.images")
+    missing = [image for image in own if not Path(label_of[image]).exists()]
+    if missing:
+        raise LabelError(
+            f"{missing[0]} has no labels at {label_of[missing[0]]}: check data.labels, or move the image away"
+        )
+    return [LabelledImage(Path(image), Path(label_of[image]), None) for image in own]
+
+
+def _addresses(images: str, labels: str) -> list[LabelledImage]:
+    """An image and its label, one of which is on a server, where nothing can be listed."""
+    if "*" in images + labels:
+        raise LabelError(f"{images} and {labels}: patterns are for files, list what is on a server in data.scenes")
+    return [LabelledImage(Path(images), Path(labels), None)]
+
+
+def _star_texts(pattern: str, path: str) -> Sequence[str]:
+    """What the stars of a pattern stand for in a path."""
+    match = re.fullmatch("([^/]*)".join(map(re.escape, pattern.split("*"))), path)
+    return match.groups() if match else ()
+
+
+def _fill(pattern: str, texts: Sequence[str]) -> str:
+    """A pattern with texts for its stars."""
+    pieces = pattern.split("*")
+    return pieces[0] + "".join(text + piece for text, piece in zip(texts, pieces[1:], strict=False))

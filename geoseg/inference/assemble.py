@@ -1,0 +1,113 @@
+"""Finished swaths become whole rasters on the scene's grid, with what was counted on the way.
+
+In: a work folder in which all swaths are finished. Out: mosaics of their rows, shares of the classes, a thumbnail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.geo.geodesy import row_areas_m2
+from geoseg.geo.grid import Window
+from geoseg.inference.cores import new_thumbnail, raster_formats
+from geoseg.inference.job import Job
+from geoseg.inference.tally import count_by_row
+from geoseg.inference.tile_rows import join_swaths
+from geoseg.inference.work_folder import WorkFolder
+from geoseg.outputs.geotiff import Part, PartRaster, RasterFormat, write_mosaic
+from geoseg.outputs.thumbnail import Thumbnail
+from geoseg.raster.scene import SceneInfo
+from geoseg.raster.strips import Strip
+from geoseg.spec import ClassSpec
+
+
+@dataclass(frozen=True)
+class ClassShare:
+    """How much of the scene one class takes."""
+
+    id: int
+    """Class id in the raster."""
+    name: str
+    """Class name."""
+    pixels: int
+    """Pixels of the scene."""
+    share: float
+    """Part of the pixels with data, 0 to 1."""
+    area_m2: float | None
+    """Ground area in square metres, None where the scene has no ground size."""
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """All that the network found in a scene."""
+
+    rasters: dict[str, Path]
+    """Rasters on the scene's grid, by kind: landcover, confidence, scores."""
+    formats: dict[str, RasterFormat]
+    """What they hold."""
+    counts: NDArray[np.int32]
+    """Pixels by row and class (H, K)."""
+    forwarded_px: int
+    """Pixels that the network saw."""
+    thumbnail: Thumbnail
+    """A small picture of the scene; of nothing if no preview is wanted."""
+
+
+def assemble(job: Job, work: WorkFolder) -> Assembled:
+    """Put finished swaths together, and finish the seams between those that were forwarded apart.
+
+    Raises:
+        OutputError: if the work folder is another run's, or something in it is gone.
+    """
+    work.check_owner()
+    for i in range(job.grid.rows.count):
+        if not work.is_finished(i):
+            raise work.damage()
+        if i:
+            join_swaths(job, work, i)
+    info, formats = job.scene.info, raster_formats(job)
+    counts = np.zeros((info.height, len(job.model.spec.classes)), np.int32)
+    parts: dict[str, list[Part]] = {kind: [] for kind in formats}
+    thumbnail, forwarded = new_thumbnail(job), 0
+    for name, record in work.records():
+        counts[record.rows] += record.counts
+        forwarded += record.forwarded_px
+        if record.thumbnail:
+            thumbnail.add(record.thumbnail)
+        for kind in record.kinds:
+            parts[kind].append(Part(work.part(name, kind), record.row, len(record.counts)))
+    rasters = {kind: work.path / f"{kind}.vrt" for kind in formats}
+    for kind, path in rasters.items():
+        write_mosaic(path, info, formats[kind], parts[kind])
+    return Assembled(rasters, formats, counts, forwarded, thumbnail)
+
+
+def replace_classes(
+    assembled: Assembled, info: SceneInfo, classes: Iterable[ClassSpec], strips: Iterable[Strip]
+) -> None:
+    """Put another class raster in the place of the assembled one, strip by strip from top to bottom."""
+    layout, mosaic = assembled.formats["landcover"], assembled.rasters["landcover"]
+    ids_of = np.array([c.id for c in classes], np.uint8)
+    path = mosaic.with_name("generalized.tif")
+    with PartRaster(path, (info.height, info.width), layout) as raster:
+        for row, ids, _ in strips:
+            raster.write(Window(row, 0, *ids.shape), ids)
+            assembled.counts[row : row + len(ids)] = count_by_row(ids, ids_of)
+    write_mosaic(mosaic, info, layout, [Part(path, 0, info.height)])
+
+
+def class_shares(counts: NDArray[np.int32], info: SceneInfo, classes: tuple[ClassSpec, ...]) -> tuple[ClassShare, ...]:
+    """Share and ground area of each class, given the pixels by row and class (H, K)."""
+    pixels = counts.sum(axis=0, dtype=np.int64)
+    row_areas = row_areas_m2(info.crs, info.transform, info.height, info.width)
+    areas = None if row_areas is None else row_areas @ counts
+    total = max(1, int(pixels.sum()))
+    return tuple(
+        ClassShare(c.id, c.name, int(count), int(count) / total, None if areas is None else float(areas[index]))
+        for index, (c, count) in enumerate(zip(classes, pixels, strict=True))
+    )

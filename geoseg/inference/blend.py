@@ -1,0 +1,183 @@
+"""Logits of overlapping windows become final logits of the pixels they cover.
+
+In: logits of one window after the other, in the grid's order. Out: for each window, the logits of its core, final.
+Knows no files and no nodata.
+
+Where one window alone decides, its logits pass through as they are. Only across the seams between neighbours are
+they turned into probabilities, weighed and summed, and their logarithms put in place: a softmax of what comes out gives
+the blended probabilities everywhere. The weights are a partition of unity: a window weighs 1 inside and falls to 0
+across the seams it shares with its neighbours, whose weights there are exactly 1 minus its own. So nothing is
+divided, and a window's core is finished as soon as the window itself is fed. What waits is the seam to the right, K ×
+height × ramp floats, and the seams to the swath below, which `Seams` keeps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from geoseg.geo.grid import Grid, Place, Window
+
+_QUANTUM = 4096
+"""Weights are multiples of 1 / 4096, so that a weight and its complement sum to exactly 1 in float32."""
+
+
+def handover(ramp: int) -> Tensor:
+    """Weights with which a window takes over across a seam of `ramp` pixels, rising as a raised cosine, float32."""
+    phase = (torch.arange(ramp, dtype=torch.float64) + 0.5) / max(ramp, 1)
+    rising = (1 - torch.cos(torch.pi * phase)) / 2
+    return (torch.round(rising * _QUANTUM) / _QUANTUM).float()
+
+
+class Seams(Protocol):
+    """Keeps what passes from one swath to the next: weighed probabilities (K, ramp, w) below each window's core."""
+
+    def above(self, place: Place) -> Tensor | None:
+        """Return what the window above left for this one; None if it was left out."""
+        ...
+
+    def below(self, place: Place, seam: Tensor) -> None:
+        """Keep what this window leaves for the one below."""
+        ...
+
+    def open(self, place: Place, seam: Tensor) -> None:
+        """Keep this window's own part of a seam that is finished elsewhere, once the swath above is known."""
+        ...
+
+
+class SeamsInMemory:
+    """The seams of one swath, held in memory: K × ramp × scene width floats."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[int, int], Tensor] = {}
+
+    def above(self, place: Place) -> Tensor | None:
+        """Return what the window above left, and forget it."""
+        return self._held.pop((place.i - 1, place.j), None)
+
+    def below(self, place: Place, seam: Tensor) -> None:
+        """Keep a seam; forget those that nobody came for."""
+        for key in [key for key in self._held if key[0] < place.i - 1]:
+            del self._held[key]
+        self._held[place.i, place.j] = seam
+
+    def open(self, place: Place, seam: Tensor) -> None:
+        """Fail: somebody must be there to finish it."""
+        raise NotImplementedError("seams in memory begin with the first swath")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Pixels that are finished."""
+
+    window: Window
+    """Where they lie in the scene; may be empty."""
+    logits: Tensor
+    """(K, h, w), float32."""
+
+
+class Blender:
+    """Feed windows swath by swath, each from left to right; take their finished cores.
+
+    A window may be left out when none of its pixels matters: whoever shares a seam with it then lacks its part there.
+    """
+
+    def __init__(self, grid: Grid, seams: Seams | None = None, open_swath: int | None = None):
+        """Blend windows.
+
+        Args:
+            grid: where they lie.
+            seams: keeps what passes between swaths; default: in memory.
+            open_swath: the swath whose upper seam is left open, because somebody else has what lies above.
+        """
+        self._grid, self._open = grid, open_swath
+        self._seams = SeamsInMemory() if seams is None else seams
+        self._rising = handover(grid.rows.ramp), handover(grid.cols.ramp)
+        self._left: tuple[int, int, Tensor] | None = None
+        self._weights_of: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
+
+    def feed(self, place: Place, logits: Tensor) -> Block:
+        """Add the logits (K, h, w) of one window; return its core, without its upper seam if that is left open.
+
+        The core is a part of the same memory, in which seams are replaced.
+        """
+        part = logits[:, *self._grid.inside(place)].float()
+        top, bottom, left, right = self._ramps(place)
+        height, width = part.shape[1] - bottom, part.shape[2] - right
+        across, down = self._weights(place, part)
+        core = part[:, :height, :width]
+        upper = _weighed(part[:, :top, :width], down[:top], across[:width])
+        lower = _weighed(part[:, height:, :width], down[height:], across[:width])
+        if left:
+            beside = self._join_left(place, _weighed(part[:, :, :left], down, across[:left]))
+            upper[:, :, :left], lower[:, :, :left] = beside[:, :top], beside[:, height:]
+            core[:, :, :left] = beside[:, :height].log()
+        if right:
+            self._left = place.i, place.j, _weighed(part[:, :, width:], down, across[width:])
+        if bottom:
+            self._seams.below(place, lower)
+        if top and place.i == self._open:
+            self._seams.open(place, upper)
+            return crop_to_scene(self._grid, place, core[:, top:], top)
+        if top:
+            above = self._seams.above(place)
+            core[:, :top] = (upper if above is None else upper + above.to(upper.device)).log()
+        return crop_to_scene(self._grid, place, core, 0)
+
+    def _ramps(self, place: Place) -> tuple[int, int, int, int]:
+        """Widths of the seams at the top, bottom, left and right of what a window decides; 0 where it has none."""
+        rows, cols = self._grid.rows, self._grid.cols
+        return (
+            rows.ramp if place.i else 0,
+            rows.ramp if place.i < rows.count - 1 else 0,
+            cols.ramp if place.j else 0,
+            cols.ramp if place.j < cols.count - 1 else 0,
+        )
+
+    def _weights(self, place: Place, part: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights of the columns and of the rows of what a window decides."""
+        key = *self._ramps(place), *part.shape[1:]
+        if key not in self._weights_of:
+            self._weights_of[key] = self._new_weights(place, part)
+        return self._weights_of[key]
+
+    def _new_weights(self, place: Place, part: Tensor) -> tuple[Tensor, Tensor]:
+        top, bottom, left, right = self._ramps(place)
+        down, across = part.new_ones(part.shape[1]), part.new_ones(part.shape[2])
+        for weights, rising, before, after in (
+            (down, self._rising[0], top, bottom),
+            (across, self._rising[1], left, right),
+        ):
+            rising = rising.to(part.device)
+            if before:
+                weights[:before] = rising
+            if after:
+                weights[-after:] = 1 - rising
+        return across, down
+
+    def _join_left(self, place: Place, seam: Tensor) -> Tensor:
+        """Add what the window to the left left for this one."""
+        if self._left is not None and self._left[:2] == (place.i, place.j - 1):
+            return seam + self._left[2]
+        return seam
+
+
+def seam_of(grid: Grid, place: Place, seam: Tensor) -> Block:
+    """The seam between a window's core and the one above, given its summed probabilities (K, ramp, w)."""
+    return crop_to_scene(grid, place, seam.log(), 0)
+
+
+def crop_to_scene(grid: Grid, place: Place, rows: Tensor, skipped: int) -> Block:
+    """Crop rows (K, n, w) of a window's core, from row `skipped` on, to those inside the scene."""
+    top = grid.rows.core(place.i)[0] - grid.border + skipped
+    left = grid.cols.core(place.j)[0] - grid.border
+    window = Window(top, left, rows.shape[1], rows.shape[2]).clip(grid.height, grid.width)
+    return Block(window, rows[:, *window.shift(-top, -left).slices])
+
+
+def _weighed(logits: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Probabilities (K, h, w), each row and each column with its weight."""
+    return logits.softmax(dim=0) * down[:, None] * across

@@ -1,0 +1,153 @@
+"""Finished blocks become pixels of the result rasters, and what is counted on the way.
+
+In: decided blocks of one swath after the other. Out: rows of the rasters, in a work folder, and their records.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.version import __version__
+from geoseg.geo.grid import Window
+from geoseg.inference.batches import Sample
+from geoseg.inference.decide import Decision
+from geoseg.inference.job import Job
+from geoseg.inference.tally import paint
+from geoseg.inference.work_folder import Record, WorkFolder
+from geoseg.outputs.geotiff import PartRaster, RasterFormat, class_tags
+from geoseg.outputs.thumbnail import Thumbnail
+from geoseg.spec import NODATA_ID
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Decided pixels, as arrays."""
+
+    window: Window
+    """Where they lie in the source; may be empty."""
+    valid: NDArray[np.bool_]
+    """Which of the scene's pixels there hold data."""
+    index: NDArray[np.uint8]
+    """Index of the class (h, w)."""
+    percent: NDArray[np.uint8] | None
+    """Probability of that class in percent (h, w)."""
+    scores: NDArray[np.float32] | NDArray[np.uint8] | None
+    """Probability of every class (K, h, w)."""
+
+    @classmethod
+    def of(cls, decision: Decision, window: Window, valid: NDArray[np.bool_]) -> Pixels:
+        """A decision that is on the host, as arrays."""
+        percent, scores = (None if values is None else values.numpy() for values in (decision.percent, decision.scores))
+        return cls(window, valid, decision.index.numpy(), percent, scores)
+
+
+class RowsWriter:
+    """Takes the blocks of some whole rows of the scene, then their record. Holds a thumbnail, and counts of pixels."""
+
+    def __init__(self, job: Job, work: WorkFolder, name: str, rows: Window):
+        """Write rows of the source under a name."""
+        self._job, self._work, self._name = job, work, name
+        self._ids = np.array([c.id for c in job.model.spec.classes], dtype=np.uint8)
+        self._shown = shown_bands(job.model.spec.bands)
+        self._rows = rows
+        self._scene_rows = job.source.scene_window(rows)
+        self._counts = np.zeros((self._scene_rows.height, len(self._ids)), np.int32)
+        self._formats = raster_formats(job)
+        self._parts: dict[str, PartRaster] = {}
+        self._thumbnail: Thumbnail | None = None
+
+    def take(self, pixels: Pixels) -> None:
+        """Write the pixels of a block."""
+        if not pixels.valid.any():
+            return
+        source, valid = self._job.source, pixels.valid
+        window = source.scene_window(pixels.window).shift(-self._scene_rows.row, 0)
+        ids, counts = paint(source.to_scene(pixels.index, pixels.window), valid, self._ids)
+        self._counts[window.row : window.row + window.height] += counts
+        self._write("landcover", window, ids)
+        for kind, values in (("confidence", pixels.percent), ("scores", pixels.scores)):
+            if values is not None:
+                nodata = values.dtype.type(self._formats[kind].nodata)
+                self._write(kind, window, np.where(valid, source.to_scene(values, pixels.window), nodata))
+
+    def show(self, sample: Sample) -> None:
+        """Add a window's own pixels to the thumbnail."""
+        core, window = sample.place.core, sample.place.window
+        if not self._job.spec.preview or not core.pixels:
+            return
+        if self._thumbnail is None:
+            self._thumbnail = new_thumbnail(self._job)
+        inside = core.shift(-window.row, -window.col).slices
+        image = sample.image[self._shown][:, *inside].astype(np.float32)
+        self._thumbnail.feed(core.row, core.col, image, sample.valid[inside])
+
+    def finish(self, forwarded_px: int = 0) -> None:
+        """Close the rows, write their record, and seal both."""
+        for part in self._parts.values():
+            part.close()
+        rows = self._thumbnail.rows(self._rows.row, self._rows.height) if self._thumbnail else None
+        record = Record(self._scene_rows.row, self._counts, tuple(self._parts), forwarded_px, rows)
+        self._work.finish(self._name, record)
+
+    def discard(self) -> None:
+        """Close what was not finished."""
+        for part in self._parts.values():
+            part.close()
+
+    def _write(self, kind: str, window: Window, block: NDArray[np.generic]) -> None:
+        if kind not in self._parts:
+            size = self._scene_rows.height, self._scene_rows.width
+            self._parts[kind] = PartRaster(self._work.part(self._name, kind), size, self._formats[kind])
+        self._parts[kind].write(window, block)
+
+
+def new_thumbnail(job: Job) -> Thumbnail:
+    """A thumbnail of the job's scene that was fed nothing yet."""
+    return Thumbnail(job.source.height, job.source.width, len(shown_bands(job.model.spec.bands)))
+
+
+def shown_bands(bands: tuple[str, ...]) -> list[int]:
+    """Indexes of red, green and blue where the model has them, else of its first three bands, or its first."""
+    if {"red", "green", "blue"} <= set(bands):
+        return [bands.index(name) for name in ("red", "green", "blue")]
+    return [0, 1, 2] if len(bands) >= 3 else [0]
+
+
+def raster_formats(job: Job) -> dict[str, RasterFormat]:
+    """What the rasters that a job makes hold, by kind."""
+    formats = {"landcover": landcover_format(job)}
+    if job.wants_confidence:
+        formats["confidence"] = confidence_format()
+    if job.spec.scores:
+        formats["scores"] = scores_format(job)
+    return formats
+
+
+def landcover_format(job: Job) -> RasterFormat:
+    """Class ids, with the classes' colours and names, the model and its settings."""
+    classes = job.model.spec.classes
+    tags = class_tags(classes) | {
+        "GEOSEG_MODEL": job.model.spec.name,
+        "GEOSEG_VERSION": __version__,
+        "GEOSEG_SETTINGS": json.dumps(job.settings),
+        "GEOSEG_FINGERPRINT": job.fingerprint,
+    }
+    return RasterFormat("uint8", NODATA_ID, ("class",), "mode", {c.id: c.color for c in classes}, tags)
+
+
+def confidence_format() -> RasterFormat:
+    """Probability of the chosen class in percent."""
+    return RasterFormat("uint8", NODATA_ID, ("probability of the class in percent",), "average")
+
+
+def scores_format(job: Job) -> RasterFormat:
+    """Probability of every class, 0 to 1 or in percent."""
+    names = tuple(c.name for c in job.model.spec.classes)
+    if job.spec.scores_type == "uint8":
+        return RasterFormat("uint8", NODATA_ID, tuple(f"{name}, percent" for name in names), "average")
+    return RasterFormat("float32", math.nan, names, "average")

@@ -1,0 +1,76 @@
+"""Which scene, model and settings a result comes from, in a few letters: equal ones give equal pixels.
+
+In: what a job is made of. Out: a digest. Work that was begun under one is never continued under another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+
+from geoseg.core.version import __version__
+from geoseg.geo.aoi import split_layer
+from geoseg.models import Model
+from geoseg.raster.scene import Scene
+
+_DIGESTS: WeakKeyDictionary[torch.nn.Module, tuple[int, str]] = WeakKeyDictionary()
+
+
+def fingerprint(scene: Scene, model: Model, settings: dict[str, Any], aoi: Path | None) -> str:
+    """Digest of a scene (its files' places, sizes and last changes, and what it is), a model (its spec and weights),
+    settings, and the file of an area of interest."""
+    info = scene.info
+    parts = {
+        "version": __version__,
+        "scene": [info.path if "://" in info.path else "", *(_file_state(path) for path in scene.files())],
+        "raster": [
+            info.height,
+            info.width,
+            info.dtypes,
+            str(info.crs),
+            tuple(info.transform),
+            info.nodata,
+            info.mask,
+            info.scales,
+            info.offsets,
+        ],
+        "model": model.spec.model_dump(mode="json"),
+        "weights": weights_digest(model.module),
+        "settings": settings,
+        "aoi": _area_state(aoi) if aoi else None,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def _file_state(path: str | Path) -> list[Any]:
+    """Absolute path, size and time of the last change of a file; of anything else its name."""
+    if not os.path.exists(path):
+        return [str(path)]
+    state = os.stat(path)
+    return [str(Path(path).resolve()), state.st_size, state.st_mtime_ns]
+
+
+def _area_state(aoi: Path) -> list[Any]:
+    """State of the file of an area of interest, and which of its layers is meant."""
+    path, layer = split_layer(aoi)
+    return [*_file_state(path), layer]
+
+
+def weights_digest(module: torch.nn.Module) -> str:
+    """Digest of a network's kind and of all its weights; remembered as long as none of them changes."""
+    tensors = module.state_dict()
+    version = sum(tensor._version for tensor in tensors.values() if not tensor.is_inference())
+    if module in _DIGESTS and _DIGESTS[module][0] == version:
+        return _DIGESTS[module][1]
+    digest = hashlib.sha256(type(module).__qualname__.encode())
+    for name, tensor in tensors.items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    _DIGESTS[module] = version, digest.hexdigest()
+    return digest.hexdigest()

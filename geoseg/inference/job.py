@@ -1,0 +1,321 @@
+"""One scene, one model and their settings, checked to fit, before any pixel is forwarded.
+
+In: an open scene, a model, a PredictSpec. Out: a Job: what is read, on which grid, how it is run. Writes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+
+from geoseg.core.errors import GeosegError, SpecError
+from geoseg.geo.georef import PixelGrid
+from geoseg.geo.grid import Grid
+from geoseg.inference.fingerprint import fingerprint
+from geoseg.inference.views.probability_map import CoarseClasses
+from geoseg.inference.work_folder import Manifest
+from geoseg.models import Model, Runner, find_augmentations, load_model
+from geoseg.models.memory import activation_bytes, free_bytes
+from geoseg.models.runner import choose_device, choose_precision
+from geoseg.raster.bands.matching import BandChoice, check_dtype, choose_bands
+from geoseg.raster.fill import Fill
+from geoseg.raster.legend import Legend
+from geoseg.raster.pyramid import ContextPyramid
+from geoseg.raster.resample import NativeScene, ResampledScene, Source
+from geoseg.raster.scaling import scaling_notice
+from geoseg.raster.scene import Scene, SceneInfo, plain_number
+from geoseg.spec import ContextSpec, ModelSpec, PredictSpec
+from geoseg.vector.settings import check_settings
+
+Notice = Callable[[str], None]
+"""Called with one line that a person should read."""
+
+BY_MODEL = PredictSpec()
+"""Everything as the model has it."""
+BORDER = 32
+"""Pixels by which a scene is reflected on each side, so that its edge is never the network's edge."""
+_CPU_BATCH_PX, _GPU_BATCH_PX = 2**20, 2**23
+"""Most pixels forwarded at once: larger batches are no faster."""
+_MEMORY_SHARE = 0.6
+"""Part of the free memory that a batch may take; estimates are rough, and memory is handed out in pieces."""
+_SMALLEST_TILE = 256
+_LEFT_OUT = {"device", "devices", "batch_size", "aoi"}
+"""Settings that change no pixel; of an area of interest its file counts, by whatever path."""
+_MOST_REFINING, _MOST_COARSENING = 8, 64
+"""How far --resolution may be from the scene's own."""
+_RESOLUTION_FACTOR = 1.5
+"""A model is told to be out of its depth beyond this ratio of ground resolutions."""
+
+
+@dataclass
+class Job:
+    """One scene, its model and its grid, all checked to fit."""
+
+    scene: Scene
+    source: Source
+    model: Model
+    spec: PredictSpec
+    grid: Grid
+    runner: Runner
+    batch_size: int
+    settings: dict[str, Any]
+    fingerprint: str
+    notices: list[str] = field(default_factory=list)
+    pyramid: ContextPyramid | None = None
+    """The scene averaged for the model's context branch, once somebody needed it."""
+    coarse: CoarseClasses | None = None
+    """What coarser views told, likewise, for a model that refines them."""
+
+    @property
+    def context(self) -> ContextSpec | None:
+        """What the model sees around its windows."""
+        return self.model.spec.context if self.spec.context else None
+
+    @property
+    def refines(self) -> bool:
+        """Whether coarser views tell classes first."""
+        return self.model.spec.refine is not None and self.spec.context
+
+    @property
+    def manifest(self) -> Manifest:
+        """What a work folder says of this job."""
+        return Manifest(self.fingerprint, self.grid.tile, self.batch_size)
+
+    @property
+    def wants_confidence(self) -> bool:
+        """Whether the probability of the chosen class is kept: for its own raster, or for the polygons."""
+        return self.spec.polygons or self.spec.confidence is not None
+
+
+def prepare(
+    scene: Scene,
+    model: Model | str | os.PathLike[str] | None,
+    spec: PredictSpec,
+    notice: Notice,
+    begun: Manifest | None = None,
+) -> Job:
+    """Hold a scene, a model and settings against each other; what was fitted when the work was begun stays.
+
+    Raises:
+        GeosegError: if they don't fit: which, and the way out.
+    """
+    loaded = model if isinstance(model, Model) else load_model(model)
+    notices: list[str] = []
+
+    def tell(line: str) -> None:
+        notices.append(line)
+        notice(line)
+
+    choice = _choose_values(scene, loaded.spec, spec, tell)
+    source = _at_resolution(scene, loaded.spec, spec)
+    device = choose_device(spec.device)
+    precision = choose_precision(spec.precision, device)
+    fitted = spec if begun is None else spec.model_copy(update={"tile": spec.tile or begun.tile})
+    grid = _fitting_grid(source, loaded, fitted, device, precision, tell)
+    batch_size = spec.batch_size or (begun.batch_size if begun else _fitting_batch(grid, loaded, device, precision))
+    runner = Runner(
+        loaded.module,
+        str(device),
+        precision,
+        augmentations=find_augmentations(spec.tta, spec.tta_scales),
+        multiple=loaded.spec.network.multiple,
+        compiled_sizes=set(product(grid.rows.sizes, grid.cols.sizes)) if spec.compile else (),
+        bands=len(loaded.spec.bands),
+        notice=tell,
+    )
+    resolved = {
+        "tile": grid.tile,
+        "overlap": grid.overlap,
+        "batch_size": batch_size,
+        "device": str(runner.device),
+        "precision": runner.precision,
+        "bands": list(choice.indexes),
+        "nodata": spec.nodata if spec.nodata == "auto" else plain_number(spec.nodata),
+    }
+    everything = spec.model_dump(mode="json") | resolved
+    wanted = {name: bool(everything[name]) for name in ("scores", "confidence")}
+    asked = wanted | {"tile": spec.tile, "overlap": spec.overlap, "on": device.type}
+    pixels = {name: value for name, value in everything.items() if name not in _LEFT_OUT} | asked
+    outputs = ("scores", "scores_type", "confidence", "polygons", "preview", "stac", "devices")
+    settings = {name: value for name, value in everything.items() if name not in outputs}
+    digest = fingerprint(scene, loaded, pixels, spec.aoi)
+    return Job(scene, source, loaded, spec, grid, runner, batch_size, settings, digest, notices)
+
+
+def _check_nodata(value: float | str | None, dtype: str) -> None:
+    """Refuse a value for pixels without data that no pixel of a type can have.
+
+    Raises:
+        SpecError: if it is one.
+    """
+    if value is None or isinstance(value, str) or np.dtype(dtype).kind == "f":
+        return
+    limits = np.iinfo(dtype)
+    if not (math.isfinite(value) and value == int(value) and limits.min <= value <= limits.max):
+        raise SpecError(
+            f"nodata {value:g}: no {dtype} value can be that: give a whole number from {limits.min} to {limits.max}"
+        )
+
+
+def _choose_values(scene: Scene, model: ModelSpec, spec: PredictSpec, tell: Notice) -> BandChoice:
+    """Choose the bands of a scene, what their values stand for, and which pixels hold data.
+
+    Raises:
+        GeosegError: if the scene does not fit the model or the settings.
+    """
+    choice = choose_bands(model.bands, scene.info.colors, scene.info.descriptions, spec.bands)
+    if spec.rescale is None:
+        check_dtype(scene.info.dtype_of(choice.indexes), model.dtype, _suggestion(scene, choice, model))
+    _check_nodata(spec.nodata, scene.info.dtype_of(choice.indexes))
+    scene.select(
+        choice.indexes,
+        nodata=None if spec.nodata == "auto" else spec.nodata,
+        rescale=spec.rescale,
+        dtype=model.dtype,
+        scaling=model.scaling,
+    )
+    grid = PixelGrid(scene.height, scene.width, scene.info.transform, scene.info.crs)
+    check_settings(spec, grid, Legend.of(model.classes), scene.info.path)
+    for line in scene_notices(scene.info, choice, model, spec):
+        tell(line)
+    fill = scene.find_fill()
+    if spec.nodata == "auto" and fill is not None:
+        scene.leave_out(fill)
+    if (of_fill := fill_notice(fill, spec)) is not None:
+        tell(of_fill)
+    return choice
+
+
+def _fitting_grid(
+    source: Source, model: Model, spec: PredictSpec, device: torch.device, precision: str, tell: Notice
+) -> Grid:
+    """Lay windows of the model's size, or of half of it, or less, if the device's memory holds no larger one."""
+    grid = make_grid(source.height, source.width, model.spec, spec)
+    if spec.tile is not None:
+        return grid
+    while not _windows_in_memory(grid, model, device, precision) and grid.tile >= 2 * _SMALLEST_TILE:
+        halved = spec.model_copy(update={"tile": grid.tile // 2})
+        smaller = make_grid(source.height, source.width, model.spec, halved)
+        if smaller.tile >= grid.tile:  # it is the network's stride
+            return grid
+        grid = smaller
+        tell(f"{device} has little free memory: windows of {grid.tile} pixels")
+    return grid
+
+
+def _fitting_batch(grid: Grid, model: Model, device: torch.device, precision: str) -> int:
+    """How many windows are forwarded at once."""
+    most = _CPU_BATCH_PX if device.type == "cpu" else _GPU_BATCH_PX
+    wanted = max(1, min(32, most // (grid.rows.size * grid.cols.size)))
+    return max(1, min(wanted, _windows_in_memory(grid, model, device, precision)))
+
+
+def _windows_in_memory(grid: Grid, model: Model, device: torch.device, precision: str) -> int:
+    """How many windows the device's free memory holds."""
+    free = free_bytes(device)
+    window_px = grid.rows.size * grid.cols.size
+    each = activation_bytes(model.module, len(model.spec.bands), window_px, 4 if precision == "fp32" else 2)
+    return int(_MEMORY_SHARE * free / each) if free is not None and each else 32
+
+
+def _suggestion(scene: Scene, choice: BandChoice, model: ModelSpec) -> tuple[float, float] | None:
+    """A --rescale that fits, looked up only when one is needed."""
+    try:
+        check_dtype(scene.info.dtype_of(choice.indexes), model.dtype, None)
+    except GeosegError:
+        return scene.suggest_rescale(choice.indexes)
+    return None
+
+
+def scene_notices(info: SceneInfo, choice: BandChoice, model: ModelSpec, spec: PredictSpec) -> list[str]:
+    """What a person should know before a model is let loose on a scene, a line each."""
+    lines = [choice.describe(model.bands, info.descriptions)]
+    scaling = scaling_notice(info.scaling_of(choice.indexes), model.scaling, is_rescaled=spec.rescale is not None)
+    lines += [scaling] if scaling else []
+    if spec.refine_fraction < 1 and (model.refine is None or not spec.context):
+        lines.append("the model refines no coarser views here: --refine-fraction changes nothing")
+    native, wanted = info.resolution_m, model.resolution_m
+    if (
+        native
+        and wanted
+        and spec.resolution == "native"
+        and not 1 / _RESOLUTION_FACTOR <= native / wanted <= _RESOLUTION_FACTOR
+    ):
+        remedy = "pass --resolution model" if native / wanted <= _MOST_REFINING else "choose a model for such pixels"
+        lines.append(f"the scene's pixels are {native:.3g} m, the model knows {wanted:.3g} m: poor classes, {remedy}")
+    if info.gcps[0] or (info.rpcs is not None and info.crs is None):
+        lines.append(
+            "the scene is placed by control points or RPCs only: kept as they are, polygons are in pixel coordinates"
+        )
+    elif info.crs is None or info.transform.is_identity:
+        lines.append(
+            "the scene has no CRS: "
+            + ("polygons are in pixel coordinates" if info.transform.is_identity else "no areas")
+        )
+    return lines
+
+
+def fill_notice(fill: Fill | None, spec: PredictSpec) -> str | None:
+    """What a person should know of fill that no tag tells of, or of none where it was asked for; None for neither."""
+    if spec.nodata == "auto":
+        counts = "none, so that nothing but what the file says is nodata"
+        return f"--nodata auto: {counts}" if fill is None else f"--nodata auto: {fill.describe()} and counts as nodata"
+    if fill is None:
+        return None
+    remedy = f"--nodata {fill.value:g} or --nodata auto" if fill.is_exact else "--nodata auto"
+    return f"{fill.describe()} and is classified like any ground: if there is none, pass {remedy}"
+
+
+def _at_resolution(scene: Scene, model: ModelSpec, spec: PredictSpec) -> Source:
+    if spec.resolution == "native":
+        return NativeScene(scene)
+    wanted = model.resolution_m if spec.resolution == "model" else spec.resolution
+    if wanted is None:
+        raise SpecError("--resolution model: this model does not know its resolution: give metres instead")
+    size = scene.info.pixel_size_m
+    if size is None:
+        raise SpecError("--resolution needs a scene with a ground size, this one has no usable CRS: leave it out")
+    width, height = (
+        max(1, round(n * metres / wanted)) for n, metres in zip((scene.width, scene.height), size, strict=True)
+    )
+    if (height, width) == (scene.height, scene.width):
+        return NativeScene(scene)
+    if height * width > _MOST_REFINING**2 * scene.height * scene.width:
+        raise SpecError(
+            f"--resolution {wanted:g}: more than {_MOST_REFINING} times finer than the scene's "
+            f"{scene.info.resolution_m:.3g} m: choose a coarser one"
+        )
+    if _MOST_COARSENING**2 * height * width < scene.height * scene.width:
+        raise SpecError(
+            f"--resolution {wanted:g}: more than {_MOST_COARSENING} times coarser than the scene's "
+            f"{scene.info.resolution_m:.3g} m: choose a finer one"
+        )
+    return ResampledScene(scene, height, width)
+
+
+def make_grid(height: int, width: int, model: ModelSpec, spec: PredictSpec = BY_MODEL) -> Grid:
+    """Lay the windows in which a model sees a raster.
+
+    Raises:
+        SpecError: if the overlap is more than half of the tile.
+    """
+    multiple = model.network.multiple
+    tile = max(1, (spec.tile or model.tile) // multiple) * multiple
+    overlap = spec.overlap
+    if overlap is None:
+        overlap = model.overlap if 2 * model.overlap <= tile else tile // 4
+    if 2 * overlap > tile:
+        raise SpecError(f"overlap {overlap} is more than half of tile {tile}: lower it or raise the tile")
+    if model.context is not None and spec.context:
+        try:
+            model.context.check_tile(tile, "tile")
+        except ValueError as error:
+            raise SpecError(str(error)) from None
+    return Grid(height, width, tile, overlap, multiple, border=BORDER)

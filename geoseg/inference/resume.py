@@ -1,0 +1,97 @@
+"""The work of a prediction is begun, or gone on with after its folder was cleared of all that cannot be relied on.
+
+In: a work folder that was left at any time, in any state. Out: an empty one, or one with whole swaths of this work
+alone, and what they still need of each other. All else goes, so that it is made again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from geoseg.core.errors import OutputError
+from geoseg.core.files import write_errors
+from geoseg.inference.checksums import SEAL_END, Seal, read_seal
+from geoseg.inference.work_folder import Manifest, WorkFolder, seam_name, swath_name
+
+
+def begin(work: WorkFolder, manifest: Manifest, *, resume: bool, tell: Callable[[str], None]) -> None:
+    """Begin the work of a manifest, or go on with it.
+
+    Raises:
+        OutputError: if what was begun there is something else, cannot be removed, or nothing can be written.
+    """
+    begun = work.read_manifest()
+    if begun is None or not resume:
+        if begun is not None:
+            tell("an unfinished run is replaced; --resume would have gone on with it")
+        elif resume and _finished(work):
+            tell("an unfinished run is damaged beyond repair: beginning anew")
+        work.begin(manifest)
+    elif begun.fingerprint != manifest.fingerprint:
+        raise OutputError(
+            f"{work.path} holds the work of another scene, model or settings: use the same again, or leave --resume "
+            "out to begin anew"
+        )
+    else:
+        work.take_over(manifest)
+        with write_errors(work.path.parent):
+            kept, gone = mend(work)
+        tell(f"going on with an unfinished run: {kept} swaths are finished")
+        if gone:
+            tell(f"{gone} more were finished but are damaged, perhaps by a power cut: they are made again")
+
+
+def mend(work: WorkFolder) -> tuple[int, int]:
+    """Remove what is damaged, half written, or of something else; return how many swaths stay, and how many go.
+
+    Raises:
+        OSError: if something cannot be removed.
+    """
+    finished = _finished(work)
+    seals = dict(_whole(work))
+    kept = {i for i in finished if swath_name(i) in seals and _is_joined_or_can_be(work, i, seals)}
+    wanted = {work.manifest_path, *_files_of(work, seals, kept)}
+    for path in work.path.iterdir():
+        if path not in wanted:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    return len(kept), len(finished) - len(kept)
+
+
+def _finished(work: WorkFolder) -> list[int]:
+    """Swaths that were finished, whole or not."""
+    names = [path.name.removesuffix(SEAL_END) for path in work.path.glob(f"*{SEAL_END}")]
+    return [int(name) for name in names if name.isdecimal() and swath_name(int(name)) == name]
+
+
+def _whole(work: WorkFolder) -> Iterator[tuple[str, Seal]]:
+    """Seals of this work whose lasting files are what they were, by name."""
+    for path in work.path.glob(f"*{SEAL_END}"):
+        name, seal = path.name.removesuffix(SEAL_END), read_seal(path, work.manifest.key)
+        if seal is not None and all(seal.holds(work.path / file) for file in seal.files if not _passes(file)):
+            yield name, seal
+
+
+def _passes(file: str) -> bool:
+    """Whether a file goes once the seam is finished for which it was kept."""
+    return file.endswith((".below", ".above"))
+
+
+def _is_joined_or_can_be(work: WorkFolder, i: int, seals: Mapping[str, Seal]) -> bool:
+    """Whether a whole swath's upper seam is finished, or all that this takes is there, or will be."""
+    own, upper = seals[swath_name(i)], seals.get(swath_name(i - 1))
+    if work.above(i).name not in own.files or seam_name(i) in seals:
+        return True
+    below = work.below(i - 1)
+    return own.holds(work.above(i)) and (upper is None or below.name not in upper.files or upper.holds(below))
+
+
+def _files_of(work: WorkFolder, seals: Mapping[str, Seal], kept: set[int]) -> Iterator[Path]:
+    """All files that stay: of swaths that are kept, of their seams, and of what all share."""
+    swaths = {swath_name(i) for i in kept}
+    seams = {seam_name(i) for i in kept if work.above(i).name in seals[swath_name(i)].files}
+    for name, seal in seals.items():
+        if name in swaths | seams or not name[0].isdecimal():
+            yield work.seal(name)
+            yield from (work.path / file for file in seal.files if not _passes(file) or seal.holds(work.path / file))

@@ -1,0 +1,314 @@
+"""Swaths of a scene, read, forwarded, blended, decided and written: the part of `predict` that takes the time.
+
+Three stages run side by side: a thread decodes ahead of the network, a thread writes behind it, and what passes between
+them is bounded. On a GPU everything from raw band values to class indexes happens there; only indexes come back.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geoseg.core.files import write_errors
+from geoseg.core.memory import MemoryReturn
+from geoseg.core.queues import WriteBehind, read_ahead
+from geoseg.geo.grid import Grid, Place, Window
+from geoseg.inference.batches import Batch, Sample, swath_batches
+from geoseg.inference.blend import Blender, Block, seam_of
+from geoseg.inference.classify import Around, are_numbers, check_numbers, classify, forwarded_px, whole_window
+from geoseg.inference.cores import Pixels, RowsWriter
+from geoseg.inference.decide import Decision, Wanted, decide, to_host
+from geoseg.inference.job import Job
+from geoseg.inference.views.context import ContextCache, views_worth_keeping
+from geoseg.inference.views.pyramids import job_pyramid
+from geoseg.inference.views.refine import job_classes
+from geoseg.inference.work_folder import SeamFile, WorkFolder, seam_name, swath_name
+from geoseg.raster.gdal import gdal_settings
+
+_READ_AHEAD, _WRITE_BEHIND = 2, 2
+"""Batches waiting for the network, and for the thread that writes."""
+
+Advance = Callable[[int], None]
+"""Called with the number of the source's pixels that were finished."""
+
+
+def run_swaths(job: Job, work: WorkFolder, swaths: range, advance: Advance) -> None:
+    """Finish those of some neighbouring swaths that are not finished yet."""
+    for stretch in _unfinished(work, swaths):
+        _run_stretch(job, work, stretch, advance)
+
+
+def _unfinished(work: WorkFolder, swaths: range) -> Iterator[range]:
+    """Stretches of neighbouring swaths that are not finished."""
+    first = None
+    for i in swaths:
+        if not work.is_finished(i):
+            first = i if first is None else first
+        elif first is not None:
+            yield range(first, i)
+            first = None
+    if first is not None:
+        yield range(first, swaths.stop)
+
+
+def _run_stretch(job: Job, work: WorkFolder, swaths: range, advance: Advance) -> None:
+    seams, before = _SeamsOnDisk(job, work), swaths.start - 1
+    only_seam = before if before >= 0 and work.has_lost_below(before) else None
+    is_open = before >= 0 and not work.is_finished(before)
+    if only_seam is not None:  # forward it again, for what it leaves alone
+        work.below(before).unlink(missing_ok=True)
+        swaths = range(before, swaths.stop)
+    first_open = swaths.start if is_open or only_seam is not None else None
+    blender = Blender(job.grid, seams, first_open)
+    writer = _Writer(job, work, first_open, only_seam)
+    wanted = Wanted(job.wants_confidence, job.spec.scores_type if job.spec.scores else None)
+    with write_errors(work.path.parent), job.runner.session(), closing(writer):
+        around = _look_around(job, work)
+        batches = read_ahead(_batches(job, swaths), _READ_AHEAD)
+        with closing(batches), WriteBehind(writer.take, _WRITE_BEHIND) as behind:
+            for i, batch in batches:
+                if batch is None:
+                    behind.put(_SwathEnd(i))
+                    if i != only_seam:
+                        advance(job.grid.swath_core(i).pixels)
+                    continue
+                behind.put(_finish_batch(job, batch, around, blender, seams, wanted))
+
+
+def _look_around(job: Job, work: WorkFolder) -> Around:
+    """Prepare what a model knows around its windows, before anybody else reads from the scene."""
+    if job.refines:
+        return job_classes(job, work)
+    if job.context is None:
+        return None
+    return ContextCache(job.runner, job_pyramid(job, work), views_worth_keeping(job.context, job.grid))
+
+
+def _batches(job: Job, swaths: range) -> Iterator[tuple[int, Batch | None]]:
+    """The batches of each swath and, behind them, None."""
+    fill = job.model.spec.normalization.mean
+    with gdal_settings():  # they hold for one thread, and this one reads
+        for i in swaths:
+            for batch in swath_batches(job.source, job.grid, i, fill, job.batch_size):
+                yield i, batch
+            yield i, None
+
+
+@dataclass(frozen=True)
+class _SwathEnd:
+    """All of a swath was handed over."""
+
+    i: int
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """A block on its way to the disk."""
+
+    sample: Sample
+    window: Window
+    decision: Decision
+    below: Tensor | None
+    above: Tensor | None
+
+
+@dataclass(frozen=True)
+class _FinishedBatch:
+    """Blocks on their way from the device to the disk."""
+
+    blocks: list[_Finished]
+    are_numbers: Tensor
+    is_copied: torch.cuda.Event | None
+    forwarded_px: int
+
+
+def _finish_batch(
+    job: Job, batch: Batch, around: Around, blender: Blender, seams: _SeamsOnDisk, wanted: Wanted
+) -> _FinishedBatch:
+    logits, blocks = classify(job.runner, batch, around), []
+    for sample, part in zip(batch.samples, logits, strict=True):
+        block = blender.feed(sample.place, whole_window(sample, part))
+        below, above = seams.take()
+        decision = decide(block.logits, wanted).to_host()
+        blocks.append(_Finished(sample, block.window, decision, below, above))
+    numbers, is_copied = to_host(are_numbers(logits)), None
+    if job.runner.device.type == "cuda":
+        is_copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        is_copied.record()
+    return _FinishedBatch(blocks, numbers, is_copied, sum(forwarded_px(sample, around) for sample in batch.samples))
+
+
+class _SeamsOnDisk:
+    """What passes between swaths: the latest on the device, all of it on its way to the work folder."""
+
+    def __init__(self, job: Job, work: WorkFolder):
+        self._job, self._work = job, work
+        self._recent: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
+        # what has left here must have reached the disk: more than can wait to be written
+        self._most = (_WRITE_BEHIND + 3) * job.batch_size
+        self._below: Tensor | None = None
+        self._open: Tensor | None = None
+
+    def above(self, place: Place) -> Tensor | None:
+        seam = self._recent.pop((place.i - 1, place.j), None)
+        if seam is not None:
+            return seam
+        seam_file = seam_below(self._job, self._work, place.i - 1)
+        values = seam_file.read(core_columns(self._job.grid, place))
+        return None if values is None else torch.from_numpy(values).to(self._job.runner.device)
+
+    def below(self, place: Place, seam: Tensor) -> None:
+        self._below = seam
+        self._recent[place.i, place.j] = seam
+        if len(self._recent) > self._most:
+            self._recent.popitem(last=False)
+
+    def open(self, _place: Place, seam: Tensor) -> None:
+        self._open = seam
+
+    def take(self) -> tuple[Tensor | None, Tensor | None]:
+        """What the last window left for below, and its own part of a seam above that is left open; on the host."""
+        held = self._below, self._open
+        self._below = self._open = None
+        below, above = (None if seam is None else to_host(seam) for seam in held)
+        return below, above
+
+
+def seam_below(job: Job, work: WorkFolder, i: int) -> SeamFile:
+    """What swath i leaves for the one below."""
+    return SeamFile(work.below(i), len(job.model.spec.classes), job.grid.rows.ramp)
+
+
+def core_columns(grid: Grid, place: Place) -> Window:
+    """Columns of a window's core, counted from the edge of the padding."""
+    left, right = grid.cols.core(place.j)
+    return Window(0, left, grid.rows.ramp, right - left)
+
+
+class _Writer:
+    """Takes finished batches and the ends of swaths, in a thread of its own."""
+
+    def __init__(self, job: Job, work: WorkFolder, first_open: int | None, only_seam: int | None):
+        self._job, self._work, self._first_open, self._only_seam = job, work, first_open, only_seam
+        self._rows: RowsWriter | None = None
+        self._forwarded, self._memory = 0, MemoryReturn()
+
+    def take(self, item: _FinishedBatch | _SwathEnd) -> None:
+        if isinstance(item, _SwathEnd):
+            self._end_swath(item.i)
+            return
+        if item.is_copied is not None:
+            item.is_copied.synchronize()
+        check_numbers(item.are_numbers)
+        for block in item.blocks:
+            self._take_block(block)
+        self._forwarded += item.forwarded_px
+        self._memory.passed(sum(block.sample.valid.size for block in item.blocks))
+
+    def close(self) -> None:
+        """Let go of what was not finished."""
+        if self._rows is not None:
+            self._rows.discard()
+
+    def _begin(self, i: int) -> RowsWriter:
+        if self._rows is None:
+            self._work.check_owner()
+            self._forwarded = 0
+            for leftover in (self._work.seal(seam_name(i)), self._work.below(i), self._work.above(i)):
+                leftover.unlink(missing_ok=True)
+            self._rows = RowsWriter(self._job, self._work, swath_name(i), self._job.grid.swath_core(i))
+        return self._rows
+
+    def _take_block(self, block: _Finished) -> None:
+        place = block.sample.place
+        if place.i == self._only_seam:
+            self._keep_below(block)
+            return
+        rows = self._begin(place.i)
+        rows.show(block.sample)
+        valid = self._valid_in(block.sample, block.window)
+        rows.take(Pixels.of(block.decision, block.window, valid))
+        self._keep_below(block)
+        if block.above is not None:
+            seam = Window(place.core.row, place.core.col, place.core.height - block.window.height, place.core.width)
+            save_open_seam(self._work, place, block.above.numpy(), self._valid_in(block.sample, seam))
+
+    def _keep_below(self, block: _Finished) -> None:
+        if block.below is not None:
+            place = block.sample.place
+            columns = core_columns(self._job.grid, place)
+            seam_below(self._job, self._work, place.i).write(columns, block.below.numpy())
+
+    def _valid_in(self, sample: Sample, window: Window) -> NDArray[np.bool_]:
+        """Which of the scene's pixels hold data in a window of a sample's core."""
+        source = self._job.source
+        core = source.scene_window(sample.place.core)
+        return sample.scene_valid[source.scene_window(window).shift(-core.row, -core.col).slices]
+
+    def _end_swath(self, i: int) -> None:
+        if i == self._only_seam:
+            self._forwarded = 0
+            return
+        rows = self._begin(i)
+        self._work.check_owner()
+        rows.finish(self._forwarded)
+        self._rows = None
+        if i and i != self._first_open:
+            self._work.below(i - 1).unlink(missing_ok=True)
+
+
+def save_open_seam(work: WorkFolder, place: Place, own: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
+    """Keep a window's own part of the seam above: column of the grid, probabilities, the scene's valid pixels."""
+    with work.above(place.i).open("ab") as file:
+        for array in (np.array(place.j), own, valid):
+            np.save(file, array)
+
+
+def load_open_seams(work: WorkFolder, i: int) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.bool_]]]:
+    """Read them again, one by one."""
+    path = work.above(i)
+    with path.open("rb") as file:
+        while file.tell() < path.stat().st_size:
+            j, probabilities, valid = (np.load(file, allow_pickle=False) for _ in range(3))
+            yield int(j), probabilities, valid
+
+
+def join_swaths(job: Job, work: WorkFolder, i: int) -> None:
+    """Finish the seam between two finished swaths that were forwarded apart: the one above swath i.
+
+    Raises:
+        OutputError: if what they left for it is gone.
+    """
+    if work.seal(seam_name(i)).exists():
+        return
+    if work.has_lost_above(i) or (work.above(i).exists() and work.has_lost_below(i - 1)):
+        raise work.damage()
+    if not work.above(i).exists():
+        return
+    wanted = Wanted(job.wants_confidence, job.spec.scores_type if job.spec.scores else None)
+    below = seam_below(job, work, i - 1)
+    rows = _seam_rows(job.grid, i)
+    writer = RowsWriter(job, work, seam_name(i), rows)
+    for j, own, valid in load_open_seams(work, i):
+        place = job.grid.place(i, j)
+        left = below.read(core_columns(job.grid, place))
+        total = torch.from_numpy(own if left is None else own + left)
+        block: Block = seam_of(job.grid, place, total)
+        writer.take(Pixels.of(decide(block.logits, wanted), block.window, valid))
+    writer.finish()
+    work.above(i).unlink()
+    work.below(i - 1).unlink(missing_ok=True)
+
+
+def _seam_rows(grid: Grid, i: int) -> Window:
+    """The scene's rows in the seam above swath i."""
+    core = grid.swath_core(i)
+    top = grid.rows.core(i)[0] - grid.border
+    return Window(top, 0, grid.rows.ramp, grid.width).clip(core.row + core.height, grid.width)

@@ -1,0 +1,85 @@
+"""What a model's context branch has seen, kept for the windows to come.
+
+In: windows of a scene. Out: the context that a network takes along with them. Each view is seen once as long as it is
+among the last few. Where the next row of windows will mostly meet other views, only those of neighbouring windows are
+kept; else those of a row, up to a limit: memory never depends on how large the scene is.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from geoseg.geo.grid import Axis, Grid, Window
+from geoseg.models import Context, Runner
+from geoseg.raster.pyramid import ContextPyramid, super_tile
+from geoseg.spec import ContextLevel, ContextSpec
+
+FEWEST_VIEWS = 4
+"""Views of a level that are kept for the windows beside: some megabytes each."""
+SPARE_VIEWS = 2
+"""Views kept beyond those of a row, which windows that were cropped to their data may meet."""
+MOST_VIEWS = 40
+"""Views of a level that are kept for the next rows of windows: at ratio 8, those of 40,000 px. Of a row with more, none
+would be left when the next one begins."""
+WORTH_ROWS = 1.25
+"""Rows of windows that a row of views has to serve, on average, to be kept for the next one."""
+
+
+class ContextCache:
+    """The context of any windows of one scene."""
+
+    def __init__(self, runner: Runner, pyramid: ContextPyramid, keep: Sequence[int]):
+        """Keep the views of each level that were used last, `keep[level]` of them; see `views_worth_keeping`."""
+        self._runner, self._pyramid, self._keep = runner, pyramid, keep
+        self._seen: list[OrderedDict[Window, Tensor]] = [OrderedDict() for _ in pyramid.grids]
+        self.encoded = 0
+        """Views that were seen so far."""
+
+    def context(self, windows: Sequence[Window]) -> Context:
+        """What the levels have seen around some windows (B), on the device."""
+        levels = [self._level(level, windows) for level in range(len(self._pyramid.grids))]
+        maps, boxes = zip(*levels, strict=True)
+        return Context(maps, boxes)
+
+    def _level(self, level: int, windows: Sequence[Window]) -> tuple[Tensor, Tensor]:
+        views = [self._pyramid.view(level, window) for window in windows]
+        boxes = [self._pyramid.box(level, *pair) for pair in zip(windows, views, strict=True)]
+        maps = {view: self._map(level, view) for view in dict.fromkeys(views)}
+        together = next(iter(maps.values())) if len(maps) == 1 else torch.cat([maps[view] for view in views])
+        return together, torch.from_numpy(np.stack(boxes)).float().to(self._runner.device)
+
+    def _map(self, level: int, view: Window) -> Tensor:
+        seen = self._seen[level]
+        if view not in seen:
+            seen[view] = self._runner.encode(level, self._pyramid.read(level, view))
+            self.encoded += 1
+            while len(seen) > self._keep[level]:
+                seen.popitem(last=False)
+        seen.move_to_end(view)
+        return seen[view]
+
+
+def views_worth_keeping(spec: ContextSpec, grid: Grid) -> list[int]:
+    """How many views of each level to keep, so that few are seen twice while windows are classified row by row."""
+    return [_worth_keeping(level, grid) for level in spec.levels]
+
+
+def _worth_keeping(level: ContextLevel, grid: Grid) -> int:
+    if level.ratio == "scene":
+        return 1
+    side = level.core_px * level.ratio
+    down, across = _views_met(grid.rows, side, grid.border), _views_met(grid.cols, side, grid.border)
+    if grid.rows.count < WORTH_ROWS * down or across + SPARE_VIEWS > MOST_VIEWS:
+        return FEWEST_VIEWS
+    return max(FEWEST_VIEWS, across + SPARE_VIEWS)
+
+
+def _views_met(axis: Axis, side: int, border: int) -> int:
+    """How many views the windows along an axis meet, their cores being `side` pixels of the scene long."""
+    spans = zip(axis.starts, axis.sizes, strict=True)
+    return len({super_tile(start, start + size, side, border) for start, size in spans})

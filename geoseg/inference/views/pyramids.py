@@ -1,0 +1,61 @@
+"""The coarser levels over a scene, from its overviews or itself. In: a scene, or a job. Out: a pyramid of views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from geoseg.core.files import write_errors
+from geoseg.inference.job import Job
+from geoseg.inference.work_folder import WorkFolder
+from geoseg.raster.pyramid import ContextPyramid
+from geoseg.raster.readable import Readable
+from geoseg.raster.scene import Scene
+from geoseg.spec import ContextLevel
+
+_NAME = "averaged.f32"
+
+
+def job_pyramid(job: Job, work: WorkFolder) -> ContextPyramid:
+    """What a job's context sees, averaged once for all processes that work on it, and for when it goes on."""
+    if job.pyramid is None:
+        assert job.context is not None
+        shared = work.path / _NAME
+        pyramid = scene_pyramid(job.scene, job.source, job.context.levels, shared=shared)
+        pyramid.prepare()
+        with write_errors(work.path.parent):
+            work.share(shared)
+        job.pyramid = pyramid
+    return job.pyramid
+
+
+def scene_pyramid(
+    scene: Scene,
+    source: Readable,
+    levels: Sequence[ContextLevel],
+    *,
+    folder: Path | None = None,
+    shared: Path | None = None,
+) -> ContextPyramid:
+    """The levels over a scene, from its overviews if they will do, else from the scene itself.
+
+    Args:
+        scene: what is averaged, at its own resolution; an overview of it is closed when nothing uses it any more.
+        source: the scene as the network sees it, perhaps at another resolution: windows are given in its pixels.
+        levels: which levels.
+        folder: gets a scratch file that goes with the pyramid.
+        shared: a scratch file that stays, for all who want the same.
+    """
+    size = source.height, source.width
+    finest = min(_ratio(level, size) for level in levels)
+    own = min(scene.height / size[0], scene.width / size[1])  # the scene's pixels in one of the source's
+    base = scene.overview(finest * own)
+    if base is None and finest * own < 1:
+        return ContextPyramid(source, levels, folder=folder, shared=shared)  # a context pixel is finer than the scene's
+    averaged = base or scene
+    wide = averaged.has_wide_blocks
+    return ContextPyramid(averaged, levels, size=size, folder=folder, shared=shared, has_wide_blocks=wide)
+
+
+def _ratio(level: ContextLevel, size: tuple[int, int]) -> float:
+    return max(size) / level.size if level.ratio == "scene" else float(level.ratio)

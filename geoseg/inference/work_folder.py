@@ -1,0 +1,326 @@
+"""The work folder of a prediction: what is finished of it, so that a run that was killed goes on from there.
+
+It lies beside the results, under a hidden name. A swath is finished when its seal is there, which is written last,
+appears at once, and says of which work it is and what its files hold: whatever else is found is of a swath that was not
+finished, and is written again. Several processes may work on different swaths. What lies in it:
+
+    work.json             of which scene, model and settings this is the work
+    000012.landcover.tif  rows of swath 12; none where it holds no data
+    000012.npz            what is known of them
+    000012.below          what it leaves for the seam below: K × ramp × width floats, gone once the next one is finished
+    000012.above          its own part of the seam above, if another process has the swath above
+    000012.seal           the seal on all of these
+    000012.seam...        that seam, finished, with a seal of its own
+    averaged.f32          the scene averaged for a model's context, C + 1 channels row by row, float32; and its seal
+    coarse.npy            what coarser views told, for a model that refines them; and its seal
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.errors import OutputError
+from geoseg.core.files import LOCK_END, hidden_name, let_go, remove_if_empty, sync_names, try_lock, write_errors
+from geoseg.geo.grid import Window
+from geoseg.inference.checksums import SEAL_END, Seal, read_checked, read_seal, write_checked, write_seal
+from geoseg.outputs.thumbnail import ThumbnailRows
+
+_MANIFEST = "work.json"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of finished rows of the scene."""
+
+    row: int
+    """First row."""
+    counts: NDArray[np.int32]
+    """Pixels by row and class (h, K)."""
+    kinds: tuple[str, ...]
+    """Which rasters have a part for these rows: landcover, confidence, scores."""
+    forwarded_px: int = 0
+    """Pixels that the network saw for them."""
+    thumbnail: ThumbnailRows | None = None
+    """Their rows of the thumbnail."""
+
+    @property
+    def rows(self) -> range:
+        """The rows."""
+        return range(self.row, self.row + len(self.counts))
+
+    def save(self, path: Path) -> None:
+        """Write the record."""
+        rows = self.thumbnail
+        arrays: dict[str, Any] = {} if rows is None else {f"thumbnail_{k}": v for k, v in vars(rows).items()}
+        np.savez(
+            path, row=self.row, counts=self.counts, kinds=np.array(self.kinds, dtype=str),
+            forwarded_px=self.forwarded_px, **arrays,
+        )  # fmt: skip
+
+    @classmethod
+    def load(cls, path: Path) -> Record:
+        """Read a record."""
+        with np.load(path, allow_pickle=False) as file:
+            thumbnail = None
+            if "thumbnail_first" in file:
+                thumbnail = ThumbnailRows(
+                    int(file["thumbnail_first"]), file["thumbnail_sums"], file["thumbnail_counts"]
+                )
+            kinds = tuple(str(kind) for kind in file["kinds"])
+            return cls(int(file["row"]), file["counts"], kinds, int(file["forwarded_px"]), thumbnail)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Of what a work folder holds the work."""
+
+    fingerprint: str
+    """Scene, model and settings in a few letters; work with another one is something else."""
+    tile: int
+    """Largest side of a window, as it was fitted to the device's memory."""
+    batch_size: int
+    """Windows forwarded at once, likewise."""
+    run: str = ""
+    """Which run has the folder now; new each time that one begins or goes on."""
+
+    @property
+    def key(self) -> str:
+        """What finished parts must be of: they depend on all this but the batch size and the run."""
+        return f"{self.fingerprint}-{self.tile}"
+
+
+class WorkFolder:
+    """Names and lists what lies in a work folder."""
+
+    def __init__(self, path: Path, manifest: Manifest | None = None):
+        """Name what lies in a folder; for a run, given its manifest, as long as the folder is that run's."""
+        self.path, self._manifest = path, manifest
+
+    def check_owner(self) -> None:
+        """Make sure that no other run has taken the folder over.
+
+        Raises:
+            OutputError: if one has: a worker that was given up for dead must not write into its work.
+        """
+        if self._manifest is None or self.read_manifest() == self._manifest:
+            return
+        if not self.path.exists():
+            raise OutputError(f"{self.path}, the folder of unfinished work, was removed while it was in use")
+        raise OutputError(f"{self.path} was taken over by another run")
+
+    def damage(self) -> OutputError:
+        """What to raise when something that was finished is gone."""
+        return OutputError(f"{self.path} was damaged while it was in use: --resume makes again what is missing")
+
+    def check_place(self) -> None:
+        """Make sure that a folder that is there already may be emptied and written into.
+
+        Raises:
+            OutputError: if it leads elsewhere, or somebody else made it.
+        """
+        if not os.path.lexists(self.path):
+            return
+        if self.path.is_symlink() or not self.path.is_dir():
+            what = "is a link" if self.path.is_symlink() else "is no folder"
+            raise OutputError(f"{self.path} {what}, but the work would go there: remove it, or choose another --output")
+        with write_errors(self.path.parent), tempfile.TemporaryFile(dir=self.path.parent) as own:
+            if os.fstat(own.fileno()).st_uid != self.path.stat().st_uid:  # not geteuid: some shares have one owner
+                raise OutputError(f"{self.path} is another user's: have it removed, or choose another --output")
+
+    def size(self) -> int:
+        """Bytes that it takes."""
+        return sum(path.stat().st_size for path in self.path.glob("*") if path.is_file())
+
+    def part(self, name: str, kind: str) -> Path:
+        """Rows of one of the rasters."""
+        return self.path / f"{name}.{kind}.tif"
+
+    def record(self, name: str) -> Path:
+        """What is known of these rows."""
+        return self.path / f"{name}.npz"
+
+    def below(self, i: int) -> Path:
+        """What swath i leaves for the seam below."""
+        return self.path / f"{swath_name(i)}.below"
+
+    def above(self, i: int) -> Path:
+        """The own part of swath i in the seam above."""
+        return self.path / f"{swath_name(i)}.above"
+
+    def seal(self, name: str) -> Path:
+        """What says that rows, or a file that all share, are finished."""
+        return self.path / f"{name}{SEAL_END}"
+
+    def finish(self, name: str, record: Record) -> None:
+        """Write what is known of rows whose parts are written, and put the seal on all of it."""
+        record.save(self.record(name))
+        passing = [path for end in ("below", "above") if (path := self.path / f"{name}.{end}").exists()]
+        files = [self.record(name), *(self.part(name, kind) for kind in record.kinds), *passing]
+        write_seal(self.seal(name), self.manifest.key, files)
+
+    def share(self, file: Path) -> None:
+        """Put a seal on a finished file that all swaths share, unless it has one."""
+        if not self.seal(file.name).exists():
+            write_seal(self.seal(file.name), self.manifest.key, [file])
+
+    def is_finished(self, i: int) -> bool:
+        """Whether swath i is."""
+        return self._seal_of(swath_name(i)) is not None
+
+    def has_lost_below(self, i: int) -> bool:
+        """Whether finished swath i left something for the seam below that is not there any more."""
+        seal, below = self._seal_of(swath_name(i)), self.below(i)
+        return seal is not None and below.name in seal.files and not seal.holds(below)
+
+    def has_lost_above(self, i: int) -> bool:
+        """Whether finished swath i left an own part of the seam above that is not there any more."""
+        seal, above = self._seal_of(swath_name(i)), self.above(i)
+        return seal is not None and above.name in seal.files and not seal.holds(above)
+
+    def records(self) -> Iterator[tuple[str, Record]]:
+        """The records of finished rows and their names, those of seams behind those of the swaths that they lie in."""
+        names = (path.name.removesuffix(SEAL_END) for path in self.path.glob(f"[0-9]*{SEAL_END}"))
+        for name in sorted(names):
+            if self._seal_of(name) is not None:
+                yield name, Record.load(self.record(name))
+
+    def is_begun(self) -> bool:
+        """Whether any swath is finished."""
+        return any(self.path.glob(f"[0-9]*{SEAL_END}"))
+
+    def _seal_of(self, name: str) -> Seal | None:
+        return read_seal(self.seal(name), self.manifest.key)
+
+    @property
+    def manifest_path(self) -> Path:
+        """Where it stands of what this is the work."""
+        return self.path / _MANIFEST
+
+    def read_manifest(self) -> Manifest | None:
+        """Of what this is the work; None if there is none."""
+        try:
+            return Manifest(**(read_checked(self.manifest_path) or {}))
+        except TypeError:
+            return None
+
+    def begin(self, manifest: Manifest) -> None:
+        """Begin anew.
+
+        Raises:
+            OutputError: if what is there cannot be removed, or nothing can be written.
+        """
+        with write_errors(self.path.parent):
+            self.remove()
+            if os.path.lexists(self.path):
+                raise OutputError(f"{self.path} cannot be emptied: remove it, or choose another --output")
+            self.path.mkdir(parents=True)
+            sync_names(self.path.parent)
+            self.take_over(manifest)
+
+    def take_over(self, manifest: Manifest) -> None:
+        """Make it the folder of a run."""
+        self._manifest = replace(manifest, run=uuid4().hex)
+        with write_errors(self.path.parent):
+            write_checked(self.manifest_path, asdict(self._manifest))
+
+    @property
+    def manifest(self) -> Manifest:
+        """What it is of, and whose."""
+        assert self._manifest is not None
+        return self._manifest
+
+    def remove(self) -> None:
+        """Remove it and all in it; first what says of which work it is, or half of it might be taken for all."""
+        with suppress(OSError):
+            self.manifest_path.unlink()
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def swath_name(i: int) -> str:
+    """Name of what belongs to swath i; names sort as the swaths do."""
+    return f"{i:06d}"
+
+
+def seam_name(i: int) -> str:
+    """Name of what belongs to the seam above swath i."""
+    return f"{i:06d}.seam"
+
+
+def work_path(landcover: Path) -> Path:
+    """Where the work on a class raster lies."""
+    return landcover.with_name(hidden_name(landcover.stem, ".geoseg"))
+
+
+@contextmanager
+def locked(landcover: Path) -> Iterator[WorkFolder]:
+    """The work folder of a class raster, for this process alone; it goes unless a swath in it is finished.
+
+    Raises:
+        OutputError: if another process is at work on the same result, the folder is not geoseg's, or nothing can be
+            written.
+    """
+    folder, work = landcover.parent, WorkFolder(work_path(landcover))
+    is_new = not folder.exists()
+    lock = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = try_lock(landcover.with_name(hidden_name(landcover.stem, LOCK_END)))
+        if lock is None:
+            raise OutputError(
+                f"{landcover} is being made by another process: wait for it, or choose another --output"
+            ) from None
+    except OSError as error:
+        raise OutputError(f"cannot write into {folder}: {error.strerror}: choose another folder") from None
+    except NotImplementedError:  # file systems without locks: a run that is taken over finds out by the folder
+        pass
+    try:
+        work.check_place()
+        try:
+            yield work
+        finally:
+            if not work.is_begun():
+                work.remove()
+    finally:
+        let_go(lock)
+        if is_new:
+            remove_if_empty(folder)
+
+
+class SeamFile:
+    """The probabilities that a swath leaves for the one below, window by window; what is never written is 0."""
+
+    def __init__(self, path: Path, classes: int, ramp: int):
+        self.path, self._classes, self._ramp = path, classes, ramp
+
+    def write(self, columns: Window, seam: NDArray[np.float32]) -> None:
+        """Write (K, ramp, w) probabilities of a window's columns."""
+        with self.path.open("r+b" if self.path.exists() else "w+b", buffering=0) as file:
+            data = np.ascontiguousarray(seam).tobytes()
+            if os.pwrite(file.fileno(), data, self._offset(columns.col)) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def read(self, columns: Window) -> NDArray[np.float32] | None:
+        """Read (K, ramp, w) probabilities of a window's columns; None if the swath left nothing at all."""
+        shape = self._classes, self._ramp, columns.width
+        size = 4 * self._classes * self._ramp * columns.width
+        try:
+            with self.path.open("rb", buffering=0) as file:
+                data = os.pread(file.fileno(), size, self._offset(columns.col))
+        except FileNotFoundError:
+            return None
+        return np.frombuffer(bytearray(data.ljust(size, b"\0")), np.float32).reshape(shape)
+
+    def _offset(self, col: int) -> int:
+        return 4 * self._classes * self._ramp * col

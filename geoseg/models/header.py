@@ -1,0 +1,89 @@
+"""What a bundle says of its model, and where it lies; read without its weights and without PyTorch.
+
+In: a path, or none for the model that comes with geoseg. Out: a ModelSpec.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from geoseg.core.errors import ModelError, SpecError
+from geoseg.spec import ModelSpec, parse_json, parse_spec
+
+METADATA_KEY = "geoseg"
+DEFAULT_BUNDLE = "landcover-naip-rgb.safetensors"
+MOST_HEADER = 2**24
+"""Bytes of the largest header that is read."""
+
+
+def default_model_path() -> Path:
+    """Path of the model that comes with geoseg."""
+    return Path(str(resources.files("geoseg"))) / "models" / DEFAULT_BUNDLE
+
+
+def existing_bundle(path: str | os.PathLike[str] | None) -> Path:
+    """Path of a bundle, or of the default one for None and `default`.
+
+    Raises:
+        ModelError: if there is no file.
+    """
+    path = default_model_path() if path is None or os.fspath(path) == "default" else Path(path)
+    if path.is_dir():
+        raise ModelError(f"{path} is a folder: give the path of a .safetensors bundle")
+    if not path.is_file():
+        raise ModelError(f"no model at {path}: check the path, or leave --model out for the default model")
+    return path
+
+
+def read_spec(path: str | os.PathLike[str] | None = None) -> ModelSpec:
+    """Read what a bundle says about itself, without its weights; None or `default` means the default model.
+
+    Raises:
+        ModelError: if the file is missing or is no geoseg bundle.
+    """
+    path = existing_bundle(path)
+    with header_errors(path), safe_open(path, framework="np") as bundle:
+        metadata = bundle.metadata() or {}
+    return parse_metadata(metadata, path)
+
+
+@contextmanager
+def header_errors(path: Path) -> Iterator[None]:
+    """Turn what fails while a header is read into a ModelError; one that is larger than any is fails at once."""
+    try:
+        _check_header_size(path)
+        yield
+    except PermissionError:
+        raise ModelError(f"{path} may not be read: check its permissions") from None
+    except (SafetensorError, OSError, ValueError, OverflowError):
+        raise ModelError(
+            f"{path} is not a geoseg model: a .safetensors bundle is expected; pickled models (.pt, .pth, .ckpt) "
+            "can run code when loaded and are refused: write a bundle with geoseg.save_model"
+        ) from None
+
+
+def _check_header_size(path: Path) -> None:
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+    if MOST_HEADER < size <= path.stat().st_size:
+        raise ModelError(f"{path} has a header of {size / 1e6:,.0f} MB: bundles have one of less than 1 MB")
+
+
+def parse_metadata(metadata: dict[str, str], path: Path) -> ModelSpec:
+    """What the metadata of a bundle at a path says of its model.
+
+    Raises:
+        ModelError: if it holds no spec of a model.
+    """
+    if METADATA_KEY not in metadata:
+        raise ModelError(f"{path} holds weights but no geoseg spec: write it with geoseg.save_model")
+    try:
+        return parse_spec(ModelSpec, parse_json(metadata[METADATA_KEY], f"{path}: its geoseg spec"), source=str(path))
+    except SpecError as error:
+        raise ModelError(str(error)) from None

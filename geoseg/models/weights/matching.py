@@ -1,0 +1,90 @@
+"""Weights by name, held against the network that is to have them, and against what numbers can be.
+
+In: names, shapes and types, or tensors. Out: nothing, or an error that names the first weight that is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from geoseg.core.errors import ModelError, shown
+
+COUNTER = "num_batches_tracked"
+"""How the names of counters end that old files lack, and nothing depends on."""
+_FLOATS = {"F16", "BF16", "F32", "F64"}
+_INTEGERS = {"I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64"}
+
+
+class Kind(NamedTuple):
+    """What a weight is, but for its numbers."""
+
+    shape: tuple[int, ...]
+    """Its sides."""
+    dtype: str
+    """Its type as safetensors writes it: F32, F16, I64, BOOL, ..."""
+
+
+def kinds_of(weights: Mapping[str, Tensor]) -> dict[str, Kind]:
+    """What weights are."""
+    return {name: Kind(tuple(t.shape), _dtype_of(t)) for name, t in weights.items()}
+
+
+def check_fit(outline: nn.Module, given: Mapping[str, Kind], source: str) -> None:
+    """Make sure that weights are those of a network, by their names, shapes and types.
+
+    Args:
+        outline: the network; its own weights need hold nothing.
+        given: what is there.
+        source: where.
+
+    Raises:
+        ModelError: naming the first that is not.
+    """
+    wanted = kinds_of(outline.state_dict())
+    lacking = [name for name in wanted if name not in given and not name.endswith(COUNTER)]
+    surplus = [name for name in given if name not in wanted]
+    wrong = [name for name, kind in wanted.items() if name in given and not _fits(given[name], kind)]
+    if lacking:
+        problem = f"{shown(lacking[0])} and {len(lacking) - 1} more are missing"
+    elif surplus:
+        problem = f"it has no {shown(surplus[0])}, nor {len(surplus) - 1} more"
+    elif wrong:
+        is_, needs = given[wrong[0]], wanted[wrong[0]]
+        problem = f"{shown(wrong[0])} is {is_.dtype} {is_.shape}, it needs {needs.dtype} {needs.shape}"
+    else:
+        return
+    raise ModelError(f"{source}: the weights do not fit the network in its spec: {problem}")
+
+
+def check_numbers(weights: Mapping[str, Tensor], source: str) -> None:
+    """Make sure that weights are numbers: a network with others has no classes, it only seems to.
+
+    Raises:
+        ModelError: naming the first that is not.
+    """
+    for name, tensor in weights.items():
+        if not tensor.is_floating_point():
+            continue
+        if not bool(tensor.isfinite().all()):
+            problem = "holds NaN or infinity"
+        elif name.endswith("running_var") and bool((tensor < 0).any()):
+            problem = "holds a variance below 0"
+        elif name == "normalize.std" and not bool((tensor > 0).all()):
+            problem = "holds a standard deviation of 0 or less"
+        else:
+            continue
+        raise ModelError(f"{source}: the weight {shown(name)} {problem}: the file is damaged, or its training diverged")
+
+
+def _fits(given: Kind, wanted: Kind) -> bool:
+    same = given.dtype == wanted.dtype
+    alike = any(given.dtype in kinds and wanted.dtype in kinds for kinds in (_FLOATS, _INTEGERS))
+    return given.shape == wanted.shape and (same or alike)
+
+
+def _dtype_of(tensor: Tensor) -> str:
+    name = str(tensor.dtype).removeprefix("torch.")
+    return {"bfloat16": "BF16", "bool": "BOOL"}.get(name) or name[0].upper() + "".join(filter(str.isdigit, name))

@@ -1,0 +1,1 @@
+"""What is written besides polygons, and how it looks."""

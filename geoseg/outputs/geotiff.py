@@ -1,0 +1,207 @@
+"""Finished blocks become a GeoTIFF: first plain parts that take them in any order, then a mosaic of these, then a COG.
+
+In: blocks of pixels with their windows. Out: cloud-optimised GeoTIFFs on the scene's grid. Knows no network.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+from xml.etree import ElementTree
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.shutil import copy as copy_raster
+
+from geoseg.core.files import quiet_georeferencing, write_errors
+from geoseg.geo.grid import Window
+from geoseg.raster.legend import CLASSES_TAG
+from geoseg.raster.reading import to_rasterio
+from geoseg.raster.scene import SceneInfo
+from geoseg.spec import ClassSpec
+
+_OVERVIEW_PX = 2**24
+"""Pixels from which overviews are made at once."""
+BLOCK = 512
+"""Side of a file block in pixels."""
+
+
+@dataclass(frozen=True)
+class RasterFormat:
+    """What a result raster holds."""
+
+    dtype: str
+    """uint8 or float32."""
+    nodata: float
+    """Value of pixels without data."""
+    bands: tuple[str, ...]
+    """Description of each band."""
+    overviews: str = "nearest"
+    """How overviews are made: nearest, mode, or average."""
+    colors: Mapping[int, str] = field(default_factory=dict)
+    """Colour table of an 8-bit raster: #rrggbb per value."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Tags of the file."""
+
+    def bytes_per_pixel(self) -> int:
+        """Size of a pixel without compression."""
+        return len(self.bands) * np.dtype(self.dtype).itemsize
+
+
+class PartRaster:
+    """An uncompressed raster of some rows that takes blocks in any order; what is never written is nodata.
+
+    It knows its pixels only: where they lie, and what they mean, `write_mosaic` says. It lives in a folder of its own;
+    errors name the folder that this one is in.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], layout: RasterFormat):
+        """Begin a raster of `size` rows and columns."""
+        self.path, self.layout = path, layout
+        height, width = size
+        with write_errors(path.parent.parent), quiet_georeferencing():
+            self._dataset = rasterio.open(
+                path,
+                "w",
+                driver="GTiff",
+                height=height,
+                width=width,
+                count=len(layout.bands),
+                dtype=layout.dtype,
+                nodata=layout.nodata,
+                tiled=True,
+                blockxsize=BLOCK,
+                blockysize=BLOCK,
+                interleave="band",
+                SPARSE_OK=True,
+                BIGTIFF="IF_SAFER",
+            )
+
+    def write(self, window: Window, block: NDArray[Any]) -> None:
+        """Write a block (h, w) or (bands, h, w)."""
+        if not window.pixels:
+            return
+        where = to_rasterio(window)
+        with write_errors(self.path.parent.parent):
+            self._dataset.write(block if block.ndim == 3 else block[None], window=where)
+
+    def close(self) -> None:
+        """Finish the raster; it can be read from now on."""
+        with write_errors(self.path.parent.parent):
+            self._dataset.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Part:
+    """A raster of some rows of a scene."""
+
+    path: Path
+    """Its file."""
+    row: int
+    """The first of the rows."""
+    height: int
+    """How many they are."""
+
+
+def write_mosaic(path: Path, info: SceneInfo, layout: RasterFormat, parts: Sequence[Part]) -> None:
+    """Write a VRT on the scene's grid that shows parts lying beside it; of parts that overlap, the last.
+
+    What places it and what it means is written by GDAL itself, to a raster without pixels, and taken over from there.
+    """
+    frame = path.with_suffix(".frame.tif")
+    with PartRaster(frame, (info.height, info.width), layout) as raster:
+        _georeference(raster._dataset, info)
+        _describe(raster._dataset, layout)
+    with write_errors(path.parent.parent), quiet_georeferencing():
+        copy_raster(str(frame), str(path), driver="VRT")
+        tree = ElementTree.parse(path)
+        for number, band in enumerate(tree.iter("VRTRasterBand"), 1):
+            for source in [child for child in band if child.tag.endswith("Source")]:
+                band.remove(source)
+            band.extend(_vrt_source(part, number, info.width, layout) for part in parts)
+        tree.write(path)
+        frame.unlink()
+
+
+def _vrt_source(part: Part, number: int, width: int, layout: RasterFormat) -> ElementTree.Element:
+    """Band `number` of a part as a source of a VRT; its properties let GDAL open it when it is needed."""
+    source = ElementTree.Element("SimpleSource")
+    ElementTree.SubElement(source, "SourceFilename", relativeToVRT="1").text = part.path.name
+    ElementTree.SubElement(source, "SourceBand").text = str(number)
+    kind = {"uint8": "Byte", "float32": "Float32"}[layout.dtype]
+    ElementTree.SubElement(
+        source, "SourceProperties", RasterXSize=str(width), RasterYSize=str(part.height), DataType=kind,
+        BlockXSize=str(BLOCK), BlockYSize=str(BLOCK),
+    )  # fmt: skip
+    for tag, row in (("SrcRect", 0), ("DstRect", part.row)):
+        rectangle = {"xOff": "0", "yOff": str(row), "xSize": str(width), "ySize": str(part.height)}
+        ElementTree.SubElement(source, tag, rectangle)
+    return source
+
+
+def write_cog(raster: Path, layout: RasterFormat, path: Path) -> None:
+    """Write a raster as a cloud-optimised GeoTIFF with overviews, to a path in a workspace."""
+    with write_errors(path.parent.parent), quiet_georeferencing(), _cog_settings(raster, path):
+        copy_raster(
+            str(raster),
+            str(path),
+            driver="COG",
+            COMPRESS="DEFLATE",
+            PREDICTOR="YES" if layout.dtype == "float32" else "NO",
+            BLOCKSIZE=str(BLOCK),
+            OVERVIEW_RESAMPLING=layout.overviews.upper(),
+            BIGTIFF="IF_SAFER",
+            SPARSE_OK="YES",
+            NUM_THREADS="ALL_CPUS",
+        )
+
+
+def _cog_settings(raster: Path, path: Path) -> Any:
+    """A context in which GDAL makes overviews of very wide rasters in few rows at a time, as it holds them whole, and
+    its scratch files lie beside the new one, so that they share its disk, and go with it if this process is killed."""
+    with rasterio.open(raster) as dataset:
+        rows = _OVERVIEW_PX // dataset.width // 64 * 64
+    memory = {"GDAL_OVR_CHUNKYSIZE": max(64, rows)} if rows < 2 * BLOCK else {}
+    return rasterio.Env(CPL_TMPDIR=str(path.parent), **memory)
+
+
+def class_tags(classes: Sequence[ClassSpec]) -> dict[str, str]:
+    """Tags that name the classes: one for people, class by class, one for programs."""
+    return {f"CLASS_{c.id}": c.name for c in classes} | {CLASSES_TAG: json.dumps([c.model_dump() for c in classes])}
+
+
+def _georeference(dataset: Any, info: SceneInfo) -> None:
+    """Carry over what places the scene, as it is: transform and CRS, control points, or polynomials."""
+    points, points_crs = info.gcps
+    if points:
+        dataset.gcps = points, points_crs or CRS()
+    else:
+        if info.crs is not None:
+            dataset.crs = info.crs
+        if not info.transform.is_identity:
+            dataset.transform = info.transform
+    if info.rpcs is not None:
+        dataset.rpcs = info.rpcs
+
+
+def _describe(dataset: Any, layout: RasterFormat) -> None:
+    for index, name in enumerate(layout.bands, 1):
+        dataset.set_band_description(index, name)
+    if layout.colors:
+        dataset.write_colormap(1, {value: _rgba(color) for value, color in layout.colors.items()})
+    dataset.update_tags(**layout.tags)
+
+
+def _rgba(color: str) -> tuple[int, int, int, int]:
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16), 255

@@ -1,0 +1,1 @@
+"""Bands: what they are called, and which of them a model wants."""

@@ -1,0 +1,213 @@
+"""Class rasters of any make: opened, read strip by strip as class ids, and what they say of themselves.
+
+In: the path of a single-band raster of whole numbers. Out: strips of class ids, names and colours, where it lies.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import RasterioError
+from rasterio.windows import Window as RasterioWindow
+
+from geoseg.core.errors import SceneError, SpecError
+from geoseg.core.files import one_line
+from geoseg.core.naming import visible
+from geoseg.geo.aoi import Area
+from geoseg.geo.georef import placing
+from geoseg.geo.grid import Window, strip_windows
+from geoseg.raster.legend import CLASSES_TAG, Legend
+from geoseg.raster.reading import open_dataset, to_rasterio
+from geoseg.raster.strips import Strip
+from geoseg.spec import NODATA_ID, parse_json
+
+INTEGERS = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"})
+"""Types of class rasters, as rasterio names them."""
+
+
+@contextmanager
+def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """A raster open for reading, whose errors name the file, whether they come now or while it is read.
+
+    Raises:
+        SceneError: It cannot be opened or read, or claims a size that nobody could mean.
+    """
+    try:
+        with open_dataset(path) as raster:
+            yield raster
+    except RasterioError as error:
+        reason = one_line(error.__cause__ or error).removeprefix(f"{os.fspath(path)}: ")
+        raise SceneError(f"cannot read {path}: {reason}") from error
+
+
+@contextmanager
+def open_classes(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """A class raster open for reading.
+
+    Raises:
+        SceneError: It cannot be read, has several bands, or its values are no whole numbers.
+    """
+    with open_raster(path) as raster:
+        if raster.count > 1 and (raster.count > 2 or raster.colorinterp[1] != ColorInterp.alpha):
+            raise SceneError(f"{path} has {raster.count} bands: pass a class raster with a single band")
+        if raster.dtypes[0] not in INTEGERS:
+            raise SceneError(f"{path} holds {raster.dtypes[0]} values: pass a class raster of whole numbers, 0 to 255")
+        yield raster
+
+
+def read_strips(
+    classes: Any, confidence: Any | None, area: Area | None = None, nodata_id: int = NODATA_ID
+) -> Iterator[Strip]:
+    """Read open rasters, or an area of them, from top to bottom: first row, class ids (h, W), and confidence (h, W) if
+    there is one. Rows are counted from the area's first; pixels of its window that lie outside of it are nodata."""
+    whole = Window(0, 0, *classes.shape)
+    within = whole if area is None else area.window
+    for window in strip_windows(within, classes.block_shapes[0][0]):
+        where = to_rasterio(window)
+        ids = read_ids(classes, where, nodata_id)
+        if area is not None:
+            ids = np.where(area.mask(window), ids, np.uint8(nodata_id))
+        weights = None if confidence is None else _percent(confidence.read(1, window=where, out_dtype="uint8"))
+        yield window.row - within.row, ids, weights
+
+
+def read_ids(raster: Any, window: RasterioWindow, nodata_id: int = NODATA_ID) -> NDArray[np.uint8]:
+    """Class ids (h, W) of a window, `nodata_id` where the raster has none.
+
+    Raises:
+        SceneError: A value is no class id.
+    """
+    values, valid = _read_values(raster, window)
+    return to_ids(values, valid, raster.nodata, nodata_id)
+
+
+def _read_values(raster: Any, window: RasterioWindow) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Values (h, W) as the file has them, and what its mask or alpha band says of them, if it has one."""
+    values = raster.read(1, window=window)
+    masked = {MaskFlags.per_dataset, MaskFlags.alpha} & set(raster.mask_flags(1))
+    return values, raster.read_masks(1, window=window) > 0 if masked else None
+
+
+def to_ids(
+    values: NDArray[Any], valid: NDArray[np.bool_] | None, file_nodata: float | None, nodata_id: int
+) -> NDArray[np.uint8]:
+    """Class ids from a raster's values, `nodata_id` where they aren't valid or equal the file's nodata.
+
+    Raises:
+        SceneError: A value is no class id.
+    """
+    if values.dtype == np.uint8 and valid is None:
+        return values
+    missing = np.zeros(values.shape, bool) if file_nodata is None else values == file_nodata
+    if valid is not None:
+        missing |= ~valid
+    check_ids(values[~missing])
+    ids = values.astype(np.uint8)
+    ids[missing] = nodata_id
+    return ids
+
+
+def count_ids(
+    raster: Any, area: Area | None = None, tell: Callable[[int], None] = lambda px: None
+) -> NDArray[np.int64]:
+    """Valid pixels per class id (256), in one pass; what can be no id is left to whoever reads it.
+
+    Args:
+        raster: open, of whole numbers.
+        area: what is counted; default: all of it.
+        tell: called with the pixels of each strip.
+    """
+    counts = np.zeros(256, np.int64)
+    within = Window(0, 0, *raster.shape) if area is None else area.window
+    for window in strip_windows(within, raster.block_shapes[0][0]):
+        where = to_rasterio(window)
+        values, valid = _read_values(raster, where)
+        if area is not None:
+            valid = area.mask(window) if valid is None else valid & area.mask(window)
+        values = values.ravel() if valid is None else values[valid]
+        if values.dtype != np.uint8:
+            values = values[(values >= 0) & (values < 256)].astype(np.uint8)
+        counts += np.bincount(values, minlength=256)
+        tell(window.pixels)
+    if (own := own_nodata(raster)) is not None:
+        counts[own] = 0
+    return counts
+
+
+def free_id(counts: NDArray[np.int64]) -> int:
+    """The highest class id that no pixel has, given the pixels per id (256), to stand for nodata.
+
+    Raises:
+        SceneError: There is none.
+    """
+    free = np.flatnonzero(counts == 0)
+    if not len(free):
+        raise SceneError("all 256 values occur, so that none stands for nodata: pass a class raster, not an image")
+    return int(free[-1])
+
+
+def check_ids(values: NDArray[Any]) -> None:
+    """Make sure that valid values (M,) are class ids.
+
+    Raises:
+        SceneError: One isn't.
+    """
+    low, high = values.min(initial=0), values.max(initial=0)
+    if low < 0 or high > 255:
+        raise SceneError(f"class ids go from 0 to 255, found {low if low < 0 else high}: pass a class raster")
+
+
+def own_nodata(raster: Any) -> int | None:
+    """The class id that a raster itself says stands for nodata; None if it says none, or one that is no id."""
+    return int(raster.nodata) if raster.nodata in range(256) else None
+
+
+def read_legend(raster: Any) -> tuple[Legend, str | None]:
+    """What class ids mean, from a raster's tags as geoseg writes them, else colours from its colour table; and a notice
+    if the tags can't be read."""
+    tags, notice = raster.tags(), None
+    if CLASSES_TAG in tags:
+        try:
+            entries = parse_json(tags[CLASSES_TAG], CLASSES_TAG)
+            names = {int(entry["id"]): visible(str(entry["name"])) for entry in entries}
+            return Legend(names, {int(entry["id"]): str(entry["color"]) for entry in entries if "color" in entry}), None
+        except (SpecError, ValueError, TypeError, KeyError, OverflowError):
+            notice = f"the tag {CLASSES_TAG} cannot be read: classes go by their numbers"
+    try:
+        table = raster.colormap(1)
+    except ValueError:  # there is none
+        return Legend(), notice
+    colors = {k: "#{:02x}{:02x}{:02x}".format(*color[:3]) for k, color in table.items() if k < 256}
+    return Legend(colors=colors), notice
+
+
+def placement(raster: Any) -> tuple[Affine, Any, str | None]:
+    """Transform, coordinate system, and a notice if polygons will not lie where they belong on the map.
+
+    Without a transform a coordinate system is worth nothing: control points and RPCs come like that.
+    """
+    transform = placing(raster.transform)
+    if transform.is_identity:
+        has = "only ground control points" if raster.gcps[0] else "only RPCs" if raster.rpcs else "no georeferencing"
+        return Affine.identity(), None, f"the raster has {has}: polygons are in pixel coordinates"
+    if not raster.crs:
+        return transform, None, "the raster has no CRS: polygons are in the coordinates of its transform"
+    return transform, raster.crs, None
+
+
+def _percent(confidence: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Confidence, 0 where there is none (255): in holes without data that were filled.
+
+    Raises:
+        SceneError: A value is neither.
+    """
+    if ((confidence > 100) & (confidence < NODATA_ID)).any():
+        raise SceneError("confidence goes from 0 to 100 percent, and the raster of it holds more: pass another one")
+    return np.where(confidence > 100, np.uint8(0), confidence)

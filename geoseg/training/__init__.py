@@ -1,0 +1,1 @@
+"""Labelled rasters become a bundle."""

@@ -1,0 +1,108 @@
+"""Rounder corners: each is replaced by a piece of a quadratic B-spline, without any arc touching another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.vector.arcs.cut import Arcs, is_on_frame
+from geoseg.vector.arcs.nearby import Cells, is_empty, sort_into_cells
+from geoseg.vector.trace.regions import Offsets
+from geoseg.vector.trace.state import compiled
+
+STEPS = 4
+"""Straight pieces that a rounded corner is made of."""
+SHARES = (1.0, 0.5, 0.25)
+"""Parts of the cut that are tried where another vertex lies in the way: the largest that is free is taken."""
+
+
+def smooth(arcs: Arcs, area_px: float = 1.0) -> Arcs:
+    """Round the corners of arcs; nodes stay, and so does what lies on the raster's frame.
+
+    A corner becomes the parabola that touches its sides in their middles; with all middles taken that is the quadratic
+    B-spline of the vertices, to which corner cutting (Chaikin 1974) converges. It touches them nearer to the corner
+    where the triangle cut off would be larger than `area_px`, or hold another vertex: so long walls keep their corners,
+    and staircases vanish.
+
+    Args:
+        arcs: Borders.
+        area_px: Area that a corner may lose at most, in pixels.
+    """
+    cells = sort_into_cells(arcs.points)
+    cuts = _find_cuts(arcs.points, arcs.offsets, arcs.ends, cells, arcs.frame, area_px)
+    points, offsets = _round_off(arcs.points, arcs.offsets, arcs.ends, cuts)
+    return replace(arcs, points=points, offsets=offsets)
+
+
+@compiled
+def _neighbours(k: int, low: int, high: int, is_closed: bool) -> tuple[int, int]:
+    """Vertices before and after one of the arc that takes up `low` to `high`; -1 for one at a node."""
+    if is_closed and k == low:
+        return high - 2, k + 1
+    return (k - 1, k + 1) if low < k < high - 1 else (-1, -1)
+
+
+@compiled
+def _find_cuts(
+    points: NDArray[np.float64],
+    offsets: Offsets,
+    ends: NDArray[np.int32],
+    cells: Cells,
+    frame: tuple[float, float],
+    area: float,
+) -> NDArray[np.float64]:
+    """Shares of the ways to the vertices before and after (V, 2) at which each corner is cut; 0 where it stays."""
+    cuts = np.zeros((len(points), 2), np.float64)
+    for arc in range(len(ends)):
+        low, high, is_closed = offsets[arc], offsets[arc + 1], ends[arc, 0] < 0
+        for k in range(low, high - 1):
+            before, after = _neighbours(k, low, high, is_closed)
+            if before < 0 or is_on_frame(points[k], frame):
+                continue
+            here = (points[k, 0], points[k, 1])
+            back, on = points[before] - points[k], points[after] - points[k]
+            back_length, on_length = np.hypot(back[0], back[1]), np.hypot(on[0], on[1])
+            sine = abs(back[0] * on[1] - back[1] * on[0]) / (back_length * on_length)
+            farthest = np.sqrt(2 * area / max(sine, 1e-9))  # two sides of this length enclose the area
+            first, second = min(0.5, farthest / back_length), min(0.5, farthest / on_length)
+            for share in SHARES:
+                a, c = points[k] + back * (first * share), points[k] + on * (second * share)
+                if is_empty(cells, a[0], a[1], here[0], here[1], c[0], c[1], here, here):
+                    cuts[k] = first * share, second * share
+                    break
+    return cuts
+
+
+@compiled
+def _round_off(
+    points: NDArray[np.float64], offsets: Offsets, ends: NDArray[np.int32], cuts: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], Offsets]:
+    """Vertices of all arcs with their corners rounded."""
+    rounded = np.empty((len(points) * (STEPS + 1), 2), np.float64)
+    where = np.zeros(len(offsets), np.int64)
+    used = 0
+    for arc in range(len(ends)):
+        low, high, is_closed = offsets[arc], offsets[arc + 1], ends[arc, 0] < 0
+        begin = used
+        for k in range(low, high - 1 if is_closed else high):
+            if cuts[k, 0] == 0:
+                rounded[used] = points[k]
+                used += 1
+                continue
+            before, after = _neighbours(k, low, high, is_closed)
+            a = points[k] + (points[before] - points[k]) * cuts[k, 0]
+            c = points[k] + (points[after] - points[k]) * cuts[k, 1]
+            for step in range(STEPS + 1):
+                t = step / STEPS
+                point = (1 - t) * (1 - t) * a + 2 * t * (1 - t) * points[k] + t * t * c
+                if used > begin and rounded[used - 1, 0] == point[0] and rounded[used - 1, 1] == point[1]:
+                    continue  # where this corner begins the one before it ends
+                rounded[used] = point
+                used += 1
+        if is_closed and (rounded[used - 1, 0] != rounded[begin, 0] or rounded[used - 1, 1] != rounded[begin, 1]):
+            rounded[used] = rounded[begin]
+            used += 1
+        where[arc + 1] = used
+    return rounded[:used].copy(), where

@@ -1,0 +1,83 @@
+"""Whether a vector file shows what the class raster shows: burnt back, measured, and held against its neighbours.
+
+In: a vector file that was just written, and the raster it was made from. Out: what differs.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pyogrio
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+
+from geoseg.core.files import reserve
+from geoseg.core.naming import layer_name
+from geoseg.core.safe_paths import plain_path
+from geoseg.geo.georef import PixelGrid
+from geoseg.raster.strips import Strip
+from geoseg.vector.coverage import is_coverage
+from geoseg.vector.rasterize import burn
+
+STEPS = 2**20
+"""Parts of a pixel to which coordinates are believed: what is lost on the way through a file is far smaller, and
+vertices are multiples of larger powers of two."""
+
+
+@dataclass(frozen=True)
+class PolygonCheck:
+    """What a vector file shows, against the raster it was made from."""
+
+    pixels: int
+    """Pixels that polygons should cover."""
+    differing_pixels: int
+    """Pixels whose class is another one when the polygons are burnt back."""
+    area_ratio: float
+    """Area of all polygons over that of all pixels that they should cover; 1 if there are neither."""
+    is_coverage: bool
+    """Whether neighbours share their borders vertex for vertex: no gap, no overlap."""
+
+
+def check_polygons(path: Path, strips: Iterator[Strip], grid: PixelGrid, nodata: int) -> PolygonCheck:
+    """Read a vector file back and compare it with the strips of class ids that it was made from."""
+    frame = _read(path)
+    polygons = _to_pixels(frame.geometry.to_numpy(), grid.transform)
+    class_id = frame["class_id"].to_numpy(np.uint8)
+    pixels = differing = 0
+    with tempfile.TemporaryFile() as scratch:
+        reserve(scratch.fileno(), grid.height * grid.width)
+        burnt = np.memmap(scratch, np.uint8, "r+", shape=(grid.height, grid.width))
+        burnt[:] = nodata
+        burn(polygons, class_id, burnt)
+        for row, ids, _ in strips:
+            pixels += int((ids != nodata).sum())
+            differing += int((burnt[row : row + len(ids)] != ids).sum())
+    area = float(shapely.area(polygons).sum())
+    return PolygonCheck(pixels, differing, area / pixels if pixels else 1.0, is_coverage(polygons))
+
+
+def _read(path: Path) -> geopandas.GeoDataFrame:
+    """Classes and geometry of a vector file that geoseg wrote."""
+    if path.suffix.lower() == ".parquet":
+        return geopandas.read_parquet(path, columns=["class_id", "geometry"])
+    with plain_path(path) as plain:
+        layer = layer_name(path.stem) if path.suffix.lower() == ".gpkg" else pyogrio.list_layers(plain)[0, 0]
+        return geopandas.read_file(plain, layer=layer, columns=["class_id"], use_arrow=True)
+
+
+def _to_pixels(polygons: NDArray[np.object_], transform: Affine) -> NDArray[np.object_]:
+    back: Any = ~transform
+
+    def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
+        x, y = xy.T
+        moved = np.stack([back.a * x + back.b * y + back.c, back.d * x + back.e * y + back.f], axis=1)
+        return (moved * STEPS).round() / STEPS
+
+    return np.asarray(shapely.transform(polygons, move))

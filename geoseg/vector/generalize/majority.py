@@ -1,0 +1,76 @@
+"""Majority filter: each pixel gets the class that most pixels around it have."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.raster.strips import Strip
+from geoseg.vector.trace.state import compiled
+
+
+def majority_filter(strips: Iterable[Strip], side: int, nodata: int) -> Iterator[Strip]:
+    """Filter a class raster that comes in strips, top to bottom.
+
+    Pixels without data stay so and have no vote; where several classes lead, the pixel keeps its own if it is one of
+    them, else it gets the lowest. At the edge fewer pixels vote.
+
+    Args:
+        strips: the raster.
+        side: side of the square that votes, in pixels, an odd number.
+        nodata: id of pixels without data.
+    """
+    reach = side // 2
+    held: list[Strip] = []  # strips of which some rows wait for rows below them
+    above = np.empty((0, 0), np.uint8)
+    for strip in strips:
+        held.append(strip)
+        while len(held) > 1 and sum(len(ids) for _, ids, _ in held[1:]) >= reach:
+            above = yield from _filtered(above, held, reach, nodata)
+    while held:
+        above = yield from _filtered(above, held, reach, nodata)
+
+
+def _filtered(
+    above: NDArray[np.uint8], held: list[Strip], reach: int, nodata: int
+) -> Generator[Strip, None, NDArray[np.uint8]]:
+    """Yield the first strip filtered, take it off the list, and return the rows above the next one."""
+    row, ids, confidence = held.pop(0)
+    below = [part for _, part, _ in held]
+    rows = np.concatenate([above.reshape(-1, ids.shape[1]), ids, *below])
+    top = len(above)
+    yield row, _vote(rows, top, len(ids), reach, nodata), confidence
+    return rows[max(0, top + len(ids) - reach) : top + len(ids)]
+
+
+@compiled
+def _vote(rows: NDArray[np.uint8], top: int, count: int, reach: int, nodata: int) -> NDArray[np.uint8]:
+    """Filter `count` rows from row `top` on."""
+    height, width = rows.shape
+    result = np.empty((count, width), np.uint8)
+    votes = np.zeros(256, np.int32)
+    for i in range(count):
+        first, last = max(0, top + i - reach), min(height, top + i + reach + 1)
+        for column in range(width):
+            own = rows[top + i, column]
+            result[i, column] = own
+            if own == nodata:
+                continue
+            left, right = max(0, column - reach), min(width, column + reach + 1)
+            for r in range(first, last):
+                for c in range(left, right):
+                    votes[rows[r, c]] += 1
+            votes[nodata] = 0
+            best = own
+            for r in range(first, last):
+                for c in range(left, right):
+                    other = rows[r, c]
+                    if votes[other] > votes[best] or (votes[other] == votes[best] and best != own and other < best):
+                        best = other
+            result[i, column] = best
+            for r in range(first, last):
+                for c in range(left, right):
+                    votes[rows[r, c]] = 0
+    return result

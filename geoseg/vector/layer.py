@@ -1,0 +1,278 @@
+"""Regions in, a layer of polygons out: the columns that every vector file of geoseg has, batch by batch.
+
+What goes in: regions on the pixel lattice, the raster's transform and coordinate system, names and colours of classes.
+What comes out: Arrow batches with geometry as WKB, or a GeoDataFrame. Knows no files.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import geopandas
+import numpy as np
+import pyarrow as pa
+import shapely
+from affine import Affine
+from numpy.typing import NDArray
+from pyproj import CRS
+from pyproj.exceptions import ProjError
+
+from geoseg.geo.geodesy import Measure, measure_of
+from geoseg.geo.reproject import Projection, projection_of
+from geoseg.raster.legend import Legend
+from geoseg.vector.trace import Regions
+from geoseg.vector.trace.regions import Offsets
+from geoseg.vector.trace.rings import flatten
+from geoseg.vector.trace.rows import union
+from geoseg.vector.trace.state import compiled
+
+__all__ = ["Legend", "PolygonLayer", "by_class", "by_touch"]
+
+BATCH = 1 << 20
+"""Vertices in a batch, about; only one batch is held at a time."""
+POLYGON, MULTIPOLYGON = 3, 6
+"""Geometry types as WKB numbers them."""
+
+
+@dataclass(frozen=True)
+class PolygonLayer:
+    """The polygons of a class raster with their attributes.
+
+    - `class_id` int32, `class` text
+    - `area_m2`, `perimeter_m` float: on the ground; null where the coordinate system doesn't tell
+    - `confidence` float 0..1: mean over the pixels; absent if the regions have none
+    - `color` text: absent if no class has one
+    - geometry with exteriors counter-clockwise
+    """
+
+    regions: Regions
+    """What the polygons show; parts of one feature one after another."""
+    transform: Affine
+    """Pixel corner (column, row) -> coordinates of `crs`."""
+    crs: Any
+    """Whatever names a coordinate system, or None."""
+    legend: Legend = field(default_factory=Legend)
+    """What class ids mean."""
+    features: Offsets | None = None
+    """Where each feature begins among the regions (F + 1,); None if each region is one."""
+    target: CRS | None = None
+    """Coordinate system of the geometry, if it isn't `crs`."""
+
+    def __len__(self) -> int:
+        return len(self._features) - 1
+
+    @cached_property
+    def _features(self) -> Offsets:
+        return np.arange(len(self.regions) + 1) if self.features is None else self.features
+
+    @property
+    def geometry_type(self) -> str:
+        """Polygon or MultiPolygon."""
+        return "MultiPolygon" if self.features is not None or self._is_cut else "Polygon"
+
+    @property
+    def output_crs(self) -> CRS | None:
+        """The coordinate system of the geometry as pyproj has it; None if there is none or it makes no sense to it."""
+        if self.target is not None:
+            return self.target
+        try:
+            return CRS.from_user_input(self.crs) if self.crs else None
+        except (ProjError, ValueError):
+            return None
+
+    @cached_property
+    def vertices(self) -> int:
+        """Vertices of all polygons, the last of a ring counted although it is its first."""
+        return len(self.regions.corners)
+
+    @cached_property
+    def largest(self) -> int:
+        """Vertices of the largest feature."""
+        begins = self.regions.ring_offsets[self.regions.region_offsets[self._features]]
+        return int(np.diff(begins).max(initial=0))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types of the columns."""
+        columns = [("class_id", pa.int32()), ("class", pa.string()), ("area_m2", pa.float64())]
+        columns += [("perimeter_m", pa.float64())]
+        columns += [("confidence", pa.float64())] if self.regions.confidence is not None else []
+        columns += [("color", pa.string())] if self.legend.colors else []
+        geometry = pa.field("geometry", pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})
+        return pa.schema([*(pa.field(*column) for column in columns), geometry])
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The features, some at a time."""
+        begins = self.regions.ring_offsets[self.regions.region_offsets[self._features]]  # first vertex of each feature
+        edges = np.unique([*np.searchsorted(begins, np.arange(0, begins[-1], BATCH)), len(self)])
+        for first, last in itertools.pairwise(edges.tolist()):
+            yield self._batch(first, last)
+
+    def to_frame(self) -> geopandas.GeoDataFrame:
+        """All features at once."""
+        table = pa.Table.from_batches(self.batches(), self.schema)
+        frame = table.drop_columns("geometry").to_pandas()
+        geometry = geopandas.GeoSeries.from_wkb(table["geometry"].to_pandas(), crs=self.output_crs)
+        return geopandas.GeoDataFrame(frame, geometry=geometry)
+
+    @cached_property
+    def _measure(self) -> Measure | None:
+        return measure_of(self.crs, self._corners) if len(self.regions) else None
+
+    @cached_property
+    def _corners(self) -> NDArray[np.float64]:
+        """Coordinates (4, 2) of `crs` of the corners of what the polygons lie in."""
+        (left, top), (right, bottom) = self.regions.corners.min(axis=0), self.regions.corners.max(axis=0)
+        return _moved(
+            np.array([(left, top), (left, bottom), (right, bottom), (right, top)], np.float64), self.transform
+        )
+
+    @cached_property
+    def _projection(self) -> Projection | None:
+        if self.target is None or not len(self.regions):
+            return None
+        return projection_of(self.crs, self.target, self._corners)
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether polygons are cut at 180°."""
+        return self._projection is not None and self._projection.cuts
+
+    def _batch(self, first: int, last: int) -> pa.RecordBatch:
+        """Features `first` to `last`, the latter excluded."""
+        parts = self._features[first : last + 1]
+        rings = self.regions.region_offsets[parts[0] : parts[-1] + 1]
+        vertices = self.regions.ring_offsets[rings[0] : rings[-1] + 1]
+        corners = self.regions.corners[vertices[0] : vertices[-1]].astype(np.float64)
+        of_feature, of_part, of_ring = parts - parts[0], rings - rings[0], vertices - vertices[0]
+        xy = _moved(corners, self.transform)
+        columns = self._attributes(xy, of_ring, of_part, of_feature, parts[0])
+        if self._projection is not None:
+            xy = self._projection.move(xy)
+        if self.transform.determinant > 0:  # not mirrored, as north-up rasters are: rings would run the wrong way
+            _reverse_rings(xy, of_ring)
+        geometry = _wkb(xy, of_ring, of_part, of_feature, self.features is not None)
+        if self._projection is not None and self._projection.cuts:
+            geometry = pa.array(shapely.to_wkb(self._projection.cut(shapely.from_wkb(geometry.to_numpy(False)))))
+        return pa.RecordBatch.from_arrays([*columns, geometry], schema=self.schema)
+
+    def _attributes(
+        self, xy: NDArray[np.float64], rings: Offsets, parts: Offsets, features: Offsets, first: int
+    ) -> list[pa.Array]:
+        """Columns of a batch but for the geometry, from vertices in coordinates of `crs`."""
+        chosen = slice(first, first + int(features[-1]))
+        class_id = self.regions.class_id[chosen][features[:-1]]
+        empty = np.full(len(class_id), np.nan)
+        measured = [empty, empty]
+        if self._measure is not None:
+            in_feature = parts[features]
+            measured = [find(xy, rings, in_feature) for find in (self._measure.areas, self._measure.perimeters)]
+        columns = [pa.array(class_id.astype(np.int32)), _texts(class_id, self.legend.name)]
+        columns += [pa.array(values, from_pandas=True) for values in measured]  # NaN becomes null
+        if self.regions.confidence is not None:
+            pixels = self.regions.pixels[chosen]
+            weighted = np.add.reduceat(self.regions.confidence[chosen] * pixels, features[:-1])
+            columns.append(pa.array(weighted / np.add.reduceat(pixels, features[:-1]) / 100))  # rasters hold percent
+        if self.legend.colors:
+            columns.append(_texts(class_id, self.legend.colors.get))
+        return columns
+
+
+def by_class(regions: Regions) -> tuple[Regions, Offsets]:
+    """Regions ordered by class, and where each class begins among them: one feature per class."""
+    return _grouped(regions, regions.class_id.astype(np.int64))
+
+
+def by_touch(regions: Regions) -> tuple[Regions, Offsets]:
+    """Regions ordered so that those of a class that touch at corners stand together, and where each group begins."""
+    group = np.arange(len(regions), dtype=np.int32)
+    _unite_pairs(group, regions.touching)
+    flatten(group)
+    return _grouped(regions, group.astype(np.int64))
+
+
+def _grouped(regions: Regions, group: NDArray[np.int64]) -> tuple[Regions, Offsets]:
+    order = np.argsort(group, kind="stable")
+    begins = np.flatnonzero(np.diff(group[order], prepend=-1))
+    return regions.take(order), np.append(begins, len(group))
+
+
+@compiled
+def _unite_pairs(group: NDArray[np.int32], pairs: NDArray[np.int64]) -> None:
+    for one, other in pairs:
+        union(group, one, other)
+
+
+def _texts(class_id: NDArray[np.uint8], text_of: Any) -> pa.Array:
+    """A text for each class id, as an Arrow array."""
+    texts = pa.array([text_of(k) for k in range(256)], pa.string())
+    return texts.take(pa.array(class_id))
+
+
+def _moved(corners: NDArray[np.float64], transform: Affine) -> NDArray[np.float64]:
+    """Lattice coordinates (V, 2) through a transform.
+
+    Element by element, so that a node gets the same value in each ring that passes it: a matrix product rounds
+    differently from place to place and would open gaps.
+    """
+    column, row = corners.T
+    a, b, c, d, e, f = transform[:6]
+    return np.stack([a * column + b * row + c, d * column + e * row + f], axis=1)
+
+
+@compiled
+def _reverse_rings(xy: NDArray[np.float64], rings: Offsets) -> None:
+    for ring in range(len(rings) - 1):
+        low, high = rings[ring], rings[ring + 1] - 1
+        while low < high:
+            for axis in range(2):
+                xy[low, axis], xy[high, axis] = xy[high, axis], xy[low, axis]
+            low += 1
+            high -= 1
+
+
+def _wkb(xy: NDArray[np.float64], rings: Offsets, parts: Offsets, features: Offsets, is_multi: bool) -> pa.Array:
+    """Geometry as well-known binary: polygons, or multipolygons."""
+    in_feature = parts[features]
+    sizes = 9 * is_multi + np.diff(9 * features + 4 * in_feature + 16 * rings[in_feature])
+    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+    text = np.empty(int(ends[-1]), np.uint8)
+    _write_wkb(np.ascontiguousarray(xy, "<f8").view(np.uint8).reshape(-1, 16), rings, parts, features, is_multi, text)
+    buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(text)]
+    return pa.Array.from_buffers(pa.binary(), len(features) - 1, buffers)
+
+
+@compiled
+def _write_wkb(
+    xy: NDArray[np.uint8], rings: Offsets, parts: Offsets, features: Offsets, is_multi: bool, text: NDArray[np.uint8]
+) -> None:
+    """Write all geometries one after another; vertices come as 16 bytes each (V, 16)."""
+    at = 0
+    for feature in range(len(features) - 1):
+        if is_multi:
+            at = _write_head(text, at, MULTIPOLYGON, features[feature + 1] - features[feature])
+        for part in range(features[feature], features[feature + 1]):
+            at = _write_head(text, at, POLYGON, parts[part + 1] - parts[part])
+            for ring in range(parts[part], parts[part + 1]):
+                at = _write_number(text, at, rings[ring + 1] - rings[ring])
+                for vertex in range(rings[ring], rings[ring + 1]):
+                    text[at : at + 16] = xy[vertex]
+                    at += 16
+
+
+@compiled
+def _write_head(text: NDArray[np.uint8], at: int, kind: int, count: int) -> int:
+    """Byte order, geometry type and number of parts; return where to go on."""
+    text[at] = 1  # little-endian
+    return int(_write_number(text, _write_number(text, at + 1, kind), count))
+
+
+@compiled
+def _write_number(text: NDArray[np.uint8], at: int, number: int) -> int:
+    for byte in range(4):
+        text[at + byte] = (number >> (8 * byte)) & 0xFF
+    return at + 4

@@ -1,0 +1,174 @@
+"""A class raster becomes polygons: generalised strip by strip, traced, then simplified and smoothed arc by arc.
+
+In: a class raster, and a VectorSpec. Out: a PolygonLayer. Writes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.errors import SceneError
+from geoseg.geo.aoi import Area, find_area
+from geoseg.geo.georef import PixelGrid
+from geoseg.geo.grid import Window
+from geoseg.raster.class_raster import (
+    count_ids,
+    free_id,
+    open_classes,
+    open_raster,
+    own_nodata,
+    placement,
+    read_strips,
+)
+from geoseg.raster.gdal import gdal_settings
+from geoseg.raster.legend import Legend
+from geoseg.raster.strips import Strip
+from geoseg.spec import NODATA_ID
+from geoseg.spec.vector import VectorSpec
+from geoseg.vector.arcs import cut, join, simplify, smooth
+from geoseg.vector.generalize import count_regions, majority_filter, plan_merge, relabel
+from geoseg.vector.layer import PolygonLayer, by_class, by_touch
+from geoseg.vector.settings import kept_ids, merge_rules, simplify_px, target_crs
+from geoseg.vector.trace import trace
+
+Progress = Callable[[int, int], None]
+"""(pixels done, pixels in all)."""
+
+CACHE_MB = 64
+"""GDAL's cache: strips are read one after another, so that a row of blocks is all that is read twice."""
+
+Strips = Callable[[], Iterator[Strip]]
+"""Reads a class raster from top to bottom, as often as it is called."""
+
+
+def polygonize(
+    classes: str | os.PathLike[str],
+    confidence: str | os.PathLike[str] | None,
+    legend: Legend,
+    spec: VectorSpec = VectorSpec(),  # noqa: B008 (it is frozen)
+    progress: Progress | None = None,
+) -> PolygonLayer:
+    """The polygons of a class raster where it lies.
+
+    Args:
+        classes: The class raster.
+        confidence: A raster of the same size with the confidence of each pixel in percent (uint8), or None.
+        legend: Names and colours of the classes.
+        spec: How they are generalised.
+        progress: Called with the pixels done and the pixels in all.
+
+    Raises:
+        SceneError: A raster cannot be read or is no class raster, or the two differ in size.
+        SpecError: A setting makes no sense with this raster.
+    """
+    with open_classes(classes) as raster, ExitStack() as stack:
+        weights = None if confidence is None else stack.enter_context(open_raster(confidence))
+        if weights is not None and weights.shape != raster.shape:
+            raise SceneError(f"{weights.name} is {weights.shape} pixels, {raster.name} is {raster.shape}")
+        return Polygonizing(raster, weights, grid_of_classes(raster)[0], legend, spec).run(progress)
+
+
+class Polygonizing:
+    """An open class raster and its settings, held against each other."""
+
+    def __init__(self, raster: Any, confidence: Any | None, grid: PixelGrid, legend: Legend, spec: VectorSpec):
+        area = find_area(grid, spec.aoi, spec.bbox, raster.name)
+        self._area = area
+        self.part = grid if area is None else grid.part(area.window)
+        self._legend, self._spec = legend, spec
+        self._target = target_crs(spec, grid, raster.name)
+        self._tolerance = simplify_px(spec, self.part)
+        self._kept = kept_ids(spec, legend)
+        self.nodata, self.unmarked_px = _find_nodata(raster, area)
+        self._read = partial(read_strips, raster, confidence, area, self.nodata)
+
+    @cached_property
+    def strips(self) -> Strips:
+        """The generalised raster."""
+        with gdal_settings(CACHE_MB):
+            strips = generalized(self._read, self.part, self.nodata, self._spec)
+        if self._area is not None and self._spec.fill_holes is not None:
+            strips = partial(within, strips, self._area, self.nodata)
+        return strips if self._kept is None else partial(_keep, strips, self._kept, self.nodata)
+
+    def run(self, progress: Progress | None) -> PolygonLayer:
+        """Trace and simplify."""
+        spec = self._spec
+        with gdal_settings(CACHE_MB):
+            regions = trace(_counted(self.strips(), self.part, progress), self.part.width, self.nodata)
+        if self._tolerance is not None or spec.smooth:
+            tolerance = self._tolerance or 0.0
+            arcs, regions = cut(regions, self.part.height, self.part.width), regions.without_rings()
+            arcs = simplify(arcs, tolerance) if tolerance else arcs
+            regions = join(smooth(arcs, max(1.0, tolerance**2)) if spec.smooth else arcs, regions)
+            del arcs
+        features = None
+        if spec.dissolve or spec.connectivity == 8:
+            regions, features = by_class(regions) if spec.dissolve else by_touch(regions)
+        return PolygonLayer(regions, self.part.transform, self.part.crs, self._legend, features, self._target)
+
+
+def _find_nodata(raster: Any, area: Area | None) -> tuple[int, int]:
+    """The class id that stands for nodata, and how many pixels have the value 255 where the raster names none."""
+    if (own := own_nodata(raster)) is not None:
+        return own, 0
+    with gdal_settings(CACHE_MB):
+        counts = count_ids(raster, area)
+    return free_id(counts), int(counts[NODATA_ID])
+
+
+def grid_of_classes(raster: Any) -> tuple[PixelGrid, str | None]:
+    """Where the pixels of an open raster lie, and a notice if that isn't on the map."""
+    transform, crs, unplaced = placement(raster)
+    return PixelGrid(raster.height, raster.width, transform, crs), unplaced
+
+
+def generalized(strips: Strips, grid: PixelGrid, nodata: int, spec: VectorSpec) -> Strips:
+    """The same raster with specks voted away, holes filled, and small regions merged.
+
+    Raises:
+        SpecError: Areas are given in square metres, but the raster has no size on the ground.
+    """
+    if spec.majority is not None:
+        strips = partial(_filtered, strips, spec.majority, nodata)
+    if spec.min_area is None and spec.fill_holes is None:
+        return strips
+    row_area, rules = merge_rules(spec, grid)
+    graph = count_regions(strips(), grid.width, grid.height, row_area)
+    class_id = plan_merge(graph, rules, nodata)
+    return partial(_relabelled, strips, grid.width, graph, class_id)
+
+
+def within(strips: Strips, area: Area, nodata: int) -> Iterator[Strip]:
+    """The same raster with nodata outside of an area of interest, whose holes must not be filled."""
+    for row, ids, confidence in strips():
+        window = Window(area.window.row + row, area.window.col, *ids.shape)
+        yield row, np.where(area.mask(window), ids, np.uint8(nodata)), confidence
+
+
+def _filtered(strips: Strips, side: int, nodata: int) -> Iterator[Strip]:
+    return majority_filter(strips(), side, nodata)
+
+
+def _relabelled(strips: Strips, width: int, graph: Any, class_id: NDArray[np.uint8]) -> Iterator[Strip]:
+    return relabel(strips(), width, graph, class_id)
+
+
+def _keep(strips: Strips, kept: frozenset[int], nodata: int) -> Iterator[Strip]:
+    """Only some classes; the others become nodata."""
+    table = np.array([k if k in kept else nodata for k in range(256)], np.uint8)
+    return ((row, table[ids], confidence) for row, ids, confidence in strips())
+
+
+def _counted(strips: Iterator[Strip], grid: PixelGrid, progress: Progress | None) -> Iterator[Strip]:
+    for strip in strips:
+        yield strip
+        if progress is not None:
+            progress((strip[0] + len(strip[1])) * grid.width, grid.height * grid.width)

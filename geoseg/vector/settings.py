@@ -1,0 +1,120 @@
+"""Settings of polygons held against the raster that they are for: metres in pixels, names as ids, a CRS that fits."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import Transformer
+from pyproj.exceptions import ProjError
+from rasterio.crs import CRS
+
+from geoseg.core.errors import SpecError
+from geoseg.geo.geodesy import pixel_size_m, row_areas_m2, whole_turn
+from geoseg.geo.georef import PixelGrid
+from geoseg.geo.grid import Window
+from geoseg.raster.legend import Legend
+from geoseg.spec.vector import PX, Measure, VectorSpec
+from geoseg.vector.generalize import MergeRules
+
+
+def check_settings(spec: VectorSpec, grid: PixelGrid, legend: Legend, name: str) -> None:
+    """Find out before anything is read or classified that settings make no sense with a raster.
+
+    Raises:
+        SpecError: which, and what to do.
+    """
+    target_crs(spec, grid, name)
+    simplify_px(spec, grid)
+    kept_ids(spec, legend)
+    if spec.min_area is not None or spec.fill_holes is not None:
+        merge_rules(spec, grid)
+
+
+def _in_px(measure: Measure) -> float | None:
+    """A measure that was given in pixels; None for one in metres."""
+    return float(measure.removesuffix(PX)) if isinstance(measure, str) and measure.endswith(PX) else None
+
+
+def merge_rules(spec: VectorSpec, grid: PixelGrid) -> tuple[NDArray[np.float64], MergeRules]:
+    """Area of a pixel in each row, and what is too small, in the same unit: square metres, or pixels if all are."""
+    given = {"fill_holes": spec.fill_holes, "min_area": spec.min_area}
+    wanted = {name: measure for name, measure in given.items() if measure is not None}
+    in_px = {name: pixels for name, measure in wanted.items() if (pixels := _in_px(measure)) is not None}
+    if len(in_px) == len(wanted):
+        return np.ones(grid.height), MergeRules(**in_px)
+    row_area = row_areas_m2(grid.crs, grid.transform, grid.height, grid.width)
+    if row_area is None:
+        name = next(name for name in wanted if name not in in_px)
+        raise SpecError(f"{name} = {wanted[name]}: the raster has no size on the ground: give pixels, e.g. 9px")
+    middle = float(np.median(row_area))
+    sizes = {name: in_px[name] * middle if name in in_px else float(measure) for name, measure in wanted.items()}
+    return row_area, MergeRules(**sizes)
+
+
+def simplify_px(spec: VectorSpec, grid: PixelGrid) -> float | None:
+    """Tolerance in sides of a pixel."""
+    if spec.simplify is None:
+        return None
+    if (pixels := _in_px(spec.simplify)) is not None:
+        return pixels
+    size = pixel_size_m(grid.crs, grid.transform, grid.height, grid.width)
+    if size is None:
+        raise SpecError(f"simplify = {spec.simplify}: the raster has no size on the ground: give pixels, e.g. 1px")
+    return float(spec.simplify) / math.sqrt(size[0] * size[1])
+
+
+def kept_ids(spec: VectorSpec, legend: Legend) -> frozenset[int] | None:
+    """Ids of the classes that become polygons; None for all."""
+    if spec.classes is None:
+        return None
+    by_name = {name: k for k, name in legend.names.items()}
+    unknown = [name for name in spec.classes if name not in by_name and not (name.isdecimal() and int(name) < 256)]
+    if unknown:
+        known = ", ".join(legend.names.values())
+        remedy = f"there are {known}" if known else "the raster names none: give their ids, e.g. 1,2"
+        raise SpecError(f"classes = {unknown[0]!r}: no such class; {remedy}")
+    return frozenset(by_name[name] if name in by_name else int(name) for name in spec.classes)
+
+
+def target_crs(spec: VectorSpec, grid: PixelGrid, name: str) -> CRS | None:
+    """The coordinate system that polygons are brought into, if it isn't the raster's."""
+    if spec.to_crs is None:
+        return None
+    if grid.crs is None:
+        raise SpecError(f"to_crs = {spec.to_crs!r}: {name} has no CRS to start from: leave it out")
+    try:
+        target = CRS.from_user_input(spec.to_crs)
+    except ProjError:
+        raise SpecError(f"to_crs = {spec.to_crs!r}: no such coordinate system: give e.g. EPSG:4326") from None
+    if not (target.is_geographic or target.is_projected):
+        raise SpecError(f"to_crs = {spec.to_crs!r}: {target.name} is no system of maps: give e.g. EPSG:4326")
+    if not _comes_back(grid, target):
+        raise SpecError(f"to_crs = {spec.to_crs!r}: {name} reaches beyond what {target.name} can show: give another")
+    return target
+
+
+def _comes_back(grid: PixelGrid, target: CRS) -> bool:
+    """Whether places all over a raster are where they were, to a pixel, after the way into a system and back."""
+    columns, rows = np.meshgrid(np.linspace(0, grid.width, 9), np.linspace(0, grid.height, 9))
+    t = grid.transform
+    x, y = t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
+    try:
+        source = CRS.from_user_input(grid.crs)
+        there = Transformer.from_crs(source, target, always_xy=True).transform(x, y)
+        back = Transformer.from_crs(target, source, always_xy=True).transform(*there)
+    except ProjError:  # a local system leads nowhere
+        return False
+    if not np.isfinite(np.stack([*there, *back])).all() or _is_torn(there, target):
+        return False
+    turn = whole_turn(source, grid.box(Window(0, 0, grid.height, grid.width)))
+    off = back[0] - x if turn is None else np.remainder(back[0] - x + turn / 2, turn) - turn / 2
+    return bool(np.hypot(off, back[1] - y).max() < grid.step)
+
+
+def _is_torn(places: tuple[NDArray[np.float64], NDArray[np.float64]], target: CRS) -> bool:
+    """Whether neighbours (9, 9) on a map of the world lie at its two ends; longitudes are led on, other x are not."""
+    x, y = places
+    turn = None if target.is_geographic else whole_turn(target, (x.min(), y.min(), x.max(), y.max()))
+    return turn is not None and max(np.abs(np.diff(x, axis=axis)).max() for axis in (0, 1)) > turn / 2

@@ -1,0 +1,86 @@
+"""Class raster in, polygons out: regions of one class traced along the pixel lattice, a strip at a time.
+
+What goes in: strips of class ids from the top of the scene to its bottom; a confidence per pixel if there is one.
+What comes out: one polygon per 4-connected region of equal class id, in lattice coordinates (x = column, y = row).
+What this module does not know: files, coordinate systems, class names.
+
+The polygons form a **coverage**: a border is the same list of vertices in both regions that share it. That needs a
+vertex wherever a border turns *and* wherever three regions meet, even on an edge that runs straight on (GDAL leaves
+those out). Whether a lattice node is such a vertex can be seen from the four pixels around it alone::
+
+        nw │ ne        no vertex   nw == ne and sw == se   a border runs through from west to east, or none at all
+      ─────┼─────                  nw == sw and ne == se   a border runs through from north to south
+        sw │ se        a vertex    anything else
+
+because neighbours of equal class are one region, whatever the labels turn out to be further down. At a vertex each
+region gets one *corner*, and corners are linked into rings as the rows go by: a row meets every border edge with one
+end known, so what is carried from row to row is one row of runs and two corners per column. Edges run with their
+region on the left as seen on the screen (counter-clockwise with y pointing down).
+
+Where a class touches itself across a corner (a *saddle*), the two corners are linked apart first, each round its own
+pixel. If both turn out to be one region, the pair exchange their successors: the ring that would touch itself falls
+apart into two simple rings, and the polygon is valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.raster.strips import Strip
+from geoseg.vector.trace.regions import Regions
+from geoseg.vector.trace.rings import finish
+from geoseg.vector.trace.rows import trace_rows
+from geoseg.vector.trace.state import make_room, new_front, new_tables
+
+__all__ = ["Regions", "Tracer", "trace"]
+
+
+def trace(strips: Iterable[Strip], width: int, nodata: int = 255) -> Regions:
+    """Trace the regions of a class raster that comes in strips, top to bottom; `nodata` belongs to no region.
+
+    Raises:
+        SceneError: The raster has more vertices or regions than can be numbered.
+    """
+    tracer = Tracer(width, nodata)
+    for row, ids, confidence in strips:
+        tracer.feed(row, ids, confidence)
+    return tracer.take()
+
+
+class Tracer:
+    """Feed strips, take regions.
+
+    Holds one row of runs, two corners per column, 16 bytes per corner and 21 per (provisional) region. Never a pixel.
+    """
+
+    def __init__(self, width: int, nodata: int = 255) -> None:
+        self._width = width
+        self._nodata = np.uint8(nodata)
+        self._row = 0
+        self._weighed = False
+        self._front = new_front(width, nodata)
+        self._tables = new_tables()
+
+    def feed(self, row: int, ids: NDArray[np.uint8], confidence: NDArray[np.uint8] | None = None) -> None:
+        """Take in the rows from `row` on: class ids (h, W) and, if the scene has them, confidences (h, W)."""
+        if row != self._row or ids.shape[1] != self._width:
+            raise ValueError(f"expected row {self._row}, {self._width} px wide; got row {row}, {ids.shape[1]} px wide")
+        self._weighed |= confidence is not None
+        weights = np.empty((0, 0), np.uint8) if confidence is None else confidence
+        self._advance(np.require(ids, np.uint8, ["C", "W"]), np.require(weights, np.uint8, ["C", "W"]))
+
+    def take(self) -> Regions:
+        """Close the scene and return its regions. The tracer is spent afterwards."""
+        below = np.full((1, self._width), self._nodata, np.uint8)
+        self._advance(below, np.empty((0, 0), np.uint8))
+        return finish(self._tables, self._weighed)
+
+    def _advance(self, ids: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> None:
+        done = 0
+        while done < len(ids):
+            make_room(self._tables, self._width)
+            done = trace_rows(ids, confidence, done, self._row, self._nodata, self._front, self._tables)
+        self._row += len(ids)

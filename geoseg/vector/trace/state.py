@@ -1,0 +1,149 @@
+"""What tracing remembers: one row of runs, two corners per column, and the tables of corners, regions and saddles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numba
+import numpy as np
+from numba.core.caching import FunctionCache
+from numpy.typing import NDArray
+
+from geoseg.core.errors import SceneError
+
+MOST = np.iinfo(np.int32).max
+"""Corners and labels are numbered in int32, which halves the memory of the tables."""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def compiled(function: Function) -> Function:
+    """Compile with numba, keeping the type that mypy sees; what is compiled is kept for the next process where there is
+    a place for it."""
+    dispatcher: Any = numba.njit(nogil=True)(function)
+    with suppress(RuntimeError):  # neither the installation nor a home can be written to
+        dispatcher._cache = _Cache(function)
+    return cast(Function, dispatcher)
+
+
+class _Cache(FunctionCache):
+    """What numba keeps of a function on the disk; it is only a cache, whatever becomes of its files."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """What was compiled earlier; None if it cannot be read."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:
+            with suppress(OSError):
+                self.flush()  # files damaged by a power cut are made anew
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep what was compiled, unless the disk is full."""
+        with suppress(OSError):
+            super().save_overload(sig, data)
+
+
+class Runs(NamedTuple):
+    """One row as stretches of one class, between a run before the first column and one after the last."""
+
+    start: NDArray[np.int32]
+    """First column of each run (W + 2,); the last used entry is W."""
+    class_id: NDArray[np.uint8]
+    label: NDArray[np.int32]
+    """Provisional region of each run; -1 for nodata."""
+
+
+class Front(NamedTuple):
+    """What is carried from row to row."""
+
+    even: Runs
+    odd: Runs
+    """The runs of the last two rows, by the parity of the row."""
+    head: NDArray[np.int32]
+    """Corner at which the upward edge on each lattice column ends (W + 1,): right border of the pixel to the west."""
+    tail: NDArray[np.int32]
+    """Corner at which the downward edge on each lattice column began (W + 1,): left border of the pixel to the east."""
+
+
+class Tables(NamedTuple):
+    """Everything found so far. Grown in place between rows; corner 0 stands for nodata and is never read."""
+
+    used: NDArray[np.int64]
+    """Entries in use (3,): corners, labels, saddles."""
+    x: NDArray[np.int32]
+    y: NDArray[np.int32]
+    next: NDArray[np.int32]
+    """Corner that follows on the same ring."""
+    owner: NDArray[np.int32]
+    """Label of the region that a corner belongs to."""
+    parent: NDArray[np.int32]
+    """Label that each label was joined to (union-find); the smallest of a region is its root."""
+    class_id: NDArray[np.uint8]
+    pixels: NDArray[np.int64]
+    confidence: NDArray[np.int64]
+    """Sum over the pixels of a label."""
+    saddle: NDArray[np.int32]
+    """Pairs of corners of one class that touch across a node (S, 2)."""
+
+
+CORNERS, LABELS, SADDLES = 0, 1, 2
+
+
+def new_front(width: int, nodata: int) -> Front:
+    """The front above the first row: nothing but nodata."""
+    columns = np.zeros(width + 1, np.int32)
+    return Front(new_runs(width, nodata), new_runs(width, nodata), columns, columns.copy())
+
+
+def new_runs(width: int, nodata: int) -> Runs:
+    """A row of nodata."""
+    runs = Runs(np.zeros(width + 2, np.int32), np.full(width + 2, nodata, np.uint8), np.full(width + 2, -1, np.int32))
+    runs.start[:3] = (-1, 0, width)[: width + 2]
+    return runs
+
+
+def new_tables() -> Tables:
+    """Tables with no region; corner 0 is taken."""
+    return Tables(
+        used=np.array([1, 0, 0]),
+        x=np.zeros(1, np.int32),
+        y=np.zeros(1, np.int32),
+        next=np.zeros(1, np.int32),
+        owner=np.zeros(1, np.int32),
+        parent=np.zeros(0, np.int32),
+        class_id=np.zeros(0, np.uint8),
+        pixels=np.zeros(0, np.int64),
+        confidence=np.zeros(0, np.int64),
+        saddle=np.zeros((0, 2), np.int32),
+    )
+
+
+def make_room(tables: Tables, width: int) -> None:
+    """Grow the tables until at least one more row fits, whatever is in it.
+
+    Raises:
+        SceneError: The raster has more vertices or regions than can be numbered.
+    """
+    corners, labels, saddles = tables.used + most_per_row(width)
+    if max(corners, labels) > MOST:
+        raise SceneError(f"the class raster has more than {MOST} polygon vertices: filter its speckle first")
+    for by_corner in (tables.x, tables.y, tables.next, tables.owner):
+        grow(by_corner, corners)
+    for by_label in (tables.parent, tables.class_id, tables.pixels, tables.confidence):
+        grow(by_label, labels)
+    grow(tables.saddle, saddles)
+
+
+def grow(table: NDArray[Any], least: int) -> None:
+    """Lengthen a table by a quarter if it is shorter than `least`. In place, so that a large one is remapped, not
+    copied."""
+    if len(table) < least:
+        table.resize((least + len(table) // 4, *table.shape[1:]), refcheck=False)
+
+
+def most_per_row(width: int) -> NDArray[np.int64]:
+    """Corners, labels and saddles (3,) that one row can add."""
+    return np.array([4 * (width + 1), width, 2 * (width + 1)])

@@ -1,0 +1,118 @@
+"""Options on the command line and in files: each stands once, and is what it says."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from geoseg.cli import COMMANDS, main
+from geoseg.cli.options import Command, config_option, vector_options
+from geoseg.core.errors import SpecError
+
+
+def run(*arguments: Any) -> Any:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+@click.command(cls=Command)
+@vector_options
+@click.option("--quiet", is_flag=True)
+@click.option("--tile", type=int)
+@click.option("--stac/--no-stac", default=None)
+@config_option
+def probe(**options: Any) -> None:
+    click.echo(repr({name: value for name, value in options.items() if value not in (None, False) or name == "stac"}))
+
+
+def from_file(tmp_path: Path, text: str, *flags: str) -> dict[str, Any]:
+    """What a command gets of a file of options."""
+    (tmp_path / "o.yaml").write_text(text)
+    result = CliRunner().invoke(probe, ["--config", str(tmp_path / "o.yaml"), *flags], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    given: dict[str, Any] = eval(result.output)
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def test_every_option_of_every_command_stands_once() -> None:
+    for name in COMMANDS:
+        command = main.get_command(click.Context(main), name)
+        assert isinstance(command, Command), name
+        for option in command.params:
+            if (
+                not isinstance(option, click.Option)
+                or option.multiple
+                or (option.is_flag and not option.secondary_opts)
+            ):
+                continue
+            for first in option.opts:
+                for second in (*option.opts, *option.secondary_opts):
+                    said = [first, second] if option.is_flag else [first, "1", second, "1"]
+                    result = run(name, *said)
+                    assert result.exit_code == 2, said
+                    assert "is given 2 times: give it once" in result.stderr, said
+
+
+def test_two_models_are_not_scored_as_one() -> None:
+    result = run("evaluate", "--model", "a.safetensors", "--data", "c.yaml", "--model=b.safetensors")
+    assert result.stderr.endswith("Error: --model is given 2 times: give it once\n")
+
+
+def test_a_flag_said_twice_says_the_same_and_floors_add_up() -> None:
+    result = run("evaluate", "-q", "-q", "--fail-under", "miou=0.5", "--fail-under", "kappa=0.5")
+    assert "given" not in result.stderr.splitlines()[-1].replace("give either", "")
+
+
+def test_a_file_gives_what_one_would_type(tmp_path: Path) -> None:
+    text = "tile: 64\nbbox: [1, 2, 3, 4.5]\nclasses: [NO, 010, 7]\nmin-area: 4px\nto_crs: 32633\nsimplify: 1e1\naoi:\n"
+    assert from_file(tmp_path, text) == {
+        "tile": 64, "bbox": (1.0, 2.0, 3.0, 4.5), "classes": ("NO", "010", "7"), "min_area": "4px", "to_crs": "32633",
+        "simplify": "1e1",
+    }  # fmt: skip
+    assert from_file(tmp_path, text, "--tile", "32")["tile"] == 32
+
+
+@pytest.mark.parametrize(
+    ("text", "stac"),
+    [("stac: no", False), ("stac: Off", False), ("stac: yes", True), ("no-stac: yes", False), ("no_stac: off", True),
+     ("stac: true", True), ("no-stac: false", True), ("stac: 0", False)],
+)  # fmt: skip
+def test_files_switch_on_and_off_in_all_words(tmp_path: Path, text: str, stac: bool) -> None:
+    assert from_file(tmp_path, text)["stac"] is stac
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("min-area: 1\nmin_area: 2", "says again what another line says"),
+        ("stac: true\nno-stac: true", "says again what another line says"),
+        ("tile: 1\ntile: 2", "line 2: 'tile' stands there twice"),
+        ("tiles: 1", "unknown setting 'tiles', did you mean tile?"),
+        ("8: 1", "unknown setting 8"),
+        ("tile: [1]", "tile = [1]: give a single value"),
+        ("tile: {a: 1}", "give a single value"),
+        ("classes: {a: 1}", "give a single value"),
+        ("stac: maybe", "stac = 'maybe': give true or false"),
+        ("quiet: 2", "give true or false"),
+        ("aoi: " + "x" * 10_000, "give at most 4,096 characters"),
+    ],
+)
+def test_a_file_that_nobody_would_type_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "o.yaml").write_text(text)
+    with pytest.raises(SpecError) as caught:
+        CliRunner().invoke(probe, ["--config", str(tmp_path / "o.yaml")], catch_exceptions=False)
+    assert says in str(caught.value)
+    assert len(str(caught.value)) < 700
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["tile: 1.5", "tile: true", "majority: .inf", "bbox: [1, 2, 3, [4]]", "bbox: [1, 2, 3]", "classes: [null]",
+     "classes: [true]", "classes: [1.5]", "connectivity: 8.0"],
+)  # fmt: skip
+def test_a_value_of_another_kind_is_no_value(tmp_path: Path, text: str) -> None:
+    (tmp_path / "o.yaml").write_text(text)
+    result = CliRunner().invoke(probe, ["--config", str(tmp_path / "o.yaml")], catch_exceptions=False)
+    assert result.exit_code == 2
+    assert "Invalid value" in result.output

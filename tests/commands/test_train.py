@@ -1,0 +1,339 @@
+"""Training from end to end: a 1 × 1 convolution learns what a 1 × 1 convolution can learn."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import yaml
+from click.testing import CliRunner
+from rasterio.transform import from_origin
+from safetensors import safe_open
+
+from geoseg.cli.train import train as command
+from geoseg.commands.evaluate_model import evaluate_model
+from geoseg.commands.train import train
+from geoseg.core.errors import LabelError, ModelError, OutputError, SpecError
+from geoseg.models import load_model, read_spec
+from geoseg.spec import TrainSpec, load_train_spec
+from geoseg.training.inputs import read_training_data
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+COLORS = np.array([[40, 160, 60], [60, 60, 170]], np.uint8)
+"""Band values of the two classes that the small tiles show."""
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "data": {"tiles": "tiles.csv", "bands": ["red", "green", "blue"], "resolution_m": 0.5},
+    "classes": [{"id": 3, "name": "grass", "color": "#00ff00"}, {"id": 9, "name": "water", "color": "#0000ff"}],
+    "network": {"architecture": "pointwise"},
+    "augment": {"gamma": 0.05, "brightness": 0.05, "contrast": 0.05, "band_mix": 0.0},
+    "epochs": 3,
+    "windows_per_epoch": 16,
+    "batch_size": 4,
+    "window": 32,
+    "optimizer": {"learning_rate": 0.1},
+    "ema": 0.5,
+    "precision": "fp32",
+    "device": "cpu",
+}
+
+
+def write_raster(path: Path, values: np.ndarray, left: float) -> None:
+    count, height, width = values.shape
+    grid = {"crs": "EPSG:32631", "transform": from_origin(left, 0, 0.5, 0.5)}
+    with rasterio.open(path, "w", "GTiff", width, height, count, dtype=values.dtype, **grid) as out:
+        out.write(values)
+
+
+def write_tiles(folder: Path, ids: tuple[int, ...] = (3, 9), bands: int = 3, splits: str = "train val") -> Path:
+    """Write one 40 × 48 px tile per split that shows every id in bands of columns; give its CSV."""
+    rng = np.random.default_rng(0)
+    lines = ["image,label,split"]
+    for place, split in enumerate(splits.split()):
+        index = np.repeat(np.arange(len(ids)), -(-48 // len(ids)))[:48] * np.ones((40, 1), int)
+        colors = np.resize(COLORS, (len(ids), bands))
+        image = np.moveaxis(colors[index], 2, 0) + rng.integers(0, 30, (bands, 40, 48))
+        write_raster(folder / f"{split}.tif", image.astype(np.uint8), left=1000.0 * place)
+        write_raster(folder / f"{split}_labels.tif", np.array(ids, np.uint8)[index][np.newaxis], left=1000.0 * place)
+        lines.append(f"{split}.tif,{split}_labels.tif,{split}")
+    (folder / "tiles.csv").write_text("\n".join(lines))
+    return folder / "tiles.csv"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A config beside its tiles."""
+    write_tiles(tmp_path)
+    return write_config(tmp_path)
+
+
+def write_config(folder: Path, **changes: Any) -> Path:
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(SMALL | changes))
+    return path
+
+
+def weights(bundle: Path) -> dict[str, np.ndarray]:
+    with safe_open(bundle, framework="np") as tensors:
+        return {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118 (it is no mapping)
+
+
+def test_training_learns_and_leaves_bundle_config_and_metrics(config: Path, tmp_path: Path) -> None:
+    states = []
+    result = train(config, tmp_path / "run", progress=states.append)
+    assert result.scores.miou > 0.95
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "config.yaml",
+        "metrics.csv",
+        "report.html",
+        "small.safetensors",
+        "tensorboard",
+    ]
+    assert list((tmp_path / "run" / "tensorboard").glob("events*"))
+    assert "grass" in result.report.read_text("utf-8")
+    table = list(csv.DictReader(result.metrics.open()))
+    assert [int(line["epoch"]) for line in table] == [1, 2, 3]
+    assert float(table[-1]["loss"]) < float(table[0]["loss"])
+    assert max(float(line["miou"]) for line in table) == pytest.approx(result.scores.miou, abs=1e-4)
+    assert (states[-1].done, states[-1].total, states[-1].epoch) == (12, 12, 3)
+    assert sum(state.scores is not None for state in states) == 3
+    assert [state.done for state in states if state.stage == "training"] == list(range(1, 13))
+    assert states[0].stage == "reading"
+
+
+def test_the_bundle_says_what_it_is_and_classifies(config: Path, tmp_path: Path) -> None:
+    result = train(config, tmp_path / "run")
+    model = load_model(result.bundle)
+    card = model.spec.card
+    assert card.scores["miou"] == result.scores.miou
+    assert set(card.scores["iou"]) == {"grass", "water"}
+    assert card.training["best_epoch"] == result.best_epoch
+    assert str(tmp_path) not in model.spec.model_dump_json(), "a bundle names no path of the machine it was made on"
+    with rasterio.open(tmp_path / "train.tif") as image, rasterio.open(tmp_path / "train_labels.tif") as labels:
+        values, ids = image.read(), labels.read(1)
+    assert model.spec.normalization.mean == pytest.approx(values.mean(axis=(1, 2)), abs=1e-3)
+    assert model.spec.normalization.std == pytest.approx(values.std(axis=(1, 2)), abs=1e-3)
+    import torch
+
+    found = model.module(torch.from_numpy(values)[None].float())[0].argmax(dim=0).numpy()
+    assert (np.array([3, 9])[found] == ids).mean() > 0.95
+
+
+def test_the_resolved_config_gives_the_same_weights_again(config: Path, tmp_path: Path) -> None:
+    first = train(config, tmp_path / "first")
+    second = train(first.config, tmp_path / "second")
+    other = train(config, tmp_path / "other", seed=1)
+    assert all(
+        np.array_equal(a, b) for a, b in zip(*(weights(r.bundle).values() for r in (first, second)), strict=True)
+    )
+    assert not np.array_equal(weights(first.bundle)["body.weight"], weights(other.bundle)["body.weight"])
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_loads_and_takes_one_step(path: Path, tmp_path: Path) -> None:
+    spec = load_train_spec(path)
+    tiny = {"epochs": 1, "windows_per_epoch": 2, "batch_size": 2, "window": 32, "device": "cpu", "precision": "fp32"}
+    data = None if spec.data.images else write_fitting_tiles(tmp_path, spec)
+    result = train(path, tmp_path / "run", data=data, encoder_weights=None, **tiny)
+    assert read_spec(result.bundle).name == spec.name
+    assert not spec.card.scores, "the run fills this in"
+    assert not spec.card.training, "the run fills this in"
+
+
+@pytest.mark.parametrize("name", ["sample", "buildings-binary"])
+def test_the_sample_configs_find_ground_on_both_sides(name: str) -> None:
+    data = read_training_data(load_train_spec(CONFIGS[0].with_name(f"{name}.yaml")))
+    assert (data.train.class_counts > 0).all()
+    assert (data.val.class_counts > 0).all()
+
+
+def write_fitting_tiles(folder: Path, spec: TrainSpec) -> Path:
+    """Write tiles with the bands and the labels that a config expects."""
+    path = write_tiles(folder, ids=tuple(c.id for c in spec.classes), bands=max(spec.data.band_indexes or (4,)))
+    colors = {value: str(key) for key, value in spec.data.label_values.items() if str(key).startswith("#")}
+    for split in ("train", "val") if colors else ():
+        with rasterio.open(folder / f"{split}_labels.tif") as labels:
+            ids, left = labels.read(1), labels.transform.c
+        painted = np.zeros((*ids.shape, 3), np.uint8)
+        for c in spec.classes:
+            painted[ids == c.id] = list(bytes.fromhex(colors[c.name][1:]))
+        write_raster(folder / f"{split}_labels.tif", np.moveaxis(painted, 2, 0), left=left)
+    return path
+
+
+@pytest.mark.slow
+def test_the_sample_config_reaches_what_it_promises(tmp_path: Path) -> None:
+    result = train(CONFIGS[0].with_name("sample.yaml"), tmp_path / "run", device="cpu")
+    assert result.scores.miou >= 0.85
+
+
+def test_an_interrupted_run_keeps_the_best_so_far(config: Path, tmp_path: Path) -> None:
+    def stop(state: Any) -> None:
+        if state.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", progress=stop)
+    assert read_spec(tmp_path / "run" / "small.safetensors").card.training["best_epoch"] == 1
+
+
+def test_a_loss_that_is_no_number_stops_the_run(config: Path, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"the loss became infinite or no number in epoch 1: lower optimizer"):
+        train(config, tmp_path / "run", optimizer={"learning_rate": 1e30})
+    assert not list((tmp_path / "run").glob("*.safetensors"))
+
+
+def test_a_bundle_scores_what_its_run_said(tmp_path: Path) -> None:
+    """Statistics far from 0 are beyond float16, in which bundles store kernels."""
+    write_tiles(tmp_path)
+    for split in ("train", "val"):
+        with rasterio.open(tmp_path / f"{split}.tif") as image:
+            values, left = image.read().astype(np.float32) / 20 + 100_000, image.transform.c
+        write_raster(tmp_path / f"{split}.tif", values, left)
+    config = write_config(tmp_path, data=SMALL["data"] | {"dtype": "float32"})
+    result = train(config, tmp_path / "run")
+    assert result.scores.miou > 0.95
+    assert evaluate_model(result.bundle, config, device="cpu", precision="fp32").scores.miou == result.scores.miou
+
+
+def test_the_resolved_config_finds_the_bundle_it_starts_from(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = train(config, tmp_path / "first", epochs=1)
+    first.bundle.rename(tmp_path / "start.safetensors")
+    write_config(tmp_path, init_from="start.safetensors")
+    monkeypatch.chdir(tmp_path.parent)
+    second = train(Path(tmp_path.name) / "small.yaml", tmp_path / "second", epochs=1)
+    monkeypatch.chdir("/")
+    assert train(second.config, tmp_path / "third", epochs=1).scores.miou == second.scores.miou
+
+
+def test_results_are_replaced_only_on_demand(config: Path, tmp_path: Path) -> None:
+    train(config, tmp_path, epochs=1)
+    with pytest.raises(OutputError, match=r"small\.safetensors exists: pass --overwrite"):
+        train(config, tmp_path, epochs=1)
+    result = train(config, tmp_path, epochs=1, overwrite=True)
+    assert len(list(csv.DictReader(result.metrics.open()))) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epoch": 3}, r"small\.yaml: unknown setting 'epoch', did you mean epochs\?; known here: .*epochs"),
+        ({"epochs": "many"}, r"epochs = 'many': give a whole number"),
+        ({"epochs": 0}, r"epochs = 0: it must be greater than or equal to 1"),
+        ({"augment": {"d4": "perhaps"}}, r"augment\.d4 = 'perhaps': give true or false"),
+        ({"augment": {"scale": [1, 2, 3]}}, r"augment\.scale = \[1, 2, 3\]: give no more than 2 of them"),
+        ({"loss": 3}, r"loss = 3: give several settings, indented below it"),
+        (
+            {"loss": {"class_weights": "inverze"}},
+            r"class_weights = 'inverze': give one of none, .*did you mean inverse\?",
+        ),
+        ({"schedule": {"name": "cosin"}}, r"schedule\.name = 'cosin': give one of cosine, .*did you mean cosine\?"),
+        ({"optimizer": {"learning_rate": "fast"}}, r"learning_rate = 'fast': give a number"),
+        ({"data": {"tiles": "tiles.csv"}}, r"data\.bands is missing: Band names in the network's order"),
+        ({"data": SMALL["data"] | {"bands": "red"}}, r"data\.bands = 'red': give a list, e\.g\. \[a, b\]"),
+        ({"data": SMALL["data"] | {"bands": ["red", "red", "blue"]}}, "one is named twice"),
+        ({"tile": 64, "overlap": 33}, "overlap 33 is more than half of tile 64"),
+        ({"optimizer": {"learning_rate": -1}}, r"optimizer\.learning_rate = -1: "),
+        ({"optimizer": {"rate": 1}}, r"unknown setting 'optimizer\.rate'; known here: name, learning_rate"),
+        ({"data": SMALL["data"] | {"images": "a/*.tif"}}, "give one of `tiles`"),
+        ({"data": {"bands": ["red"], "images": "a/*.tif"}}, "`images` and `labels` belong together"),
+        ({"loss": {"class_weights": [1, 2, 3]}}, "2 classes, 3 loss.class_weights"),
+        ({"encoder_weights": "imagenet", "init_from": "a.safetensors"}, "both encoder_weights and init_from"),
+        ({"windows_per_epoch": 3}, "windows_per_epoch 3 is less than a step takes"),
+        ({"loss": {"class_weights": [0, 0]}}, "all class_weights are 0"),
+        ({"seed": 2**70}, "seed = "),
+        ({"devices": 3}, "batch_size 4 does not divide among 3 devices"),
+        ({"precision": "fp16"}, "no CPU trains in it: take bf16 or fp32"),
+        (
+            {"window": 100, "network": {"architecture": "unet", "encoder": "resnet18"}},
+            r"not a multiple of 32.* take 96",
+        ),
+        ({"loss": {"dice": 0, "cross_entropy": 0}}, "all losses have weight 0"),
+        ({"augment": {"scale": [2, 1]}}, "give the smaller one first"),
+        ({"classes": SMALL["classes"][:1]}, "classes"),
+        ({"device": "abacus"}, "device = 'abacus': auto, cpu, cuda, cuda:1 or mps"),
+        ({"data": SMALL["data"] | {"band_indexes": [1]}}, "give one index per band"),
+    ],
+)
+def test_a_bad_config_is_one_clear_line(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpecError, match=message) as caught:
+        train(write_config(tmp_path, **changes), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_network_that_does_not_take_the_windows_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    network = {"architecture": "fpn", "encoder": "resnet18", "arguments": {"upsampling": 1}, "multiple": 32}
+    with pytest.raises(ModelError, match=r"does not take windows of 32 x 32 pixels: it gives logits of \(1, 2, 8, 8\)"):
+        train(write_config(tmp_path, network=network), tmp_path / "run")
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_a_window_that_no_ground_can_fill_is_refused(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    with pytest.raises(SpecError, match=r"window 512 is larger than all training ground, whose longest side is \d+ px"):
+        train(write_config(tmp_path, window=512), tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("tiles", "changes", "message"),
+    [
+        ({"splits": "train"}, {}, "no labelled image has split val: write val in that column"),
+        ({"ids": (3, 9, 4)}, {}, "class id 4 is unknown"),
+        ({"ids": (3, 3)}, {}, "no training ground shows class 9 water"),
+        ({"bands": 2}, {}, r"has 2 bands \(marked gray\), among which red, green, blue cannot be found"),
+        ({}, {"data": SMALL["data"] | {"dtype": "uint16"}}, "holds uint8, not uint16"),
+        ({}, {"data": SMALL["data"] | {"tiles": "none.csv"}}, r"cannot read the list of tiles .*none\.csv"),
+    ],
+)
+def test_bad_tiles_are_one_clear_line(
+    tmp_path: Path, tiles: dict[str, Any], changes: dict[str, Any], message: str
+) -> None:
+    write_tiles(tmp_path, **tiles)
+    with pytest.raises(LabelError, match=message) as caught:
+        train(write_config(tmp_path, **changes), tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_labels_on_another_grid_are_one_clear_line(config: Path, tmp_path: Path) -> None:
+    write_raster(tmp_path / "train_labels.tif", np.full((1, 40, 48), 3, np.uint8), left=0.25)
+    with pytest.raises(LabelError, match=r"train_labels\.tif is not on the grid of its image .*train\.tif"):
+        train(config, tmp_path / "run")
+
+
+def test_a_list_without_its_columns_is_refused(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiles.csv").write_text("image,mask\n1.tif,2.tif")
+    with pytest.raises(LabelError, match="has no column label: its first line must name the columns image, label"):
+        train(config, tmp_path / "run")
+
+
+def test_an_empty_cell_is_named_by_its_line(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiles.csv").write_text("image,label,split\n1.tif,2.tif,train\n3.tif")
+    with pytest.raises(LabelError, match=r"tiles\.csv, line 3: a cell is empty: give image, label, split of"):
+        train(config, tmp_path / "run")
+
+
+def test_the_command_reports_on_stdout_and_tells_epochs_on_stderr(config: Path, tmp_path: Path) -> None:
+    run = CliRunner().invoke(
+        command, [str(config), "-o", str(tmp_path / "run"), "--epochs", "2"], catch_exceptions=False
+    )
+    assert run.exit_code == 0
+    assert [line.split()[:2] for line in run.stderr.splitlines()] == [["epoch", "1/2"], ["epoch", "2/2"]]
+    assert "small.safetensors" in run.stdout
+    assert "grass" in run.stdout
+
+
+def test_the_command_speaks_json(config: Path, tmp_path: Path) -> None:
+    arguments = [str(config), "-o", str(tmp_path / "run"), "--epochs", "1", "--json", "-q"]
+    run = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    result = json.loads(run.stdout)
+    assert result["scores"]["miou"] > 0
+    assert result["notices"] == []
+    assert run.stderr == ""

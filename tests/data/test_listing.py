@@ -1,0 +1,153 @@
+"""Lists of labelled images: what is found, what is left out, and what is wrong with a list in one clear line."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from geoseg.core.errors import LabelError
+from geoseg.data.listing import LabelledImage, list_images
+from geoseg.spec import DataSpec
+
+
+def data(**fields: Any) -> DataSpec:
+    return DataSpec.model_validate({"bands": ["red"]} | fields)
+
+
+def table(folder: Path, text: str, **split: Any) -> DataSpec:
+    (folder / "tiles.csv").write_text(text, encoding="utf-8")
+    return data(tiles=folder / "tiles.csv", split=split)
+
+
+def touch(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def patterns(folder: Path, images: str, labels: str) -> DataSpec:
+    return data(images=str(folder / images), labels=str(folder / labels))
+
+
+def names(folder: Path, spec: DataSpec) -> list[tuple[str, str]]:
+    """What is found, relative to a folder."""
+    return [
+        (found.image.relative_to(folder).as_posix(), found.label.relative_to(folder).as_posix())
+        for found in list_images(spec)
+    ]
+
+
+def refused(spec: DataSpec) -> str:
+    with pytest.raises(LabelError) as caught:
+        list_images(spec)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# ---------------------------------------------------------------------------------------------------------------- CSV
+
+
+def test_paths_of_a_list_start_at_its_folder(tmp_path: Path) -> None:
+    found = list_images(table(tmp_path, "image,label,split\na.tif,b/a.png,train\n/c.tif,/c.png, val \n"))
+    assert found == [
+        LabelledImage(tmp_path / "a.tif", tmp_path / "b" / "a.png", "train"),
+        LabelledImage(Path("/c.tif"), Path("/c.png"), "val"),
+    ]
+
+
+def test_names_may_hold_commas_spaces_and_umlauts(tmp_path: Path) -> None:
+    found = list_images(table(tmp_path, '\ufeffimage,label\n"2018, Süd 1.tif",ä.png\n'))
+    assert found == [LabelledImage(tmp_path / "2018, Süd 1.tif", tmp_path / "ä.png", None)]
+
+
+def test_rows_that_are_for_neither_side_are_left_out(tmp_path: Path) -> None:
+    text = "image,label,split,fold\na,a,train,1\nb,b,val,2\nc,c,test,train\n"
+    assert [found.image.name for found in list_images(table(tmp_path, text))] == ["a", "b"]
+    assert [found.image.name for found in list_images(table(tmp_path, text, by="blocks"))] == ["a", "b"]
+    assert [found.image.name for found in list_images(table(tmp_path, text, column="fold"))] == ["c"]
+
+
+def test_a_list_needs_no_splits(tmp_path: Path) -> None:
+    assert list_images(table(tmp_path, "label,image\nl,i\n")) == [LabelledImage(tmp_path / "i", tmp_path / "l", None)]
+    found = list_images(table(tmp_path, "image,label,split\na,a,\nb,b,train\n", by="scene"))
+    assert [entry.split for entry in found] == [None, "train"]
+
+
+@pytest.mark.parametrize(
+    ("text", "split", "said"),
+    [
+        ("image,mask\n1,2\n", {}, "has no column label: its first line must name the columns image, label and, unless"),
+        ("", {}, "has no column image, label"),
+        ("image,label\n", {}, "lists no tile"),
+        ("image,label,split\na,a,train\n\nb,b\n", {}, "tiles.csv, line 4: a cell is empty: give image, label, split"),
+        ("image,label\na,\n", {}, "tiles.csv, line 2: a cell is empty: give image, label of every tile"),
+        ("image,label,split\na,a,train\n", {"column": "fold"}, "has no column fold, which data.split.column names"),
+        ("image,label,split\na,a,training\nb,b,test\n", {}, "all images have the split test, training, and are left"),
+    ],
+)
+def test_a_list_that_cannot_be_used(tmp_path: Path, text: str, split: dict, said: str) -> None:
+    assert said in refused(table(tmp_path, text, **split))
+
+
+def test_a_list_that_cannot_be_read(tmp_path: Path) -> None:
+    assert "cannot read the list of tiles" in refused(data(tiles=tmp_path / "none.csv"))
+    (tmp_path / "latin.csv").write_bytes("image,label\nSüd,a\n".encode("latin-1"))
+    assert "cannot read the list of tiles" in refused(data(tiles=tmp_path / "latin.csv"))
+
+
+# ----------------------------------------------------------------------------------------------------------- patterns
+
+
+def test_stars_stand_for_the_same_texts(tmp_path: Path) -> None:
+    touch(tmp_path, "im/1/a.jpg", "im/2/a.jpg", "im/2/b.jpg", "la/1/a_m.png", "la/2/a_m.png", "la/2/b_m.png")
+    assert names(tmp_path, patterns(tmp_path, "im/*/*.jpg", "la/*/*_m.png")) == [
+        ("im/1/a.jpg", "la/1/a_m.png"), ("im/2/a.jpg", "la/2/a_m.png"), ("im/2/b.jpg", "la/2/b_m.png"),
+    ]  # fmt: skip
+
+
+def test_only_stars_are_wild(tmp_path: Path) -> None:
+    touch(tmp_path, "[2020]/a?.tif", "[2020]/ab.tif", "m+(1)/a?.png", "m+(1)/ab.png", "2/ab.tif")
+    assert names(tmp_path, patterns(tmp_path, "[2020]/*.tif", "m+(1)/*.png")) == [
+        ("[2020]/a?.tif", "m+(1)/a?.png"), ("[2020]/ab.tif", "m+(1)/ab.png"),
+    ]  # fmt: skip
+    assert names(tmp_path, patterns(tmp_path, "[2020]/a?.tif", "m+(1)/a?.png")) == [("[2020]/a?.tif", "m+(1)/a?.png")]
+
+
+def test_odd_slashes_do_not_matter(tmp_path: Path) -> None:
+    touch(tmp_path, "im/a.tif", "la/a.png")
+    assert names(tmp_path, patterns(tmp_path, "./im//*.tif", "la/.//*.png")) == [("im/a.tif", "la/a.png")]
+
+
+def test_labels_may_lie_beside_their_images(tmp_path: Path) -> None:
+    touch(tmp_path, "a.tif", "a_mask.tif", "b.tif", "b_mask.tif")
+    found = names(tmp_path, patterns(tmp_path, "*.tif", "*_mask.tif"))
+    assert found == [("a.tif", "a_mask.tif"), ("b.tif", "b_mask.tif")]
+
+
+def test_one_file_may_label_all_images(tmp_path: Path) -> None:
+    touch(tmp_path, "im/a.tif", "im/b.tif", "l.gpkg")
+    assert names(tmp_path, patterns(tmp_path, "im/*.tif", "l.gpkg")) == [("im/a.tif", "l.gpkg"), ("im/b.tif", "l.gpkg")]
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "said"),
+    [
+        ("im/*.jpg", "la/*/*.png", "data.images has 1 stars, data.labels has 2"),
+        ("im/*.bmp", "la/*.png", "im/*.bmp: check data.images"),
+        ("im/*.jpg", "la/*.png", "b.jpg has no labels at "),
+    ],
+)
+def test_patterns_that_cannot_be_used(tmp_path: Path, images: str, labels: str, said: str) -> None:
+    touch(tmp_path, "im/a.jpg", "im/b.jpg", "la/a.png")
+    assert said in refused(patterns(tmp_path, images, labels))
+
+
+# ------------------------------------------------------------------------------------------------------------- scenes
+
+
+def test_scenes_are_listed_as_given() -> None:
+    scenes = [{"image": "a.tif", "label": "a.gpkg", "split": split} for split in ("val", None, "test")]
+    assert list_images(data(scenes=scenes)) == [
+        LabelledImage(Path("a.tif"), Path("a.gpkg"), "val"),
+        LabelledImage(Path("a.tif"), Path("a.gpkg"), None),
+    ]

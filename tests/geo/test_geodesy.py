@@ -1,0 +1,161 @@
+"""Sizes on the ground, against pyproj's geodesics and the planets' own surfaces."""
+
+import numpy as np
+import pytest
+import shapely
+from affine import Affine
+from pyproj import CRS, Geod
+from rasterio.crs import CRS as RasterioCRS
+
+from geoseg.geo.geodesy import measure_of, pixel_size_m, row_areas_m2
+
+EARTH_M2 = 510_065_621_724_000.0
+MERCATOR_WORLD_M = 40_075_016.685578488
+US_FOOT_M = 1200 / 3937
+WGS84 = Geod(ellps="WGS84")
+
+LOCAL = 'LOCAL_CS["unnamed",UNIT["metre",1]]'
+MARS = "+proj=eqc +a=3396190 +b=3396190 +lat_ts=0 +units=m +type=crs"
+ROTATED_POLE = (
+    "+proj=ob_tran +o_proj=longlat +o_lon_p=-162 +o_lat_p=39.25 +lon_0=180 +R=6371229 +to_meter=0.0174532925199433"
+)
+GEOSTATIONARY = "+proj=geos +h=35785831 +lon_0=-75 +sweep=x +units=m +type=crs"
+
+
+def square(x, y, side) -> np.ndarray:
+    return np.array([shapely.box(x, y, x + side, y + side)])
+
+
+def measured(polygons, crs, what) -> np.ndarray | None:
+    west, south, east, north = shapely.total_bounds(polygons)
+    measure = measure_of(crs, np.array([(west, north), (west, south), (east, south), (east, north)]))
+    _, xy, (rings, parts) = shapely.to_ragged_array(polygons)
+    return None if measure is None else getattr(measure, what)(xy, rings.astype(int), parts.astype(int))
+
+
+def area_m2(polygons, crs) -> np.ndarray | None:
+    return measured(polygons, crs, "areas")
+
+
+def geodesic_area(polygon) -> float:
+    dense = shapely.segmentize(polygon, 0.001)
+    return abs(WGS84.geometry_area_perimeter(dense)[0])
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "expected"),
+    [
+        ("EPSG:32617", Affine(10, 0, 5e5, 0, -10, 4e6), (10, 10)),
+        ("EPSG:32617", Affine(10, 0, 5e5, 0, 5, 4e6), (10, 5)),
+        ("EPSG:32617", Affine(3, 4, 5e5, 4, -3, 4e6), (5, 5)),
+        ("EPSG:2263", Affine(2, 0, 1e6, 0, -2, 2e5), (2 * US_FOOT_M, 2 * US_FOOT_M)),
+        ("EPSG:3035", Affine(100, 0, 4e6, 0, -100, 3e6), (100, 100)),
+        ("EPSG:4326", Affine(1e-4, 0, 0, 0, -1e-4, 5e-3), (11.1319491, 11.0574276)),
+        ("EPSG:3857", Affine(10, 0, 0, 0, -10, 8_399_737.9 + 500), (5.01260, 5.00417)),
+        (MARS, Affine(5, 0, 0, 0, -5, 250), (5, 5)),
+    ],
+    ids=["utm", "south-up", "rotated", "us-feet", "laea", "geographic", "web-mercator-60n", "mars"],
+)
+def test_pixel_size(crs, transform, expected):
+    assert pixel_size_m(CRS.from_user_input(crs), transform, 100, 100) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("crs", [None, RasterioCRS(), LOCAL, "EPSG:4978", "EPSG:5703"])
+def test_nowhere_on_the_ground(crs):
+    assert pixel_size_m(crs, Affine.identity(), 10, 10) is None
+    assert row_areas_m2(crs, Affine.identity(), 10, 10) is None
+    assert area_m2(square(0, 0, 1), crs) is None
+
+
+@pytest.mark.parametrize("crs", [ROTATED_POLE, GEOSTATIONARY, MARS, "EPSG:4979", "EPSG:7415", "EPSG:4807", "EPSG:2053"])
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e6])
+def test_odd_systems_do_not_raise(crs, scale):
+    transform = Affine(scale, 0, 0, 0, -scale, 0)
+    pixel_size_m(crs, transform, 7, 9)
+    row_areas_m2(crs, transform, 7, 9)
+    area_m2(square(0, 0, scale), crs)
+
+
+def test_off_the_disk_of_a_geostationary_view():
+    corner = Affine(1000, 0, 5.4e6, 0, -1000, 5.4e6)
+    assert pixel_size_m(GEOSTATIONARY, corner, 10, 10) is None
+    assert row_areas_m2(GEOSTATIONARY, corner, 10, 10) is None
+    assert area_m2(square(5.4e6, 5.4e6, 1000), GEOSTATIONARY) is None
+
+
+def test_geostationary_pixels_grow_towards_the_limb():
+    full_disk = Affine(11_000, 0, -5.5e6, 0, -11_000, 5.5e6)
+    areas = row_areas_m2(GEOSTATIONARY, full_disk, 1000, 1000)
+    assert areas[0] == 0
+    assert areas[500] == pytest.approx(11_000**2, rel=0.01)
+    assert areas[100] > 1.9 * areas[500]
+
+
+def test_projected_areas_are_planar():
+    assert area_m2(square(5e5, 4e6, 30), "EPSG:32617") == pytest.approx([900])
+    assert area_m2(square(1e6, 2e5, 10), "EPSG:2263") == pytest.approx([100 * US_FOOT_M**2])
+    assert row_areas_m2("EPSG:32617", Affine(3, 4, 5e5, 4, -3, 4e6), 5, 5) == pytest.approx([25] * 5)
+
+
+@pytest.mark.parametrize("latitude", [-89.9, -45, 0, 33.3, 60, 89])
+def test_geographic_areas_are_geodesic(latitude):
+    box = square(10, latitude, 0.1)
+    assert area_m2(box, "EPSG:4326") == pytest.approx([geodesic_area(box[0])], rel=1e-6)
+
+
+def test_rows_of_the_whole_earth():
+    areas = row_areas_m2(RasterioCRS.from_epsg(4326), Affine(0.5, 0, -180, 0, -0.5, 90), 360, 720)
+    assert areas.sum() * 720 == pytest.approx(EARTH_M2, rel=1e-9)
+
+
+def test_grads():
+    grads = row_areas_m2("EPSG:4807", Affine(0.1, 0, 0, 0, -0.1, 50), 10, 10)
+    degrees = row_areas_m2("+proj=longlat +ellps=clrk80ign +type=crs", Affine(0.09, 0, 0, 0, -0.09, 45), 10, 10)
+    assert grads == pytest.approx(degrees, rel=1e-9)
+
+
+def test_web_mercator_is_measured_on_the_ground():
+    pixel_m = MERCATOR_WORLD_M / 100
+    world = Affine(pixel_m, 0, -MERCATOR_WORLD_M / 2, 0, -pixel_m, MERCATOR_WORLD_M / 2)
+    to_85_degrees = EARTH_M2 * np.tanh(np.pi)  # the square of the web's maps, on a sphere
+    assert row_areas_m2("EPSG:3857", world, 100, 100).sum() * 100 == pytest.approx(to_85_degrees, rel=1e-3)
+
+
+def test_web_mercator_has_no_seam():
+    edge = MERCATOR_WORLD_M / 2
+    assert area_m2(square(edge - 5000, 5e6, 1e4), "EPSG:3857") == pytest.approx(
+        area_m2(square(0, 5e6, 1e4), "EPSG:3857")
+    )
+
+
+def test_polar_stereographic_over_the_pole():
+    # A square over the pole of EPSG:3413 is about 6 % larger on the ground than on the map.
+    areas = area_m2(square(-5e5, -5e5, 1e6), "EPSG:3413")
+    quarters = [area_m2(square(x, y, 5e5), "EPSG:3413")[0] for x in (-5e5, 0) for y in (-5e5, 0)]
+    assert areas / 1e12 == pytest.approx([1.06], abs=0.01)
+    assert sum(quarters) == pytest.approx(areas[0], rel=1e-3)
+
+
+def test_rows_agree_with_polygons():
+    transform = Affine(100, 0, -8.8e6, 0, -100, 4.8e6)
+    rows = row_areas_m2("EPSG:3857", transform, 3, 2)
+    pixels = np.array(
+        [shapely.box(-8.8e6, 4.8e6 - 100 * (row + 1), -8.8e6 + 100, 4.8e6 - 100 * row) for row in range(3)]
+    )
+    assert area_m2(pixels, "EPSG:3857") == pytest.approx(rows, rel=1e-9)
+
+
+def test_perimeters_are_planar_or_geodesic():
+    assert measured(square(5e5, 4e6, 30), "EPSG:32617", "perimeters") == pytest.approx([120])
+    assert measured(square(1e6, 2e5, 10), "EPSG:2263", "perimeters") == pytest.approx([40 * US_FOOT_M])
+    box = square(10, 60, 0.1)
+    length = WGS84.geometry_area_perimeter(box[0])[1]
+    assert measured(box, "EPSG:4326", "perimeters") == pytest.approx([length], rel=1e-9)
+    assert measured(square(0, 8.4e6, 100), "EPSG:3857", "perimeters") == pytest.approx([200.4], rel=2e-3)
+
+
+def test_holes_are_no_area_but_have_borders():
+    hole = shapely.Polygon(square(0, 0, 100)[0].exterior, [shapely.box(10, 10, 20, 20).exterior.reverse().coords])
+    polygons = np.array([square(300, 0, 10)[0], shapely.orient_polygons(hole), square(500, 0, 20)[0]])
+    assert measured(polygons, "EPSG:32617", "areas") == pytest.approx([100, 9900, 400])
+    assert measured(polygons, "EPSG:32617", "perimeters") == pytest.approx([40, 440, 80])

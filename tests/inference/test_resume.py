@@ -1,0 +1,263 @@
+"""A run that is killed at any time, and resumed, is the run it would have been; so is one of two processes."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from test_train import write_config, write_tiles
+
+import geoseg.commands.train as pipeline
+from geoseg.commands.train import TrainProgress, train
+from geoseg.core.errors import OutputError, SpecError
+
+NETWORK = {
+    "architecture": "unet",
+    "encoder": "tu-resnet10t",
+    "arguments": {"encoder_depth": 3, "decoder_channels": [16, 8, 8]},
+    "multiple": 8,
+}
+REAL: dict[str, Any] = {
+    "network": NETWORK,
+    "epochs": 4,
+    "optimizer": {"learning_rate": 0.003, "accumulate": 3},
+    "loss": {"auxiliary": 0.4},
+    "frozen_epochs": 1,
+}
+"""A network with normalisation layers, an auxiliary head, a frozen encoder: all that has a state of its own."""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    write_tiles(tmp_path)
+    return write_config(tmp_path, **REAL)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
+    """Weights, their means, and buffers, of each run when it is done."""
+    found: list[dict[str, torch.Tensor]] = []
+    result = pipeline._result
+
+    def keep(run: Any, ground: Any) -> Any:
+        found.append({name: tensor.clone() for name, tensor in run.learner.state_dict().items()})
+        return result(run, ground)
+
+    monkeypatch.setattr(pipeline, "_result", keep)
+    return found
+
+
+def assert_same_ends(ends: list[dict[str, torch.Tensor]]) -> None:
+    whole, resumed = ends
+    assert whole.keys() == resumed.keys()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def weights(bundle: Path) -> dict[str, np.ndarray]:
+    with safe_open(bundle, framework="np") as tensors:
+        return {name: tensors.get_tensor(name) for name in tensors.keys()}  # noqa: SIM118 (it is no mapping)
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    first, second = weights(one / "small.safetensors"), weights(other / "small.safetensors")
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    tables = [list(csv.DictReader((run / "metrics.csv").open())) for run in (one, other)]
+    for table in tables:
+        for line in table:
+            del line["seconds"]
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize(("epoch", "batch"), [(1, 2), (2, 1), (3, 3), (4, 2)])
+def test_an_interrupted_run_is_resumed_exactly(
+    config: Path, tmp_path: Path, ends: list[dict[str, torch.Tensor]], epoch: int, batch: int
+) -> None:
+    train(config, tmp_path / "whole")
+
+    def stop(state: TrainProgress) -> None:
+        nonlocal batch
+        if state.stage == "training" and state.epoch == epoch:
+            batch -= 1
+            if not batch:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "broken", progress=stop)
+    result = train(config, tmp_path / "broken", resume=True)
+    assert result.epochs == 4
+    assert_same_ends(ends)
+    assert_same_run(tmp_path / "whole", tmp_path / "broken")
+    assert not (tmp_path / "broken" / "checkpoint.ckpt").exists()
+
+
+@pytest.mark.parametrize("stage", ["reading", "training", "scoring", "scored", "killed in the report"])
+def test_a_killed_run_is_resumed_exactly(
+    config: Path, tmp_path: Path, ends: list[dict[str, torch.Tensor]], stage: str
+) -> None:
+    train(config, tmp_path / "whole")
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import os, signal, sys, torch\n"
+        "from geoseg.commands import train as pipeline\n"
+        "torch.set_num_threads(1)\n"
+        "def die(*args): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "stage = sys.argv[3]\n"
+        "if stage.endswith('report'): pipeline.write_report = die\n"
+        "def progress(state):\n"
+        "    if state.stage == stage and state.epoch in (0, 3): die()\n"
+        "pipeline.train(sys.argv[1], sys.argv[2], progress=progress)\n"
+    )
+    died = subprocess.run([sys.executable, script, config, tmp_path / "broken", stage], capture_output=True, text=True)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    train(config, tmp_path / "broken", resume=True)
+    assert_same_ends(ends)
+    assert_same_run(tmp_path / "whole", tmp_path / "broken")
+    assert not [path for path in (tmp_path / "broken").iterdir() if path.name.startswith(".")]
+
+
+def test_resume_without_a_run_starts_one(config: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    assert train(config, tmp_path / "new", resume=True, epochs=1, notice=lines.append).config.exists()
+    assert f"{tmp_path / 'new'} holds no finished epoch to resume from: starting from the beginning" in lines
+
+
+def test_a_finished_run_is_not_resumed(config: Path, tmp_path: Path) -> None:
+    train(config, tmp_path / "run", epochs=1)
+    with pytest.raises(OutputError, match="holds a finished run: there is nothing to resume"):
+        train(config, tmp_path / "run", epochs=1, resume=True)
+
+
+def test_a_run_with_other_settings_is_not_resumed(config: Path, tmp_path: Path) -> None:
+    train(config, tmp_path / "run", epochs=1)
+    with pytest.raises(SpecError, match=r"holds a run with other settings \(epochs differ from .*config\.yaml\)"):
+        train(config, tmp_path / "run", epochs=2, resume=True)
+
+
+def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    still = {"warp": 0, "d4": False, "blur_px": 0, "noise": 0} | dict.fromkeys(
+        ("gamma", "contrast", "brightness", "saturation", "band_gain", "band_shift", "band_mix"), 0
+    )
+    config = write_config(tmp_path, augment=still, loss={"dice": 0})  # cross-entropy is a mean of the processes' means
+    for devices in (1, 2):
+        command = [sys.executable, "-m", "geoseg", "train", config, "-o", tmp_path / f"{devices}", "--json"]
+        run = subprocess.run(
+            [*command, "--devices", str(devices)],
+            capture_output=True,
+            text=True,
+            timeout=200,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        assert run.returncode == 0, run.stderr
+        assert run.stdout.count('"miou"') == 1, "only the first process speaks"
+        assert run.stderr.count("epoch 3/3") == 1
+    one, two = (weights(tmp_path / name / "small.safetensors") for name in "12")
+    for name in one:
+        np.testing.assert_allclose(one[name], two[name], atol=1e-3)
+    scores = [list(csv.DictReader((tmp_path / name / "metrics.csv").open())) for name in "12"]
+    assert [line["miou"] for line in scores[0]] == [line["miou"] for line in scores[1]]
+
+
+@pytest.mark.slow
+def test_a_killed_run_of_two_processes_is_resumed_exactly(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    config = write_config(tmp_path, **REAL)
+
+    def start(folder: str, *more: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "geoseg", "train", config, "-o", tmp_path / folder, "--devices", "2", *more]
+        return subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
+
+    def finish(run: subprocess.Popen[str]) -> None:
+        _, told = run.communicate(timeout=300)
+        assert run.returncode == 0, told
+
+    finish(start("whole"))
+    broken = start("broken")
+    assert broken.stderr
+    for line in broken.stderr:
+        if line.startswith("epoch 2/4"):
+            os.killpg(broken.pid, signal.SIGKILL)
+    broken.wait(timeout=60)
+    finish(start("broken", "--resume"))
+    assert_same_run(tmp_path / "whole", tmp_path / "broken")
+
+
+def test_a_run_on_other_data_is_not_resumed(config: Path, tmp_path: Path) -> None:
+    def stop(state: TrainProgress) -> None:
+        if state.stage == "training" and state.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", progress=stop)
+    os.utime(tmp_path / "train.tif", (1, 1))
+    with pytest.raises(SpecError, match="images or labels have changed since the run"):
+        train(config, tmp_path / "run", resume=True)
+
+
+def test_what_a_killed_run_left_unfinished_goes(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".geoseg-123-small.safetensors").write_bytes(b"half")
+    train(config, tmp_path / "run", epochs=1)
+    assert not [path for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
+
+
+def test_a_damaged_checkpoint_costs_an_epoch(
+    config: Path, tmp_path: Path, ends: list[dict[str, torch.Tensor]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(config, tmp_path / "whole")
+
+    def stop(state: TrainProgress) -> None:
+        if state.stage == "training" and state.epoch == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "broken", progress=stop)
+    checkpoint = tmp_path / "broken" / "checkpoint.ckpt"
+    with checkpoint.open("r+b") as file:
+        file.seek(checkpoint.stat().st_size // 2)
+        file.write(bytes(4096))
+    lines: list[str] = []
+    epochs: set[int] = set()
+    train(config, tmp_path / "broken", resume=True, notice=lines.append, progress=lambda state: epochs.add(state.epoch))
+    assert f"{checkpoint} is missing or damaged: going on from the epoch before" in lines
+    assert epochs == {0, 3, 4}
+    assert_same_ends(ends)
+    assert_same_run(tmp_path / "whole", tmp_path / "broken")
+    assert not list((tmp_path / "broken").glob("*.ckpt"))
+
+
+@pytest.mark.parametrize("stage", ["training", "scored"])
+def test_a_run_whose_folder_is_removed_ends_in_one_line(config: Path, tmp_path: Path, stage: str) -> None:
+    def remove(state: TrainProgress) -> None:
+        if state.stage == stage and state.epoch == 2:
+            shutil.rmtree(tmp_path / "run", ignore_errors=True)
+
+    with pytest.raises(OutputError) as raised:
+        train(config, tmp_path / "run", progress=remove)
+    assert len(str(raised.value).splitlines()) == 1

@@ -1,0 +1,177 @@
+"""What comes from a server leads to servers only, and is read within bounds of size and time."""
+
+import json
+import os
+import socket
+import threading
+import time
+from itertools import count
+
+import numpy as np
+import pytest
+import rasterio.shutil
+from conftest import echo_model, write_raster
+from test_secrets import server  # noqa: F401 (a fixture: GDAL keeps Python waiting while it asks about sources)
+
+import geoseg
+from geoseg.commands.info import describe_scene
+from geoseg.commands.vectorize import vectorize
+from geoseg.core.errors import GeosegError, SceneError
+from geoseg.core.safe_paths import is_on_server
+from geoseg.geo.aoi import find_area
+from geoseg.geo.georef import PixelGrid
+from geoseg.scenes import files, find_scenes, items
+
+LOCAL = [
+    "file:///etc/hostname", "/vsizip//etc/x.zip/a.tif", "/vsimem/a.tif", "vrt:///etc/a.tif", "vrt://a.tif", "C:\\x.tif",
+    "\\\\host\\share\\x.tif", "/vsisubfile/0_10,/etc/x", "GTIFF_DIR:1:/etc/x.tif", "NETCDF:/etc/x.nc:a", "/vsistdin/",
+    "<VRTDataset></VRTDataset>", "file://host/x.tif", "/vsigzip//etc/x.gz", "/vsicached?file=/etc/x",
+]  # fmt: skip
+
+
+def outcome(source):
+    """The scenes of a source, or the line that refuses them."""
+    try:
+        return find_scenes(source), ""
+    except SceneError as error:
+        return (), str(error)
+
+
+def item(href):
+    return {"type": "Feature", "id": "x", "assets": {"image": {"href": href, "type": "image/tiff"}}}
+
+
+@pytest.mark.parametrize("href", LOCAL)
+def test_items_and_lists_of_a_server_name_no_local_file(tmp_path, server, href):  # noqa: F811
+    (tmp_path / "item.json").write_text(json.dumps(item(href)))
+    (tmp_path / "list.txt").write_text(f"https://h/a.tif\n{href}\n")
+    (tmp_path / "collected.json").write_text(
+        json.dumps([item("a.tif") | {"links": [{"rel": "self", "href": "file:///etc/"}]}])
+    )
+    for name in ("item.json", "list.txt", "collected.json"):
+        found, line = outcome(f"{server}/{name}")
+        assert "which is not on a server" in line or all(is_on_server(scene.path) for scene in found)
+        assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    "href", ["a.tif", "../b.tif", "/c.tif", "//h/d.tif", "https://h/e.tif", "s3://b/f.tif", "/vsicurl/https://h/g.tif"]
+)
+def test_items_of_a_server_name_what_is_on_servers(tmp_path, server, href):  # noqa: F811
+    (tmp_path / "item.json").write_text(json.dumps(item(href)))
+    (scene,) = find_scenes(f"{server}/item.json")
+    assert is_on_server(scene.path)
+
+
+def test_the_next_page_of_a_search_is_on_a_server(tmp_path, server):  # noqa: F811
+    link = {"rel": "next", "href": "file:///etc/passwd"}
+    (tmp_path / "s.json").write_text(
+        json.dumps({"type": "FeatureCollection", "features": [item("a.tif")], "links": [link]})
+    )
+    with pytest.raises(SceneError, match="next page that is not on a server"):
+        find_scenes(f"{server}/s.json")
+
+
+def test_a_mosaic_on_a_server_consists_of_nothing_local(tmp_path, server):  # noqa: F811
+    inside = tmp_path / "secret.tif"
+    write_raster(inside, np.ones((20, 30), np.uint8))
+    rasterio.shutil.copy(inside, tmp_path / "near.vrt", driver="VRT")
+    text = (tmp_path / "near.vrt").read_text()
+    (tmp_path / "far.vrt").write_text(text.replace('relativeToVRT="1">secret.tif', f'relativeToVRT="0">{inside}'))
+    (tmp_path / "deep.vrt").write_text(text.replace("secret.tif", "far.vrt"))
+    assert describe_scene(f"{server}/near.vrt")["size"]["width"] == 30
+    for name in ("far.vrt", "deep.vrt"):
+        with pytest.raises(SceneError, match="which is not on a server"):
+            describe_scene(f"{server}/{name}")
+
+
+def test_a_search_without_an_end_ends(monkeypatch):
+    pages = count()
+    documents = (
+        {"type": "FeatureCollection", "features": [], "links": [{"rel": "next", "href": f"p{i}"}]} for i in pages
+    )
+    monkeypatch.setattr(items, "read_json", lambda _page: next(documents))
+    with pytest.raises(SceneError, match="goes on for ever"):
+        find_scenes("https://h/search.json")
+
+
+@pytest.fixture
+def dripping():
+    """A server that sends a letter now and then, and never ends."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        stopped = threading.Event()
+
+        def serve():
+            connection, _ = listening.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.0 200 OK\r\nX: ")
+                while not stopped.wait(0.05):
+                    connection.sendall(b"x")
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        stopped.set()
+
+
+def test_a_server_that_drips_is_not_waited_for(dripping, monkeypatch):
+    monkeypatch.setattr(files, "_DEADLINE_S", 0.5)
+    begin = time.monotonic()
+    with pytest.raises(SceneError, match="no whole answer within"):
+        files.read_text(f"{dripping}/list.txt")
+    assert time.monotonic() - begin < 5
+
+
+def test_an_answer_that_is_too_large_is_refused(tmp_path, server, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(files, "MOST_BYTES", 1000)
+    (tmp_path / "a.json").write_text(" " * 2000)
+    with pytest.raises(SceneError, match="larger than"):
+        files.read_text(f"{server}/a.json")
+
+
+def test_pipes_and_devices_are_refused_at_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("p.tif", "p.txt", "p.json", "p.geojson", "p.parquet"):
+        os.mkfifo(name)
+    os.symlink("/dev/zero", "zero.json")
+    grid = PixelGrid(2, 2, rasterio.transform.from_origin(0, 2, 1, 1), "EPSG:4326")
+    for call in (
+        lambda: find_scenes("p.txt"),
+        lambda: find_scenes("p.json"),
+        lambda: find_scenes("zero.json"),
+        lambda: geoseg.predict("p.tif", "out", model=echo_model(4)),
+        lambda: vectorize("p.tif", "out.gpkg"),
+        lambda: find_area(grid, tmp_path / "p.geojson", None, "scene"),
+        lambda: find_area(grid, tmp_path / "p.parquet", None, "scene"),
+    ):
+        with pytest.raises(GeosegError, match=r"it is a (pipe|device): save") as error:
+            call()
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("path", ["http://[::1", "http://[::1/x.tif", "s3://[x"])
+def test_addresses_that_make_no_sense_are_one_line(path):
+    (scene,) = find_scenes([path])
+    with pytest.raises(SceneError) as error:
+        geoseg.predict(scene.path, model=echo_model(4))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("path", ["https://[/a.json", "http://[/list.txt"])
+def test_lists_at_addresses_that_make_no_sense_are_one_line(path):
+    assert "cannot read" in outcome(path)[1]
+
+
+def test_items_lead_to_files_whose_names_are_escaped(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my scene#1.tif").touch()
+    (tmp_path / "item.json").write_text(json.dumps(item("./my%20scene%231.tif")))
+    assert [scene.path for scene in find_scenes("item.json")] == ["my scene#1.tif"]
+
+
+def test_lists_may_need_a_password(tmp_path, server):  # noqa: F811
+    (tmp_path / "list.txt").write_text("a.tif\n")
+    address = server.replace("://", "://me:pass%20word@")
+    assert [scene.path for scene in find_scenes(f"{address}/list.txt")] == [f"{address}/a.tif"]
+    request = files._request(f"{address}/list.txt")
+    assert request.full_url == f"{server}/list.txt"
+    assert request.unredirected_hdrs == {"Authorization": "Basic bWU6cGFzcyB3b3Jk"}

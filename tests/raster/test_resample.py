@@ -1,0 +1,95 @@
+import numpy as np
+import pytest
+from conftest import write_raster
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from geoseg.geo.grid import Window
+from geoseg.raster.resample import ResampledScene
+from geoseg.raster.scene import Scene
+
+
+@pytest.fixture
+def open_scene(tmp_path):
+    opened = []
+
+    def make(values, **profile):
+        scene = Scene.open(write_raster(tmp_path / f"{len(opened)}.tif", values, **profile))
+        scene.select(range(1, ((values.ndim == 3 and len(values)) or 1) + 1))
+        opened.append(scene)
+        return scene
+
+    yield make
+    for scene in opened:
+        scene.__exit__()
+
+
+def whole(source):
+    return source.read(Window(0, 0, source.height, source.width))
+
+
+def area_average(values, height, width):
+    """Average by brute force on a grid fine enough that every edge falls on it."""
+    h, w = values.shape
+    fine = np.kron(values.astype(float), np.ones((height, width)))
+    return fine.reshape(height, h, width, w).mean(axis=(1, 3))
+
+
+@pytest.mark.parametrize(("height", "width"), [(10, 15), (7, 11), (1, 1), (20, 30), (13, 30)])
+def test_coarser_is_the_exact_area_average(open_scene, height, width):
+    values = np.random.default_rng(1).integers(0, 255, (20, 30)).astype(np.uint8)
+    image, valid = whole(ResampledScene(open_scene(values), height, width))
+    np.testing.assert_allclose(image[0], area_average(values, height, width), atol=1e-3)
+    assert valid.all()
+
+
+@pytest.mark.parametrize("size", [101, 333, 997, 2500])
+def test_a_ramp_stays_in_place(open_scene, size):
+    """Coordinates come back at the pixels' centres, whatever the ratio, to 2e-3 of a pixel."""
+    ramp = np.tile(np.arange(1000, dtype=np.float32), (4, 1))
+    image, _ = whole(ResampledScene(open_scene(ramp), 4, size))
+    centres = (np.arange(size) + 0.5) * 1000 / size - 0.5
+    np.testing.assert_allclose(image[0, 0], np.clip(centres, 0, 999), atol=2e-3 * max(1, 1000 / size))
+
+
+def test_missing_pixels_do_not_bleed_into_the_average(open_scene):
+    values = np.full((8, 8), 100, np.uint16)
+    values[:4, :5] = 9999
+    image, valid = whole(ResampledScene(open_scene(values, nodata=9999), 4, 4))
+    np.testing.assert_allclose(image[0][valid], 100)
+    np.testing.assert_array_equal(valid[0], [False, False, True, True])
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(3, 60), st.integers(3, 60), st.integers(1, 120), st.integers(1, 120), st.integers(0, 99))
+def test_windows_equal_the_whole_and_lead_back_to_every_pixel_once(native_h, native_w, height, width, cut):
+    class Plain:
+        height, width = native_h, native_w
+        bands = (1,)
+        has_wide_blocks = False
+        values = np.random.default_rng(0).random((1, native_h, native_w)).astype(np.float32)
+
+        def read(self, window):
+            return self.values[:, *window.slices], np.ones((window.height, window.width), bool)
+
+    source = ResampledScene(Plain(), height, width)
+    image, _ = whole(source)
+    row, col = cut * height // 100, cut * width // 100
+    covered = np.zeros((native_h, native_w), int)
+    for window in (
+        Window(0, 0, row, col), Window(0, col, row, width - col),
+        Window(row, 0, height - row, col), Window(row, col, height - row, width - col),
+    ):  # fmt: skip
+        covered[source.scene_window(window).slices] += 1
+        if window.pixels:
+            np.testing.assert_allclose(source.read(window)[0], image[:, *window.slices], atol=1e-5)
+            values = np.arange(window.pixels).reshape(window.height, window.width)
+            native = source.scene_window(window)
+            assert source.to_scene(values, window).shape == (native.height, native.width)
+    assert (covered == 1).all()
+
+
+def test_the_way_back_takes_the_pixel_under_the_centre(open_scene):
+    source = ResampledScene(open_scene(np.zeros((6, 9), np.uint8)), 2, 3)
+    ids = np.arange(6).reshape(2, 3)
+    np.testing.assert_array_equal(source.to_scene(ids, Window(0, 0, 2, 3)), np.kron(ids, np.ones((3, 3), int)))

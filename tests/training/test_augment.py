@@ -1,0 +1,150 @@
+"""Image and labels move together; colours vary without leaving their range."""
+
+import numpy as np
+import pytest
+import torch
+
+from geoseg.spec import IGNORE, AugmentSpec
+from geoseg.training.augment import HOLE_SIDES, Augment, draw_matrices, draw_rectangles, move, vary_colors
+
+STILL = dict.fromkeys(
+    (
+        "warp",
+        "gamma",
+        "contrast",
+        "brightness",
+        "saturation",
+        "band_gain",
+        "band_shift",
+        "band_mix",
+        "noise",
+        "blur_px",
+    ),
+    0.0,
+)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def batch(count: int = 16, side: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
+    """Labels 0 to 9 at random, and an image that shows them as 20 times their value."""
+    labels = torch.randint(10, (count, side, side), generator=generator())
+    return labels.unsqueeze(1) * 20.0, labels
+
+
+def augment(**settings: object) -> Augment:
+    return Augment(AugmentSpec.model_validate(STILL | settings), 0.0, 255.0, torch.zeros(1))
+
+
+def test_nothing_turned_on_changes_nothing() -> None:
+    image, labels = batch()
+    moved, moved_labels = augment(d4=False)(image, labels, 8, generator())
+    assert torch.allclose(moved, image, atol=1e-2)
+    assert torch.equal(moved_labels, labels)
+
+
+def test_d4_moves_image_and_labels_together() -> None:
+    image, labels = batch()
+    moved, moved_labels = augment()(image, labels, 8, generator())
+    assert torch.equal((moved[:, 0] / 20).round().long(), moved_labels)
+    assert not torch.equal(moved_labels, labels)
+
+
+def test_d4_gives_all_eight_positions_exactly() -> None:
+    labels = torch.arange(4).reshape(1, 2, 2).expand(200, 2, 2)
+    _, moved = augment()(labels.unsqueeze(1).float(), labels, 2, generator())
+    square = np.arange(4).reshape(2, 2)
+    turned = {np.rot90(s, k).tobytes() for s in (square, square.T) for k in range(4)}
+    assert {m.numpy().tobytes() for m in moved} == turned
+
+
+def test_warping_keeps_image_and_labels_together() -> None:
+    labels = (torch.arange(64) >= 32).long().expand(8, 64, 64)
+    image, moved = augment(warp=1.0)(labels.unsqueeze(1) * 200.0, labels, 32, generator())
+    inside = moved != IGNORE
+    agree = ((image[:, 0] > 100) == (moved == 1))[inside]
+    assert agree.float().mean() > 0.97
+
+
+def test_what_lies_beyond_is_filled_and_ignored() -> None:
+    image, labels = torch.full((1, 2, 4, 4), 9.0), torch.ones(1, 4, 4, dtype=torch.long)
+    twice_as_wide = torch.tensor([[[2.0, 0, 0], [0, 2.0, 0]]])
+    moved, moved_labels = move(image, labels, twice_as_wide, 4, torch.tensor([3.0, 5.0]))
+    assert moved[0, :, 0, 0].tolist() == [3.0, 5.0]
+    assert moved_labels[0, 0, 0] == IGNORE
+    assert moved_labels[0, 1:3, 1:3].eq(1).all()
+
+
+def test_scale_is_the_ground_size_of_a_pixel() -> None:
+    spec = AugmentSpec.model_validate(STILL | {"warp": 1.0, "turn_deg": 0.0, "scale": (2.0, 2.0), "d4": False})
+    assert draw_matrices(spec, 1, 0.25, generator())[0].tolist() == [[0.5, 0, 0], [0, 0.5, 0]]
+
+
+@pytest.mark.parametrize(
+    ("warp", "scale", "side"), [(0.5, (0.7, 1.4), 90), (0.5, (0.5, 0.9), 64), (0.0, (0.7, 1.4), 64)]
+)
+def test_read_side_covers_the_coarsest_window(warp: float, scale: tuple[float, float], side: int) -> None:
+    assert AugmentSpec(warp=warp, scale=scale).read_side(64) == side
+
+
+@pytest.mark.parametrize("side", [32, 64, 96, 128, 192, 256, 320, 512])
+def test_windows_that_are_not_warped_stay_sharp(side: int) -> None:
+    spec = AugmentSpec.model_validate(STILL | {"warp": 1.0, "turn_deg": 0.0, "scale": (1.0, 1.0), "d4": False})
+    read = AugmentSpec(scale=(0.7, 1.4)).read_side(side)
+    labels = torch.randint(10, (1, read, read), generator=generator())
+    image = labels.unsqueeze(1) * 20.0
+    moved, kept = Augment(spec, 0.0, 255.0, torch.zeros(1))(image, labels, side, generator())
+    margin = (read - side) // 2
+    inside = slice(margin, margin + side)
+    assert torch.equal(kept, labels[:, inside, inside])
+    assert torch.allclose(moved, image[:, :, inside, inside], atol=0.1)
+
+
+@pytest.mark.parametrize("bands", [1, 3, 5])
+def test_colours_stay_in_range_for_any_band_count(bands: int) -> None:
+    values = torch.rand(12, bands, 16, 16, generator=generator())
+    varied = vary_colors(values, AugmentSpec(), generator())
+    assert varied.shape == values.shape
+    assert varied.min() >= 0
+    assert varied.max() <= 1
+    assert (varied - values).abs().mean(dim=(1, 2, 3)).min() > 1e-3
+
+
+def test_holes_are_filled_and_do_not_count() -> None:
+    image, labels = batch(count=64, side=32)
+    shown, kept = augment(d4=False, cutout=0.5)(image, labels, 32, generator())
+    holes = kept == IGNORE
+    assert torch.equal(kept[~holes], labels[~holes])
+    assert torch.allclose(shown[:, 0][~holes], image[:, 0][~holes], atol=1e-2)
+    assert (shown[:, 0][holes] == 0).all()
+    assert 0.3 < holes.flatten(1).any(dim=1).float().mean() < 0.7
+
+
+def test_what_is_mixed_in_brings_its_labels() -> None:
+    image, labels = batch(count=64, side=32)
+    mixed, mixed_labels = augment(d4=False, cutmix=0.5)(image, labels, 32, generator())
+    assert torch.equal((mixed[:, 0] / 20).round().long(), mixed_labels)
+    changed = (mixed_labels != labels).flatten(1).any(dim=1)
+    assert 0.3 < changed.float().mean() < 0.7
+    assert ((mixed_labels == labels) | (mixed_labels == labels.roll(1, 0))).all()
+
+
+def test_a_hole_is_one_rectangle_of_a_tenth_to_a_third_of_each_side() -> None:
+    holes = draw_rectangles(1.0, 200, 60, HOLE_SIDES, generator())
+    for hole in holes:
+        rows, columns = hole.any(dim=1), hole.any(dim=0)
+        assert torch.equal(hole, rows[:, None] & columns)
+        assert 5 <= rows.sum() <= 21
+        assert 5 <= columns.sum() <= 21
+    assert not draw_rectangles(0.0, 200, 60, HOLE_SIDES, generator()).any()
+
+
+def test_the_generator_decides_everything() -> None:
+    image, labels = batch()
+    one, other, another = (
+        Augment(AugmentSpec(), 0, 255, torch.zeros(1))(image, labels, 8, generator(s)) for s in (1, 1, 2)
+    )
+    assert torch.equal(one[0], other[0])
+    assert not torch.equal(one[0], another[0])

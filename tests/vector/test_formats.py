@@ -1,0 +1,185 @@
+"""Every format written and read back; nothing left behind when writing fails."""
+
+import geopandas
+import numpy as np
+import pyogrio
+import pytest
+import shapely
+from affine import Affine
+
+from geoseg.core.errors import OutputError
+from geoseg.raster.legend import Legend
+from geoseg.vector import formats
+from geoseg.vector.formats import VECTOR_FORMATS, check_extension, write_polygons
+from geoseg.vector.layer import PolygonLayer
+from geoseg.vector.trace import trace
+
+UTM = "EPSG:32617"
+LOCAL = 'LOCAL_CS["unnamed",UNIT["metre",1]]'
+MARS = "+proj=eqc +a=3396190 +b=3396190 +units=m +type=crs"
+FIELDS = ["class_id", "class", "area_m2", "perimeter_m", "confidence"]
+
+
+def layer_of(ids, crs=UTM) -> PolygonLayer:
+    ids = np.array(ids, np.uint8)
+    regions = trace([(0, ids, np.full_like(ids, 80))], ids.shape[1])
+    legend = Legend({0: "Wald", 1: "Gewässer"})
+    return PolygonLayer(regions, Affine(10, 0, 500_000, 0, -10, 4_000_000), crs, legend)
+
+
+@pytest.fixture
+def layer() -> PolygonLayer:
+    return layer_of([[0, 0, 0, 2], [0, 1, 0, 2], [0, 0, 0, 255]])
+
+
+@pytest.fixture
+def empty() -> PolygonLayer:
+    return layer_of([[255]])
+
+
+def fields(extension) -> list[str]:
+    return [formats.SHAPEFILE_NAMES.get(name, name) if extension == ".shp" else name for name in FIELDS]
+
+
+def read(path) -> geopandas.GeoDataFrame:
+    frame = geopandas.read_parquet(path) if path.suffix == ".parquet" else geopandas.read_file(path)
+    return frame.sort_values("class_id", ignore_index=True)
+
+
+@pytest.mark.parametrize("extension", VECTOR_FORMATS)
+def test_written_and_read_back(tmp_path, layer, extension):
+    path = tmp_path / f"out{extension}"
+    write_polygons(layer, path)
+    back, frame = read(path), layer.to_frame().sort_values("class_id", ignore_index=True)
+    assert list(back.columns) == [*fields(extension), "geometry"]
+    assert back["class_id"].tolist() == [0, 1, 2]
+    assert back["class"].tolist() == ["Wald", "Gewässer", "2"]
+    assert back["area_m2"].tolist() == [800, 100, 200]
+    assert back["confidence"].tolist() == [0.8] * 3
+    assert (back.geom_type == "Polygon").all()
+    assert shapely.equals(back.to_crs(UTM).geometry.values, frame.geometry.values).all() or "json" in extension
+    np.testing.assert_allclose(back.to_crs(UTM).area, frame.area, rtol=1e-4)
+
+
+@pytest.mark.parametrize("extension", [".geojson", ".json"])
+def test_geojson_is_in_degrees_and_counter_clockwise(tmp_path, layer, extension):
+    write_polygons(layer, tmp_path / f"out{extension}")
+    back = geopandas.read_file(tmp_path / f"out{extension}")
+    assert back.crs.to_epsg() == 4326
+    assert back.total_bounds == pytest.approx(layer.to_frame().to_crs(4326).total_bounds, abs=1e-9)
+    assert back.exterior.is_ccw.all()
+
+
+@pytest.mark.parametrize("extension", [".gpkg", ".shp", ".fgb", ".parquet"])
+def test_empty_layer(tmp_path, empty, extension):
+    path = tmp_path / f"out{extension}"
+    write_polygons(empty, path)
+    assert len(read(path)) == 0
+    assert list(read(path).columns) == [*fields(extension), "geometry"]
+    if extension != ".parquet":
+        assert pyogrio.read_info(path)["geometry_type"] == "Polygon"
+
+
+def test_empty_geojson(tmp_path, empty):
+    write_polygons(empty, tmp_path / "out.geojson")
+    assert pyogrio.read_info(tmp_path / "out.geojson")["features"] == 0
+
+
+@pytest.mark.parametrize("extension", VECTOR_FORMATS)
+def test_without_crs_coordinates_stay(tmp_path, extension, recwarn):
+    path = tmp_path / f"out{extension}"
+    write_polygons(layer_of([[0, 1]], crs=None), path)
+    back = read(path)
+    assert back.total_bounds.tolist() == [500_000, 3_999_990, 500_020, 4_000_000]
+    assert back["area_m2"].isna().all()
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("extension", [".gpkg", ".shp", ".fgb", ".parquet"])
+@pytest.mark.parametrize("crs", [LOCAL, MARS])
+def test_odd_crs(tmp_path, crs, extension):
+    write_polygons(layer_of([[0, 1]], crs=crs), tmp_path / f"out{extension}")
+    assert len(read(tmp_path / f"out{extension}")) == 2
+
+
+@pytest.mark.parametrize("crs", [LOCAL, MARS])
+def test_geojson_needs_the_earth(tmp_path, crs):
+    with pytest.raises(OutputError, match="longitude and latitude"):
+        write_polygons(layer_of([[0, 1]], crs=crs), tmp_path / "out.geojson")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_shapefile_names_fit():
+    names = [formats.SHAPEFILE_NAMES.get(name, name) for name in FIELDS]
+    assert all(len(name) <= 10 for name in names)
+
+
+def test_layer_name(tmp_path, layer):
+    write_polygons(layer, tmp_path / "a.gpkg")
+    write_polygons(layer, tmp_path / "b.GPKG", name="landcover")
+    assert pyogrio.list_layers(tmp_path / "a.gpkg")[0, 0] == "a"
+    assert pyogrio.list_layers(tmp_path / "b.GPKG")[0, 0] == "landcover"
+
+
+@pytest.mark.parametrize("extension", VECTOR_FORMATS)
+def test_replacing_is_clean(tmp_path, layer, empty, extension):
+    path = tmp_path / f"out{extension}"
+    stale = [tmp_path / f"out{extension}-wal", tmp_path / f"out{extension}-journal"]
+    if extension == ".shp":
+        stale = [tmp_path / "out.qix", tmp_path / "out.sbn"]
+    write_polygons(layer, path)
+    for leftover in stale:
+        leftover.write_bytes(b"of another file")
+    write_polygons(layer_of([[0]]), path)
+    assert len(read(path)) == 1
+    assert not any(leftover.exists() for leftover in stale)
+
+
+@pytest.mark.parametrize("name", ["out.xyz", "out", "out.tif"])
+def test_unknown_extension(tmp_path, layer, name):
+    with pytest.raises(OutputError, match=r"\.gpkg, \.shp, \.geojson, \.json, \.fgb, \.parquet"):
+        check_extension(name)
+    with pytest.raises(OutputError, match="use one of"):
+        write_polygons(layer, tmp_path / name)
+
+
+def test_a_missing_folder_is_made(tmp_path, layer):
+    write_polygons(layer, tmp_path / "none" / "out.gpkg")
+    assert (tmp_path / "none" / "out.gpkg").exists()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path, layer):
+    (tmp_path / "none").write_text("")
+    with pytest.raises(OutputError, match="is a file: choose a folder"):
+        write_polygons(layer, tmp_path / "none" / "out.gpkg")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, RuntimeError])
+@pytest.mark.parametrize("extension", [".gpkg", ".shp"])
+def test_nothing_stays_of_a_broken_write(tmp_path, layer, extension, error, monkeypatch):
+    path = tmp_path / f"out{extension}"
+    write_polygons(layer, path)
+    before = {part.name: part.read_bytes() for part in tmp_path.iterdir()}
+
+    def half(*args, **options):
+        args[1].write_bytes(b"half")
+        raise error("enough")
+
+    monkeypatch.setattr(formats.pyogrio, "write_arrow", half)
+    with pytest.raises(OutputError if error is RuntimeError else error):
+        write_polygons(layer, path)
+    assert {part.name: part.read_bytes() for part in tmp_path.iterdir()} == before
+
+
+def test_a_shapefile_that_would_grow_too_large_is_refused_before_it_is_written(tmp_path, layer, monkeypatch):
+    monkeypatch.setattr(formats, "SHAPEFILE_BYTES", 1000)
+    with pytest.raises(OutputError, match=r"holds 2 GB, these 3 polygons with .* write \.gpkg instead"):
+        write_polygons(layer, tmp_path / "out.shp")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_polygon_that_is_too_large_is_refused_before_it_is_written(tmp_path, layer, monkeypatch):
+    monkeypatch.setattr(formats, "MOST_VERTICES", 10)
+    with pytest.raises(OutputError, match="leave out dissolve, or simplify"):
+        write_polygons(layer, tmp_path / "out.fgb")
+    assert list(tmp_path.iterdir()) == []
