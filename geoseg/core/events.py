@@ -1,0 +1,51 @@
+"""What a command says while it works, to whoever wants to know: notices and progress, in one object.
+
+Knows neither a terminal nor a log: who prints, draws a bar, or keeps lines subclasses `Reporter`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a stage of a command is."""
+
+    stage: str
+    """What is being done, e.g. `predicting`, `writing`, `polygons`, `reading`, `training`, `scenes`."""
+    done: int
+    """Units done: pixels, steps, windows, or scenes."""
+    total: int
+    """Units in all."""
+
+
+class Reporter:
+    """Takes what a command says while it works. This one ignores it: override what you want to know."""
+
+    def notice(self, line: str) -> None:
+        """Take one line that a person should read."""
+
+    def progress(self, progress: Progress) -> None:
+        """Take how far a stage is; called often."""
+
+
+SILENT = Reporter()
+"""Ignores everything."""
+
+
+class NoticeLog(Reporter):
+    """Keeps notices, and passes everything on."""
+
+    def __init__(self, to: Reporter = SILENT):
+        self._to = to
+        self.lines: list[str] = []
+
+    def notice(self, line: str) -> None:
+        """Keep a line and pass it on."""
+        self.lines.append(line)
+        self._to.notice(line)
+
+    def progress(self, progress: Progress) -> None:
+        """Pass it on."""
+        self._to.progress(progress)

@@ -1,0 +1,87 @@
+"""Open sets: things of one kind, each under a name, loaded when it is asked for, also from other packages.
+
+In: names, and where each thing is defined as "module:attribute". Out: the thing. A package that is installed adds its own
+by entry points: of the group `geoseg.losses`, an entry `soft = "their_package.losses:Soft"` is the loss `soft`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar
+
+from geoseg.core.errors import GeosegError, SpecError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """A set of things by name. To know the names loads none of them."""
+
+    def __init__(self, kind: str, group: str, own: Mapping[str, str], error: type[GeosegError] = SpecError):
+        """Name a set.
+
+        Args:
+            kind: what each thing is, for errors, e.g. "loss".
+            group: the group of entry points by which other packages add to it, e.g. "geoseg.losses".
+            own: where geoseg's own are defined, "module:attribute" by name.
+            error: what is raised for a name that is not there.
+        """
+        self.kind, self.group = kind, group
+        self._own, self._error = dict(own), error
+        self._loaded: dict[str, T] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._own or name in self._others
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names: geoseg's own in their order, then those of other packages."""
+        return tuple(dict.fromkeys([*self._own, *sorted(self._others)]))
+
+    def get(self, name: str) -> T:
+        """The thing of that name; geoseg's own goes before one of another package.
+
+        Raises:
+            GeosegError: of the set's kind, if there is none, naming the nearest; or if the package that has it is broken.
+        """
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def check(self, name: str) -> str:
+        """The name itself, without loading anything.
+
+        Raises:
+            GeosegError: of the set's kind, if there is none, naming the nearest.
+        """
+        if name not in self:
+            raise self._error(self._unknown(name))
+        return name
+
+    def _load(self, name: str) -> T:
+        if self.check(name) in self._own:
+            module, _, attribute = self._own[name].partition(":")
+            thing: T = getattr(import_module(module), attribute)
+            return thing
+        try:
+            loaded: T = self._others[name].load()
+        except Exception as error:  # whatever the import of a stranger's module raises
+            place = self._others[name].value
+            raise self._error(f"{self.kind} {name!r}: {place} cannot be loaded: {error}: mend that package") from error
+        return loaded
+
+    @cached_property
+    def _others(self) -> dict[str, EntryPoint]:
+        return {point.name: point for point in entry_points(group=self.group)}
+
+    def _unknown(self, name: str) -> str:
+        near = get_close_matches(str(name), self.names, n=1, cutoff=0.6)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(self.names)}"
+        return f"no {self.kind} is called {name!r}: {hint}"
