@@ -1,7 +1,7 @@
 """Open sets: things of one kind, each under a name, loaded when it is asked for, also from other packages.
 
-In: names, and where each thing is defined as "module:attribute". Out: the thing. A package that is installed adds its own
-by entry points: of the group `geoseg.losses`, an entry `soft = "their_package.losses:Soft"` is the loss `soft`.
+In: names, and where each thing is defined as "module:attribute". Out: the thing. A package that is installed adds its
+own by entry points: of the group `geoseg.losses`, an entry `soft = "their_package.losses:Soft"` is the loss `soft`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Registry(Generic[T]):
         """The thing of that name; geoseg's own goes before one of another package.
 
         Raises:
-            GeosegError: of the set's kind, if there is none, naming the nearest; or if the package that has it is broken.
+            GeosegError: of the set's kind, if there is none, naming the nearest; or the package that has it is broken.
         """
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
