@@ -31,7 +31,10 @@ from torch import Tensor
 
 from geoseg import evaluate_model, load_model, save_model, train
 from geoseg.metrics.metrics import ScoreCounter
-from geoseg.models import ContextSegmenter, Model, SegmentationNetwork, Views, build_network
+from geoseg.models.build import build_network
+from geoseg.models.bundle import Model
+from geoseg.models.context import ContextSegmenter, Views
+from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.raster.pyramid import LevelGrid
 from geoseg.spec import ClassSpec, ContextSpec, ModelSpec, NetworkSpec, NormalizationSpec, TrainSpec, parse_spec
 from geoseg.training.inputs import read_training_data

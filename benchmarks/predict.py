@@ -75,7 +75,7 @@ def measure_predict(scene: str, output: str, model: str | None, settings: dict[s
 def measure_forward(scene: str, model: str | None, precision: str, tile: int) -> dict[str, object]:
     """Forward the pixels of a scene in tiles without overlap, held in memory: the network's own arithmetic, with the
     normalisation in front of it and nothing behind it. One tile at a time, which is as fast as several on a CPU."""
-    from geoseg.models import Runner
+    from geoseg.models.runner import Runner
 
     loaded = find_model(model)
     runner = Runner(loaded.module, precision=precision, bands=len(loaded.spec.bands))
@@ -99,7 +99,7 @@ def find_model(name: str | None):
     import torch
 
     from geoseg import ClassSpec, Model, ModelSpec, NetworkSpec, NormalizationSpec, load_model
-    from geoseg.models import build_network
+    from geoseg.models.build import build_network
 
     if name is None or name == "default" or name.endswith(".safetensors"):
         return load_model(name)
@@ -209,7 +209,7 @@ def measure_profile(scene: str, output: str, model: str | None, settings: dict[s
     import geoseg
     from geoseg.inference import tile_rows as swaths
     from geoseg.inference.blend import Blender
-    from geoseg.models import Runner
+    from geoseg.models.runner import Runner
 
     spent: dict[str, float] = {}
 

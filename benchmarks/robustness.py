@@ -51,8 +51,9 @@ from geoseg.inference.tile_rows import join_swaths, run_swaths
 from geoseg.inference.views.pyramids import job_pyramid
 from geoseg.inference.views.refine import job_classes
 from geoseg.inference.work_folder import work_path
-from geoseg.models import Model, build_network
 from geoseg.models.body import head_of
+from geoseg.models.build import build_network
+from geoseg.models.bundle import Model
 from geoseg.spec import ClassSpec, ContextLevel, ContextSpec, ModelSpec, NetworkSpec, NormalizationSpec, RefineSpec
 
 NETWORK = NetworkSpec(

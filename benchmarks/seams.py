@@ -33,8 +33,9 @@ from torch import nn
 
 import geoseg
 from geoseg.inference.job import BORDER, make_grid
-from geoseg.models import Runner, build_network
+from geoseg.models.build import build_network
 from geoseg.models.padding import EdgeConv2d
+from geoseg.models.runner import Runner
 
 SIZES = (700, 700), (1500, 2600), (2600, 2600), (333, 1555), (1037, 1201)
 COLOURS = (0,) * 3, (17,) * 3, (128,) * 3, (200,) * 3, (254,) * 3, (255,) * 3, (30, 90, 200), (255, 0, 128)

@@ -34,7 +34,7 @@ import geoseg
 import geoseg.commands.train as pipeline
 from geoseg.data.mosaic import FileGround, HeldGround
 from geoseg.losses.losses import SegmentationLoss
-from geoseg.models import build_network
+from geoseg.models.build import build_network
 from geoseg.models.runner import choose_device, choose_precision
 from geoseg.spec import (
     ClassSpec,

@@ -16,7 +16,8 @@ import torch
 from hypothesis import settings
 from rasterio.transform import from_origin
 
-from geoseg.models import Model, build_network, save_model
+from geoseg.models.build import build_network
+from geoseg.models.bundle import Model, save_model
 from geoseg.spec import ClassSpec, ModelSpec, NetworkSpec, NormalizationSpec
 
 settings.register_profile("geoseg", deadline=None)  # a busy machine is no failure

@@ -88,7 +88,7 @@ def write_weights(case: Case) -> None:
 def write_bundle(case: Case) -> None:
     """The same weights as geoseg's model file: division by 255 becomes its normalisation."""
     from geoseg import ClassSpec, ModelSpec, NetworkSpec, NormalizationSpec, save_model
-    from geoseg.models import build_network
+    from geoseg.models.build import build_network
 
     encoder = {"unet": "resnet18", "pointwise": ""}[case.network]
     spec = ModelSpec(

@@ -17,7 +17,7 @@ from geoseg.commands.predict_many import SceneFailure, outcome_of
 from geoseg.core.errors import GeosegError
 from geoseg.inference.cluster import result_of
 from geoseg.inference.shards import ONE_AT_A_TIME, bundle_path
-from geoseg.models import Model, load_model
+from geoseg.models.bundle import Model, load_model
 from geoseg.raster.scene import Scene
 from geoseg.scenes import SceneRef
 

@@ -27,7 +27,8 @@ from geoseg.core.version import __version__
 from geoseg.core.wording import number_of
 from geoseg.data.listing import list_images
 from geoseg.metrics.metrics import Scores
-from geoseg.models import Model, Runner, load_model
+from geoseg.models.bundle import Model, load_model
+from geoseg.models.runner import Runner
 from geoseg.outputs.report import Report, write_report
 from geoseg.raster.bands.matching import fits_dtype
 from geoseg.raster.gdal import gdal_settings

@@ -12,7 +12,7 @@ from rasterio.transform import array_bounds
 from geoseg.core.errors import GeosegError, SceneError
 from geoseg.geo.crs import crs_name
 from geoseg.inference.job import fill_notice, scene_notices
-from geoseg.models import default_model_path, read_spec
+from geoseg.models.header import default_model_path, read_spec
 from geoseg.raster.bands.matching import check_dtype, choose_bands
 from geoseg.raster.fill import Fill
 from geoseg.raster.gdal import gdal_settings

@@ -11,7 +11,7 @@ from geoseg.commands.output_paths import check_outputs, name_outputs
 from geoseg.inference.cores import raster_formats
 from geoseg.inference.job import Job, prepare
 from geoseg.inference.views.refine import model_levels
-from geoseg.models import Model
+from geoseg.models.bundle import Model
 from geoseg.models.memory import activation_bytes
 from geoseg.raster.gdal import CACHE_MB, gdal_settings
 from geoseg.scenes import SceneRef, open_scene

@@ -22,7 +22,7 @@ from geoseg.core.files import one_line
 from geoseg.core.redaction import public_form, public_text
 from geoseg.core.system_errors import mishap
 from geoseg.inference.job import Notice
-from geoseg.models import Model, load_model
+from geoseg.models.bundle import Model, load_model
 from geoseg.scenes import SceneRef, find_scenes
 from geoseg.scenes.find import SceneInput
 from geoseg.spec import PredictSpec, parse_spec

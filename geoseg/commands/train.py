@@ -29,17 +29,12 @@ from geoseg.core.redaction import public_values
 from geoseg.core.version import __version__
 from geoseg.core.wording import number_of
 from geoseg.metrics.metrics import Scores
-from geoseg.models import (
-    Runner,
-    SegmentationNetwork,
-    build_network,
-    default_model_path,
-    load_encoder_weights,
-    load_model,
-    read_spec,
-    start_from,
-)
-from geoseg.models.runner import choose_device, choose_precision
+from geoseg.models.build import build_network
+from geoseg.models.bundle import load_model
+from geoseg.models.header import default_model_path, read_spec
+from geoseg.models.runner import Runner, choose_device, choose_precision
+from geoseg.models.segmentation import SegmentationNetwork
+from geoseg.models.weights.pretrained import load_encoder_weights, start_from
 from geoseg.models.windows import check_window
 from geoseg.outputs.report import Report, write_report
 from geoseg.raster.gdal import TRAINING_CACHE_MB, gdal_settings

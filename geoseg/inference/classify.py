@@ -18,7 +18,8 @@ from geoseg.geo.grid import Window
 from geoseg.inference.batches import Batch, Sample
 from geoseg.inference.views.context import ContextCache
 from geoseg.inference.views.probability_map import CoarseClasses
-from geoseg.models import Context, Runner
+from geoseg.models.runner import Runner
+from geoseg.models.segmentation import Context
 from geoseg.raster.scene import Values
 
 Around = ContextCache | CoarseClasses | None

@@ -16,7 +16,7 @@ import torch
 
 from geoseg.core.version import __version__
 from geoseg.geo.aoi import split_layer
-from geoseg.models import Model
+from geoseg.models.bundle import Model
 from geoseg.raster.scene import Scene
 
 _DIGESTS: WeakKeyDictionary[torch.nn.Module, tuple[int, str]] = WeakKeyDictionary()

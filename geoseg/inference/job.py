@@ -21,9 +21,10 @@ from geoseg.geo.grid import Grid
 from geoseg.inference.fingerprint import fingerprint
 from geoseg.inference.views.probability_map import CoarseClasses
 from geoseg.inference.work_folder import Manifest
-from geoseg.models import Model, Runner, find_augmentations, load_model
+from geoseg.models.bundle import Model, load_model
 from geoseg.models.memory import activation_bytes, free_bytes
-from geoseg.models.runner import choose_device, choose_precision
+from geoseg.models.runner import Runner, choose_device, choose_precision
+from geoseg.models.tta import find_augmentations
 from geoseg.raster.bands.matching import BandChoice, check_dtype, choose_bands
 from geoseg.raster.fill import Fill
 from geoseg.raster.legend import Legend

@@ -26,7 +26,7 @@ from torch import Tensor
 from geoseg.data.labels.labels import Indexes
 from geoseg.data.mosaic import Ground, JoinedGround, open_ground
 from geoseg.geo.grid import Window
-from geoseg.models import Views
+from geoseg.models.context import Views
 from geoseg.raster.pyramid import Box, ContextPyramid, LevelGrid, Weighted
 from geoseg.raster.scene import Values
 from geoseg.spec import IGNORE, AugmentSpec, ContextLevel

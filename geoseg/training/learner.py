@@ -21,7 +21,11 @@ from torchmetrics import MeanMetric
 
 from geoseg.losses.losses import SegmentationLoss
 from geoseg.metrics.metrics import ScoreCounter, Scores
-from geoseg.models import AuxiliaryHead, ContextSegmenter, RefiningSegmenter, Runner, SegmentationNetwork, Views
+from geoseg.models.auxiliary import AuxiliaryHead
+from geoseg.models.context import ContextSegmenter, Views
+from geoseg.models.refine import RefiningSegmenter
+from geoseg.models.runner import Runner
+from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.weights.pretrained import encoder_of
 from geoseg.spec import ModelSpec, TrainSpec
 from geoseg.training.augment import Augment

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.losses.losses import SegmentationLoss
-from geoseg.models import RefiningSegmenter, Told, Views, refine_steps
+from geoseg.models.context import Views
+from geoseg.models.refine import RefiningSegmenter, Told, refine_steps
 from geoseg.spec import LossSpec
 
 HARD_SHARE = 0.1

@@ -22,7 +22,7 @@ from lightning import Callback, LightningModule, Trainer
 from geoseg.core.errors import OutputError, SpecError
 from geoseg.core.files import draft_of, one_line, sync, sync_names
 from geoseg.metrics.metrics import Scores
-from geoseg.models import save_model
+from geoseg.models.bundle import save_model
 from geoseg.spec import ModelSpec
 from geoseg.training.learner import Learner
 

@@ -22,7 +22,8 @@ from geoseg.data.mosaic import Ground, JoinedGround
 from geoseg.geo.grid import Axis, Grid, Place, Window
 from geoseg.inference.batches import read_padded
 from geoseg.inference.views.probability_map import CoarseClasses
-from geoseg.models import Context, Views
+from geoseg.models.context import Views
+from geoseg.models.segmentation import Context
 from geoseg.raster.pyramid import Box, ContextPyramid, Weighted
 from geoseg.raster.scene import Values
 from geoseg.spec import IGNORE

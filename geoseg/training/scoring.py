@@ -18,7 +18,8 @@ from geoseg.inference.classify import are_numbers, check_numbers, refine
 from geoseg.inference.job import make_grid
 from geoseg.inference.views.refine import Refinery, model_levels
 from geoseg.metrics.metrics import ScoreCounter, Scores
-from geoseg.models import Context, Runner
+from geoseg.models.runner import Runner
+from geoseg.models.segmentation import Context
 from geoseg.outputs.report import ContextPicture, Example, look
 from geoseg.raster.pyramid import ContextPyramid, LevelGrid
 from geoseg.spec import IGNORE, ModelSpec, PredictSpec

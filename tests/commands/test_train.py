@@ -17,7 +17,8 @@ from geoseg.cli.train import train as command
 from geoseg.commands.evaluate_model import evaluate_model
 from geoseg.commands.train import train
 from geoseg.core.errors import LabelError, ModelError, OutputError, SpecError
-from geoseg.models import load_model, read_spec
+from geoseg.models.bundle import load_model
+from geoseg.models.header import read_spec
 from geoseg.spec import TrainSpec, load_train_spec
 from geoseg.training.inputs import read_training_data
 

@@ -9,7 +9,8 @@ from fuzzing import CORPUS, LONG_S, ODD_VALUES, as_json, changed, edited, fuzz, 
 from hypothesis import strategies as st
 
 from geoseg.data.listing import list_images
-from geoseg.models import load_model, read_spec
+from geoseg.models.bundle import load_model
+from geoseg.models.header import read_spec
 from geoseg.scenes import find_scenes
 from geoseg.spec import DataSpec, PredictSpec, TrainSpec, load_train_spec, load_yaml, parse_spec
 

@@ -8,8 +8,10 @@ from branches import POINT, SMALL, colours, scores
 from conftest import make_spec, write_raster
 
 from geoseg.core.errors import SpecError
-from geoseg.models import Augmentation, Model, build_network, find_augmentations
+from geoseg.models.build import build_network
+from geoseg.models.bundle import Model
 from geoseg.models.segmentation import Context
+from geoseg.models.tta import Augmentation, find_augmentations
 from geoseg.spec import ContextLevel, ContextSpec, NormalizationSpec
 
 

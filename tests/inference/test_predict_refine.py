@@ -12,8 +12,11 @@ from geoseg.core.errors import SpecError
 from geoseg.inference.classify import refine
 from geoseg.inference.job import make_grid
 from geoseg.inference.views.probability_map import surest
-from geoseg.models import Context, Model, Runner, build_network
 from geoseg.models.body import head_of
+from geoseg.models.build import build_network
+from geoseg.models.bundle import Model
+from geoseg.models.runner import Runner
+from geoseg.models.segmentation import Context
 from geoseg.spec import NormalizationSpec, PredictSpec, RefineSpec
 
 

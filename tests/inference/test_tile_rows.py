@@ -25,8 +25,10 @@ from geoseg.geo.grid import Window
 from geoseg.inference.resume import begin
 from geoseg.inference.shards import find_devices, split_evenly
 from geoseg.inference.work_folder import Manifest, Record, SeamFile, WorkFolder, work_path
-from geoseg.models import Model, Runner, build_network, find_augmentations, load_model, save_model
-from geoseg.models.tta import Augmented
+from geoseg.models.build import build_network
+from geoseg.models.bundle import Model, load_model, save_model
+from geoseg.models.runner import Runner
+from geoseg.models.tta import Augmented, find_augmentations
 from geoseg.spec import NetworkSpec, NormalizationSpec, PredictSpec
 
 QUICK = {"polygons": False, "preview": False, "stac": False}

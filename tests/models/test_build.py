@@ -7,7 +7,9 @@ from conftest import make_spec, save_bundle
 from safetensors.torch import save_file
 
 from geoseg.core.errors import ModelError
-from geoseg.models import build_network, default_model_path, load_model, read_spec, save_model
+from geoseg.models.build import build_network
+from geoseg.models.bundle import load_model, save_model
+from geoseg.models.header import default_model_path, read_spec
 from geoseg.models.runner import Runner, choose_device, choose_precision
 from geoseg.spec import NetworkSpec, NormalizationSpec
 

@@ -19,8 +19,11 @@ import torch
 from conftest import make_spec, save_bundle
 
 from geoseg.core.errors import ModelError
-from geoseg.models import build_network, load_encoder_weights, load_model, read_spec, save_model
+from geoseg.models.build import build_network
+from geoseg.models.bundle import load_model, save_model
+from geoseg.models.header import read_spec
 from geoseg.models.outline import build_outline
+from geoseg.models.weights.pretrained import load_encoder_weights
 from geoseg.spec import ModelCard, NetworkSpec
 
 RGB = ("red", "green", "blue")

@@ -7,7 +7,7 @@ import torch
 from conftest import make_spec
 from torch import nn
 
-from geoseg.models import build_network
+from geoseg.models.build import build_network
 from geoseg.models.folded import folded
 from geoseg.spec import NetworkSpec
 

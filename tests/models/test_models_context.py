@@ -13,8 +13,10 @@ import torch
 from conftest import make_spec
 
 from geoseg.core.errors import GeosegError, SpecError
-from geoseg.models import Context, ContextSegmenter, Views, build_network, load_model, save_model
-from geoseg.models.context import sample_boxes
+from geoseg.models.build import build_network
+from geoseg.models.bundle import load_model, save_model
+from geoseg.models.context import ContextSegmenter, Views, sample_boxes
+from geoseg.models.segmentation import Context
 from geoseg.spec import ContextSpec, ModelSpec, NetworkSpec, TrainSpec, parse_spec
 
 SMALL = "tu-test_resnet"  # all that an encoder has, in a hundredth of the time

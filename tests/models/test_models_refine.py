@@ -14,8 +14,19 @@ from scipy.ndimage import median_filter
 
 from geoseg.core.errors import SpecError
 from geoseg.losses.losses import SegmentationLoss
-from geoseg.models import Context, RefiningSegmenter, Told, build_network, load_model, refine_steps, save_model
-from geoseg.models.refine import BLOCKS_AT_ONCE, RefineBranch, RefinementModule, _most, uncertainty
+from geoseg.models.build import build_network
+from geoseg.models.bundle import load_model, save_model
+from geoseg.models.refine import (
+    BLOCKS_AT_ONCE,
+    RefineBranch,
+    RefinementModule,
+    RefiningSegmenter,
+    Told,
+    _most,
+    refine_steps,
+    uncertainty,
+)
+from geoseg.models.segmentation import Context
 from geoseg.spec import LossSpec, NetworkSpec, RefineSpec, TrainSpec, parse_spec
 from geoseg.training.refine_learner import RefineLessons
 

@@ -19,9 +19,11 @@ from torch.nn import functional
 import geoseg
 from geoseg.geo.grid import Grid
 from geoseg.inference.job import BORDER
-from geoseg.models import Runner, build_network, padding
+from geoseg.models import padding
+from geoseg.models.build import build_network
 from geoseg.models.folded import folded
 from geoseg.models.padding import EdgeConv2d, replicate_edges
+from geoseg.models.runner import Runner
 from geoseg.models.segmentation import Normalize, SegmentationNetwork
 from geoseg.models.uniform import keeps_uniform
 from geoseg.spec import NetworkSpec, Precision

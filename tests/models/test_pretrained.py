@@ -11,16 +11,12 @@ from conftest import class_specs, make_spec
 from safetensors.torch import save_file
 
 from geoseg.core.errors import ModelError
-from geoseg.models import (
-    AuxiliaryHead,
-    auxiliary,
-    build_network,
-    load_encoder_weights,
-    save_model,
-    start_from,
-)
+from geoseg.models import auxiliary
+from geoseg.models.auxiliary import AuxiliaryHead
+from geoseg.models.build import build_network
+from geoseg.models.bundle import save_model
 from geoseg.models.weights import pretrained
-from geoseg.models.weights.pretrained import fit_bands
+from geoseg.models.weights.pretrained import fit_bands, load_encoder_weights, start_from
 from geoseg.spec import ModelSpec, NetworkSpec, NormalizationSpec
 
 RGB, RGBN = ("red", "green", "blue"), ("red", "green", "blue", "nir")

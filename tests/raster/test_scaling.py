@@ -12,7 +12,7 @@ from geoseg.commands.plan import plan_prediction
 from geoseg.commands.predict import predict
 from geoseg.core.errors import SpecError
 from geoseg.geo.grid import Window
-from geoseg.models import read_spec
+from geoseg.models.header import read_spec
 from geoseg.raster.scaling import conversion, describe_scaling, scaling_notice, told_scaling
 from geoseg.raster.scene import Scene
 from geoseg.spec import ModelSpec, ScalingSpec, parse_spec

@@ -9,7 +9,8 @@ from torch import nn
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
-from geoseg.models import AuxiliaryHead, build_network
+from geoseg.models.auxiliary import AuxiliaryHead
+from geoseg.models.build import build_network
 from geoseg.spec import NetworkSpec, OptimizerSpec, ScheduleSpec
 from geoseg.training.optimization import ema_update, learning_rate_curve, make_optimizer
 

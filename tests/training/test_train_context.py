@@ -18,7 +18,8 @@ from geoseg.commands.evaluate_model import evaluate_model
 from geoseg.commands.info import describe
 from geoseg.commands.train import train
 from geoseg.metrics.metrics import ScoreCounter
-from geoseg.models import ContextSegmenter, Model, Views, load_model
+from geoseg.models.bundle import Model, load_model
+from geoseg.models.context import ContextSegmenter, Views
 from geoseg.spec import IGNORE, TrainSpec, parse_spec
 from geoseg.training.inputs import read_training_data
 from geoseg.training.samples import ScoredBatch, ScoredWindows, stack_scored

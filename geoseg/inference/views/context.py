@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from geoseg.geo.grid import Axis, Grid, Window
-from geoseg.models import Context, Runner
+from geoseg.models.runner import Runner
+from geoseg.models.segmentation import Context
 from geoseg.raster.pyramid import ContextPyramid, super_tile
 from geoseg.spec import ContextLevel, ContextSpec
 

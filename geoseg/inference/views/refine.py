@@ -23,7 +23,7 @@ from geoseg.inference.job import BY_MODEL, Job, make_grid
 from geoseg.inference.views.probability_map import Choice, CoarseClasses, ProbabilityMap, Shares, find_doubts, surest
 from geoseg.inference.views.pyramids import scene_pyramid
 from geoseg.inference.work_folder import WorkFolder
-from geoseg.models import Runner
+from geoseg.models.runner import Runner
 from geoseg.raster.pyramid import ContextPyramid
 from geoseg.raster.resample import NativeScene
 from geoseg.raster.scene import Mask, Values
