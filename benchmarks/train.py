@@ -32,7 +32,7 @@ from rasterio.windows import Window as RasterioWindow
 
 import geoseg
 import geoseg.commands.train as pipeline
-from geoseg.data.mosaic import FileGround, HeldGround
+from geoseg.data.labelled_raster import FileRaster, MemoryRaster
 from geoseg.losses.losses import SegmentationLoss
 from geoseg.models.build import build_network
 from geoseg.models.runner import choose_device, choose_precision
@@ -309,7 +309,7 @@ def measure_geoseg(settings: Settings, memory_mb: int) -> Clock:
         stack.enter_context(clock.timing(Augment, "__call__", "augmentation"))
         stack.enter_context(clock.timing(Learner, "on_train_batch_end", "running mean"))
         stack.enter_context(clock.timing(TrainingWindows, "__getitem__", "reading"))
-        for ground in (FileGround, HeldGround):
+        for ground in (FileRaster, MemoryRaster):
             stack.enter_context(clock.timing(ground, "read", "image"))
             stack.enter_context(clock.timing(ground, "read_labels", "labels"))
         geoseg.train(spec, settings.folder / "geoseg", overwrite=True, progress=progress)

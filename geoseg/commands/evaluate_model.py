@@ -25,7 +25,7 @@ from geoseg.core.files import workspace
 from geoseg.core.redaction import public_form, public_values
 from geoseg.core.version import __version__
 from geoseg.core.wording import number_of
-from geoseg.data.listing import list_images
+from geoseg.data.listing import list_rasters
 from geoseg.metrics.metrics import Scores
 from geoseg.models.bundle import Model, load_model
 from geoseg.models.runner import Runner
@@ -281,7 +281,7 @@ def _places(data: DataSpec, picks: Sequence[int]) -> tuple[int, ...]:
     if data.band_indexes is not None:
         return tuple(data.band_indexes[pick] for pick in picks)
     found: dict[tuple[int, ...], Path] = {}
-    for entry in list_images(data):
+    for entry in list_rasters(data):
         with open_image(entry.image, data) as scene:
             found.setdefault(tuple(scene.bands[pick] for pick in picks), entry.image)
     if len(found) > 1:

@@ -29,8 +29,8 @@ from geoseg.core.files import quiet_georeferencing, workspace, write_errors
 from geoseg.core.naming import scene_name
 from geoseg.data.class_statistics import CELL_PX
 from geoseg.data.labels.labels import Indexes
-from geoseg.data.listing import LabelledImage, list_images
-from geoseg.data.mosaic import JoinedGround
+from geoseg.data.listing import ListedRaster, list_rasters
+from geoseg.data.mosaic import Mosaic
 from geoseg.geo.crs import plane_number
 from geoseg.geo.georef import Box, PixelGrid
 from geoseg.geo.grid import Window
@@ -128,7 +128,7 @@ def tile(
 
     _check_settings(size, overlap, min_labelled)
     spec, folder = _resolve(config), Path(output)
-    entries = list_images(spec.data)
+    entries = list_rasters(spec.data)
     _check_folder(folder, spec.data, entries, overwrite)
     with gdal_settings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), workspace(folder / TABLE) as work:
         ground = read_training_data(spec, tell=lambda done, total: progress("reading", done, total), notice=tell)
@@ -176,7 +176,7 @@ def _resolve(config: str | os.PathLike[str] | TrainSpec) -> TrainSpec:
     return spec.model_copy(update={"data": data})
 
 
-def _check_folder(folder: Path, data: DataSpec, entries: Sequence[LabelledImage], overwrite: bool) -> None:
+def _check_folder(folder: Path, data: DataSpec, entries: Sequence[ListedRaster], overwrite: bool) -> None:
     """Refuse results that exist, and never replace what is to be tiled, or what somebody else wrote."""
     results = [folder / name for name in (TABLE, CONFIG, IMAGES, LABELS)]
     inputs = [path for entry in entries for path in (entry.image, entry.label)] + [
@@ -199,7 +199,7 @@ def _is_ours(config: Path) -> bool:
         return False
 
 
-def _type_and_nodata(entries: Sequence[LabelledImage], data: DataSpec) -> tuple[str, float | None]:
+def _type_and_nodata(entries: Sequence[ListedRaster], data: DataSpec) -> tuple[str, float | None]:
     """The type that holds the values of all images, and their nodata value if they agree on one of that type."""
     types: set[str] = set()
     values: dict[str, float | None] = {}
@@ -316,7 +316,7 @@ def _write_sides(
     return written
 
 
-def _plan(side: Side, lattice: _Lattice) -> list[tuple[int, JoinedGround, Window]]:
+def _plan(side: Side, lattice: _Lattice) -> list[tuple[int, Mosaic, Window]]:
     """Tiles that may hold labels: number of their ground, the ground, and where in it."""
     places = side.cells.places[np.argsort(side.cells.places[:, 0], kind="stable")]
     cells = np.split(places[:, 1:], np.searchsorted(places[:, 0], np.arange(1, len(side.grounds))))
@@ -327,7 +327,7 @@ def _plan(side: Side, lattice: _Lattice) -> list[tuple[int, JoinedGround, Window
     ]
 
 
-def _cut(ground: JoinedGround, window: Window, min_labelled: float) -> _Tile | None:
+def _cut(ground: Mosaic, window: Window, min_labelled: float) -> _Tile | None:
     """Read a tile; None if too little of it is labelled, or nothing."""
     labels = ground.read_labels(window)
     least = max(1.0, min_labelled * window.pixels)
@@ -338,14 +338,14 @@ def _cut(ground: JoinedGround, window: Window, min_labelled: float) -> _Tile | N
     return _Tile(_grid_of(ground, window), values, valid, labels) if (labels != IGNORE).sum() >= least else None
 
 
-def _grid_of(ground: JoinedGround, window: Window) -> PixelGrid:
+def _grid_of(ground: Mosaic, window: Window) -> PixelGrid:
     """Grid of a tile; nowhere if its ground is nowhere."""
     if ground.grid.is_placed:
         return ground.grid.part(window)
     return PixelGrid(window.height, window.width, ground.grid.transform, None)
 
 
-def _name(ground: JoinedGround, window: Window, split: str, number: int) -> str:
+def _name(ground: Mosaic, window: Window, split: str, number: int) -> str:
     """Name of a tile: its scene, as far as file names go, its side, the number of its ground, first row and column."""
     scene = scene_name(ground.name_at(window.row + window.height // 2, window.col + window.width // 2))
     scene = re.sub(r"[^\w.-]+", "-", scene)

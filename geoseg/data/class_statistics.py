@@ -1,7 +1,7 @@
-"""What labelled ground consists of, counted once.
+"""Class statistics of labelled rasters, counted once.
 
-In: ground, read window by window. Out: for every small cell that has labels, its pixels per class and the sums of its
-band values; from these follow statistics, sampling and splits without reading anything again.
+In: a labelled raster, read window by window. Out: for every small cell that has labels, its pixels per class and the
+sums of its band values; normalization, sampling and splits follow from these without reading anything again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.errors import LabelError
-from geoseg.data.mosaic import Ground
+from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.geo.grid import Window
 from geoseg.raster.scene import Mask, Values
 from geoseg.spec import IGNORE, NormalizationSpec
@@ -27,8 +27,8 @@ READ_PX = 1024
 
 
 @dataclass(frozen=True)
-class Census:
-    """The cells of a ground that have labelled pixels."""
+class ClassStatistics:
+    """Pixels per class and sums of the values, in the cells of a raster that have labelled pixels."""
 
     cells: NDArray[np.int64]
     """First row and column of each cell, in pixels (N, 2)."""
@@ -45,11 +45,11 @@ class Census:
 
     @property
     def centres(self) -> NDArray[np.int64]:
-        """Row and column of the cells' middles (N, 2), which may lie beyond the edge of the ground."""
+        """Row and column of the cells' middles (N, 2), which may lie beyond the edge of the raster."""
         return self.cells + CELL_PX // 2
 
     def inside(self, windows: Iterable[Window]) -> Mask:
-        """Which cells (N) lie in any of some windows, each of whole cells up to the edge of the ground."""
+        """Which cells (N) lie in any of some windows, each of whole cells up to the edge of the raster."""
         places = self.cells // CELL_PX
         held = np.zeros(places.max(axis=0, initial=0) + 1, bool)
         for window in filter(attrgetter("pixels"), windows):
@@ -58,9 +58,9 @@ class Census:
         inside: Mask = held[places[:, 0], places[:, 1]]
         return inside
 
-    def only(self, chosen: Mask) -> Census:
-        """The census of some cells (N)."""
-        return Census(*(column[chosen] for column in self.columns))
+    def only(self, chosen: Mask) -> ClassStatistics:
+        """The statistics of some cells (N)."""
+        return ClassStatistics(*(column[chosen] for column in self.columns))
 
     @property
     def columns(self) -> tuple[NDArray[Any], ...]:
@@ -74,49 +74,55 @@ class Census:
         return totals
 
 
-def take_census(ground: Ground, classes: int, bands: int, tell: Callable[[int], None] = lambda px: None) -> Census:
-    """Read a ground once, in windows.
+def count_classes(
+    raster: LabelledRaster, classes: int, bands: int, on_read: Callable[[int], None] = lambda px: None
+) -> ClassStatistics:
+    """Count a raster, which is read once, in windows.
 
     Args:
-        ground: what is counted.
+        raster: what is counted.
         classes: K.
         bands: C.
-        tell: called with the number of pixels of each window that was read.
+        on_read: called with the number of pixels of each window that was read.
 
     Raises:
         LabelError: if the labels hold something unknown.
         SceneError: if the image is damaged.
     """
     parts = []
-    for window in _windows(ground.height, ground.width):
-        labels = ground.read_labels(window)
+    for window in _windows(raster.height, raster.width):
+        labels = raster.read_labels(window)
         if (labels != IGNORE).any():
-            image, valid = ground.read(window)
+            image, valid = raster.read(window)
             labels[~valid] = IGNORE
             parts.append(_count(image, labels, window, classes))
-        tell(window.pixels)
-    empty = Census(np.zeros((0, 2), int), np.zeros((0, classes), int), *(np.zeros((0, bands)) for _ in range(4)))
-    return join_censuses([empty, *parts])
+        on_read(window.pixels)
+    empty = ClassStatistics(
+        np.zeros((0, 2), int), np.zeros((0, classes), int), *(np.zeros((0, bands)) for _ in range(4))
+    )
+    return join_statistics([empty, *parts])
 
 
-def join_censuses(censuses: Iterable[Census]) -> Census:
-    """The cells of several censuses."""
-    columns = zip(*(census.columns for census in censuses), strict=True)
-    return Census(*(np.concatenate(column) for column in columns))
+def join_statistics(several: Iterable[ClassStatistics]) -> ClassStatistics:
+    """The cells of several rasters, one raster after another."""
+    columns = zip(*(statistics.columns for statistics in several), strict=True)
+    return ClassStatistics(*(np.concatenate(column) for column in columns))
 
 
-def statistics(census: Census) -> NormalizationSpec:
+def normalization_of(statistics: ClassStatistics) -> NormalizationSpec:
     """Mean and standard deviation per band over all labelled pixels; a flat band gets 1.
 
     Raises:
         LabelError: if no pixel is labelled.
     """
-    count = int(census.counts.sum())
+    count = int(statistics.counts.sum())
     if not count:
         raise LabelError("no training pixel is labelled: label values 255 and nodata do not count")
-    mean = census.sums.sum(axis=0) / count
-    std = np.sqrt(np.maximum(census.squares.sum(axis=0) / count - mean**2, 0))
-    is_flat = (census.lowest.min(axis=0) == census.highest.max(axis=0)) | (std == 0)  # rounding leaves flat bands a std
+    mean = statistics.sums.sum(axis=0) / count
+    std = np.sqrt(np.maximum(statistics.squares.sum(axis=0) / count - mean**2, 0))
+    is_flat = (statistics.lowest.min(axis=0) == statistics.highest.max(axis=0)) | (
+        std == 0
+    )  # rounding leaves flat bands a std
     return NormalizationSpec(mean=_rounded(mean), std=_rounded(np.where(is_flat, 1.0, std)))
 
 
@@ -146,7 +152,7 @@ def _windows(height: int, width: int) -> Iterator[Window]:
             yield Window(row, col, READ_PX, READ_PX).clip(height, width)
 
 
-def _count(image: Values, labels: NDArray[np.uint8], window: Window, classes: int) -> Census:
+def _count(image: Values, labels: NDArray[np.uint8], window: Window, classes: int) -> ClassStatistics:
     cells = _by_cell(labels, IGNORE)
     held = (cells != IGNORE).any(axis=(2, 3))
     classes_of = cells[held].reshape(-1, CELL_PX**2)  # (N, pixels of a cell)
@@ -156,7 +162,7 @@ def _count(image: Values, labels: NDArray[np.uint8], window: Window, classes: in
     values = [_values(_by_cell(band, 0)[held].reshape(known.shape), known) for band in image]
     sums, squares, lowest, highest = np.stack(values, axis=2)
     corners = np.argwhere(held) * CELL_PX + (window.row, window.col)
-    return Census(corners, counts, sums, squares, lowest, highest)
+    return ClassStatistics(corners, counts, sums, squares, lowest, highest)
 
 
 def _values(band: Values, counted: Mask) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ COLUMNS = ("image", "label")
 
 
 @dataclass(frozen=True)
-class LabelledImage:
+class ListedRaster:
     """An image and the file with its labels."""
 
     image: Path
@@ -32,7 +32,7 @@ class LabelledImage:
     """train, val, or None where nothing is given."""
 
 
-def list_images(data: DataSpec) -> list[LabelledImage]:
+def list_rasters(data: DataSpec) -> list[ListedRaster]:
     """List what a DataSpec names, without what is neither for train nor for val.
 
     Raises:
@@ -46,15 +46,15 @@ def list_images(data: DataSpec) -> list[LabelledImage]:
     return kept
 
 
-def _named(data: DataSpec) -> list[LabelledImage]:
+def _named(data: DataSpec) -> list[ListedRaster]:
     if data.tiles is not None:
         return _rows(data.tiles, data.split)
     if data.images is not None and data.labels is not None:
         return _pairs(data.images, data.labels)
-    return [LabelledImage(scene.image, scene.label, scene.split) for scene in data.scenes]
+    return [ListedRaster(scene.image, scene.label, scene.split) for scene in data.scenes]
 
 
-def _rows(path: Path, split: SplitSpec) -> list[LabelledImage]:
+def _rows(path: Path, split: SplitSpec) -> list[ListedRaster]:
     if "://" in (url := whole_url(path)):
         raise LabelError(f"cannot read the list of tiles {url}: lists are files, save it (its tiles may be URLs)")
     try:
@@ -82,12 +82,12 @@ def _check_columns(found: Sequence[str], path: Path, split: SplitSpec) -> None:
         raise LabelError(f"{path} has no column {split.column}, which data.split.column names: correct one of both")
 
 
-def _row(cells: dict[str, str], path: Path, number: int, split: SplitSpec) -> LabelledImage:
+def _row(cells: dict[str, str], path: Path, number: int, split: SplitSpec) -> ListedRaster:
     needed = (*COLUMNS, split.column) if split.column in cells and _is_given(split) else COLUMNS
     if not all(cells[name] for name in needed):
         raise LabelError(f"{path}, line {number}: a cell is empty: give {', '.join(needed)} of every tile")
     image, label = (_beside(path, cells[column]) for column in COLUMNS)
-    return LabelledImage(image, label, cells.get(split.column) or None)
+    return ListedRaster(image, label, cells.get(split.column) or None)
 
 
 def _beside(path: Path, cell: str) -> Path:
@@ -101,7 +101,7 @@ def _is_given(split: SplitSpec) -> bool:
     return split.by in ("auto", "column")
 
 
-def _pairs(images: str, labels: str) -> list[LabelledImage]:
+def _pairs(images: str, labels: str) -> list[ListedRaster]:
     """Images that match a pattern, each with the label whose stars stand for the same texts."""
     if "://" in images or "://" in labels:
         return _addresses(images, labels)
@@ -124,14 +124,14 @@ def _pairs(images: str, labels: str) -> list[LabelledImage]:
         raise LabelError(
             f"{missing[0]} has no labels at {label_of[missing[0]]}: check data.labels, or move the image away"
         )
-    return [LabelledImage(Path(image), Path(label_of[image]), None) for image in own]
+    return [ListedRaster(Path(image), Path(label_of[image]), None) for image in own]
 
 
-def _addresses(images: str, labels: str) -> list[LabelledImage]:
+def _addresses(images: str, labels: str) -> list[ListedRaster]:
     """An image and its label, one of which is on a server, where nothing can be listed."""
     if "*" in images + labels:
         raise LabelError(f"{images} and {labels}: patterns are for files, list what is on a server in data.scenes")
-    return [LabelledImage(Path(images), Path(labels), None)]
+    return [ListedRaster(Path(images), Path(labels), None)]
 
 
 def _star_texts(pattern: str, path: str) -> Sequence[str]:

@@ -1,6 +1,6 @@
-"""Which ground is learnt from and which is kept for scoring, so that the scores tell of ground never seen.
+"""Which pixels of labelled rasters are for training and which for validation, so that scores are of places never seen.
 
-In: the grids of labelled images and the census of each. Out: windows of each image. Reads nothing.
+In: the grid and the class statistics of each raster. Out: windows of each raster. Reads nothing.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.core.errors import LabelError, SpecError
-from geoseg.data.class_statistics import Census, cells_around, cells_within
-from geoseg.data.listing import LabelledImage
+from geoseg.data.class_statistics import ClassStatistics, cells_around, cells_within
+from geoseg.data.listing import ListedRaster
 from geoseg.geo.crs import plane_number
 from geoseg.geo.georef import Box, PixelGrid, grow, move_box
 from geoseg.geo.grid import Window
@@ -29,19 +29,19 @@ DRAWS = 200
 
 
 @dataclass(frozen=True)
-class Survey:
-    """What is known of a labelled image before it is split."""
+class CountedRaster:
+    """What is known of a labelled raster before it is split."""
 
-    entry: LabelledImage
+    entry: ListedRaster
     """Its files."""
     grid: PixelGrid
     """Where its pixels lie."""
-    census: Census
-    """What its labels show."""
+    statistics: ClassStatistics
+    """Its classes, counted."""
 
     @property
     def everything(self) -> Window:
-        """All of the image."""
+        """All of the raster."""
         return Window(0, 0, self.grid.height, self.grid.width)
 
     @cached_property
@@ -51,20 +51,20 @@ class Survey:
 
 
 @dataclass(frozen=True)
-class Share:
-    """How an image is split; all windows are of whole cells, up to the image's edge."""
+class RasterSplit:
+    """How a raster is split; all windows are of whole cells, up to the raster's edge."""
 
     train: tuple[Window, ...]
-    """Ground to learn from."""
+    """To learn from."""
     val: tuple[Window, ...]
-    """Ground to score on."""
+    """To score on."""
     closed: tuple[Window, ...]
-    """Validation ground, in this or another image, and the guard band around it: not learnt from."""
+    """Validation windows, of this or another raster, and the guard band around them: not learnt from."""
 
 
 @dataclass(frozen=True)
 class _Unit:
-    """What goes to one side as a whole: an image, or all that images show of one block of ground."""
+    """What goes to one side as a whole: a raster, or what all rasters show of one fold block."""
 
     parts: list[tuple[int, Window]]
     """Number of the image, and which of its pixels."""
@@ -73,22 +73,22 @@ class _Unit:
 
 
 SIDES = ("train", "val")
-"""Words that say which side given ground is on."""
+"""Words that say on which side of a given split a raster is."""
 Sides = list[list[Window]]
-"""Windows of each image."""
+"""Windows of each raster."""
 
 
-def how_to_split(surveys: Sequence[Survey], spec: SplitSpec) -> str:
+def how_to_split(rasters: Sequence[CountedRaster], spec: SplitSpec) -> str:
     """What `auto` means here; else the setting itself.
 
     Raises:
         SpecError: if splits should be given but are not.
     """
-    given = [survey.entry.split is not None for survey in surveys]
+    given = [raster.entry.split is not None for raster in rasters]
     if spec.by == "auto" and not any(given):
         return "blocks"
     if spec.by in ("auto", "column") and not all(given):
-        without = surveys[given.index(False)].entry.image
+        without = rasters[given.index(False)].entry.image
         raise SpecError(
             f"data.split.by = {spec.by!r}, but {without} has no split: give train or val in column {spec.column}, "
             "or let geoseg split: set data.split.by to blocks or scene"
@@ -96,83 +96,83 @@ def how_to_split(surveys: Sequence[Survey], spec: SplitSpec) -> str:
     return "column" if spec.by == "auto" else spec.by
 
 
-def split_ground(
-    surveys: Sequence[Survey], spec: SplitSpec, guard_px: int, needed: Sequence[str] = SIDES
-) -> list[Share]:
-    """Split labelled images, and close the ground around validation ground to training.
+def split_rasters(
+    rasters: Sequence[CountedRaster], spec: SplitSpec, guard_px: int, needed: Sequence[str] = SIDES
+) -> list[RasterSplit]:
+    """Split labelled rasters, and close what lies around validation windows to training.
 
     Args:
-        surveys: the images.
+        rasters: what is split.
         spec: how to split them.
         guard_px: width of the guard band, in the pixels of the image that learns.
         needed: sides that must not be empty.
 
     Raises:
-        LabelError: if one side is left without labelled ground.
+        LabelError: if one side is left without labelled pixels.
         SpecError: if splits should be given but are not.
     """
-    by = how_to_split(surveys, spec)
+    by = how_to_split(rasters, spec)
     if by == "column":
-        train, val = (_given(surveys, side, side in needed) for side in SIDES)
-        _refuse_twins(surveys)
+        train, val = (_given(rasters, side, side in needed) for side in SIDES)
+        _refuse_twins(rasters)
     else:
-        units = _blocks(surveys, spec.block_px) if by == "blocks" else _images(surveys)
-        train, val = _drawn(units, len(surveys), spec, by)
-    closed: Sides = [[] for _ in surveys] if by == "random" else _guard(surveys, train, val, guard_px)
-    return [Share(*map(tuple, parts)) for parts in zip(train, val, closed, strict=True)]
+        units = _blocks(rasters, spec.block_px) if by == "blocks" else _images(rasters)
+        train, val = _drawn(units, len(rasters), spec, by)
+    closed: Sides = [[] for _ in rasters] if by == "random" else _guard(rasters, train, val, guard_px)
+    return [RasterSplit(*map(tuple, parts)) for parts in zip(train, val, closed, strict=True)]
 
 
-def _given(surveys: Sequence[Survey], side: str, is_needed: bool) -> Sides:
-    if is_needed and not any(survey.entry.split == side and survey.census.counts.any() for survey in surveys):
+def _given(rasters: Sequence[CountedRaster], side: str, is_needed: bool) -> Sides:
+    if is_needed and not any(raster.entry.split == side and raster.statistics.counts.any() for raster in rasters):
         raise LabelError(
             f"no labelled image has split {side}: write {side} in that column for some tiles, or let geoseg split "
             "(data.split.by: blocks or scene)"
         )
-    return [[survey.everything] if survey.entry.split == side else [] for survey in surveys]
+    return [[raster.everything] if raster.entry.split == side else [] for raster in rasters]
 
 
-def _refuse_twins(surveys: Sequence[Survey]) -> None:
+def _refuse_twins(rasters: Sequence[CountedRaster]) -> None:
     """Refuse to learn from and score on one image; where images say where they lie, the guard band sees to that."""
     split_of: dict[Path, str | None] = {}
-    for survey in surveys:
-        if split_of.setdefault(survey.file, survey.entry.split) != survey.entry.split and not survey.grid.is_placed:
-            raise LabelError(f"{survey.entry.image} is given for train and for val: give it for one of them")
+    for raster in rasters:
+        if split_of.setdefault(raster.file, raster.entry.split) != raster.entry.split and not raster.grid.is_placed:
+            raise LabelError(f"{raster.entry.image} is given for train and for val: give it for one of them")
 
 
-def _images(surveys: Sequence[Survey]) -> list[_Unit]:
+def _images(rasters: Sequence[CountedRaster]) -> list[_Unit]:
     units: dict[Path, _Unit] = {}
-    for index, survey in enumerate(surveys):
-        if survey.census.counts.any():
-            counts = survey.census.class_counts
-            unit = units.setdefault(survey.file, _Unit([], np.zeros_like(counts)))
-            unit.parts.append((index, survey.everything))
+    for index, raster in enumerate(rasters):
+        if raster.statistics.counts.any():
+            counts = raster.statistics.class_counts
+            unit = units.setdefault(raster.file, _Unit([], np.zeros_like(counts)))
+            unit.parts.append((index, raster.everything))
             unit.counts[:] += counts
     return list(units.values())
 
 
-def _blocks(surveys: Sequence[Survey], block_px: int) -> list[_Unit]:
-    """All that images show of each block of ground; blocks lie on one lattice per CRS and pixel size."""
+def _blocks(rasters: Sequence[CountedRaster], block_px: int) -> list[_Unit]:
+    """What all rasters show of each fold block; blocks lie on one lattice per CRS and pixel size."""
     units: dict[Any, _Unit] = {}
     planes: list[Any] = []
-    for index, survey in enumerate(surveys):
-        lattice, origin = _lattice(survey, planes)
-        blocks = (survey.census.centres + origin) // block_px
+    for index, raster in enumerate(rasters):
+        lattice, origin = _lattice(raster, planes)
+        blocks = (raster.statistics.centres + origin) // block_px
         keys, members = np.unique(blocks, axis=0, return_inverse=True)
-        counts = np.zeros((len(keys), survey.census.counts.shape[1]), np.int64)
-        np.add.at(counts, members.ravel(), survey.census.counts)
+        counts = np.zeros((len(keys), raster.statistics.counts.shape[1]), np.int64)
+        np.add.at(counts, members.ravel(), raster.statistics.counts)
         for (i, j), (row, col), found in zip(keys.tolist(), (keys * block_px - origin).tolist(), counts, strict=True):
-            window = cells_within(Window(row, col, block_px, block_px)).clip(survey.grid.height, survey.grid.width)
+            window = cells_within(Window(row, col, block_px, block_px)).clip(raster.grid.height, raster.grid.width)
             unit = units.setdefault((lattice, i, j), _Unit([], np.zeros_like(found)))
             unit.parts.append((index, window))
             unit.counts[:] += found
     return list(units.values())
 
 
-def _lattice(survey: Survey, planes: list[Any]) -> tuple[Any, NDArray[np.int64]]:
+def _lattice(raster: CountedRaster, planes: list[Any]) -> tuple[Any, NDArray[np.int64]]:
     """Name of the lattice of blocks that an image lies on, and row and column of the image's corner on it."""
-    grid, t = survey.grid, survey.grid.transform
+    grid, t = raster.grid, raster.grid.transform
     if not (grid.is_placed and grid.is_upright):
-        return survey.file, np.zeros(2, np.int64)
+        return raster.file, np.zeros(2, np.int64)
     corner = np.array([round(t.f / t.e), round(t.c / t.a)], np.int64)
     return (plane_number(grid.crs, planes), f"{t.a:.9g}", f"{t.e:.9g}"), corner
 
@@ -182,7 +182,7 @@ def _drawn(units: list[_Unit], images: int, spec: SplitSpec, by: str) -> tuple[S
         what, remedy = "images", "split by blocks (data.split.by), or "
         if by == "blocks":
             what, remedy = f"blocks of {spec.block_px} px", "lower data.split.block_px, or "
-        raise LabelError(f"{len(units)} of the {what} has labels, which cannot be split: {remedy}label more ground")
+        raise LabelError(f"{len(units)} of the {what} has labels, which cannot be split: {remedy}label more")
     chosen = _most_even(np.stack([unit.counts for unit in units]), spec)
     sides: tuple[Sides, Sides] = [[] for _ in range(images)], [[] for _ in range(images)]
     for unit, is_val in zip(units, chosen, strict=True):
@@ -212,44 +212,44 @@ def _draw(areas: NDArray[np.int64], share: float, rng: np.random.Generator) -> N
     return chosen
 
 
-def _guard(surveys: Sequence[Survey], train: Sides, val: Sides, guard_px: int) -> Sides:
-    """Per image that learns: validation ground in its pixels, grown by the guard band."""
+def _guard(rasters: Sequence[CountedRaster], train: Sides, val: Sides, guard_px: int) -> Sides:
+    """Per raster to learn from: validation windows in its pixels, grown by the guard band."""
     of_file: dict[Path, list[Window]] = defaultdict(list)
-    for survey, windows in zip(surveys, val, strict=True):
-        of_file[survey.file] += windows
-    found = [list(of_file[survey.file]) for survey in surveys]
+    for raster, windows in zip(rasters, val, strict=True):
+        of_file[raster.file] += windows
+    found = [list(of_file[raster.file]) for raster in rasters]
     planes: list[Any] = []
-    numbers = [plane_number(s.grid.crs, planes) if s.grid.is_placed else -1 for s in surveys]
+    numbers = [plane_number(s.grid.crs, planes) if s.grid.is_placed else -1 for s in rasters]
     for number, crs in enumerate(planes):
         images = [i for i, plane in enumerate(numbers) if train[i] and plane == number]
-        owners, boxes = _boxes_in(surveys, val, crs)
-        for image, box in _near(surveys, images, boxes, guard_px):
-            if owners[box] != surveys[image].file:
-                found[image].append(surveys[image].grid.window_of(boxes[box]))
-    sizes = [(survey.grid.height, survey.grid.width) for survey in surveys]
+        owners, boxes = _boxes_in(rasters, val, crs)
+        for image, box in _near(rasters, images, boxes, guard_px):
+            if owners[box] != rasters[image].file:
+                found[image].append(rasters[image].grid.window_of(boxes[box]))
+    sizes = [(raster.grid.height, raster.grid.width) for raster in rasters]
     closed = [[cells_around(grow(w, guard_px)).clip(*size) for w in ws] for ws, size in zip(found, sizes, strict=True)]
     return [[window for window in windows if window.pixels] for windows in closed]
 
 
-def _boxes_in(surveys: Sequence[Survey], val: Sides, crs: Any) -> tuple[list[Path], list[Box]]:
-    """Boxes of all validation ground that has a place in a CRS, and the file of the image that each belongs to."""
+def _boxes_in(rasters: Sequence[CountedRaster], val: Sides, crs: Any) -> tuple[list[Path], list[Box]]:
+    """Boxes in a CRS of all validation windows that have a place there, and the image file that each belongs to."""
     owners, boxes = [], []
-    for survey, windows in zip(surveys, val, strict=True):
-        for window in windows if survey.grid.is_placed else ():
-            box = move_box(survey.grid.box(window), survey.grid.crs, crs)
+    for raster, windows in zip(rasters, val, strict=True):
+        for window in windows if raster.grid.is_placed else ():
+            box = move_box(raster.grid.box(window), raster.grid.crs, crs)
             if box is not None:
-                owners.append(survey.file)
+                owners.append(raster.file)
                 boxes.append(box)
     return owners, boxes
 
 
 def _near(
-    surveys: Sequence[Survey], images: Sequence[int], boxes: Sequence[Box], guard_px: int
+    rasters: Sequence[CountedRaster], images: Sequence[int], boxes: Sequence[Box], guard_px: int
 ) -> list[tuple[int, int]]:
     """Pairs of an image and a box that lie no farther apart than the guard band."""
     if not boxes or not images:
         return []
-    grown = [surveys[i].grid.box(grow(surveys[i].everything, guard_px + 1)) for i in images]
+    grown = [rasters[i].grid.box(grow(rasters[i].everything, guard_px + 1)) for i in images]
     boxes_at, grown_at = (shapely.box(*np.array(corners).T) for corners in (boxes, grown))
     found = shapely.STRtree(boxes_at).query(grown_at, predicate="intersects")
     return [(images[a], b) for a, b in found.T.tolist()]

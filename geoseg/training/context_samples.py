@@ -23,8 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels.labels import Indexes
-from geoseg.data.mosaic import Ground, JoinedGround, open_ground
+from geoseg.data.mosaic import Mosaic
 from geoseg.geo.grid import Window
 from geoseg.models.context import Views
 from geoseg.raster.pyramid import Box, ContextPyramid, LevelGrid, Weighted
@@ -86,7 +87,7 @@ class ContextWindows(TrainingWindows):
 
     def __init__(
         self,
-        grounds: Sequence[JoinedGround],
+        grounds: Sequence[Mosaic],
         cells: Cells,
         sampling: Sampling,
         fill: Sequence[float],
@@ -113,9 +114,9 @@ class ContextWindows(TrainingWindows):
 class _Surroundings:
     """The levels over one ground, with their labels; both are made when they are first asked for."""
 
-    def __init__(self, ground: JoinedGround, levels: Sequence[ContextLevel], classes: int, folder: Path | None):
+    def __init__(self, ground: Mosaic, levels: Sequence[ContextLevel], classes: int, folder: Path | None):
         self._ground, self._classes = ground, classes
-        self._pyramid = ContextPyramid(open_ground(ground), levels, folder=folder)
+        self._pyramid = ContextPyramid(ground.open_part(), levels, folder=folder)
         self._labels = cache(self._majority)
 
     def views(
@@ -210,7 +211,7 @@ class ViewCut:
         return View(values, ids[0].numpy().astype(np.uint8), self.box)
 
 
-def majority(ground: Ground, grid: LevelGrid, classes: int) -> Indexes:
+def majority(ground: LabelledRaster, grid: LevelGrid, classes: int) -> Indexes:
     """The class index that most labelled pixels of each context pixel show (rows, cols); IGNORE where there is none."""
     found = np.full((grid.rows, grid.cols), IGNORE, np.uint8)
     cols = _coarse(np.arange(grid.width), grid.ratio[1], grid.cols)

@@ -24,22 +24,14 @@ from numpy.typing import NDArray
 from geoseg.core.errors import LabelError, ModelError, SpecError
 from geoseg.core.files import draft_of
 from geoseg.core.redaction import public_form
-from geoseg.data.class_statistics import CELL_PX, Census, join_censuses, statistics, take_census
+from geoseg.data.class_statistics import CELL_PX, ClassStatistics, count_classes, join_statistics, normalization_of
 from geoseg.data.consistency import ImageTerms
+from geoseg.data.labelled_raster import FilePool, FileRaster, Files, LabelledRaster, read_into_memory
 from geoseg.data.labels.labels import VECTOR_FILES, LabelRules, open_labels, unmarked_labels
-from geoseg.data.listing import LabelledImage, list_images
-from geoseg.data.mosaic import (
-    FileGround,
-    Files,
-    Ground,
-    JoinedGround,
-    PartOfGround,
-    Rectangles,
-    Shelf,
-    hold,
-    join_neighbours,
-)
-from geoseg.data.splits import SIDES, Survey, split_ground
+from geoseg.data.listing import ListedRaster, list_rasters
+from geoseg.data.mosaic import Mosaic, join_neighbours
+from geoseg.data.partly_labelled import PartlyLabelled, Rectangles
+from geoseg.data.splits import SIDES, CountedRaster, split_rasters
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.raster.bands.matching import choose_bands, describe_bands, fits_dtype
@@ -59,7 +51,7 @@ SIDECARS = (".aux.xml", ".msk", "-wal")
 class Side:
     """One side of a split."""
 
-    grounds: tuple[JoinedGround, ...]
+    grounds: tuple[Mosaic, ...]
     """Ground, joined where images touch."""
     cells: Cells
     """Where in it labels stand."""
@@ -120,38 +112,38 @@ def read_training_data(
         SceneError: if an image cannot be read.
         SpecError: if a setting makes no sense with these images.
     """
-    entries = list_images(spec.data)
+    entries = list_rasters(spec.data)
     grids, terms = _look_at_images(entries, spec.data, scaling)
     for line in terms.notices(spec.data.resolution_m):
         notice(line)
-    on_disk, shelf = _find_ground(entries, grids, spec, terms.scaling)
-    grounds: Sequence[Ground] = on_disk
+    on_disk, pool = _find_ground(entries, grids, spec, terms.scaling)
+    grounds: Sequence[LabelledRaster] = on_disk
     if _fits_into_memory(grounds, spec.data):
-        grounds, censuses = _hold_and_count(grounds, spec, tell)
+        grounds, counted = _hold_and_count(grounds, spec, tell)
     else:
-        censuses = _count_or_load(grounds, entries, spec, store, tell)
+        counted = _count_or_load(grounds, entries, spec, store, tell)
     unmarked_px = _count_unmarked(on_disk, entries)
     if unmarked_px:
         notice(f"labels: {unmarked_labels(unmarked_px)}")
-    shelf.clear()
-    surveys = [Survey(*parts) for parts in zip(entries, (g.grid for g in grounds), censuses, strict=True)]
+    pool.clear()
+    rasters = [CountedRaster(*parts) for parts in zip(entries, (g.grid for g in grounds), counted, strict=True)]
     guard_px = spec.read_side if spec.data.split.guard_px is None else spec.data.split.guard_px
-    shares = split_ground(surveys, spec.data.split, guard_px, needed=SIDES if only is None else (only,))
-    pairs = list(zip(censuses, shares, strict=True))
-    train_census = [c.only(c.inside(share.train) & ~c.inside(share.closed)) for c, share in pairs]
-    val_census = [c.only(c.inside(share.val)) for c, share in pairs]
+    shares = split_rasters(rasters, spec.data.split, guard_px, needed=SIDES if only is None else (only,))
+    pairs = list(zip(counted, shares, strict=True))
+    train_statistics = [c.only(c.inside(share.train) & ~c.inside(share.closed)) for c, share in pairs]
+    val_statistics = [c.only(c.inside(share.val)) for c, share in pairs]
     guarded_px = sum(int(c.counts[c.inside(share.train) & c.inside(share.closed)].sum()) for c, share in pairs)
     if only is None:
-        _tell_of_split(spec, guard_px, guarded_px, train_census, notice)
-        _check_sides(train_census, val_census, spec, unmarked_px, notice)
-    together = join_censuses(val_census if only == "val" else train_census)
-    train = _side(grounds, [(share.train, share.closed) for share in shares], train_census)
+        _tell_of_split(spec, guard_px, guarded_px, train_statistics, notice)
+        _check_sides(train_statistics, val_statistics, spec, unmarked_px, notice)
+    together = join_statistics(val_statistics if only == "val" else train_statistics)
+    train = _side(grounds, [(share.train, share.closed) for share in shares], train_statistics)
     if only is None:
         _check_window(spec, train)
     return TrainingData(
         train=train,
-        val=_side(grounds, [(share.val, ()) for share in shares], val_census),
-        normalization=statistics(together),
+        val=_side(grounds, [(share.val, ()) for share in shares], val_statistics),
+        normalization=normalization_of(together),
         value_range=_value_range(together, spec.data),
         resolution_m=spec.data.resolution_m or terms.resolution_m,
         size_range_m=terms.size_range_m,
@@ -184,7 +176,7 @@ def open_image(path: Path, data: DataSpec, scaling: ScalingSpec | None = None) -
 
 
 def open_pair(
-    entry: LabelledImage, data: DataSpec, classes: Sequence[ClassSpec], scaling: ScalingSpec | None = None
+    entry: ListedRaster, data: DataSpec, classes: Sequence[ClassSpec], scaling: ScalingSpec | None = None
 ) -> Files:
     """Open an image and its labels.
 
@@ -210,7 +202,7 @@ def _grid(scene: Scene) -> PixelGrid:
 
 
 def _look_at_images(
-    entries: Sequence[LabelledImage], data: DataSpec, scaling: ScalingSpec | None
+    entries: Sequence[ListedRaster], data: DataSpec, scaling: ScalingSpec | None
 ) -> tuple[list[PixelGrid], ImageTerms]:
     """Grid of every image, and what they have in common; labels are not looked at yet."""
     grids, terms = [], ImageTerms(scaling)
@@ -225,57 +217,61 @@ def _look_at_images(
 
 
 def _find_ground(
-    entries: Sequence[LabelledImage], grids: Sequence[PixelGrid], spec: TrainSpec, scaling: ScalingSpec | None
-) -> tuple[list[FileGround], Shelf]:
-    """Ground of every entry, on disk, and the shelf that holds its files open."""
-    shelf = Shelf()
+    entries: Sequence[ListedRaster], grids: Sequence[PixelGrid], spec: TrainSpec, scaling: ScalingSpec | None
+) -> tuple[list[FileRaster], FilePool]:
+    """Ground of every entry, on disk, and the pool that holds its files open."""
+    pool = FilePool()
     return [
-        FileGround(
+        FileRaster(
             _name(entry.image),
             grid,
-            partial(shelf.take, number, partial(open_pair, entry, spec.data, spec.classes, scaling)),
+            partial(pool.take, number, partial(open_pair, entry, spec.data, spec.classes, scaling)),
         )
         for number, (entry, grid) in enumerate(zip(entries, grids, strict=True))
-    ], shelf
+    ], pool
 
 
-def _count_unmarked(grounds: Sequence[FileGround], entries: Sequence[LabelledImage]) -> int:
+def _count_unmarked(grounds: Sequence[FileRaster], entries: Sequence[ListedRaster]) -> int:
     """Pixels that label rasters leave out for the value 255 alone."""
     rasters = (g for g, entry in zip(grounds, entries, strict=True) if entry.label.suffix.lower() not in VECTOR_FILES)
     return sum(ground.unmarked_px() for ground in rasters)
 
 
-def _fits_into_memory(grounds: Sequence[Ground], data: DataSpec) -> bool:
+def _fits_into_memory(grounds: Sequence[LabelledRaster], data: DataSpec) -> bool:
     pixel_bytes = (1 if data.dtype == "uint8" else 4) * len(data.bands) + 2  # validity and label
     return sum(ground.height * ground.width for ground in grounds) * pixel_bytes <= data.memory_mb * 2**20
 
 
-def _hold_and_count(grounds: Sequence[Ground], spec: TrainSpec, tell: Tell) -> tuple[Sequence[Ground], list[Census]]:
+def _hold_and_count(
+    grounds: Sequence[LabelledRaster], spec: TrainSpec, tell: Tell
+) -> tuple[Sequence[LabelledRaster], list[ClassStatistics]]:
     """Read all ground into memory, and count it on the way."""
-    held: list[Ground] = []
-    count, censuses = _counter(grounds, spec, tell), []
+    held: list[LabelledRaster] = []
+    count, counted = _counter(grounds, spec, tell), []
     for ground in grounds:
-        held.append(hold(ground))
-        censuses.append(count(held[-1]))
-    return held, censuses
+        held.append(read_into_memory(ground))
+        counted.append(count(held[-1]))
+    return held, counted
 
 
 def _count_or_load(
-    grounds: Sequence[Ground], entries: Sequence[LabelledImage], spec: TrainSpec, store: Path | None, tell: Tell
-) -> list[Census]:
+    grounds: Sequence[LabelledRaster], entries: Sequence[ListedRaster], spec: TrainSpec, store: Path | None, tell: Tell
+) -> list[ClassStatistics]:
     """Count ground on disk, unless an earlier run has."""
     count = _counter(grounds, spec, tell)
     if store is None:
         return list(map(count, grounds))
     key = _fingerprint(entries, spec)
-    censuses = _load(store, key)
-    if censuses is None:
-        censuses = list(map(count, grounds))
-        _save(censuses, key, store)
-    return censuses
+    counted = _load(store, key)
+    if counted is None:
+        counted = list(map(count, grounds))
+        _save(counted, key, store)
+    return counted
 
 
-def _counter(grounds: Sequence[Ground], spec: TrainSpec, tell: Tell) -> Callable[[Ground], Census]:
+def _counter(
+    grounds: Sequence[LabelledRaster], spec: TrainSpec, tell: Tell
+) -> Callable[[LabelledRaster], ClassStatistics]:
     """A function that counts one ground after the other, and tells how much of all of them it has counted."""
     total, done = sum(ground.height * ground.width for ground in grounds), 0
 
@@ -284,11 +280,11 @@ def _counter(grounds: Sequence[Ground], spec: TrainSpec, tell: Tell) -> Callable
         done += pixels
         tell(done, total)
 
-    return lambda ground: take_census(ground, len(spec.classes), len(spec.data.bands), add)
+    return lambda ground: count_classes(ground, len(spec.classes), len(spec.data.bands), add)
 
 
-def _fingerprint(entries: Sequence[LabelledImage], spec: TrainSpec) -> str:
-    """What the census depends on: the files as they are now, and how they are read."""
+def _fingerprint(entries: Sequence[ListedRaster], spec: TrainSpec) -> str:
+    """What the statistics depends on: the files as they are now, and how they are read."""
     files = [(str(path), _stamps(path)) for entry in entries for path in (entry.image, entry.label)]
     settings = spec.data.model_dump(
         mode="json", include={"bands", "band_indexes", "dtype", "nodata", "label_values", "label_column", "label_layer"}
@@ -312,34 +308,36 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _save(censuses: Sequence[Census], key: str, store: Path) -> None:
-    together = join_censuses(censuses)
-    columns = {field.name: getattr(together, field.name) for field in fields(Census)}
+def _save(counted: Sequence[ClassStatistics], key: str, store: Path) -> None:
+    together = join_statistics(counted)
+    columns = {field.name: getattr(together, field.name) for field in fields(ClassStatistics)}
     with draft_of(store) as draft, draft.open("wb") as file:
-        np.savez_compressed(file, key=key, lengths=[len(census.cells) for census in censuses], **columns)
+        np.savez_compressed(file, key=key, lengths=[len(statistics.cells) for statistics in counted], **columns)
 
 
-def _load(store: Path, key: str) -> list[Census] | None:
+def _load(store: Path, key: str) -> list[ClassStatistics] | None:
     """What an earlier run counted; None if it did not, or of other files."""
     try:
         with np.load(store) as saved:
             if str(saved["key"]) != key:
                 return None
             ends = np.cumsum(saved["lengths"])[:-1]
-            columns = [np.split(saved[field.name], ends) for field in fields(Census)]
+            columns = [np.split(saved[field.name], ends) for field in fields(ClassStatistics)]
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):  # there is none, or it is damaged
         return None
-    return [Census(*parts) for parts in zip(*columns, strict=True)]
+    return [ClassStatistics(*parts) for parts in zip(*columns, strict=True)]
 
 
-def _tell_of_split(spec: TrainSpec, guard_px: int, guarded_px: int, learnt: Sequence[Census], notice: Notice) -> None:
+def _tell_of_split(
+    spec: TrainSpec, guard_px: int, guarded_px: int, learnt: Sequence[ClassStatistics], notice: Notice
+) -> None:
     """Warn of a random split, and tell how much training ground the guard band takes."""
     if spec.data.split.by == "random":
         notice(
             "the split is random: validation ground may lie beside training ground, so that the scores say little of "
             "ground elsewhere (data.split.by: blocks or scene)"
         )
-    share = guarded_px / max(1, guarded_px + sum(int(census.counts.sum()) for census in learnt))
+    share = guarded_px / max(1, guarded_px + sum(int(statistics.counts.sum()) for statistics in learnt))
     if share > 0.01:
         where = f"lies within {guard_px} px of" if guard_px else "is also"
         notice(
@@ -349,10 +347,12 @@ def _tell_of_split(spec: TrainSpec, guard_px: int, guarded_px: int, learnt: Sequ
 
 
 def _check_sides(
-    train: Sequence[Census], val: Sequence[Census], spec: TrainSpec, unmarked_px: int, notice: Notice
+    train: Sequence[ClassStatistics], val: Sequence[ClassStatistics], spec: TrainSpec, unmarked_px: int, notice: Notice
 ) -> None:
     """Refuse an empty side and classes that cannot be learnt; tell of classes that cannot be scored."""
-    counts = [sum((census.class_counts for census in side), np.zeros(len(spec.classes))) for side in (train, val)]
+    counts = [
+        sum((statistics.class_counts for statistics in side), np.zeros(len(spec.classes))) for side in (train, val)
+    ]
     for side, found in zip(("training", "validation"), counts, strict=True):
         if not found.any():
             raise LabelError(
@@ -396,30 +396,30 @@ def _check_window(spec: TrainSpec, train: Side) -> None:
 
 
 def _side(
-    grounds: Sequence[Ground],
+    grounds: Sequence[LabelledRaster],
     windows: Sequence[tuple[Sequence[Window], Sequence[Window]]],
-    censuses: Sequence[Census],
+    counted: Sequence[ClassStatistics],
 ) -> Side:
     """Join the grounds of one side, and move their cells along."""
-    used = [index for index, census in enumerate(censuses) if len(census.cells)]
-    parts = [PartOfGround(grounds[i], *(Rectangles.of(part) for part in windows[i])) for i in used]
+    used = [index for index, statistics in enumerate(counted) if len(statistics.cells)]
+    parts = [PartlyLabelled(grounds[i], *(Rectangles.of(part) for part in windows[i])) for i in used]
     joined = join_neighbours(parts) if parts else []
     places = np.zeros((len(used), 3), np.int64)  # number of the joined ground, and the corner in it
     for number, (whole, members) in enumerate(joined):
         for place, member in zip(whole.places, members, strict=True):
             places[member] = number, place.row, place.col
-    together = join_censuses(censuses)
-    corners = np.repeat(places, [len(censuses[i].cells) for i in used], axis=0)
+    together = join_statistics(counted)
+    corners = np.repeat(places, [len(counted[i].cells) for i in used], axis=0)
     cells = Cells(np.insert(together.cells, 0, 0, axis=1) + corners, together.counts)
     return Side(tuple(whole for whole, _ in joined), cells, len(used))
 
 
-def _value_range(census: Census, data: DataSpec) -> tuple[float, float]:
+def _value_range(statistics: ClassStatistics, data: DataSpec) -> tuple[float, float]:
     """All of the type for 8-bit values, else what occurs, without outliers."""
     if data.dtype == "uint8":
         return 0.0, 255.0
-    found = statistics(census)
+    found = normalization_of(statistics)
     mean, reach = np.array(found.mean), 6 * np.array(found.std)
-    low = np.maximum(census.lowest.min(axis=0), mean - reach).min()
-    high = np.minimum(census.highest.max(axis=0), mean + reach).max()
+    low = np.maximum(statistics.lowest.min(axis=0), mean - reach).min()
+    high = np.minimum(statistics.highest.max(axis=0), mean + reach).max()
     return float(low), float(max(high, low + 1e-6))

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from geoseg.core.queues import read_ahead
 from geoseg.data.class_statistics import CELL_PX
+from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels.labels import Indexes
-from geoseg.data.mosaic import Ground, JoinedGround
+from geoseg.data.mosaic import Mosaic
 from geoseg.geo.grid import Axis, Grid, Place, Window
 from geoseg.inference.batches import read_padded
 from geoseg.inference.views.probability_map import CoarseClasses
@@ -64,7 +65,7 @@ class TrainingWindows:
     Window i of an epoch depends on the seed, the epoch and i alone, whatever the processes and threads.
     """
 
-    def __init__(self, grounds: Sequence[Ground], cells: Cells, sampling: Sampling, fill: Sequence[float]):
+    def __init__(self, grounds: Sequence[LabelledRaster], cells: Cells, sampling: Sampling, fill: Sequence[float]):
         self.grounds = grounds
         self.sampling = sampling
         self.fill = fill
@@ -83,7 +84,7 @@ class TrainingWindows:
         ground, window = self.draw(rng)
         return cut(ground, window, self.fill)
 
-    def draw(self, rng: np.random.Generator) -> tuple[Ground, Window]:
+    def draw(self, rng: np.random.Generator) -> tuple[LabelledRaster, Window]:
         """Draw a ground and the window to read, which may reach beyond it."""
         which, *cell = self._draw_cell(rng)
         ground, side = self.grounds[which], self.sampling.window
@@ -107,7 +108,7 @@ def keep_inside(start: int, side: int, length: int) -> int:
     return min(max(start, min(0, length - side)), max(0, length - side))
 
 
-def cut(ground: Ground, window: Window, fill: Sequence[float]) -> tuple[Values, Indexes]:
+def cut(ground: LabelledRaster, window: Window, fill: Sequence[float]) -> tuple[Values, Indexes]:
     """Read a window that may reach beyond the ground: image (C, h, w) of the ground's type, and labels (h, w).
 
     What lies outside and what holds no data is `fill` per band and IGNORE, as holes are when the model predicts.
@@ -170,7 +171,7 @@ class ScoredWindows:
 
     def __init__(
         self,
-        grounds: Sequence[JoinedGround],
+        grounds: Sequence[Mosaic],
         cells: Cells,
         grids: Sequence[Grid],
         fill: Sequence[float],
@@ -234,7 +235,7 @@ class ScoredWindows:
             return f"{ground.name}, row {core.row}, column {core.col}"
         corner = ground.places[member]
         row, col = max(0, core.row - corner.row), max(0, core.col - corner.col)
-        return f"{ground.grounds[member].name}, row {row}, column {col}"
+        return f"{ground.rasters[member].name}, row {row}, column {col}"
 
     def batches(self, size: int) -> list[list[int]]:
         """Numbers of the windows of each batch; those of one batch have one shape."""

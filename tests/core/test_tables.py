@@ -6,7 +6,7 @@ import pytest
 
 from geoseg.core.errors import LabelError
 from geoseg.core.safe_paths import joined, whole_url
-from geoseg.data.listing import LabelledImage, list_images
+from geoseg.data.listing import ListedRaster, list_rasters
 from geoseg.spec import DataSpec, beside
 
 ROWS = [["image", "label", "split"], ["imgs/s0.tif", "imgs/l0.tif", "train"], ["imgs/ä.tif", "imgs/l1.tif", "val"]]
@@ -15,11 +15,11 @@ ROWS = [["image", "label", "split"], ["imgs/s0.tif", "imgs/l0.tif", "train"], ["
 def saved(folder, rows=ROWS, sep=",", eol="\n", encoding="utf-8", head=""):
     text = head + "".join(sep.join(row) + eol for row in rows)
     (folder / "tiles.csv").write_bytes(text.encode(encoding))
-    return list_images(DataSpec(tiles=folder / "tiles.csv", bands=("red",)))
+    return list_rasters(DataSpec(tiles=folder / "tiles.csv", bands=("red",)))
 
 
 def expected(folder):
-    return [LabelledImage(folder / image, folder / label, split) for image, label, split in ROWS[1:]]
+    return [ListedRaster(folder / image, folder / label, split) for image, label, split in ROWS[1:]]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_other_encodings_are_named(tmp_path, encoding):
 
 def test_a_device_is_no_list():
     with pytest.raises(LabelError, match="it is a device"):
-        list_images(DataSpec(tiles=Path("/dev/zero"), bands=("red",)))
+        list_rasters(DataSpec(tiles=Path("/dev/zero"), bands=("red",)))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_urls_stay_urls_in_lists_and_configs(tmp_path, url):
     spec = DataSpec.model_validate({"scenes": [{"image": url, "label": url}], "bands": ["red"]})
     (scene,) = beside(spec, tmp_path).scenes
     one = beside(DataSpec(images=url, labels=url, bands=("red",)), tmp_path)
-    for path in (found.image, found.label, scene.image, scene.label, list_images(one)[0].image):
+    for path in (found.image, found.label, scene.image, scene.label, list_rasters(one)[0].image):
         assert whole_url(path) == url
     assert str(joined(tmp_path, "a.tif")) == str(tmp_path / "a.tif")
 
@@ -85,9 +85,9 @@ def test_a_list_is_a_file(tmp_path):
     for url in ("https://h/tiles.csv", "https:/h/tiles.csv"):
         spec = beside(DataSpec.model_validate({"tiles": url, "bands": ["red"]}), tmp_path)
         with pytest.raises(LabelError, match=r"the list of tiles https://h/tiles\.csv: lists are files"):
-            list_images(spec)
+            list_rasters(spec)
 
 
 def test_patterns_of_urls_are_refused(tmp_path):
     with pytest.raises(LabelError, match="patterns are for files"):
-        list_images(DataSpec(images="https://h/*.tif", labels="https://h/*.png", bands=("red",)))
+        list_rasters(DataSpec(images="https://h/*.tif", labels="https://h/*.png", bands=("red",)))

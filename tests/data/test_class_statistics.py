@@ -1,4 +1,4 @@
-"""The census of labelled ground: what numpy counts in the whole array, whatever windows are read."""
+"""The statistics of labelled ground: what numpy counts in the whole array, whatever windows are read."""
 
 import csv
 
@@ -15,14 +15,14 @@ from geoseg.core.errors import LabelError
 from geoseg.data import class_statistics as module
 from geoseg.data.class_statistics import (
     CELL_PX,
-    Census,
+    ClassStatistics,
     cells_around,
     cells_within,
-    join_censuses,
-    statistics,
-    take_census,
+    count_classes,
+    join_statistics,
+    normalization_of,
 )
-from geoseg.data.mosaic import HeldGround
+from geoseg.data.labelled_raster import MemoryRaster
 from geoseg.geo.georef import PixelGrid, grid_of, grow
 from geoseg.geo.grid import Window
 from geoseg.spec import IGNORE
@@ -30,7 +30,7 @@ from geoseg.spec import IGNORE
 sizes = st.integers(1, 150)
 
 
-def ground(height: int, width: int, seed: int = 0, dtype: str = "uint8", labelled: float = 0.7) -> HeldGround:
+def ground(height: int, width: int, seed: int = 0, dtype: str = "uint8", labelled: float = 0.7) -> MemoryRaster:
     """Random values and labels of three classes, of which some are missing, and pixels without data."""
     rng = np.random.default_rng(seed)
     grid = PixelGrid(height, width, Affine(1, 0, 5, 0, -1, 5), CRS.from_epsg(32617))
@@ -42,7 +42,7 @@ def ground(height: int, width: int, seed: int = 0, dtype: str = "uint8", labelle
     if dtype == "float32":
         image *= 1e-3
         image[:, ~valid] = np.nan
-    return HeldGround("ground", grid, image, valid, labels)
+    return MemoryRaster("ground", grid, image, valid, labels)
 
 
 @settings(deadline=None, max_examples=40)
@@ -52,7 +52,7 @@ def test_it_counts_what_the_whole_arrays_hold(height: int, width: int, seed: int
     told: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "READ_PX", read_px)
-        census = take_census(whole, 3, 2, told.append)
+        statistics = count_classes(whole, 3, 2, told.append)
     assert sum(told) == height * width
     counted = np.where(whole.valid, whole.labels, IGNORE)
     seen = {}
@@ -63,8 +63,8 @@ def test_it_counts_what_the_whole_arrays_hold(height: int, width: int, seed: int
             if any(counts):
                 values = whole.image[:, *cell][:, counted[cell] != IGNORE].astype(float)
                 seen[row, col] = counts, values.sum(1), (values**2).sum(1), values.min(1), values.max(1)
-    assert sorted(map(tuple, census.cells.tolist())) == sorted(seen)
-    for cell, *found in zip(census.cells.tolist(), *census.columns[1:], strict=True):
+    assert sorted(map(tuple, statistics.cells.tolist())) == sorted(seen)
+    for cell, *found in zip(statistics.cells.tolist(), *statistics.columns[1:], strict=True):
         for value, expected in zip(found, seen[tuple(cell)], strict=True):
             np.testing.assert_allclose(value, expected, rtol=1e-12)
 
@@ -72,14 +72,14 @@ def test_it_counts_what_the_whole_arrays_hold(height: int, width: int, seed: int
 def test_ground_without_labels_is_never_read() -> None:
     whole = ground(100, 100)
     whole.labels[:] = IGNORE
-    blind = HeldGround("blind", whole.grid, None, None, whole.labels)  # type: ignore[arg-type]
-    assert len(take_census(blind, 3, 2).cells) == 0
+    blind = MemoryRaster("blind", whole.grid, None, None, whole.labels)  # type: ignore[arg-type]
+    assert len(count_classes(blind, 3, 2).cells) == 0
 
 
 def test_it_leaves_labels_and_image_as_they_are() -> None:
     whole = ground(40, 40)
     before = whole.labels.copy(), whole.image.copy()
-    take_census(whole, 3, 2)
+    count_classes(whole, 3, 2)
     assert np.array_equal(whole.labels, before[0])
     assert np.array_equal(whole.image, before[1])
 
@@ -87,7 +87,7 @@ def test_it_leaves_labels_and_image_as_they_are() -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_statistics_are_those_of_the_labelled_pixels_with_data(dtype: str) -> None:
     parts = [ground(70, 90, 1, dtype), ground(33, 31, 2, dtype)]
-    found = statistics(join_censuses(take_census(part, 3, 2) for part in parts))
+    found = normalization_of(join_statistics(count_classes(part, 3, 2) for part in parts))
     values = np.concatenate([part.image[:, part.valid & (part.labels != IGNORE)] for part in parts], axis=1)
     values = values.astype(float)
     assert found.mean == pytest.approx(values.mean(axis=1), rel=1e-5)
@@ -98,20 +98,20 @@ def test_statistics_are_those_of_the_labelled_pixels_with_data(dtype: str) -> No
 def test_a_flat_band_is_not_blown_up(value: float) -> None:
     flat = ground(40, 25, 0, "float32")  # sums of a thousand times 0.1 leave a deviation of 6e-9
     flat.image[0], flat.image[1], flat.valid[:], flat.labels[:] = value, 5, True, 1
-    found = statistics(take_census(flat, 3, 2))
+    found = normalization_of(count_classes(flat, 3, 2))
     assert found.std[0] == 1
     assert found.mean[0] == pytest.approx(np.float32(value), rel=1e-5)
 
 
 def test_no_label_at_all_is_an_error() -> None:
     with pytest.raises(LabelError, match="no training pixel is labelled"):
-        statistics(take_census(ground(40, 40, labelled=0.0), 3, 2))
+        normalization_of(count_classes(ground(40, 40, labelled=0.0), 3, 2))
 
 
 def test_class_counts_are_those_of_all_cells() -> None:
     whole = ground(100, 77)
     expected = np.bincount(whole.labels[whole.valid & (whole.labels != IGNORE)], minlength=3)
-    assert take_census(whole, 3, 2).class_counts.tolist() == expected.tolist()
+    assert count_classes(whole, 3, 2).class_counts.tolist() == expected.tolist()
 
 
 # -------------------------------------------------------------------------------------------------- windows of cells
@@ -143,16 +143,16 @@ def test_neighbouring_windows_share_the_cells_among_them(one: int, two: int, thr
 @given(sizes, sizes, st.lists(spans, max_size=5))
 def test_cells_inside_of_windows(height: int, width: int, windows: list[Window]) -> None:
     corners = np.array([(r, c) for r in range(0, height, CELL_PX) for c in range(0, width, CELL_PX)])
-    census = Census(corners, np.ones((len(corners), 1), int), *(np.ones((len(corners), 1)),) * 4)
+    statistics = ClassStatistics(corners, np.ones((len(corners), 1), int), *(np.ones((len(corners), 1)),) * 4)
     windows = [cells_around(window).clip(height, width) for window in windows]
     mask = np.zeros((height, width), bool)
     for window in windows:
         mask[window.slices] = True
-    assert census.inside(windows).tolist() == [bool(mask[row, col]) for row, col in corners]
+    assert statistics.inside(windows).tolist() == [bool(mask[row, col]) for row, col in corners]
 
 
 def test_an_empty_census_has_nothing_inside() -> None:
-    empty = take_census(ground(40, 40, labelled=0.0), 3, 2)
+    empty = count_classes(ground(40, 40, labelled=0.0), 3, 2)
     assert empty.inside([Window(0, 0, 32, 32)]).tolist() == []
     assert len(empty.only(np.zeros(0, bool)).cells) == 0
 
@@ -162,7 +162,7 @@ def test_the_census_of_a_real_tile_is_what_its_list_says() -> None:
     folder = SHARED_DATA / "labelled" / "naip_ohio_6class"
     line = next(csv.DictReader((folder / "split.csv").open()))
     with rasterio.open(folder / line["image"]) as image, rasterio.open(folder / line["label"]) as label:
-        whole = HeldGround("a", grid_of(image), image.read(), np.ones(image.shape, bool), label.read(1))
+        whole = MemoryRaster("a", grid_of(image), image.read(), np.ones(image.shape, bool), label.read(1))
     names = ("background", "building", "road", "bareland", "forest", "water")
     expected = [int(line[f"n{i}_{name}"]) for i, name in enumerate(names)]
-    assert take_census(whole, 6, 4).class_counts.tolist() == expected
+    assert count_classes(whole, 6, 4).class_counts.tolist() == expected

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from geoseg.core.errors import LabelError
-from geoseg.data.listing import LabelledImage, list_images
+from geoseg.data.listing import ListedRaster, list_rasters
 from geoseg.spec import DataSpec
 
 
@@ -33,13 +33,13 @@ def names(folder: Path, spec: DataSpec) -> list[tuple[str, str]]:
     """What is found, relative to a folder."""
     return [
         (found.image.relative_to(folder).as_posix(), found.label.relative_to(folder).as_posix())
-        for found in list_images(spec)
+        for found in list_rasters(spec)
     ]
 
 
 def refused(spec: DataSpec) -> str:
     with pytest.raises(LabelError) as caught:
-        list_images(spec)
+        list_rasters(spec)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -48,28 +48,28 @@ def refused(spec: DataSpec) -> str:
 
 
 def test_paths_of_a_list_start_at_its_folder(tmp_path: Path) -> None:
-    found = list_images(table(tmp_path, "image,label,split\na.tif,b/a.png,train\n/c.tif,/c.png, val \n"))
+    found = list_rasters(table(tmp_path, "image,label,split\na.tif,b/a.png,train\n/c.tif,/c.png, val \n"))
     assert found == [
-        LabelledImage(tmp_path / "a.tif", tmp_path / "b" / "a.png", "train"),
-        LabelledImage(Path("/c.tif"), Path("/c.png"), "val"),
+        ListedRaster(tmp_path / "a.tif", tmp_path / "b" / "a.png", "train"),
+        ListedRaster(Path("/c.tif"), Path("/c.png"), "val"),
     ]
 
 
 def test_names_may_hold_commas_spaces_and_umlauts(tmp_path: Path) -> None:
-    found = list_images(table(tmp_path, '\ufeffimage,label\n"2018, Süd 1.tif",ä.png\n'))
-    assert found == [LabelledImage(tmp_path / "2018, Süd 1.tif", tmp_path / "ä.png", None)]
+    found = list_rasters(table(tmp_path, '\ufeffimage,label\n"2018, Süd 1.tif",ä.png\n'))
+    assert found == [ListedRaster(tmp_path / "2018, Süd 1.tif", tmp_path / "ä.png", None)]
 
 
 def test_rows_that_are_for_neither_side_are_left_out(tmp_path: Path) -> None:
     text = "image,label,split,fold\na,a,train,1\nb,b,val,2\nc,c,test,train\n"
-    assert [found.image.name for found in list_images(table(tmp_path, text))] == ["a", "b"]
-    assert [found.image.name for found in list_images(table(tmp_path, text, by="blocks"))] == ["a", "b"]
-    assert [found.image.name for found in list_images(table(tmp_path, text, column="fold"))] == ["c"]
+    assert [found.image.name for found in list_rasters(table(tmp_path, text))] == ["a", "b"]
+    assert [found.image.name for found in list_rasters(table(tmp_path, text, by="blocks"))] == ["a", "b"]
+    assert [found.image.name for found in list_rasters(table(tmp_path, text, column="fold"))] == ["c"]
 
 
 def test_a_list_needs_no_splits(tmp_path: Path) -> None:
-    assert list_images(table(tmp_path, "label,image\nl,i\n")) == [LabelledImage(tmp_path / "i", tmp_path / "l", None)]
-    found = list_images(table(tmp_path, "image,label,split\na,a,\nb,b,train\n", by="scene"))
+    assert list_rasters(table(tmp_path, "label,image\nl,i\n")) == [ListedRaster(tmp_path / "i", tmp_path / "l", None)]
+    found = list_rasters(table(tmp_path, "image,label,split\na,a,\nb,b,train\n", by="scene"))
     assert [entry.split for entry in found] == [None, "train"]
 
 
@@ -147,7 +147,7 @@ def test_patterns_that_cannot_be_used(tmp_path: Path, images: str, labels: str, 
 
 def test_scenes_are_listed_as_given() -> None:
     scenes = [{"image": "a.tif", "label": "a.gpkg", "split": split} for split in ("val", None, "test")]
-    assert list_images(data(scenes=scenes)) == [
-        LabelledImage(Path("a.tif"), Path("a.gpkg"), "val"),
-        LabelledImage(Path("a.tif"), Path("a.gpkg"), None),
+    assert list_rasters(data(scenes=scenes)) == [
+        ListedRaster(Path("a.tif"), Path("a.gpkg"), "val"),
+        ListedRaster(Path("a.tif"), Path("a.gpkg"), None),
     ]

@@ -13,17 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS
 
-from geoseg.data.listing import LabelledImage
-from geoseg.data.mosaic import (
-    FileGround,
-    HeldGround,
-    JoinedGround,
-    PartOfGround,
-    Rectangles,
-    Shelf,
-    hold,
-    join_neighbours,
-)
+from geoseg.data.labelled_raster import FilePool, FileRaster, MemoryRaster, read_into_memory
+from geoseg.data.listing import ListedRaster
+from geoseg.data.mosaic import Mosaic, join_neighbours
+from geoseg.data.partly_labelled import PartlyLabelled, Rectangles
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.spec import IGNORE, DataSpec
@@ -36,7 +29,7 @@ NOWHERE = Affine.identity()
 def ground(
     row: float = 0, col: float = 0, height: int = 4, width: int = 4, value: int = 1, *, seed: int | None = None,
     crs: CRS | None = UTM17, step: float = 0.5, transform: Affine | None = None,
-) -> HeldGround:  # fmt: skip
+) -> MemoryRaster:  # fmt: skip
     """A rectangle placed in pixels of half a metre; of one value and class, or of random ones with gaps."""
     place = transform or Affine(step, 0, 300_000 + 0.5 * col, 0, -step, 4_300_000 - 0.5 * row)
     shape = height, width
@@ -46,7 +39,7 @@ def ground(
         image = rng.integers(0, 255, image.shape, np.uint8)
         labels = np.where(rng.random(shape) < 0.5, rng.integers(0, 9, shape), IGNORE).astype(np.uint8)
         valid = rng.random(shape) < 0.7
-    return HeldGround(f"r{row} c{col}", PixelGrid(*shape, place, crs), image, valid, labels)
+    return MemoryRaster(f"r{row} c{col}", PixelGrid(*shape, place, crs), image, valid, labels)
 
 
 lengths, starts = st.integers(1, 20), st.integers(-30, 30)
@@ -54,7 +47,7 @@ rectangles = st.builds(Window, starts, starts, lengths, lengths)
 
 
 @st.composite
-def connected(draw: Any) -> list[HeldGround]:
+def connected(draw: Any) -> list[MemoryRaster]:
     """Up to six grounds, each of which touches or overlaps the one before it."""
     places = [Window(0, 0, draw(lengths), draw(lengths))]
     for _ in range(draw(st.integers(0, 5))):
@@ -66,7 +59,7 @@ def connected(draw: Any) -> list[HeldGround]:
 
 @settings(deadline=None, max_examples=60)
 @given(connected(), st.data())
-def test_joined_ground_is_all_grounds_pasted(grounds: list[HeldGround], data: Any) -> None:
+def test_joined_ground_is_all_grounds_pasted(grounds: list[MemoryRaster], data: Any) -> None:
     ((joined, members),) = join_neighbours(grounds)
     assert members == list(range(len(grounds)))
     values = np.zeros((2, joined.height, joined.width), np.uint8)
@@ -121,7 +114,7 @@ def components(places: Sequence[Window]) -> list[set[int]]:
         ground(transform=Affine(0.5, 0, 300_002, 0, -0.5, 4_300_000) @ Affine.rotation(3)),
     ],
 )
-def test_strangers_stay_apart(other: HeldGround) -> None:
+def test_strangers_stay_apart(other: MemoryRaster) -> None:
     assert len(join_neighbours([ground(), other])) == 2
     assert len(join_neighbours([other, ground()])) == 2
 
@@ -148,7 +141,7 @@ def test_a_chain_of_tiles_whose_pixels_drift_is_laid_in_its_order() -> None:
 
 
 def test_a_window_in_a_gap_holds_nothing() -> None:
-    joined = JoinedGround([ground(), ground(4, 4), ground(8, 8)])
+    joined = Mosaic([ground(), ground(4, 4), ground(8, 8)])
     image, valid = joined.read(Window(0, 8, 4, 4))
     assert image.shape == (2, 4, 4)
     assert not valid.any()
@@ -170,7 +163,7 @@ def test_rectangles_are_a_set_of_pixels(windows: list[Window], window: Window) -
 
 def test_part_of_a_ground_shows_all_of_the_image_and_open_labels_only() -> None:
     whole = ground(0, 0, 9, 9)
-    part = PartOfGround(whole, Rectangles.of([Window(0, 0, 6, 9)]), Rectangles.of([Window(4, 0, 9, 3)]))
+    part = PartlyLabelled(whole, Rectangles.of([Window(0, 0, 6, 9)]), Rectangles.of([Window(4, 0, 9, 3)]))
     labels = part.read_labels(Window(2, 1, 6, 6))
     assert (labels[:2] == 1).all()
     assert (labels[2:4, :2] == IGNORE).all()
@@ -184,15 +177,15 @@ def test_part_of_a_ground_shows_all_of_the_image_and_open_labels_only() -> None:
 def test_held_ground_is_what_the_files_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, class_values: Any
 ) -> None:
-    monkeypatch.setattr("geoseg.data.mosaic.STRIP_PX", 16)
+    monkeypatch.setattr("geoseg.data.labelled_raster.ROWS_AT_ONCE", 16)
     rng = np.random.default_rng(0)
     image = write_raster(tmp_path / "i.tif", rng.integers(0, 9, (2, 50, 40)).astype(dtype), nodata=0)
     label = write_raster(tmp_path / "l.tif", class_values(50, 40), nodata=2)
     data = DataSpec(tiles=tmp_path / "x", bands=("a", "b"), band_indexes=(1, 2), dtype=dtype)
-    files = open_pair(LabelledImage(image, label, None), data, class_specs(4))
+    files = open_pair(ListedRaster(image, label, None), data, class_specs(4))
     grid = PixelGrid(50, 40, files[0].info.transform, files[0].info.crs)
-    disk = FileGround("i.tif", grid, lambda: files)
-    held = hold(disk)
+    disk = FileRaster("i.tif", grid, lambda: files)
+    held = read_into_memory(disk)
     for window in (Window(0, 0, 50, 40), Window(7, 9, 30, 21), Window(49, 39, 1, 1)):
         for one, other in zip(disk.read(window), held.read(window), strict=True):
             assert np.array_equal(one, other)
@@ -216,15 +209,15 @@ class Files(nullcontext):  # type: ignore[type-arg]
 
 
 def test_a_shelf_keeps_what_was_read_last() -> None:
-    shelf, opened = Shelf(limit=2), []
+    pool, opened = FilePool(limit=2), []
 
     def opener() -> Any:
         opened.append((Files(), Files()))
         return opened[-1]
 
     for key in (1, 2, 1, 3, 1):
-        shelf.take(key, opener)
+        pool.take(key, opener)
     assert [[file.is_open for file in pair] for pair in opened] == [[True] * 2, [False] * 2, [True] * 2]
-    shelf.clear()
+    pool.clear()
     assert not any(file.is_open for pair in opened for file in pair)
-    assert shelf.take(1, opener) is not opened[0]
+    assert pool.take(1, opener) is not opened[0]

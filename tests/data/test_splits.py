@@ -12,10 +12,10 @@ from rasterio.crs import CRS
 from rasterio.warp import transform as transform_points
 
 from geoseg.core.errors import LabelError, SpecError
-from geoseg.data.class_statistics import CELL_PX, Census
-from geoseg.data.listing import LabelledImage
-from geoseg.data.mosaic import Rectangles
-from geoseg.data.splits import Share, Survey, how_to_split, split_ground
+from geoseg.data.class_statistics import CELL_PX, ClassStatistics
+from geoseg.data.listing import ListedRaster
+from geoseg.data.partly_labelled import Rectangles
+from geoseg.data.splits import CountedRaster, RasterSplit, how_to_split, split_rasters
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.spec import SplitSpec
@@ -25,11 +25,11 @@ PLACE = Affine(0.5, 0, 300_000, 0, -0.5, 4_300_000)
 NOWHERE = Affine.identity()
 
 
-def survey(
+def raster(
     height: int = 200, width: int = 200, *, row: float = 0, col: float = 0, crs: CRS | None = UTM17,
     split: str | None = None, name: str = "", transform: Affine | None = None, labelled: float = 1.0, seed: int = 0,
     classes: int = 2,
-) -> Survey:  # fmt: skip
+) -> CountedRaster:  # fmt: skip
     """An image placed in pixels of half a metre, of whose cells a share is labelled."""
     place = PLACE @ Affine.translation(col, row) if transform is None else transform
     rng = np.random.default_rng(seed)
@@ -39,14 +39,14 @@ def survey(
     counts = rng.integers(0, 500, (len(cells), classes)) + 1
     path = Path(f"/data/{name or (row, col)}.tif")
     grid = PixelGrid(height, width, place, crs)
-    return Survey(LabelledImage(path, path, split), grid, Census(cells, counts, *(values,) * 4))
+    return CountedRaster(ListedRaster(path, path, split), grid, ClassStatistics(cells, counts, *(values,) * 4))
 
 
-def learnt_pixels(survey: Survey, share: Share) -> np.ndarray:
+def learnt_pixels(raster: CountedRaster, share: RasterSplit) -> np.ndarray:
     """Row and column (N, 2) of every labelled pixel that is learnt from."""
-    everything = survey.everything
+    everything = raster.everything
     mask = Rectangles.of(share.train).mask(everything) & ~Rectangles.of(share.closed).mask(everything)
-    cells = [Window(int(r), int(c), CELL_PX, CELL_PX) for r, c in survey.census.cells]
+    cells = [Window(int(r), int(c), CELL_PX, CELL_PX) for r, c in raster.statistics.cells]
     return np.argwhere(mask & Rectangles.of(cells).mask(everything))
 
 
@@ -63,11 +63,11 @@ def in_pixels(grid: PixelGrid, xs: Any, ys: Any) -> tuple[np.ndarray, np.ndarray
     return back.d * x + back.e * y + back.f, back.a * x + back.b * y + back.c
 
 
-def check_guard(surveys: list[Survey], shares: list[Share], reach: int) -> None:
+def check_guard(rasters: list[CountedRaster], splits: list[RasterSplit], reach: int) -> None:
     """No window of side `reach` with a pixel that is learnt from shows validation ground of any image."""
-    for learner, share in zip(surveys, shares, strict=True):
+    for learner, share in zip(rasters, splits, strict=True):
         pixels = learnt_pixels(learner, share)
-        for other, its_share in zip(surveys, shares, strict=True):
+        for other, its_share in zip(rasters, splits, strict=True):
             same_place = learner.grid.is_placed and other.grid.is_placed and learner.grid.crs == other.grid.crs
             if learner.file != other.file and not same_place:
                 continue
@@ -80,17 +80,17 @@ def check_guard(surveys: list[Survey], shares: list[Share], reach: int) -> None:
 
 
 @st.composite
-def layouts(draw: Any) -> list[Survey]:
+def layouts(draw: Any) -> list[CountedRaster]:
     """Images that overlap, touch or lie apart, of several pixel sizes, some without a place or with a twin."""
-    surveys = []
+    rasters = []
     for index in range(draw(st.integers(2, 6))):
         row, col = (draw(st.integers(-300, 300) | st.floats(-300, 300)) for _ in range(2))
         place = PLACE @ Affine.translation(col, row) @ Affine.scale(draw(st.sampled_from([1, 1, 1, 2, 0.7])))
         where = draw(st.sampled_from(["utm", "utm", "utm", "no crs", "nowhere", "twin"]))
         name = f"image {index - 1 if where == 'twin' and index else index}"
         split = draw(st.sampled_from(["train", "train", "val"])) if where != "nowhere" else "train"
-        surveys.append(
-            survey(
+        rasters.append(
+            raster(
                 draw(st.integers(20, 260)),
                 draw(st.integers(20, 260)),
                 crs={"no crs": None, "nowhere": None}.get(where, UTM17),
@@ -101,11 +101,11 @@ def layouts(draw: Any) -> list[Survey]:
                 seed=index,
             )
         )
-    for index, one in enumerate(surveys):  # twins are one file, so they have one grid
-        for other in surveys[index + 1 :]:
+    for index, one in enumerate(rasters):  # twins are one file, so they have one grid
+        for other in rasters[index + 1 :]:
             if one.file == other.file:
-                vars(other).update(grid=one.grid, census=one.census)
-    return surveys
+                vars(other).update(grid=one.grid, statistics=one.statistics)
+    return rasters
 
 
 whole_cells = st.builds(lambda cells, more: CELL_PX * cells + more, st.integers(0, 4), st.integers(1, 3))
@@ -115,15 +115,17 @@ reaches = st.integers(1, 150) | whole_cells
 
 @settings(deadline=None, max_examples=150)
 @given(layouts(), st.sampled_from(["column", "blocks", "scene"]), reaches, st.integers(0, 3))
-def test_no_training_window_shows_validation_ground(layout: list[Survey], by: str, reach: int, seed: int) -> None:
+def test_no_training_window_shows_validation_ground(
+    layout: list[CountedRaster], by: str, reach: int, seed: int
+) -> None:
     spec = SplitSpec(by=by, block_px=64, val_share=0.3, seed=seed)
     try:
-        shares = split_ground(layout, spec, reach)
+        splits = split_rasters(layout, spec, reach)
     except LabelError:
         return
-    check_guard(layout, shares, reach)
-    for image, share in zip(layout, shares, strict=True):
-        train, val = image.census.inside(share.train), image.census.inside(share.val)
+    check_guard(layout, splits, reach)
+    for image, share in zip(layout, splits, strict=True):
+        train, val = image.statistics.inside(share.train), image.statistics.inside(share.val)
         assert (train != val).all(), "every labelled cell is on one side"
         for window in (*share.train, *share.val, *share.closed):
             assert window.pixels
@@ -137,19 +139,19 @@ def test_no_training_window_shows_validation_ground(layout: list[Survey], by: st
 def test_no_training_window_shows_validation_ground_of_another_crs(learner: CRS, scored: CRS) -> None:
     """Four images around the border of two UTM zones, some of them overlapping."""
     lon, lat = -78.0, 40.0
-    surveys = []
+    rasters = []
     images = (learner, "train", -40), (scored, "val", 60), (learner, "train", 300), (scored, "val", 0)
     for crs, split, shift in images:
         (x,), (y,) = transform_points(DEGREES, crs, [lon], [lat])
         step = 10 / 111_000 if crs.is_geographic else 10.0
         place = Affine(step, 0, x + shift * step, 0, -step, y + shift * step / 2)
-        surveys.append(survey(250, 180, crs=crs, split=split, transform=place, name=f"{crs} {split} {shift}"))
+        rasters.append(raster(250, 180, crs=crs, split=split, transform=place, name=f"{crs} {split} {shift}"))
     reach = 70
-    shares = split_ground(surveys, SplitSpec(), reach)
-    assert sum(len(learnt_pixels(*pair)) for pair in zip(surveys, shares, strict=True)) > 5000
-    for image, share in zip(surveys[::2], shares[::2], strict=True):
+    splits = split_rasters(rasters, SplitSpec(), reach)
+    assert sum(len(learnt_pixels(*pair)) for pair in zip(rasters, splits, strict=True)) > 5000
+    for image, share in zip(rasters[::2], splits[::2], strict=True):
         pixels = learnt_pixels(image, share)
-        for other in surveys[1::2]:
+        for other in rasters[1::2]:
             rows, cols = np.mgrid[0:251:10, 0:181:10].reshape(2, -1)
             xs, ys = zip(*(other.grid.xy(c, r) for r, c in zip(rows, cols, strict=True)), strict=True)
             found = np.stack(in_pixels(image.grid, *transform_points(other.grid.crs, image.grid.crs, xs, ys)), axis=1)
@@ -158,11 +160,11 @@ def test_no_training_window_shows_validation_ground_of_another_crs(learner: CRS,
 
 
 def test_a_rotated_image_is_guarded_too() -> None:
-    leaning = survey(200, 200, split="val", transform=PLACE @ Affine.rotation(30), name="leaning")
-    straight = survey(400, 400, row=-200, col=-200, split="train", name="straight")
-    surveys = [leaning, straight]
-    shares = split_ground(surveys, SplitSpec(), 20)
-    pixels = learnt_pixels(straight, shares[1])
+    leaning = raster(200, 200, split="val", transform=PLACE @ Affine.rotation(30), name="leaning")
+    straight = raster(400, 400, row=-200, col=-200, split="train", name="straight")
+    rasters = [leaning, straight]
+    splits = split_rasters(rasters, SplitSpec(), 20)
+    pixels = learnt_pixels(straight, splits[1])
     corners = [leaning.grid.xy(c, r) for r in range(0, 201, 10) for c in range(0, 201, 10)]
     for row, col in np.stack(in_pixels(straight.grid, *zip(*corners, strict=True)), axis=1):
         assert not touches(pixels, 20, (row, row), (col, col))
@@ -170,14 +172,14 @@ def test_a_rotated_image_is_guarded_too() -> None:
 
 
 def test_without_a_guard_only_the_validation_ground_itself_is_closed() -> None:
-    surveys = [survey(256, 256, split="train"), survey(64, 64, row=96, col=96, split="val")]
-    train, _ = split_ground(surveys, SplitSpec(), 0)
+    rasters = [raster(256, 256, split="train"), raster(64, 64, row=96, col=96, split="val")]
+    train, _ = split_rasters(rasters, SplitSpec(), 0)
     assert train.closed == (Window(96, 96, 64, 64),)
 
 
 def test_a_random_split_closes_nothing() -> None:
-    surveys = [survey(col=200 * i) for i in range(6)]
-    assert not any(share.closed for share in split_ground(surveys, SplitSpec(by="random"), 99))
+    rasters = [raster(col=200 * i) for i in range(6)]
+    assert not any(share.closed for share in split_rasters(rasters, SplitSpec(by="random"), 99))
 
 
 # ------------------------------------------------------------------------------------------------------------- blocks
@@ -186,10 +188,10 @@ def test_a_random_split_closes_nothing() -> None:
 @pytest.mark.parametrize("crs", [UTM17, None])
 def test_all_images_of_a_block_go_to_one_side(crs: CRS | None) -> None:
     """Two images of the same ground, 37 pixels apart: they differ by less than a cell at the borders of blocks."""
-    surveys = [survey(1000, 1000, crs=crs, name="one"), survey(900, 800, row=37, col=91, crs=crs, name="other")]
-    one, other = split_ground(surveys, SplitSpec(block_px=128, val_share=0.4), 0)
+    rasters = [raster(1000, 1000, crs=crs, name="one"), raster(900, 800, row=37, col=91, crs=crs, name="other")]
+    one, other = split_rasters(rasters, SplitSpec(block_px=128, val_share=0.4), 0)
     common = Window(37, 91, 900, 800)
-    a, b = Rectangles.of(one.val).mask(common), Rectangles.of(other.val).mask(surveys[1].everything)
+    a, b = Rectangles.of(one.val).mask(common), Rectangles.of(other.val).mask(rasters[1].everything)
     assert 0.2 < a.mean() < 0.6
     assert (a != b).mean() < 0.25
     rows, cols = (np.arange(37, 937) - 8_600_000) % 128, (np.arange(91, 891) + 600_000) % 128
@@ -199,37 +201,37 @@ def test_all_images_of_a_block_go_to_one_side(crs: CRS | None) -> None:
 
 
 def test_blocks_share_ground_and_classes_evenly() -> None:
-    image = survey(3200, 3200, classes=3)
-    rare = np.random.default_rng(1).random(len(image.census.cells)) < 0.02
-    image.census.counts[:, 2] = np.where(rare, 50, 0)
-    (share,) = split_ground([image], SplitSpec(block_px=256, val_share=0.2), 0)
-    found = image.census.counts[image.census.inside(share.val)].sum(axis=0) / image.census.class_counts
+    image = raster(3200, 3200, classes=3)
+    rare = np.random.default_rng(1).random(len(image.statistics.cells)) < 0.02
+    image.statistics.counts[:, 2] = np.where(rare, 50, 0)
+    (share,) = split_rasters([image], SplitSpec(block_px=256, val_share=0.2), 0)
+    found = image.statistics.counts[image.statistics.inside(share.val)].sum(axis=0) / image.statistics.class_counts
     assert found == pytest.approx([0.2] * 3, abs=0.03)
 
 
 def test_the_seed_draws_the_blocks() -> None:
     def val(seed: int) -> set[Window]:
-        return set(split_ground([survey(1000, 1000)], SplitSpec(block_px=128, seed=seed), 0)[0].val)
+        return set(split_rasters([raster(1000, 1000)], SplitSpec(block_px=128, seed=seed), 0)[0].val)
 
     assert val(1) == val(1)
     assert val(1) != val(2)
 
 
 def test_images_without_a_place_are_split_into_blocks_of_their_own() -> None:
-    surveys = [survey(300, 300, transform=NOWHERE, crs=None, name=name) for name in ("a", "b")]
-    shares = split_ground(surveys, SplitSpec(block_px=128, val_share=0.5), 10)
-    check_guard(surveys, shares, 10)
-    assert {window for share in shares for window in share.val}
+    rasters = [raster(300, 300, transform=NOWHERE, crs=None, name=name) for name in ("a", "b")]
+    splits = split_rasters(rasters, SplitSpec(block_px=128, val_share=0.5), 10)
+    check_guard(rasters, splits, 10)
+    assert {window for share in splits for window in share.val}
 
 
 def test_one_image_labelled_twice_is_one_ground_even_without_a_place() -> None:
     """Two label files for one JPEG: what one of them shows of a validation block is closed for the other."""
-    surveys = [survey(600, 600, transform=NOWHERE, crs=None, name="same", labelled=0.2, seed=i) for i in range(2)]
+    rasters = [raster(600, 600, transform=NOWHERE, crs=None, name="same", labelled=0.2, seed=i) for i in range(2)]
     for by in ("blocks", "scene"):
-        others = [survey(transform=NOWHERE, crs=None, name=f"other {i}") for i in range(3)]
-        shares = split_ground([*surveys, *others], SplitSpec(by=by, block_px=128, val_share=0.3), 40)
-        check_guard([*surveys, *others], shares, 40)
-        assert (not shares[0].val) == (not shares[1].val)
+        others = [raster(transform=NOWHERE, crs=None, name=f"other {i}") for i in range(3)]
+        splits = split_rasters([*rasters, *others], SplitSpec(by=by, block_px=128, val_share=0.3), 40)
+        check_guard([*rasters, *others], splits, 40)
+        assert (not splits[0].val) == (not splits[1].val)
 
 
 # ------------------------------------------------------------------------------------------------------------- scenes
@@ -237,17 +239,17 @@ def test_one_image_labelled_twice_is_one_ground_even_without_a_place() -> None:
 
 @pytest.mark.parametrize("by", ["scene", "random"])
 def test_scenes_go_to_one_side_as_a_whole(by: str) -> None:
-    surveys = [survey(100, 100 + 10 * i, row=5000 * i) for i in range(10)]
-    shares = split_ground(surveys, SplitSpec(by=by, val_share=0.3), 50)
-    for image, share in zip(surveys, shares, strict=True):
+    rasters = [raster(100, 100 + 10 * i, row=5000 * i) for i in range(10)]
+    splits = split_rasters(rasters, SplitSpec(by=by, val_share=0.3), 50)
+    for image, share in zip(rasters, splits, strict=True):
         assert share.train + share.val == (image.everything,)
-    assert sum(bool(share.val) for share in shares) == 3
+    assert sum(bool(share.val) for share in splits) == 3
 
 
 def test_images_without_labels_are_on_no_side() -> None:
-    surveys = [survey(row=999 * i, labelled=float(i != 1)) for i in range(4)]
+    rasters = [raster(row=999 * i, labelled=float(i != 1)) for i in range(4)]
     for by in ("scene", "blocks"):
-        assert split_ground(surveys, SplitSpec(by=by, block_px=64), 0)[1] == Share((), (), ())
+        assert split_rasters(rasters, SplitSpec(by=by, block_px=64), 0)[1] == RasterSplit((), (), ())
 
 
 # ------------------------------------------------------------------------------------------------- how, and what not
@@ -266,41 +268,41 @@ def test_images_without_labels_are_on_no_side() -> None:
     ],
 )
 def test_how_ground_is_split(splits: str, by: str, found: str) -> None:
-    surveys = [
-        survey(name=str(i), split=None if split == "-" else split) for i, split in enumerate(splits.split())
+    rasters = [
+        raster(name=str(i), split=None if split == "-" else split) for i, split in enumerate(splits.split())
     ]  # fmt: skip
     if " " in found:
         with pytest.raises(SpecError, match=found) as caught:
-            how_to_split(surveys, SplitSpec(by=by))
+            how_to_split(rasters, SplitSpec(by=by))
         assert "\n" not in str(caught.value)
     else:
-        assert how_to_split(surveys, SplitSpec(by=by)) == found
+        assert how_to_split(rasters, SplitSpec(by=by)) == found
 
 
 @pytest.mark.parametrize(
-    ("surveys", "spec", "said"),
+    ("rasters", "spec", "said"),
     [
-        ([survey(split="train")] * 2, {}, "no labelled image has split val: write val in that column for some tiles"),
-        ([survey(split="train"), survey(split="val", labelled=0)], {}, "no labelled image has split val"),
-        ([survey(split="val")] * 2, {}, "no labelled image has split train"),
-        ([survey(transform=NOWHERE)], {"block_px": 512}, "1 of the blocks of 512 px has labels, .*lower data.split.b"),
-        ([survey()], {"by": "scene"}, "1 of the images has labels, .*split by blocks"),
-        ([survey(labelled=0)], {}, "0 of the blocks"),
+        ([raster(split="train")] * 2, {}, "no labelled image has split val: write val in that column for some tiles"),
+        ([raster(split="train"), raster(split="val", labelled=0)], {}, "no labelled image has split val"),
+        ([raster(split="val")] * 2, {}, "no labelled image has split train"),
+        ([raster(transform=NOWHERE)], {"block_px": 512}, "1 of the blocks of 512 px has labels, .*lower data.split.b"),
+        ([raster()], {"by": "scene"}, "1 of the images has labels, .*split by blocks"),
+        ([raster(labelled=0)], {}, "0 of the blocks"),
         (
-            [survey(transform=NOWHERE, crs=None, name="a", split=split) for split in ("train", "val")], {},
+            [raster(transform=NOWHERE, crs=None, name="a", split=split) for split in ("train", "val")], {},
             "/data/a.tif is given for train and for val",
         ),
     ],
 )  # fmt: skip
-def test_ground_that_cannot_be_split(surveys: list[Survey], spec: dict, said: str) -> None:
+def test_ground_that_cannot_be_split(rasters: list[CountedRaster], spec: dict, said: str) -> None:
     with pytest.raises(LabelError, match=said) as caught:
-        split_ground(surveys, SplitSpec.model_validate(spec), 100)
+        split_rasters(rasters, SplitSpec.model_validate(spec), 100)
     assert "\n" not in str(caught.value)
 
 
 def test_many_tiles_and_small_blocks_do_not_take_long() -> None:
     """Both are a fraction of a second; a loop over pairs would take minutes."""
-    tiles = [survey(32, 32, row=32 * (i // 40), col=32 * (i % 40), seed=i) for i in range(1600)]
-    assert len(split_ground(tiles, SplitSpec(by="scene"), 64)) == 1600
-    (share,) = split_ground([survey(5120, 5120)], SplitSpec(block_px=64), 64)
+    tiles = [raster(32, 32, row=32 * (i // 40), col=32 * (i % 40), seed=i) for i in range(1600)]
+    assert len(split_rasters(tiles, SplitSpec(by="scene"), 64)) == 1600
+    (share,) = split_rasters([raster(5120, 5120)], SplitSpec(block_px=64), 64)
     assert 1000 < len(share.val) < 1600

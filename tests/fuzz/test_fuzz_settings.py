@@ -8,7 +8,7 @@ import pytest
 from fuzzing import CORPUS, LONG_S, ODD_VALUES, as_json, changed, edited, fuzz, nested, seeds, words
 from hypothesis import strategies as st
 
-from geoseg.data.listing import list_images
+from geoseg.data.listing import list_rasters
 from geoseg.models.bundle import load_model
 from geoseg.models.header import read_spec
 from geoseg.scenes import find_scenes
@@ -61,7 +61,7 @@ def test_lists_of_tiles(seconds):
     data = {"bands": ["red"], "tiles": "it.csv"}
 
     def read(path: Path) -> None:
-        list_images(DataSpec(**data | {"tiles": path}))
+        list_rasters(DataSpec(**data | {"tiles": path}))
 
     starts = [
         *seeds("tiles.csv", "tiles_excel.csv"),

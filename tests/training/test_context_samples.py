@@ -8,8 +8,10 @@ import torch
 from affine import Affine
 from rasterio.crs import CRS
 
-from geoseg.data.class_statistics import take_census
-from geoseg.data.mosaic import HeldGround, JoinedGround, PartOfGround, Rectangles, join_neighbours
+from geoseg.data.class_statistics import count_classes
+from geoseg.data.labelled_raster import MemoryRaster
+from geoseg.data.mosaic import Mosaic, join_neighbours
+from geoseg.data.partly_labelled import PartlyLabelled, Rectangles
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.models.context import sample_boxes
@@ -29,18 +31,18 @@ LEVELS = ContextLevel(ratio=4, size=64, margin=0.25), ContextLevel(ratio="scene"
 FILL = (0.0, 0.0)
 
 
-def ground(height: int = 600, width: int = 500, closed: Window | None = None) -> JoinedGround:
+def ground(height: int = 600, width: int = 500, closed: Window | None = None) -> Mosaic:
     """Bands are row and column of each pixel's middle; labels are squares of 40 pixels."""
     rows, cols = np.mgrid[:height, :width].astype(np.float32) + 0.5
     labels = ((rows // 40 + cols // 40) % 3).astype(np.uint8)
     grid = PixelGrid(height, width, Affine(1, 0, 1000, 0, -1, 2000), CRS.from_epsg(32617))
-    held = HeldGround("a.tif", grid, np.stack([rows, cols]), np.ones((height, width), bool), labels)
+    held = MemoryRaster("a.tif", grid, np.stack([rows, cols]), np.ones((height, width), bool), labels)
     whole = [Window(0, 0, height, width)] if closed is None else [Window(0, 0, height, closed.col)]
-    return join_neighbours([PartOfGround(held, Rectangles.of(whole), Rectangles.of([]))])[0][0]
+    return join_neighbours([PartlyLabelled(held, Rectangles.of(whole), Rectangles.of([]))])[0][0]
 
 
-def windows(augment: AugmentSpec, *grounds: JoinedGround, side: int = 64, seed: int = 0) -> ContextWindows:
-    counts = [take_census(one, 3, 2) for one in grounds]
+def windows(augment: AugmentSpec, *grounds: Mosaic, side: int = 64, seed: int = 0) -> ContextWindows:
+    counts = [count_classes(one, 3, 2) for one in grounds]
     places = np.concatenate([np.insert(part.cells, 0, i, axis=1) for i, part in enumerate(counts)])
     cells = Cells(places, np.concatenate([part.counts for part in counts]))
     sampling = Sampling(side, augment.read_side(side), 50, 0.5, seed)
@@ -140,7 +142,7 @@ def test_majorities_are_counted_over_each_context_pixel(level: ContextLevel, hei
     labels = rng.choice(np.uint8([0, 1, 2, IGNORE]), (height, width))
     labels[:100] = IGNORE
     grid = PixelGrid(height, width, Affine(1, 0, 0, 0, -1, 0), CRS.from_epsg(32617))
-    whole = HeldGround("a", grid, np.zeros((1, height, width), np.uint8), np.ones((height, width), bool), labels)
+    whole = MemoryRaster("a", grid, np.zeros((1, height, width), np.uint8), np.ones((height, width), bool), labels)
     raster = LevelGrid(level, height, width)
     found = majority(whole, raster, 3)
     down, right = raster.ratio

@@ -18,7 +18,7 @@ from PIL import Image
 from rasterio.features import rasterize
 
 from geoseg.core.errors import GeosegError, LabelError, OutputError, SceneError, SpecError
-from geoseg.data.mosaic import FileGround, HeldGround, Shelf
+from geoseg.data.labelled_raster import FilePool, FileRaster, MemoryRaster
 from geoseg.spec import IGNORE, TrainSpec, parse_spec
 from geoseg.training import inputs as module
 from geoseg.training.inputs import Side, TrainingData, read_training_data
@@ -225,8 +225,8 @@ def test_a_scene_with_polygons_is_read_in_windows_and_no_tile_is_written(
     assert found.sum() == (burnt != 255).sum()
     assert found[1] / found.sum() == pytest.approx(0.2, abs=0.1)
     assert sum(side.class_counts for side in (data.train, data.val)).tolist() == [(burnt == k).sum() for k in (3, 9)]
-    kind = FileGround if memory_mb == 0 else HeldGround
-    assert all(isinstance(part.ground, kind) for ground in data.train.grounds for part in ground.grounds)
+    kind = FileRaster if memory_mb == 0 else MemoryRaster
+    assert all(isinstance(part.raster, kind) for ground in data.train.grounds for part in ground.rasters)
     windows_of(data)[3]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == files
 
@@ -358,13 +358,13 @@ def test_statistics_are_those_of_training_ground_alone(tmp_path: Path) -> None:
 
 
 def test_windows_are_the_same_from_memory_and_from_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "Shelf", lambda: Shelf(limit=2))
+    monkeypatch.setattr(module, "FilePool", lambda: FilePool(limit=2))
     write_tiles(tmp_path, "train val train train train")
     with rasterio.open(tmp_path / "t3.tif", "r+") as dataset:
         dataset.nodata = 1003
     held, disk = (read_training_data(spec_of(tmp_path, TILES | {"memory_mb": mb})) for mb in (2048, 0))
-    assert isinstance(held.train.grounds[0].grounds[0].ground, HeldGround)  # type: ignore[attr-defined]
-    assert isinstance(disk.train.grounds[0].grounds[0].ground, FileGround)  # type: ignore[attr-defined]
+    assert isinstance(held.train.grounds[0].rasters[0].raster, MemoryRaster)  # type: ignore[attr-defined]
+    assert isinstance(disk.train.grounds[0].rasters[0].raster, FileRaster)  # type: ignore[attr-defined]
     assert held.normalization == disk.normalization
     one, other = windows_of(held), windows_of(disk)
     for index in range(30):
@@ -375,13 +375,13 @@ def test_windows_are_the_same_from_memory_and_from_disk(tmp_path: Path, monkeypa
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the grounds that are counted."""
-    names, take = [], module.take_census
+    names, take = [], module.count_classes
 
-    def take_census(ground: Any, *arguments: Any) -> Any:
+    def count_classes(ground: Any, *arguments: Any) -> Any:
         names.append(ground.name)
         return take(ground, *arguments)
 
-    monkeypatch.setattr(module, "take_census", take_census)
+    monkeypatch.setattr(module, "count_classes", count_classes)
     return names
 
 
@@ -392,7 +392,7 @@ def later(path: Path) -> None:
 
 def test_what_was_counted_is_stored_and_used_again(tmp_path: Path, counting: list[str]) -> None:
     write_tiles(tmp_path, "train val train train")
-    store, on_disk = tmp_path / "run" / "census.npz", TILES | {"memory_mb": 0}
+    store, on_disk = tmp_path / "run" / "statistics.npz", TILES | {"memory_mb": 0}
 
     def read(data: dict[str, Any] = on_disk, **settings: Any) -> TrainingData:
         counting.clear()
@@ -400,7 +400,7 @@ def test_what_was_counted_is_stored_and_used_again(tmp_path: Path, counting: lis
 
     first = read()
     assert counting == ["t0.tif", "t1.tif", "t2.tif", "t3.tif"]
-    assert [path.name for path in store.parent.iterdir()] == ["census.npz"]
+    assert [path.name for path in store.parent.iterdir()] == ["statistics.npz"]
     again = read()
     assert counting == []
     assert again.normalization == first.normalization
@@ -433,7 +433,7 @@ def test_what_was_counted_is_stored_and_used_again(tmp_path: Path, counting: lis
 @pytest.mark.parametrize("damage", [b"", b"nonsense", None])
 def test_a_damaged_store_is_counted_anew(tmp_path: Path, counting: list[str], damage: bytes | None) -> None:
     write_tiles(tmp_path, "train val")
-    spec, store = spec_of(tmp_path, TILES | {"memory_mb": 0}), tmp_path / "census.npz"
+    spec, store = spec_of(tmp_path, TILES | {"memory_mb": 0}), tmp_path / "statistics.npz"
     read_training_data(spec, store=store)
     content = store.read_bytes()
     half = len(content) // 2
@@ -468,7 +468,7 @@ def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     write_tiles(tmp_path, "train val")
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"file is a file: choose a folder"):
-        read_training_data(spec_of(tmp_path, TILES | {"memory_mb": 0}), store=tmp_path / "file" / "census.npz")
+        read_training_data(spec_of(tmp_path, TILES | {"memory_mb": 0}), store=tmp_path / "file" / "statistics.npz")
 
 
 def test_progress_ends_at_all_pixels(tmp_path: Path) -> None:
@@ -622,7 +622,7 @@ def test_naip_tiles_are_joined_and_validation_stays_apart(tmp_path: Path, by: st
     found = read_training_data(spec_of(tmp_path, data, classes=classes))
     assert (len(found.train.grounds), len(found.val.grounds)) == (3, 3)
     assert (found.train.class_counts > 10_000).all()
-    parts = [part for ground in found.val.grounds for part in ground.grounds]
+    parts = [part for ground in found.val.grounds for part in ground.rasters]
     scored = shapely.union_all([
         shapely.box(*part.grid.box(module.Window(top, left, bottom - top, right - left)))
         for part in parts for top, left, bottom, right in part.open.bounds.tolist()  # type: ignore[attr-defined]

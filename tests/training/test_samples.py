@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS
 
-from geoseg.data.class_statistics import CELL_PX, take_census
-from geoseg.data.mosaic import HeldGround, PartOfGround, Rectangles, join_neighbours
+from geoseg.data.class_statistics import CELL_PX, count_classes
+from geoseg.data.labelled_raster import MemoryRaster
+from geoseg.data.mosaic import join_neighbours
+from geoseg.data.partly_labelled import PartlyLabelled, Rectangles
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Grid, Window
 from geoseg.spec import IGNORE, TrainSpec
@@ -35,19 +37,19 @@ sides, starts = st.integers(1, 90), st.integers(0, 150)
 
 def ground(
     height: int = 200, width: int = 200, *, row: int = 0, col: int = 0, labels: np.ndarray | None = None, seed: int = 0
-) -> HeldGround:
+) -> MemoryRaster:
     """An image whose two bands are the row and the column of each pixel; random labels unless given."""
     rng = np.random.default_rng(seed)
     rows, cols = np.mgrid[row : row + height, col : col + width].astype(np.float32)
     if labels is None:
         labels = rng.choice(np.uint8([0, 1, 2, IGNORE]), (height, width), p=[0.3, 0.2, 0.01, 0.49])
     grid = PixelGrid(height, width, Affine(1, 0, 1000 + col, 0, -1, 2000 - row), UTM)
-    return HeldGround(f"{row} {col}.tif", grid, np.stack([rows, cols]), rng.random((height, width)) < 0.95, labels)
+    return MemoryRaster(f"{row} {col}.tif", grid, np.stack([rows, cols]), rng.random((height, width)) < 0.95, labels)
 
 
 def cells_of(grounds: Any) -> Cells:
     """Cells with labels of several grounds."""
-    parts = [take_census(one, 3, 2) for one in grounds]
+    parts = [count_classes(one, 3, 2) for one in grounds]
     places = [np.insert(part.cells, 0, i, axis=1) for i, part in enumerate(parts)]
     return Cells(np.concatenate(places), np.concatenate([part.counts for part in parts]))
 
@@ -119,7 +121,7 @@ def test_windows_are_the_same_arrays_as_batches() -> None:
 # ----------------------------------------------------------------------------------------------------- class balance
 
 
-def with_rare_class() -> HeldGround:
+def with_rare_class() -> MemoryRaster:
     """A megapixel of class 0 of which class 1 takes a thousandth, in three places."""
     labels = np.zeros((1024, 1024), np.uint8)
     for row, col in ((100, 900), (500, 30), (1000, 512)):
@@ -199,7 +201,7 @@ def test_every_labelled_pixel_is_scored_once(
 def test_parts_of_ground_are_scored_exactly_where_they_are_open() -> None:
     """Also where a part ends in the middle of a window's core."""
     whole = ground(300, 300, labels=np.ones((300, 300), np.uint8))
-    part = PartOfGround(whole, Rectangles.of([Window(32, 64, 96, 128)]), Rectangles.of([]))
+    part = PartlyLabelled(whole, Rectangles.of([Window(32, 64, 96, 128)]), Rectangles.of([]))
     windows = scored([part], tile=128, overlap=16, border=32)
     items = [windows[i] for i in range(len(windows))]
     counted = sum(int((item.counted & (item.labels != IGNORE)).sum()) for item in items)
