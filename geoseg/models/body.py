@@ -1,53 +1,44 @@
 """A network without its normalisation, and where it is cut in two: what it sees, and how it tells classes from that.
 
-In: a NetworkSpec. Out: a network of segmentation-models-pytorch, which is an encoder, a decoder and a segmentation
-head; or a single convolution, which is a head with nothing before it.
+In: a NetworkSpec. Out: an encoder, a decoder and a segmentation head; or a single convolution, which is a head with
+nothing before it.
 """
 
 from __future__ import annotations
 
-import inspect
-from typing import get_type_hints
-
-import segmentation_models_pytorch as smp
-import timm
 from torch import Tensor, nn
 
-from geoseg.core.errors import ModelError, did_you_mean, shown
-from geoseg.core.files import one_line
+from geoseg.core.errors import ModelError
 from geoseg.models.padding import replicate_edges
+from geoseg.models.resnet_unet import resnet_unet
 from geoseg.spec import NetworkSpec
-from geoseg.spec.arguments import EncoderArguments, NetworkArguments
-
-TIMM = "tu-"
-"""How the names of timm's encoders begin."""
-OVERLAY = "pretrained_cfg_overlay"
-"""Argument of timm with which geoseg itself loads weights from a file; no spec can hold it."""
 
 
-def build_body(network: NetworkSpec, bands: int, classes: int, encoder_weights: str | None) -> nn.Module:
+def build_body(
+    network: NetworkSpec, bands: int, classes: int, encoder_weights: str | None, *, fresh: bool = True
+) -> nn.Module:
     """Build a network without its normalisation: normalised values (B, C, H, W) -> logits (B, K, H, W).
 
     In evaluation mode it pads by replication (see `geoseg.models.padding`).
 
+    Args:
+        network: which one.
+        bands: number of bands C.
+        classes: number of classes K.
+        encoder_weights: pretrained weights of the encoder, by their tag; None for fresh ones.
+        fresh: whether it is to be trained from its weights; without, others will replace them, and what PyTorch alone
+            can build needs no other library.
+
     Raises:
         ModelError: if the architecture or the encoder is unknown, or they don't fit together.
     """
-    _check_names(network)
-    if network.architecture == "pointwise":
+    if network.architecture == "pointwise" and not network.arguments:
         return nn.Conv2d(bands, classes, kernel_size=1)
-    try:
-        model: nn.Module = smp.create_model(
-            network.architecture,
-            network.encoder,
-            encoder_weights=encoder_weights,
-            in_channels=bands,
-            classes=classes,
-            **network.arguments,
-        )
-    except Exception as error:  # smp and timm raise whatever their arguments lead to
-        reason = shown(one_line(error), 400, quoted=False)
-        raise ModelError(f"cannot build {network.architecture} with encoder {network.encoder!r}: {reason}") from None
+    model: nn.Module | None = None if fresh else resnet_unet(network, bands, classes)
+    if model is None:
+        from geoseg.models.architectures import build_architecture  # imports hundreds of networks, which takes seconds
+
+        model = build_architecture(network, bands, classes, encoder_weights)
     return replicate_edges(model)
 
 
@@ -85,53 +76,3 @@ def decoder_channels(body: nn.Module) -> int:
     if first is None:
         raise ModelError("this network's segmentation head has no convolution: leave out context")
     return first.in_channels
-
-
-def _check_names(network: NetworkSpec) -> None:
-    """Refuse what no architecture, no encoder and no argument is called.
-
-    timm would take a path or an address for an encoder's name, and read or ask it.
-    """
-    architectures = [*smp.MODEL_ARCHITECTURES_MAPPING, "pointwise"]
-    if network.architecture.lower() not in architectures:
-        hint = did_you_mean(network.architecture, architectures) or ":"
-        raise ModelError(
-            f"unknown architecture {shown(network.architecture)}{hint} known are {', '.join(architectures)}"
-        )
-    if network.architecture != "pointwise":
-        _check_encoder(network.encoder)
-    _check_arguments(network)
-
-
-def _check_encoder(name: str) -> None:
-    if name in smp.encoders.encoders or (name.startswith(TIMM) and _is_timm_model(name.removeprefix(TIMM))):
-        return
-    is_timm = name.startswith(TIMM)
-    known = [f"{TIMM}{model}" for model in timm.list_models()] if is_timm else smp.encoders.get_encoder_names()
-    hint = did_you_mean(name, known) or ":"
-    raise ModelError(
-        f"unknown encoder {shown(name)}{hint} take one of "
-        "segmentation_models_pytorch, or tu-NAME with the name of a model of timm"
-    )
-
-
-def _is_timm_model(name: str) -> bool:
-    """Whether timm has a model of exactly that name, and weights with its tag if it has one."""
-    architecture, dot, _ = name.partition(".")
-    return timm.is_model(architecture) and (not dot or timm.models.is_model_pretrained(name))
-
-
-def _check_arguments(network: NetworkSpec) -> None:
-    """Refuse arguments that would be passed over, or passed on."""
-    if not network.arguments:
-        return
-    kind = smp.MODEL_ARCHITECTURES_MAPPING.get(network.architecture.lower())
-    known = set(inspect.signature(kind).parameters) & set(get_type_hints(NetworkArguments)) if kind else set()
-    known |= {"decoder_use_batchnorm"} if "decoder_use_norm" in known else set()
-    if network.encoder.startswith(TIMM) and kind:
-        known |= {*get_type_hints(EncoderArguments), OVERLAY}
-    for name in network.arguments:
-        if name not in known:
-            what = f"{network.architecture} {network.encoder}".strip()
-            listed = ", ".join(sorted(known - {OVERLAY})) or "none"
-            raise ModelError(f"{what} has no argument {shown(name)}{did_you_mean(name, known)}; it has: {listed}")

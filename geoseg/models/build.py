@@ -14,8 +14,10 @@ from geoseg.spec import ModelSpec
 __all__ = ["Context", "Normalize", "SegmentationNetwork", "Segmenter", "build_network"]
 
 
-def build_network(spec: ModelSpec, *, encoder_weights: str | None = None) -> SegmentationNetwork:
+def build_network(spec: ModelSpec, *, encoder_weights: str | None = None, fresh: bool = True) -> SegmentationNetwork:
     """Build the network a spec names, with fresh weights (or an encoder's pretrained ones).
+
+    Without `fresh`, other weights will replace them: the network is the same, what it starts with is not.
 
     The result is a `ContextSegmenter` if the spec has a context; its branch then starts without effect. It is a
     `RefiningSegmenter` if the spec refines.
@@ -23,10 +25,10 @@ def build_network(spec: ModelSpec, *, encoder_weights: str | None = None) -> Seg
     Raises:
         ModelError: if the architecture or the encoder is unknown, or they don't fit together.
     """
-    body = build_body(spec.network, bands=len(spec.bands), classes=len(spec.classes), encoder_weights=encoder_weights)
+    body = build_body(spec.network, len(spec.bands), len(spec.classes), encoder_weights, fresh=fresh)
     normalize = Normalize(spec.normalization)
     if spec.refine is not None:
         return RefiningSegmenter(normalize, body, RefineBranch(spec.refine, len(spec.classes)))
     if spec.context is None:
         return SegmentationNetwork(normalize, body)
-    return ContextSegmenter(normalize, body, build_branch(spec, normalize, body))
+    return ContextSegmenter(normalize, body, build_branch(spec, normalize, body, fresh=fresh))

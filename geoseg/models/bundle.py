@@ -51,7 +51,7 @@ def load_model(path: str | os.PathLike[str] | None = None) -> Model:
     spec = parse_metadata(header.metadata, path)
     check_fit(build_outline(spec), header.weights, str(path))
     try:
-        module, weights = build_network(spec), load_file(path)
+        module, weights = build_network(spec, fresh=False), load_file(path)
     except (SafetensorError, OSError, RuntimeError, MemoryError) as error:
         raise ModelError(f"{path} cannot be read: {one_line(error)}: copy it again, or free memory") from None
     if header.metadata.get(CHECKSUM_KEY, "") not in ("", _checksum(weights)):

@@ -145,15 +145,15 @@ class ContextSegmenter(SegmentationNetwork):
         return (torch.rand(count, 1, 1, 1, device=device) >= self.context.spec.dropout).float()
 
 
-def build_branch(spec: ModelSpec, normalize: Normalize, body: nn.Module) -> ContextBranch:
-    """Build the branch that a spec names for a network's body, with fresh weights.
+def build_branch(spec: ModelSpec, normalize: Normalize, body: nn.Module, *, fresh: bool = True) -> ContextBranch:
+    """Build the branch that a spec names for a network's body, with fresh weights, or some that will be replaced.
 
     Raises:
         ModelError: if the network or a level's network cannot be built, or has no place to join them.
     """
     assert spec.context is not None
     levels = [
-        build_body(spec.context.network, bands=len(spec.bands) + 1, classes=len(spec.classes), encoder_weights=None)
+        build_body(spec.context.network, len(spec.bands) + 1, len(spec.classes), None, fresh=fresh)
         for _ in spec.context.levels
     ]
     nets = [ContextNet(normalize, net, spec.context.channels) for net in levels]

@@ -26,7 +26,7 @@ def build_outline(spec: ModelSpec) -> nn.Module:
         ModelError: if it cannot be built, or would keep tables out of all proportion.
     """
     with torch.device("meta"), _CountOnCpu():
-        network = build_network(spec)
+        network = build_network(spec, fresh=False)
     everything = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
     weights = sum(tensor.nbytes for tensor in network.state_dict().values())
     if everything - weights > MOST_TABLES:

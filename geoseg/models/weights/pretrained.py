@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from geoseg.core.errors import ModelError
 from geoseg.core.files import one_line
 from geoseg.core.quiet import quiet
-from geoseg.models.body import OVERLAY
+from geoseg.models.architectures import OVERLAY
 from geoseg.models.build import SegmentationNetwork, build_network
 from geoseg.models.bundle import load_model
 from geoseg.models.weights.matching import check_numbers

@@ -1,0 +1,159 @@
+"""A U-Net (Ronneberger et al. 2015) over a ResNet of basic blocks (He et al. 2016), made of PyTorch alone.
+
+In: a NetworkSpec. Out: the network that segmentation-models-pytorch and timm build for it, with the same names of
+weights and the same arithmetic, and without the seconds that importing all their architectures takes. Its weights are
+meant to be replaced by those of a bundle: fresh ones are not drawn as timm draws them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from geoseg.spec import NetworkSpec
+
+BLOCKS = {"tu-resnet18": (2, 2, 2, 2), "tu-resnet34": (3, 4, 6, 3)}
+"""Residual blocks in the four stages of the encoders, by the names they have in a spec."""
+STEM_CHANNELS = 64
+"""Channels of an encoder's first convolution; each stage after the first doubles them."""
+ARGUMENTS = {"encoder_depth", "decoder_channels"}
+"""Arguments of the architecture that are known here."""
+
+
+def resnet_unet(network: NetworkSpec, bands: int, classes: int) -> ResNetUNet | None:
+    """Build a network (B, bands, H, W) -> (B, classes, H, W); None where a spec asks for anything else."""
+    depth, channels = network.arguments.get("encoder_depth", 5), network.arguments.get("decoder_channels")
+    is_known = network.architecture == "unet" and network.encoder in BLOCKS and ARGUMENTS.issuperset(network.arguments)
+    if not is_known or not isinstance(channels, list) or len(channels) != depth or not 1 <= depth <= 5:
+        return None
+    return ResNetUNet(_Encoder(BLOCKS[network.encoder], bands, depth), channels, classes)
+
+
+class ResNetUNet(nn.Module):
+    """Encoder, decoder and segmentation head, named as those of segmentation-models-pytorch."""
+
+    def __init__(self, encoder: _Encoder, channels: Sequence[int], classes: int):
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = _Decoder(encoder.out_channels, channels)
+        self.segmentation_head = nn.Sequential(nn.Conv2d(channels[-1], classes, kernel_size=3, padding=1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Classify normalised values (B, C, H, W) as logits (B, K, H, W)."""
+        logits: Tensor = self.segmentation_head(self.decoder(self.encoder(image)))
+        return logits
+
+    def check_input_shape(self, image: Tensor) -> None:
+        """Any size will do: the decoder gives each map the size of the one that it is joined to."""
+
+
+class _Encoder(nn.Module):
+    """A ResNet without its classifier."""
+
+    def __init__(self, blocks: Sequence[int], bands: int, depth: int):
+        super().__init__()
+        self.model = _ResNet(blocks[: depth - 1], bands)
+        stages = [STEM_CHANNELS * 2**stage for stage in range(depth - 1)]
+        self.out_channels = [bands, STEM_CHANNELS, *stages]
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """The image (B, C, H, W), and features of half its size, of a quarter, of an eighth, ..."""
+        return [image, *self.model(image)]
+
+
+class _ResNet(nn.Module):
+    """The stem, and as many stages as there are features to give."""
+
+    def __init__(self, blocks: Sequence[int], bands: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(bands, STEM_CHANNELS, kernel_size=7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(STEM_CHANNELS)
+        self.act1 = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
+        channels = STEM_CHANNELS
+        self.stages: list[str] = []
+        for number, count in enumerate(blocks, 1):
+            stage = nn.Sequential(_Block(channels, STEM_CHANNELS * 2 ** (number - 1), 1 if number == 1 else 2))
+            channels = STEM_CHANNELS * 2 ** (number - 1)
+            stage.extend(_Block(channels, channels, 1) for _ in range(1, count))
+            self.add_module(f"layer{number}", stage)
+            self.stages.append(f"layer{number}")
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Features of half the size of an image (B, C, H, W), of a quarter, of an eighth, ..."""
+        features = [self.act1(self.bn1(self.conv1(image)))]
+        values = self.maxpool(features[0]) if self.stages else features[0]
+        for stage in self.stages:
+            values = self.get_submodule(stage)(values)
+            features.append(values)
+        return features
+
+
+class _Block(nn.Module):
+    """Two convolutions around which the input passes."""
+
+    def __init__(self, channels: int, out: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, out, kernel_size=3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(out)
+        self.act1 = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(out, out, kernel_size=3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out)
+        self.act2 = nn.ReLU(inplace=True)
+        self.downsample: nn.Module | None = None
+        if stride != 1 or channels != out:
+            shortcut = nn.Conv2d(channels, out, kernel_size=1, stride=stride, bias=False)
+            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(out))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, out, h / stride, w / stride)."""
+        shortcut = values
+        values = self.bn2(self.conv2(self.act1(self.bn1(self.conv1(values)))))
+        values += shortcut if self.downsample is None else self.downsample(shortcut)
+        activated: Tensor = self.act2(values)
+        return activated
+
+
+class _Decoder(nn.Module):
+    """From the coarsest features to the finest, each joined to those of the encoder."""
+
+    def __init__(self, encoder: Sequence[int], channels: Sequence[int]):
+        super().__init__()
+        skips = [*encoder[-2:0:-1], 0]
+        inputs = [encoder[-1], *channels[:-1]]
+        blocks = (_Up(n + skip, out) for n, skip, out in zip(inputs, skips, channels, strict=True))
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """What the segmentation head takes (B, out, H, W), of an image (B, C, H, W) and its features."""
+        image, *skips, values = features
+        for block, skip in zip(self.blocks, [*reversed(skips), None], strict=True):
+            size = (image if skip is None else skip).shape[-2:]
+            values = block(values, size, skip)
+        return values
+
+
+class _Up(nn.Module):
+    """A step of the decoder: as large as the finer features, joined to them, twice convolved."""
+
+    def __init__(self, channels: int, out: int):
+        super().__init__()
+        self.conv1 = _convolution(channels, out)
+        self.conv2 = _convolution(out, out)
+
+    def forward(self, values: Tensor, size: Sequence[int], finer: Tensor | None) -> Tensor:
+        """(B, C, h, w) -> (B, out, *size), joined to features (B, C', *size) where there are any of that size."""
+        values = functional.interpolate(values, size=tuple(size), mode="nearest")
+        if finer is not None:
+            values = torch.cat([values, finer], dim=1)
+        convolved: Tensor = self.conv2(self.conv1(values))
+        return convolved
+
+
+def _convolution(channels: int, out: int) -> nn.Sequential:
+    """A convolution of 3 x 3 pixels, normalised and rectified."""
+    convolution = nn.Conv2d(channels, out, kernel_size=3, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(out), nn.ReLU(inplace=True))
