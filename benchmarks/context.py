@@ -39,7 +39,7 @@ from geoseg.raster.pyramid import LevelGrid
 from geoseg.spec import ClassSpec, ContextSpec, ModelSpec, NetworkSpec, NormalizationSpec, TrainSpec, parse_spec
 from geoseg.training.inputs import read_training_data
 from geoseg.training.run_folder import TrainProgress
-from geoseg.training.samples import ScoredBatch
+from geoseg.training.scored_windows import ScoredBatch
 from geoseg.training.scoring import load_scored, scored_windows
 
 

@@ -50,8 +50,9 @@ from geoseg.spec import (
 )
 from geoseg.training.augment import Augment
 from geoseg.training.learner import Learner
+from geoseg.training.loader import Loader
 from geoseg.training.optimization import make_optimizer
-from geoseg.training.samples import Loader, TrainingWindows
+from geoseg.training.windows import TrainingWindows
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sample_data"))
 from make_sample_data import CLASSES, make_scene

@@ -43,16 +43,11 @@ from geoseg.spec import (
     load_train_spec,
     parse_spec,
 )
-from geoseg.training.inputs import open_image, read_training_data
-from geoseg.training.samples import ScoredWindows
-from geoseg.training.scoring import (
-    find_examples,
-    load_scored,
-    predict_scored,
-    score_windows,
-    scored_windows,
-    tell_scored,
-)
+from geoseg.training.examples import find_examples
+from geoseg.training.image_files import open_image
+from geoseg.training.inputs import read_training_data
+from geoseg.training.scored_windows import ScoredWindows
+from geoseg.training.scoring import load_scored, predict_scored, score_windows, scored_windows, tell_scored
 
 __all__ = ["ModelEvaluation", "Split", "evaluate_model", "fit_config"]
 

@@ -38,7 +38,9 @@ from geoseg.outputs.geotiff import class_tags
 from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.scene import Mask, Values, plain_number
 from geoseg.spec import IGNORE, NODATA_ID, ClassSpec, DataSpec, ScalingSpec, TrainSpec, beside, load_train_spec
-from geoseg.training.inputs import Side, TrainingData, open_image, read_training_data
+from geoseg.training.image_files import open_image
+from geoseg.training.inputs import TrainingData, read_training_data
+from geoseg.training.sides import Side
 
 __all__ = ["TileResult", "tile"]
 

@@ -53,9 +53,10 @@ from geoseg.spec import (
 )
 from geoseg.spec.train import WEIGHT_FILES
 from geoseg.training.augment import Augment
-from geoseg.training.context_samples import ContextWindows, stack_context
+from geoseg.training.examples import find_examples
 from geoseg.training.inputs import TrainingData, read_training_data
 from geoseg.training.learner import Learner, Lesson
+from geoseg.training.loader import Loader
 from geoseg.training.run_folder import (
     CHECKPOINT,
     PREVIOUS_CHECKPOINT,
@@ -64,8 +65,9 @@ from geoseg.training.run_folder import (
     TrainProgress,
     find_checkpoint,
 )
-from geoseg.training.samples import Loader, Sampling, TrainingWindows, stack_training
-from geoseg.training.scoring import find_examples, load_scored, predict_scored, scored_windows, tell_scored
+from geoseg.training.scoring import load_scored, predict_scored, scored_windows, tell_scored
+from geoseg.training.view_windows import ContextWindows, stack_context
+from geoseg.training.windows import Sampling, TrainingWindows, stack_training
 
 __all__ = ["Progress", "TrainProgress", "TrainResult", "is_main_process", "train"]
 

@@ -29,11 +29,13 @@ from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.weights.pretrained import encoder_of
 from geoseg.spec import ModelSpec, TrainSpec
 from geoseg.training.augment import Augment
-from geoseg.training.context_samples import ContextBatch
+from geoseg.training.loader import Loader
 from geoseg.training.optimization import ema_update, learning_rate_curve, make_optimizer
 from geoseg.training.refine_learner import RefineLessons
-from geoseg.training.samples import Loader, ScoredBatch, TrainBatch, TrainingWindows, stack_uncounted
+from geoseg.training.scored_windows import ScoredBatch, stack_uncounted
 from geoseg.training.scoring import tell_scored
+from geoseg.training.view_windows import ContextBatch
+from geoseg.training.windows import TrainBatch, TrainingWindows
 
 
 @dataclass(frozen=True)

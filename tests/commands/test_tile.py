@@ -27,7 +27,8 @@ from geoseg.commands.tile import tile
 from geoseg.core.errors import LabelError, OutputError, SpecError
 from geoseg.geo.grid import Window
 from geoseg.spec import IGNORE, load_train_spec
-from geoseg.training.inputs import Side, TrainingData, read_training_data
+from geoseg.training.inputs import TrainingData, read_training_data
+from geoseg.training.sides import Side
 
 SPEC: dict[str, Any] = {
     "name": "small",

@@ -18,8 +18,9 @@ from geoseg.models.context import sample_boxes
 from geoseg.raster.pyramid import LevelGrid
 from geoseg.spec import IGNORE, AugmentSpec, ContextLevel
 from geoseg.training.augment import Augment
-from geoseg.training.context_samples import ContextBatch, ContextWindows, majority, stack_context
-from geoseg.training.samples import Cells, Sampling
+from geoseg.training.view_cuts import majority
+from geoseg.training.view_windows import ContextBatch, ContextWindows, stack_context
+from geoseg.training.windows import Cells, Sampling
 
 PLAIN = AugmentSpec(
     d4=False, warp=0, gamma=0, contrast=0, brightness=0, saturation=0, band_gain=0, band_shift=0, band_mix=0, noise=0,

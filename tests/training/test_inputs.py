@@ -19,10 +19,13 @@ from rasterio.features import rasterize
 
 from geoseg.core.errors import GeosegError, LabelError, OutputError, SceneError, SpecError
 from geoseg.data.labelled_raster import FilePool, FileRaster, MemoryRaster
+from geoseg.geo.grid import Window
 from geoseg.spec import IGNORE, TrainSpec, parse_spec
-from geoseg.training import inputs as module
-from geoseg.training.inputs import Side, TrainingData, read_training_data
-from geoseg.training.samples import Sampling, TrainingWindows
+from geoseg.training import counting as counting_module
+from geoseg.training import image_files
+from geoseg.training.inputs import TrainingData, read_training_data
+from geoseg.training.sides import Side
+from geoseg.training.windows import Sampling, TrainingWindows
 
 NOWHERE = Affine.identity()
 CLASSES = [{"id": 3, "name": "grass", "color": "#00ff00"}, {"id": 9, "name": "water", "color": "#0000ff"}]
@@ -90,7 +93,7 @@ def labelled(side: Side) -> set[tuple[int, int]]:
     """Rows and columns in the world of all labelled pixels of a side."""
     found = set()
     for ground in side.grounds:
-        everything = module.Window(0, 0, ground.height, ground.width)
+        everything = Window(0, 0, ground.height, ground.width)
         image, valid = ground.read(everything)
         known = valid & (ground.read_labels(everything) != IGNORE)
         found |= {(int(r), int(c)) for r, c in image[:, known].T}
@@ -358,7 +361,7 @@ def test_statistics_are_those_of_training_ground_alone(tmp_path: Path) -> None:
 
 
 def test_windows_are_the_same_from_memory_and_from_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FilePool", lambda: FilePool(limit=2))
+    monkeypatch.setattr(image_files, "FilePool", lambda: FilePool(limit=2))
     write_tiles(tmp_path, "train val train train train")
     with rasterio.open(tmp_path / "t3.tif", "r+") as dataset:
         dataset.nodata = 1003
@@ -375,13 +378,13 @@ def test_windows_are_the_same_from_memory_and_from_disk(tmp_path: Path, monkeypa
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the grounds that are counted."""
-    names, take = [], module.count_classes
+    names, take = [], counting_module.count_classes
 
     def count_classes(ground: Any, *arguments: Any) -> Any:
         names.append(ground.name)
         return take(ground, *arguments)
 
-    monkeypatch.setattr(module, "count_classes", count_classes)
+    monkeypatch.setattr(counting_module, "count_classes", count_classes)
     return names
 
 
@@ -624,7 +627,7 @@ def test_naip_tiles_are_joined_and_validation_stays_apart(tmp_path: Path, by: st
     assert (found.train.class_counts > 10_000).all()
     parts = [part for ground in found.val.grounds for part in ground.rasters]
     scored = shapely.union_all([
-        shapely.box(*part.grid.box(module.Window(top, left, bottom - top, right - left)))
+        shapely.box(*part.grid.box(Window(top, left, bottom - top, right - left)))
         for part in parts for top, left, bottom, right in part.open.bounds.tolist()  # type: ignore[attr-defined]
     ])  # fmt: skip
     assert scored.area > 3 * 256**2 * 0.36

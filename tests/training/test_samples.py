@@ -17,18 +17,9 @@ from geoseg.data.partly_labelled import PartlyLabelled, Rectangles
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Grid, Window
 from geoseg.spec import IGNORE, TrainSpec
-from geoseg.training.samples import (
-    Cells,
-    Loader,
-    Sampling,
-    ScoredWindows,
-    TrainingWindows,
-    cut,
-    keep_inside,
-    stack_scored,
-    stack_training,
-    stack_uncounted,
-)
+from geoseg.training.loader import Loader
+from geoseg.training.scored_windows import ScoredWindows, stack_scored, stack_uncounted
+from geoseg.training.windows import Cells, Sampling, TrainingWindows, cut, keep_inside, stack_training
 
 UTM = CRS.from_epsg(32617)
 FILL = (7.0, 6.0)

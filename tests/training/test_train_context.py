@@ -22,7 +22,7 @@ from geoseg.models.bundle import Model, load_model
 from geoseg.models.context import ContextSegmenter, Views
 from geoseg.spec import IGNORE, TrainSpec, parse_spec
 from geoseg.training.inputs import read_training_data
-from geoseg.training.samples import ScoredBatch, ScoredWindows, stack_scored
+from geoseg.training.scored_windows import ScoredBatch, ScoredWindows, stack_scored
 from geoseg.training.scoring import scored_windows
 
 POINT = {"architecture": "pointwise", "multiple": 8}

@@ -1,17 +1,14 @@
-"""Training windows with the ground around them.
+"""Training windows with the coarser views in which they lie.
 
-In: labelled ground, the cells in which its classes stand, and the levels of a context or a refinement. Out: windows
-as `samples.py` draws them, each with the views in which it lies somewhere in the core, as it does when the model
+In: labelled rasters, the cells in which their classes stand, and the levels of a context or a refinement. Out: windows
+as `windows.py` draws them, each with the views in which it lies somewhere in the core, as it does when the model
 predicts; turned and scaled like the window itself; and the class that most of each context pixel shows.
 
-Geometry is drawn here and not on the device, because it decides which ground a view shows. With G the matrix that leads
-from the turned world to the ground, c the window's middle and d where in the core it shall lie, the view's middle is
-c - G d, moved to the nearest corner of context pixels: quarter turns then resample nothing.
+Geometry is drawn here and not on the device, because it decides what a view shows.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,31 +20,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels.labels import Indexes
 from geoseg.data.mosaic import Mosaic
 from geoseg.geo.grid import Window
 from geoseg.models.context import Views
-from geoseg.raster.pyramid import Box, ContextPyramid, LevelGrid, Weighted
+from geoseg.raster.pyramid import ContextPyramid, Weighted
 from geoseg.raster.scene import Values
 from geoseg.spec import IGNORE, AugmentSpec, ContextLevel
-from geoseg.training.augment import draw_matrices, move
-from geoseg.training.samples import Cells, Sampling, TrainingWindows, cut
-
-STRIP_PX = 512
-"""Height of the strips in which labels are counted."""
-
-
-@dataclass(frozen=True)
-class View:
-    """What one level shows around one training window."""
-
-    image: Weighted
-    """Band values and the share of each pixel that holds data (C + 1, n, n)."""
-    labels: Indexes
-    """The class index that most of each context pixel shows (n, n)."""
-    box: Box
-    """Where the window lies in it, once it is cut (4,)."""
+from geoseg.training.augment import draw_matrices
+from geoseg.training.view_cuts import View, ViewCut, majority
+from geoseg.training.windows import Cells, Sampling, TrainingWindows, cut
 
 
 @dataclass(frozen=True)
@@ -148,90 +130,6 @@ class _Surroundings:
 
     def _majority(self, level: int) -> Indexes:
         return majority(self._ground, self._pyramid.grids[level], self._classes)
-
-
-@dataclass(frozen=True)
-class ViewCut:
-    """How a turned view is cut out of a level's raster."""
-
-    part: Window
-    """Context pixels that must be read."""
-    matrix: NDArray[np.float64]
-    """View -> part (2, 2), both from -1 to 1, x before y."""
-    size: int
-    """Side of the view."""
-    box: Box
-    """Where the training window lies in the view."""
-
-    @classmethod
-    def of(
-        cls, grid: LevelGrid, window: Window, side: int, turn: NDArray[np.float64], place: NDArray[np.float64]
-    ) -> ViewCut:
-        """Lay a view about a training window.
-
-        Args:
-            grid: the level.
-            window: ground whose middle is the training window's.
-            side: side of the training window, in its own pixels.
-            turn: G (2, 2).
-            place: d (2,), in context pixels; of no meaning for the whole scene.
-        """
-        size = grid.level.size
-        ratio = np.array(grid.ratio[::-1])
-        middle = np.array([window.col + window.width / 2, window.row + window.height / 2]) / ratio
-        if grid.level.ratio == "scene":
-            whole = grid.view(window)
-            centre = np.array([whole.col, whole.row]) + size // 2
-        else:
-            centre = np.rint(middle - turn @ place).astype(int)
-        reach = math.ceil(size / 2 * np.abs(turn).sum(axis=1).max() - 1e-4)
-        part = Window(int(centre[1]) - reach, int(centre[0]) - reach, 2 * reach, 2 * reach)
-        # A quarter turn swaps the height and the width of context pixels, which differ a little over a whole scene.
-        half = side / 2 / ((turn**2 / (turn**2).sum(axis=0)).T @ ratio)
-        offset = np.linalg.solve(turn, middle - centre)
-        box = np.concatenate([offset - half, offset + half]) / size + 0.5
-        return cls(part, turn * size / (2 * reach), size, box)
-
-    def cut(self, image: Weighted, labels: Indexes) -> View:
-        """Turn and scale what was read: values bilinearly, over what holds data; labels by the nearest pixel."""
-        weighted = image.copy()
-        weighted[:-1] *= image[-1]
-        theta = torch.from_numpy(np.pad(self.matrix, ((0, 0), (0, 1))).astype(np.float32))[None]
-        moved, ids = move(
-            torch.from_numpy(weighted)[None],
-            torch.from_numpy(labels)[None],
-            theta,
-            self.size,
-            torch.zeros(len(weighted)),
-        )
-        values = moved[0].numpy()
-        held = values[-1] > 1e-3
-        values[:-1] = np.where(held, values[:-1] / np.where(held, values[-1], 1), 0)
-        values[-1] *= held
-        return View(values, ids[0].numpy().astype(np.uint8), self.box)
-
-
-def majority(ground: LabelledRaster, grid: LevelGrid, classes: int) -> Indexes:
-    """The class index that most labelled pixels of each context pixel show (rows, cols); IGNORE where there is none."""
-    found = np.full((grid.rows, grid.cols), IGNORE, np.uint8)
-    cols = _coarse(np.arange(grid.width), grid.ratio[1], grid.cols)
-    height = max(1, int(STRIP_PX / grid.ratio[0]))
-    rows = _coarse(np.arange(grid.height), grid.ratio[0], grid.rows)
-    for first in range(0, grid.rows, height):
-        last = min(first + height, grid.rows)
-        start, stop = np.searchsorted(rows, [first, last])
-        labels = ground.read_labels(Window(int(start), 0, int(stop - start), grid.width))
-        places = (rows[start:stop, None] - first) * grid.cols + cols
-        known = labels < classes
-        counts = np.bincount(places[known] * classes + labels[known], minlength=(last - first) * grid.cols * classes)
-        counts = counts.reshape(last - first, grid.cols, classes)
-        found[first:last] = np.where(counts.any(axis=2), counts.argmax(axis=2), IGNORE)
-    return found
-
-
-def _coarse(pixels: NDArray[np.int64], ratio: float, count: int) -> NDArray[np.int64]:
-    """Context pixel in which the middles of pixels lie."""
-    return np.minimum(((pixels + 0.5) / ratio).astype(np.int64), count - 1)
 
 
 def stack_context(items: Sequence[ContextWindow]) -> ContextBatch:

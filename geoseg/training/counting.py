@@ -1,0 +1,116 @@
+"""Class statistics of all labelled rasters of a run, counted once and kept in a file.
+
+In: labelled rasters. Out: the class statistics of each. A run with the same images, labels and settings reads the file
+again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from geoseg.core.files import draft_of
+from geoseg.data.class_statistics import CELL_PX, ClassStatistics, count_classes, join_statistics
+from geoseg.data.labelled_raster import LabelledRaster, read_into_memory
+from geoseg.data.listing import ListedRaster
+from geoseg.spec import TrainSpec
+
+SIDECARS = (".aux.xml", ".msk", "-wal")
+"""What GDAL and SQLite keep beside a file, under its name and these endings."""
+
+
+def hold_and_count(
+    grounds: Sequence[LabelledRaster], spec: TrainSpec, tell: Callable[[int, int], None]
+) -> tuple[Sequence[LabelledRaster], list[ClassStatistics]]:
+    """Read all ground into memory, and count it on the way."""
+    held: list[LabelledRaster] = []
+    count, counted = _counter(grounds, spec, tell), []
+    for ground in grounds:
+        held.append(read_into_memory(ground))
+        counted.append(count(held[-1]))
+    return held, counted
+
+
+def count_or_load(
+    grounds: Sequence[LabelledRaster],
+    entries: Sequence[ListedRaster],
+    spec: TrainSpec,
+    store: Path | None,
+    tell: Callable[[int, int], None],
+) -> list[ClassStatistics]:
+    """Count ground on disk, unless an earlier run has."""
+    count = _counter(grounds, spec, tell)
+    if store is None:
+        return list(map(count, grounds))
+    key = fingerprint(entries, spec)
+    counted = _load(store, key)
+    if counted is None:
+        counted = list(map(count, grounds))
+        _save(counted, key, store)
+    return counted
+
+
+def _counter(
+    grounds: Sequence[LabelledRaster], spec: TrainSpec, tell: Callable[[int, int], None]
+) -> Callable[[LabelledRaster], ClassStatistics]:
+    """A function that counts one ground after the other, and tells how much of all of them it has counted."""
+    total, done = sum(ground.height * ground.width for ground in grounds), 0
+
+    def add(pixels: int) -> None:
+        nonlocal done
+        done += pixels
+        tell(done, total)
+
+    return lambda ground: count_classes(ground, len(spec.classes), len(spec.data.bands), add)
+
+
+def fingerprint(entries: Sequence[ListedRaster], spec: TrainSpec) -> str:
+    """What the statistics depends on: the files as they are now, and how they are read."""
+    files = [(str(path), _stamps(path)) for entry in entries for path in (entry.image, entry.label)]
+    settings = spec.data.model_dump(
+        mode="json", include={"bands", "band_indexes", "dtype", "nodata", "label_values", "label_column", "label_layer"}
+    )
+    classes = [(c.id, c.name) for c in spec.classes]
+    return hashlib.sha256(json.dumps([CELL_PX, files, settings, classes]).encode()).hexdigest()
+
+
+def _stamps(path: Path) -> list[tuple[int, int]]:
+    """Sizes and times of a file and of those beside it that say more of it, or of all files of a folder."""
+    beside = [path.with_suffix(suffix) for suffix in (".dbf", ".prj", ".tfw", ".jgw", ".pgw", ".wld")]
+    more = sorted(path.iterdir()) if path.is_dir() else [path.with_name(path.name + end) for end in SIDECARS] + beside
+    return [_stamp(file) for file in (path, *more)]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:  # there is none, or it is a URL
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
+
+
+def _save(counted: Sequence[ClassStatistics], key: str, store: Path) -> None:
+    together = join_statistics(counted)
+    columns = {field.name: getattr(together, field.name) for field in fields(ClassStatistics)}
+    with draft_of(store) as draft, draft.open("wb") as file:
+        np.savez_compressed(file, key=key, lengths=[len(statistics.cells) for statistics in counted], **columns)
+
+
+def _load(store: Path, key: str) -> list[ClassStatistics] | None:
+    """What an earlier run counted; None if it did not, or of other files."""
+    try:
+        with np.load(store) as saved:
+            if str(saved["key"]) != key:
+                return None
+            ends = np.cumsum(saved["lengths"])[:-1]
+            columns = [np.split(saved[field.name], ends) for field in fields(ClassStatistics)]
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):  # there is none, or it is damaged
+        return None
+    return [ClassStatistics(*parts) for parts in zip(*columns, strict=True)]

@@ -1,0 +1,105 @@
+"""The windows with the worst and the best predictions, to look at.
+
+In: scored windows, and what classifies them. Out: pictures of a few, with their labels and predictions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.geo.grid import Window
+from geoseg.outputs.report import ContextPicture, Example, look
+from geoseg.raster.pyramid import LevelGrid
+from geoseg.spec import IGNORE
+from geoseg.training.scored_windows import ScoredWindow, ScoredWindows, stack_scored
+from geoseg.training.scoring import Predict
+
+SHOWN_PX = 512
+"""Largest side of an example; larger windows show their part with most labels."""
+LEAST_LABELLED = 0.05
+"""Least share of an example's pixels that must be labelled."""
+
+
+def find_examples(
+    predict: Predict, windows: ScoredWindows, bands: Sequence[str], count: int
+) -> tuple[list[Example], list[Example]]:
+    """The windows with the lowest and with the highest mIoU, at most `count` of each, and none twice.
+
+    Those shown are predicted a second time: examples of all windows would not fit into memory.
+    """
+    ranked = []
+    for index in range(len(windows)):
+        example = _example(predict, windows, index, bands)
+        if (example.label != IGNORE).mean() >= LEAST_LABELLED:
+            ranked.append((example.miou, index))
+    ranked.sort()
+    best = ranked[max(len(ranked) - count, (len(ranked) + 1) // 2) :]
+    worst = ranked[: min(count, len(ranked) - len(best))]
+    shown = [[_example(predict, windows, index, bands) for _, index in some] for some in (worst, best[::-1])]
+    return shown[0], shown[1]
+
+
+def _example(predict: Predict, windows: ScoredWindows, index: int, bands: Sequence[str]) -> Example:
+    item = windows[index]
+    batch = stack_scored([item])
+    predicted = predict(batch)[0].argmax(dim=0).cpu().numpy().astype(np.uint8)
+    part = _part_to_show(item)
+    image, label, predicted = item.image[:, *part], item.labels[part], predicted[part]
+    label = np.where(item.counted[part], label, IGNORE).astype(np.uint8)
+    context = _context_pictures(windows, index, item, part, bands)
+    return Example(windows.name_of(index), look(image, bands), label, predicted, _miou(predicted, label), context)
+
+
+def _context_pictures(
+    windows: ScoredWindows, index: int, item: ScoredWindow, part: tuple[slice, slice], bands: Sequence[str]
+) -> tuple[ContextPicture, ...]:
+    """What each level shows around the part of a window that is shown."""
+    if not windows.pyramids:
+        return ()
+    which, place = windows.places[index]
+    rows, cols = part
+    shown = Window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
+    shown = shown.shift(place.window.row, place.window.col)
+    pyramid, pictures = windows.pyramids[which], []
+    for level, grid in enumerate(pyramid.grids):
+        # A network that refines sees whole levels, no views: then one that has the part in its middle.
+        part_of_level = grid.view(place.window) if item.views else _middle_view(grid, shown)
+        view = pyramid.read(level, part_of_level)
+        ratio = grid.level.ratio
+        caption = "whole scene" if ratio == "scene" else f"seen {ratio} times coarser"
+        left, top, right, bottom = map(float, grid.box(shown, part_of_level))
+        pictures.append(ContextPicture(caption, look(view[:-1], bands, view[-1] > 0), (left, top, right, bottom)))
+    return tuple(pictures)
+
+
+def _middle_view(grid: LevelGrid, shown: Window) -> Window:
+    """A view of a level with a part of the scene in its middle."""
+    size, (down, right) = grid.level.size, grid.ratio
+    row, col = (shown.row + shown.height / 2) / down, (shown.col + shown.width / 2) / right
+    return Window(round(row - size / 2), round(col - size / 2), size, size)
+
+
+def _part_to_show(item: ScoredWindow) -> tuple[slice, slice]:
+    """Rows and columns of what is scored in a window; of large ones a part whose middle is that of the labels."""
+    rows, cols = np.nonzero(item.counted)
+    labelled = np.nonzero(item.counted & (item.labels != IGNORE))
+    return _span(rows, labelled[0]), _span(cols, labelled[1])
+
+
+def _span(counted: NDArray[np.intp], labelled: NDArray[np.intp]) -> slice:
+    first, last = int(counted.min()), int(counted.max()) + 1
+    if last - first <= SHOWN_PX:
+        return slice(first, last)
+    middle = int(np.median(labelled)) if len(labelled) else (first + last) // 2
+    start = min(max(first, middle - SHOWN_PX // 2), last - SHOWN_PX)
+    return slice(start, start + SHOWN_PX)
+
+
+def _miou(predicted: NDArray[np.uint8], label: NDArray[np.uint8]) -> float:
+    """Mean IoU over the classes that a window's labels show: one pixel of another class must not rule the order."""
+    known = label != IGNORE
+    pairs = [(predicted[known] == index, label[known] == index) for index in np.unique(label[known])]
+    return float(np.mean([(found & true).sum() / (found | true).sum() for found, true in pairs])) if pairs else 0.0

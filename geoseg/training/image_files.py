@@ -1,0 +1,107 @@
+"""Images and their labels as the network sees them: with its bands, and values on its scale.
+
+In: what a DataSpec lists. Out: open files, or labelled rasters that open theirs when they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from geoseg.core.errors import LabelError, ModelError
+from geoseg.core.redaction import public_form
+from geoseg.data.consistency import ImageTerms
+from geoseg.data.labelled_raster import FilePool, FileRaster, Files
+from geoseg.data.labels.labels import VECTOR_FILES, LabelRules, open_labels
+from geoseg.data.listing import ListedRaster
+from geoseg.geo.georef import PixelGrid
+from geoseg.raster.bands.matching import choose_bands, describe_bands, fits_dtype
+from geoseg.raster.scene import Scene
+from geoseg.spec import ClassSpec, DataSpec, ScalingSpec, TrainSpec
+
+
+def open_image(path: Path, data: DataSpec, scaling: ScalingSpec | None = None) -> Scene:
+    """Open an image with the bands that the network sees, and values that stand for what a scaling says.
+
+    Raises:
+        LabelError: if it has other bands, or values of another type.
+        SceneError: if it cannot be opened.
+    """
+    scene = Scene.open(path)
+    try:
+        choice = choose_bands(data.bands, scene.info.colors, scene.info.descriptions, data.band_indexes)
+    except ModelError:
+        wanted = ", ".join(data.bands) + (f" (bands {list(data.band_indexes)})" if data.band_indexes else "")
+        raise LabelError(
+            f"{path} has {describe_bands(scene.info.colors, scene.info.descriptions)}, among which {wanted} cannot be "
+            "found for certain: correct data.bands, or say in data.band_indexes where they stand"
+        ) from None
+    dtype = scene.info.dtype_of(choice.indexes)
+    if not fits_dtype(dtype, data.dtype):
+        raise LabelError(f"{path} holds {dtype}, not {data.dtype}: correct data.dtype")
+    scene.select(choice.indexes, nodata=data.nodata, scaling=scaling)
+    return scene
+
+
+def open_pair(
+    entry: ListedRaster, data: DataSpec, classes: Sequence[ClassSpec], scaling: ScalingSpec | None = None
+) -> Files:
+    """Open an image and its labels.
+
+    Raises:
+        LabelError: if they do not match each other, the bands, or the classes.
+        SceneError: if the image cannot be opened.
+    """
+    rules = LabelRules.of(data.label_values, data.label_column, data.label_layer)
+    with ExitStack() as stack:
+        scene = stack.enter_context(open_image(entry.image, data, scaling))
+        labels = open_labels(entry.label, _grid(scene), classes, rules, image=entry.image)
+        stack.pop_all()
+    return scene, labels
+
+
+def shown_name(image: Path) -> str:
+    """What reports and messages call an image: its address may hold a signature."""
+    return Path(public_form(image)).name
+
+
+def _grid(scene: Scene) -> PixelGrid:
+    return PixelGrid(scene.height, scene.width, scene.info.transform, scene.info.crs)
+
+
+def look_at_images(
+    entries: Sequence[ListedRaster], data: DataSpec, scaling: ScalingSpec | None
+) -> tuple[list[PixelGrid], ImageTerms]:
+    """Grid of every image, and what they have in common; labels are not looked at yet."""
+    grids, terms = [], ImageTerms(scaling)
+    for entry in entries:
+        with open_image(entry.image, data) as scene:
+            info = scene.info
+            choice = choose_bands(data.bands, info.colors, info.descriptions, data.band_indexes)
+            is_guess = choice.by == "position" and len(info.colors) > 1
+            terms.add(shown_name(entry.image), info.resolution_m, info.scaling_of(scene.bands), is_guess=is_guess)
+            grids.append(_grid(scene))
+    return grids, terms
+
+
+def find_ground(
+    entries: Sequence[ListedRaster], grids: Sequence[PixelGrid], spec: TrainSpec, scaling: ScalingSpec | None
+) -> tuple[list[FileRaster], FilePool]:
+    """Ground of every entry, on disk, and the pool that holds its files open."""
+    pool = FilePool()
+    return [
+        FileRaster(
+            shown_name(entry.image),
+            grid,
+            partial(pool.take, number, partial(open_pair, entry, spec.data, spec.classes, scaling)),
+        )
+        for number, (entry, grid) in enumerate(zip(entries, grids, strict=True))
+    ], pool
+
+
+def count_unmarked(grounds: Sequence[FileRaster], entries: Sequence[ListedRaster]) -> int:
+    """Pixels that label rasters leave out for the value 255 alone."""
+    rasters = (g for g, entry in zip(grounds, entries, strict=True) if entry.label.suffix.lower() not in VECTOR_FILES)
+    return sum(ground.unmarked_px() for ground in rasters)

@@ -1,0 +1,38 @@
+"""Batches of a data set, read ahead by a thread. In: a data set, and which of its items make a batch. Out: batches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from geoseg.core.queues import read_ahead
+
+
+class Loader:
+    """Batches of a data set, read by a thread while the network is busy."""
+
+    def __init__(self, items: Any, batches: Sequence[Sequence[int]], stack: Callable[[list[Any]], Any]):
+        self.items = items
+        self.batches = batches
+        self.stack = stack
+
+    def __len__(self) -> int:
+        """Number of batches."""
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        """Read batch after batch."""
+        yield from read_ahead(self.stack([self.items[i] for i in batch]) for batch in self.batches)
+
+    def split(self, process: int, processes: int) -> Loader:
+        """What one of several processes loads if they share every batch."""
+        return Loader(self.items, [batch[process::processes] for batch in self.batches], self.stack)
+
+    def deal(self, process: int, processes: int, *, idle: Callable[[list[Any]], Any]) -> Loader:
+        """What one of several processes loads if each takes whole batches.
+
+        Where there are fewer batches than processes, the others load the first one with `idle`: all must have work to
+        do, or those that have would wait for them.
+        """
+        batches = self.batches[process::processes]
+        return Loader(self.items, batches, self.stack) if batches else Loader(self.items, self.batches[:1], idle)

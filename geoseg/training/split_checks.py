@@ -1,0 +1,88 @@
+"""What is said of a split, and what is refused, before anything is learnt.
+
+In: the class statistics of both sides. Out: notices, or an error that says what to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.errors import LabelError, SpecError
+from geoseg.data.class_statistics import ClassStatistics
+from geoseg.spec import NODATA_ID, TrainSpec
+from geoseg.training.sides import Side
+
+
+def tell_of_split(
+    spec: TrainSpec, guard_px: int, guarded_px: int, learnt: Sequence[ClassStatistics], notice: Callable[[str], None]
+) -> None:
+    """Warn of a random split, and tell how much training ground the guard band takes."""
+    if spec.data.split.by == "random":
+        notice(
+            "the split is random: validation ground may lie beside training ground, so that the scores say little of "
+            "ground elsewhere (data.split.by: blocks or scene)"
+        )
+    share = guarded_px / max(1, guarded_px + sum(int(statistics.counts.sum()) for statistics in learnt))
+    if share > 0.01:
+        where = f"lies within {guard_px} px of" if guard_px else "is also"
+        notice(
+            f"{share:.0%} of the labelled training ground {where} validation ground and is left out "
+            "(data.split.guard_px)"
+        )
+
+
+def check_sides(
+    train: Sequence[ClassStatistics],
+    val: Sequence[ClassStatistics],
+    spec: TrainSpec,
+    unmarked_px: int,
+    notice: Callable[[str], None],
+) -> None:
+    """Refuse an empty side and classes that cannot be learnt; tell of classes that cannot be scored."""
+    counts = [
+        sum((statistics.class_counts for statistics in side), np.zeros(len(spec.classes))) for side in (train, val)
+    ]
+    for side, found in zip(("training", "validation"), counts, strict=True):
+        if not found.any():
+            raise LabelError(
+                f"no labelled {side} ground is left: label more, or change data.split (val_share, block_px, guard_px)"
+            )
+    missing, unscored = (
+        ", ".join(f"{c.id} {c.name}" for c, count in zip(spec.classes, found, strict=True) if not count)
+        for found in counts
+    )
+    if missing and unmarked_px:
+        raise LabelError(
+            f"no training ground shows class {missing}, but the labels hold 255 in {unmarked_px:,} px, which count "
+            f"as not labelled: if 255 is that class, name all values in data.label_values "
+            f"({_with_255(spec, counts[0])})"
+        )
+    if missing:
+        raise LabelError(
+            f"no training ground shows class {missing}: label some of it there, or change data.split "
+            "(larger blocks, a smaller guard_px or window), or take the class out of `classes`"
+        )
+    if unscored:
+        notice(f"no validation ground shows class {unscored}: nothing can be said of how well it is found")
+
+
+def _with_255(spec: TrainSpec, counts: NDArray[Any]) -> str:
+    """How data.label_values would name the labels with 255 as the first class that is not seen."""
+    absent = next(c for c, count in zip(spec.classes, counts, strict=True) if not count)
+    values = spec.data.label_values or {c.id: c.name for c in spec.classes if c is not absent}
+    return ", ".join(f"{value}: {name}" for value, name in (values | {NODATA_ID: absent.name}).items())
+
+
+def check_window(spec: TrainSpec, train: Side) -> None:
+    """Refuse windows that no ground can fill, but for what the network's multiple needs."""
+    longest = max(max(ground.height, ground.width) for ground in train.grounds)
+    fitting = -(-longest // spec.network.multiple) * spec.network.multiple
+    if spec.window > fitting:
+        raise SpecError(
+            f"window {spec.window} is larger than all training ground, whose longest side is {longest} px: "
+            f"take {fitting}"
+        )
