@@ -33,7 +33,7 @@ from rasterio.windows import Window as RasterioWindow
 import geoseg
 import geoseg.commands.train as pipeline
 from geoseg.data.labelled_raster import FileRaster, MemoryRaster
-from geoseg.losses.losses import SegmentationLoss
+from geoseg.losses.combined import SegmentationLoss
 from geoseg.models.build import build_network
 from geoseg.models.runner import choose_device, choose_precision
 from geoseg.spec import (

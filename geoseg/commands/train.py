@@ -28,6 +28,7 @@ from geoseg.core.quiet import quiet, quiet_threads
 from geoseg.core.redaction import public_values
 from geoseg.core.version import __version__
 from geoseg.core.wording import number_of
+from geoseg.losses.combined import make_losses
 from geoseg.metrics.metrics import Scores
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model
@@ -157,6 +158,7 @@ def train(
         OutputError: if results exist already or cannot be written.
     """
     spec = _resolve(config, data, settings)
+    make_losses(spec.loss)  # refuses a wrong parameter before any data is read
     folder = Path(output)
     device = choose_device(spec.device)
     _check_devices(spec, device)

@@ -6,6 +6,7 @@ Knows neither tensors nor rasters.
 from geoseg.spec.base import IGNORE, NODATA_ID, DataType, Precision, Spec, parse_spec
 from geoseg.spec.context import ContextLevel, ContextSpec, describe_context
 from geoseg.spec.data import DataSpec, LabelledScene, SplitSpec
+from geoseg.spec.loss import LossSpec
 from geoseg.spec.model import ClassSpec, ModelCard, ModelSpec, NormalizationSpec, ScalingSpec
 from geoseg.spec.network import NetworkSpec
 from geoseg.spec.plain import load_yaml, parse_json
@@ -13,7 +14,6 @@ from geoseg.spec.predict import PredictSpec, Resolution
 from geoseg.spec.refine import RefineSpec, describe_refine
 from geoseg.spec.train import (
     AugmentSpec,
-    LossSpec,
     OptimizerSpec,
     ScheduleSpec,
     TrainSpec,

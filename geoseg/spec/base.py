@@ -68,6 +68,11 @@ class Spec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
+    @classmethod
+    def known_settings(cls) -> list[str]:
+        """Names of all settings that may stand here."""
+        return list(cls.model_fields)
+
 
 def parse_spec(kind: type[SpecT], values: Any, *, source: str) -> SpecT:
     """Validate plain values as a spec.
@@ -161,7 +166,7 @@ def _names_at(kind: type[Spec], place: Sequence[str]) -> list[str]:
     """What may stand at a place."""
     field = _spec_at(kind, place[:-1]).model_fields.get(place[-1]) if place else None
     dicts = [part for part in _parts(field.annotation) if is_typeddict(part)] if field else []
-    return list(get_type_hints(dicts[0]) if dicts else _spec_at(kind, place).model_fields)
+    return list(get_type_hints(dicts[0])) if dicts else _spec_at(kind, place).known_settings()
 
 
 def _parts(annotation: Any) -> list[Any]:

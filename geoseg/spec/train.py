@@ -12,65 +12,17 @@ from geoseg.core.safe_paths import joined
 from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, SMALLEST_TILE, Device, FilePath, Precision, Spec, parse_spec
 from geoseg.spec.context import ContextLevel, ContextSpec
 from geoseg.spec.data import DataSpec
+from geoseg.spec.loss import LossSpec
 from geoseg.spec.model import ClassSpec, ModelCard
 from geoseg.spec.network import NetworkSpec
 from geoseg.spec.plain import load_yaml
 from geoseg.spec.refine import RefineSpec
 
 Scale = Annotated[float, Field(gt=0, le=10)]
-Weight = Annotated[float, Field(ge=0)]
 WEIGHT_FILES = (".safetensors", ".pth", ".pt")
 """File types of encoder weights."""
 VIEW_MARGIN = 0.375
 """Margin of the views that a refinement is trained on: each lies within the next coarser one."""
-LOSSES = ("cross_entropy", "ohem", "focal", "dice", "jaccard", "tversky", "lovasz")
-"""Losses that can be summed."""
-
-
-class LossSpec(Spec):
-    """Weights of the losses that are summed, and their settings."""
-
-    cross_entropy: Weight = 1.0
-    """Weight of the cross-entropy per pixel."""
-    ohem: Weight = 0.0
-    """Weight of the cross-entropy of hard pixels only (online hard example mining)."""
-    focal: Weight = 0.0
-    """Weight of the focal loss."""
-    dice: Weight = 1.0
-    """Weight of one minus the Dice overlap, averaged over the classes present in the batch."""
-    jaccard: Weight = 0.0
-    """Weight of one minus the Jaccard overlap (a soft IoU), averaged likewise."""
-    tversky: Weight = 0.0
-    """Weight of one minus the Tversky overlap, averaged likewise."""
-    lovasz: Weight = 0.0
-    """Weight of the Lovász-softmax loss."""
-    auxiliary: Weight = 0.0
-    """Weight of the same losses on a second head at the encoder's last stage but one, which only training has."""
-    class_weights: Literal["none", "inverse", "sqrt_inverse", "median_frequency"] | tuple[Weight, ...] = "none"
-    """How the classes count in cross_entropy, ohem and focal: by their frequency in the training ground, or as given in
-    the order of `classes`."""
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the target of cross_entropy that is spread evenly over all classes."""
-    ohem_threshold: float = Field(default=0.7, gt=0, le=1)
-    """Pixels whose true class has less than this probability are hard."""
-    ohem_share: float = Field(default=0.0625, gt=0, le=1)
-    """Least share of the labelled pixels that is kept as hard."""
-    focal_gamma: Weight = 2.0
-    """How strongly focal turns away from pixels that are right already."""
-    tversky_alpha: Weight = 0.3
-    """Cost of a pixel wrongly given to a class."""
-    tversky_beta: Weight = 0.7
-    """Cost of a pixel that a class misses."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if not any(getattr(self, name) for name in LOSSES):
-            raise ValueError(f"all losses have weight 0: give one of {', '.join(LOSSES)} a positive weight")
-        if not isinstance(self.class_weights, str) and not any(self.class_weights):
-            raise ValueError("all class_weights are 0: give at least one class a positive weight")
-        if self.tversky and self.tversky_alpha == self.tversky_beta == 0:
-            raise ValueError("tversky_alpha and tversky_beta are both 0: raise one of them")
-        return self
 
 
 class AugmentSpec(Spec):

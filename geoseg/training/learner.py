@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 from torchmetrics import MeanMetric
 
-from geoseg.losses.losses import SegmentationLoss
+from geoseg.losses.combined import SegmentationLoss
 from geoseg.metrics.metrics import ScoreCounter, Scores
 from geoseg.models.auxiliary import AuxiliaryHead
 from geoseg.models.context import ContextSegmenter, Views

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from geoseg.losses.losses import SegmentationLoss
+from geoseg.losses.combined import SegmentationLoss
 from geoseg.models.context import Views
 from geoseg.models.refine import RefiningSegmenter, Told, refine_steps
 from geoseg.spec import LossSpec

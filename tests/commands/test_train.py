@@ -255,6 +255,11 @@ def test_results_are_replaced_only_on_demand(config: Path, tmp_path: Path) -> No
             r"not a multiple of 32.* take 96",
         ),
         ({"loss": {"dice": 0, "cross_entropy": 0}}, "all losses have weight 0"),
+        (
+            {"loss": {"focus": 1}},
+            r"unknown setting 'loss\.focus', did you mean focal\?; known here: cross_entropy, ohem",
+        ),
+        ({"loss": {"focal": {"gamma": -1}}}, r"loss\.focal_gamma = -1: it must be greater"),
         ({"augment": {"scale": [2, 1]}}, "give the smaller one first"),
         ({"classes": SMALL["classes"][:1]}, "classes"),
         ({"device": "abacus"}, "device = 'abacus': auto, cpu, cuda, cuda:1 or mps"),

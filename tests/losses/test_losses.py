@@ -1,7 +1,8 @@
 """Losses against values worked out by hand, and against numpy, torch and smp where those are right."""
 
 import math
-from functools import partial
+import re
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
@@ -9,21 +10,33 @@ import segmentation_models_pytorch as smp
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import Field
 from torch.nn import functional
 
-from geoseg.losses.losses import SegmentationLoss, class_weights, cross_entropy, focal, lovasz, ohem, tversky
+from geoseg.core.errors import SpecError
+from geoseg.losses.class_weights import class_weights
+from geoseg.losses.combined import SegmentationLoss, make_losses
+from geoseg.losses.cross_entropy import CrossEntropy
+from geoseg.losses.dice import Dice
+from geoseg.losses.focal import Focal
+from geoseg.losses.jaccard import Jaccard
+from geoseg.losses.loss import LOSSES as registry
+from geoseg.losses.lovasz import Lovasz
+from geoseg.losses.ohem import Ohem
+from geoseg.losses.tversky import Tversky
 from geoseg.spec import IGNORE, LossSpec
-from geoseg.spec.train import LOSSES
+
+LOSSES = ("cross_entropy", "ohem", "focal", "dice", "jaccard", "tversky", "lovasz")
 
 NEVER = torch.full((1, 2, 2), IGNORE)
 ALONE = {
-    "cross_entropy": partial(cross_entropy, label_smoothing=0.1),
-    "ohem": partial(ohem, weights=None, threshold=0.7, share=0.25),
-    "focal": partial(focal, weights=None, gamma=0.5),
-    "dice": partial(tversky, alpha=0.5, beta=0.5),
-    "jaccard": partial(tversky, alpha=1.0, beta=1.0),
-    "tversky": partial(tversky, alpha=0.3, beta=0.7),
-    "lovasz": lovasz,
+    "cross_entropy": CrossEntropy(label_smoothing=0.1),
+    "ohem": Ohem(share=0.25),
+    "focal": Focal(gamma=0.5),
+    "dice": Dice(),
+    "jaccard": Jaccard(),
+    "tversky": Tversky(),
+    "lovasz": Lovasz(),
 }
 
 
@@ -100,21 +113,21 @@ def test_cross_entropy_is_torchs(weights, smoothing) -> None:
 
 def test_a_smoothed_pixel_weighs_what_its_class_weighs() -> None:
     logits, labels = logits_of([[0.5, 0.5], [0.2, 0.8]]), labels_of(0, 1)
-    found = cross_entropy(logits, labels, torch.tensor([3.0, 1.0]), 0.1)
+    found = CrossEntropy(label_smoothing=0.1)(logits, labels, torch.tensor([3.0, 1.0]))
     second = -(0.95 * math.log(0.8) + 0.05 * math.log(0.2))
     assert found.item() == pytest.approx((3 * math.log(2) + second) / 4)
 
 
 def test_ohem_keeps_the_pixels_below_the_threshold() -> None:
     logits = logits_of([[0.5, 0.5], [0.2, 0.8], [0.69, 0.31], [0.71, 0.29]])
-    found = ohem(logits, labels_of(0, 1, 0, 0), None, threshold=0.7, share=0.01)
+    found = Ohem(threshold=0.7, share=0.01)(logits, labels_of(0, 1, 0, 0), None)
     assert found.item() == pytest.approx(-(math.log(0.5) + math.log(0.69)) / 2)
 
 
 def test_ohem_keeps_at_least_its_share_of_the_valid_pixels() -> None:
     logits = logits_of([[0.95, 0.05], [0.9, 0.1], [0.8, 0.2], [0.75, 0.25], [0.1, 0.9], [0.1, 0.9]])
     labels = labels_of(0, 0, 0, 0, IGNORE, IGNORE)
-    found = ohem(logits, labels, None, threshold=0.7, share=0.3)  # 1.2 of 4 valid pixels: two
+    found = Ohem(threshold=0.7, share=0.3)(logits, labels, None)  # 1.2 of 4 valid pixels: two
     assert found.item() == pytest.approx(-(math.log(0.8) + math.log(0.75)) / 2, rel=1e-5)
 
 
@@ -133,7 +146,7 @@ def test_ohem_is_numpys(seed: int, threshold: float, share: float) -> None:
     logits, labels = random_batch(seed)
     shares = np.sort(true_shares(logits, labels))
     kept = max((shares < threshold).sum(), math.ceil(share * len(shares)))
-    found = ohem(logits.log_softmax(1), labels, None, threshold, share)
+    found = Ohem(threshold=threshold, share=share)(logits.log_softmax(1), labels, None)
     assert found.item() == pytest.approx(-np.log(shares[:kept]).mean(), rel=1e-4)
 
 
@@ -146,7 +159,7 @@ def test_focal_is_numpys(gamma: float) -> None:
 
 
 def test_focal_weighs_by_class() -> None:
-    found = focal(logits_of([[0.5, 0.5], [0.2, 0.8]]), labels_of(0, 1), torch.tensor([3.0, 1.0]), 2.0)
+    found = Focal(gamma=2.0)(logits_of([[0.5, 0.5], [0.2, 0.8]]), labels_of(0, 1), torch.tensor([3.0, 1.0]))
     assert found.item() == pytest.approx(-(3 * 0.25 * math.log(0.5) + 0.04 * math.log(0.8)) / 4)
 
 
@@ -187,7 +200,7 @@ def test_overlaps_are_numpys(alpha: float, beta: float) -> None:
         hits = shares[truth == index, index].sum()
         wrong, missed = shares[truth != index, index].sum(), (1 - shares[truth == index, index]).sum()
         overlaps.append(hits / (hits + alpha * wrong + beta * missed))
-    found = tversky(logits.log_softmax(1), labels, alpha, beta)
+    found = Tversky(alpha=alpha, beta=beta)(logits.log_softmax(1), labels, None)
     assert found.item() == pytest.approx(1 - np.mean(overlaps), rel=1e-5)
 
 
@@ -223,9 +236,9 @@ def test_a_perfect_prediction_costs_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_batch_without_a_valid_pixel_costs_nothing(name: str) -> None:
-    for loss in (SegmentationLoss(only(name), [1] * 3), ALONE[name]):
+    for loss in (SegmentationLoss(only(name), [1] * 3), lambda logits, labels: ALONE[name](logits, labels, None)):
         logits = torch.randn(1, 3, 2, 2, requires_grad=True)
-        found = loss(logits if isinstance(loss, SegmentationLoss) else logits.log_softmax(1), NEVER)
+        found = loss(logits, NEVER)
         found.backward()
         assert found.item() == 0
         assert found.shape == ()
@@ -266,7 +279,7 @@ def test_ignored_pixels_change_nothing(name: str, seed: int, other: float) -> No
 def test_gradients_are_those_of_finite_differences(name: str) -> None:
     logits, labels = random_batch(side=2)
     logits = logits.double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda logits: ALONE[name](logits.log_softmax(1), labels), (logits,))
+    assert torch.autograd.gradcheck(lambda logits: ALONE[name](logits.log_softmax(1), labels, None), (logits,))
 
 
 def test_half_precision_logits_give_a_full_precision_loss() -> None:
@@ -311,7 +324,7 @@ def test_weights_are_finite_whatever_the_counts(how: str, counts: list[float]) -
     assert ((found > 0) == (torch.tensor(counts) > 0)).all()
 
 
-def test_class_weights_come_from_the_training_ground() -> None:
+def test_class_weights_come_from_the_training_labels() -> None:
     logits, labels = random_batch()
     loss = SegmentationLoss(only("cross_entropy", class_weights="inverse"), [10, 20, 30, 40])
     weights = torch.tensor([1 / 10, 1 / 20, 1 / 30, 1 / 40])
@@ -319,3 +332,29 @@ def test_class_weights_come_from_the_training_ground() -> None:
         loss(logits, labels), functional.cross_entropy(logits, labels, weights, ignore_index=IGNORE)
     )
     assert not loss.state_dict()
+
+
+class SoftDice(Dice):
+    """Another package's loss."""
+
+    smooth: float = Field(default=0.0, ge=0)
+
+
+def test_a_loss_of_another_package_is_summed_with_its_parameters(monkeypatch) -> None:
+    monkeypatch.setitem(registry._others, "soft_dice", EntryPoint("soft_dice", "elsewhere:SoftDice", registry.group))
+    monkeypatch.setitem(registry._loaded, "soft_dice", SoftDice)
+    logits, labels = random_batch()
+    spec = LossSpec.model_validate({"cross_entropy": 0, "dice": 0, "soft_dice": {"weight": 3, "smooth": 1}})
+    assert make_losses(spec) == [(3.0, SoftDice(smooth=1))]
+    torch.testing.assert_close(
+        SegmentationLoss(spec, [1] * 4)(logits, labels), 3 * SegmentationLoss(only("dice"), [1] * 4)(logits, labels)
+    )
+    for parameters, message in (
+        ({"smooth": -1}, "loss soft_dice: smooth = -1: it must be greater than or equal to 0"),
+        ({"smoth": 1}, "loss soft_dice: unknown setting 'smoth', did you mean smooth?; known here: smooth"),
+    ):
+        with pytest.raises(SpecError, match=re.escape(message)):
+            make_losses(LossSpec.model_validate({"soft_dice": parameters}))
+    monkeypatch.setitem(registry._loaded, "soft_dice", dict)
+    with pytest.raises(SpecError, match=r"builtins\.dict is no geoseg\.losses\.loss\.Loss: mend it"):
+        make_losses(spec)

@@ -13,7 +13,7 @@ from conftest import make_spec
 from scipy.ndimage import median_filter
 
 from geoseg.core.errors import SpecError
-from geoseg.losses.losses import SegmentationLoss
+from geoseg.losses.combined import SegmentationLoss
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
 from geoseg.models.refine import (

@@ -1,0 +1,68 @@
+"""The weighted sum of losses that a config names. In: logits (B, K, H, W) and class indexes (B, H, W). Out: a scalar.
+
+Pixels with the index `IGNORE` count nowhere; a batch without a valid pixel costs 0 and has the gradient 0, not NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from geoseg.core.errors import SpecError
+from geoseg.losses.class_weights import class_weights
+from geoseg.losses.loss import LOSSES, Loss
+from geoseg.spec import IGNORE, LossSpec, parse_spec
+
+
+class SegmentationLoss(nn.Module):
+    """Weighted sum of losses."""
+
+    class_weights: Tensor | None
+
+    def __init__(self, spec: LossSpec, class_counts: Sequence[float]):
+        """Prepare the losses.
+
+        Args:
+            spec: which losses, with which weights.
+            class_counts: pixels of each class in the training labels, in the order of the logits.
+
+        Raises:
+            SpecError: if a parameter of a loss makes no sense.
+        """
+        super().__init__()
+        weights = None if spec.class_weights == "none" else class_weights(class_counts, spec.class_weights)
+        self.register_buffer("class_weights", weights, persistent=False)
+        self._losses = make_losses(spec)
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Loss of logits (B, K, H, W) of any float type against class indexes (B, H, W), int64."""
+        with torch.autocast(logits.device.type, enabled=False):
+            logits = logits.float()
+            if not (labels != IGNORE).any():
+                return logits.sum() * 0
+            logs = logits.log_softmax(dim=1)
+            values = [weight * loss(logs, labels, self.class_weights) for weight, loss in self._losses]
+            return torch.stack(values).sum()
+
+
+def make_losses(spec: LossSpec) -> list[tuple[float, Loss]]:
+    """Weight and loss of each one that counts.
+
+    Raises:
+        SpecError: if a loss cannot be loaded, or one of its parameters makes no sense.
+    """
+    return [(term.weight, make_loss(name, term.parameters)) for name, term in spec.terms.items()]
+
+
+def make_loss(name: str, parameters: dict[str, object]) -> Loss:
+    """The loss of a name.
+
+    Raises:
+        SpecError: if there is none, it cannot be loaded, or one of its parameters makes no sense.
+    """
+    kind = LOSSES.get(name)
+    if not (isinstance(kind, type) and issubclass(kind, Loss)):
+        raise SpecError(f"loss {name!r}: {kind.__module__}.{kind.__qualname__} is no geoseg.losses.loss.Loss: mend it")
+    return parse_spec(kind, parameters, source=f"loss {name}")

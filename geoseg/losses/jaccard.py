@@ -1,0 +1,16 @@
+"""One minus the Jaccard overlap, a soft IoU."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from geoseg.losses.loss import Loss
+from geoseg.losses.overlap import missing_overlap
+
+
+class Jaccard(Loss):
+    """One minus the Jaccard overlap, a soft IoU, averaged over the classes in the labels, which all weigh alike."""
+
+    def __call__(self, logs: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
+        """Loss of a batch, a scalar."""
+        return missing_overlap(logs, labels, 1.0, 1.0)

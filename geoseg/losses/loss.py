@@ -1,0 +1,33 @@
+"""What a loss is."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from torch import Tensor
+
+from geoseg.core.registry import Registry
+from geoseg.spec import Spec
+from geoseg.spec import loss as settings
+
+
+class Loss(Spec):
+    """A loss: its fields are its parameters, validated, and calling it gives its value.
+
+    Args and shapes of a call, with B windows of H × W pixels and K classes:
+        logs (B, K, H, W): logarithms of the class probabilities, float32.
+        labels (B, H, W): class indexes, int64; `IGNORE` where a pixel counts nowhere.
+        class_weights (K,): float32, what a pixel of each class weighs, relative to the others; None weighs all alike.
+            A loss that already balances the classes does not need them.
+
+    The value is a scalar, 0 with the gradient 0 for a batch without a valid pixel. It falls when a pixel's true class
+    gains probability. `tests/losses/test_contract.py` holds every registered loss to that.
+    """
+
+    @abstractmethod
+    def __call__(self, logs: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
+        """Loss of a batch, a scalar."""
+
+
+LOSSES: Registry[type[Loss]] = settings.LOSSES
+"""All losses by name."""
