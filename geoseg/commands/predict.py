@@ -32,7 +32,6 @@ from geoseg.inference.work_folder import WorkFolder, locked
 from geoseg.models.bundle import Model
 from geoseg.outputs.attribute_table import read_counts, write_aux
 from geoseg.outputs.geotiff import write_cog
-from geoseg.outputs.preview import draw_preview
 from geoseg.outputs.stac import Prediction, landcover_item
 from geoseg.outputs.styles import add_layer_style, raster_sld, shared_qml, vector_qml, vector_sld, write_style_files
 from geoseg.outputs.thumbnail import stretch
@@ -41,8 +40,6 @@ from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.legend import Legend
 from geoseg.scenes import SceneRef, open_scene
 from geoseg.spec import NODATA_ID, PredictSpec, parse_spec
-from geoseg.vector.formats import count_polygons, write_polygons
-from geoseg.vector.polygonize import generalized, polygonize, within
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -194,8 +191,14 @@ def _done_before(job: Job, paths: OutputPaths) -> PredictResult:
         for c in job.model.spec.classes
         for pixels, area in [known.get(c.id, (0, None))]
     )
-    polygons = None if paths.polygons is None else count_polygons(paths.polygons, paths.polygons.stem)
+    polygons = None if paths.polygons is None else _count_polygons(paths.polygons)
     return _result(job, paths, classes, polygons, 0, {"total": 0.0})
+
+
+def _count_polygons(path: Path) -> int | None:
+    from geoseg.vector.formats import count_polygons  # who wants no polygons does without these libraries
+
+    return count_polygons(path, path.stem)
 
 
 class _Drafts:
@@ -253,6 +256,8 @@ class _Drafts:
 
 def _generalize(job: Job, assembled: Assembled) -> None:
     """Vote specks away, fill holes and merge small regions in the class raster, so that it stays what polygons show."""
+    from geoseg.vector.polygonize import generalized, within
+
     info = job.scene.info
     grid = PixelGrid(info.height, info.width, info.transform, info.crs)
     with open_classes(assembled.rasters["landcover"]) as raster:
@@ -291,6 +296,9 @@ def _write_item(job: Job, paths: OutputPaths, draft: Path) -> None:
 
 
 def _write_polygons(job: Job, assembled: Assembled, paths: OutputPaths, drafts: _Drafts, progress: Progress) -> int:
+    from geoseg.vector.formats import write_polygons
+    from geoseg.vector.polygonize import polygonize
+
     assert paths.polygons is not None
     classes = job.model.spec.classes
     try:
@@ -318,6 +326,8 @@ def _write_preview(
     paths: OutputPaths,
     progress: Progress,
 ) -> None:
+    from geoseg.outputs.preview import draw_preview
+
     assert paths.preview is not None
     progress("preview", 0, 1)
     image, valid = assembled.thumbnail.take()

@@ -48,6 +48,16 @@ class PixelGrid:
         """Length of a pixel's upper side, in CRS units."""
         return math.hypot(self.transform.a, self.transform.d)
 
+    @property
+    def bounds(self) -> Box:
+        """Its bounding box, in CRS units."""
+        return self.box(Window(0, 0, self.height, self.width))
+
+    @property
+    def extent(self) -> str:
+        """Its bounding box as text."""
+        return ", ".join(f"{value:.10g}" for value in self.bounds)
+
     def same_as(self, other: PixelGrid) -> bool:
         """Whether the pixels coincide, to a hundredth of a pixel."""
         return self.overlays(other) and same_plane(self.crs, other.crs)

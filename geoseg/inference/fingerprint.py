@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from geoseg.core.version import __version__
-from geoseg.geo.aoi import split_layer
+from geoseg.geo.layer_paths import split_layer
 from geoseg.models.bundle import Model
 from geoseg.raster.scene import Scene
 

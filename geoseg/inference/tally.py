@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.spec import NODATA_ID
-from geoseg.vector.trace.state import compiled
+
+SMALL_PX = 2**18
+"""Pixels that NumPy counts in less time than it takes to import a compiler: 5 ns a pixel, to 1 ns and half a second."""
 
 
 def paint(
@@ -19,10 +21,25 @@ def paint(
         valid: which pixels hold data.
         ids: id of each class (K,).
     """
+    if index.size <= SMALL_PX:
+        return _paint_small(index, valid, ids)
+    from geoseg.inference.tally_loop import paint_into  # imports the compiler
+
     painted = np.full(index.shape, NODATA_ID, np.uint8)
     counts = np.zeros((index.shape[0], len(ids)), np.int32)
-    _paint(index, valid, ids, painted, counts)
+    paint_into(index, valid, ids, painted, counts)
     return painted, counts
+
+
+def _paint_small(
+    index: NDArray[np.uint8], valid: NDArray[np.bool_], ids: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """The same without a loop: what isn't valid is one class more, which isn't counted."""
+    rows, classes = index.shape[0], len(ids) + 1
+    index = np.where(valid, index, np.uint8(len(ids)))
+    places = index + classes * np.arange(rows)[:, None]
+    counts = np.bincount(places.ravel(), minlength=rows * classes).reshape(rows, classes)
+    return np.append(ids, np.uint8(NODATA_ID))[index], counts[:, :-1].astype(np.int32)
 
 
 def count_by_row(painted: NDArray[np.uint8], ids: NDArray[np.uint8]) -> NDArray[np.int32]:
@@ -31,20 +48,3 @@ def count_by_row(painted: NDArray[np.uint8], ids: NDArray[np.uint8]) -> NDArray[
     index = np.zeros(256, np.uint8)
     index[ids] = np.arange(len(ids))
     return paint(index[painted], known, ids)[1]
-
-
-@compiled
-def _paint(
-    index: NDArray[np.uint8],
-    valid: NDArray[np.bool_],
-    ids: NDArray[np.uint8],
-    painted: NDArray[np.uint8],
-    counts: NDArray[np.int32],
-) -> None:
-    """Fill in the ids of valid pixels and count them."""
-    for row in range(index.shape[0]):
-        for col in range(index.shape[1]):
-            if valid[row, col]:
-                k = index[row, col]
-                painted[row, col] = ids[k]
-                counts[row, k] += 1

@@ -122,6 +122,8 @@ class RefiningSegmenter(SegmentationNetwork):
     Its context (see `Context`) is the probabilities (B, K, h, w) of the next coarser view, and where windows lie in it.
     """
 
+    UNFUSED = ("settle",)  # the blocks it works on differ from window to window
+
     def __init__(self, normalize: Normalize, body: nn.Module, branch: RefineBranch):
         super().__init__(normalize, body)
         self.refine = branch
@@ -139,7 +141,6 @@ class RefiningSegmenter(SegmentationNetwork):
         """The coarser view's probabilities (B, K, *size) where windows lie."""
         return _without_zeros(sample_boxes(context.maps[0], context.boxes[0], size))
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # the blocks it works on differ from window to window
     def settle(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """Probabilities (B, K, h, w): the refined ones where the coarse ones are unsure and these are sure.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 import torch
@@ -206,6 +207,7 @@ class _Compiled:
         import torch._inductor.config as inductor
 
         inductor.freezing = True  # weights are constants: laid out once as the kernels want them
+        _leave_unfused(type(segmenter))
         self._segmenter = segmenter
         self._seen: set[tuple[int, int, int]] = set()
         self._sizes = {*sizes, *((width, height) for height, width in sizes)}  # windows are turned, too
@@ -218,6 +220,13 @@ class _Compiled:
         if (height, width) in self._sizes and len(self._seen) < _MOST_FUSED:
             self._seen.add(shape)
         return (self._fused if shape in self._seen else self._segmenter)(image, context)
+
+
+@cache
+def _leave_unfused(kind: type) -> None:
+    """Let torch.compile pass over the methods of a class that say so."""
+    for name in getattr(kind, "UNFUSED", ()):
+        setattr(kind, name, torch.compiler.disable(getattr(kind, name)))  # type: ignore[no-untyped-call]
 
 
 def _is_out_of_memory(error: Exception) -> bool:

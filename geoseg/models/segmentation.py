@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -59,6 +59,10 @@ class Normalize(nn.Module):
 
 class SegmentationNetwork(nn.Module):
     """Normalisation, then a network: band values in, logits out."""
+
+    UNFUSED: ClassVar[tuple[str, ...]] = ()
+    """Methods that torch.compile leaves as they are. They are named, not decorated: the decorator imports the compiler,
+    which takes seconds that only those should spend who use it."""
 
     def __init__(self, normalize: Normalize, body: nn.Module):
         super().__init__()

@@ -33,7 +33,9 @@ from geoseg.raster.strips import Strip
 from geoseg.spec import NODATA_ID
 from geoseg.spec.vector import VectorSpec
 from geoseg.vector.arcs import cut, join, simplify, smooth
-from geoseg.vector.generalize import count_regions, majority_filter, plan_merge, relabel
+from geoseg.vector.generalize.majority import majority_filter
+from geoseg.vector.generalize.merge import plan_merge
+from geoseg.vector.generalize.regions import count_regions, relabel
 from geoseg.vector.layer import PolygonLayer, by_class, by_touch
 from geoseg.vector.settings import kept_ids, merge_rules, simplify_px, target_crs
 from geoseg.vector.trace import trace

@@ -16,7 +16,7 @@ from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.raster.legend import Legend
 from geoseg.spec.vector import PX, Measure, VectorSpec
-from geoseg.vector.generalize import MergeRules
+from geoseg.vector.generalize.rules import MergeRules
 
 
 def check_settings(spec: VectorSpec, grid: PixelGrid, legend: Legend, name: str) -> None:

@@ -6,7 +6,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from geoseg.vector.generalize import MergeRules, RegionGraph, count_regions, majority_filter, plan_merge, relabel
+from geoseg.vector.generalize.majority import majority_filter
+from geoseg.vector.generalize.merge import plan_merge
+from geoseg.vector.generalize.regions import RegionGraph, count_regions, relabel
+from geoseg.vector.generalize.rules import MergeRules
 
 NODATA = 255
 

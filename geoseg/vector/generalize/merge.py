@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.vector.generalize.regions import RegionGraph
+from geoseg.vector.generalize.rules import MergeRules
 from geoseg.vector.trace.rings import flatten
 from geoseg.vector.trace.rows import find
 from geoseg.vector.trace.state import compiled
-
-
-@dataclass(frozen=True)
-class MergeRules:
-    """What is too small; areas in the unit of the graph's."""
-
-    min_area: float = 0.0
-    """Regions smaller than this are merged (minimum mapping unit)."""
-    fill_holes: float = 0.0
-    """Holes smaller than this are filled, with or without data."""
 
 
 class Links(NamedTuple):
