@@ -16,6 +16,7 @@ import torch
 from hypothesis import settings
 from rasterio.transform import from_origin
 
+from geoseg.core.events import Progress, Reporter
 from geoseg.models.build import build_network
 from geoseg.models.bundle import Model, save_model
 from geoseg.spec import ClassSpec, ModelSpec, NetworkSpec, NormalizationSpec
@@ -28,6 +29,23 @@ UTM = "EPSG:32617"
 TRANSFORM = from_origin(300_000, 4_300_000, 0.6, 0.6)
 
 needs_shared_data = pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the shared data is not on this machine")
+
+
+class Heard(Reporter):
+    """Keeps what a command says; each progress also goes to a callable (stage, done, total)."""
+
+    def __init__(self, on_progress: Callable[[str, int, int], object] = lambda stage, done, total: None):
+        self.lines: list[str] = []
+        self.progressed: list[tuple[str, int, int]] = []
+        self._on_progress = on_progress
+
+    def notice(self, line: str) -> None:
+        self.lines.append(line)
+
+    def progress(self, progress: Progress) -> None:
+        state = progress.stage, progress.done, progress.total
+        self.progressed.append(state)
+        self._on_progress(*state)
 
 
 class Echo(torch.nn.Module):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +12,8 @@ import click
 
 from geoseg.cli.early import check_model, check_predicted, read_train_config
 from geoseg.cli.options import Command, FilePath, json_option, overwrite_option, quiet_option
-from geoseg.cli.terminal import notice, progress_bar, scores_line, scores_table, show, show_json
+from geoseg.cli.terminal import notice, scores_line, scores_table, show, show_json, terminal_reporter
+from geoseg.core.events import Progress, Reporter
 from geoseg.core.wording import number_of
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from geoseg.metrics.metrics import Scores
 
     Result = EvaluateResult | ModelEvaluation
-    Progress = Callable[[str, int, int], None]
 
 FIGURES = "miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "kappa", "boundary_miou"
 """Scores over all classes that a floor can be set for; iou.CLASS is one of a single class."""
@@ -126,16 +126,14 @@ def evaluate(
     given = {name: value for name, value in options.items() if value is not None and value is not False}
     _check_usage(prediction, model, given)
     wanted = [parse_floor(text) for text in floors]
-    with progress_bar(quiet or as_json) as progress:
+    with terminal_reporter(quiet or as_json) as reporter:
         if prediction is not None:
-            result, coverage = _of_prediction(prediction, given, progress)
+            result, coverage = _of_prediction(prediction, given, reporter)
         else:
-            result, coverage = _of_model(model, given, progress)
+            result, coverage = _of_model(model, given, reporter)
     if as_json:
         show_json(result.as_dict())
     elif not quiet:
-        for line in result.notices:
-            notice(line)
         show(f"{scores_line(result.scores)}\n{scores_table(result.scores)}\n{coverage}")
     _enforce(wanted, result.scores)
 
@@ -152,25 +150,28 @@ def _check_usage(prediction: str | None, model: str | None, given: Mapping[str, 
         raise click.UsageError(f"{subject} needs its --{needed}")
 
 
-def _of_prediction(prediction: str, settings: dict[str, Any], progress: Progress) -> tuple[Result, str]:
+def _of_prediction(prediction: str, settings: dict[str, Any], reporter: Reporter) -> tuple[Result, str]:
     """Score a class raster; return the result, and a line on what was scored."""
     check_predicted(prediction)
     from geoseg.commands.evaluate import evaluate as run
 
-    result = run(prediction, settings.pop("labels"), progress=progress, **settings)
+    result = run(prediction, settings.pop("labels"), reporter=reporter, **settings)
     share = result.unpredicted
     without = f", {share:.2%} of the labelled ones have no prediction" if share else ""
     return result, f"{result.scores.pixels:,} pixels{without}, {result.seconds:.1f} s"
 
 
-def _of_model(model: str | None, settings: dict[str, Any], progress: Progress) -> tuple[Result, str]:
+def _of_model(model: str | None, settings: dict[str, Any], reporter: Reporter) -> tuple[Result, str]:
     """Score a model; return the result, and what was scored and where the report is."""
     check_model(model)
     read_train_config(settings["data"], settings.get("tiles"))
     from geoseg.commands.evaluate_model import evaluate_model as run
 
+    def progress(stage: str, done: int, total: int) -> None:
+        reporter.progress(Progress(stage, done, total))
+
     config, tiles, context = settings.pop("data"), settings.pop("tiles", None), not settings.pop("no_context", False)
-    result = run(model, config, data=tiles, context=context, progress=progress, **settings)
+    result = run(model, config, data=tiles, context=context, progress=progress, notice=reporter.notice, **settings)
     line = (
         f"{number_of(result.scores.pixels, 'pixel')} of {number_of(result.images, 'image')} "
         f"in {number_of(result.windows, 'window')}, "

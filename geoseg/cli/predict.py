@@ -23,8 +23,9 @@ from geoseg.cli.options import (
     quiet_option,
     vector_options,
 )
-from geoseg.cli.terminal import area, notice, progress_bar, show, show_json, silent, size, table
+from geoseg.cli.terminal import Notices, area, notice, show, show_json, size, table, terminal_reporter
 from geoseg.core.errors import GeosegError
+from geoseg.core.events import SILENT
 from geoseg.core.wording import number_of
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def predict(
     from geoseg.scenes import find_scenes
 
     hush = quiet or as_json
-    found = find_scenes(scenes, asset=asset, notice=silent if hush else notice)
+    found = find_scenes(scenes, asset=asset, reporter=SILENT if hush else Notices())
     is_one = len(scenes) == len(found) == 1 and found[0].path == scenes[0]
     run = _predict_one if is_one else _predict_many
     run(found, output, dry_run=dry_run, as_json=as_json, hush=hush, **given(options))
@@ -152,12 +153,12 @@ def _predict_one(
         settings.pop("scheduler", None)
         report = plan_prediction(found[0].path, output, **settings)
     else:
-        with progress_bar(hush) as progress:
-            report = run(found[0].path, output, progress=progress, notice=silent if hush else notice, **settings)
+        with terminal_reporter(hush) as reporter:
+            report = run(found[0].path, output, reporter=reporter, **settings)
     if as_json:
         show_json(_as_json(report))
     elif not hush:
-        _tell(report)
+        _print(report)
 
 
 def _predict_many(
@@ -168,8 +169,8 @@ def _predict_many(
 
     each = plan_each if dry_run else predict_each
     total, failures, reports = _Total(), [], []
-    with progress_bar(hush) as progress:
-        for outcome in each(found, output, progress=progress, notice=silent if hush else notice, **settings):
+    with terminal_reporter(hush) as reporter:
+        for outcome in each(found, output, reporter=reporter, **settings):
             if isinstance(outcome, SceneFailure):
                 failures.append(outcome)
             else:
@@ -177,7 +178,7 @@ def _predict_many(
             if as_json:
                 reports.append(_as_json(outcome))
             elif not hush:
-                _tell(outcome)
+                _print(outcome)
     if as_json:
         show_json(reports)
     elif not hush:
@@ -193,7 +194,7 @@ def _refuse_failures(failures: Sequence[SceneFailure], scenes: int) -> None:
         raise GeosegError(f"{len(failures):,} of {scenes:,} scenes failed, as listed above")
 
 
-def _tell(report: PredictResult | PredictPlan | SceneFailure) -> None:
+def _print(report: PredictResult | PredictPlan | SceneFailure) -> None:
     from geoseg.commands.plan import PredictPlan
     from geoseg.commands.predict_many import SceneFailure
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from geoseg.core.events import SILENT, Progress, Reporter
 from geoseg.core.naming import visible
 from geoseg.core.redaction import public_text, public_values
 
 if TYPE_CHECKING:
-    from rich.progress import Task
+    from rich.progress import Progress as Bars
+    from rich.progress import Task, TaskID
 
     from geoseg.metrics.metrics import Scores
 
@@ -54,14 +56,44 @@ def silent(*_: object) -> None:
     """Print nothing."""
 
 
+class Notices(Reporter):
+    """Prints notices."""
+
+    def notice(self, line: str) -> None:
+        """Print a line to standard error."""
+        notice(line)
+
+
+class _Drawn(Notices):
+    """Prints notices, and draws a bar for each stage."""
+
+    def __init__(self, bars: Bars):
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def progress(self, progress: Progress) -> None:
+        """Move the bar of a stage."""
+        bars, stage, total = self._bars, progress.stage, max(progress.total, 1)
+        if stage == "scenes":
+            for each in bars.tasks:  # the stages of a scene begin anew with the next
+                bars.update(each.id, visible=False)
+        if stage not in self._tasks:
+            self._tasks[stage] = bars.add_task(stage, total=total, speed="")
+        task = bars.tasks[self._tasks[stage]]
+        if not task.visible and stage != "scenes":
+            bars.reset(task.id)
+        bars.update(task.id, completed=progress.done, total=total, speed=_pace(task, progress), visible=True)
+
+
 @contextmanager
-def progress_bar(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """Give a callable (stage, done, total) that draws a bar on a terminal and does nothing in a pipe."""
+def terminal_reporter(quiet: bool) -> Iterator[Reporter]:
+    """Give what prints notices, and draws bars on a terminal; if quiet, neither."""
     if quiet or not sys.stderr.isatty():
-        yield silent
+        yield SILENT if quiet else Notices()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
 
     columns = (
         TextColumn("{task.description:<10}"),
@@ -74,27 +106,14 @@ def progress_bar(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     )
     # What is printed meanwhile goes above the bars, unless standard output leads elsewhere.
     console = Console(stderr=True)
-    with Progress(*columns, console=console, redirect_stdout=sys.stdout.isatty()) as bars:
-        tasks: dict[str, int] = {}
-
-        def report(stage: str, done: int, total: int) -> None:
-            if stage == "scenes":
-                for each in bars.tasks:  # the stages of a scene begin anew with the next
-                    bars.update(each.id, visible=False)
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=max(total, 1), speed="")
-            task = bars.tasks[tasks[stage]]
-            if not task.visible and stage != "scenes":
-                bars.reset(task.id)
-            bars.update(task.id, completed=done, total=max(total, 1), speed=_pace(task, done, total), visible=True)
-
-        yield report
+    with Bars(*columns, console=console, redirect_stdout=sys.stdout.isatty()) as bars:
+        yield _Drawn(bars)
 
 
-def _pace(task: Task, done: int, total: int) -> str:
-    if task.description == "scenes":
-        return f"{done:,} of {total:,}"
-    return f"{task.speed / 1e6:.2f} Mpx/s" if task.description == "predicting" and task.speed else ""
+def _pace(task: Task, progress: Progress) -> str:
+    if progress.stage == "scenes":
+        return f"{progress.done:,} of {progress.total:,}"
+    return f"{task.speed / 1e6:.2f} Mpx/s" if progress.stage == "predicting" and task.speed else ""
 
 
 def area(square_metres: float) -> str:

@@ -9,7 +9,7 @@ import click
 
 from geoseg.cli.early import read_train_config
 from geoseg.cli.options import Command, FilePath, json_option, overwrite_option, quiet_option
-from geoseg.cli.terminal import notice, progress_bar, show, show_json, table
+from geoseg.cli.terminal import show, show_json, table, terminal_reporter
 
 if TYPE_CHECKING:
     from geoseg.commands.tile import TileResult
@@ -55,7 +55,7 @@ def tile(
     read_train_config(config)
     from geoseg.commands.tile import tile as run
 
-    with progress_bar(quiet or as_json) as progress:
+    with terminal_reporter(quiet or as_json) as reporter:
         result = run(
             config,
             output,
@@ -63,13 +63,11 @@ def tile(
             overlap=overlap,
             min_labelled=min_labelled,
             overwrite=overwrite,
-            progress=progress,
+            reporter=reporter,
         )
     if as_json:
         show_json(result.as_dict())
     elif not quiet:
-        for line in result.notices:
-            notice(line)
         show(_summary(result))
 
 

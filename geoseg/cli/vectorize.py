@@ -19,7 +19,7 @@ from geoseg.cli.options import (
     quiet_option,
     vector_options,
 )
-from geoseg.cli.terminal import notice, progress_bar, show, show_json
+from geoseg.cli.terminal import show, show_json, terminal_reporter
 from geoseg.core.wording import number_of
 
 if TYPE_CHECKING:
@@ -50,21 +50,19 @@ def vectorize(
     """
     from geoseg.commands.vectorize import vectorize as run
 
-    with progress_bar(quiet or as_json) as progress:
+    with terminal_reporter(quiet or as_json) as reporter:
         result = run(
             raster,
             output,
             overwrite=overwrite,
             check=check,
-            progress=lambda done, total: progress("polygons", done, total),
+            reporter=reporter,
             **given(options),
         )
     passed = result.check is None or _passes(result.check, options)
     if as_json:
         show_json(asdict(result))
     elif not quiet:
-        for line in result.notices:
-            notice(line)
         show(f"{number_of(result.polygons, 'polygon')} in {result.seconds:.1f} s\n  {result.output}")
         if result.check is not None:
             show(_verdict(result.check, passed))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg.core.errors import LabelError, SceneError, SpecError
+from geoseg.core.events import SILENT, Reporter, Stage
 from geoseg.core.redaction import public_form
 from geoseg.data.labels.labels import VECTOR_FILES, LabelRules, Labels, open_labels, unmarked_labels
 from geoseg.geo.georef import grid_of
@@ -43,13 +44,11 @@ __all__ = ["EvaluateResult", "evaluate"]
 SIDE = 1024
 """Side of a window in pixels. Larger ones are no faster, and out of the processor's cache."""
 BOUNDARY_PX = 3
-"""How far from a class's contour its boundary reaches, unless told otherwise."""
+"""How far from a class's contour its boundary reaches by default."""
 BOUNDARY_PX_MOST = 512
 """Where it ends: windows are read with so much around them that they would not be small any more."""
 
 Indexes = NDArray[np.uint8]
-Progress = Callable[[str, int, int], None]
-"""Called with a stage ('reading', 'scoring'), the pixels done of it, and the pixels in all."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def evaluate(
     column: str | None = None,
     layer: str | None = None,
     boundary_px: int = BOUNDARY_PX,
-    progress: Progress | None = None,
+    reporter: Reporter = SILENT,
 ) -> EvaluateResult:
     """Score a class raster against labels.
 
@@ -91,7 +90,7 @@ def evaluate(
         column: of the polygons that holds their class; needed where there are several.
         layer: of the vector file; needed where there are several.
         boundary_px: how far from a class's contour its boundary reaches; 0 compares no boundaries.
-        progress: told of every window.
+        reporter: takes notices, and the progress of `reading` and `scoring` in pixels.
 
     Raises:
         SceneError: if the prediction cannot be read, is no class raster, or has a class that its tags don't name.
@@ -102,15 +101,17 @@ def evaluate(
     prediction, labels, rules = os.fspath(prediction), os.fspath(labels), LabelRules(column=column, layer=layer)
     _check_settings(labels, rules, boundary_px)
     with gdal_settings(), open_classes(prediction) as raster:
-        shown = _look_at(raster, prediction, labels, progress or _silent)
+        shown = _look_at(raster, prediction, labels, reporter)
         counter = ScoreCounter(len(shown.classes), boundary_px or None)
         with open_labels(Path(labels), grid_of(raster), shown.classes, rules, image=Path(prediction)) as truth:
-            unpredicted = _count(_Pair(raster, truth, shown), counter, progress or _silent)
-            notices = (*shown.notices, *_told_of_unlabelled(labels, truth))
+            unpredicted = _count(_Pair(raster, truth, shown), counter, reporter)
+            notices = (*shown.notices, *_notice_of_unlabelled(labels, truth))
     scores = counter.scores(_unique_names(shown.classes))
     if not scores.pixels:
         raise LabelError(f"{prediction} predicts nothing where {labels} is labelled: give labels of the same ground")
     share = unpredicted / (unpredicted + scores.pixels)
+    for notice in notices:
+        reporter.notice(notice)
     about = public_form(prediction), public_form(labels)
     return EvaluateResult(*about, scores, share, time.perf_counter() - started, notices)
 
@@ -124,10 +125,6 @@ def _check_settings(labels: str, rules: LabelRules, boundary_px: int) -> None:
 
 def _is_vector(labels: str) -> bool:
     return Path(labels).suffix.lower() in VECTOR_FILES
-
-
-def _silent(*_: object) -> None:
-    """Tell nobody."""
 
 
 # ----------------------------------------------------------------------------------------------------------- classes
@@ -145,24 +142,24 @@ class _Shown:
     """What a person should know."""
 
 
-def _look_at(raster: Any, prediction: str, labels: str, progress: Progress) -> _Shown:
-    """Find the classes, what stands for nodata, and what is to be told of the value 255.
+def _look_at(raster: Any, prediction: str, labels: str, reporter: Reporter) -> _Shown:
+    """Find the classes, what stands for nodata, and what to say of the value 255.
 
     255 is nodata if the raster says so; if not, it is a class like any other, unless the raster names its classes.
     """
     legend, notice = read_legend(raster)
     ids = {class_id for class_id in legend.names if 0 <= class_id < NODATA_ID}
     own = own_nodata(raster)
-    counts = _counted(raster, progress) if own is None or not ids else np.zeros(256, np.int64)
-    told: tuple[str, ...] = () if notice is None else (notice,)
+    counts = count_ids(raster, reporter=reporter) if own is None or not ids else np.zeros(256, np.int64)
+    notices: tuple[str, ...] = () if notice is None else (notice,)
     if counts[NODATA_ID]:
-        told += (_told_of_255(prediction, int(counts[NODATA_ID]), is_class=not ids),)
+        notices += (_notice_of_255(prediction, int(counts[NODATA_ID]), is_class=not ids),)
     if not ids:
-        ids = set(np.flatnonzero(counts).tolist()) | _occurring_labels(raster, prediction, labels, progress)
+        ids = set(np.flatnonzero(counts).tolist()) | _occurring_labels(raster, prediction, labels, reporter)
     if not ids:
         raise SceneError(f"{prediction} holds no class at all, only nodata: give a class raster with predictions")
     classes = tuple(_class(i, legend.names.get(i, f"class {i}")) for i in sorted(ids))
-    return _Shown(classes, free_id(counts) if own is None else own, told)
+    return _Shown(classes, free_id(counts) if own is None else own, notices)
 
 
 def _class(class_id: int, name: str) -> ClassSpec:
@@ -170,7 +167,7 @@ def _class(class_id: int, name: str) -> ClassSpec:
     return ClassSpec.model_construct(id=class_id, name=name, color="#000000")
 
 
-def _told_of_255(path: str, pixels: int, *, is_class: bool) -> str:
+def _notice_of_255(path: str, pixels: int, *, is_class: bool) -> str:
     counts_as = "a class" if is_class else "without prediction, as its tags name no such class"
     return (
         f"{path} does not say that 255 is nodata: {pixels:,} px of that value count as {counts_as}: if it means "
@@ -178,35 +175,23 @@ def _told_of_255(path: str, pixels: int, *, is_class: bool) -> str:
     )
 
 
-def _told_of_unlabelled(path: str, labels: Labels) -> tuple[str, ...]:
+def _notice_of_unlabelled(path: str, labels: Labels) -> tuple[str, ...]:
     pixels = labels.unmarked_px()
     return (f"{path}: {unmarked_labels(pixels)}",) if pixels else ()
 
 
-def _occurring_labels(raster: Any, prediction: str, labels: str, progress: Progress) -> set[int]:
+def _occurring_labels(raster: Any, prediction: str, labels: str, reporter: Reporter) -> set[int]:
     """Class ids of a raster of labels; none of polygons, which must keep to the classes that were predicted."""
     if _is_vector(labels):
         return set()
     with open_labels(Path(labels), grid_of(raster), (), image=Path(prediction)):
         pass  # what does not fit the prediction is refused before it is read from end to end
     with open_raster(labels) as dataset:
-        return set(np.flatnonzero(_counted(dataset, progress)).tolist()) - {NODATA_ID}
-
-
-def _counted(raster: Any, progress: Progress) -> NDArray[np.int64]:
-    """Valid pixels per class id (256)."""
-    total, done = raster.width * raster.height, 0
-
-    def tell(pixels: int) -> None:
-        nonlocal done
-        done += pixels
-        progress("reading", done, total)
-
-    return count_ids(raster, tell=tell)
+        return set(np.flatnonzero(count_ids(dataset, reporter=reporter)).tolist()) - {NODATA_ID}
 
 
 def _unique_names(classes: Sequence[ClassSpec]) -> list[str]:
-    """Names that tell classes apart: those of two get their ids."""
+    """Names that keep classes apart: those of two get their ids."""
     times = Counter(c.name for c in classes)
     return [c.name if times[c.name] == 1 else f"{c.name} {c.id}" for c in classes]
 
@@ -237,16 +222,15 @@ class _Pair:
         return predicted.astype(np.uint8), self._labels.read(window)
 
 
-def _count(pair: _Pair, counter: ScoreCounter, progress: Progress) -> int:
+def _count(pair: _Pair, counter: ScoreCounter, reporter: Reporter) -> int:
     """Count every window with what its boundaries need around it; return how many labelled pixels are unpredicted."""
-    unpredicted = done = 0
+    unpredicted, stage = 0, Stage(reporter, "scoring", pair.height * pair.width)
     for core in _windows(pair.height, pair.width):
         window = _grow(core, counter.boundary_px or 0).clip(pair.height, pair.width)
         counted = np.zeros((window.height, window.width), bool)
         counted[core.shift(-window.row, -window.col).slices] = True
         unpredicted += _count_window(counter, *pair.read(window), counted)
-        done += core.pixels
-        progress("scoring", done, pair.height * pair.width)
+        stage.advance(core.pixels)
     return unpredicted
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from geoseg.commands.output_paths import check_outputs, name_outputs
+from geoseg.core.events import SILENT
 from geoseg.inference.cores import raster_formats
 from geoseg.inference.job import Job, prepare
 from geoseg.inference.views.refine import model_levels
@@ -65,7 +66,7 @@ def plan_prediction(
     spec = parse_spec(PredictSpec, settings, source="settings")
     with gdal_settings(), open_scene(scene) as opened:
         opened.limit(spec.aoi, spec.bbox)
-        job = prepare(opened, model, spec, lambda _line: None)
+        job = prepare(opened, model, spec, SILENT)
         paths = name_outputs(opened.info.name, output, spec)
         check_outputs(paths, opened.info.path, overwrite=overwrite)
         wanted = {kind: path for kind in ("landcover", "confidence", "scores") if (path := getattr(paths, kind))}

@@ -1,7 +1,7 @@
 """From a scene to a land-cover raster, polygons and a preview, end to end.
 
-In: a scene, a model, a PredictSpec. Out: files, and a result that says what they hold. Prints nothing: progress goes to
-a callable (stage, done, total) and notices to another.
+In: a scene, a model, a PredictSpec. Out: files, and a result that says what they hold. Prints nothing: what it
+says goes to a reporter.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any, Self
 from geoseg.commands.output_paths import OutputPaths, check_outputs, check_space, is_done, name_outputs
 from geoseg.commands.plan import scratch_bytes_per_pixel
 from geoseg.core.errors import GeosegError, OutputError
+from geoseg.core.events import SILENT, Progress, Reporter, Stage
 from geoseg.core.files import publish, sync_names, workspace, write_errors
 from geoseg.core.memory import give_back_memory
 from geoseg.core.naming import layer_name
 from geoseg.geo.georef import PixelGrid
 from geoseg.inference.assemble import Assembled, ClassShare, assemble, class_shares, replace_classes
-from geoseg.inference.job import Job, Notice, prepare
+from geoseg.inference.job import Job, prepare
 from geoseg.inference.resume import begin
 from geoseg.inference.shards import Workers, find_devices, run_scene
 from geoseg.inference.work_folder import WorkFolder, locked
@@ -43,9 +44,6 @@ from geoseg.spec import NODATA_ID, PredictSpec, parse_spec
 
 if TYPE_CHECKING:
     from distributed import Client
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage ('predicting', 'writing', 'polygons', 'preview'), what is done of it, and how much there is."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +87,7 @@ def predict(
     overwrite: bool = False,
     resume: bool = False,
     scheduler: str | Client | None = None,
-    progress: Progress | None = None,
-    notice: Notice | None = None,
+    reporter: Reporter = SILENT,
     **settings: Any,
 ) -> PredictResult:
     """Classify a scene and write its class raster, polygons and preview.
@@ -105,37 +102,35 @@ def predict(
         resume: go on where a run with the same scene, model and settings was stopped; nothing is done if it was not.
         scheduler: share the scene among the workers of a Dask cluster: its address, local:N for N processes here, or
             a client of it.
-        progress: called with (stage, done, total).
-        notice: called with each line worth reading, as it comes up.
+        reporter: takes notices, and the progress of `predicting`, `writing`, `preview` and `polygons`.
         settings: fields of PredictSpec.
 
     Raises:
         GeosegError: one line: what is wrong, what to do. What was computed is kept for `resume`, nothing else stays.
     """
     spec = parse_spec(PredictSpec, settings, source="settings")
-    tell, report = notice or _ignore, progress or _ignore
     with gdal_settings(), open_scene(scene, name) as opened:
         opened.limit(spec.aoi, spec.bbox)
         paths = name_outputs(opened.info.name, output, spec)
         check_outputs(paths, opened.info.path, overwrite=overwrite or resume)
         with locked(paths.landcover) as work:
-            job = prepare(opened, model, spec, tell, work.read_manifest() if resume else None)
+            job = prepare(opened, model, spec, reporter, work.read_manifest() if resume else None)
             if resume and not overwrite and is_done(paths, job.fingerprint):
-                tell(f"done already: {paths.landcover}")
+                reporter.notice(f"done already: {paths.landcover}")
                 work.remove()
                 return _done_before(job, paths)
             find_devices(spec, job.runner.device)
             check_space(paths.landcover.parent, opened.held_pixels, scratch_bytes_per_pixel(job), work.size())
-            begin(work, job.manifest, resume=resume, tell=tell)
-            result = _run(job, work, paths, Workers(model, spec, scheduler), report)
+            begin(work, job.manifest, resume=resume, reporter=reporter)
+            result = _run(job, work, paths, Workers(model, spec, scheduler), reporter)
             work.remove()
             return result
 
 
-def _run(job: Job, work: WorkFolder, paths: OutputPaths, workers: Workers, progress: Progress) -> PredictResult:
+def _run(job: Job, work: WorkFolder, paths: OutputPaths, workers: Workers, reporter: Reporter) -> PredictResult:
     clock = _Clock()
     with write_errors(paths.landcover.parent), _Drafts(paths) as drafts:
-        run_scene(job, work, workers, partial(progress, "predicting"))
+        run_scene(job, work, workers, lambda done, total: reporter.progress(Progress("predicting", done, total)))
         give_back_memory()
         clock.lap("predict")
         assembled = assemble(job, work)
@@ -143,14 +138,14 @@ def _run(job: Job, work: WorkFolder, paths: OutputPaths, workers: Workers, progr
             _generalize(job, assembled)
             clock.lap("generalize")
         classes = class_shares(assembled.counts, job.scene.info, job.model.spec.classes)
-        _write_rasters(assembled, paths, drafts, progress)
+        _write_rasters(assembled, paths, drafts, reporter)
         _describe_raster(job, paths, drafts, classes)
         clock.lap("write")
         with drafts.publishing():
             if paths.preview:
-                _write_preview(job, assembled, classes, drafts, paths, progress)
+                _write_preview(job, assembled, classes, drafts, paths, reporter)
             clock.lap("preview")
-            polygons = _write_polygons(job, assembled, paths, drafts, progress) if paths.polygons else None
+            polygons = _write_polygons(job, assembled, paths, drafts, reporter) if paths.polygons else None
             clock.lap("polygons")
             if paths.item:
                 _write_item(job, paths, drafts[paths.item])
@@ -267,12 +262,13 @@ def _generalize(job: Job, assembled: Assembled) -> None:
         replace_classes(assembled, info, job.model.spec.classes, found)
 
 
-def _write_rasters(assembled: Assembled, paths: OutputPaths, drafts: _Drafts, progress: Progress) -> None:
+def _write_rasters(assembled: Assembled, paths: OutputPaths, drafts: _Drafts, reporter: Reporter) -> None:
     wanted = {kind: path for kind in assembled.rasters if (path := getattr(paths, kind)) is not None}
-    for done, (kind, path) in enumerate(wanted.items()):
-        progress("writing", done, len(wanted))
+    stage = Stage(reporter, "writing", len(wanted))
+    stage.advance()
+    for kind, path in wanted.items():
         write_cog(assembled.rasters[kind], assembled.formats[kind], drafts[path])
-    progress("writing", len(wanted), len(wanted))
+        stage.advance(1)
 
 
 def _describe_raster(job: Job, paths: OutputPaths, drafts: _Drafts, classes: tuple[ClassShare, ...]) -> None:
@@ -295,7 +291,7 @@ def _write_item(job: Job, paths: OutputPaths, draft: Path) -> None:
         draft.write_text(json.dumps(landcover_item(prediction), indent=2, ensure_ascii=False), "utf-8")
 
 
-def _write_polygons(job: Job, assembled: Assembled, paths: OutputPaths, drafts: _Drafts, progress: Progress) -> int:
+def _write_polygons(job: Job, assembled: Assembled, paths: OutputPaths, drafts: _Drafts, reporter: Reporter) -> int:
     from geoseg.vector.formats import write_polygons
     from geoseg.vector.polygonize import polygonize
 
@@ -307,7 +303,7 @@ def _write_polygons(job: Job, assembled: Assembled, paths: OutputPaths, drafts: 
             assembled.rasters["confidence"],
             Legend.of(classes),
             job.spec.for_finished_raster(),
-            progress=lambda done, total: progress("polygons", done, total),
+            reporter=reporter,
         )
         name = layer_name(paths.polygons.stem)
         write_polygons(layer, drafts[paths.polygons], name=name)
@@ -324,12 +320,12 @@ def _write_preview(
     classes: tuple[ClassShare, ...],
     drafts: _Drafts,
     paths: OutputPaths,
-    progress: Progress,
+    reporter: Reporter,
 ) -> None:
     from geoseg.outputs.preview import draw_preview
 
     assert paths.preview is not None
-    progress("preview", 0, 1)
+    reporter.progress(Progress("preview", 0, 1))
     image, valid = assembled.thumbnail.take()
     height, width = valid.shape
     with open_raster(drafts[paths.landcover]) as raster:
@@ -346,7 +342,7 @@ def _write_preview(
     draft = drafts[paths.preview]
     with write_errors(paths.preview.parent):
         picture.save(draft)
-    progress("preview", 1, 1)
+    reporter.progress(Progress("preview", 1, 1))
 
 
 class _Clock:
@@ -362,7 +358,3 @@ class _Clock:
 
     def seconds(self) -> dict[str, float]:
         return self._laps | {"total": self._last - self._start}
-
-
-def _ignore(*_: object) -> None:
-    return None

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.commands.output_paths import check_all_outputs, name_outputs
 from geoseg.commands.plan import PredictPlan, plan_prediction
-from geoseg.commands.predict import PredictResult, Progress, predict
+from geoseg.commands.predict import PredictResult, predict
 from geoseg.core.errors import GeosegError, SceneError
+from geoseg.core.events import SILENT, Progress, Reporter
 from geoseg.core.files import one_line
 from geoseg.core.redaction import public_form, public_text
 from geoseg.core.system_errors import mishap
-from geoseg.inference.job import Notice
 from geoseg.models.bundle import Model, load_model
 from geoseg.scenes import SceneRef, find_scenes
 from geoseg.scenes.find import SceneInput
@@ -72,8 +72,7 @@ def predict_many(
     overwrite: bool = False,
     resume: bool = False,
     scheduler: str | Client | None = None,
-    progress: Progress | None = None,
-    notice: Notice | None = None,
+    reporter: Reporter = SILENT,
     **settings: Any,
 ) -> ManyResult:
     """Classify many scenes, each as `predict` does; one that fails does not stop the rest.
@@ -86,22 +85,20 @@ def predict_many(
         overwrite: replace results that exist; without it they are refused before any scene is begun.
         resume: skip what is done, and go on with what was begun; see `predict`.
         scheduler: classify scenes on the workers of a Dask cluster; see `predict`.
-        progress: called with (stage, done, total); the stage 'scenes' counts scenes, the others are those of `predict`.
-        notice: called with each line worth reading, as it comes up.
+        reporter: takes notices and progress; the stage `scenes` counts scenes, the others are those of `predict`.
         settings: fields of PredictSpec.
 
     Raises:
         GeosegError: if no scene can be begun: scenes cannot be listed, results exist, or the model cannot be loaded.
     """
     outcomes = predict_each(
-        find_scenes(scenes, asset=asset, notice=notice),
+        find_scenes(scenes, asset=asset, reporter=reporter),
         output,
         model=model,
         overwrite=overwrite,
         resume=resume,
         scheduler=scheduler,
-        progress=progress,
-        notice=notice,
+        reporter=reporter,
         **settings,
     )
     return ManyResult(tuple(outcomes))
@@ -115,8 +112,7 @@ def predict_each(
     overwrite: bool = False,
     resume: bool = False,
     scheduler: str | Client | None = None,
-    progress: Progress | None = None,
-    notice: Notice | None = None,
+    reporter: Reporter = SILENT,
     **settings: Any,
 ) -> Iterator[PredictResult | SceneFailure]:
     """Classify scenes one after the other, and give what came of each as soon as it is known.
@@ -125,10 +121,9 @@ def predict_each(
     come in the order in which they end.
     """
     check_all_outputs(scenes, output, _spec(settings), overwrite=overwrite or resume)
-    tell, report = notice or _ignore, progress or _ignore
     options = {"overwrite": overwrite, "resume": resume, **settings}
     if scheduler is not None:
-        yield from _on_cluster(scenes, output, scheduler, model, options, report)
+        yield from _on_cluster(scenes, output, scheduler, model, options, reporter)
         return
     loaded = model if isinstance(model, Model) else load_model(model)
 
@@ -137,12 +132,11 @@ def predict_each(
             scene,
             output,
             model=loaded,
-            progress=progress,
-            notice=notice,
+            reporter=reporter,
             **options,
         )
 
-    yield from _each(scenes, work, report, tell)
+    yield from _each(scenes, work, reporter)
 
 
 def plan_each(
@@ -153,8 +147,7 @@ def plan_each(
     overwrite: bool = False,
     resume: bool = False,
     scheduler: str | Client | None = None,
-    progress: Progress | None = None,
-    notice: Notice | None = None,
+    reporter: Reporter = SILENT,
     **settings: Any,
 ) -> Iterator[PredictPlan | SceneFailure]:
     """Say what `predict_each` would do from the beginning and in this process, without forwarding a pixel."""
@@ -169,18 +162,16 @@ def plan_each(
             scene, paths.landcover, model=loaded, overwrite=overwrite or resume, **settings | _given(rasters)
         )
 
-    yield from _each(scenes, work, progress or _ignore, notice or _ignore)
+    yield from _each(scenes, work, reporter)
 
 
-def _each(
-    scenes: Sequence[SceneRef], work: Callable[[SceneRef], T], progress: Progress, notice: Notice
-) -> Iterator[T | SceneFailure]:
+def _each(scenes: Sequence[SceneRef], work: Callable[[SceneRef], T], reporter: Reporter) -> Iterator[T | SceneFailure]:
     """Work on each scene; an error is that scene's alone, whatever it is, an interruption ends all."""
     for done, scene in enumerate(scenes):
-        progress("scenes", done, len(scenes))
-        notice(f"== scene {done + 1:,} of {len(scenes):,}: {public_form(scene.path)}")
+        reporter.progress(Progress("scenes", done, len(scenes)))
+        reporter.notice(f"== scene {done + 1:,} of {len(scenes):,}: {public_form(scene.path)}")
         yield outcome_of(scene, partial(work, scene))
-    progress("scenes", len(scenes), len(scenes))
+    reporter.progress(Progress("scenes", len(scenes), len(scenes)))
 
 
 def outcome_of(scene: SceneRef, work: Callable[[], T]) -> T | SceneFailure:
@@ -205,7 +196,7 @@ def _on_cluster(
     scheduler: str | Client,
     model: Model | str | os.PathLike[str] | None,
     options: dict[str, Any],
-    progress: Progress,
+    reporter: Reporter,
 ) -> Iterator[PredictResult | SceneFailure]:
     """Classify scenes on a Dask cluster, in the order in which they end."""
     from geoseg.commands.cluster_scenes import WholeScene, predict_on_cluster
@@ -217,7 +208,7 @@ def _on_cluster(
         tasks = [WholeScene(replace(scene, path=_absolute(scene.path)), folder, options | files) for scene in scenes]
         for done, outcome in enumerate(predict_on_cluster(client, tasks, model), 1):
             yield outcome
-            progress("scenes", done, len(scenes))
+            reporter.progress(Progress("scenes", done, len(scenes)))
 
 
 def _absolute(path: str) -> str:
@@ -230,7 +221,3 @@ def _spec(settings: dict[str, Any]) -> PredictSpec:
 
 def _given(paths: dict[str, Path | None]) -> dict[str, Path]:
     return {name: path for name, path in paths.items() if path is not None}
-
-
-def _ignore(*_: object) -> None:
-    return None

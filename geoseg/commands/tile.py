@@ -13,7 +13,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ import yaml
 from numpy.typing import NDArray
 
 from geoseg.core.errors import LabelError, OutputError, SpecError
+from geoseg.core.events import SILENT, NoticeLog, Progress, Reporter, Stage
 from geoseg.core.files import quiet_georeferencing, workspace, write_errors
 from geoseg.core.naming import scene_name
 from geoseg.data.class_statistics import CELL_PX
@@ -44,8 +45,6 @@ from geoseg.training.sides import Side
 
 __all__ = ["TileResult", "tile"]
 
-Progress = Callable[[str, int, int], None]
-"""Called with a stage, what is done of it, and all of it: 'reading' counts pixels, 'writing' tiles."""
 IMAGES, LABELS, TABLE, CONFIG = "images", "labels", "tiles.csv", "classes.yaml"
 """What the folder of the results holds."""
 MARK = "# Written by geoseg tile."
@@ -101,8 +100,7 @@ def tile(
     overlap: int = 0,
     min_labelled: float = 0.01,
     overwrite: bool = False,
-    progress: Progress = lambda stage, done, total: None,
-    notice: Callable[[str], None] = lambda line: None,
+    reporter: Reporter = SILENT,
 ) -> TileResult:
     """Write labelled tiles of the ground that a training config names.
 
@@ -113,8 +111,7 @@ def tile(
         overlap: pixels shared by neighbouring tiles; the last of a row or column ends on the edge and may share more.
         min_labelled: least share of a tile's pixels that must be labelled.
         overwrite: replace the tiles of an earlier call.
-        progress: told how far it is.
-        notice: told what a person should know, line by line.
+        reporter: takes notices, and the progress of `reading` in pixels and of `writing` in tiles.
 
     Raises:
         SpecError: if a setting makes no sense.
@@ -122,22 +119,19 @@ def tile(
         SceneError: if an image cannot be read.
         OutputError: if results exist, the tiled files are among them, or they cannot be written.
     """
-    started, notices = time.perf_counter(), list[str]()
-
-    def tell(line: str) -> None:
-        notices.append(line)
-        notice(line)
-
+    started, log = time.perf_counter(), NoticeLog(reporter)
     _check_settings(size, overlap, min_labelled)
     spec, folder = _resolve(config), Path(output)
     entries = list_rasters(spec.data)
     _check_folder(folder, spec.data, entries, overwrite)
     with gdal_settings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), workspace(folder / TABLE) as work:
-        ground = read_training_data(spec, tell=lambda done, total: progress("reading", done, total), notice=tell)
+        ground = read_training_data(
+            spec, tell=lambda done, total: log.progress(Progress("reading", done, total)), notice=log.notice
+        )
         files = _Files(work, spec, *_type_and_nodata(entries, spec.data), ground.scaling)
-        written = _write_sides(ground, files, _Lattice(size, overlap), min_labelled, progress)
-        _check_sides(written, spec.classes, min_labelled, tell)
-        _tell_of_hidden(written["train"].hidden_px, size, tell)
+        written = _write_sides(ground, files, _Lattice(size, overlap), min_labelled, log)
+        _check_sides(written, spec.classes, min_labelled, log)
+        _notify_of_hidden(written["train"].hidden_px, size, log)
         files.finish(ground.resolution_m)
         _publish(work, folder)
     return TileResult(
@@ -151,7 +145,7 @@ def tile(
         dtype=files.dtype,
         nodata=files.nodata,
         seconds=time.perf_counter() - started,
-        notices=tuple(notices),
+        notices=tuple(log.lines),
     )
 
 
@@ -296,12 +290,12 @@ class _Written:
 
 
 def _write_sides(
-    ground: TrainingData, files: _Files, lattice: _Lattice, min_labelled: float, progress: Progress
+    ground: TrainingData, files: _Files, lattice: _Lattice, min_labelled: float, reporter: Reporter
 ) -> dict[str, _Written]:
     """Write the tiles of both sides: validation first, so that training tiles can be held against it."""
     sides = {"val": ground.val, "train": ground.train}
     plans = {split: _plan(side, lattice) for split, side in sides.items()}
-    total, done = sum(map(len, plans.values())), 0
+    stage = Stage(reporter, "writing", sum(map(len, plans.values())))
     written: dict[str, _Written] = {}
     for split, plan in plans.items():
         side = written[split] = _Written(np.zeros(len(files.spec.classes), np.int64), [])
@@ -313,8 +307,7 @@ def _write_sides(
             else:
                 files.write(tile, _name(whole, window, split, number), split)
                 side.add(tile, closed)
-            done += 1
-            progress("writing", done, total)
+            stage.advance(1)
     return written
 
 
@@ -476,9 +469,9 @@ def _create(path: Path, grid: PixelGrid, count: int, dtype: str, profile: dict[s
 
 
 def _check_sides(
-    written: dict[str, _Written], classes: Sequence[ClassSpec], min_labelled: float, notice: Callable[[str], None]
+    written: dict[str, _Written], classes: Sequence[ClassSpec], min_labelled: float, reporter: Reporter
 ) -> None:
-    """Refuse a side without tiles; tell of classes that were lost with tiles of few labels."""
+    """Refuse a side without tiles; notify of classes that were lost with tiles of few labels."""
     for split, name in (("train", "training"), ("val", "validation")):
         if not written[split].grids:
             raise LabelError(
@@ -486,15 +479,15 @@ def _check_sides(
             )
     lost = [c.name for c, count in zip(classes, written["train"].pixels, strict=True) if not count]
     if lost:
-        notice(
+        reporter.notice(
             f"no training tile shows {', '.join(lost)}, as only tiles with few labels do: geoseg train needs some, "
             "lower --min-labelled"
         )
 
 
-def _tell_of_hidden(hidden_px: int, size: int, notice: Callable[[str], None]) -> None:
+def _notify_of_hidden(hidden_px: int, size: int, reporter: Reporter) -> None:
     if hidden_px:
-        notice(
+        reporter.notice(
             f"{hidden_px:,} labelled pixels of training tiles lie inside validation tiles, and geoseg train will leave "
             f"them out: set data.split.guard_px to {size} to keep the tiles apart"
         )

@@ -18,6 +18,7 @@ import numpy as np
 
 from geoseg.commands.output_paths import check_names
 from geoseg.core.errors import OutputError, SpecError
+from geoseg.core.events import SILENT, Reporter
 from geoseg.core.files import one_line
 from geoseg.core.naming import layer_name
 from geoseg.geo.crs import same_plane
@@ -32,7 +33,7 @@ from geoseg.spec import VectorSpec, parse_spec
 from geoseg.vector.check import PolygonCheck, check_polygons
 from geoseg.vector.formats import check_extension, write_polygons
 from geoseg.vector.layer import PolygonLayer
-from geoseg.vector.polygonize import Polygonizing, Progress, grid_of_classes
+from geoseg.vector.polygonize import Polygonizing, grid_of_classes
 
 __all__ = ["VectorizeResult", "vectorize"]
 
@@ -64,7 +65,7 @@ def vectorize(
     *,
     overwrite: bool = False,
     check: bool = False,
-    progress: Progress | None = None,
+    reporter: Reporter = SILENT,
     **settings: Any,
 ) -> VectorizeResult:
     """Write the regions of a class raster as polygons, in the format of the output's extension.
@@ -74,7 +75,7 @@ def vectorize(
         output: .gpkg, .shp, .geojson, .fgb or .parquet.
         overwrite: replace a file that exists.
         check: read the polygons back and hold them against the raster.
-        progress: called with the pixels done and the pixels in all.
+        reporter: takes notices, and the progress of `polygons` in pixels.
         settings: fields of VectorSpec.
 
     Raises:
@@ -92,19 +93,21 @@ def vectorize(
         if check:
             _check_checkable(grid, spec, output)
         job = Polygonizing(opened, None, grid, legend, spec)
-        layer = job.run(progress)
+        layer = job.run(reporter)
         other = _owner_of_styles(output, overwrite)
         write_polygons(layer, output, finish=partial(_style, layer, output.stem, is_alone=other is None))
         found = _checked(output, job) if check else None
     unstyled = f"the styles of {output} were not written, because of {other}" if other else None
-    unmarked = _told_of_unmarked(job.unmarked_px)
+    unmarked = _unmarked_notice(job.unmarked_px)
     nothing = None if len(layer) else "the raster shows no class here: the layer is empty"
     notices = tuple(notice for notice in (unplaced, unread, unstyled, unmarked, nothing) if notice)
+    for notice in notices:
+        reporter.notice(notice)
     return VectorizeResult(output, len(layer), class_shares(layer), time.perf_counter() - started, notices, found)
 
 
-def _told_of_unmarked(pixels: int) -> str | None:
-    """Tell that 255, which is nodata in many rasters, is a class in one that does not say so."""
+def _unmarked_notice(pixels: int) -> str | None:
+    """Say that 255, which is nodata in many rasters, is a class in one that does not say so."""
     if not pixels:
         return None
     return (

@@ -34,6 +34,19 @@ SILENT = Reporter()
 """Ignores everything."""
 
 
+class Stage:
+    """A stage of a command, counted while it is worked on."""
+
+    def __init__(self, reporter: Reporter, name: str, total: int, done: int = 0):
+        """Name a stage of so many units, some of which may be done already."""
+        self._reporter, self._name, self._total, self._done = reporter, name, total, done
+
+    def advance(self, units: int = 0) -> None:
+        """Count more units as done, and report how far the stage is."""
+        self._done += units
+        self._reporter.progress(Progress(self._name, self._done, self._total))
+
+
 class NoticeLog(Reporter):
     """Keeps notices, and passes everything on."""
 

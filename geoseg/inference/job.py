@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 
 from geoseg.core.errors import GeosegError, SpecError
+from geoseg.core.events import NoticeLog, Reporter
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Grid
 from geoseg.inference.fingerprint import fingerprint
@@ -35,9 +35,6 @@ from geoseg.raster.scene import Scene, SceneInfo, plain_number
 from geoseg.spec import ContextSpec, ModelSpec, PredictSpec
 from geoseg.vector.settings import check_settings
 
-Notice = Callable[[str], None]
-"""Called with one line that a person should read."""
-
 BY_MODEL = PredictSpec()
 """Everything as the model has it."""
 BORDER = 32
@@ -52,7 +49,7 @@ _LEFT_OUT = {"device", "devices", "batch_size", "aoi"}
 _MOST_REFINING, _MOST_COARSENING = 8, 64
 """How far --resolution may be from the scene's own."""
 _RESOLUTION_FACTOR = 1.5
-"""A model is told to be out of its depth beyond this ratio of ground resolutions."""
+"""A model is said to be out of its depth beyond this ratio of ground resolutions."""
 
 
 @dataclass
@@ -99,7 +96,7 @@ def prepare(
     scene: Scene,
     model: Model | str | os.PathLike[str] | None,
     spec: PredictSpec,
-    notice: Notice,
+    reporter: Reporter,
     begun: Manifest | None = None,
 ) -> Job:
     """Hold a scene, a model and settings against each other; what was fitted when the work was begun stays.
@@ -108,18 +105,13 @@ def prepare(
         GeosegError: if they don't fit: which, and the way out.
     """
     loaded = model if isinstance(model, Model) else load_model(model)
-    notices: list[str] = []
-
-    def tell(line: str) -> None:
-        notices.append(line)
-        notice(line)
-
-    choice = _choose_values(scene, loaded.spec, spec, tell)
+    log = NoticeLog(reporter)
+    choice = _choose_values(scene, loaded.spec, spec, log)
     source = _at_resolution(scene, loaded.spec, spec)
     device = choose_device(spec.device)
     precision = choose_precision(spec.precision, device)
     fitted = spec if begun is None else spec.model_copy(update={"tile": spec.tile or begun.tile})
-    grid = _fitting_grid(source, loaded, fitted, device, precision, tell)
+    grid = _fitting_grid(source, loaded, fitted, device, precision, log)
     batch_size = spec.batch_size or (begun.batch_size if begun else _fitting_batch(grid, loaded, device, precision))
     runner = Runner(
         loaded.module,
@@ -129,7 +121,7 @@ def prepare(
         multiple=loaded.spec.network.multiple,
         compiled_sizes=set(product(grid.rows.sizes, grid.cols.sizes)) if spec.compile else (),
         bands=len(loaded.spec.bands),
-        notice=tell,
+        reporter=log,
     )
     resolved = {
         "tile": grid.tile,
@@ -147,7 +139,7 @@ def prepare(
     outputs = ("scores", "scores_type", "confidence", "polygons", "preview", "stac", "devices")
     settings = {name: value for name, value in everything.items() if name not in outputs}
     digest = fingerprint(scene, loaded, pixels, spec.aoi)
-    return Job(scene, source, loaded, spec, grid, runner, batch_size, settings, digest, notices)
+    return Job(scene, source, loaded, spec, grid, runner, batch_size, settings, digest, log.lines)
 
 
 def _check_nodata(value: float | str | None, dtype: str) -> None:
@@ -165,7 +157,7 @@ def _check_nodata(value: float | str | None, dtype: str) -> None:
         )
 
 
-def _choose_values(scene: Scene, model: ModelSpec, spec: PredictSpec, tell: Notice) -> BandChoice:
+def _choose_values(scene: Scene, model: ModelSpec, spec: PredictSpec, reporter: Reporter) -> BandChoice:
     """Choose the bands of a scene, what their values stand for, and which pixels hold data.
 
     Raises:
@@ -185,17 +177,17 @@ def _choose_values(scene: Scene, model: ModelSpec, spec: PredictSpec, tell: Noti
     grid = PixelGrid(scene.height, scene.width, scene.info.transform, scene.info.crs)
     check_settings(spec, grid, Legend.of(model.classes), scene.info.path)
     for line in scene_notices(scene.info, choice, model, spec):
-        tell(line)
+        reporter.notice(line)
     fill = scene.find_fill()
     if spec.nodata == "auto" and fill is not None:
         scene.leave_out(fill)
     if (of_fill := fill_notice(fill, spec)) is not None:
-        tell(of_fill)
+        reporter.notice(of_fill)
     return choice
 
 
 def _fitting_grid(
-    source: Source, model: Model, spec: PredictSpec, device: torch.device, precision: str, tell: Notice
+    source: Source, model: Model, spec: PredictSpec, device: torch.device, precision: str, reporter: Reporter
 ) -> Grid:
     """Lay windows of the model's size, or of half of it, or less, if the device's memory holds no larger one."""
     grid = make_grid(source.height, source.width, model.spec, spec)
@@ -207,7 +199,7 @@ def _fitting_grid(
         if smaller.tile >= grid.tile:  # it is the network's stride
             return grid
         grid = smaller
-        tell(f"{device} has little free memory: windows of {grid.tile} pixels")
+        reporter.notice(f"{device} has little free memory: windows of {grid.tile} pixels")
     return grid
 
 

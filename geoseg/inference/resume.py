@@ -7,16 +7,17 @@ alone, and what they still need of each other. All else goes, so that it is made
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from geoseg.core.errors import OutputError
+from geoseg.core.events import Reporter
 from geoseg.core.files import write_errors
 from geoseg.inference.checksums import SEAL_END, Seal, read_seal
 from geoseg.inference.work_folder import Manifest, WorkFolder, seam_name, swath_name
 
 
-def begin(work: WorkFolder, manifest: Manifest, *, resume: bool, tell: Callable[[str], None]) -> None:
+def begin(work: WorkFolder, manifest: Manifest, *, resume: bool, reporter: Reporter) -> None:
     """Begin the work of a manifest, or go on with it.
 
     Raises:
@@ -25,9 +26,9 @@ def begin(work: WorkFolder, manifest: Manifest, *, resume: bool, tell: Callable[
     begun = work.read_manifest()
     if begun is None or not resume:
         if begun is not None:
-            tell("an unfinished run is replaced; --resume would have gone on with it")
+            reporter.notice("an unfinished run is replaced; --resume would have gone on with it")
         elif resume and _finished(work):
-            tell("an unfinished run is damaged beyond repair: beginning anew")
+            reporter.notice("an unfinished run is damaged beyond repair: beginning anew")
         work.begin(manifest)
     elif begun.fingerprint != manifest.fingerprint:
         raise OutputError(
@@ -38,9 +39,9 @@ def begin(work: WorkFolder, manifest: Manifest, *, resume: bool, tell: Callable[
         work.take_over(manifest)
         with write_errors(work.path.parent):
             kept, gone = mend(work)
-        tell(f"going on with an unfinished run: {kept} swaths are finished")
+        reporter.notice(f"going on with an unfinished run: {kept} swaths are finished")
         if gone:
-            tell(f"{gone} more were finished but are damaged, perhaps by a power cut: they are made again")
+            reporter.notice(f"{gone} more were finished but are damaged, perhaps by a power cut: they are made again")
 
 
 def mend(work: WorkFolder) -> tuple[int, int]:

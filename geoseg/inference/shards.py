@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from geoseg.core.errors import GeosegError, SpecError
+from geoseg.core.events import SILENT
 from geoseg.inference.job import Job, prepare
 from geoseg.inference.tile_rows import run_swaths
 from geoseg.inference.views.pyramids import job_pyramid
@@ -258,7 +259,7 @@ def _open_job(shard: Shard, spec: PredictSpec) -> Job:
     stack = ExitStack()
     scene = stack.enter_context(Scene.open(shard.scene, tags=shard.tags))
     scene.limit(spec.aoi, spec.bbox)
-    job = prepare(scene, shard.model, spec, lambda _line: None, shard.manifest)
+    job = prepare(scene, shard.model, spec, SILENT, shard.manifest)
     if job.fingerprint != shard.manifest.fingerprint:
         stack.close()
         raise GeosegError(

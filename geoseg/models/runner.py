@@ -3,7 +3,7 @@ device."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg.core.errors import GeosegError, SpecError
+from geoseg.core.events import SILENT, Reporter
 from geoseg.core.system_errors import lacks_memory
 from geoseg.models.context import ContextSegmenter, Views
 from geoseg.models.folded import folded
@@ -76,7 +77,7 @@ class Runner:
         multiple: int = 1,
         compiled_sizes: Collection[tuple[int, int]] = (),
         bands: int = 0,
-        notice: Callable[[str], None] = lambda _line: None,
+        reporter: Reporter = SILENT,
     ):
         """Move a network to its device.
 
@@ -89,7 +90,7 @@ class Runner:
             compiled_sizes: height and width of the windows for which torch.compile fuses the network.
             bands: number of bands, if the network will not change any more: on a CPU in fp32 its batch normalisations
                 are then folded into its convolutions, 8 % of a U-Net's time; in bf16 that gains nothing.
-            notice: called with a line worth reading.
+            reporter: takes notices.
 
         Raises:
             SpecError: if this machine has no such device.
@@ -101,13 +102,13 @@ class Runner:
                 segmenter = folded(segmenter.cpu(), bands)
             segmenter.to(self.device).to(memory_format=torch.channels_last).eval()
         if bands and isinstance(segmenter, SegmentationNetwork) and not keeps_uniform(segmenter, multiple):
-            notice(_UNEVEN)
+            reporter.notice(_UNEVEN)
         self.segmenter = segmenter
         forward = _Compiled(segmenter, compiled_sizes) if compiled_sizes else segmenter
         is_plain = tuple(augmentations) == (Augmentation(),)
         self._forward = forward if is_plain else Augmented(forward, augmentations, multiple)
         self._most: int | None = None
-        self._notice = notice
+        self._reporter = reporter
         self._uniform: tuple[bytes, Tensor] | None = None
 
     @contextmanager
@@ -192,7 +193,9 @@ class Runner:
         self._most = windows // 2
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        self._notice(f"{self.device} ran out of memory with {windows} windows at once: going on with {self._most}")
+        self._reporter.notice(
+            f"{self.device} ran out of memory with {windows} windows at once: going on with {self._most}"
+        )
 
     def _arithmetic(self) -> Any:
         if self.precision == "fp32":

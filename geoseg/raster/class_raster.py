@@ -6,7 +6,7 @@ In: the path of a single-band raster of whole numbers. Out: strips of class ids,
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
 from geoseg.core.errors import SceneError, SpecError
+from geoseg.core.events import SILENT, Reporter, Stage
 from geoseg.core.files import one_line
 from geoseg.core.naming import visible
 from geoseg.geo.aoi import Area
@@ -114,18 +115,17 @@ def to_ids(
     return ids
 
 
-def count_ids(
-    raster: Any, area: Area | None = None, tell: Callable[[int], None] = lambda px: None
-) -> NDArray[np.int64]:
+def count_ids(raster: Any, area: Area | None = None, reporter: Reporter = SILENT) -> NDArray[np.int64]:
     """Valid pixels per class id (256), in one pass; what can be no id is left to whoever reads it.
 
     Args:
         raster: open, of whole numbers.
         area: what is counted; default: all of it.
-        tell: called with the pixels of each strip.
+        reporter: gets the progress of `reading`, in pixels.
     """
     counts = np.zeros(256, np.int64)
     within = Window(0, 0, *raster.shape) if area is None else area.window
+    stage = Stage(reporter, "reading", within.pixels)
     for window in strip_windows(within, raster.block_shapes[0][0]):
         where = to_rasterio(window)
         values, valid = _read_values(raster, where)
@@ -135,7 +135,7 @@ def count_ids(
         if values.dtype != np.uint8:
             values = values[(values >= 0) & (values < 256)].astype(np.uint8)
         counts += np.bincount(values, minlength=256)
-        tell(window.pixels)
+        stage.advance(window.pixels)
     if (own := own_nodata(raster)) is not None:
         counts[own] = 0
     return counts

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from geoseg.core.errors import OutputError
+from geoseg.core.events import SILENT, Progress, Reporter
 from geoseg.core.files import one_line
 from geoseg.core.queues import WriteBehind
 from geoseg.geo.grid import Window
@@ -181,8 +182,8 @@ class ContextPyramid:
         """Number of the level that is averaged from the raster itself; the others are averaged from it."""
         return min(range(len(self.grids)), key=lambda number: max(self.grids[number].ratio))
 
-    def prepare(self, tell: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Average the raster, if that was not done yet, and tell how many of how many context rows are done.
+    def prepare(self, reporter: Reporter = SILENT) -> None:
+        """Average the raster, if that was not done yet; the progress of `averaging` counts context rows.
 
         Raises:
             SceneError: if the raster cannot be read.
@@ -199,7 +200,7 @@ class ContextPyramid:
             for strip in _strips(grid.whole, grid.side(base.pixel), self._has_wide_blocks):
                 for part in strip:
                     behind.put(_cut(base, grid, part))
-                tell(strip[-1].row + strip[-1].height, grid.rows)
+                reporter.progress(Progress("averaging", strip[-1].row + strip[-1].height, grid.rows))
         assert copying.store is not None  # a scene has pixels
         copying.store.finish()
         self._copy = copying.store

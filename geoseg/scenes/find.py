@@ -5,9 +5,10 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from geoseg.core.errors import SceneError
+from geoseg.core.events import SILENT, Reporter
 from geoseg.core.naming import scene_name
 from geoseg.core.redaction import public_form
 from geoseg.scenes.files import read_text
@@ -29,7 +30,7 @@ _ASCII_GRID = re.compile(r"\s*ncols\s+\d", re.IGNORECASE)
 
 
 def find_scenes(
-    inputs: SceneInput | Sequence[SceneInput], *, asset: str | None = None, notice: Callable[[str], None] | None = None
+    inputs: SceneInput | Sequence[SceneInput], *, asset: str | None = None, reporter: Reporter = SILENT
 ) -> tuple[SceneRef, ...]:
     """List the scenes that are meant, each once, with names of their own (see `geoseg.scenes.names`).
 
@@ -37,14 +38,14 @@ def find_scenes(
         inputs: each one a scene (a path, a VRT, /vsi..., a URL), a folder, a pattern with * ? [] or **, a .txt file
             with a path or URL on each line, or STAC Items (.json or .geojson, or the URL of a search).
         asset: key of the asset that is the scene, for STAC Items.
-        notice: called with each line worth reading.
+        reporter: takes notices, e.g. of pages of a search that cannot be read.
 
     Raises:
         SceneError: if an input cannot be read or leads to no scene. A single scene that is missing is not looked for
             here: that shows when it is opened.
     """
     given = [inputs] if isinstance(inputs, str | os.PathLike | SceneRef) else inputs
-    found = [scene for each in given for scene in _expand(each, asset, notice or _ignore)]
+    found = [scene for each in given for scene in _expand(each, asset, reporter)]
     if not found:
         raise SceneError("no scene was given: give a raster, a folder, a pattern, a list, or STAC Items")
     problems = [scene.problem for scene in found if scene.problem is not None]
@@ -57,17 +58,17 @@ def find_scenes(
     return name_apart(list(once.values()))
 
 
-def _expand(given: SceneInput, asset: str | None, notice: Callable[[str], None]) -> list[SceneRef]:
+def _expand(given: SceneInput, asset: str | None, reporter: Reporter) -> list[SceneRef]:
     if isinstance(given, SceneRef):
         return [given]
     path = os.fspath(given)
     if _is_folder(path):
         return _or_refuse(_in_folder(path), f"{path} holds no raster that is a scene")
     if _is_pattern(path):
-        expanded = (_in_folder(m) if _is_folder(m) else _expand(m, asset, notice) for m in _matches(path))
+        expanded = (_in_folder(m) if _is_folder(m) else _expand(m, asset, reporter) for m in _matches(path))
         return _or_refuse([scene for scenes in expanded for scene in scenes], f"no raster matches {path}")
     if _holds_items(path):
-        return read_items(path, asset, notice)
+        return read_items(path, asset, reporter)
     if suffix(path) == ".txt" and (is_web(path) or is_local(path)):
         return _listed(path)
     return [_named(path)]
@@ -148,7 +149,3 @@ def _holds_items(path: str) -> bool:
     if suffix(path) in _ITEMS:
         return True
     return is_web(path) and not is_raster(path) and _API.search(path_of(path)) is not None
-
-
-def _ignore(_line: str) -> None:
-    return None

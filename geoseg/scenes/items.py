@@ -6,10 +6,11 @@ of thousands must not stop the rest.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from geoseg.core.errors import SceneError, did_you_mean
+from geoseg.core.events import Reporter
 from geoseg.core.naming import fit_for_files
 from geoseg.core.redaction import public_form
 from geoseg.scenes.asset_bands import asset_bands
@@ -30,20 +31,20 @@ _MOST_PAGES, _MOST_IDLE_PAGES = 20_000, 50
 """Pages of a search, and how many of them in a row may bring no new Item."""
 
 
-def read_items(source: str, asset: str | None, notice: Callable[[str], None]) -> list[SceneRef]:
+def read_items(source: str, asset: str | None, reporter: Reporter) -> list[SceneRef]:
     """List the scenes of a file or URL with STAC Items; the further pages of a search are read as well.
 
     Args:
         source: path or URL of the JSON, to which the Items' paths are relative.
         asset: key of the asset that is the scene; None leaves the choice to `choose_asset`.
-        notice: called with a line if there are further pages that cannot be read.
+        reporter: gets a notice if there are further pages that cannot be read.
 
     Raises:
         SceneError: if it cannot be read, or holds no Items.
     """
     scenes = [
         _scene(item, asset, page, single)
-        for page, document in _pages(source, notice)
+        for page, document in _pages(source, reporter)
         for single, item in _items(document, page)
     ]
     if not scenes:
@@ -77,7 +78,7 @@ def choose_asset(assets: Mapping[str, Any], wanted: str | None) -> str:
     raise SceneError(f"has no raster among its assets {_there_are(known)}")
 
 
-def _pages(source: str, notice: Callable[[str], None]) -> Iterator[tuple[str, Any]]:
+def _pages(source: str, reporter: Reporter) -> Iterator[tuple[str, Any]]:
     """The pages of a search, each with its address; a file is one page."""
     seen: set[str] = set()
     ids: set[str] = set()
@@ -92,7 +93,7 @@ def _pages(source: str, notice: Callable[[str], None]) -> Iterator[tuple[str, An
         idle = idle + 1 if len(ids) == known else 0
         if idle > _MOST_IDLE_PAGES or len(seen) > _MOST_PAGES:
             raise SceneError(f"{source} goes on for ever: {len(seen):,} pages, the last {idle:,} without a new Item")
-        page = _next_page(document, page, notice)
+        page = _next_page(document, page, reporter)
 
 
 def _ids(document: Any) -> Iterator[str]:
@@ -101,7 +102,7 @@ def _ids(document: Any) -> Iterator[str]:
         yield f"{item.get('collection')}/{item.get('id')}" if isinstance(item, dict) else ""
 
 
-def _next_page(document: Any, page: str, notice: Callable[[str], None]) -> str | None:
+def _next_page(document: Any, page: str, reporter: Reporter) -> str | None:
     following = _links(document, "next")
     href = following[0].get("href") if following else None
     if not isinstance(href, str) or document.get("type") != "FeatureCollection":
@@ -111,7 +112,7 @@ def _next_page(document: Any, page: str, notice: Callable[[str], None]) -> str |
         if not is_web(following_page):
             raise SceneError(f"{page} names a next page that is not on a server: save all pages as files")
         return following_page
-    notice(
+    reporter.notice(
         f"{public_form(page)} is one page of a search with more: scenes of the others are left out, save all of them"
     )
     return None

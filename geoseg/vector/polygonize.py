@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.errors import SceneError
+from geoseg.core.events import SILENT, Progress, Reporter
 from geoseg.geo.aoi import Area, find_area
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
@@ -40,9 +41,6 @@ from geoseg.vector.layer import PolygonLayer, by_class, by_touch
 from geoseg.vector.settings import kept_ids, merge_rules, simplify_px, target_crs
 from geoseg.vector.trace import trace
 
-Progress = Callable[[int, int], None]
-"""(pixels done, pixels in all)."""
-
 CACHE_MB = 64
 """GDAL's cache: strips are read one after another, so that a row of blocks is all that is read twice."""
 
@@ -55,7 +53,7 @@ def polygonize(
     confidence: str | os.PathLike[str] | None,
     legend: Legend,
     spec: VectorSpec = VectorSpec(),  # noqa: B008 (it is frozen)
-    progress: Progress | None = None,
+    reporter: Reporter = SILENT,
 ) -> PolygonLayer:
     """The polygons of a class raster where it lies.
 
@@ -64,7 +62,7 @@ def polygonize(
         confidence: A raster of the same size with the confidence of each pixel in percent (uint8), or None.
         legend: Names and colours of the classes.
         spec: How they are generalised.
-        progress: Called with the pixels done and the pixels in all.
+        reporter: Gets the progress of `polygons`, in pixels.
 
     Raises:
         SceneError: A raster cannot be read or is no class raster, or the two differ in size.
@@ -74,7 +72,7 @@ def polygonize(
         weights = None if confidence is None else stack.enter_context(open_raster(confidence))
         if weights is not None and weights.shape != raster.shape:
             raise SceneError(f"{weights.name} is {weights.shape} pixels, {raster.name} is {raster.shape}")
-        return Polygonizing(raster, weights, grid_of_classes(raster)[0], legend, spec).run(progress)
+        return Polygonizing(raster, weights, grid_of_classes(raster)[0], legend, spec).run(reporter)
 
 
 class Polygonizing:
@@ -100,11 +98,11 @@ class Polygonizing:
             strips = partial(within, strips, self._area, self.nodata)
         return strips if self._kept is None else partial(_keep, strips, self._kept, self.nodata)
 
-    def run(self, progress: Progress | None) -> PolygonLayer:
+    def run(self, reporter: Reporter = SILENT) -> PolygonLayer:
         """Trace and simplify."""
         spec = self._spec
         with gdal_settings(CACHE_MB):
-            regions = trace(_counted(self.strips(), self.part, progress), self.part.width, self.nodata)
+            regions = trace(_counted(self.strips(), self.part, reporter), self.part.width, self.nodata)
         if self._tolerance is not None or spec.smooth:
             tolerance = self._tolerance or 0.0
             arcs, regions = cut(regions, self.part.height, self.part.width), regions.without_rings()
@@ -169,8 +167,8 @@ def _keep(strips: Strips, kept: frozenset[int], nodata: int) -> Iterator[Strip]:
     return ((row, table[ids], confidence) for row, ids, confidence in strips())
 
 
-def _counted(strips: Iterator[Strip], grid: PixelGrid, progress: Progress | None) -> Iterator[Strip]:
+def _counted(strips: Iterator[Strip], grid: PixelGrid, reporter: Reporter) -> Iterator[Strip]:
     for strip in strips:
         yield strip
-        if progress is not None:
-            progress((strip[0] + len(strip[1])) * grid.width, grid.height * grid.width)
+        rows = strip[0] + len(strip[1])
+        reporter.progress(Progress("polygons", rows * grid.width, grid.height * grid.width))

@@ -9,7 +9,7 @@ import rasterio
 import torch
 from affine import Affine
 from click.testing import CliRunner
-from conftest import TRANSFORM, UTM, class_specs, echo_model, write_raster
+from conftest import TRANSFORM, UTM, Heard, class_specs, echo_model, write_raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.features import shapes
@@ -184,10 +184,10 @@ def test_tags_that_cannot_be_read_are_told(tmp_path):
 
 def test_progress_ends_at_all_pixels(files, monkeypatch):
     monkeypatch.setattr(pipeline, "SIDE", 32)
-    seen = []
-    evaluate(*files, progress=lambda *told: seen.append(told))
-    assert seen[-1] == ("scoring", 4200, 4200)
-    assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
+    heard = Heard()
+    evaluate(*files, reporter=heard)
+    assert heard.progressed[-1] == ("scoring", 4200, 4200)
+    assert [done for _, done, _ in heard.progressed] == sorted(done for _, done, _ in heard.progressed)
 
 
 # --------------------------------------------------------------------------------------------------------- polygons

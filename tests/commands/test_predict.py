@@ -19,7 +19,7 @@ import rasterio
 import shapely
 import torch
 from affine import Affine
-from conftest import TRANSFORM, UTM, CountingEcho, Echo, echo_model, make_spec, save_bundle, write_raster
+from conftest import TRANSFORM, UTM, CountingEcho, Echo, Heard, echo_model, make_spec, save_bundle, write_raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.control import GroundControlPoint
@@ -424,7 +424,7 @@ def test_an_interrupt_leaves_the_old_set_or_what_is_finished_of_the_new(tmp_path
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        predict(scene, tmp_path, model=echo_model(), overwrite=True, progress=interrupt)
+        predict(scene, tmp_path, model=echo_model(), overwrite=True, reporter=Heard(interrupt))
     left = {p.name: p.read_bytes() == b"old" for p in tmp_path.iterdir() if p.is_file() and p.name != "s.tif"}
     if stage in ("predicting", "writing"):
         assert left == dict.fromkeys(names, True)

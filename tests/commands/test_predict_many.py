@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import rasterio
-from conftest import echo_model, write_raster
+from conftest import Heard, echo_model, write_raster
 
 import geoseg.commands.predict_many as many
 from geoseg.commands.predict_many import predict_many
@@ -22,13 +22,12 @@ def folder(tmp_path, class_values):
 
 
 def test_every_scene_gets_its_own_result(tmp_path, folder):
-    stages, lines = [], []
+    heard = Heard()
     result = predict_many(
         folder,
         tmp_path / "out",
         model=echo_model(),
-        progress=lambda *state: stages.append(state),
-        notice=lines.append,
+        reporter=heard,
         **QUICK,
     )
     assert result.failures == ()
@@ -36,8 +35,8 @@ def test_every_scene_gets_its_own_result(tmp_path, folder):
     for report in result.results:
         with rasterio.open(report.scene) as scene, rasterio.open(report.paths["landcover"]) as classes:
             np.testing.assert_array_equal(scene.read(1), classes.read(1))
-    assert [state for state in stages if state[0] == "scenes"] == [("scenes", i, 3) for i in range(4)]
-    assert f"== scene 2 of 3: {folder / 'b.tif'}" in lines
+    assert [state for state in heard.progressed if state[0] == "scenes"] == [("scenes", i, 3) for i in range(4)]
+    assert f"== scene 2 of 3: {folder / 'b.tif'}" in heard.lines
 
 
 def test_a_broken_scene_stops_no_other(tmp_path, folder):

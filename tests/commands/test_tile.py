@@ -14,7 +14,7 @@ import rasterio
 import yaml
 from affine import Affine
 from click.testing import CliRunner
-from conftest import TRANSFORM, UTM, write_raster
+from conftest import TRANSFORM, UTM, Heard, write_raster
 from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.features import shapes
@@ -275,10 +275,10 @@ def test_geoseg_trains_on_the_tiles(config, tmp_path):
 def test_labels_that_training_will_not_see_in_the_tiles_are_told(tmp_path, guard_px):
     """Within a guard band narrower than a tile, validation tiles reach over training labels."""
     config = scene_config(tmp_path, band_values(1, "uint8"), class_ids(), {"split": SPLIT | {"guard_px": guard_px}})
-    told: list[str] = []
-    result = tile(config, tmp_path / "out", size=96, min_labelled=0, notice=told.append)
-    assert told == list(result.notices)
-    hidden = int(next(line for line in told if "inside validation tiles" in line).split()[0].replace(",", ""))
+    heard = Heard()
+    result = tile(config, tmp_path / "out", size=96, min_labelled=0, reporter=heard)
+    assert heard.lines == list(result.notices)
+    hidden = int(next(line for line in heard.lines if "inside validation tiles" in line).split()[0].replace(",", ""))
     seen = {row[:2].tobytes() for row in pixels(read(config_of(tmp_path / "out")).train)}
     meant = {row[:2].tobytes() for row in pixels(read(config).train)}
     assert seen < meant
@@ -450,12 +450,12 @@ def test_the_command_fails_in_one_line(config, tmp_path):
 
 
 def test_progress_reaches_its_end(config, tmp_path):
-    told: list[tuple[str, int, int]] = []
-    result = tile(config, tmp_path / "out", size=64, progress=lambda *state: told.append(state))
-    reading = [state for state in told if state[0] == "reading"]
+    heard = Heard()
+    result = tile(config, tmp_path / "out", size=64, reporter=heard)
+    reading = [state for state in heard.progressed if state[0] == "reading"]
     assert reading[-1][1:] == (HEIGHT * WIDTH, HEIGHT * WIDTH)
     total = result.train_tiles + result.val_tiles + result.sparse_tiles
-    assert told[-1] == ("writing", total, total)
+    assert heard.progressed[-1] == ("writing", total, total)
 
 
 @pytest.mark.parametrize("at", ["reading", "tiling"])
@@ -467,7 +467,7 @@ def test_a_folder_that_is_removed_in_the_middle_is_an_error_in_one_line(tmp_path
             shutil.rmtree(tmp_path / "out", ignore_errors=True)
 
     with pytest.raises(OutputError) as raised:
-        tile(config, tmp_path / "out", size=64, progress=remove)
+        tile(config, tmp_path / "out", size=64, reporter=Heard(remove))
     assert len(str(raised.value).splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
@@ -476,7 +476,8 @@ def test_what_a_killed_run_left_goes_with_the_next(tmp_path: Path) -> None:
     config = scene_config(tmp_path, band_values(3, "uint8"), class_ids(), {})
     child = os.fork()
     if not child:
-        tile(config, tmp_path / "out", size=64, progress=lambda stage, *_: stage != "reading" and os._exit(0))
+        end = Heard(lambda stage, *_: stage != "reading" and os._exit(0))
+        tile(config, tmp_path / "out", size=64, reporter=end)
         os._exit(1)
     assert os.waitpid(child, 0)[1] == 0
     assert len(list((tmp_path / "out").glob(".*"))) == 2

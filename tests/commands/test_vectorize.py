@@ -14,6 +14,7 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
+from conftest import Heard
 from pyproj import Geod
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
@@ -71,9 +72,9 @@ def test_result_and_file(tmp_path, classes):
 
 
 def test_progress_ends_at_all_pixels(tmp_path, classes):
-    seen = []
-    vectorize(classes, tmp_path / "out.fgb", progress=lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (IDS.size, IDS.size)
+    heard = Heard()
+    vectorize(classes, tmp_path / "out.fgb", reporter=heard)
+    assert heard.progressed[-1] == ("polygons", IDS.size, IDS.size)
 
 
 @pytest.mark.parametrize(

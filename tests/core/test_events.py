@@ -1,4 +1,4 @@
-from geoseg.core.events import SILENT, NoticeLog, Progress, Reporter
+from geoseg.core.events import SILENT, NoticeLog, Progress, Reporter, Stage
 
 
 class Kept(Reporter):
@@ -24,3 +24,11 @@ def test_a_log_keeps_notices_and_passes_everything_on():
 def test_silence_takes_everything():
     SILENT.notice("a")
     SILENT.progress(Progress("reading", 1, 2))
+
+
+def test_a_stage_counts_what_is_done_of_it():
+    kept = Kept()
+    stage = Stage(kept, "reading", 10, done=3)
+    stage.advance()
+    stage.advance(5)
+    assert kept.seen == [Progress("reading", 3, 10), Progress("reading", 8, 10)]

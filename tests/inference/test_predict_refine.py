@@ -5,7 +5,7 @@ import pytest
 import rasterio
 import torch
 from branches import POINT, SETTINGS, SMALL, colours, scores
-from conftest import make_spec, write_raster
+from conftest import Heard, make_spec, write_raster
 
 from geoseg.commands.predict import predict
 from geoseg.core.errors import SpecError
@@ -120,7 +120,7 @@ def test_it_goes_on_where_it_was_stopped(tmp_path, scene, model):
     folder.mkdir()
     settings = SETTINGS | {"batch_size": 1, "refine_fraction": 0.5, "scores": folder / "scores.tif"}
     with pytest.raises(KeyboardInterrupt):
-        predict(scene, folder, model=model, progress=stop, **settings)
+        predict(scene, folder, model=model, reporter=Heard(stop), **settings)
     predict(scene, folder, model=model, resume=True, **settings)
     with rasterio.open(folder / "scores.tif") as dataset:
         np.testing.assert_array_equal(dataset.read(), whole)

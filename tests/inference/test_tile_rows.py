@@ -15,11 +15,12 @@ import rasterio
 import rasterio.shutil
 import shapely
 import torch
-from conftest import TRANSFORM, UTM, CountingEcho, Echo, echo_model, make_spec, write_raster
+from conftest import TRANSFORM, UTM, CountingEcho, Echo, Heard, echo_model, make_spec, write_raster
 
 from geoseg.commands.predict import predict
 from geoseg.commands.predict_many import predict_many
 from geoseg.core.errors import GeosegError, OutputError, SpecError
+from geoseg.core.events import SILENT
 from geoseg.core.queues import WriteBehind
 from geoseg.geo.grid import Window
 from geoseg.inference.resume import begin
@@ -89,11 +90,11 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_pixels(tmp_path, scene, bund
     with pytest.raises(Stopped):
         run(scene, tmp_path / "resumed", bundle)
     monkeypatch.undo()
-    said = []
-    resumed, result = run(scene, tmp_path / "resumed", bundle, resume=True, notice=said.append)
+    heard = Heard()
+    resumed, result = run(scene, tmp_path / "resumed", bundle, resume=True, reporter=heard)
     assert_same(resumed, undisturbed)
     assert result.forwarded_px == whole.forwarded_px
-    assert f"going on with an unfinished run: {finished} swaths are finished" in said
+    assert f"going on with an unfinished run: {finished} swaths are finished" in heard.lines
     assert [path.name for path in (tmp_path / "resumed").glob(".*")] == []
 
 
@@ -132,9 +133,9 @@ def test_work_of_other_settings_is_refused_and_kept(tmp_path, scene, bundle, mon
     with pytest.raises(OutputError, match="another scene, model or settings"):
         run(scene, tmp_path / "out", bundle, overlap=8, resume=True)
     assert len(list(work_path(tmp_path / "out" / "s_landcover.tif").glob("*.seal"))) == 2
-    said = []
-    run(scene, tmp_path / "out", bundle, overlap=8, notice=said.append)
-    assert "an unfinished run is replaced; --resume would have gone on with it" in said
+    heard = Heard()
+    run(scene, tmp_path / "out", bundle, overlap=8, reporter=heard)
+    assert "an unfinished run is replaced; --resume would have gone on with it" in heard.lines
     assert not list((tmp_path / "out").glob(".*"))
 
 
@@ -148,10 +149,12 @@ def test_a_part_that_is_lost_is_made_again_and_told_of(tmp_path, scene, bundle, 
         monkeypatch.undo()
         part = work_path(folder / "s_landcover.tif") / name
         part.write_bytes(bytes(part.stat().st_size))
-        said = []
-        resumed, _ = run(scene, folder, bundle, resume=True, notice=said.append)
+        heard = Heard()
+        resumed, _ = run(scene, folder, bundle, resume=True, reporter=heard)
         assert_same(resumed, undisturbed)
-        assert any("are damaged, perhaps by a power cut" in line for line in said) == (not name.endswith("below"))
+        assert any("are damaged, perhaps by a power cut" in line for line in heard.lines) == (
+            not name.endswith("below")
+        )
 
 
 def test_work_of_another_model_that_cannot_be_removed_is_an_error(tmp_path, scene, bundle, monkeypatch):
@@ -231,7 +234,7 @@ def test_an_output_folder_that_is_removed_in_the_middle_is_an_error_in_one_line(
             shutil.rmtree(tmp_path / "out", ignore_errors=True)
 
     with pytest.raises(GeosegError) as raised:
-        predict(scene, tmp_path / "out", model=echo_model(), progress=remove, **SMALL)
+        predict(scene, tmp_path / "out", model=echo_model(), reporter=Heard(remove), **SMALL)
     assert len(str(raised.value).splitlines()) == 1
 
 
@@ -282,7 +285,7 @@ def test_one_result_is_made_by_one_process(tmp_path, class_values):
             predict(scene, tmp_path, model=echo_model(), **QUICK)
 
     with pytest.raises(OutputError, match="being made by another process"):
-        predict(scene, tmp_path, model=echo_model(), progress=begin_another, **QUICK)
+        predict(scene, tmp_path, model=echo_model(), reporter=Heard(begin_another), **QUICK)
 
 
 def test_many_scenes_go_on_where_they_were(tmp_path, class_values):
@@ -378,7 +381,7 @@ def test_workers_of_a_cluster_give_the_pixels_of_one_process_though_one_is_kille
                 killed.append(victim)
                 os.kill(victim, signal.SIGKILL)
 
-        shared, _ = run(scene, tmp_path / "two", bundle, scheduler=client, progress=kill)
+        shared, _ = run(scene, tmp_path / "two", bundle, scheduler=client, reporter=Heard(kill))
         assert_same_classes(shared, alone)
         given = [scene, tmp_path / "missing.tif"]
         many = predict_many(given, tmp_path / "many", model=bundle, scheduler=client, **QUICK | SMALL)
@@ -524,16 +527,16 @@ class Tight(Echo):
 
 
 def test_a_batch_too_large_for_the_device_is_halved(tmp_path, class_values):
-    said = []
-    runner = Runner(Tight(4), "cpu", "fp32", notice=said.append)
+    heard = Heard()
+    runner = Runner(Tight(4), "cpu", "fp32", reporter=heard)
     values = class_values(16, 16 * 11).reshape(16, 11, 16).transpose(1, 0, 2)[:, None]
     np.testing.assert_array_equal(runner(values).argmax(1), values[:, 0])
-    assert said == [
+    assert heard.lines == [
         "cpu ran out of memory with 11 windows at once: going on with 5",
         "cpu ran out of memory with 5 windows at once: going on with 2",
     ]
     assert len(runner(values)) == 11
-    assert len(said) == 2
+    assert len(heard.lines) == 2
 
 
 @pytest.mark.slow
@@ -562,7 +565,7 @@ def test_a_run_whose_folder_was_taken_over_writes_nothing_more(tmp_path):
     worker = WorkFolder(tmp_path / "w", first.manifest)
     worker.check_owner()
     second = WorkFolder(tmp_path / "w")
-    begin(second, manifest, resume=True, tell=lambda line: None)
+    begin(second, manifest, resume=True, reporter=SILENT)
     second.check_owner()
     for old in (first, worker):
         with pytest.raises(OutputError, match="taken over"):

@@ -11,7 +11,7 @@ import pytest
 import rasterio
 import segmentation_models_pytorch as smp
 import torch
-from conftest import make_spec, write_raster
+from conftest import Heard, make_spec, write_raster
 from timm.layers import AvgPool2dSame, Conv2dSame, StdConv2d
 from torch import Tensor, nn
 from torch.nn import functional
@@ -251,9 +251,9 @@ def test_classes_change_no_more_often_in_seams_than_elsewhere(tmp_path: Path) ->
 def test_a_network_that_answers_by_position_says_so(
     architecture: str, encoder: str, arguments: dict[str, Any], told: bool
 ) -> None:
-    lines: list[str] = []
-    Runner(network(architecture, encoder, arguments), "cpu", "fp32", multiple=32, bands=3, notice=lines.append)
-    assert [("by position in a window" in line) for line in lines] == [True] * told
+    heard = Heard()
+    Runner(network(architecture, encoder, arguments), "cpu", "fp32", multiple=32, bands=3, reporter=heard)
+    assert [("by position in a window" in line) for line in heard.lines] == [True] * told
 
 
 def test_a_network_that_cannot_be_shown_a_window_is_not_judged() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from conftest import write_raster
+from conftest import Heard, write_raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.enums import Resampling
@@ -190,12 +190,12 @@ def test_empty_ground_gives_zeros_not_nan() -> None:
 def test_the_scene_is_read_once_whatever_is_shown(tmp_path: Path) -> None:
     base = Ramp(1003, 517)
     pyramid = ContextPyramid(base, LEVELS, folder=tmp_path)
-    told: list[tuple[int, int]] = []
-    pyramid.prepare(lambda done, total: told.append((done, total)))
+    heard = Heard()
+    pyramid.prepare(heard)
     for number in (0, 1, 2, 0):
         pyramid.read(number, pyramid.view(number, Window(200, 300, 50, 50)))
     assert base.read_px == 1003 * 517
-    assert told[-1] == (126, 126)
+    assert heard.progressed[-1] == ("averaging", 126, 126)
     assert not list(tmp_path.iterdir())  # the scratch file has no name
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pystac
 import pytest
+from conftest import Heard
 
 from geoseg.core.errors import SceneError
 from geoseg.core.naming import fit_for_files
@@ -239,11 +240,11 @@ def test_the_pages_of_a_search_are_followed(tmp_path, server):
 
 
 def test_one_saved_page_of_a_search_says_so(here):
-    lines = []
+    heard = Heard()
     link = {"rel": "next", "href": "https://host/search?token=2"}
     save("page.json", collection(item("a", image="a.tif"), links=[link]))
-    assert len(find_scenes("page.json", notice=lines.append)) == 1
-    assert "is one page of a search with more" in lines[0]
+    assert len(find_scenes("page.json", reporter=heard)) == 1
+    assert "is one page of a search with more" in heard.lines[0]
 
 
 # -------------------------------------------------------------------------------------------------------------- errors
