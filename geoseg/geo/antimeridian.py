@@ -29,13 +29,8 @@ def turns_to(box: Box, extent: Box | None, turn: float | None) -> range:
         return range(1)
     if extent is None:
         return range(-MOST_TURNS, MOST_TURNS + 1)
-    first, last = math.ceil((extent[0] - box[2]) / turn), math.floor((extent[2] - box[0]) / turn)
+    first, last = math.ceil((extent.left - box.right) / turn), math.floor((extent.right - box.left) / turn)
     return range(max(first, -MOST_TURNS), min(last, MOST_TURNS) + 1) or range(1)
-
-
-def shifted(box: Box, x: float) -> Box:
-    """A box moved along x."""
-    return box[0] + x, box[1], box[2] + x, box[3]
 
 
 def turned(shapes: Shapes, box: Box, turn: float | None) -> tuple[Shapes, NDArray[np.intp]]:
@@ -43,7 +38,7 @@ def turned(shapes: Shapes, box: Box, turn: float | None) -> tuple[Shapes, NDArra
     if turn is None or not len(shapes):
         return shapes, np.arange(len(shapes))
     left, _, right, _ = shapely.bounds(shapes).T
-    first, last = np.ceil((box[0] - right) / turn), np.floor((box[2] - left) / turn)
+    first, last = np.ceil((box.left - right) / turn), np.floor((box.right - left) / turn)
     copies, owners = [], []
     for k in range(-MOST_TURNS, MOST_TURNS + 1):
         here = np.flatnonzero((first <= k) & (k <= last))

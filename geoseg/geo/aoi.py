@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 
 from geoseg.core.errors import SpecError
-from geoseg.geo.antimeridian import shifted, turns_to
+from geoseg.geo.antimeridian import turns_to
 from geoseg.geo.geodesy import whole_turn
 from geoseg.geo.georef import Box, PixelGrid
 from geoseg.geo.grid import Window
@@ -44,7 +44,9 @@ class Area:
         return burnt > 0
 
 
-def find_area(grid: PixelGrid, aoi: Path | None, bbox: Box | None, name: str) -> Area | None:
+def find_area(
+    grid: PixelGrid, aoi: Path | None, bbox: tuple[float, float, float, float] | None, name: str
+) -> Area | None:
     """The area of interest in pixels of a raster; None if there is none.
 
     Longitudes may be counted from another turn than the raster's: -90 is found where it says 270.
@@ -62,7 +64,7 @@ def find_area(grid: PixelGrid, aoi: Path | None, bbox: Box | None, name: str) ->
         return None
     if not grid.is_placed:
         raise SpecError(f"{name} has no coordinates: leave out {'bbox' if aoi is None else 'aoi'}")
-    found = _boxed_area(grid, bbox) if bbox is not None else _drawn_area(grid, aoi)
+    found = _boxed_area(grid, Box(*bbox)) if bbox is not None else _drawn_area(grid, aoi)
     if found is None:
         raise SpecError(f"{aoi or 'bbox'} lies off {name}, which covers {grid.extent}: check its coordinates")
     return found
@@ -71,7 +73,7 @@ def find_area(grid: PixelGrid, aoi: Path | None, bbox: Box | None, name: str) ->
 def _boxed_area(grid: PixelGrid, bbox: Box) -> Area | None:
     """The pixels that a box meets, at any turn of longitudes; None if there are none."""
     turn = whole_turn(grid.crs, grid.bounds)
-    boxes = [shifted(bbox, k * (turn or 0)) for k in turns_to(bbox, grid.bounds, turn)]
+    boxes = [bbox.shift(k * (turn or 0)) for k in turns_to(bbox, grid.bounds, turn)]
     windows = [grid.window_of(box).clip(grid.height, grid.width) for box in boxes]
     found = {window for window in windows if window.pixels}
     if len(found) < 2:

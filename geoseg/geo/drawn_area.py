@@ -93,7 +93,7 @@ def _moved(shape: Any, source: CRS, target: CRS, grid: PixelGrid) -> Any:
         way = Projection(source, target, box, None)
     else:
         west, south, east, north = shapely.bounds(outline)
-        box, side = (west, south, east, north), math.sqrt(outline.area)
+        box, side = Box(west, south, east, north), math.sqrt(outline.area)
         copies, _ = turned(np.array([shape], object), box, whole_turn(source, box))
         shape = shapely.intersection(shapely.union_all(copies), shapely.buffer(outline, 0.05 * side))
         way = Projection(source, target, box, whole_turn(target, grid.bounds))
@@ -107,12 +107,12 @@ def _moved(shape: Any, source: CRS, target: CRS, grid: PixelGrid) -> Any:
 
 def _unbounded(shape: Any, way: Projection) -> tuple[Any, Box, float]:
     """A shape in whose CRS the raster has no outline, cut to its latitudes at least; its box, and its larger side."""
-    _, south, _, north = way.reach
+    south, north = way.reach.bottom, way.reach.top
     west, low, east, high = shapely.bounds(shape)
     if way.target.is_geographic and math.isfinite(south):
         pad = 0.05 * (north - south)
         shape = polygonal(np.array([shapely.clip_by_rect(shape, west, south - pad, east, north + pad)], object))[0]
-    return shape, (west, low, east, high), max(east - west, high - low)
+    return shape, Box(west, low, east, high), max(east - west, high - low)
 
 
 def _outline_in(source: CRS, target: CRS, grid: PixelGrid) -> Any:
@@ -120,7 +120,7 @@ def _outline_in(source: CRS, target: CRS, grid: PixelGrid) -> Any:
     piece = grid.step * max(grid.height, grid.width) / EDGE_PARTS
     whole = shapely.segmentize(shapely.box(*grid.bounds), piece)
     reach = Projection(target, source, grid.bounds, None).reach
-    way = Projection(target, source, grid.bounds, whole_turn(source, reach) if math.isfinite(reach[0]) else None)
+    way = Projection(target, source, grid.bounds, whole_turn(source, reach) if math.isfinite(reach.left) else None)
     if way.is_round_pole:
         return None
     outline = shapely.transform(whole, lambda xy: way.lead_on(xy, way.plain(xy)))

@@ -29,6 +29,7 @@ from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import ProjError
 
 from geoseg.geo.crs import flat
+from geoseg.geo.georef import Box
 
 __all__ = ["Measure", "measure_of", "pixel_size_m", "row_areas_m2", "whole_turn"]
 
@@ -277,10 +278,10 @@ def azimuthal_plane(system: GroundSystem, centre: Coordinates) -> Plane | None:
     return plane
 
 
-def whole_turn(crs: Any, box: tuple[float, float, float, float]) -> float | None:
+def whole_turn(crs: Any, box: Box) -> float | None:
     """How far along x the same ground comes again, in CRS units: 360 where x is a longitude in degrees.
 
-    None where meridians are no columns all over a box (left, bottom, right, top): there x does not go on for ever.
+    None where meridians are no columns all over a box: there x does not go on for ever.
     """
     system = ground_system(crs)
     if system is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import rasterio
 from affine import Affine
@@ -16,8 +17,23 @@ from rasterio.errors import CRSError
 from geoseg.geo.crs import crs_name, same_plane
 from geoseg.geo.grid import Window
 
-Box = tuple[float, float, float, float]
-"""Left, bottom, right and top, in CRS units."""
+
+class Box(NamedTuple):
+    """A rectangle whose sides run along the axes of a CRS, in its units."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all sides have a place."""
+        return all(map(math.isfinite, self))
+
+    def shift(self, x: float) -> Box:
+        """The box moved along x."""
+        return Box(self.left + x, self.bottom, self.right + x, self.top)
 
 
 @dataclass(frozen=True)
@@ -99,12 +115,12 @@ class PixelGrid:
         """Bounding box of a window, in CRS units."""
         rows, columns = (window.row, window.row + window.height), (window.col, window.col + window.width)
         xs, ys = zip(*(self.xy(column, row) for column in columns for row in rows), strict=True)
-        return min(xs), min(ys), max(xs), max(ys)
+        return Box(min(xs), min(ys), max(xs), max(ys))
 
     def window_of(self, box: Box) -> Window:
         """Smallest window around a finite box, not clipped."""
         back = ~self.transform
-        corners = [(x, y) for x in (box[0], box[2]) for y in (box[1], box[3])]
+        corners = [(x, y) for x in (box.left, box.right) for y in (box.bottom, box.top)]
         columns = [back.a * x + back.b * y + back.c for x, y in corners]
         rows = [back.d * x + back.e * y + back.f for x, y in corners]
         left, top = math.floor(min(columns) + 1e-6), math.floor(min(rows) + 1e-6)
@@ -149,7 +165,8 @@ def move_box(box: Box, source: CRS | None, target: CRS | None, *, goes_on: bool 
         return None
     if left > right:
         left, right = (left, right + 360) if goes_on else (-180.0, 180.0)
-    return (left, bottom, right, top) if all(map(math.isfinite, (left, bottom, right, top))) else None
+    moved = Box(left, bottom, right, top)
+    return moved if moved.is_finite else None
 
 
 @lru_cache(maxsize=64)

@@ -56,7 +56,7 @@ class Projection:
         found = self._sampled.reshape(-1, 2)
         found = found[np.isfinite(found).all(axis=1)]
         low, high = found.min(axis=0, initial=np.inf), found.max(axis=0, initial=-np.inf)
-        return float(low[0]), float(low[1]), float(high[0]), float(high[1])
+        return Box(float(low[0]), float(low[1]), float(high[0]), float(high[1]))
 
     def move(self, xy: Coordinates) -> Coordinates:
         """Coordinates (V, 2) of vertices.
@@ -149,6 +149,6 @@ class Projection:
 def projection_of(source: Any, target: CRS, corners: Coordinates) -> Projection:
     """The way into another coordinate system for what lies within some corners (4, 2)."""
     (left, bottom), (right, top) = corners.min(axis=0), corners.max(axis=0)
-    box = float(left), float(bottom), float(right), float(top)
+    box = Box(float(left), float(bottom), float(right), float(top))
     is_in_degrees = target.is_geographic and abs(math.degrees(target.axis_info[0].unit_conversion_factor) - 1) < 1e-9
     return Projection(CRS.from_user_input(source), target, box, 360.0 if is_in_degrees else None)

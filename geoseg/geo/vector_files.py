@@ -149,8 +149,7 @@ def _extent(path: Path, layer: str, _changed: int) -> Box | None:
     bounds = _called(pyogrio.read_info, path, layer=layer, force_total_bounds=True)["total_bounds"]
     if bounds is None or not np.isfinite(bounds).all():
         return None
-    left, bottom, right, top = map(float, bounds)
-    return left, bottom, right, top
+    return Box(*map(float, bounds))
 
 
 def read_polygons(path: Path, layer: str, column: str | None, boxes: Sequence[Box] | None) -> Polygons:
@@ -230,12 +229,13 @@ def _read_layer(path: Path, layer: str, column: str | None, box: Box | None) -> 
         FeatureError: if some feature's place cannot be compared with the box.
     """
     columns = [] if column is None else [column]
+    bbox = None if box is None else tuple(box)  # pyogrio takes no subclass
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
         try:
             with _reachable(path) as name:
                 about, numbers, geometry, cells = pyogrio.raw.read(
-                    name, layer=layer, columns=columns, bbox=box, return_fids=True
+                    name, layer=layer, columns=columns, bbox=bbox, return_fids=True
                 )
         except FeatureError as error:
             if box is None:
@@ -261,7 +261,7 @@ def _hides_broken(path: Path, layer: str, features: _Features) -> bool:
     if all(geometry is not None for geometry in features.geometry):
         return False
     try:
-        _read_layer(path, layer, None, (0, 0, 0, 0))
+        _read_layer(path, layer, None, Box(0, 0, 0, 0))
     except FeatureError:
         return True
     return False
@@ -332,7 +332,7 @@ def _polygons(features: _Features, boxes: Sequence[Box] | None) -> Polygons:
 def _meets(shapes: Shapes, box: Box) -> NDArray[np.bool_]:
     """Whether the bounding boxes of shapes (N,) meet a box."""
     left, bottom, right, top = shapely.bounds(shapes).T
-    meets: NDArray[np.bool_] = (left <= box[2]) & (right >= box[0]) & (bottom <= box[3]) & (top >= box[1])
+    meets: NDArray[np.bool_] = (left <= box.right) & (right >= box.left) & (bottom <= box.top) & (top >= box.bottom)
     return meets
 
 

@@ -95,9 +95,9 @@ def replace_classes(
     ids_of = np.array([c.id for c in classes], np.uint8)
     path = mosaic.with_name("generalized.tif")
     with PartRaster(path, (info.height, info.width), layout) as raster:
-        for row, ids, _ in strips:
-            raster.write(Window(row, 0, *ids.shape), ids)
-            assembled.counts[row : row + len(ids)] = count_by_row(ids, ids_of)
+        for strip in strips:
+            raster.write(Window(strip.row, 0, *strip.ids.shape), strip.ids)
+            assembled.counts[strip.row : strip.stop] = count_by_row(strip.ids, ids_of)
     write_mosaic(mosaic, info, layout, [Part(path, 0, info.height)])
 
 

@@ -1,7 +1,7 @@
 """A network that knows the ground around its windows.
 
 In: band values (B, C, H, W) and, per level, what a wider and coarser view shows. Out: logits (B, K, H, W). Knows
-tensors, never files: views and boxes come from `geoseg.raster.pyramid`.
+tensors, never files: views and boxes come from `raster/pyramid.py`.
 
 Each level has a small network of its own. What it sees is computed once per view (`encode`) and shared by all windows
 that the view serves; per window, it is sampled where the window lies and added, through a gate, to what the local

@@ -66,8 +66,8 @@ def open_classes(path: str | os.PathLike[str]) -> Iterator[Any]:
 def read_strips(
     classes: Any, confidence: Any | None, area: Area | None = None, nodata_id: int = NODATA_ID
 ) -> Iterator[Strip]:
-    """Read open rasters, or an area of them, from top to bottom: first row, class ids (h, W), and confidence (h, W) if
-    there is one. Rows are counted from the area's first; pixels of its window that lie outside of it are nodata."""
+    """Read open rasters, or an area of them, from top to bottom. Rows are counted
+    from the area's first; pixels of its window that lie outside of it are nodata."""
     whole = Window(0, 0, *classes.shape)
     within = whole if area is None else area.window
     for window in strip_windows(within, classes.block_shapes[0][0]):
@@ -76,7 +76,7 @@ def read_strips(
         if area is not None:
             ids = np.where(area.mask(window), ids, np.uint8(nodata_id))
         weights = None if confidence is None else _percent(confidence.read(1, window=where, out_dtype="uint8"))
-        yield window.row - within.row, ids, weights
+        yield Strip(window.row - within.row, ids, weights)
 
 
 def read_ids(raster: Any, window: RasterioWindow, nodata_id: int = NODATA_ID) -> NDArray[np.uint8]:

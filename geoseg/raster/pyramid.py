@@ -32,18 +32,15 @@ from geoseg.core.events import SILENT, Progress, Reporter
 from geoseg.core.files import one_line
 from geoseg.core.queues import WriteBehind
 from geoseg.geo.grid import Window
+from geoseg.raster.level_grid import LevelGrid, ViewBox
 from geoseg.raster.readable import Readable
 from geoseg.spec import ContextLevel
 
 Weighted = NDArray[np.float32]
 """Band values and, behind them, the share of each pixel that holds data (C + 1, h, w); values are 0 where that is 0."""
-Box = NDArray[np.float64]
-"""Left, top, right and bottom (4,) of a window, as shares of its view."""
 Edges = NDArray[np.float64]
 """Borders of successive context pixels along one axis, in pixels of what is averaged (n + 1,)."""
 
-SCENE_LEAST_RATIO = 4
-"""A whole scene is shown at least this much coarser: the view of a small one would cost more than the scene."""
 STRIP_PX = 512
 """Height of the strips in which a raster is averaged, in its own pixels."""
 CHUNK_PX = 2**20
@@ -52,93 +49,6 @@ MAPPED_ROWS = 64
 """Rows of a file mapped at once: what is mapped counts as memory, and more of it than is touched."""
 HELD_BYTES = 16 * 2**20
 """A copy of no more bytes stays in memory: training may have thousands of small grounds, and files are few."""
-
-
-# ------------------------------------------------------------------------------------------------------ where views lie
-
-
-def super_tile(start: int, stop: int, core: int, origin: int = 0) -> int:
-    """Number of the super-tile whose core holds the middle of [start, stop); cores of `core` px begin at `origin`."""
-    return (start + stop - 2 * origin) // (2 * core)
-
-
-@dataclass(frozen=True)
-class LevelGrid:
-    """The raster of one level over a scene, and the views that are cut from it.
-
-    Super-tiles lie on a lattice of context pixels; their cores, a view without its margins, partition the plane. A
-    window is served by the super-tile whose core holds its middle, so that neighbouring windows share a view.
-    """
-
-    level: ContextLevel
-    height: int
-    """Rows of the scene."""
-    width: int
-    """Columns of the scene."""
-
-    @cached_property
-    def rows(self) -> int:
-        """Rows of the level's raster."""
-        return self._length(self.height)
-
-    @cached_property
-    def cols(self) -> int:
-        """Columns of the level's raster."""
-        return self._length(self.width)
-
-    @property
-    def ratio(self) -> tuple[float, float]:
-        """Height and width of a context pixel, in pixels of the scene."""
-        if self.level.ratio == "scene":
-            return self.height / self.rows, self.width / self.cols
-        return float(self.level.ratio), float(self.level.ratio)
-
-    def view(self, window: Window, origin: tuple[int, int] = (0, 0)) -> Window:
-        """Return the context pixels that a window of the scene sees; they may reach beyond the raster.
-
-        Args:
-            window: what is classified, in pixels of the scene.
-            origin: row and column, in context pixels, where the lattice of super-tiles begins.
-        """
-        size = self.level.size
-        if self.level.ratio == "scene":  # in the middle of the view, so that it can be turned with the scene in place
-            return Window((self.rows - size) // 2, (self.cols - size) // 2, size, size)
-        core, margin, step = self.level.core_px, self.level.margin_px, self.level.core_px * self.level.ratio
-        top, left = (part * self.level.ratio for part in origin)
-        i = super_tile(window.row, window.row + window.height, step, top)
-        j = super_tile(window.col, window.col + window.width, step, left)
-        return Window(origin[0] + i * core - margin, origin[1] + j * core - margin, size, size)
-
-    def box(self, window: Window, view: Window) -> Box:
-        """Where a window of the scene lies in a view."""
-        down, right = self.ratio
-        top, bottom = (y / down - view.row for y in (window.row, window.row + window.height))
-        left, end = (x / right - view.col for x in (window.col, window.col + window.width))
-        return np.array([left / view.width, top / view.height, end / view.width, bottom / view.height])
-
-    @property
-    def whole(self) -> Window:
-        """All of the level's raster."""
-        return Window(0, 0, self.rows, self.cols)
-
-    def side(self, pixel: tuple[float, float]) -> tuple[float, float]:
-        """Height and width of a context pixel in a raster whose pixels have that height and width in the scene's."""
-        return self.ratio[0] / pixel[0], self.ratio[1] / pixel[1]
-
-    def edges(self, part: Window, pixel: tuple[float, float]) -> tuple[Edges, Edges]:
-        """Borders of a part's rows and columns in a raster whose pixels have that height and width in the scene's."""
-        down, right = self.side(pixel)
-        rows, cols = np.arange(part.row, part.row + part.height + 1), np.arange(part.col, part.col + part.width + 1)
-        return np.multiply(rows, down, dtype=np.float64), np.multiply(cols, right, dtype=np.float64)
-
-    def _length(self, length: int) -> int:
-        if self.level.ratio == "scene":
-            ratio = max(max(self.height, self.width) / self.level.size, SCENE_LEAST_RATIO)
-            return max(1, round(length / ratio))
-        return -(-length // self.level.ratio)
-
-
-# ----------------------------------------------------------------------------------------------------- what they show
 
 
 class ContextPyramid:
@@ -209,7 +119,7 @@ class ContextPyramid:
         """Return the context pixels that a window of the scene sees, which name its view; see `LevelGrid.view`."""
         return self.grids[level].view(window, origin)
 
-    def box(self, level: int, window: Window, view: Window) -> Box:
+    def box(self, level: int, window: Window, view: Window) -> ViewBox:
         """Where a window of the scene lies in a view."""
         return self.grids[level].box(window, view)
 

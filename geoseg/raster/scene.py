@@ -27,7 +27,7 @@ from geoseg.core.redaction import public_form, public_text
 from geoseg.core.safe_paths import whole_url
 from geoseg.geo.aoi import Area, find_area
 from geoseg.geo.geodesy import pixel_size_m
-from geoseg.geo.georef import Box, PixelGrid, placing
+from geoseg.geo.georef import PixelGrid, placing
 from geoseg.geo.grid import Window
 from geoseg.raster.bands.matching import HIGHEST, looks_like_alpha
 from geoseg.raster.bands.names import ALPHA, agreed_roles
@@ -242,7 +242,7 @@ class Scene:
             return datetime.fromtimestamp(os.path.getmtime(self.info.path), tz=UTC)
         return datetime.now(UTC)
 
-    def limit(self, aoi: Path | None, bbox: Box | None) -> None:
+    def limit(self, aoi: Path | None, bbox: tuple[float, float, float, float] | None) -> None:
         """Make the scene its part in an area of interest, which nothing outside of is read any more.
 
         Raises:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from geoseg.geo.grid import Window
 from geoseg.outputs.report import ContextPicture, Example, look
-from geoseg.raster.pyramid import LevelGrid
+from geoseg.raster.level_grid import LevelGrid
 from geoseg.spec import IGNORE
 from geoseg.training.scored_windows import ScoredWindow, ScoredWindows, stack_scored
 from geoseg.training.scoring import Predict

@@ -23,7 +23,8 @@ from geoseg.inference.batches import read_padded
 from geoseg.inference.views.probability_map import CoarseClasses
 from geoseg.models.context import Views
 from geoseg.models.segmentation import Context
-from geoseg.raster.pyramid import Box, ContextPyramid, Weighted
+from geoseg.raster.level_grid import ViewBox
+from geoseg.raster.pyramid import ContextPyramid, Weighted
 from geoseg.spec import IGNORE
 from geoseg.training.windows import Cells
 
@@ -42,7 +43,7 @@ class ScoredWindow:
     """Pixels (T, T) that hold data."""
     views: tuple[Weighted, ...] = ()
     """What each level of the context shows (C + 1, n, n), if the network sees one."""
-    boxes: tuple[Box, ...] = ()
+    boxes: tuple[ViewBox, ...] = ()
     """Where the window lies in each view (4,)."""
     told: NDArray[np.float32] | None = None
     """Probabilities that a coarser view told around the window (K, h, w), if the network refines them; then the one box
@@ -110,7 +111,7 @@ class ScoredWindows:
         views, boxes = self._context(which, window)
         return replace(scored, views=views, boxes=boxes)
 
-    def _context(self, which: int, window: Window) -> tuple[tuple[Weighted, ...], tuple[Box, ...]]:
+    def _context(self, which: int, window: Window) -> tuple[tuple[Weighted, ...], tuple[ViewBox, ...]]:
         """What is seen around a window when the model predicts."""
         if not self.pyramids:
             return (), ()
@@ -185,7 +186,7 @@ def _stack_context(items: Sequence[ScoredWindow]) -> Views | Context | None:
     return Views(views, boxes) if views else None
 
 
-def _stack(arrays: Sequence[NDArray[Any]]) -> Tensor:
+def _stack(arrays: Sequence[NDArray[Any] | ViewBox]) -> Tensor:
     return torch.from_numpy(np.stack(arrays)).float()
 
 

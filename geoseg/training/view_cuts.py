@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels.labels import Indexes
 from geoseg.geo.grid import Window
-from geoseg.raster.pyramid import Box, LevelGrid, Weighted
+from geoseg.raster.level_grid import LevelGrid, ViewBox
+from geoseg.raster.pyramid import Weighted
 from geoseg.spec import IGNORE
 from geoseg.training.augment import move
 
@@ -34,7 +35,7 @@ class View:
     """Band values and the share of each pixel that holds data (C + 1, n, n)."""
     labels: Indexes
     """The class index that most of each context pixel shows (n, n)."""
-    box: Box
+    box: ViewBox
     """Where the window lies in it, once it is cut (4,)."""
 
 
@@ -48,7 +49,7 @@ class ViewCut:
     """View -> part (2, 2), both from -1 to 1, x before y."""
     size: int
     """Side of the view."""
-    box: Box
+    box: ViewBox
     """Where the training window lies in the view."""
 
     @classmethod
@@ -78,7 +79,7 @@ class ViewCut:
         half = side / 2 / ((turn**2 / (turn**2).sum(axis=0)).T @ ratio)
         offset = np.linalg.solve(turn, middle - centre)
         box = np.concatenate([offset - half, offset + half]) / size + 0.5
-        return cls(part, turn * size / (2 * reach), size, box)
+        return cls(part, turn * size / (2 * reach), size, ViewBox(*box))
 
     def cut(self, image: Weighted, labels: Indexes) -> View:
         """Turn and scale what was read: values bilinearly, over what holds data; labels by the nearest pixel."""

@@ -141,7 +141,7 @@ def stack_context(items: Sequence[ContextWindow]) -> ContextBatch:
         _stack([item.matrix for item in items]),
         Views(
             tuple(_stack([view.image for view in level]) for level in levels),
-            tuple(_stack([view.box.astype(np.float32) for view in level]) for level in levels),
+            tuple(_stack([np.array(view.box, np.float32) for view in level]) for level in levels),
         ),
         tuple(_stack([view.labels for view in level]) for level in levels),
     )

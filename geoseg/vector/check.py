@@ -56,9 +56,9 @@ def check_polygons(path: Path, strips: Iterator[Strip], grid: PixelGrid, nodata:
         burnt = np.memmap(scratch, np.uint8, "r+", shape=(grid.height, grid.width))
         burnt[:] = nodata
         burn(polygons, class_id, burnt)
-        for row, ids, _ in strips:
-            pixels += int((ids != nodata).sum())
-            differing += int((burnt[row : row + len(ids)] != ids).sum())
+        for strip in strips:
+            pixels += int((strip.ids != nodata).sum())
+            differing += int((burnt[strip.row : strip.stop] != strip.ids).sum())
     area = float(shapely.area(polygons).sum())
     return PolygonCheck(pixels, differing, area / pixels if pixels else 1.0, is_coverage(polygons))
 

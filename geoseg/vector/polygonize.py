@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -148,9 +149,9 @@ def generalized(strips: Strips, grid: PixelGrid, nodata: int, spec: VectorSpec) 
 
 def within(strips: Strips, area: Area, nodata: int) -> Iterator[Strip]:
     """The same raster with nodata outside of an area of interest, whose holes must not be filled."""
-    for row, ids, confidence in strips():
-        window = Window(area.window.row + row, area.window.col, *ids.shape)
-        yield row, np.where(area.mask(window), ids, np.uint8(nodata)), confidence
+    for strip in strips():
+        window = Window(area.window.row + strip.row, area.window.col, *strip.ids.shape)
+        yield replace(strip, ids=np.where(area.mask(window), strip.ids, np.uint8(nodata)))
 
 
 def _filtered(strips: Strips, side: int, nodata: int) -> Iterator[Strip]:
@@ -164,11 +165,10 @@ def _relabelled(strips: Strips, width: int, graph: Any, class_id: NDArray[np.uin
 def _keep(strips: Strips, kept: frozenset[int], nodata: int) -> Iterator[Strip]:
     """Only some classes; the others become nodata."""
     table = np.array([k if k in kept else nodata for k in range(256)], np.uint8)
-    return ((row, table[ids], confidence) for row, ids, confidence in strips())
+    return (replace(strip, ids=table[strip.ids]) for strip in strips())
 
 
 def _counted(strips: Iterator[Strip], grid: PixelGrid, reporter: Reporter) -> Iterator[Strip]:
     for strip in strips:
         yield strip
-        rows = strip[0] + len(strip[1])
-        reporter.progress(Progress("polygons", rows * grid.width, grid.height * grid.width))
+        reporter.progress(Progress("polygons", strip.stop * grid.width, grid.height * grid.width))

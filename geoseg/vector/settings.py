@@ -12,7 +12,7 @@ from rasterio.crs import CRS
 
 from geoseg.core.errors import SpecError
 from geoseg.geo.geodesy import pixel_size_m, row_areas_m2, whole_turn
-from geoseg.geo.georef import PixelGrid
+from geoseg.geo.georef import Box, PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.raster.legend import Legend
 from geoseg.spec.vector import PX, Measure, VectorSpec
@@ -116,5 +116,5 @@ def _comes_back(grid: PixelGrid, target: CRS) -> bool:
 def _is_torn(places: tuple[NDArray[np.float64], NDArray[np.float64]], target: CRS) -> bool:
     """Whether neighbours (9, 9) on a map of the world lie at its two ends; longitudes are led on, other x are not."""
     x, y = places
-    turn = None if target.is_geographic else whole_turn(target, (x.min(), y.min(), x.max(), y.max()))
+    turn = None if target.is_geographic else whole_turn(target, Box(x.min(), y.min(), x.max(), y.max()))
     return turn is not None and max(np.abs(np.diff(x, axis=axis)).max() for axis in (0, 1)) > turn / 2

@@ -18,6 +18,7 @@ from geoseg.core.naming import LONGEST_NAME, layer_name, scene_name, shortened, 
 from geoseg.core.safe_paths import plain_path
 from geoseg.geo.georef import PixelGrid
 from geoseg.outputs.styles import raster_sld, shared_qml, vector_sld
+from geoseg.raster.strips import Strip
 from geoseg.vector.check import check_polygons
 from geoseg.vector.formats import VECTOR_FORMATS, count_polygons, write_polygons
 from geoseg.vector.layer import PolygonLayer
@@ -34,7 +35,7 @@ NAMES = [
 @pytest.fixture(scope="module")
 def layer():
     ids = np.array([[0, 0, 1], [2, 2, 1]], np.uint8)
-    return PolygonLayer(trace([(0, ids, None)], ids.shape[1]), Affine(1, 0, 0, 0, -1, 0), UTM)
+    return PolygonLayer(trace([Strip(0, ids)], ids.shape[1]), Affine(1, 0, 0, 0, -1, 0), UTM)
 
 
 @pytest.mark.parametrize("extension", VECTOR_FORMATS)
@@ -141,4 +142,4 @@ def test_check_finds_polygons_under_any_name(tmp_path, layer):
     grid = PixelGrid(2, 3, Affine(1, 0, 0, 0, -1, 0), None)
     for name in ("a;b!c.gpkg", "gpkg_x.gpkg", "#1.shp"):
         write_polygons(layer, tmp_path / name)
-        assert check_polygons(tmp_path / name, iter([(0, ids, None)]), grid, 255).differing_pixels == 0
+        assert check_polygons(tmp_path / name, iter([Strip(0, ids)]), grid, 255).differing_pixels == 0

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rasterio.crs import CRS
 from rasterio.warp import transform as transform_points
 
-from geoseg.geo.georef import PixelGrid, grow, move_box
+from geoseg.geo.georef import Box, PixelGrid, grow, move_box
 from geoseg.geo.grid import Window
 
 UTM17, UTM18, DEGREES = (CRS.from_epsg(code) for code in (32617, 32618, 4326))
@@ -113,11 +113,11 @@ def test_boxes_without_a_place_elsewhere() -> None:
     assert move_box(box, UTM17, UTM17) == box
     assert move_box(box, None, UTM17) is None
     assert move_box(box, UTM17, None) is None
-    assert move_box((1e12, 1e12, 1e13, 1e13), UTM17, DEGREES) is None
+    assert move_box(Box(1e12, 1e12, 1e13, 1e13), UTM17, DEGREES) is None
 
 
 def test_a_box_across_the_antimeridian_is_all_around_the_globe() -> None:
-    moved = move_box((700_000, 0, 900_000, 10_000), CRS.from_epsg(32660), DEGREES)
+    moved = move_box(Box(700_000, 0, 900_000, 10_000), CRS.from_epsg(32660), DEGREES)
     assert moved is not None
     assert moved[:1] + moved[2:3] == (-180, 180)
     assert math.isclose(moved[3], 0.09, abs_tol=0.01)

@@ -11,6 +11,7 @@ import pandas
 import pytest
 import shapely
 
+from geoseg.geo.georef import Box
 from geoseg.geo.vector_files import VectorError, layer_extent, polygon_layers, polygonal, read_columns, read_polygons
 
 SQUARE = [[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]
@@ -37,7 +38,7 @@ def areas(path: Path, boxes: Any = None) -> list[float]:
     return shapely.area(read_polygons(path, polygon_layers(path)[0], "kind", boxes).shapes).tolist()
 
 
-@pytest.mark.parametrize("boxes", [None, [(0.2, 0.2, 0.8, 0.8)]])
+@pytest.mark.parametrize("boxes", [None, [Box(0.2, 0.2, 0.8, 0.8)]])
 def test_open_rings_are_closed(tmp_path: Path, boxes: Any) -> None:
     assert areas(geojson(tmp_path / "p.geojson", [SQUARE], [SQUARE[:-1]]), boxes) == [1, 1]
     assert areas(texts(tmp_path / "p.csv", "POLYGON((0 0,1 0,1 1))"), boxes) == [0.5]
@@ -56,7 +57,7 @@ def test_open_rings_of_binary_files_are_closed(tmp_path: Path, suffix: str) -> N
     assert areas(path) == [pytest.approx(1)]
 
 
-@pytest.mark.parametrize("boxes", [None, [(0.2, 0.2, 0.8, 0.8)]])
+@pytest.mark.parametrize("boxes", [None, [Box(0.2, 0.2, 0.8, 0.8)]])
 @pytest.mark.parametrize("bad", ["NaN", "1e400"])
 def test_coordinates_that_are_no_numbers_are_named(tmp_path: Path, bad: str, boxes: Any) -> None:
     path = geojson(tmp_path / "p.geojson", [SQUARE], [[[0, 0], [1, 0], [1, 7.5], [0, 1], [0, 0]]])
@@ -74,7 +75,7 @@ def test_coordinates_of_binary_files_that_are_no_numbers_are_named(tmp_path: Pat
             areas(tmp_path / "p.parquet")
 
 
-@pytest.mark.parametrize("boxes", [None, [(0.2, 0.2, 0.8, 0.8)]])
+@pytest.mark.parametrize("boxes", [None, [Box(0.2, 0.2, 0.8, 0.8)]])
 @pytest.mark.parametrize("rings", [[[SQUARE]], [[[0, 0], ["a", 0], [1, 1], [0, 0]]]])
 def test_coordinates_nested_wrongly_or_in_words_are_named(tmp_path: Path, rings: Any, boxes: Any) -> None:
     path = geojson(tmp_path / "p.geojson", [SQUARE], rings)
@@ -122,7 +123,7 @@ def test_polygons_of_several_boxes_are_those_of_the_file_in_its_order(tmp_path: 
     frame = geopandas.GeoDataFrame({"kind": [0, 1, 2, 3]}, geometry=shapes, crs="EPSG:32617")
     for path in (tmp_path / "p.gpkg", tmp_path / "p.parquet"):
         frame.to_parquet(path) if path.suffix == ".parquet" else frame.to_file(path)
-        polygons = read_polygons(path, "p", "kind", [(9, 0, 10, 1), (1, 0, 2.5, 1)])
+        polygons = read_polygons(path, "p", "kind", [Box(9, 0, 10, 1), Box(1, 0, 2.5, 1)])
         assert polygons.cells == [0, 1, 3]
 
 

@@ -19,7 +19,8 @@ from torch.nn.functional import grid_sample
 from geoseg.core.errors import OutputError, SceneError
 from geoseg.geo.grid import Window
 from geoseg.raster import pyramid as context
-from geoseg.raster.pyramid import SCENE_LEAST_RATIO, ContextPyramid, LevelGrid, super_tile
+from geoseg.raster.level_grid import SCENE_LEAST_RATIO, LevelGrid, super_tile
+from geoseg.raster.pyramid import ContextPyramid
 from geoseg.raster.scene import Mask, Scene, Values
 from geoseg.spec import ContextLevel
 

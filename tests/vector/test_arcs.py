@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from geoseg.raster.strips import Strip
 from geoseg.vector.arcs import cut, join, simplify, smooth
 from geoseg.vector.trace import Regions, trace
 
@@ -14,7 +15,7 @@ NODATA = 255
 
 
 def traced(ids: np.ndarray) -> Regions:
-    return trace([(0, ids, None)], ids.shape[1], NODATA)
+    return trace([Strip(0, ids)], ids.shape[1], NODATA)
 
 
 def rasters(values=(0, 1, 2, NODATA), most=12):

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from geoseg.raster.strips import Strip
 from geoseg.vector.arcs import cut, join, simplify, smooth
 from geoseg.vector.coverage import is_coverage
 from geoseg.vector.trace import trace
@@ -16,7 +17,7 @@ RASTERS = SHAPES.flatmap(lambda shape: arrays(np.uint8, shape, elements=st.sampl
 
 
 def polygons_of(ids, tolerance=0.0, is_smooth=False) -> np.ndarray:
-    regions = trace([(0, ids, None)], ids.shape[1], 255)
+    regions = trace([Strip(0, ids)], ids.shape[1], 255)
     arcs = simplify(cut(regions, *ids.shape), tolerance)
     return join(smooth(arcs) if is_smooth else arcs, regions).geometry
 

@@ -9,6 +9,7 @@ from affine import Affine
 
 from geoseg.core.errors import OutputError
 from geoseg.raster.legend import Legend
+from geoseg.raster.strips import Strip
 from geoseg.vector import formats
 from geoseg.vector.formats import VECTOR_FORMATS, check_extension, write_polygons
 from geoseg.vector.layer import PolygonLayer
@@ -22,7 +23,7 @@ FIELDS = ["class_id", "class", "area_m2", "perimeter_m", "confidence"]
 
 def layer_of(ids, crs=UTM) -> PolygonLayer:
     ids = np.array(ids, np.uint8)
-    regions = trace([(0, ids, np.full_like(ids, 80))], ids.shape[1])
+    regions = trace([Strip(0, ids, np.full_like(ids, 80))], ids.shape[1])
     legend = Legend({0: "Wald", 1: "Gewässer"})
     return PolygonLayer(regions, Affine(10, 0, 500_000, 0, -10, 4_000_000), crs, legend)
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
+from geoseg.raster.strips import Strip
 from geoseg.vector.generalize.majority import majority_filter
 from geoseg.vector.generalize.merge import plan_merge
 from geoseg.vector.generalize.regions import RegionGraph, count_regions, relabel
@@ -16,11 +17,11 @@ NODATA = 255
 
 def in_strips(ids, step=None):
     step = step or len(ids)
-    return [(row, ids[row : row + step], None) for row in range(0, len(ids), step)]
+    return [Strip(row, ids[row : row + step]) for row in range(0, len(ids), step)]
 
 
 def whole(strips) -> np.ndarray:
-    return np.concatenate([ids for _, ids, _ in strips])
+    return np.concatenate([strip.ids for strip in strips])
 
 
 def graph_of(ids, step=None) -> RegionGraph:
@@ -140,6 +141,6 @@ def test_a_speck_is_voted_away():
 
 def test_confidence_passes_through():
     ids, confidence = np.zeros((4, 4), np.uint8), np.arange(16, dtype=np.uint8).reshape(4, 4)
-    strips = [(row, ids[row : row + 1], confidence[row : row + 1]) for row in range(4)]
-    kept = [part for _, _, part in majority_filter(strips, 3, NODATA)]
+    strips = [Strip(row, ids[row : row + 1], confidence[row : row + 1]) for row in range(4)]
+    kept = [strip.confidence for strip in majority_filter(strips, 3, NODATA)]
     np.testing.assert_array_equal(np.concatenate(kept), confidence)

@@ -8,6 +8,7 @@ from affine import Affine
 from pyproj import CRS
 
 from geoseg.raster.legend import Legend
+from geoseg.raster.strips import Strip
 from geoseg.vector.layer import PolygonLayer, by_class, by_touch
 from geoseg.vector.trace import Regions, trace
 
@@ -18,7 +19,7 @@ NORTH_UP = Affine(10, 0, 500_000, 0, -10, 4_000_000)
 def traced(ids, confidence=None) -> Regions:
     ids = np.asarray(ids, np.uint8)
     weights = None if confidence is None else np.asarray(confidence, np.uint8)
-    return trace([(0, ids, weights)], ids.shape[1], NODATA)
+    return trace([Strip(0, ids, weights)], ids.shape[1], NODATA)
 
 
 def grouped(regions, how) -> PolygonLayer:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from rasterio.features import rasterize
 
+from geoseg.raster.strips import Strip
 from geoseg.vector.rasterize import burn
 from geoseg.vector.trace import trace
 
@@ -20,7 +21,7 @@ NODATA = 255
     )
 )
 def test_traced_and_burnt_is_the_same(ids):
-    regions = trace([(0, ids, None)], ids.shape[1], NODATA)
+    regions = trace([Strip(0, ids)], ids.shape[1], NODATA)
     burnt = np.full_like(ids, NODATA)
     burn(regions.geometry, regions.class_id, burnt)
     np.testing.assert_array_equal(burnt, ids)

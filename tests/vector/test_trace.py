@@ -9,6 +9,7 @@ from hypothesis.extra.numpy import arrays
 from rasterio.features import rasterize, shapes
 from scipy import ndimage
 
+from geoseg.raster.strips import Strip
 from geoseg.vector.trace import Regions, Tracer, trace
 
 NODATA = 255
@@ -18,7 +19,7 @@ def traced(ids, strip_height=None, confidence=None, nodata=NODATA) -> Regions:
     ids = np.asarray(ids, np.uint8)
     step = strip_height or len(ids)
     strips = (
-        (row, ids[row : row + step], None if confidence is None else confidence[row : row + step])
+        Strip(row, ids[row : row + step], None if confidence is None else confidence[row : row + step])
         for row in range(0, len(ids), step)
     )
     return trace(strips, ids.shape[1], nodata)
@@ -208,15 +209,15 @@ def test_read_only_and_strided_strips():
 
 def test_strips_must_follow_each_other():
     tracer = Tracer(width=3)
-    tracer.feed(0, np.zeros((2, 3), np.uint8))
+    tracer.feed(Strip(0, np.zeros((2, 3), np.uint8)))
     with pytest.raises(ValueError, match="expected row 2"):
-        tracer.feed(3, np.zeros((2, 3), np.uint8))
+        tracer.feed(Strip(3, np.zeros((2, 3), np.uint8)))
 
 
 def test_tables_hold_corners_not_pixels():
     tracer = Tracer(width=1000)
     for row in range(0, 1000, 100):
-        tracer.feed(row, np.zeros((100, 1000), np.uint8))
+        tracer.feed(Strip(row, np.zeros((100, 1000), np.uint8)))
     assert len(tracer._tables.x) < 10_000
     assert tracer.take().pixels.tolist() == [1_000_000]
 

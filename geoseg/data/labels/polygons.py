@@ -23,7 +23,7 @@ from shapely.errors import GEOSException
 from geoseg.core.errors import LabelError
 from geoseg.core.files import one_line
 from geoseg.data.labels.rules import OTHER, LabelRules, class_list, resolve_rules
-from geoseg.geo.antimeridian import shifted, turned, turns_to
+from geoseg.geo.antimeridian import turned, turns_to
 from geoseg.geo.crs import crs_name, is_way, same_plane
 from geoseg.geo.geodesy import whole_turn
 from geoseg.geo.georef import Box, PixelGrid, grow, move_box
@@ -166,7 +166,7 @@ def _boxes(grid: PixelGrid, crs: Any, extent: Box | None) -> list[Box] | None:
     if box is None:
         return None
     turn = whole_turn(crs, box)
-    return [shifted(box, k * (turn or 0)) for k in turns_to(box, extent, turn)]
+    return [box.shift(k * (turn or 0)) for k in turns_to(box, extent, turn)]
 
 
 def _parts_near(polygons: Polygons, grid: PixelGrid) -> tuple[Shapes, NDArray[np.intp]]:
@@ -202,7 +202,7 @@ def _on_image(shapes: Shapes, crs: Any, grid: PixelGrid) -> tuple[Shapes, NDArra
     turn = whole_turn(grid.crs, here)
     within = _box_in(grid, crs, 0.01) or here
     wide = _box_in(grid, crs, 1.0) or within
-    box = wide[0], within[1], wide[2], within[3]
+    box = Box(wide.left, within.bottom, wide.right, within.top)
     way = Projection(CRS.from_user_input(crs), CRS.from_user_input(grid.crs), box, turn)
     moved = np.asarray(shapely.transform(shapes, lambda xy: way.lead_on(xy, way.plain(xy))), object)
     return turned(moved, here, turn)

@@ -17,7 +17,8 @@ from torch import Tensor
 from geoseg.geo.grid import Axis, Grid, Window
 from geoseg.models.runner import Runner
 from geoseg.models.segmentation import Context
-from geoseg.raster.pyramid import ContextPyramid, super_tile
+from geoseg.raster.level_grid import super_tile
+from geoseg.raster.pyramid import ContextPyramid
 from geoseg.spec import ContextLevel, ContextSpec
 
 FEWEST_VIEWS = 4

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from geoseg.core.files import reserve, sync, write_errors
 from geoseg.geo.grid import Axis, Grid, Place, Window
-from geoseg.raster.pyramid import HELD_BYTES, MAPPED_ROWS, Box
+from geoseg.raster.level_grid import ViewBox
+from geoseg.raster.pyramid import HELD_BYTES, MAPPED_ROWS
 
 Shares = NDArray[np.uint8]
 """Probabilities (K, h, w) in 255ths; all are 0 where nothing is known."""
@@ -195,10 +196,10 @@ class CoarseClasses:
         )
         return np.pad(self.map.read(inside), ((0, 0), rows, cols), mode="edge")
 
-    def _box(self, window: Window, part: Window) -> Box:
+    def _box(self, window: Window, part: Window) -> ViewBox:
         top, bottom = ((y / self.ratio - part.row) / part.height for y in (window.row, window.row + window.height))
         left, right = ((x / self.ratio - part.col) / part.width for x in (window.col, window.col + window.width))
-        return np.array([left, top, right, bottom])
+        return ViewBox(left, top, right, bottom)
 
 
 Doubts = dict[tuple[int, int], float]

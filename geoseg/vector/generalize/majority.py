@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ def majority_filter(strips: Iterable[Strip], side: int, nodata: int) -> Iterator
     above = np.empty((0, 0), np.uint8)
     for strip in strips:
         held.append(strip)
-        while len(held) > 1 and sum(len(ids) for _, ids, _ in held[1:]) >= reach:
+        while len(held) > 1 and sum(len(other.ids) for other in held[1:]) >= reach:
             above = yield from _filtered(above, held, reach, nodata)
     while held:
         above = yield from _filtered(above, held, reach, nodata)
@@ -37,11 +38,11 @@ def _filtered(
     above: NDArray[np.uint8], held: list[Strip], reach: int, nodata: int
 ) -> Generator[Strip, None, NDArray[np.uint8]]:
     """Yield the first strip filtered, take it off the list, and return the rows above the next one."""
-    row, ids, confidence = held.pop(0)
-    below = [part for _, part, _ in held]
+    strip = held.pop(0)
+    ids, below = strip.ids, [other.ids for other in held]
     rows = np.concatenate([above.reshape(-1, ids.shape[1]), ids, *below])
     top = len(above)
-    yield row, _vote(rows, top, len(ids), reach, nodata), confidence
+    yield replace(strip, ids=_vote(rows, top, len(ids), reach, nodata))
     return rows[max(0, top + len(ids) - reach) : top + len(ids)]
 
 

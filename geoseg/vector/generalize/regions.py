@@ -7,7 +7,7 @@ with union-find; labels are given in the same order in each pass, so that a seco
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -54,11 +54,11 @@ def count_regions(strips: Iterable[Strip], width: int, height: int, row_area: ND
     """
     tables, sums, runs = new_tables(), _new_sums(), _first_runs(width)
     rows = max(1, AT_ONCE // width)
-    for row, ids, _ in strips:
-        for i in range(0, len(ids), rows):
-            part = np.ascontiguousarray(ids[i : i + rows])
+    for strip in strips:
+        for i in range(0, len(strip.ids), rows):
+            row, part = strip.row + i, np.ascontiguousarray(strip.ids[i : i + rows])
             sums = _make_room(tables, sums, part.size)
-            runs = _count_rows(part, row + i, height, row_area[row + i : row + i + len(part)], runs, tables, sums)
+            runs = _count_rows(part, row, height, row_area[row : row + len(part)], runs, tables, sums)
     return _graph(tables, sums)
 
 
@@ -66,10 +66,10 @@ def relabel(strips: Iterable[Strip], width: int, graph: RegionGraph, class_id: N
     """Give each region of the raster that a graph was built from another class (N,)."""
     runs, labels = _first_runs(width), np.zeros(1, np.int64)
     of_label = class_id[graph.region_of]
-    for row, ids, confidence in strips:
-        changed = np.empty_like(ids)
-        runs = _relabel_rows(np.ascontiguousarray(ids), runs, of_label, labels, changed)
-        yield row, changed, confidence
+    for strip in strips:
+        changed = np.empty_like(strip.ids)
+        runs = _relabel_rows(np.ascontiguousarray(strip.ids), runs, of_label, labels, changed)
+        yield replace(strip, ids=changed)
 
 
 AT_ONCE = 1 << 18

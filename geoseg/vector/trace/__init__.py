@@ -45,8 +45,8 @@ def trace(strips: Iterable[Strip], width: int, nodata: int = 255) -> Regions:
         SceneError: The raster has more vertices or regions than can be numbered.
     """
     tracer = Tracer(width, nodata)
-    for row, ids, confidence in strips:
-        tracer.feed(row, ids, confidence)
+    for strip in strips:
+        tracer.feed(strip)
     return tracer.take()
 
 
@@ -64,13 +64,18 @@ class Tracer:
         self._front = new_front(width, nodata)
         self._tables = new_tables()
 
-    def feed(self, row: int, ids: NDArray[np.uint8], confidence: NDArray[np.uint8] | None = None) -> None:
-        """Take in the rows from `row` on: class ids (h, W) and, if the scene has them, confidences (h, W)."""
-        if row != self._row or ids.shape[1] != self._width:
-            raise ValueError(f"expected row {self._row}, {self._width} px wide; got row {row}, {ids.shape[1]} px wide")
-        self._weighed |= confidence is not None
-        weights = np.empty((0, 0), np.uint8) if confidence is None else confidence
-        self._advance(np.require(ids, np.uint8, ["C", "W"]), np.require(weights, np.uint8, ["C", "W"]))
+    def feed(self, strip: Strip) -> None:
+        """Take in the rows that follow those before.
+
+        Raises:
+            ValueError: They don't, or are not as wide as the scene.
+        """
+        width = strip.ids.shape[1]
+        if strip.row != self._row or width != self._width:
+            raise ValueError(f"expected row {self._row}, {self._width} px wide; got row {strip.row}, {width} px wide")
+        self._weighed |= strip.confidence is not None
+        weights = np.empty((0, 0), np.uint8) if strip.confidence is None else strip.confidence
+        self._advance(np.require(strip.ids, np.uint8, ["C", "W"]), np.require(weights, np.uint8, ["C", "W"]))
 
     def take(self) -> Regions:
         """Close the scene and return its regions. The tracer is spent afterwards."""

@@ -1,0 +1,113 @@
+"""Where the views lie that a window of a scene sees: one level of context over a scene, wider and coarser.
+
+In: the size of a scene and a ContextLevel. Out: the size of the level's raster, the part of it that a window sees, and
+where the window lies in that part. Integers and ratios only: reads nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.geo.grid import Window
+from geoseg.spec import ContextLevel
+
+Edges = NDArray[np.float64]
+"""Borders of successive context pixels along one axis, in pixels of what is averaged (n + 1,)."""
+
+SCENE_LEAST_RATIO = 4
+"""A whole scene is shown at least this much coarser: the view of a small one would cost more than the scene."""
+
+
+class ViewBox(NamedTuple):
+    """Where a window lies in its view, as shares of the view's width and height, from its upper left corner."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+def super_tile(start: int, stop: int, core: int, origin: int = 0) -> int:
+    """Number of the super-tile whose core holds the middle of [start, stop); cores of `core` px begin at `origin`."""
+    return (start + stop - 2 * origin) // (2 * core)
+
+
+@dataclass(frozen=True)
+class LevelGrid:
+    """The raster of one level over a scene, and the views that are cut from it.
+
+    Super-tiles lie on a lattice of context pixels; their cores, a view without its margins, partition the plane. A
+    window is served by the super-tile whose core holds its middle, so that neighbouring windows share a view.
+    """
+
+    level: ContextLevel
+    height: int
+    """Rows of the scene."""
+    width: int
+    """Columns of the scene."""
+
+    @cached_property
+    def rows(self) -> int:
+        """Rows of the level's raster."""
+        return self._length(self.height)
+
+    @cached_property
+    def cols(self) -> int:
+        """Columns of the level's raster."""
+        return self._length(self.width)
+
+    @property
+    def ratio(self) -> tuple[float, float]:
+        """Height and width of a context pixel, in pixels of the scene."""
+        if self.level.ratio == "scene":
+            return self.height / self.rows, self.width / self.cols
+        return float(self.level.ratio), float(self.level.ratio)
+
+    def view(self, window: Window, origin: tuple[int, int] = (0, 0)) -> Window:
+        """Return the context pixels that a window of the scene sees; they may reach beyond the raster.
+
+        Args:
+            window: what is classified, in pixels of the scene.
+            origin: row and column, in context pixels, where the lattice of super-tiles begins.
+        """
+        size = self.level.size
+        if self.level.ratio == "scene":  # in the middle of the view, so that it can be turned with the scene in place
+            return Window((self.rows - size) // 2, (self.cols - size) // 2, size, size)
+        core, margin, step = self.level.core_px, self.level.margin_px, self.level.core_px * self.level.ratio
+        top, left = (part * self.level.ratio for part in origin)
+        i = super_tile(window.row, window.row + window.height, step, top)
+        j = super_tile(window.col, window.col + window.width, step, left)
+        return Window(origin[0] + i * core - margin, origin[1] + j * core - margin, size, size)
+
+    def box(self, window: Window, view: Window) -> ViewBox:
+        """Where a window of the scene lies in a view."""
+        down, right = self.ratio
+        top, bottom = (y / down - view.row for y in (window.row, window.row + window.height))
+        left, end = (x / right - view.col for x in (window.col, window.col + window.width))
+        return ViewBox(left / view.width, top / view.height, end / view.width, bottom / view.height)
+
+    @property
+    def whole(self) -> Window:
+        """All of the level's raster."""
+        return Window(0, 0, self.rows, self.cols)
+
+    def side(self, pixel: tuple[float, float]) -> tuple[float, float]:
+        """Height and width of a context pixel in a raster whose pixels have that height and width in the scene's."""
+        return self.ratio[0] / pixel[0], self.ratio[1] / pixel[1]
+
+    def edges(self, part: Window, pixel: tuple[float, float]) -> tuple[Edges, Edges]:
+        """Borders of a part's rows and columns in a raster whose pixels have that height and width in the scene's."""
+        down, right = self.side(pixel)
+        rows, cols = np.arange(part.row, part.row + part.height + 1), np.arange(part.col, part.col + part.width + 1)
+        return np.multiply(rows, down, dtype=np.float64), np.multiply(cols, right, dtype=np.float64)
+
+    def _length(self, length: int) -> int:
+        if self.level.ratio == "scene":
+            ratio = max(max(self.height, self.width) / self.level.size, SCENE_LEAST_RATIO)
+            return max(1, round(length / ratio))
+        return -(-length // self.level.ratio)
