@@ -36,6 +36,7 @@ from geoseg.inference.job import BORDER, make_grid
 from geoseg.models.build import build_network
 from geoseg.models.padding import EdgeConv2d
 from geoseg.models.runner import Runner
+from geoseg.spec import ClassifySpec
 
 SIZES = (700, 700), (1500, 2600), (2600, 2600), (333, 1555), (1037, 1201)
 COLOURS = (0,) * 3, (17,) * 3, (128,) * 3, (200,) * 3, (254,) * 3, (255,) * 3, (30, 90, 200), (255, 0, 128)
@@ -96,7 +97,7 @@ def whole_pass(model: geoseg.Model, image: np.ndarray, precision: str) -> np.nda
 
 def changes(classes: np.ndarray, model: geoseg.Model, tile: int | None) -> tuple[float, float]:
     """Share of neighbours of different classes, in the seams between windows and elsewhere."""
-    spec = geoseg.PredictSpec(tile=tile)
+    spec = ClassifySpec(tile=tile)
     grid = make_grid(*classes.shape, model.spec, spec)
     in_seams, elsewhere = [], []
     for axis, side in ((0, grid.rows), (1, grid.cols)):

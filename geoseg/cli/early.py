@@ -31,7 +31,7 @@ def check_one_scene(scene: str, output: str | None, settings: dict[str, Any]) ->
     name = check_scene(scene)
     _check_model(settings)
     replaces = bool(settings.get("overwrite") or settings.get("resume"))
-    check_outputs(name_outputs(name, output, spec), scene, overwrite=replaces)
+    check_outputs(name_outputs(name, output, spec.output), scene, overwrite=replaces)
 
 
 def check_many_scenes(scenes: Sequence[SceneRef], output: str | None, settings: dict[str, Any]) -> None:
@@ -44,7 +44,7 @@ def check_many_scenes(scenes: Sequence[SceneRef], output: str | None, settings: 
 
     spec = _predict_spec(settings)
     replaces = bool(settings.get("overwrite") or settings.get("resume"))
-    check_all_outputs(scenes, output, spec, overwrite=replaces)
+    check_all_outputs(scenes, output, spec.output, overwrite=replaces)
     _check_model(settings)
 
 

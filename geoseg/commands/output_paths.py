@@ -17,7 +17,7 @@ from geoseg.core.files import quiet_georeferencing, sidecar
 from geoseg.core.naming import LONGEST_FILE_NAME, is_utf8, shortened
 from geoseg.scenes import SceneRef
 from geoseg.scenes.paths import is_local
-from geoseg.spec import PredictSpec
+from geoseg.spec import OutputSpec
 
 RASTER_SUFFIXES = (".tif", ".tiff")
 OTHER_SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb", ".parquet", ".png", ".jpg", ".vrt", ".img", ".jp2")
@@ -50,7 +50,7 @@ class OutputPaths:
         return (path for path in vars(self).values() if path is not None)
 
 
-def name_outputs(name: str, output: str | os.PathLike[str] | None, spec: PredictSpec) -> OutputPaths:
+def name_outputs(name: str, output: str | os.PathLike[str] | None, spec: OutputSpec) -> OutputPaths:
     """Name the results of a scene of that name: `output` is a folder, or the class raster itself if it ends in .tif.
 
     Raises:
@@ -81,7 +81,7 @@ def _raster_path(given: str | os.PathLike[str], name: str) -> Path:
 
 
 def check_all_outputs(
-    scenes: Sequence[SceneRef], output: str | os.PathLike[str] | None, spec: PredictSpec, *, overwrite: bool
+    scenes: Sequence[SceneRef], output: str | os.PathLike[str] | None, spec: OutputSpec, *, overwrite: bool
 ) -> None:
     """Refuse the outputs of any of several scenes before the first is begun; lists every folder once.
 

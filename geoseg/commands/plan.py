@@ -65,9 +65,9 @@ def plan_prediction(
     """
     spec = parse_spec(PredictSpec, settings, source="settings")
     with gdal_settings(), open_scene(scene) as opened:
-        opened.limit(spec.aoi, spec.bbox)
+        opened.limit(spec.classify.aoi, spec.classify.bbox)
         job = prepare(opened, model, spec, SILENT)
-        paths = name_outputs(opened.info.name, output, spec)
+        paths = name_outputs(opened.info.name, output, spec.output)
         check_outputs(paths, opened.info.path, overwrite=overwrite)
         wanted = {kind: path for kind in ("landcover", "confidence", "scores") if (path := getattr(paths, kind))}
         layouts = {path: raster_formats(job)[kind] for kind, path in wanted.items()}
@@ -77,7 +77,7 @@ def plan_prediction(
             scene_px=opened.info.pixels,
             windows=len(job.grid),
             window=(job.grid.rows.size, job.grid.cols.size),
-            forwarded_px=round(job.grid.forwarded_px * (job.spec.refine_fraction if job.refines else 1)),
+            forwarded_px=round(job.grid.forwarded_px * (job.spec.classify.refine_fraction if job.refines else 1)),
             memory_bytes=memory_bytes(job),
             output_bytes={str(p): layout.bytes_per_pixel() * opened.info.pixels for p, layout in layouts.items()},
             scratch_bytes=scratch_bytes_per_pixel(job) * opened.info.pixels,
@@ -89,7 +89,7 @@ def plan_prediction(
 def scratch_bytes_per_pixel(job: Job) -> int:
     """Disk space for the parts of the rasters and, at worst as much again, what is made from them."""
     once = sum(layout.bytes_per_pixel() for layout in raster_formats(job).values())
-    return 2 * once + job.spec.generalizes + _coarse_bytes_per_pixel(job)
+    return 2 * once + job.spec.vector.generalizes + _coarse_bytes_per_pixel(job)
 
 
 def _coarse_bytes_per_pixel(job: Job) -> int:

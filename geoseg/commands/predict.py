@@ -110,8 +110,8 @@ def predict(
     """
     spec = parse_spec(PredictSpec, settings, source="settings")
     with gdal_settings(), open_scene(scene, name) as opened:
-        opened.limit(spec.aoi, spec.bbox)
-        paths = name_outputs(opened.info.name, output, spec)
+        opened.limit(spec.classify.aoi, spec.classify.bbox)
+        paths = name_outputs(opened.info.name, output, spec.output)
         check_outputs(paths, opened.info.path, overwrite=overwrite or resume)
         with locked(paths.landcover) as work:
             job = prepare(opened, model, spec, reporter, work.read_manifest() if resume else None)
@@ -119,7 +119,7 @@ def predict(
                 reporter.notice(f"done already: {paths.landcover}")
                 work.remove()
                 return _done_before(job, paths)
-            find_devices(spec, job.runner.device)
+            find_devices(spec.run, job.runner.device)
             check_space(paths.landcover.parent, opened.held_pixels, scratch_bytes_per_pixel(job), work.size())
             begin(work, job.manifest, resume=resume, reporter=reporter)
             result = _run(job, work, paths, Workers(model, spec, scheduler), reporter)
@@ -134,7 +134,7 @@ def _run(job: Job, work: WorkFolder, paths: OutputPaths, workers: Workers, repor
         give_back_memory()
         clock.lap("predict")
         assembled = assemble(job, work)
-        if job.spec.generalizes:
+        if job.spec.vector.generalizes:
             _generalize(job, assembled)
             clock.lap("generalize")
         classes = class_shares(assembled.counts, job.scene.info, job.model.spec.classes)
@@ -256,7 +256,7 @@ def _generalize(job: Job, assembled: Assembled) -> None:
     info = job.scene.info
     grid = PixelGrid(info.height, info.width, info.transform, info.crs)
     with open_classes(assembled.rasters["landcover"]) as raster:
-        strips = generalized(partial(read_strips, raster, None), grid, NODATA_ID, job.spec)
+        strips = generalized(partial(read_strips, raster, None), grid, NODATA_ID, job.spec.vector)
         area = job.scene.area
         found = strips() if area is None else within(strips, area, NODATA_ID)
         replace_classes(assembled, info, job.model.spec.classes, found)
@@ -302,7 +302,7 @@ def _write_polygons(job: Job, assembled: Assembled, paths: OutputPaths, drafts: 
             assembled.rasters["landcover"],
             assembled.rasters["confidence"],
             Legend.of(classes),
-            job.spec.for_finished_raster(),
+            job.spec.vector.of_generalized_raster,
             reporter=reporter,
         )
         name = layer_name(paths.polygons.stem)

@@ -120,7 +120,7 @@ def predict_each(
     The arguments and errors are those of `predict_many`; errors come up with the first outcome. On a cluster scenes
     come in the order in which they end.
     """
-    check_all_outputs(scenes, output, _spec(settings), overwrite=overwrite or resume)
+    check_all_outputs(scenes, output, _spec(settings).output, overwrite=overwrite or resume)
     options = {"overwrite": overwrite, "resume": resume, **settings}
     if scheduler is not None:
         yield from _on_cluster(scenes, output, scheduler, model, options, reporter)
@@ -152,11 +152,11 @@ def plan_each(
 ) -> Iterator[PredictPlan | SceneFailure]:
     """Say what `predict_each` would do from the beginning and in this process, without forwarding a pixel."""
     spec = _spec(settings)
-    check_all_outputs(scenes, output, spec, overwrite=overwrite or resume)
+    check_all_outputs(scenes, output, spec.output, overwrite=overwrite or resume)
     loaded = model if isinstance(model, Model) else load_model(model)
 
     def work(scene: SceneRef) -> PredictPlan:
-        paths = name_outputs(scene.name, output, spec)  # for a plan calls a scene by its file
+        paths = name_outputs(scene.name, output, spec.output)  # for a plan calls a scene by its file
         rasters = {"scores": paths.scores, "confidence": paths.confidence}
         return plan_prediction(
             scene, paths.landcover, model=loaded, overwrite=overwrite or resume, **settings | _given(rasters)

@@ -21,6 +21,7 @@ from geoseg.core.errors import OutputError, SpecError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.core.files import one_line
 from geoseg.core.naming import layer_name
+from geoseg.geo.aoi import find_area
 from geoseg.geo.crs import same_plane
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
@@ -29,7 +30,7 @@ from geoseg.raster.class_raster import (
     open_classes,
     read_legend,
 )
-from geoseg.spec import VectorSpec, parse_spec
+from geoseg.spec import VectorizeSpec, parse_spec
 from geoseg.vector.check import PolygonCheck, check_polygons
 from geoseg.vector.formats import check_extension, write_polygons
 from geoseg.vector.layer import PolygonLayer
@@ -76,7 +77,7 @@ def vectorize(
         overwrite: replace a file that exists.
         check: read the polygons back and hold them against the raster.
         reporter: takes notices, and the progress of `polygons` in pixels.
-        settings: fields of VectorSpec.
+        settings: fields of VectorizeSpec.
 
     Raises:
         SceneError: The raster cannot be read, or is no class raster.
@@ -84,7 +85,7 @@ def vectorize(
         OutputError: The output exists, names no format, or cannot be written.
     """
     started = time.perf_counter()
-    spec = parse_spec(VectorSpec, settings, source="settings")
+    spec = parse_spec(VectorizeSpec, settings, source="settings")
     output = Path(output)
     check_output(output, overwrite)
     with open_classes(raster) as opened:
@@ -92,7 +93,8 @@ def vectorize(
         grid, unplaced = grid_of_classes(opened)
         if check:
             _check_checkable(grid, spec, output)
-        job = Polygonizing(opened, None, grid, legend, spec)
+        area = find_area(grid, spec.area.aoi, spec.area.bbox, opened.name)
+        job = Polygonizing(opened, None, grid, legend, spec.vector, area)
         layer = job.run(reporter)
         other = _owner_of_styles(output, overwrite)
         write_polygons(layer, output, finish=partial(_style, layer, output.stem, is_alone=other is None))
@@ -123,11 +125,11 @@ def _checked(output: Path, job: Polygonizing) -> PolygonCheck:
         raise OutputError(f"{output} is written, but cannot be checked: {one_line(error)}") from None
 
 
-def _check_checkable(grid: PixelGrid, spec: VectorSpec, output: Path) -> None:
+def _check_checkable(grid: PixelGrid, spec: VectorizeSpec, output: Path) -> None:
     """Refuse to check what leaves the raster's coordinates."""
     leaves = output.suffix.lower() in (".geojson", ".json") and grid.crs is not None and not _is_geojson(grid)
-    if spec.to_crs is not None or leaves:
-        remedy = "leave out to_crs" if spec.to_crs is not None else "write another format than GeoJSON"
+    if spec.vector.to_crs is not None or leaves:
+        remedy = "leave out to_crs" if spec.vector.to_crs is not None else "write another format than GeoJSON"
         raise SpecError(f"only polygons in the raster's CRS can be checked: {remedy}")
 
 

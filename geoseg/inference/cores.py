@@ -78,7 +78,7 @@ class RowsWriter:
     def show(self, sample: Sample) -> None:
         """Add a window's own pixels to the thumbnail."""
         core, window = sample.place.core, sample.place.window
-        if not self._job.spec.preview or not core.pixels:
+        if not self._job.spec.output.preview or not core.pixels:
             return
         if self._thumbnail is None:
             self._thumbnail = new_thumbnail(self._job)
@@ -123,7 +123,7 @@ def raster_formats(job: Job) -> dict[str, RasterFormat]:
     formats = {"landcover": landcover_format(job)}
     if job.wants_confidence:
         formats["confidence"] = confidence_format()
-    if job.spec.scores:
+    if job.spec.output.scores:
         formats["scores"] = scores_format(job)
     return formats
 
@@ -148,6 +148,6 @@ def confidence_format() -> RasterFormat:
 def scores_format(job: Job) -> RasterFormat:
     """Probability of every class, 0 to 1 or in percent."""
     names = tuple(c.name for c in job.model.spec.classes)
-    if job.spec.scores_type == "uint8":
+    if job.spec.output.scores_type == "uint8":
         return RasterFormat("uint8", NODATA_ID, tuple(f"{name}, percent" for name in names), "average")
     return RasterFormat("float32", math.nan, names, "average")

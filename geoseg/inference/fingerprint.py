@@ -18,13 +18,20 @@ from geoseg.core.version import __version__
 from geoseg.geo.layer_paths import split_layer
 from geoseg.models.bundle import Model
 from geoseg.raster.scene import Scene
+from geoseg.spec import ClassifySpec, GeneralizeSpec
 
 _DIGESTS: WeakKeyDictionary[torch.nn.Module, tuple[int, str]] = WeakKeyDictionary()
 
 
-def fingerprint(scene: Scene, model: Model, settings: dict[str, Any], aoi: Path | None) -> str:
-    """Digest of a scene (its files' places, sizes and last changes, and what it is), a model (its spec and weights),
-    settings, and the file of an area of interest."""
+def fingerprint(scene: Scene, model: Model, spec: ClassifySpec, device: str) -> str:
+    """Digest of all that decides the classes of pixels.
+
+    Args:
+        scene: its files' places, sizes and last changes count, and what it is.
+        model: its spec and weights count.
+        spec: all of it counts; of an area of interest the state of its file, by whatever path.
+        device: kind of device, e.g. cpu: sums in another order differ in their last digit.
+    """
     info = scene.info
     parts = {
         "version": __version__,
@@ -42,10 +49,17 @@ def fingerprint(scene: Scene, model: Model, settings: dict[str, Any], aoi: Path 
         ],
         "model": model.spec.model_dump(mode="json"),
         "weights": weights_digest(model.module),
-        "settings": settings,
-        "aoi": _area_state(aoi) if aoi else None,
+        "settings": spec.model_dump(mode="json", exclude={"aoi"}, warnings=False),
+        "aoi": _area_state(spec.aoi) if spec.aoi else None,
+        "device": device,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def raster_fingerprint(pixels: str, spec: GeneralizeSpec) -> str:
+    """Digest of a class raster: of the classes of its pixels, given their own digest, and how they are generalised."""
+    parts = [pixels, spec.generalization.model_dump(mode="json")]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def _file_state(path: str | Path) -> list[Any]:

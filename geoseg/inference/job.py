@@ -32,10 +32,10 @@ from geoseg.raster.pyramid import ContextPyramid
 from geoseg.raster.resample import NativeScene, ResampledScene, Source
 from geoseg.raster.scaling import scaling_notice
 from geoseg.raster.scene import Scene, SceneInfo, plain_number
-from geoseg.spec import ContextSpec, ModelSpec, PredictSpec
+from geoseg.spec import ClassifySpec, ContextSpec, ModelSpec, PredictSpec
 from geoseg.vector.settings import check_settings
 
-BY_MODEL = PredictSpec()
+BY_MODEL = ClassifySpec()
 """Everything as the model has it."""
 BORDER = 32
 """Pixels by which a scene is reflected on each side, so that its edge is never the network's edge."""
@@ -44,8 +44,6 @@ _CPU_BATCH_PX, _GPU_BATCH_PX = 2**20, 2**23
 _MEMORY_SHARE = 0.6
 """Part of the free memory that a batch may take; estimates are rough, and memory is handed out in pieces."""
 _SMALLEST_TILE = 256
-_LEFT_OUT = {"device", "devices", "batch_size", "aoi"}
-"""Settings that change no pixel; of an area of interest its file counts, by whatever path."""
 _MOST_REFINING, _MOST_COARSENING = 8, 64
 """How far --resolution may be from the scene's own."""
 _RESOLUTION_FACTOR = 1.5
@@ -74,12 +72,12 @@ class Job:
     @property
     def context(self) -> ContextSpec | None:
         """What the model sees around its windows."""
-        return self.model.spec.context if self.spec.context else None
+        return self.model.spec.context if self.spec.classify.context else None
 
     @property
     def refines(self) -> bool:
         """Whether coarser views tell classes first."""
-        return self.model.spec.refine is not None and self.spec.context
+        return self.model.spec.refine is not None and self.spec.classify.context
 
     @property
     def manifest(self) -> Manifest:
@@ -89,7 +87,7 @@ class Job:
     @property
     def wants_confidence(self) -> bool:
         """Whether the probability of the chosen class is kept: for its own raster, or for the polygons."""
-        return self.spec.polygons or self.spec.confidence is not None
+        return self.spec.output.polygons or self.spec.output.confidence is not None
 
 
 def prepare(
@@ -107,38 +105,37 @@ def prepare(
     loaded = model if isinstance(model, Model) else load_model(model)
     log = NoticeLog(reporter)
     choice = _choose_values(scene, loaded.spec, spec, log)
-    source = _at_resolution(scene, loaded.spec, spec)
-    device = choose_device(spec.device)
-    precision = choose_precision(spec.precision, device)
-    fitted = spec if begun is None else spec.model_copy(update={"tile": spec.tile or begun.tile})
+    pixels = spec.classify
+    source = _at_resolution(scene, loaded.spec, pixels)
+    device = choose_device(spec.run.device)
+    precision = choose_precision(pixels.precision, device)
+    fitted = pixels if begun is None else pixels.model_copy(update={"tile": pixels.tile or begun.tile})
     grid = _fitting_grid(source, loaded, fitted, device, precision, log)
-    batch_size = spec.batch_size or (begun.batch_size if begun else _fitting_batch(grid, loaded, device, precision))
+    batch_size = spec.run.batch_size or (begun.batch_size if begun else _fitting_batch(grid, loaded, device, precision))
     runner = Runner(
         loaded.module,
         str(device),
         precision,
-        augmentations=find_augmentations(spec.tta, spec.tta_scales),
+        augmentations=find_augmentations(pixels.tta, pixels.tta_scales),
         multiple=loaded.spec.network.multiple,
-        compiled_sizes=set(product(grid.rows.sizes, grid.cols.sizes)) if spec.compile else (),
+        compiled_sizes=set(product(grid.rows.sizes, grid.cols.sizes)) if pixels.compile else (),
         bands=len(loaded.spec.bands),
         reporter=log,
     )
-    resolved = {
-        "tile": grid.tile,
-        "overlap": grid.overlap,
-        "batch_size": batch_size,
-        "device": str(runner.device),
-        "precision": runner.precision,
-        "bands": list(choice.indexes),
-        "nodata": spec.nodata if spec.nodata == "auto" else plain_number(spec.nodata),
-    }
-    everything = spec.model_dump(mode="json") | resolved
-    wanted = {name: bool(everything[name]) for name in ("scores", "confidence")}
-    asked = wanted | {"tile": spec.tile, "overlap": spec.overlap, "on": device.type}
-    pixels = {name: value for name, value in everything.items() if name not in _LEFT_OUT} | asked
-    outputs = ("scores", "scores_type", "confidence", "polygons", "preview", "stac", "devices")
-    settings = {name: value for name, value in everything.items() if name not in outputs}
-    digest = fingerprint(scene, loaded, pixels, spec.aoi)
+    resolved = pixels.model_copy(
+        update={
+            "tile": grid.tile,
+            "overlap": grid.overlap,
+            "precision": runner.precision,
+            "bands": choice.indexes,
+            "nodata": pixels.nodata if pixels.nodata == "auto" else plain_number(pixels.nodata),
+        }
+    )
+    running = {"batch_size": batch_size, "device": str(runner.device)}
+    settings = spec.vector.model_dump(mode="json") | resolved.model_dump(mode="json", warnings=False) | running
+    wanted = make_grid(source.height, source.width, loaded.spec, pixels)
+    decided = resolved.model_copy(update={"tile": wanted.tile, "overlap": wanted.overlap})
+    digest = fingerprint(scene, loaded, decided, device.type)
     return Job(scene, source, loaded, spec, grid, runner, batch_size, settings, digest, log.lines)
 
 
@@ -163,31 +160,32 @@ def _choose_values(scene: Scene, model: ModelSpec, spec: PredictSpec, reporter: 
     Raises:
         GeosegError: if the scene does not fit the model or the settings.
     """
-    choice = choose_bands(model.bands, scene.info.colors, scene.info.descriptions, spec.bands)
-    if spec.rescale is None:
+    pixels = spec.classify
+    choice = choose_bands(model.bands, scene.info.colors, scene.info.descriptions, pixels.bands)
+    if pixels.rescale is None:
         check_dtype(scene.info.dtype_of(choice.indexes), model.dtype, _suggestion(scene, choice, model))
-    _check_nodata(spec.nodata, scene.info.dtype_of(choice.indexes))
+    _check_nodata(pixels.nodata, scene.info.dtype_of(choice.indexes))
     scene.select(
         choice.indexes,
-        nodata=None if spec.nodata == "auto" else spec.nodata,
-        rescale=spec.rescale,
+        nodata=None if pixels.nodata == "auto" else pixels.nodata,
+        rescale=pixels.rescale,
         dtype=model.dtype,
         scaling=model.scaling,
     )
     grid = PixelGrid(scene.height, scene.width, scene.info.transform, scene.info.crs)
-    check_settings(spec, grid, Legend.of(model.classes), scene.info.path)
-    for line in scene_notices(scene.info, choice, model, spec):
+    check_settings(spec.vector, grid, Legend.of(model.classes), scene.info.path)
+    for line in scene_notices(scene.info, choice, model, pixels):
         reporter.notice(line)
     fill = scene.find_fill()
-    if spec.nodata == "auto" and fill is not None:
+    if pixels.nodata == "auto" and fill is not None:
         scene.leave_out(fill)
-    if (of_fill := fill_notice(fill, spec)) is not None:
+    if (of_fill := fill_notice(fill, pixels)) is not None:
         reporter.notice(of_fill)
     return choice
 
 
 def _fitting_grid(
-    source: Source, model: Model, spec: PredictSpec, device: torch.device, precision: str, reporter: Reporter
+    source: Source, model: Model, spec: ClassifySpec, device: torch.device, precision: str, reporter: Reporter
 ) -> Grid:
     """Lay windows of the model's size, or of half of it, or less, if the device's memory holds no larger one."""
     grid = make_grid(source.height, source.width, model.spec, spec)
@@ -227,7 +225,7 @@ def _suggestion(scene: Scene, choice: BandChoice, model: ModelSpec) -> tuple[flo
     return None
 
 
-def scene_notices(info: SceneInfo, choice: BandChoice, model: ModelSpec, spec: PredictSpec) -> list[str]:
+def scene_notices(info: SceneInfo, choice: BandChoice, model: ModelSpec, spec: ClassifySpec) -> list[str]:
     """What a person should know before a model is let loose on a scene, a line each."""
     lines = [choice.describe(model.bands, info.descriptions)]
     scaling = scaling_notice(info.scaling_of(choice.indexes), model.scaling, is_rescaled=spec.rescale is not None)
@@ -255,7 +253,7 @@ def scene_notices(info: SceneInfo, choice: BandChoice, model: ModelSpec, spec: P
     return lines
 
 
-def fill_notice(fill: Fill | None, spec: PredictSpec) -> str | None:
+def fill_notice(fill: Fill | None, spec: ClassifySpec) -> str | None:
     """What a person should know of fill that no tag tells of, or of none where it was asked for; None for neither."""
     if spec.nodata == "auto":
         counts = "none, so that nothing but what the file says is nodata"
@@ -266,7 +264,7 @@ def fill_notice(fill: Fill | None, spec: PredictSpec) -> str | None:
     return f"{fill.describe()} and is classified like any ground: if there is none, pass {remedy}"
 
 
-def _at_resolution(scene: Scene, model: ModelSpec, spec: PredictSpec) -> Source:
+def _at_resolution(scene: Scene, model: ModelSpec, spec: ClassifySpec) -> Source:
     if spec.resolution == "native":
         return NativeScene(scene)
     wanted = model.resolution_m if spec.resolution == "model" else spec.resolution
@@ -293,7 +291,7 @@ def _at_resolution(scene: Scene, model: ModelSpec, spec: PredictSpec) -> Source:
     return ResampledScene(scene, height, width)
 
 
-def make_grid(height: int, width: int, model: ModelSpec, spec: PredictSpec = BY_MODEL) -> Grid:
+def make_grid(height: int, width: int, model: ModelSpec, spec: ClassifySpec = BY_MODEL) -> Grid:
     """Lay the windows in which a model sees a raster.
 
     Raises:

@@ -35,7 +35,7 @@ from geoseg.models.bundle import Model
 from geoseg.raster.bands.tags import BandTag
 from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.scene import Scene
-from geoseg.spec import PredictSpec
+from geoseg.spec import PredictSpec, RunSpec
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -86,7 +86,7 @@ def run_scene(job: Job, work: WorkFolder, workers: Workers, advance: Advance) ->
         GeosegError: as soon as one worker fails; what is finished stays.
     """
     swaths, total = range(job.grid.rows.count), job.source.height * job.source.width
-    devices = find_devices(job.spec, job.runner.device)
+    devices = find_devices(job.spec.run, job.runner.device)
     if workers.scheduler is None and len(devices) == 1:
         done = _finished_px(job, work)
         advance(done, total)
@@ -121,12 +121,12 @@ def make_shards(job: Job, work: WorkFolder, workers: Workers, count: int) -> lis
     model = workers.model
     given = _on_cpu(model) if isinstance(model, Model) else bundle_path(model)
     spec = workers.spec
-    files = {"aoi": spec.aoi and spec.aoi.absolute(), "precision": job.runner.precision}
+    files = {"aoi": spec.classify.aoi and spec.classify.aoi.absolute(), "precision": job.runner.precision}
     path = job.scene.info.path
     whole = Shard(
         scene=os.path.abspath(path) if os.path.exists(path) else path,
         model=given,
-        spec=spec.model_copy(update=files),
+        spec=spec.with_settings(**files),
         work=work.path.absolute(),
         manifest=work.manifest,
         swaths=range(job.grid.rows.count),
@@ -152,7 +152,7 @@ def split_evenly(swaths: range, count: int) -> Iterator[range]:
     return (range(first, last) for first, last in pairwise(edges))
 
 
-def find_devices(spec: PredictSpec, device: torch.device) -> list[str]:
+def find_devices(spec: RunSpec, device: torch.device) -> list[str]:
     """The devices that share a scene: those that were named, or as many as were asked for.
 
     Raises:
@@ -238,7 +238,7 @@ def run_shard(shard: Shard) -> None:
     Raises:
         GeosegError: as `predict` does.
     """
-    spec = shard.spec if _device is None else shard.spec.model_copy(update={"device": _device})
+    spec = shard.spec if _device is None else shard.spec.with_settings(device=_device)
     with ONE_AT_A_TIME, gdal_settings():
         job = _open_job(shard, spec)
         run_swaths(job, WorkFolder(shard.work, shard.manifest), shard.swaths, lambda _pixels: None)
@@ -258,7 +258,7 @@ def _open_job(shard: Shard, spec: PredictSpec) -> Job:
         _held = None
     stack = ExitStack()
     scene = stack.enter_context(Scene.open(shard.scene, tags=shard.tags))
-    scene.limit(spec.aoi, spec.bbox)
+    scene.limit(spec.classify.aoi, spec.classify.bbox)
     job = prepare(scene, shard.model, spec, SILENT, shard.manifest)
     if job.fingerprint != shard.manifest.fingerprint:
         stack.close()

@@ -68,7 +68,7 @@ def _run_stretch(job: Job, work: WorkFolder, swaths: range, advance: Advance) ->
     first_open = swaths.start if is_open or only_seam is not None else None
     blender = Blender(job.grid, seams, first_open)
     writer = _Writer(job, work, first_open, only_seam)
-    wanted = Wanted(job.wants_confidence, job.spec.scores_type if job.spec.scores else None)
+    wanted = Wanted(job.wants_confidence, job.spec.output.scores_type if job.spec.output.scores else None)
     with write_errors(work.path.parent), job.runner.session(), closing(writer):
         around = _look_around(job, work)
         batches = read_ahead(_batches(job, swaths), _READ_AHEAD)
@@ -292,7 +292,7 @@ def join_swaths(job: Job, work: WorkFolder, i: int) -> None:
         raise work.damage()
     if not work.above(i).exists():
         return
-    wanted = Wanted(job.wants_confidence, job.spec.scores_type if job.spec.scores else None)
+    wanted = Wanted(job.wants_confidence, job.spec.output.scores_type if job.spec.output.scores else None)
     below = seam_below(job, work, i - 1)
     rows = _seam_rows(job.grid, i)
     writer = RowsWriter(job, work, seam_name(i), rows)

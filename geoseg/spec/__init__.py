@@ -3,15 +3,20 @@
 Knows neither tensors nor rasters.
 """
 
+from geoseg.spec.area import AreaSpec
 from geoseg.spec.base import IGNORE, NODATA_ID, DataType, Precision, Spec, parse_spec
+from geoseg.spec.classify import ClassifySpec, Resolution
+from geoseg.spec.combined import CombinedSpec
 from geoseg.spec.context import ContextLevel, ContextSpec, describe_context
 from geoseg.spec.data import DataSpec, LabelledScene, SplitSpec
 from geoseg.spec.loss import LossSpec
 from geoseg.spec.model import ClassSpec, ModelCard, ModelSpec, NormalizationSpec, ScalingSpec
 from geoseg.spec.network import NetworkSpec
+from geoseg.spec.output import OutputSpec
 from geoseg.spec.plain import load_yaml, parse_json
-from geoseg.spec.predict import PredictSpec, Resolution
+from geoseg.spec.predict import PredictSpec
 from geoseg.spec.refine import RefineSpec, describe_refine
+from geoseg.spec.run import RunSpec
 from geoseg.spec.train import (
     AugmentSpec,
     OptimizerSpec,
@@ -20,17 +25,21 @@ from geoseg.spec.train import (
     beside,
     load_train_spec,
 )
-from geoseg.spec.vector import VectorSpec
+from geoseg.spec.vector import GeneralizeSpec, VectorizeSpec, VectorSpec
 
 __all__ = [
     "IGNORE",
     "NODATA_ID",
+    "AreaSpec",
     "AugmentSpec",
     "ClassSpec",
+    "ClassifySpec",
+    "CombinedSpec",
     "ContextLevel",
     "ContextSpec",
     "DataSpec",
     "DataType",
+    "GeneralizeSpec",
     "LabelledScene",
     "LossSpec",
     "ModelCard",
@@ -38,16 +47,19 @@ __all__ = [
     "NetworkSpec",
     "NormalizationSpec",
     "OptimizerSpec",
+    "OutputSpec",
     "Precision",
     "PredictSpec",
     "RefineSpec",
     "Resolution",
+    "RunSpec",
     "ScalingSpec",
     "ScheduleSpec",
     "Spec",
     "SplitSpec",
     "TrainSpec",
     "VectorSpec",
+    "VectorizeSpec",
     "beside",
     "describe_context",
     "describe_refine",

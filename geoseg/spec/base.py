@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from typing_extensions import is_typeddict
 
@@ -69,9 +70,19 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     @classmethod
+    def settings(cls) -> dict[str, FieldInfo]:
+        """The settings, by the names under which they are written."""
+        return dict(cls.model_fields)
+
+    @classmethod
     def known_settings(cls) -> list[str]:
         """Names of all settings that may stand here."""
-        return list(cls.model_fields)
+        return list(cls.settings())
+
+    @classmethod
+    def written_place(cls, place: Sequence[int | str]) -> tuple[int | str, ...]:
+        """Where a person has written what stands at a place in the spec."""
+        return tuple(place)
 
 
 def parse_spec(kind: type[SpecT], values: Any, *, source: str) -> SpecT:
@@ -92,16 +103,17 @@ def parse_spec(kind: type[SpecT], values: Any, *, source: str) -> SpecT:
 
 def _first_problem(kind: type[Spec], error: ValidationError) -> str:
     """The first thing that is wrong: its field, its value, and what to do."""
-    problem = _most_telling(error)
-    loc = problem["loc"]
+    problem = _most_telling(kind, error)
+    loc = kind.written_place(problem["loc"])
     place = [str(part) for part in loc if not isinstance(part, str) or part.isidentifier()]
     if problem["type"] == "extra_forbidden":
+        loc = loc or problem["loc"]
         place = [*place, str(loc[-1])] if place[-1:] != [str(loc[-1])] else place
         known_here = _names_at(kind, place[:-1])
         meant = did_you_mean(place[-1].replace("-", "_"), known_here)
         return f"unknown setting {shown('.'.join(place))}{meant}; known here: {', '.join(known_here)}"
     field, parent = shown(".".join(place), quoted=False), _spec_at(kind, place[:-1])
-    known = parent.model_fields.get(place[-1]) if place else None
+    known = parent.settings().get(str(place[-1])) if place else None
     meaning = " ".join((known.description or "").split()) if known else ""
     if problem["type"] == "missing":
         return f"{field} is missing" + (f": {meaning}" if meaning else "")
@@ -113,11 +125,12 @@ def _first_problem(kind: type[Spec], error: ValidationError) -> str:
     return f"{field} = {shown(value)}: {message}" if field else message
 
 
-def _most_telling(error: ValidationError) -> ErrorDetails:
+def _most_telling(kind: type[Spec], error: ValidationError) -> ErrorDetails:
     """Of a value that may be of several kinds, each of which it misses: the problem with a word, if it is one, else
     with the last and most general kind."""
     problems = error.errors()
-    same = [p for p in problems if p["loc"][:1] == problems[0]["loc"][:1]]
+    first = kind.written_place(problems[0]["loc"])[:1]
+    same = [problem for problem in problems if kind.written_place(problem["loc"])[:1] == first]
     words = [p for p in same if p["type"] == "literal_error" and isinstance(p["input"], str)]
     parts = [p for p in same if p["type"] != "too_short"]  # a list seems shorter for each part that is wrong
     return (words or parts or same)[-1]
@@ -156,7 +169,7 @@ def _in_plain_words(problem: ErrorDetails) -> str:
 def _spec_at(kind: type[Spec], place: Sequence[str]) -> type[Spec]:
     """The spec whose field stands at a place such as data, split."""
     for name in place:
-        field = kind.model_fields.get(name)
+        field = kind.settings().get(name)
         inner = [part for part in _parts(field.annotation) if _is_spec(part)] if field else []
         kind = inner[0] if inner else kind
     return kind
@@ -164,7 +177,7 @@ def _spec_at(kind: type[Spec], place: Sequence[str]) -> type[Spec]:
 
 def _names_at(kind: type[Spec], place: Sequence[str]) -> list[str]:
     """What may stand at a place."""
-    field = _spec_at(kind, place[:-1]).model_fields.get(place[-1]) if place else None
+    field = _spec_at(kind, place[:-1]).settings().get(place[-1]) if place else None
     dicts = [part for part in _parts(field.annotation) if is_typeddict(part)] if field else []
     return list(get_type_hints(dicts[0])) if dicts else _spec_at(kind, place).known_settings()
 

@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from geoseg.spec.base import FilePath, Spec
+from geoseg.spec.area import AreaSpec
+from geoseg.spec.base import Spec
+from geoseg.spec.combined import CombinedSpec
 
 PX = "px"
 """What follows a length or an area that is given in pixels."""
@@ -27,11 +29,10 @@ def _measured(value: Any) -> float | str:
 
 Measure = Annotated[float | str, BeforeValidator(_measured)]
 """A positive number of metres or square metres, or of pixels: 2.5, or 4px."""
-Box = tuple[float, float, float, float]
 
 
-class VectorSpec(Spec):
-    """How a class raster is generalised and written as polygons."""
+class GeneralizeSpec(Spec):
+    """How a class raster is generalised once it is classified."""
 
     majority: int | None = Field(default=None, ge=3, le=31)
     """Give each pixel the class that most pixels have in a square of this many pixels a side around it; an odd
@@ -42,6 +43,27 @@ class VectorSpec(Spec):
     min_area: Measure | None = None
     """Minimum mapping unit: merge regions smaller than this, in m², or in pixels (9px), into the neighbour with which
     they share the longest border."""
+
+    @model_validator(mode="after")
+    def _is_odd(self) -> Self:
+        if self.majority is not None and self.majority % 2 == 0:
+            raise ValueError(f"majority {self.majority} is even: give an odd number, e.g. {self.majority + 1}")
+        return self
+
+    @property
+    def generalizes(self) -> bool:
+        """Whether the class raster changes."""
+        return any(getattr(self, name) is not None for name in GeneralizeSpec.model_fields)
+
+    @property
+    def generalization(self) -> GeneralizeSpec:
+        """What changes the class raster, without what is done to polygons."""
+        return GeneralizeSpec(**{name: getattr(self, name) for name in GeneralizeSpec.model_fields})
+
+
+class VectorSpec(GeneralizeSpec):
+    """How a class raster is generalised and written as polygons."""
+
     simplify: Measure | None = None
     """Leave out vertices as long as all of them stay nearer than this to the border, in metres, or in pixels (1px).
     Neighbours keep a common border."""
@@ -55,31 +77,17 @@ class VectorSpec(Spec):
     """One multipolygon for each class."""
     to_crs: str | None = None
     """Coordinate system of the polygons, e.g. EPSG:4326; None means the raster's."""
-    aoi: FilePath | None = None
-    """Vector file, in any CRS, whose polygons are the area of interest; nothing outside is read. Where it has several
-    layers, FILE|layername=NAME."""
-    bbox: Box | None = None
-    """Left, bottom, right and top of the area of interest, in the raster's CRS."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.majority is not None and self.majority % 2 == 0:
-            raise ValueError(f"majority {self.majority} is even: give an odd number, e.g. {self.majority + 1}")
-        if self.aoi is not None and self.bbox is not None:
-            raise ValueError("both aoi and bbox are given: give one of them")
-        if self.bbox is not None and not (self.bbox[0] < self.bbox[2] and self.bbox[1] < self.bbox[3]):
-            raise ValueError(
-                f"bbox {', '.join(f'{value:g}' for value in self.bbox)} is empty: give left, bottom, right, top"
-            )
-        return self
-
-    def for_finished_raster(self) -> VectorSpec:
-        """What is left to do once the raster has been cut to the area and generalised."""
-        settings = {name: getattr(self, name) for name in VectorSpec.model_fields}
-        done = dict.fromkeys(("majority", "fill_holes", "min_area", "aoi", "bbox"))
-        return VectorSpec(**(settings | done))
 
     @property
-    def generalizes(self) -> bool:
-        """Whether the class raster changes before it becomes polygons."""
-        return any(value is not None for value in (self.majority, self.fill_holes, self.min_area))
+    def of_generalized_raster(self) -> VectorSpec:
+        """What is left to do once the raster is generalised."""
+        return self.model_copy(update=dict.fromkeys(GeneralizeSpec.model_fields))
+
+
+class VectorizeSpec(CombinedSpec):
+    """How a class raster, or a part of it, is generalised and written as polygons."""
+
+    vector: VectorSpec = VectorSpec()
+    """How."""
+    area: AreaSpec = AreaSpec()
+    """Which part."""

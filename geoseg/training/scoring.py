@@ -18,7 +18,7 @@ from geoseg.metrics.metrics import ScoreCounter, Scores
 from geoseg.models.runner import Runner
 from geoseg.models.segmentation import Context
 from geoseg.raster.pyramid import ContextPyramid
-from geoseg.spec import ModelSpec, PredictSpec
+from geoseg.spec import ClassifySpec, ModelSpec
 from geoseg.training.loader import Loader
 from geoseg.training.scored_windows import ScoredBatch, ScoredWindows, stack_scored
 from geoseg.training.sides import Side
@@ -60,7 +60,7 @@ def tell_scored(
     """
     if model.refine is None:
         return
-    refinery = Refinery(runner, model, batch_px, PredictSpec(refine_fraction=fraction))
+    refinery = Refinery(runner, model, batch_px, ClassifySpec(refine_fraction=fraction))
     windows.coarse = []  # what was told before goes first
     told = [refinery.tell(pyramid, folder) for pyramid in windows.pyramids]
     places = [[place for of, place in windows.places if of == which] for which in range(len(told))]

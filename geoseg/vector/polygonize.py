@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.errors import SceneError
 from geoseg.core.events import SILENT, Progress, Reporter
-from geoseg.geo.aoi import Area, find_area
+from geoseg.geo.aoi import Area
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.raster.class_raster import (
@@ -33,7 +33,7 @@ from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.legend import Legend
 from geoseg.raster.strips import Strip
 from geoseg.spec import NODATA_ID
-from geoseg.spec.vector import VectorSpec
+from geoseg.spec.vector import GeneralizeSpec, VectorSpec
 from geoseg.vector.arcs import cut, join, simplify, smooth
 from geoseg.vector.generalize.majority import majority_filter
 from geoseg.vector.generalize.merge import plan_merge
@@ -79,8 +79,15 @@ def polygonize(
 class Polygonizing:
     """An open class raster and its settings, held against each other."""
 
-    def __init__(self, raster: Any, confidence: Any | None, grid: PixelGrid, legend: Legend, spec: VectorSpec):
-        area = find_area(grid, spec.aoi, spec.bbox, raster.name)
+    def __init__(
+        self,
+        raster: Any,
+        confidence: Any | None,
+        grid: PixelGrid,
+        legend: Legend,
+        spec: VectorSpec,
+        area: Area | None = None,
+    ):
         self._area = area
         self.part = grid if area is None else grid.part(area.window)
         self._legend, self._spec = legend, spec
@@ -131,7 +138,7 @@ def grid_of_classes(raster: Any) -> tuple[PixelGrid, str | None]:
     return PixelGrid(raster.height, raster.width, transform, crs), unplaced
 
 
-def generalized(strips: Strips, grid: PixelGrid, nodata: int, spec: VectorSpec) -> Strips:
+def generalized(strips: Strips, grid: PixelGrid, nodata: int, spec: GeneralizeSpec) -> Strips:
     """The same raster with specks voted away, holes filled, and small regions merged.
 
     Raises:

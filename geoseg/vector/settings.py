@@ -15,7 +15,7 @@ from geoseg.geo.geodesy import pixel_size_m, row_areas_m2, whole_turn
 from geoseg.geo.georef import Box, PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.raster.legend import Legend
-from geoseg.spec.vector import PX, Measure, VectorSpec
+from geoseg.spec.vector import PX, GeneralizeSpec, Measure, VectorSpec
 from geoseg.vector.generalize.rules import MergeRules
 
 
@@ -37,7 +37,7 @@ def _in_px(measure: Measure) -> float | None:
     return float(measure.removesuffix(PX)) if isinstance(measure, str) and measure.endswith(PX) else None
 
 
-def merge_rules(spec: VectorSpec, grid: PixelGrid) -> tuple[NDArray[np.float64], MergeRules]:
+def merge_rules(spec: GeneralizeSpec, grid: PixelGrid) -> tuple[NDArray[np.float64], MergeRules]:
     """Area of a pixel in each row, and what is too small, in the same unit: square metres, or pixels if all are."""
     given = {"fill_holes": spec.fill_holes, "min_area": spec.min_area}
     wanted = {name: measure for name, measure in given.items() if measure is not None}

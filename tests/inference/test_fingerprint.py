@@ -8,15 +8,20 @@ from conftest import echo_model, write_raster
 
 from geoseg.inference.fingerprint import fingerprint
 from geoseg.raster.scene import Scene
+from geoseg.spec import ClassifySpec
 
 
 @pytest.mark.parametrize("layer", ["", "|layername=north"])
 def test_a_changed_area_of_interest_is_other_work(tmp_path: Path, layer: str) -> None:
     path, model = tmp_path / "areas.gpkg", echo_model()
     with Scene.open(write_raster(tmp_path / "s.tif", np.zeros((4, 4), np.uint8))) as scene:
+
+        def of(aoi: str) -> str:
+            return fingerprint(scene, model, ClassifySpec(aoi=aoi), "cpu")
+
         path.write_bytes(b"one")
-        before = fingerprint(scene, model, {}, Path(f"{path}{layer}"))
-        assert fingerprint(scene, model, {}, Path(f"{path}{layer}")) == before
-        assert fingerprint(scene, model, {}, Path(f"{path}|layername=south")) != before
+        before = of(f"{path}{layer}")
+        assert of(f"{path}{layer}") == before
+        assert of(f"{path}|layername=south") != before
         path.write_bytes(b"another")
-        assert fingerprint(scene, model, {}, Path(f"{path}{layer}")) != before
+        assert of(f"{path}{layer}") != before

@@ -17,7 +17,7 @@ from geoseg.models.build import build_network
 from geoseg.models.bundle import Model
 from geoseg.models.runner import Runner
 from geoseg.models.segmentation import Context
-from geoseg.spec import NormalizationSpec, PredictSpec, RefineSpec
+from geoseg.spec import ClassifySpec, NormalizationSpec, RefineSpec
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +149,7 @@ def test_windows_without_data_take_no_share_of_the_work(tmp_path, model, monkeyp
     values = np.random.default_rng(3).integers(1, 255, (3, 512, 512), np.uint8)
     values[:, :, 200:] = 0
     scene = write_raster(tmp_path / "half.tif", values, nodata=0)
-    grid = make_grid(512, 512, model.spec, PredictSpec(tile=64, overlap=16))
+    grid = make_grid(512, 512, model.spec, ClassifySpec(tile=64, overlap=16))
     with_data = {(place.i, place.j) for place in grid.places() if place.core.pixels and place.core.col < 200}
     skipped = []
 

@@ -30,7 +30,7 @@ from geoseg.models.build import build_network
 from geoseg.models.bundle import Model, load_model, save_model
 from geoseg.models.runner import Runner
 from geoseg.models.tta import Augmented, find_augmentations
-from geoseg.spec import NetworkSpec, NormalizationSpec, PredictSpec
+from geoseg.spec import NetworkSpec, NormalizationSpec, RunSpec
 
 QUICK = {"polygons": False, "preview": False, "stac": False}
 SMALL = {"tile": 64, "overlap": 16, "precision": "fp32"}
@@ -450,13 +450,13 @@ def test_shards_are_even_and_complete():
 
 @pytest.mark.parametrize(("devices", "expected"), [(None, ["cpu"]), ("3", ["cpu"] * 3)])
 def test_devices(devices, expected):
-    assert find_devices(PredictSpec(devices=devices), torch.device("cpu")) == expected
+    assert find_devices(RunSpec(devices=devices), torch.device("cpu")) == expected
 
 
 @pytest.mark.parametrize(("devices", "problem"), [("0,1", "numbers name GPUs"), ("0", "give a count")])
 def test_devices_that_are_not_there(devices, problem):
     with pytest.raises(SpecError, match=problem):
-        find_devices(PredictSpec(devices=devices), torch.device("cpu"))
+        find_devices(RunSpec(devices=devices), torch.device("cpu"))
 
 
 def test_seams_on_disk_come_back_and_what_was_never_written_is_zero(tmp_path):

@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.core.errors import SpecError, shown
-from geoseg.spec import ModelSpec, TrainSpec, load_train_spec, load_yaml, parse_json, parse_spec
+from geoseg.spec import (
+    ClassifySpec,
+    ModelSpec,
+    PredictSpec,
+    TrainSpec,
+    VectorizeSpec,
+    load_train_spec,
+    load_yaml,
+    parse_json,
+    parse_spec,
+)
 
 CONFIG: dict[str, Any] = {
     "name": "m",
@@ -257,3 +267,34 @@ def test_messages_are_short_and_keep_secrets_however_long_what_they_quote_is() -
 def test_half_a_message_keeps_the_secrets_of_the_other_half() -> None:
     message = "x" * 19_000 + " https://user:" + "pw" * 1000 + "@host/x"
     assert "pwpw" not in str(SpecError(message))
+
+
+def test_settings_of_a_prediction_are_written_flat_and_read_in_parts() -> None:
+    spec = parse_spec(PredictSpec, {"tile": 64, "simplify": "1px", "stac": False, "batch_size": 2}, source="settings")
+    assert (spec.classify.tile, spec.vector.simplify, spec.output.stac, spec.run.batch_size) == (64, "1px", False, 2)
+    assert PredictSpec(classify=ClassifySpec(tile=64), simplify="1px", stac=False, batch_size=2) == spec
+    assert spec.with_settings(tile=128).flat() == spec.flat() | {"tile": 128}
+
+
+def test_no_setting_of_a_prediction_stands_in_two_parts() -> None:
+    for kind in (PredictSpec, VectorizeSpec):
+        names = [name for part in kind.parts().values() for name in part.settings()]
+        assert len(names) == len(set(names)) == len(kind.settings())
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"tile": 1}, "settings: tile = 1: it must be greater than or equal to 32"),
+        ({"tile": 64, "overlap": 60}, "settings: overlap 60 is more than half of tile 64: lower it or raise the tile"),
+        ({"min_area": "x"}, "settings: min_area = 'x': give a number of metres or square metres without a unit"),
+        ({"tilee": 64}, "settings: unknown setting 'tilee', did you mean tile?; known here: "),
+        ({"classify": {"tile": 64}}, "settings: unknown setting 'classify'"),
+        ({"tile": "x", "stac": 7}, "settings: tile = 'x': give a whole number"),
+        ({"bands": [0]}, "settings: bands.0 = 0: it must be greater than or equal to 1"),
+    ],
+)
+def test_a_mistake_in_a_setting_of_a_prediction_is_named_as_it_was_written(settings: Any, problem: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_spec(PredictSpec, settings, source="settings")
+    assert str(caught.value).startswith(problem)

@@ -27,7 +27,7 @@ from geoseg.models.runner import Runner
 from geoseg.raster.pyramid import ContextPyramid
 from geoseg.raster.resample import NativeScene
 from geoseg.raster.scene import Mask, Values
-from geoseg.spec import ContextLevel, ModelSpec, PredictSpec
+from geoseg.spec import ClassifySpec, ContextLevel, ModelSpec
 
 _NAME = "coarse.npy"
 
@@ -42,7 +42,7 @@ class Refinery:
     """What it is."""
     batch_px: int
     """Pixels forwarded at once."""
-    spec: PredictSpec = BY_MODEL
+    spec: ClassifySpec = BY_MODEL
     """Which windows, and in how many of them it looks again."""
 
     @property
@@ -126,7 +126,8 @@ def job_classes(job: Job, work: WorkFolder) -> CoarseClasses:
     if job.coarse is None:
         grid = job.grid
         batch_px = job.batch_size * grid.rows.size * grid.cols.size
-        refinery = Refinery(job.runner, job.model.spec, batch_px, job.spec.model_copy(update={"tile": grid.tile}))
+        spec = job.spec.classify.model_copy(update={"tile": grid.tile})
+        refinery = Refinery(job.runner, job.model.spec, batch_px, spec)
         path = work.path / _NAME
         if not path.exists():
             pyramid = scene_pyramid(job.scene, job.source, model_levels(job.model.spec), folder=work.path)

@@ -1,0 +1,18 @@
+"""On what a scene is classified, which decides no pixel."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from geoseg.spec.base import LARGEST_COUNT, Device, Devices, Spec
+
+
+class RunSpec(Spec):
+    """On what a scene is classified. Pixels are equal on devices of one kind, and however many work at once."""
+
+    batch_size: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
+    """Windows forwarded at once."""
+    device: Device = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    devices: Devices | None = None
+    """Several devices share each scene: numbers of GPUs (0,1), or how many GPUs or else CPU processes (2)."""
