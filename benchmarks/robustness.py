@@ -51,7 +51,6 @@ from geoseg.inference.tile_rows import join_swaths, run_swaths
 from geoseg.inference.views.pyramids import job_pyramid
 from geoseg.inference.views.refine import job_classes
 from geoseg.inference.work_folder import work_path
-from geoseg.models.body import head_of
 from geoseg.models.build import build_network
 from geoseg.models.bundle import Model
 from geoseg.spec import ClassSpec, ContextLevel, ContextSpec, ModelSpec, NetworkSpec, NormalizationSpec, RefineSpec
@@ -108,7 +107,7 @@ def make_model(way: str) -> Model:
     spec = ModelSpec(**values | WAYS[way])
     network = build_network(spec).eval()
     with torch.no_grad():
-        head_of(network.body).apply(lambda part: part.weight.mul_(20) if isinstance(part, torch.nn.Conv2d) else None)
+        network.body.head.apply(lambda part: part.weight.mul_(20) if isinstance(part, torch.nn.Conv2d) else None)
     return Model(spec, network)
 
 

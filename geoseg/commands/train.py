@@ -35,7 +35,8 @@ from geoseg.models.bundle import load_model
 from geoseg.models.header import default_model_path, read_spec
 from geoseg.models.runner import Runner, choose_device, choose_precision
 from geoseg.models.segmentation import SegmentationNetwork
-from geoseg.models.weights.pretrained import load_encoder_weights, start_from
+from geoseg.models.weights.encoder import load_encoder_weights
+from geoseg.models.weights.start import start_from
 from geoseg.models.windows import check_window
 from geoseg.outputs.report import Report, write_report
 from geoseg.raster.gdal import TRAINING_CACHE_MB, gdal_settings

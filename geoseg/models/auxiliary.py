@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from geoseg.models.build import SegmentationNetwork
-from geoseg.models.weights.pretrained import encoder_of
+from geoseg.models.segmentation import SegmentationNetwork
+from geoseg.models.weights.encoder import encoder_of
 
 
 class AuxiliaryHead(nn.Module):
@@ -30,7 +30,7 @@ class AuxiliaryHead(nn.Module):
         """
         super().__init__()
         encoder = encoder_of(network)
-        channels: Sequence[int] = encoder.out_channels  # type: ignore[assignment]  # an attribute of smp's encoders
+        channels = network.body.stages
         stage = _stage(channels)
         inner = max(channels[stage] // 4, classes)
         self.layers = nn.Sequential(

@@ -5,19 +5,15 @@ Knows tensors, never files or windows.
 
 from __future__ import annotations
 
-from geoseg.models.body import build_body
 from geoseg.models.context import ContextSegmenter, build_branch
+from geoseg.models.families.body import build_body
 from geoseg.models.refine import RefineBranch, RefiningSegmenter
-from geoseg.models.segmentation import Context, Normalize, SegmentationNetwork, Segmenter
+from geoseg.models.segmentation import Normalize, SegmentationNetwork
 from geoseg.spec import ModelSpec
 
-__all__ = ["Context", "Normalize", "SegmentationNetwork", "Segmenter", "build_network"]
 
-
-def build_network(spec: ModelSpec, *, encoder_weights: str | None = None, fresh: bool = True) -> SegmentationNetwork:
-    """Build the network a spec names, with fresh weights (or an encoder's pretrained ones).
-
-    Without `fresh`, other weights will replace them: the network is the same, what it starts with is not.
+def build_network(spec: ModelSpec, *, fresh: bool = True) -> SegmentationNetwork:
+    """Build the network a spec names, with fresh weights, or without `fresh` with any, which are about to be replaced.
 
     The result is a `ContextSegmenter` if the spec has a context; its branch then starts without effect. It is a
     `RefiningSegmenter` if the spec refines.
@@ -25,7 +21,7 @@ def build_network(spec: ModelSpec, *, encoder_weights: str | None = None, fresh:
     Raises:
         ModelError: if the architecture or the encoder is unknown, or they don't fit together.
     """
-    body = build_body(spec.network, len(spec.bands), len(spec.classes), encoder_weights, fresh=fresh)
+    body = build_body(spec.network, len(spec.bands), len(spec.classes), fresh=fresh)
     normalize = Normalize(spec.normalization)
     if spec.refine is not None:
         return RefiningSegmenter(normalize, body, RefineBranch(spec.refine, len(spec.classes)))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from geoseg.models.body import build_body, decode, decoder_channels, head_of
+from geoseg.models.families.body import Body, build_body
 from geoseg.models.sampling import sample_boxes
 from geoseg.models.segmentation import Context, Normalize, SegmentationNetwork
 from geoseg.spec import ContextSpec, ModelSpec
@@ -38,20 +38,20 @@ class Views(NamedTuple):
 class ContextNet(nn.Module):
     """Sees one level."""
 
-    def __init__(self, normalize: Normalize, net: nn.Module, channels: int):
+    def __init__(self, normalize: Normalize, net: Body, channels: int):
         super().__init__()
         self._normalize = (normalize,)  # the whole network's; in a tuple it is no further child
         self.net = net
         # Not normalised over the view: what one corner shows would change another, and views would differ at borders.
         self.project = nn.Sequential(
-            nn.Conv2d(decoder_channels(net), channels, kernel_size=1, bias=False), nn.BatchNorm2d(channels), nn.GELU()
+            nn.Conv2d(net.channels, channels, kernel_size=1, bias=False), nn.BatchNorm2d(channels), nn.GELU()
         )
 
     def decode(self, view: Tensor) -> Tensor:
         """Features of a view (B, C + 1, n, n), before its classes are told."""
         share = view[:, -1:]
         values = self._normalize[0](view[:, :-1]) * (share > 0)  # what holds no data is as the mean
-        return decode(self.net, torch.cat([values, share], dim=1))
+        return self.net.decode(self.net.encode(torch.cat([values, share], dim=1)))
 
     def forward(self, view: Tensor) -> Tensor:
         """Features of a view (B, C + 1, n, n) that are passed on (B, F, h, w)."""
@@ -105,7 +105,7 @@ class ContextBranch(nn.Module):
 class ContextSegmenter(SegmentationNetwork):
     """A segmentation network with a context branch; without context it is exactly that network."""
 
-    def __init__(self, normalize: Normalize, body: nn.Module, branch: ContextBranch):
+    def __init__(self, normalize: Normalize, body: Body, branch: ContextBranch):
         super().__init__(normalize, body)
         self.context = branch
 
@@ -125,15 +125,15 @@ class ContextSegmenter(SegmentationNetwork):
             assert isinstance(net, ContextNet)
             decoded = net.decode(view)
             maps.append(net.project(decoded))
-            told.append(head_of(net.net)(decoded))
+            told.append(net.net.head(decoded))
         return Context(tuple(maps), views.boxes), tuple(told)
 
     def forward(self, image: Tensor, context: Context | None = None) -> Tensor:
         """Classify band values (B, C, H, W) as logits (B, K, H, W), knowing what the levels have seen, or nothing."""
         if context is None:
             return super().forward(image)
-        local = decode(self.body, self.normalize(image))
-        logits: Tensor = head_of(self.body)(local)
+        local = self.body.decode(self.body.encode(self.normalize(image)))
+        logits: Tensor = self.body.head(local)
         added = self.context.fusion(local, context, logits.shape[-2:])
         kept = self._kept(len(image), local.device)
         return logits.float().add_(added if kept is None else added * kept)
@@ -145,16 +145,16 @@ class ContextSegmenter(SegmentationNetwork):
         return (torch.rand(count, 1, 1, 1, device=device) >= self.context.spec.dropout).float()
 
 
-def build_branch(spec: ModelSpec, normalize: Normalize, body: nn.Module, *, fresh: bool = True) -> ContextBranch:
+def build_branch(spec: ModelSpec, normalize: Normalize, body: Body, *, fresh: bool = True) -> ContextBranch:
     """Build the branch that a spec names for a network's body, with fresh weights, or some that will be replaced.
 
     Raises:
-        ModelError: if the network or a level's network cannot be built, or has no place to join them.
+        ModelError: if a level's network cannot be built.
     """
     assert spec.context is not None
     levels = [
-        build_body(spec.context.network, len(spec.bands) + 1, len(spec.classes), None, fresh=fresh)
+        build_body(spec.context.network, bands=len(spec.bands) + 1, classes=len(spec.classes), fresh=fresh)
         for _ in spec.context.levels
     ]
     nets = [ContextNet(normalize, net, spec.context.channels) for net in levels]
-    return ContextBranch(spec.context, nets, decoder_channels(body), len(spec.classes))
+    return ContextBranch(spec.context, nets, body.channels, len(spec.classes))

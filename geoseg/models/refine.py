@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from geoseg.models.families.body import Body
 from geoseg.models.sampling import sample_boxes
 from geoseg.models.segmentation import Context, Normalize, SegmentationNetwork
 from geoseg.spec import IGNORE, RefineSpec
@@ -124,7 +125,7 @@ class RefiningSegmenter(SegmentationNetwork):
 
     UNFUSED = ("settle",)  # the blocks it works on differ from window to window
 
-    def __init__(self, normalize: Normalize, body: nn.Module, branch: RefineBranch):
+    def __init__(self, normalize: Normalize, body: Body, branch: RefineBranch):
         super().__init__(normalize, body)
         self.refine = branch
 

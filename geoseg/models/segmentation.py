@@ -8,6 +8,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from geoseg.models.families.body import Body
 from geoseg.spec import NormalizationSpec
 
 
@@ -64,7 +65,7 @@ class SegmentationNetwork(nn.Module):
     """Methods that torch.compile leaves as they are. They are named, not decorated: the decorator imports the compiler,
     which takes seconds that only those should spend who use it."""
 
-    def __init__(self, normalize: Normalize, body: nn.Module):
+    def __init__(self, normalize: Normalize, body: Body):
         super().__init__()
         self.normalize = normalize
         self.body = body

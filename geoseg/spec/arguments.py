@@ -11,6 +11,21 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
+ARCHITECTURES = (
+    "unet",
+    "unetplusplus",
+    "manet",
+    "linknet",
+    "fpn",
+    "pspnet",
+    "deeplabv3",
+    "deeplabv3plus",
+    "pan",
+    "upernet",
+    "segformer",
+    "dpt",
+)
+"""The architectures of segmentation-models-pytorch."""
 Channels = Annotated[int, Field(ge=1, le=16384)]
 ChannelList = Annotated[list[Channels], Field(max_length=8)]
 Share = Annotated[float, Field(ge=0, lt=1)]

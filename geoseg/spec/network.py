@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Any
 
-from geoseg.spec.arguments import NetworkArguments
+from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator
+
+from geoseg.spec.arguments import ARCHITECTURES, NetworkArguments
 from geoseg.spec.base import LARGEST_MULTIPLE, Name, Spec, Word
+
+
+def _by_architecture(value: Any, known: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    """Arguments of a network of geoseg's own; those of another package's network, that package checks."""
+    architecture = str(info.data.get("architecture", "")).lower()
+    return known(value) if architecture in (*ARCHITECTURES, "pointwise") or not isinstance(value, dict) else value
 
 
 class NetworkSpec(Spec):
     """Which network, and with which arguments it is built."""
 
     architecture: Name
-    """An architecture of segmentation-models-pytorch in lower case (unet, fpn), or pointwise: a 1 × 1 convolution."""
+    """An architecture of segmentation-models-pytorch in lower case (unet, fpn), pointwise: a 1 × 1 convolution, or
+    one of another package that is installed."""
     encoder: Word = ""
     """Encoder name of segmentation-models-pytorch, e.g. resnet18 or tu-convnext_atto; empty for pointwise."""
-    arguments: NetworkArguments = Field(default=NetworkArguments())
+    arguments: Annotated[NetworkArguments, WrapValidator(_by_architecture)] = Field(default=NetworkArguments())
     """Further keyword arguments of the architecture, e.g. encoder_depth, and of timm's encoder, e.g. img_size."""
     multiple: int = Field(default=32, ge=1, le=LARGEST_MULTIPLE)
     """Height and width of an input must be multiples of this many pixels."""

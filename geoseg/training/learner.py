@@ -26,7 +26,7 @@ from geoseg.models.context import ContextSegmenter, Views
 from geoseg.models.refine import RefiningSegmenter
 from geoseg.models.runner import Runner
 from geoseg.models.segmentation import SegmentationNetwork
-from geoseg.models.weights.pretrained import encoder_of
+from geoseg.models.weights.encoder import encoder_of
 from geoseg.spec import ModelSpec, TrainSpec
 from geoseg.training.augment import Augment
 from geoseg.training.loader import Loader

@@ -12,7 +12,6 @@ from geoseg.core.errors import SpecError
 from geoseg.inference.classify import refine
 from geoseg.inference.job import make_grid
 from geoseg.inference.views.probability_map import surest
-from geoseg.models.body import head_of
 from geoseg.models.build import build_network
 from geoseg.models.bundle import Model
 from geoseg.models.runner import Runner
@@ -38,7 +37,7 @@ def random_model(network):
     )
     network = build_network(spec).eval()
     with torch.no_grad():
-        head_of(network.body).apply(louder)
+        network.body.head.apply(louder)
         network.refine.module.layers[-1].weight.mul_(20)
         network.refine.threshold.fill_(0.05)
     return Model(spec, network)

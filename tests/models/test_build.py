@@ -81,8 +81,8 @@ def test_other_weights_than_the_specs_are_not_saved(tmp_path):
 @pytest.mark.parametrize(
     ("architecture", "encoder", "message"),
     [
-        ("unett", "resnet18", "unknown architecture 'unett', did you mean unet"),
-        ("xyz", "resnet18", "unknown architecture 'xyz': known are unet, "),
+        ("unett", "resnet18", "no architecture is called 'unett': did you mean 'unet'"),
+        ("xyz", "resnet18", "no architecture is called 'xyz': there are unet, "),
         ("unet", "resnet81", "unknown encoder 'resnet81', did you mean resnet18"),
         ("unet", "tu-resnet81", "unknown encoder 'tu-resnet81', did you mean tu-resnet"),
         ("unet", "xyz", "unknown encoder 'xyz': take one of"),

@@ -23,7 +23,7 @@ from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
 from geoseg.models.header import read_spec
 from geoseg.models.outline import build_outline
-from geoseg.models.weights.pretrained import load_encoder_weights
+from geoseg.models.weights.encoder import load_encoder_weights
 from geoseg.spec import ModelCard, NetworkSpec
 
 RGB = ("red", "green", "blue")

@@ -15,8 +15,11 @@ from geoseg.models import auxiliary
 from geoseg.models.auxiliary import AuxiliaryHead
 from geoseg.models.build import build_network
 from geoseg.models.bundle import save_model
-from geoseg.models.weights import pretrained
-from geoseg.models.weights.pretrained import fit_bands, load_encoder_weights, start_from
+from geoseg.models.families import timm_sources
+from geoseg.models.weights import start
+from geoseg.models.weights.encoder import load_encoder_weights
+from geoseg.models.weights.files import fit_bands
+from geoseg.models.weights.start import start_from
 from geoseg.spec import ModelSpec, NetworkSpec, NormalizationSpec
 
 RGB, RGBN = ("red", "green", "blue"), ("red", "green", "blue", "nir")
@@ -191,8 +194,8 @@ def test_without_a_connection_the_message_says_what_to_download(monkeypatch, enc
         assert timeout < 10
         raise ConnectionError("[Errno -2] Name or service not known")
 
-    monkeypatch.setattr(pretrained, "try_to_load_from_cache", lambda *_, **__: None)
-    monkeypatch.setattr(pretrained, "get_hf_file_metadata", no_connection)
+    monkeypatch.setattr(timm_sources, "try_to_load_from_cache", lambda *_, **__: None)
+    monkeypatch.setattr(timm_sources, "get_hf_file_metadata", no_connection)
     spec = unet(encoder)
     with pytest.raises(ModelError) as caught:
         load_encoder_weights(build_network(spec), spec, tag)
@@ -206,7 +209,7 @@ def test_without_a_connection_the_message_says_what_to_download(monkeypatch, enc
 def test_smps_pretrained_weights_are_taken_over(monkeypatch, tmp_path: Path) -> None:
     given = smp.encoders.get_encoder("resnet18").state_dict()
     path = write(given, tmp_path / "model.safetensors")
-    monkeypatch.setattr(pretrained, "try_to_load_from_cache", lambda *_, **__: str(path))
+    monkeypatch.setattr(timm_sources, "try_to_load_from_cache", lambda *_, **__: str(path))
     monkeypatch.setattr(smp.encoders, "hf_hub_download", lambda *_, **__: str(path))
     spec = unet("resnet18", RGBN)
     network = build_network(spec)
@@ -225,7 +228,7 @@ def test_timms_pretrained_weights_are_taken_over(monkeypatch, tmp_path: Path, re
         asked.append(repo_id)
         return str(path)
 
-    monkeypatch.setattr(pretrained, "try_to_load_from_cache", lambda *_, **__: str(path))
+    monkeypatch.setattr(timm_sources, "try_to_load_from_cache", lambda *_, **__: str(path))
     monkeypatch.setattr(timm.models._hub, "hf_hub_download", download)
     spec = make_spec(bands=RGBN, network=NetworkSpec(architecture=architecture, encoder="tu-resnet10t"))
     network = build_network(spec)
@@ -358,7 +361,7 @@ def test_a_tuple_or_another_order_among_the_arguments_is_no_other_network(tmp_pa
 def test_a_first_layer_that_mixes_bands_and_places_is_refused() -> None:
     spec = unet("tu-tresnet_m")
     with pytest.raises(ModelError, match=r"unet tu-tresnet_m .* mixes its bands"):
-        pretrained._growths(build_network(spec).state_dict(), spec)
+        start._growths(build_network(spec).state_dict(), spec)
 
 
 AUXILIARY = [("unet", "resnet18"), ("unet", "tu-convnext_atto"), ("segformer", "mit_b0"), ("pspnet", "tu-resnet10t")]

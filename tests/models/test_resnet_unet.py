@@ -2,8 +2,8 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 
+from geoseg.models.families.resnet_unet import ResNetUNet, is_known
 from geoseg.models.padding import replicate_edges
-from geoseg.models.resnet_unet import resnet_unet
 from geoseg.spec import NetworkSpec
 
 
@@ -16,7 +16,7 @@ def spec(encoder="tu-resnet18", architecture="unet", **arguments):
 @pytest.mark.parametrize("size", [(64, 96), (50, 70)])
 def test_it_answers_bit_for_bit_as_the_network_of_the_same_name_in_smp(encoder, depth, size):
     channels = [24, 16, 12, 8, 8][:depth]
-    own = resnet_unet(spec(encoder, encoder_depth=depth, decoder_channels=channels), bands=4, classes=5)
+    own = ResNetUNet.of(spec(encoder, encoder_depth=depth, decoder_channels=channels), bands=4, classes=5)
     torch.manual_seed(depth)
     other = smp.create_model(
         "unet", encoder, None, in_channels=4, classes=5, encoder_depth=depth, decoder_channels=channels
@@ -48,4 +48,4 @@ def test_it_answers_bit_for_bit_as_the_network_of_the_same_name_in_smp(encoder, 
     ],
 )
 def test_whatever_else_a_spec_asks_for_is_left_to_smp(asked):
-    assert resnet_unet(asked, bands=3, classes=2) is None
+    assert not is_known(asked)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from geoseg.models.families.body import Body, Features
 from geoseg.spec import NetworkSpec
 
 BLOCKS = {"tu-resnet18": (2, 2, 2, 2), "tu-resnet34": (3, 4, 6, 3)}
@@ -23,16 +24,14 @@ ARGUMENTS = {"encoder_depth", "decoder_channels"}
 """Arguments of the architecture that are known here."""
 
 
-def resnet_unet(network: NetworkSpec, bands: int, classes: int) -> ResNetUNet | None:
-    """Build a network (B, bands, H, W) -> (B, classes, H, W); None where a spec asks for anything else."""
+def is_known(network: NetworkSpec) -> bool:
+    """Whether a network of a spec can be built here; all else is left to smp."""
     depth, channels = network.arguments.get("encoder_depth", 5), network.arguments.get("decoder_channels")
-    is_known = network.architecture == "unet" and network.encoder in BLOCKS and ARGUMENTS.issuperset(network.arguments)
-    if not is_known or not isinstance(channels, list) or len(channels) != depth or not 1 <= depth <= 5:
-        return None
-    return ResNetUNet(_Encoder(BLOCKS[network.encoder], bands, depth), channels, classes)
+    is_one = network.architecture == "unet" and network.encoder in BLOCKS and ARGUMENTS.issuperset(network.arguments)
+    return is_one and isinstance(channels, list) and len(channels) == depth and 1 <= depth <= 5
 
 
-class ResNetUNet(nn.Module):
+class ResNetUNet(Body):
     """Encoder, decoder and segmentation head, named as those of segmentation-models-pytorch."""
 
     def __init__(self, encoder: _Encoder, channels: Sequence[int], classes: int):
@@ -40,14 +39,38 @@ class ResNetUNet(nn.Module):
         self.encoder = encoder
         self.decoder = _Decoder(encoder.out_channels, channels)
         self.segmentation_head = nn.Sequential(nn.Conv2d(channels[-1], classes, kernel_size=3, padding=1))
+        self._channels, self._stages = channels[-1], encoder.out_channels
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Classify normalised values (B, C, H, W) as logits (B, K, H, W)."""
-        logits: Tensor = self.segmentation_head(self.decoder(self.encoder(image)))
-        return logits
+    @classmethod
+    def of(cls, network: NetworkSpec, bands: int, classes: int) -> ResNetUNet:
+        """Build a network (B, bands, H, W) -> (B, classes, H, W) that is known here."""
+        channels = network.arguments["decoder_channels"]
+        assert isinstance(channels, list)
+        return cls(_Encoder(BLOCKS[network.encoder], bands, len(channels)), channels, classes)
 
-    def check_input_shape(self, image: Tensor) -> None:
-        """Any size will do: the decoder gives each map the size of the one that it is joined to."""
+    @property
+    def head(self) -> nn.Module:
+        """Turns what `decode` gives (B, L, H, W) into logits (B, K, H, W)."""
+        return self.segmentation_head
+
+    @property
+    def channels(self) -> int:
+        """Channels L of what `decode` gives."""
+        return self._channels
+
+    @property
+    def stages(self) -> Sequence[int]:
+        """Channels of the image, and of each stage."""
+        return self._stages
+
+    def encode(self, image: Tensor) -> Features:
+        """Features of normalised values (B, C, H, W); any size will do, the decoder fits each map to the next."""
+        return Features(self.encoder(image))
+
+    def decode(self, features: Features) -> Tensor:
+        """What the head takes (B, L, H, W)."""
+        decoded: Tensor = self.decoder(features.maps)
+        return decoded
 
 
 class _Encoder(nn.Module):

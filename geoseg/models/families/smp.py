@@ -1,0 +1,72 @@
+"""The architectures of segmentation-models-pytorch, with its own encoders or timm's.
+
+Importing this imports neither library: that takes seconds, and is left to who builds a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from geoseg.models.families.body import Body, Family
+from geoseg.models.families.resnet_unet import ResNetUNet, is_known
+from geoseg.spec import ModelSpec, NetworkSpec
+from geoseg.spec.arguments import NetworkArguments
+
+
+class Smp(Family):
+    """All architectures of segmentation-models-pytorch."""
+
+    def build(self, network: NetworkSpec, bands: int, classes: int) -> Body:
+        """Build a network with fresh weights.
+
+        Raises:
+            ModelError: if the encoder or an argument is unknown, or they don't fit together.
+        """
+        from geoseg.models.families import smp_body
+
+        return smp_body.build(network, bands, classes)
+
+    def blank(self, network: NetworkSpec, bands: int, classes: int) -> Body:
+        """Build a network whose weights are about to be replaced; the most usual ones without smp and timm.
+
+        Raises:
+            ModelError: as `build` does.
+        """
+        if is_known(network):
+            return ResNetUNet.of(network, bands, classes)
+        return self.build(network, bands, classes)
+
+    def example(self, architecture: str) -> NetworkSpec:
+        """A network with a small encoder; dpt takes vision transformers alone."""
+        if architecture == "dpt":
+            arguments = NetworkArguments(dynamic_img_size=True, embed_dim=48, num_heads=3)
+            return NetworkSpec(architecture=architecture, encoder="tu-vit_tiny_patch16_224", arguments=arguments)
+        return NetworkSpec(architecture=architecture, encoder="tu-test_resnet")
+
+    def tagged_weights(self, encoder: nn.Module, spec: ModelSpec, tag: str) -> Mapping[str, Tensor]:
+        """Pretrained weights of smp or timm, downloaded unless they have been before.
+
+        Raises:
+            ModelError: if there are none of that name, or they cannot be downloaded.
+        """
+        from geoseg.models.families import smp_body
+
+        return smp_body.tagged_weights(encoder, spec, tag)
+
+    def foreign_weights(
+        self, encoder: nn.Module, spec: ModelSpec, given: Mapping[str, Tensor], path: Path
+    ) -> Mapping[str, Tensor]:
+        """Weights of a file with timm's own names.
+
+        Raises:
+            ModelError: if they are not those of this encoder, or it is none of timm's.
+        """
+        from geoseg.models.families import smp_body
+
+        return smp_body.timm_weights(encoder, spec, given, path)
+
+
+FAMILY = Smp()

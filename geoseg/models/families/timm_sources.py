@@ -1,0 +1,94 @@
+"""Where the pretrained weights of smp's and timm's encoders are found, and whether they can be had from there.
+
+In: an encoder, and the name of its weights. Out: an address. Downloads nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+import segmentation_models_pytorch as smp
+import timm
+from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError
+from torch import nn
+
+from geoseg.core.errors import ModelError
+
+TIMM = "tu-"
+"""How smp's names of timm's encoders begin."""
+WEIGHTS_NAME = "model.safetensors"
+"""Name of the weights in a repository of Hugging Face."""
+PATIENCE_S = 5.0
+"""How long Hugging Face may take to answer before a download is tried, in seconds."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the pretrained weights of an encoder are found."""
+
+    encoder: str
+    """smp's name of the encoder, with timm's tag if the weights have one."""
+    tag: str
+    """Name of the weights."""
+    repo: str | None = None
+    """Repository of Hugging Face."""
+    revision: str | None = None
+    """Its commit; None means the newest."""
+    url: str | None = None
+    """Address of the file, where there is no repository."""
+
+    @property
+    def place(self) -> str:
+        """Where a person finds the file."""
+        return f"{WEIGHTS_NAME} from https://huggingface.co/{self.repo}" if self.repo else str(self.url)
+
+
+def find_source(encoder: nn.Module, name: str, tag: str) -> Source:
+    """Where the weights with a tag are found.
+
+    Raises:
+        ModelError: if the encoder has no weights of that name.
+    """
+    sources = _of_timm(str(encoder.name)) if is_timm(encoder) else _of_smp(name)
+    if not sources:
+        raise ModelError(f"there are no pretrained weights of {name}: leave out encoder_weights or give a file")
+    if tag not in sources:
+        raise ModelError(f"{name} has no weights {tag!r}: choose one of {', '.join(sources)}, or give a file")
+    return sources[tag]
+
+
+def is_timm(encoder: nn.Module) -> bool:
+    """Whether an encoder of smp wraps one of timm; some do that have other names."""
+    return isinstance(encoder, (smp.encoders.TimmUniversalEncoder, smp.encoders.TimmViTEncoder))
+
+
+def check_connection(source: Source) -> None:
+    """Fail within seconds where there is no connection: smp and timm would retry for 20 to 50 seconds."""
+    if source.repo is None or isinstance(
+        try_to_load_from_cache(source.repo, WEIGHTS_NAME, revision=source.revision), str
+    ):
+        return
+    with suppress(HfHubHTTPError):  # an answer: smp and timm, which try other file names too, will make something of it
+        get_hf_file_metadata(hf_hub_url(source.repo, WEIGHTS_NAME, revision=source.revision), timeout=PATIENCE_S)
+
+
+def _of_smp(name: str) -> dict[str, Source]:
+    settings: dict[str, dict[str, str]] = smp.encoders.encoders[name]["pretrained_settings"] or {}
+    return {tag: Source(name, tag, where["repo_id"], where["revision"]) for tag, where in settings.items()}
+
+
+def _of_timm(name: str) -> dict[str, Source]:
+    """timm's weights by tag; imagenet means the tag in the encoder's name, else timm's default."""
+    architecture = name.split(".")[0]
+    names = [known for known in timm.list_pretrained(f"{architecture}*") if known.split(".")[0] == architecture]
+    tagged = {known.partition(".")[2]: _timm_source(known, known.partition(".")[2]) for known in names}
+    return {"imagenet": _timm_source(name, "imagenet"), **tagged} if names else {}
+
+
+def _timm_source(name: str, tag: str) -> Source:
+    settings = timm.get_pretrained_cfg(name)
+    assert settings is not None  # the network was built with that name
+    url = settings.url if isinstance(settings.url, str) else None
+    return Source(f"{TIMM}{name}", tag, settings.hf_hub_id, None, url)

@@ -1,0 +1,140 @@
+"""A network that starts from the weights of a bundle, whose bands and classes may differ.
+
+In: a fresh network and a bundle. The network is changed in place. Knows nothing of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from geoseg.core.errors import ModelError
+from geoseg.models.build import build_network
+from geoseg.models.bundle import load_model
+from geoseg.models.segmentation import SegmentationNetwork
+from geoseg.spec import ModelSpec
+
+REFINE = "refine."
+"""How the names of a refinement's weights begin."""
+CONTEXT = "context."
+"""How the names of a context branch's weights begin."""
+_MORE_BANDS, _MORE_CLASSES = 1, 2
+"""By how much a network is grown, to see which sides of which weights follow its bands and which its classes."""
+
+
+def start_from(network: SegmentationNetwork, spec: ModelSpec, bundle: Path) -> str:
+    """Give a network the weights of a bundle whose bands and classes may differ, and say what was taken.
+
+    Classes and bands are matched by name. New classes keep their random weights; new bands get the mean of the known
+    ones, or of all if none is known. The normalisation stays the network's own. A context branch or a
+    refinement module is taken along if both have the same, with the same bands and classes; else it starts anew.
+
+    Args:
+        network: as `build_network(spec)` makes it.
+        spec: what the network is.
+        bundle: a geoseg bundle of the same architecture, encoder and arguments.
+
+    Raises:
+        ModelError: if the bundle cannot be read, or holds another network.
+    """
+    model = load_model(bundle)
+    _check_same_network(model.spec, spec, bundle)
+    bands = _positions([*spec.bands], [*model.spec.bands])
+    classes = _positions([c.name for c in spec.classes], [c.name for c in model.spec.classes])
+    given, own = model.module.state_dict(), network.state_dict()
+    for name, growth in _growths(own, spec).items():
+        taken = given[name]
+        if _MORE_BANDS in growth:
+            taken = _take_bands(taken, growth.index(_MORE_BANDS), bands)
+        own[name] = _put_classes(taken, own[name], classes) if _MORE_CLASSES in growth else taken
+    if _has_same_branch(model.spec, spec):
+        own |= {name: tensor for name, tensor in given.items() if name.startswith(CONTEXT)}
+    if _has_same_module(model.spec, spec):
+        own |= {name: tensor for name, tensor in given.items() if name.startswith(REFINE)}
+    network.load_state_dict(own)
+    return _account(model.spec, spec)
+
+
+def _has_same_branch(given: ModelSpec, wanted: ModelSpec) -> bool:
+    """Whether a branch's weights mean the same in both: its views may differ in size and margin, but not in ratio."""
+    if given.context is None or wanted.context is None:
+        return False
+    one, other = (
+        (
+            [level.ratio for level in context.levels],
+            context.network.model_dump(mode="json"),
+            context.channels,
+            spec.bands,
+            [c.name for c in spec.classes],
+        )
+        for spec, context in ((given, given.context), (wanted, wanted.context))
+    )
+    return one == other
+
+
+def _has_same_module(given: ModelSpec, wanted: ModelSpec) -> bool:
+    """Whether a refinement module's weights mean the same in both."""
+    if given.refine is None or wanted.refine is None:
+        return False
+    one, other = ((spec.refine.channels, [c.name for c in spec.classes]) for spec in (given, wanted) if spec.refine)
+    return one == other
+
+
+def _check_same_network(given: ModelSpec, wanted: ModelSpec, bundle: Path) -> None:
+    if _network_name(given) != _network_name(wanted):
+        raise ModelError(
+            f"{bundle} holds the network {_network_name(given)}, but {_network_name(wanted)} is to be trained: "
+            "give both the same architecture, encoder and arguments"
+        )
+
+
+def _network_name(spec: ModelSpec) -> str:
+    network = spec.network.model_dump(mode="json")  # in a bundle, tuples have become lists
+    parts = network["architecture"], network["encoder"], dict(sorted(network["arguments"].items()))
+    return " ".join(str(part) for part in parts if part)
+
+
+def _growths(own: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, list[int]]:
+    """By how much each side of each weight grows with one more band and two more classes.
+
+    Sizes alone would not tell: an inner layer may well have as many channels as there are bands.
+    """
+    more = {"bands": spec.bands + spec.bands[:_MORE_BANDS], "classes": spec.classes + spec.classes[:1] * _MORE_CLASSES}
+    grown = build_network(spec.model_copy(update=more)).body.state_dict(prefix="body.")
+    growths = {
+        name: [more - size for more, size in zip(t.shape, own[name].shape, strict=True)] for name, t in grown.items()
+    }
+    if {step for growth in growths.values() for step in growth} != {0, _MORE_BANDS, _MORE_CLASSES}:
+        raise ModelError(
+            f"{_network_name(spec)} mixes its bands in a way that geoseg cannot follow: leave out init_from"
+        )
+    return growths
+
+
+def _positions(names: list[str], known: list[str]) -> list[int | None]:
+    """Where each name stands among the known ones."""
+    return [known.index(name) if name in known else None for name in names]
+
+
+def _take_bands(given: Tensor, axis: int, bands: Sequence[int | None]) -> Tensor:
+    """Slices along an axis in the order of the new bands; a new band gets the mean of the ones that were taken."""
+    known = [band for band in bands if band is not None] or list(range(given.shape[axis]))
+    mean = given.index_select(axis, torch.tensor(known)).mean(dim=axis)
+    return torch.stack([mean if band is None else given.select(axis, band) for band in bands], dim=axis)
+
+
+def _put_classes(given: Tensor, own: Tensor, classes: Sequence[int | None]) -> Tensor:
+    """The network's own rows (K, ...), those of known classes replaced by the given ones."""
+    return torch.stack([own[row] if known is None else given[known] for row, known in enumerate(classes)])
+
+
+def _account(given: ModelSpec, wanted: ModelSpec) -> str:
+    known = {c.name for c in given.classes}
+    new = [f"class {c.name}" for c in wanted.classes if c.name not in known]
+    new += [f"band {band}" for band in wanted.bands if band not in given.bands]
+    new += ["the context branch"] if wanted.context is not None and not _has_same_branch(given, wanted) else []
+    new += ["the refinement module"] if wanted.refine is not None and not _has_same_module(given, wanted) else []
+    return f"all weights of {given.name}" + (f"; new: {', '.join(new)}" if new else "")

@@ -1,0 +1,143 @@
+"""The contract of network families, held by every architecture that is registered, other packages' included."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import EntryPoint
+from types import ModuleType
+
+import numpy as np
+import pytest
+import segmentation_models_pytorch as smp
+import torch
+from conftest import make_spec
+from torch import nn
+
+from geoseg.core import registry
+from geoseg.core.errors import ModelError
+from geoseg.models.build import build_network
+from geoseg.models.bundle import load_model, save_model
+from geoseg.models.families import FAMILIES
+from geoseg.models.families.body import Body, Family, Features, build_body
+from geoseg.models.outline import build_outline
+from geoseg.models.runner import Runner
+from geoseg.models.tta import find_augmentations
+from geoseg.models.weights.matching import check_fit, kinds_of
+from geoseg.spec import ModelSpec, NetworkSpec
+from geoseg.spec.arguments import ARCHITECTURES
+
+BANDS = {3: ("red", "green", "blue"), 5: ("red", "green", "blue", "nir", "swir")}
+
+
+class Blur(Body):
+    """A network that another package might bring: an average of some pixels, and a convolution."""
+
+    def __init__(self, bands: int, classes: int, width: int):
+        super().__init__()
+        self.encoder = nn.Conv2d(bands, width, kernel_size=3, padding=1)
+        self.last = nn.Conv2d(width, classes, kernel_size=1)
+
+    @property
+    def head(self) -> nn.Module:
+        return self.last
+
+    @property
+    def channels(self) -> int:
+        return self.last.in_channels
+
+    @property
+    def stages(self) -> tuple[int, ...]:
+        return (self.last.in_channels,)
+
+    def encode(self, image: torch.Tensor) -> Features:
+        return Features([self.encoder(image)])
+
+    def decode(self, features: Features) -> torch.Tensor:
+        return features.maps[0].relu()
+
+
+class Blurs(Family):
+    def build(self, network: NetworkSpec, bands: int, classes: int) -> Body:
+        return Blur(bands, classes, network.arguments.get("width", 4))
+
+    def example(self, architecture: str) -> NetworkSpec:
+        return NetworkSpec(architecture=architecture, arguments={"width": 6}, multiple=1)
+
+
+@pytest.fixture(autouse=True)
+def another_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed package that adds the architecture `blur`."""
+    module = ModuleType("blurs")
+    module.FAMILY = Blurs()  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "blurs", module)
+    point = EntryPoint("blur", "blurs:FAMILY", "geoseg.networks")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == point.group else [])
+    monkeypatch.delitem(FAMILIES.__dict__, "_others", raising=False)
+    yield
+    FAMILIES.__dict__.pop("_others", None)
+    FAMILIES._loaded.pop("blur", None)
+
+
+NAMES = [*FAMILIES, "blur"]
+
+
+def a_spec(name: str, bands: int) -> ModelSpec:
+    return make_spec(bands=BANDS[bands], network=FAMILIES.get(name).example(name))
+
+
+@pytest.mark.parametrize("bands", [3, 5])
+@pytest.mark.parametrize("name", NAMES)
+def test_it_classifies_each_pixel_by_its_three_parts(name: str, bands: int) -> None:
+    spec = a_spec(name, bands)
+    network = build_network(spec).eval()
+    body, multiple = network.body, max(4, spec.network.multiple)
+    image = torch.rand(2, bands, 3 * multiple, 4 * multiple)
+    with torch.inference_mode():
+        features = body.encode(image)
+        decoded = body.decode(features)
+        logits = body.head(decoded)
+        assert torch.equal(body(image), logits)
+    assert logits.shape == (2, len(spec.classes), *image.shape[-2:])
+    assert decoded.shape[1] == body.channels
+    assert [part.shape[1] for part in features.maps] == list(body.stages)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_step_moves_its_weights_and_a_bundle_keeps_them(name: str, tmp_path) -> None:
+    spec = a_spec(name, 3)
+    network = build_network(spec)
+    before = {key: tensor.clone() for key, tensor in network.named_parameters()}
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+    network(torch.rand(2, 3, 128, 128)).square().mean().backward()
+    optimizer.step()
+    assert any(not torch.equal(tensor, before[key]) for key, tensor in network.named_parameters())
+    check_fit(build_outline(spec), kinds_of(network.state_dict()), name)
+    loaded = load_model(save_model(network, spec, tmp_path / "m.safetensors"))
+    assert loaded.spec == spec
+    found = loaded.module.state_dict()
+    assert all(torch.equal(tensor, found[key]) for key, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs_on_windows_shown_in_several_ways(name: str) -> None:
+    spec = a_spec(name, 3)
+    settings = {"augmentations": find_augmentations("flips"), "multiple": spec.network.multiple, "bands": 3}
+    runner = Runner(build_network(spec), "cpu", "fp32", **settings)
+    windows = np.random.default_rng(0).integers(0, 255, (1, 3, 128, 128), dtype=np.uint8)
+    assert runner(windows).shape == (1, len(spec.classes), 128, 128)
+
+
+def test_another_packages_network_pads_by_what_lies_at_the_edge() -> None:
+    body = build_body(NetworkSpec(architecture="blur", multiple=1), 3, 2).eval()
+    with torch.inference_mode():
+        logits = body(torch.ones(1, 3, 16, 16))
+    assert torch.allclose(logits, logits[:, :, :1, :1].expand_as(logits), atol=1e-6)
+
+
+def test_architectures_are_those_of_smp() -> None:
+    assert set(smp.MODEL_ARCHITECTURES_MAPPING) == set(ARCHITECTURES)
+
+
+def test_an_unknown_architecture_is_answered_with_the_nearest_of_any_family() -> None:
+    with pytest.raises(ModelError, match="no architecture is called 'blurr': did you mean 'blur'"):
+        build_body(NetworkSpec(architecture="blurr"), 3, 2)
