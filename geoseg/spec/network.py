@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import Field, PlainSerializer, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator
 
 from geoseg.spec.arguments import ARCHITECTURES, NetworkArguments
 from geoseg.spec.base import LARGEST_MULTIPLE, Name, Spec, Word
@@ -16,6 +16,11 @@ def _by_architecture(value: Any, known: ValidatorFunctionWrapHandler, info: Vali
     return known(value) if architecture in (*ARCHITECTURES, "pointwise") or not isinstance(value, dict) else value
 
 
+def _as_it_is(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments as they were validated: those of another package's network have names that are not known here."""
+    return arguments
+
+
 class NetworkSpec(Spec):
     """Which network, and with which arguments it is built."""
 
@@ -24,7 +29,9 @@ class NetworkSpec(Spec):
     one of another package that is installed."""
     encoder: Word = ""
     """Encoder name of segmentation-models-pytorch, e.g. resnet18 or tu-convnext_atto; empty for pointwise."""
-    arguments: Annotated[NetworkArguments, WrapValidator(_by_architecture)] = Field(default=NetworkArguments())
+    arguments: Annotated[NetworkArguments, WrapValidator(_by_architecture), PlainSerializer(_as_it_is)] = Field(
+        default=NetworkArguments()
+    )
     """Further keyword arguments of the architecture, e.g. encoder_depth, and of timm's encoder, e.g. img_size."""
     multiple: int = Field(default=32, ge=1, le=LARGEST_MULTIPLE)
     """Height and width of an input must be multiples of this many pixels."""

@@ -91,7 +91,7 @@ def test_it_classifies_each_pixel_by_its_three_parts(name: str, bands: int) -> N
     spec = a_spec(name, bands)
     network = build_network(spec).eval()
     body, multiple = network.body, max(4, spec.network.multiple)
-    image = torch.rand(2, bands, 3 * multiple, 4 * multiple)
+    image = torch.rand(2, bands, 4 * multiple, 5 * multiple)
     with torch.inference_mode():
         features = body.encode(image)
         decoded = body.decode(features)
