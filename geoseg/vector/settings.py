@@ -6,9 +6,8 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import Transformer
+from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
-from rasterio.crs import CRS
 
 from geoseg.core.errors import SpecError
 from geoseg.geo.geodesy import pixel_size_m, row_areas_m2, whole_turn
