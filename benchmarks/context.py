@@ -30,7 +30,7 @@ from beacon import CLASSES, Task, write_scenes
 from torch import Tensor
 
 from geoseg import evaluate_model, load_model, save_model, train
-from geoseg.metrics.metrics import ScoreCounter
+from geoseg.metrics.counter import ScoreCounter
 from geoseg.models.build import build_network
 from geoseg.models.bundle import Model
 from geoseg.models.context import ContextSegmenter, Views

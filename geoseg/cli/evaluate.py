@@ -13,18 +13,17 @@ import click
 from geoseg.cli.early import check_model, check_predicted, read_train_config
 from geoseg.cli.options import Command, FilePath, json_option, overwrite_option, quiet_option
 from geoseg.cli.terminal import notice, scores_line, scores_table, show, show_json, terminal_reporter
+from geoseg.core.errors import SpecError
 from geoseg.core.events import Progress, Reporter
 from geoseg.core.wording import number_of
 
 if TYPE_CHECKING:
     from geoseg.commands.evaluate import EvaluateResult
     from geoseg.commands.evaluate_model import ModelEvaluation
-    from geoseg.metrics.metrics import Scores
+    from geoseg.metrics.scores import Scores
 
     Result = EvaluateResult | ModelEvaluation
 
-FIGURES = "miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "kappa", "boundary_miou"
-"""Scores over all classes that a floor can be set for; iou.CLASS is one of a single class."""
 FOR_PREDICTIONS = "labels", "column", "layer"
 """Options that only a prediction takes; the first is needed."""
 FOR_MODELS = "data", "tiles", "split", "device", "precision", "report", "overwrite", "no_context", "refine_fraction"
@@ -35,7 +34,7 @@ class Floor(NamedTuple):
     """The least that a score may be."""
 
     name: str
-    """One of `FIGURES`, or iou.CLASS."""
+    """A metric over all classes, e.g. miou, or one of a class, e.g. iou.water."""
     least: float
     """From -1 to 1."""
 
@@ -104,7 +103,7 @@ class Floor(NamedTuple):
     multiple=True,
     metavar="SCORE=VALUE",
     help="Exit with code 1 if a score is below a value, e.g. miou=0.6 or iou.water=0.8; may be repeated. "
-    f"Scores: {', '.join(FIGURES)}, iou.CLASS.",
+    "Scores are named as with --json, e.g. kappa or boundary_miou; that of a class is iou.CLASS, f1.CLASS, ...",
 )
 @overwrite_option
 @json_option
@@ -189,12 +188,9 @@ def parse_floor(text: str) -> Floor:
     Raises:
         SpecError: if it is not of that shape, or no score has that name.
     """
-    from geoseg.core.errors import SpecError
-
     name, _, value = text.rpartition("=")  # the last one: a class may have = in its name
     name = name.strip()
-    if name not in FIGURES and not (name.startswith("iou.") and len(name) > 4):
-        raise SpecError(f"--fail-under {text}: write SCORE=VALUE with one of {', '.join(FIGURES)}, iou.CLASS")
+    _check_name(name, text)
     try:
         least = float(value)
     except ValueError:
@@ -202,6 +198,19 @@ def parse_floor(text: str) -> Floor:
     if not -1 <= least <= 1:
         raise SpecError(f"--fail-under {text}: {value.strip() or 'nothing'} is no number from -1 to 1, e.g. {name}=0.6")
     return Floor(name, least)
+
+
+def _check_name(name: str, text: str) -> None:
+    """Refuse what no score is called: a metric over all classes stands alone, one by class with its class."""
+    from geoseg.metrics.metric import METRICS
+
+    metric, dot, class_name = name.partition(".")
+    if metric not in METRICS or (dot and not class_name):
+        raise SpecError(f"--fail-under {text}: write SCORE=VALUE with one of {', '.join(METRICS)}, by class iou.CLASS")
+    if METRICS.get(metric).by_class and not class_name:
+        raise SpecError(f"--fail-under {text}: {metric} is a score by class, write SCORE=VALUE with {metric}.CLASS")
+    if class_name and not METRICS.get(metric).by_class:
+        raise SpecError(f"--fail-under {text}: {metric} is a score over all classes, write SCORE=VALUE with {metric}")
 
 
 def shortfall(floor: Floor, scores: Scores) -> str | None:
@@ -221,14 +230,12 @@ def shortfall(floor: Floor, scores: Scores) -> str | None:
 
 
 def _value_of(name: str, scores: Scores) -> float | None:
-    from geoseg.core.errors import SpecError
-
-    if name in FIGURES:
-        value: float | None = getattr(scores, name)
-        return value
-    if (class_name := name.removeprefix("iou.")) not in scores.iou:
-        raise SpecError(f"--fail-under {name}: no such class; there are {', '.join(scores.iou)}")
-    return scores.iou[class_name]
+    metric, _, class_name = name.partition(".")
+    if not class_name:
+        return scores.overall[metric]
+    if class_name not in scores.by_class[metric]:
+        raise SpecError(f"--fail-under {name}: no such class; there are {', '.join(scores.by_class[metric])}")
+    return scores.by_class[metric][class_name]
 
 
 def _enforce(floors: Sequence[Floor], scores: Scores) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import Task, TaskID
 
-    from geoseg.metrics.metrics import Scores
+    from geoseg.metrics.scores import Scores
 
 
 ARGUMENTS = "geoseg.arguments"
@@ -145,25 +145,14 @@ def table(rows: Sequence[tuple[str, ...]]) -> str:
 
 def scores_line(scores: Scores) -> str:
     """Write the scores over all classes on a line."""
-    figures: dict[str, float | None] = {
-        "mIoU": scores.miou,
-        "pixel accuracy": scores.pixel_accuracy,
-        "mean class accuracy": scores.mean_class_accuracy,
-        "frequency-weighted IoU": scores.frequency_weighted_iou,
-        "kappa": scores.kappa,
-    }
-    if scores.boundary_px is not None:
-        figures[f"boundary mIoU ({scores.boundary_px} px)"] = scores.boundary_miou
-    return ", ".join(f"{name} {score(value)}" for name, value in figures.items())
+    return ", ".join(f"{figure.words.label} {score(figure.value)}" for figure in scores.headline)
 
 
 def scores_table(scores: Scores) -> str:
     """Write the scores of each class as a table."""
-    columns = {"IoU": scores.iou, "F1": scores.f1, "precision": scores.precision, "accuracy": scores.accuracy}
-    if scores.boundary_px is not None:
-        columns["boundary IoU"] = scores.boundary_iou
-    rows = [(name, *(score(values[name]) for values in columns.values())) for name in scores.iou]
-    return table([("class", *columns), *rows])
+    columns = scores.columns
+    rows = [(name, *(score(column.value[name]) for column in columns)) for name in scores.iou]
+    return table([("class", *(column.words.label for column in columns)), *rows])
 
 
 def score(value: float | None) -> str:

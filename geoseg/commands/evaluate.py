@@ -25,7 +25,8 @@ from geoseg.core.redaction import public_form
 from geoseg.data.labels.labels import VECTOR_FILES, LabelRules, Labels, open_labels, unmarked_labels
 from geoseg.geo.georef import grid_of
 from geoseg.geo.grid import Window
-from geoseg.metrics.metrics import ScoreCounter, Scores
+from geoseg.metrics.counter import ScoreCounter
+from geoseg.metrics.scores import Scores
 from geoseg.raster.class_raster import (
     count_ids,
     free_id,

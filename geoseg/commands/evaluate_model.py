@@ -26,7 +26,7 @@ from geoseg.core.redaction import public_form, public_values
 from geoseg.core.version import __version__
 from geoseg.core.wording import number_of
 from geoseg.data.listing import list_rasters
-from geoseg.metrics.metrics import Scores
+from geoseg.metrics.scores import Scores
 from geoseg.models.bundle import Model, load_model
 from geoseg.models.runner import Runner
 from geoseg.outputs.report import Report, write_report

@@ -29,7 +29,7 @@ from geoseg.core.redaction import public_values
 from geoseg.core.version import __version__
 from geoseg.core.wording import number_of
 from geoseg.losses.combined import make_losses
-from geoseg.metrics.metrics import Scores
+from geoseg.metrics.scores import Scores
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model
 from geoseg.models.header import default_model_path, read_spec

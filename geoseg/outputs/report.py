@@ -23,7 +23,7 @@ from PIL import Image, ImageDraw
 
 from geoseg.core.files import draft_of
 from geoseg.core.version import __version__
-from geoseg.metrics.metrics import Scores
+from geoseg.metrics.scores import Scores
 from geoseg.outputs.thumbnail import stretch
 from geoseg.spec import IGNORE, ClassSpec, ModelCard
 
@@ -151,6 +151,8 @@ def _render(report: Report) -> str:
     return _template().render(
         report=report,
         scores=report.scores,
+        headline=[one for one in report.scores.headline if one.value is not None or not one.needs_boundaries],
+        columns=[one for one in report.scores.columns if _occurs(one.value) or not one.needs_boundaries],
         version=__version__,
         paper=PAPER,
         curve_colors=[{scheme: _legible(c.color, paper) for scheme, paper in PAPER.items()} for c in report.classes],
@@ -168,6 +170,11 @@ def _render(report: Report) -> str:
 
 
 # Numbers
+
+
+def _occurs(figures: Mapping[str, float | None]) -> bool:
+    """Whether any class has a figure."""
+    return any(value is not None for value in figures.values())
 
 
 def _score(value: float | None) -> str:

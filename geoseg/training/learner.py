@@ -20,7 +20,8 @@ from torch.optim.swa_utils import AveragedModel
 from torchmetrics import MeanMetric
 
 from geoseg.losses.combined import SegmentationLoss
-from geoseg.metrics.metrics import ScoreCounter, Scores
+from geoseg.metrics.counter import ScoreCounter
+from geoseg.metrics.scores import Scores
 from geoseg.models.auxiliary import AuxiliaryHead
 from geoseg.models.context import ContextSegmenter, Views
 from geoseg.models.refine import RefiningSegmenter

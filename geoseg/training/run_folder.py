@@ -21,7 +21,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from geoseg.core.errors import OutputError, SpecError
 from geoseg.core.files import draft_of, one_line, sync, sync_names
-from geoseg.metrics.metrics import Scores
+from geoseg.metrics.scores import Scores
 from geoseg.models.bundle import save_model
 from geoseg.spec import ModelSpec
 from geoseg.training.learner import Learner
@@ -115,7 +115,7 @@ class Record(Callback):
             raise SpecError(
                 f"images or labels have changed since the run in {self.folder} began: start it anew with --overwrite"
             )
-        self.best = Scores(**state["best"]) if state["best"] else None
+        self.best = Scores.from_dict(state["best"]) if state["best"] else None
         self.best_epoch, self.history = state["best_epoch"], state["history"]
         self._started = time.monotonic() - state["seconds"]
 
@@ -185,10 +185,7 @@ class Record(Callback):
             "seconds": round(self.seconds, 1),
             "learning_rate": float(f"{_learning_rate(trainer):.3g}"),
             "loss": round(float(learner.epoch_loss.compute()), 4),
-            "miou": round(scores.miou, 4),
-            "pixel_accuracy": round(scores.pixel_accuracy, 4),
-            "boundary_miou": None if scores.boundary_miou is None else round(scores.boundary_miou, 4),
-        } | {f"iou {name}": value for name, value in scores.iou.items()}
+        } | scores.epoch_columns()
 
     def write_metrics(self) -> None:
         """Write the scores of all epochs.
@@ -198,7 +195,7 @@ class Record(Callback):
         """
         path = self.folder / "metrics.csv"
         with draft_of(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, self.history[0])
+            table = csv.DictWriter(file, dict.fromkeys(name for line in self.history for name in line))
             table.writeheader()
             table.writerows(self.history)
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from geoseg.inference.classify import are_numbers, check_numbers, refine
 from geoseg.inference.job import make_grid
 from geoseg.inference.views.refine import Refinery, model_levels
-from geoseg.metrics.metrics import ScoreCounter, Scores
+from geoseg.metrics.counter import ScoreCounter
+from geoseg.metrics.scores import Scores
 from geoseg.models.runner import Runner
 from geoseg.models.segmentation import Context
 from geoseg.raster.pyramid import ContextPyramid

@@ -22,7 +22,8 @@ from geoseg.commands import evaluate as pipeline
 from geoseg.commands.evaluate import evaluate
 from geoseg.commands.predict import predict
 from geoseg.core.errors import LabelError, SceneError, SpecError
-from geoseg.metrics.metrics import ScoreCounter, Scores, scores_of
+from geoseg.metrics.counter import ScoreCounter
+from geoseg.metrics.scores import Scores, scores_of
 from geoseg.outputs.geotiff import class_tags
 
 
@@ -312,6 +313,8 @@ def test_fail_under_prints_the_scores_and_what_is_below(files):
         ("miou=nan", "nan is no number"),
         ("f2=0.5", "one of miou, pixel_accuracy"),
         ("iou.=0.5", "write SCORE=VALUE"),
+        ("iou=0.5", "iou is a score by class, write SCORE=VALUE with iou.CLASS"),
+        ("miou.lake=0.5", "miou is a score over all classes, write SCORE=VALUE with miou"),
         ("iou.lake=0.5", "no such class; there are class 0, class 1"),
     ],
 )
@@ -330,11 +333,13 @@ def test_wrong_usage_is_exit_code_2(arguments):
 def test_floors_by_hand():
     scores = scores_of(torch.tensor([[59999, 40001, 0], [0, 0, 0], [0, 0, 0]]), ["a", "b=c", "d"])
     assert parse_floor("iou.b=c=0.25") == Floor("iou.b=c", 0.25)
+    assert parse_floor("f1.d=0.5") == Floor("f1.d", 0.5)
     assert parse_floor(" kappa = -0.5 ") == Floor("kappa", -0.5)
     assert shortfall(Floor("pixel_accuracy", 0.6), scores) == "pixel_accuracy 0.59999 is below 0.6"
     assert shortfall(Floor("pixel_accuracy", 0.59999), scores) is None
     assert shortfall(Floor("iou.b=c", 0), scores) is None
     assert shortfall(Floor("iou.d", 0), scores) == "iou.d has no value, 0 is asked for"
+    assert shortfall(Floor("precision.a", 1), scores) is None
     assert shortfall(Floor("boundary_miou", 0.1), scores) == "boundary_miou has no value, 0.1 is asked for"
 
 

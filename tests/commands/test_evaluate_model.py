@@ -14,7 +14,7 @@ from conftest import TRANSFORM, class_specs, echo_model, save_bundle, write_rast
 from geoseg.cli import main
 from geoseg.commands.evaluate_model import evaluate_model
 from geoseg.core.errors import GeosegError, ModelError, OutputError, SpecError
-from geoseg.metrics.metrics import ScoreCounter
+from geoseg.metrics.counter import ScoreCounter
 from geoseg.models.bundle import Model
 from geoseg.models.header import read_spec
 from geoseg.spec import load_train_spec

@@ -2,12 +2,15 @@
 
 import csv
 import json
+import re
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
+import torch
 import yaml
 from click.testing import CliRunner
 from rasterio.transform import from_origin
@@ -17,6 +20,8 @@ from geoseg.cli.train import train as command
 from geoseg.commands.evaluate_model import evaluate_model
 from geoseg.commands.train import train
 from geoseg.core.errors import LabelError, ModelError, OutputError, SpecError
+from geoseg.metrics.iou import Iou
+from geoseg.metrics.metric import METRICS, Counts, Wording
 from geoseg.models.bundle import load_model
 from geoseg.models.header import read_spec
 from geoseg.spec import TrainSpec, load_train_spec
@@ -271,6 +276,47 @@ def test_a_bad_config_is_one_clear_line(tmp_path: Path, changes: dict[str, Any],
         train(write_config(tmp_path, **changes), tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+class WorstIou:
+    """Another package's metric."""
+
+    words = Wording("worst IoU", "Worst IoU", "The IoU of the class that does worst.")
+    by_class, needs_boundaries, per_epoch = False, False, True
+
+    def figure(self, counts: Counts) -> torch.Tensor:
+        return Iou().figure(counts).nan_to_num(1).min()
+
+
+class Shares:
+    """Another package's metric of each class."""
+
+    words = Wording("share", "Pixel share", "What a class has of all pixels.")
+    by_class, needs_boundaries, per_epoch = True, False, True
+
+    def figure(self, counts: Counts) -> torch.Tensor:
+        return counts.true / counts.true.sum()
+
+
+def test_a_metric_of_another_package_appears_wherever_scores_do(config: Path, tmp_path: Path, monkeypatch) -> None:
+    for name, kind in (("worst_iou", WorstIou), ("share", Shares)):
+        monkeypatch.setitem(METRICS._others, name, EntryPoint(name, f"elsewhere:{kind.__name__}", METRICS.group))
+        monkeypatch.setitem(METRICS._loaded, name, kind)
+    output = tmp_path / "run"
+    printed = CliRunner().invoke(command, [str(config), "-o", str(output), "--epochs", "1"], catch_exceptions=False)
+    assert re.search(r"kappa \S+, boundary mIoU \(3 px\) \S+, worst IoU [01]\.\d{4}\n", printed.stdout)
+    assert re.search(r"accuracy +boundary IoU +share\n", printed.stdout)
+    (line,) = csv.DictReader((output / "metrics.csv").open())
+    assert list(line)[5:] == [
+        "miou", "pixel_accuracy", "boundary_miou", "worst_iou", "iou grass", "iou water", "share grass", "share water",
+    ]  # fmt: skip
+    scores = read_spec(output / "small.safetensors").card.scores
+    assert scores["worst_iou"] == pytest.approx(min(scores["iou"].values()), abs=1e-4)
+    assert float(line["share grass"]) == scores["share"]["grass"]
+    page = (output / "report.html").read_text("utf-8")
+    assert "The IoU of the class that does worst." in page
+    assert '<th scope="col">Pixel share</th>' in page
+    assert "Pixel share: What a class has of all pixels." in page
 
 
 def test_a_network_that_does_not_take_the_windows_is_refused_before_the_first_step(tmp_path: Path) -> None:

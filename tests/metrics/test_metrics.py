@@ -1,6 +1,9 @@
 """Scores against values worked out by hand, other people's formulas, and boundaries found the slow way."""
 
 import json
+import pickle
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -11,7 +14,9 @@ from hypothesis import strategies as st
 from scipy.ndimage import binary_erosion
 from torchmetrics.functional.classification import multiclass_cohen_kappa, multiclass_f1_score
 
-from geoseg.metrics.metrics import ScoreCounter, Scores, find_boundaries, scores_of
+from geoseg.metrics.boundaries import find_boundaries
+from geoseg.metrics.counter import ScoreCounter
+from geoseg.metrics.scores import Scores, scores_of
 from geoseg.spec import IGNORE
 
 
@@ -108,6 +113,34 @@ def test_scores_are_plain_values_for_json() -> None:
     values = scores_of(torch.tensor([[6, 2], [1, 3]]), names(2)).as_dict()
     assert json.loads(json.dumps(values)) == values
     assert values["confusion"] == [[6, 2], [1, 3]]
+
+
+def test_figures_are_attributes_by_name() -> None:
+    scores = scores_of(torch.tensor([[6, 2], [1, 3]]), names(2))
+    assert scores.kappa == scores.overall["kappa"]
+    assert scores.f1 is scores.by_class["f1"]
+    with pytest.raises(AttributeError, match="there is no figure 'f2'"):
+        _ = scores.f2
+    assert pickle.loads(pickle.dumps(scores)) == scores
+
+
+def test_what_stands_where() -> None:
+    """Today's names and their order, which files and other programs rely on."""
+    scores = scores_of(torch.tensor([[6, 2], [1, 3]]), ["grass", "water"])
+    by_class = ["iou", "f1", "accuracy", "precision", "boundary_iou"]
+    figures = ["miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "kappa", "boundary_miou"]
+    assert list(scores.as_dict()) == [*figures, *by_class, "confusion", "pixels", "boundary_px"]
+    assert scores.epoch_columns() == {
+        "miou": 0.5833, "pixel_accuracy": 0.75, "boundary_miou": None, "iou grass": 0.6667, "iou water": 0.5,
+    }  # fmt: skip
+    assert list(scores.epoch_columns()) == ["miou", "pixel_accuracy", "boundary_miou", "iou grass", "iou water"]
+    assert [figure.name for figure in scores.headline] == figures[:-1]
+    assert [figure.name for figure in scores.columns] == ["iou", "f1", "precision", "accuracy"]
+
+
+def test_names_and_kinds_of_metrics_are_known_without_torch() -> None:
+    code = "import sys; from geoseg.metrics.metric import METRICS; [METRICS.get(n).by_class for n in METRICS._own]"
+    subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
 
 
 # ------------------------------------------------------------------------------------------------- others' formulas

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from geoseg.core.errors import OutputError
-from geoseg.metrics.metrics import ScoreCounter
+from geoseg.metrics.counter import ScoreCounter
 from geoseg.outputs.report import (
     PAPER,
     Example,

@@ -17,7 +17,7 @@ from test_train import SMALL, write_tiles
 from geoseg.commands.evaluate_model import evaluate_model
 from geoseg.commands.info import describe
 from geoseg.commands.train import train
-from geoseg.metrics.metrics import ScoreCounter
+from geoseg.metrics.counter import ScoreCounter
 from geoseg.models.bundle import Model, load_model
 from geoseg.models.context import ContextSegmenter, Views
 from geoseg.spec import IGNORE, TrainSpec, parse_spec

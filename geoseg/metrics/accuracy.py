@@ -1,0 +1,54 @@
+"""Accuracy: of all pixels, of each class, and its mean.
+
+Long et al. 2015, "Fully Convolutional Networks", section 5.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from geoseg.metrics.metric import Counts, Wording, or_zero
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class PixelAccuracy:
+    """Share of the labelled pixels that got their class."""
+
+    words = Wording("pixel accuracy", "Pixel accuracy", "Pixels that got their class, out of all labelled ones.")
+    by_class = False
+    needs_boundaries = False
+    per_epoch = True
+
+    def figure(self, counts: Counts) -> Tensor:
+        """A scalar."""
+        return or_zero(counts.hits.sum() / counts.confusion.sum())
+
+
+class Accuracy:
+    """Share of a class's labelled pixels that got it (recall); there is none for a class not in the labels."""
+
+    words = Wording("accuracy", "Accuracy")
+    by_class = True
+    needs_boundaries = False
+    per_epoch = False
+
+    def figure(self, counts: Counts) -> Tensor:
+        """(K,) figures."""
+        return counts.hits / counts.true
+
+
+class MeanClassAccuracy:
+    """Mean of the classes' accuracy, over the classes that occur in labels."""
+
+    words = Wording(
+        "mean class accuracy", "Mean class accuracy", "Pixels of a class that were found; mean of the classes."
+    )
+    by_class = False
+    needs_boundaries = False
+    per_epoch = False
+
+    def figure(self, counts: Counts) -> Tensor:
+        """A scalar."""
+        return or_zero(Accuracy().figure(counts).nanmean())

@@ -1,0 +1,40 @@
+"""Boundary IoU (Cheng et al. 2021, "Boundary IoU", eq. 2); `geoseg.metrics.boundaries` finds the boundaries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from geoseg.metrics.metric import Counts, Wording
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class BoundaryIou:
+    """IoU of the pixels near a class's contour; there is none for a class without one."""
+
+    words = Wording("boundary IoU", "Boundary IoU")
+    by_class = True
+    needs_boundaries = True
+    per_epoch = False
+
+    def figure(self, counts: Counts) -> Tensor:
+        """(K,) figures."""
+        return counts.boundary_intersections / counts.boundary_unions
+
+
+class MeanBoundaryIou:
+    """Mean of the classes' boundary IoU; there is none where no class has a boundary."""
+
+    words = Wording(
+        "boundary mIoU ({px} px)",
+        "Boundary mIoU",
+        "As mIoU, but only within {px}\u00a0px of outlines: are they in the right place?",
+    )
+    by_class = False
+    needs_boundaries = True
+    per_epoch = True
+
+    def figure(self, counts: Counts) -> Tensor:
+        """A scalar."""
+        return BoundaryIou().figure(counts).nanmean()

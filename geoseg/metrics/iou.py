@@ -1,0 +1,43 @@
+"""Intersection over union."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from geoseg.metrics.metric import Counts, Wording, or_zero
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Iou:
+    """Pixels both labelled and predicted as a class, out of those that are either.
+
+    There is none for a class in neither labels nor predictions.
+    """
+
+    words = Wording("IoU", "IoU")
+    by_class = True
+    needs_boundaries = False
+    per_epoch = True
+
+    def figure(self, counts: Counts) -> Tensor:
+        """(K,) figures."""
+        return counts.hits / (counts.predicted + counts.true - counts.hits)
+
+
+class MeanIou:
+    """Mean of the classes' IoU, over the classes that occur in labels or predictions."""
+
+    words = Wording(
+        "mIoU",
+        "mIoU",
+        "Area where prediction and label agree, out of the area that either covers; mean of the classes.",
+    )
+    by_class = False
+    needs_boundaries = False
+    per_epoch = True
+
+    def figure(self, counts: Counts) -> Tensor:
+        """A scalar."""
+        return or_zero(Iou().figure(counts).nanmean())

@@ -1,0 +1,103 @@
+"""What a metric is, and which there are. Knows the counts, not where they come from; loads no tensor library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+from geoseg.core.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What all metrics are computed from, on the CPU, for K classes."""
+
+    confusion: Tensor
+    """(K, K) float64: pixels by true (rows) and predicted (columns) class."""
+    boundary_intersections: Tensor
+    """(K,) float64: pixels in the boundary of a class both in labels and in predictions; 0 where not compared."""
+    boundary_unions: Tensor
+    """(K,) float64: pixels in the boundary of a class in labels or in predictions; 0 where not compared."""
+
+    @property
+    def hits(self) -> Tensor:
+        """(K,) pixels of a class that got it."""
+        return self.confusion.diagonal()
+
+    @property
+    def predicted(self) -> Tensor:
+        """(K,) pixels predicted as a class."""
+        return self.confusion.sum(dim=0)
+
+    @property
+    def true(self) -> Tensor:
+        """(K,) pixels labelled as a class."""
+        return self.confusion.sum(dim=1)
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How people read a figure; `{px}` stands for the width of the boundaries in pixels."""
+
+    label: str
+    """On a line or above a column on a terminal, e.g. "pixel accuracy"."""
+    heading: str
+    """In a report, e.g. "Pixel accuracy"."""
+    meaning: str = ""
+    """A sentence in a report."""
+
+    def filled(self, boundary_px: int | None) -> Wording:
+        """The same with the width of the boundaries."""
+        label, heading, meaning = (
+            text.replace("{px}", str(boundary_px)) for text in (self.label, self.heading, self.meaning)
+        )
+        return replace(self, label=label, heading=heading, meaning=meaning)
+
+
+class Metric(Protocol):
+    """One figure of `Scores`, over all classes or of each class; its name is that in the registry.
+
+    1 is perfect, and nothing is above it or below -1. `tests/metrics/test_contract.py` holds every registered metric
+    to that.
+    """
+
+    words: Wording
+    """How people read it."""
+    by_class: bool
+    """Whether there is a figure for each class, or one for all."""
+    needs_boundaries: bool
+    """Whether there is no figure without the counts of boundaries, which are not always compared."""
+    per_epoch: bool
+    """Whether a training run notes it after each epoch, in metrics.csv and for TensorBoard."""
+
+    def figure(self, counts: Counts) -> Tensor:
+        """The figure, float64: (K,) by class, else a scalar; NaN where there is nothing to divide by."""
+        ...
+
+
+METRICS: Registry[type[Metric]] = Registry(
+    "metric",
+    "geoseg.metrics",
+    {
+        "miou": "geoseg.metrics.iou:MeanIou",
+        "pixel_accuracy": "geoseg.metrics.accuracy:PixelAccuracy",
+        "mean_class_accuracy": "geoseg.metrics.accuracy:MeanClassAccuracy",
+        "frequency_weighted_iou": "geoseg.metrics.frequency_weighted_iou:FrequencyWeightedIou",
+        "kappa": "geoseg.metrics.kappa:Kappa",
+        "boundary_miou": "geoseg.metrics.boundary_iou:MeanBoundaryIou",
+        "iou": "geoseg.metrics.iou:Iou",
+        "f1": "geoseg.metrics.f1:F1",
+        "accuracy": "geoseg.metrics.accuracy:Accuracy",
+        "precision": "geoseg.metrics.precision:Precision",
+        "boundary_iou": "geoseg.metrics.boundary_iou:BoundaryIou",
+    },
+)
+"""All metrics by name; what is registered is a class, made without arguments."""
+
+
+def or_zero(value: Tensor) -> Tensor:
+    """A figure; 0 where there is nothing to divide by."""
+    return value.nan_to_num(0, posinf=0, neginf=0)

@@ -1,0 +1,153 @@
+"""Scores: a table of named figures. In: counts of pixels, and names of classes. Out: the figures of all metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Self, TypeVar
+
+import torch
+from torch import Tensor
+
+from geoseg.metrics.metric import METRICS, Counts, Wording
+
+V = TypeVar("V")
+ClassFigures = dict[str, float | None]
+"""A figure per class name, to four digits; None where there is nothing to divide by."""
+FIRST_COLUMNS = ("iou", "f1", "precision", "accuracy")
+"""Columns that stand first in a table of the classes; the others follow as they are registered."""
+
+
+@dataclass(frozen=True)
+class Figure(Generic[V]):
+    """A figure as people read it."""
+
+    name: str
+    """Its name in `Scores`."""
+    words: Wording
+    """What stands beside it."""
+    needs_boundaries: bool
+    """Whether it is computed from boundaries."""
+    value: V
+    """One for all classes, or one per class."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well predictions match labels. Every figure is also an attribute: `scores.miou`, `scores.iou["water"]`."""
+
+    overall: dict[str, float | None]
+    """Figures over all classes by metric; None where there is nothing to divide by."""
+    by_class: dict[str, ClassFigures]
+    """Figures per class name by metric."""
+    confusion: tuple[tuple[int, ...], ...]
+    """Pixels by true (rows) and predicted (columns) class, in the order of the names."""
+    pixels: int
+    """Labelled pixels counted."""
+    boundary_px: int | None
+    """Width of the band inside a class's contour that boundary IoU compares; None where it was not compared."""
+
+    def __getattr__(self, name: str) -> Any:
+        for figures in (self.__dict__.get("overall", {}), self.__dict__.get("by_class", {})):
+            if name in figures:
+                return figures[name]
+        raise AttributeError(f"there is no figure {name!r}")
+
+    @property
+    def miou(self) -> float:
+        """Mean of the classes' IoU, by which the best epoch is chosen."""
+        return self.overall["miou"] or 0.0
+
+    @property
+    def iou(self) -> ClassFigures:
+        """Intersection over union per class name."""
+        return self.by_class["iou"]
+
+    @property
+    def headline(self) -> list[Figure[float | None]]:
+        """Figures over all classes for which enough was counted."""
+        return self._shown(self.overall)
+
+    @property
+    def columns(self) -> list[Figure[ClassFigures]]:
+        """Figures per class for which enough was counted, in the order of a table."""
+        found = self._shown(self.by_class)
+        first = [figure for name in FIRST_COLUMNS for figure in found if figure.name == name]
+        return first + [figure for figure in found if figure.name not in FIRST_COLUMNS]
+
+    def _shown(self, table: Mapping[str, V]) -> list[Figure[V]]:
+        shown = []
+        for name, metric in ((name, METRICS.get(name)) for name in METRICS if name in table):
+            if self.boundary_px is not None or not metric.needs_boundaries:
+                words = metric.words.filled(self.boundary_px)
+                shown.append(Figure(name, words, metric.needs_boundaries, table[name]))
+        return shown
+
+    def epoch_columns(self) -> dict[str, float | None]:
+        """What a training run notes after each epoch, by column: "miou", "iou water"."""
+        noted = [name for name in METRICS if METRICS.get(name).per_epoch]
+        overall = {name: self.overall[name] for name in noted if name in self.overall}
+        by_class = {f"{name} {of}": v for name in noted for of, v in self.by_class.get(name, {}).items()}
+        return {name: None if value is None else round(value, 4) for name, value in overall.items()} | by_class
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON: each figure under its name."""
+        return {
+            **self.overall,
+            **{name: dict(figures) for name, figures in self.by_class.items()},
+            "confusion": [list(row) for row in self.confusion],
+            "pixels": self.pixels,
+            "boundary_px": self.boundary_px,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The scores that `as_dict` has written."""
+        figures = {k: v for k, v in values.items() if k not in ("confusion", "pixels", "boundary_px")}
+        return cls(
+            overall={name: value for name, value in figures.items() if not isinstance(value, Mapping)},
+            by_class={name: dict(value) for name, value in figures.items() if isinstance(value, Mapping)},
+            confusion=tuple(tuple(row) for row in values["confusion"]),
+            pixels=values["pixels"],
+            boundary_px=values["boundary_px"],
+        )
+
+
+def scores_of(
+    confusion: Tensor,
+    names: Sequence[str],
+    boundary_intersections: Tensor | None = None,
+    boundary_unions: Tensor | None = None,
+    *,
+    boundary_px: int | None = None,
+) -> Scores:
+    """Compute the figures of counts, as `ScoreCounter` keeps them.
+
+    Args:
+        confusion: (K, K) integers, pixels by true (rows) and predicted (columns) class.
+        names: of the classes (K), in the order of their indexes.
+        boundary_intersections: (K,) integers; None where boundaries were not compared.
+        boundary_unions: (K,) integers, likewise.
+        boundary_px: width of the boundaries; None where they were not compared.
+    """
+    none = torch.zeros(len(names))
+    boundaries = (none if counts is None else counts for counts in (boundary_intersections, boundary_unions))
+    counts = Counts(*(part.cpu().double() for part in (confusion, *boundaries)))
+    overall: dict[str, float | None] = {}
+    by_class: dict[str, ClassFigures] = {}
+    for name in METRICS:
+        metric = METRICS.get(name)()
+        figure = metric.figure(counts)
+        if metric.by_class:
+            by_class[name] = {of: _known(value, 4) for of, value in zip(names, figure, strict=True)}
+        else:
+            overall[name] = _known(figure)
+    return Scores(overall, by_class, tuple(map(tuple, confusion.long().tolist())), int(confusion.sum()), boundary_px)
+
+
+def _known(value: Tensor, digits: int | None = None) -> float | None:
+    """A figure, rounded if digits are given; None where it is NaN."""
+    number = float(value)
+    if number != number:
+        return None
+    return number if digits is None else round(number, digits)
