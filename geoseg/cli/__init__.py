@@ -18,8 +18,7 @@ import click
 from geoseg.cli.streams import mend_streams
 from geoseg.cli.surroundings import quiet_libraries
 from geoseg.cli.terminal import ARGUMENTS, notice, shown
-from geoseg.core.errors import GeosegError
-from geoseg.core.system_errors import mishap
+from geoseg.core.system_errors import mendable
 
 COMMANDS = {
     "predict": "Classify scenes into land-cover rasters and polygons.",
@@ -75,14 +74,11 @@ def _boundary() -> Iterator[None]:
     """Let errors that a user can mend, and those of the system, become one line and exit code 1; others are bugs."""
     try:
         yield
-    except GeosegError as error:
-        _fail(f"error: {error}")
     except KeyboardInterrupt:
         _fail("interrupted: finished files are kept; predict and train go on with --resume")
     except Exception as error:
-        line = mishap(error)
-        if line is not None:
-            _fail(f"error: {GeosegError(line)}")
+        if (known := mendable(error)) is not None:
+            _fail(f"error: {known}")
         if isinstance(error, EOFError):
             raise RuntimeError("a file ends before its time") from error
         raise

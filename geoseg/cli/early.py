@@ -91,6 +91,18 @@ def check_described(path: str, model: str | None) -> None:
     read_spec(model)
 
 
+def check_vectorized(raster: str, settings: dict[str, Any]) -> None:
+    """Check the settings of polygons, and open the class raster that they are made of.
+
+    Raises:
+        GeosegError: as `vectorize` would.
+    """
+    from geoseg.spec import VectorSpec, parse_spec
+
+    parse_spec(VectorSpec, settings, source="settings")
+    check_predicted(raster)
+
+
 def check_predicted(raster: str) -> None:
     """Open a class raster.
 

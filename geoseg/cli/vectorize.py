@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from geoseg.cli.early import check_vectorized
 from geoseg.cli.options import (
     Command,
     FilePath,
@@ -48,6 +49,7 @@ def vectorize(
 
     Polygons of neighbours share their borders vertex for vertex, also when they are simplified or smoothed.
     """
+    check_vectorized(raster, given(options))
     from geoseg.commands.vectorize import vectorize as run
 
     with terminal_reporter(quiet or as_json) as reporter:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from geoseg.commands.output_paths import check_all_outputs, name_outputs
 from geoseg.commands.plan import PredictPlan, plan_prediction
 from geoseg.commands.predict import PredictResult, predict
-from geoseg.core.errors import GeosegError, SceneError
+from geoseg.core.errors import SceneError
 from geoseg.core.events import SILENT, Progress, Reporter
 from geoseg.core.files import one_line
 from geoseg.core.redaction import public_form, public_text
-from geoseg.core.system_errors import mishap
+from geoseg.core.system_errors import mendable
 from geoseg.models.bundle import Model, load_model
 from geoseg.scenes import SceneRef, find_scenes
 from geoseg.scenes.find import SceneInput
@@ -180,12 +180,9 @@ def outcome_of(scene: SceneRef, work: Callable[[], T]) -> T | SceneFailure:
         if scene.problem is not None:
             raise SceneError(scene.problem)
         return work()
-    except GeosegError as error:
-        return SceneFailure(public_form(scene.path), public_text(str(error), [scene.path]))
     except Exception as error:
-        line = mishap(error)
-        if line is not None:
-            return SceneFailure(public_form(scene.path), public_text(str(GeosegError(line)), [scene.path]))
+        if (known := mendable(error)) is not None:
+            return SceneFailure(public_form(scene.path), public_text(str(known), [scene.path]))
         line, trace = f"{type(error).__name__}: {one_line(error)}", traceback.format_exc()
         return SceneFailure(public_form(scene.path), *(public_text(text, [scene.path]) for text in (line, trace)))
 

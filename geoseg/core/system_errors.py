@@ -10,6 +10,8 @@ import errno
 import re
 from collections.abc import Iterator
 
+from geoseg.core.errors import GeosegError
+
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|(can't|cannot|could not|unable to|failed to) (re)?allocate|not enough memory|bad_alloc"
     r"|failed to map segment|unable to mmap|ALLOC_FAILED|(malloc|realloc|alloc) of (size )?\d+ (bytes )?failed"
@@ -41,6 +43,14 @@ def mishap(error: BaseException) -> str | None:
     if lacks_memory(error):
         return _LESS_MEMORY
     return _of_the_system(error) if isinstance(error, OSError) else None
+
+
+def mendable(error: Exception) -> GeosegError | None:
+    """An error as one that the user can mend: as it is, or as what the system did; None for a fault of geoseg's own."""
+    if isinstance(error, GeosegError):
+        return error
+    line = mishap(error)
+    return None if line is None else GeosegError(line)
 
 
 def lacks_memory(error: BaseException) -> bool:

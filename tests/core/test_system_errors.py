@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from geoseg.core.system_errors import mishap
+from geoseg.core.errors import SceneError
+from geoseg.core.system_errors import mendable, mishap
 
 
 @pytest.mark.parametrize(
@@ -53,3 +54,10 @@ def test_an_error_without_words_gives_its_kind():
 @pytest.mark.parametrize("error", [ValueError("x"), KeyError("memory"), RuntimeError("shape mismatch"), ImportError()])
 def test_other_errors_are_bugs(error):
     assert mishap(error) is None
+    assert mendable(error) is None
+
+
+def test_what_the_user_can_mend_is_one_kind_of_error():
+    known = SceneError("no scene: check the path")
+    assert mendable(known) is known
+    assert str(mendable(MemoryError())).startswith("out of memory: ")
