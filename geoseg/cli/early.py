@@ -76,30 +76,15 @@ def check_scene(path: str) -> str:
         return scene.info.name
 
 
-def check_described(path: str, model: str | None) -> None:
-    """Open what `geoseg info` is asked about.
-
-    Raises:
-        GeosegError: as `describe` would.
-    """
-    from geoseg.models.header import read_spec
-
-    if path == "default" or path.endswith(".safetensors"):
-        read_spec(path)
-        return
-    check_scene(path)
-    read_spec(model)
-
-
 def check_vectorized(raster: str, settings: dict[str, Any]) -> None:
     """Check the settings of polygons, and open the class raster that they are made of.
 
     Raises:
         GeosegError: as `vectorize` would.
     """
-    from geoseg.spec import VectorSpec, parse_spec
+    from geoseg.spec import VectorizeSpec, parse_spec
 
-    parse_spec(VectorSpec, settings, source="settings")
+    parse_spec(VectorizeSpec, settings, source="settings")
     check_predicted(raster)
 
 

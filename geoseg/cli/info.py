@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from geoseg.cli.early import check_described
 from geoseg.cli.options import Command, FilePath, json_option
 from geoseg.cli.terminal import show, show_json
 
@@ -22,7 +21,6 @@ from geoseg.cli.terminal import show, show_json
 @json_option
 def info(path: str, model: str | None, as_json: bool) -> None:
     """Show what geoseg sees in a scene, or what a model is (`default` for the one that comes with geoseg)."""
-    check_described(path, model)
     from geoseg.commands.info import describe
 
     description = describe(path, model)

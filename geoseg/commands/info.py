@@ -11,13 +11,13 @@ from rasterio.transform import array_bounds
 
 from geoseg.core.errors import GeosegError, SceneError
 from geoseg.geo.crs import crs_name
-from geoseg.inference.job import BY_MODEL, fill_notice, scene_notices
+from geoseg.inference.notices import fill_notice, scene_notices
 from geoseg.models.header import default_model_path, read_spec
 from geoseg.raster.bands.matching import check_dtype, choose_bands
 from geoseg.raster.fill import Fill
 from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.scene import Scene, SceneInfo, plain_number
-from geoseg.spec import ModelSpec, describe_context, describe_refine
+from geoseg.spec import ClassifySpec, ModelSpec, describe_context, describe_refine
 
 BUNDLE_SUFFIX = ".safetensors"
 _SHOWN_BANDS = 64
@@ -58,7 +58,7 @@ def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> di
             "validity": {"none": "every pixel", "nodata": "nodata value", "mask": "mask band", "alpha": "alpha band"}[
                 info.mask
             ],
-            "fill": fill_notice(fill, BY_MODEL),
+            "fill": fill_notice(fill, ClassifySpec()),
             "crs": _crs_name(info),
             "transform": list(info.transform)[:6],
             "bounds": list(array_bounds(info.height, info.width, info.transform)),
@@ -110,5 +110,5 @@ def _fit(scene: Scene, model: ModelSpec) -> dict[str, Any]:
         "bands": dict(zip(model.bands, choice.indexes, strict=True)),
         "bands_by": choice.by,
         "model_resolution_m": model.resolution_m,
-        "notices": scene_notices(scene.info, choice, model, BY_MODEL),
+        "notices": scene_notices(scene.info, choice, model, ClassifySpec()),
     }

@@ -19,6 +19,7 @@ from geoseg.core.events import NoticeLog, Reporter
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Grid
 from geoseg.inference.fingerprint import fingerprint
+from geoseg.inference.notices import MOST_REFINING, fill_notice, scene_notices
 from geoseg.inference.views.probability_map import CoarseClasses
 from geoseg.inference.work_folder import Manifest
 from geoseg.models.bundle import Model, load_model
@@ -26,12 +27,10 @@ from geoseg.models.memory import activation_bytes, free_bytes
 from geoseg.models.runner import Runner, choose_device, choose_precision
 from geoseg.models.tta import find_augmentations
 from geoseg.raster.bands.matching import BandChoice, check_dtype, choose_bands
-from geoseg.raster.fill import Fill
 from geoseg.raster.legend import Legend
 from geoseg.raster.pyramid import ContextPyramid
 from geoseg.raster.resample import NativeScene, ResampledScene, Source
-from geoseg.raster.scaling import scaling_notice
-from geoseg.raster.scene import Scene, SceneInfo, plain_number
+from geoseg.raster.scene import Scene, plain_number
 from geoseg.spec import ClassifySpec, ContextSpec, ModelSpec, PredictSpec
 from geoseg.vector.settings import check_settings
 
@@ -44,10 +43,8 @@ _CPU_BATCH_PX, _GPU_BATCH_PX = 2**20, 2**23
 _MEMORY_SHARE = 0.6
 """Part of the free memory that a batch may take; estimates are rough, and memory is handed out in pieces."""
 _SMALLEST_TILE = 256
-_MOST_REFINING, _MOST_COARSENING = 8, 64
-"""How far --resolution may be from the scene's own."""
-_RESOLUTION_FACTOR = 1.5
-"""A model is said to be out of its depth beyond this ratio of ground resolutions."""
+_MOST_COARSENING = 64
+"""How many times coarser than the scene's own pixels --resolution may be."""
 
 
 @dataclass
@@ -225,45 +222,6 @@ def _suggestion(scene: Scene, choice: BandChoice, model: ModelSpec) -> tuple[flo
     return None
 
 
-def scene_notices(info: SceneInfo, choice: BandChoice, model: ModelSpec, spec: ClassifySpec) -> list[str]:
-    """What a person should know before a model is let loose on a scene, a line each."""
-    lines = [choice.describe(model.bands, info.descriptions)]
-    scaling = scaling_notice(info.scaling_of(choice.indexes), model.scaling, is_rescaled=spec.rescale is not None)
-    lines += [scaling] if scaling else []
-    if spec.refine_fraction < 1 and (model.refine is None or not spec.context):
-        lines.append("the model refines no coarser views here: --refine-fraction changes nothing")
-    native, wanted = info.resolution_m, model.resolution_m
-    if (
-        native
-        and wanted
-        and spec.resolution == "native"
-        and not 1 / _RESOLUTION_FACTOR <= native / wanted <= _RESOLUTION_FACTOR
-    ):
-        remedy = "pass --resolution model" if native / wanted <= _MOST_REFINING else "choose a model for such pixels"
-        lines.append(f"the scene's pixels are {native:.3g} m, the model knows {wanted:.3g} m: poor classes, {remedy}")
-    if info.gcps[0] or (info.rpcs is not None and info.crs is None):
-        lines.append(
-            "the scene is placed by control points or RPCs only: kept as they are, polygons are in pixel coordinates"
-        )
-    elif info.crs is None or info.transform.is_identity:
-        lines.append(
-            "the scene has no CRS: "
-            + ("polygons are in pixel coordinates" if info.transform.is_identity else "no areas")
-        )
-    return lines
-
-
-def fill_notice(fill: Fill | None, spec: ClassifySpec) -> str | None:
-    """What a person should know of fill that no tag tells of, or of none where it was asked for; None for neither."""
-    if spec.nodata == "auto":
-        counts = "none, so that nothing but what the file says is nodata"
-        return f"--nodata auto: {counts}" if fill is None else f"--nodata auto: {fill.describe()} and counts as nodata"
-    if fill is None:
-        return None
-    remedy = f"--nodata {fill.value:g} or --nodata auto" if fill.is_exact else "--nodata auto"
-    return f"{fill.describe()} and is classified like any ground: if there is none, pass {remedy}"
-
-
 def _at_resolution(scene: Scene, model: ModelSpec, spec: ClassifySpec) -> Source:
     if spec.resolution == "native":
         return NativeScene(scene)
@@ -278,9 +236,9 @@ def _at_resolution(scene: Scene, model: ModelSpec, spec: ClassifySpec) -> Source
     )
     if (height, width) == (scene.height, scene.width):
         return NativeScene(scene)
-    if height * width > _MOST_REFINING**2 * scene.height * scene.width:
+    if height * width > MOST_REFINING**2 * scene.height * scene.width:
         raise SpecError(
-            f"--resolution {wanted:g}: more than {_MOST_REFINING} times finer than the scene's "
+            f"--resolution {wanted:g}: more than {MOST_REFINING} times finer than the scene's "
             f"{scene.info.resolution_m:.3g} m: choose a coarser one"
         )
     if _MOST_COARSENING**2 * height * width < scene.height * scene.width:

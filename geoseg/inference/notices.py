@@ -1,0 +1,53 @@
+"""What a person should know before a model is let loose on a scene: a line each. Knows no network."""
+
+from __future__ import annotations
+
+from geoseg.raster.bands.matching import BandChoice
+from geoseg.raster.fill import Fill
+from geoseg.raster.scaling import scaling_notice
+from geoseg.raster.scene import SceneInfo
+from geoseg.spec import ClassifySpec, ModelSpec
+
+MOST_REFINING = 8
+"""How many times finer than the scene's own pixels --resolution may be."""
+RESOLUTION_FACTOR = 1.5
+"""A model is told to be out of its depth beyond this ratio of ground resolutions."""
+
+
+def scene_notices(info: SceneInfo, choice: BandChoice, model: ModelSpec, spec: ClassifySpec) -> list[str]:
+    """What a person should know before a model is let loose on a scene, a line each."""
+    lines = [choice.describe(model.bands, info.descriptions)]
+    scaling = scaling_notice(info.scaling_of(choice.indexes), model.scaling, is_rescaled=spec.rescale is not None)
+    lines += [scaling] if scaling else []
+    if spec.refine_fraction < 1 and (model.refine is None or not spec.context):
+        lines.append("the model refines no coarser views here: --refine-fraction changes nothing")
+    native, wanted = info.resolution_m, model.resolution_m
+    if (
+        native
+        and wanted
+        and spec.resolution == "native"
+        and not 1 / RESOLUTION_FACTOR <= native / wanted <= RESOLUTION_FACTOR
+    ):
+        remedy = "pass --resolution model" if native / wanted <= MOST_REFINING else "choose a model for such pixels"
+        lines.append(f"the scene's pixels are {native:.3g} m, the model knows {wanted:.3g} m: poor classes, {remedy}")
+    if info.gcps[0] or (info.rpcs is not None and info.crs is None):
+        lines.append(
+            "the scene is placed by control points or RPCs only: kept as they are, polygons are in pixel coordinates"
+        )
+    elif info.crs is None or info.transform.is_identity:
+        lines.append(
+            "the scene has no CRS: "
+            + ("polygons are in pixel coordinates" if info.transform.is_identity else "no areas")
+        )
+    return lines
+
+
+def fill_notice(fill: Fill | None, spec: ClassifySpec) -> str | None:
+    """What a person should know of fill that no tag tells of, or of none where it was asked for; None for neither."""
+    if spec.nodata == "auto":
+        counts = "none, so that nothing but what the file says is nodata"
+        return f"--nodata auto: {counts}" if fill is None else f"--nodata auto: {fill.describe()} and counts as nodata"
+    if fill is None:
+        return None
+    remedy = f"--nodata {fill.value:g} or --nodata auto" if fill.is_exact else "--nodata auto"
+    return f"{fill.describe()} and is classified like any ground: if there is none, pass {remedy}"
