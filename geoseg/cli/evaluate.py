@@ -44,7 +44,7 @@ class Floor(NamedTuple):
 @click.option(
     "--labels",
     metavar="PATH",
-    help="Labels of the same ground: a raster of class ids on the prediction's grid, or polygons in any CRS "
+    help="Labels of the same area: a raster of class ids on the prediction's grid, or polygons in any CRS "
     "(.gpkg, .geojson, .shp, .fgb, .parquet).",
 )
 @click.option("--column", metavar="NAME", help="Column of the polygons with the class; needed if there are several.")
@@ -59,7 +59,7 @@ class Floor(NamedTuple):
     "--data",
     type=FilePath(path_type=Path),
     metavar="CONFIG.yaml",
-    help="Training config that names the labelled ground on which a model is scored.",
+    help="Training config that names the labelled rasters on which a model is scored.",
 )
 @click.option(
     "--tiles",
@@ -77,7 +77,7 @@ class Floor(NamedTuple):
 @click.option(
     "--no-context",
     is_flag=True,
-    help="Score a model that sees the ground around each window, or refines, as it is alone.",
+    help="Score a model without the surroundings that it sees, or the coarser views that it refines.",
 )
 @click.option(
     "--refine-fraction",
@@ -116,7 +116,7 @@ def evaluate(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Score a class raster against labels, or a model on the ground of a training config.
+    """Score a class raster against labels, or a model on the labelled rasters of a training config.
 
     Scores are IoU, F1, accuracy and kappa, and how well boundaries are met. Of a PREDICTION.tif with its --labels, only
     pixels with both count. A --model with the --data of a training config is scored as training scores it: on the

@@ -1,4 +1,4 @@
-"""`geoseg evaluate`: how well a class raster agrees with labels of the same ground.
+"""`geoseg evaluate`: how well a class raster agrees with labels of the same area.
 
 What goes in: the path of a class raster, whoever made it, and of labels: a raster on its grid, or polygons in any
 format and CRS. What comes out: a result with all scores. Both are read window by window, so memory does not depend on
@@ -25,8 +25,8 @@ from geoseg.core.redaction import public_form
 from geoseg.data.labels.labels import VECTOR_FILES, LabelRules, Labels, open_labels, unmarked_labels
 from geoseg.geo.georef import grid_of
 from geoseg.geo.grid import Window
-from geoseg.metrics.counter import ScoreCounter
 from geoseg.metrics.scores import Scores
+from geoseg.metrics.scoring import Comparison, score
 from geoseg.raster.class_raster import (
     count_ids,
     free_id,
@@ -49,8 +49,6 @@ BOUNDARY_PX = 3
 BOUNDARY_PX_MOST = 512
 """Where it ends: windows are read with so much around them that they would not be small any more."""
 
-Indexes = NDArray[np.uint8]
-
 
 @dataclass(frozen=True)
 class EvaluateResult:
@@ -59,15 +57,15 @@ class EvaluateResult:
     prediction: str
     """The class raster, as it was given."""
     labels: str
-    """What it was held against, as it was given."""
+    """What it was compared with, as it was given."""
     scores: Scores
-    """How well the two agree where both say something."""
+    """How well the two agree where both have a class."""
     unpredicted: float
     """Share of the labelled pixels without a prediction, 0..1; they are not in the scores."""
     seconds: float
     """Wall time."""
     notices: tuple[str, ...]
-    """What the user should know of: a sentence each."""
+    """Sentences that the user should read."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -103,14 +101,13 @@ def evaluate(
     _check_settings(labels, rules, boundary_px)
     with gdal_settings(), open_classes(prediction) as raster:
         shown = _look_at(raster, prediction, labels, reporter)
-        counter = ScoreCounter(len(shown.classes), boundary_px or None)
         with open_labels(Path(labels), grid_of(raster), shown.classes, rules, image=Path(prediction)) as truth:
-            unpredicted = _count(_Pair(raster, truth, shown), counter, reporter)
+            pair = _Pair(raster, truth, shown)
+            scores = score(_comparisons(pair, boundary_px, reporter), _unique_names(shown.classes), boundary_px or None)
             notices = (*shown.notices, *_notice_of_unlabelled(labels, truth))
-    scores = counter.scores(_unique_names(shown.classes))
     if not scores.pixels:
-        raise LabelError(f"{prediction} predicts nothing where {labels} is labelled: give labels of the same ground")
-    share = unpredicted / (unpredicted + scores.pixels)
+        raise LabelError(f"{prediction} predicts nothing where {labels} is labelled: give labels of the same area")
+    share = pair.unpredicted / (pair.unpredicted + scores.pixels)
     for notice in notices:
         reporter.notice(notice)
     about = public_form(prediction), public_form(labels)
@@ -205,14 +202,32 @@ class _Pair:
 
     def __init__(self, raster: Any, labels: Labels, shown: _Shown):
         self.height, self.width = raster.shape
+        self.unpredicted = 0
+        """Labelled pixels compared so far that have no prediction."""
         self._raster, self._labels, self._nodata_id = raster, labels, shown.nodata_id
         self._index_of = np.full(256, -1, np.int16)
         self._index_of[NODATA_ID] = IGNORE
         self._index_of[[c.id for c in shown.classes]] = np.arange(len(shown.classes))
         self._index_of[shown.nodata_id] = IGNORE
 
-    def read(self, window: Window) -> tuple[Indexes, Indexes]:
-        """Predicted and true class indexes (h, w), IGNORE where there is no prediction or no label."""
+    def compare(self, core: Window, reach: int) -> Comparison:
+        """What a window shows, with as many pixels around it as boundaries need; only the window itself is counted.
+
+        Raises:
+            SceneError: if the prediction holds a class that its tags don't name.
+            LabelError: if labels cannot be read.
+        """
+        window = _grown(core, reach).clip(self.height, self.width)
+        counted = np.zeros((window.height, window.width), bool)
+        counted[core.shift(-window.row, -window.col).slices] = True
+        predicted, true = self._predicted(window), self._labels.read(window)
+        missing = (predicted == IGNORE) & (true != IGNORE)
+        self.unpredicted += int((missing & counted).sum())
+        true[missing] = IGNORE
+        return Comparison(*(torch.from_numpy(values)[None] for values in (predicted, true, counted)))
+
+    def _predicted(self, window: Window) -> NDArray[np.uint8]:
+        """Predicted class indexes (h, w), IGNORE where there is no prediction."""
         ids = read_ids(self._raster, to_rasterio(window), self._nodata_id)
         predicted = self._index_of[ids]
         if (predicted < 0).any():
@@ -220,27 +235,15 @@ class _Pair:
                 f"{self._raster.name} holds class id {ids[predicted < 0][0]}, which its tags don't name: "
                 "name it there, or remove the tag GEOSEG_CLASSES"
             )
-        return predicted.astype(np.uint8), self._labels.read(window)
+        return predicted.astype(np.uint8)
 
 
-def _count(pair: _Pair, counter: ScoreCounter, reporter: Reporter) -> int:
-    """Count every window with what its boundaries need around it; return how many labelled pixels are unpredicted."""
-    unpredicted, stage = 0, Stage(reporter, "scoring", pair.height * pair.width)
+def _comparisons(pair: _Pair, reach: int, reporter: Reporter) -> Iterator[Comparison]:
+    """Compare a raster with its labels, window by window."""
+    stage = Stage(reporter, "scoring", pair.height * pair.width)
     for core in _windows(pair.height, pair.width):
-        window = _grow(core, counter.boundary_px or 0).clip(pair.height, pair.width)
-        counted = np.zeros((window.height, window.width), bool)
-        counted[core.shift(-window.row, -window.col).slices] = True
-        unpredicted += _count_window(counter, *pair.read(window), counted)
+        yield pair.compare(core, reach)
         stage.advance(core.pixels)
-    return unpredicted
-
-
-def _count_window(counter: ScoreCounter, predicted: Indexes, true: Indexes, counted: NDArray[np.bool_]) -> int:
-    """Count what has both a label and a prediction; return how many counted pixels have a label only."""
-    missing = (predicted == IGNORE) & (true != IGNORE)
-    true[missing] = IGNORE
-    counter.update(*(torch.from_numpy(values)[None] for values in (predicted, true, counted)))
-    return int((missing & counted).sum())
 
 
 def _windows(height: int, width: int) -> Iterator[Window]:
@@ -250,5 +253,5 @@ def _windows(height: int, width: int) -> Iterator[Window]:
             yield Window(row, col, SIDE, SIDE).clip(height, width)
 
 
-def _grow(window: Window, px: int) -> Window:
+def _grown(window: Window, px: int) -> Window:
     return Window(window.row - px, window.col - px, window.height + 2 * px, window.width + 2 * px)

@@ -5,7 +5,7 @@ In: a model and labelled rasters. Out: the windows, and their scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -14,8 +14,8 @@ from torch import Tensor
 from geoseg.inference.classify import are_numbers, check_numbers, refine
 from geoseg.inference.job import make_grid
 from geoseg.inference.views.refine import Refinery, model_levels
-from geoseg.metrics.counter import ScoreCounter
 from geoseg.metrics.scores import Scores
+from geoseg.metrics.scoring import Comparison, score
 from geoseg.models.runner import Runner
 from geoseg.models.segmentation import Context
 from geoseg.raster.pyramid import ContextPyramid
@@ -91,11 +91,12 @@ def score_windows(
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Scores:
     """Score all windows with a network."""
-    counter = ScoreCounter(len(names), boundary_px)
-    for done, batch in enumerate(loader, start=1):
-        logits = predict(batch)
-        check_numbers(are_numbers(logits))
-        predicted = logits.max(dim=1).indices.cpu()
-        counter.update(predicted, batch.labels, batch.counted)
-        tell(done, len(loader))
-    return counter.scores(names)
+
+    def compared() -> Iterator[Comparison]:
+        for done, batch in enumerate(loader, start=1):
+            logits = predict(batch)
+            check_numbers(are_numbers(logits))
+            yield Comparison(logits.max(dim=1).indices.cpu(), batch.labels, batch.counted)
+            tell(done, len(loader))
+
+    return score(compared(), names, boundary_px)
