@@ -12,6 +12,7 @@ from rasterio.transform import array_bounds
 from geoseg.core.errors import GeosegError, SceneError
 from geoseg.geo.crs import crs_name
 from geoseg.inference.notices import fill_notice, scene_notices
+from geoseg.models.backends import BACKENDS
 from geoseg.models.header import default_model_path, read_spec
 from geoseg.raster.bands.matching import check_dtype, choose_bands
 from geoseg.raster.fill import Fill
@@ -19,12 +20,11 @@ from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.scene import Scene, SceneInfo, plain_number
 from geoseg.spec import ClassifySpec, ModelSpec, describe_context, describe_refine
 
-BUNDLE_SUFFIX = ".safetensors"
 _SHOWN_BANDS = 64
 
 
 def describe(path: str | os.PathLike[str], model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-    """Describe a bundle (.safetensors, or the word `default`), or a scene and whether a model fits it.
+    """Describe a model file (a .safetensors bundle, or the word `default`), or a scene and whether a model fits it.
 
     Raises:
         GeosegError: if it is neither.
@@ -32,7 +32,7 @@ def describe(path: str | os.PathLike[str], model: str | os.PathLike[str] | None 
     path = os.fspath(path)
     if path == "default":
         path = str(default_model_path())
-    if path.endswith(BUNDLE_SUFFIX):
+    if Path(path).suffix.lower() in BACKENDS:
         return describe_model(Path(path))
     return describe_scene(path, model)
 

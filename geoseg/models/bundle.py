@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from geoseg.core.errors import ModelError, OutputError, shown
 from geoseg.core.files import draft_of, one_line
+from geoseg.models.backends import backend_of
 from geoseg.models.build import build_network
-from geoseg.models.header import METADATA_KEY, existing_bundle, header_errors, parse_metadata
+from geoseg.models.header import METADATA_KEY, existing_model, header_errors, parse_metadata
 from geoseg.models.outline import build_outline
 from geoseg.models.weights.matching import Kind, check_fit, check_numbers, kinds_of
 from geoseg.spec import ModelSpec
@@ -37,16 +38,24 @@ class Model:
 
 
 def load_model(path: str | os.PathLike[str] | None = None) -> Model:
-    """Load a bundle onto the CPU in float32; None or `default` means the default model.
-
-    Nothing but the bundle is opened, and nobody is asked. Memory is taken once it is clear that the file holds the
-    weights of the network that it names.
+    """Load a model file onto the CPU in float32; None or `default` means the default model.
 
     Raises:
-        ModelError: if the file is missing, is no geoseg bundle, is damaged, its weights don't fit its own spec, or are
-            no numbers.
+        ModelError: if the file is missing, of no kind that is known, damaged, or its weights don't fit its own spec.
     """
-    path = existing_bundle(path)
+    path = existing_model(path)
+    return backend_of(path).open(path)
+
+
+def open_bundle(path: Path) -> Model:
+    """Open a bundle.
+
+    Nothing else is opened, and nobody is asked. Memory is taken once it is clear that the file holds the weights of the
+    network that it names.
+
+    Raises:
+        ModelError: if it is no geoseg bundle, is damaged, its weights don't fit its own spec, or are no numbers.
+    """
     header = _read_header(path)
     spec = parse_metadata(header.metadata, path)
     check_fit(build_outline(spec), header.weights, str(path))

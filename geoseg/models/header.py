@@ -1,4 +1,4 @@
-"""What a bundle says of its model, and where it lies; read without its weights and without PyTorch.
+"""What a model file says of its model, and where it lies; read without its weights and without PyTorch.
 
 In: a path, or none for the model that comes with geoseg. Out: a ModelSpec.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from geoseg.core.errors import ModelError, SpecError
+from geoseg.models.backends import backend_of
 from geoseg.spec import ModelSpec, parse_json, parse_spec
 
 METADATA_KEY = "geoseg"
@@ -27,27 +28,36 @@ def default_model_path() -> Path:
     return Path(str(resources.files("geoseg"))) / "models" / DEFAULT_BUNDLE
 
 
-def existing_bundle(path: str | os.PathLike[str] | None) -> Path:
-    """Path of a bundle, or of the default one for None and `default`.
+def existing_model(path: str | os.PathLike[str] | None) -> Path:
+    """Path of a model file, or of the default one for None and `default`.
 
     Raises:
         ModelError: if there is no file.
     """
     path = default_model_path() if path is None or os.fspath(path) == "default" else Path(path)
     if path.is_dir():
-        raise ModelError(f"{path} is a folder: give the path of a .safetensors bundle")
+        raise ModelError(f"{path} is a folder: give the path of a model file, e.g. a .safetensors bundle")
     if not path.is_file():
         raise ModelError(f"no model at {path}: check the path, or leave --model out for the default model")
     return path
 
 
 def read_spec(path: str | os.PathLike[str] | None = None) -> ModelSpec:
-    """Read what a bundle says about itself, without its weights; None or `default` means the default model.
+    """Read what a model file says about itself, without its weights; None or `default` means the default model.
 
     Raises:
-        ModelError: if the file is missing or is no geoseg bundle.
+        ModelError: if the file is missing, or is none of a model.
     """
-    path = existing_bundle(path)
+    path = existing_model(path)
+    return backend_of(path).read_spec(path)
+
+
+def read_header(path: Path) -> ModelSpec:
+    """What a bundle says of its model.
+
+    Raises:
+        ModelError: if it is no bundle.
+    """
     with header_errors(path), safe_open(path, framework="np") as bundle:
         metadata = bundle.metadata() or {}
     return parse_metadata(metadata, path)

@@ -1,0 +1,37 @@
+"""geoseg's own bundles: one .safetensors file whose metadata carries the whole ModelSpec as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from geoseg.models.header import read_header
+
+if TYPE_CHECKING:
+    from geoseg.models.bundle import Model
+    from geoseg.spec import ModelSpec
+
+
+class Bundles:
+    """Opens bundles."""
+
+    def read_spec(self, path: Path) -> ModelSpec:
+        """What a bundle says of its model.
+
+        Raises:
+            ModelError: if it is none.
+        """
+        return read_header(path)
+
+    def open(self, path: Path) -> Model:
+        """The model, in float32.
+
+        Raises:
+            ModelError: if it is no bundle, is damaged, its weights don't fit its own spec, or are no numbers.
+        """
+        from geoseg.models.bundle import open_bundle
+
+        return open_bundle(path)
+
+
+BACKEND = Bundles()

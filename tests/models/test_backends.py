@@ -1,0 +1,91 @@
+"""The contract of model files, held by every suffix that is registered."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from conftest import Echo, make_spec, save_bundle
+
+from geoseg.core import registry
+from geoseg.core.errors import ModelError
+from geoseg.models.backends import BACKENDS, backend_of
+from geoseg.models.bundle import Model, load_model
+from geoseg.models.header import read_spec
+from geoseg.spec import ModelSpec
+
+
+class Text:
+    """A kind of model file that another package might bring: its name in plain text."""
+
+    def read_spec(self, path: Path) -> ModelSpec:
+        if not path.read_bytes().startswith(b"echo"):
+            raise ModelError(f"{path} is no echo: write one")
+        return make_spec(name=path.read_text("utf-8"))
+
+    def open(self, path: Path) -> Model:
+        return Model(self.read_spec(path), Echo(4).eval())
+
+
+@pytest.fixture(autouse=True)
+def another_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("texts")
+    module.BACKEND = Text()  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "texts", module)
+    point = EntryPoint(".echo", "texts:BACKEND", "geoseg.backends")
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == point.group else [])
+    BACKENDS.__dict__.pop("_others", None)
+    yield
+    BACKENDS.__dict__.pop("_others", None)
+    BACKENDS._loaded.pop(".echo", None)
+
+
+def a_file(suffix: str, folder: Path) -> Path:
+    if suffix == ".safetensors":
+        return save_bundle(folder / "m.safetensors")
+    (folder / f"m{suffix}").write_text("echo")
+    return folder / f"m{suffix}"
+
+
+SUFFIXES = [*BACKENDS, ".echo"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_model_file_gives_its_spec_and_a_module_that_classifies_each_pixel(suffix: str, tmp_path: Path) -> None:
+    path = a_file(suffix, tmp_path)
+    model = load_model(path)
+    assert read_spec(path) == model.spec
+    assert not model.module.training
+    with torch.inference_mode():
+        logits = model.module(torch.zeros(2, len(model.spec.bands), 32, 48))
+    assert logits.shape == (2, len(model.spec.classes), 32, 48)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_that_is_none_is_refused_in_a_line(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"m{suffix}"
+    path.write_bytes(b"\x00not at all")
+    for read in (read_spec, load_model):
+        with pytest.raises(ModelError) as caught:
+            read(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_suffix_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+    (tmp_path / "m.pth").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"no kind of model file is called '.pth': there are .safetensors, .echo"):
+        read_spec(tmp_path / "m.pth")
+    with pytest.raises(ModelError, match=r"did you mean '.safetensors'"):
+        backend_of(tmp_path / "m.safetensor")
+
+
+def test_what_a_bundle_says_is_read_without_pytorch(tmp_path: Path) -> None:
+    path = save_bundle(tmp_path / "m.safetensors")
+    code = f"import sys; from geoseg.models.header import read_spec; read_spec({str(path)!r}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "timm", "segmentation_models_pytorch"} & set(done.stdout.split())
