@@ -29,7 +29,8 @@ from geoseg.data.listing import list_rasters
 from geoseg.metrics.scores import Scores
 from geoseg.models.bundle import Model, load_model
 from geoseg.models.runner import Runner
-from geoseg.outputs.report import Report, write_report
+from geoseg.outputs.report.contents import Report
+from geoseg.outputs.report.page import write_report
 from geoseg.raster.bands.matching import fits_dtype
 from geoseg.raster.gdal import gdal_settings
 from geoseg.spec import (

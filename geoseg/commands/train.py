@@ -38,7 +38,8 @@ from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.weights.encoder import load_encoder_weights
 from geoseg.models.weights.start import start_from
 from geoseg.models.windows import check_window
-from geoseg.outputs.report import Report, write_report
+from geoseg.outputs.report.contents import Report
+from geoseg.outputs.report.page import write_report
 from geoseg.raster.gdal import TRAINING_CACHE_MB, gdal_settings
 from geoseg.raster.scaling import conversion, describe_scaling
 from geoseg.spec import (

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.geo.grid import Window
-from geoseg.outputs.report import ContextPicture, Example, look
+from geoseg.outputs.report.contents import ContextPicture, Example
+from geoseg.outputs.report.pictures import look
 from geoseg.raster.level_grid import LevelGrid
 from geoseg.spec import IGNORE
 from geoseg.training.scored_windows import ScoredWindow, ScoredWindows, stack_scored

@@ -21,21 +21,14 @@ from PIL import Image
 
 from geoseg.core.errors import OutputError
 from geoseg.metrics.counter import ScoreCounter
-from geoseg.outputs.report import (
-    PAPER,
-    Example,
-    Report,
-    _Axis,
-    _column,
-    _contrast,
-    _legible,
-    _percent,
-    _render,
-    _rgb,
-    _spread,
-    look,
-    write_report,
-)
+from geoseg.outputs.report.axis import Axis
+from geoseg.outputs.report.charts import column
+from geoseg.outputs.report.colours import PAPER, contrast, legible, rgb
+from geoseg.outputs.report.contents import Example, Report
+from geoseg.outputs.report.curves import spread
+from geoseg.outputs.report.page import render, write_report
+from geoseg.outputs.report.pictures import look
+from geoseg.outputs.report.tables import percent
 from geoseg.spec import ClassSpec, ModelCard
 
 VOID = {"meta", "br", "img", "hr"}
@@ -153,7 +146,7 @@ def test_page_is_whole_and_needs_nothing_else(count, epochs, boundary_px):
     names = [f"{NAMES[i % 4]} {i}" for i in range(count)]
     example = make_example(names)
     scores = make_scores(example.predicted, example.label, names, boundary_px)
-    source = _render(make_report(names, epochs, examples=min(epochs, 1), scores=scores))
+    source = render(make_report(names, epochs, examples=min(epochs, 1), scores=scores))
     page = parse(source)
     assert not [node for tag in ("script", "link", "iframe", "object", "a") for node in page.all(tag)]
     assert all(node.attributes["src"].startswith("data:image/png;base64,") for node in page.all("img"))
@@ -168,7 +161,7 @@ def test_page_is_whole_and_needs_nothing_else(count, epochs, boundary_px):
 
 
 def test_title_facts_card_and_settings_are_shown_as_text():
-    page = parse(_render(make_report()))
+    page = parse(render(make_report()))
     assert page.all("title")[0].text == page.all("h1")[0].text == "landcover & <co>"
     assert "a < b ü" in page.text
     assert "Maps <things>." in page.text
@@ -179,17 +172,17 @@ def test_title_facts_card_and_settings_are_shown_as_text():
 
 def test_empty_parts_leave_no_heading():
     bare = make_report(epochs=0, examples=0, facts={}, settings="", card=ModelCard(), best_epoch=None)
-    headings = [h.text for h in parse(_render(bare)).all("h2")]
+    headings = [h.text for h in parse(render(bare)).all("h2")]
     assert headings == ["Classes", "What was taken for what"]
-    assert parse(_render(replace(bare, card=None))).all("h2")
-    assert "best" not in parse(_render(bare)).all("body")[0].text
+    assert parse(render(replace(bare, card=None))).all("h2")
+    assert "best" not in parse(render(bare)).all("body")[0].text
 
 
 def test_headline_figures_are_those_of_the_scores():
     report = make_report()
     figures = {
         entry.all("dt")[0].text: entry.all("b")[0].text
-        for entry in parse(_render(report)).all("dl", "figures")[0].parts
+        for entry in parse(render(report)).all("dl", "figures")[0].parts
         if isinstance(entry, Node)
     }
     assert figures == {
@@ -207,7 +200,7 @@ def test_class_table_and_matrix_by_hand():
     label = np.array([[0] * 8 + [1] * 4], np.uint8)
     predicted = np.array([[0] * 6 + [1] * 6], np.uint8)
     names = ["a", "b", "c"]
-    page = parse(_render(make_report(names, scores=make_scores(predicted, label, names, None), examples=0)))
+    page = parse(render(make_report(names, scores=make_scores(predicted, label, names, None), examples=0)))
     assert table_rows(page, "classes") == [
         ["Class", "IoU", "F1", "Precision", "Accuracy", "Share, %"],
         ["a", "0.750", "0.857", "1.000", "0.750", "66.7"],
@@ -226,7 +219,7 @@ def test_class_table_and_matrix_by_hand():
 
 def test_nothing_labelled_at_all():
     blank = np.full((4, 4), 255, np.uint8)
-    page = parse(_render(make_report(scores=make_scores(np.zeros_like(blank), blank, NAMES))))
+    page = parse(render(make_report(scores=make_scores(np.zeros_like(blank), blank, NAMES))))
     assert "What was taken for what" not in page.text
     assert table_rows(page, "classes")[1][-1] == "0"
 
@@ -236,7 +229,7 @@ def test_nothing_labelled_at_all():
     [(0.0, 1, ""), (None, 1, ""), (1.0, 1, "100.0"), (0.00001, 1, "<0.1"), (0.0006, 1, "0.1"), (0.004, 0, "<1")],
 )
 def test_percent(share, digits, text):
-    assert _percent(share, digits) == text
+    assert percent(share, digits) == text
 
 
 numbers = st.floats(allow_nan=True, allow_infinity=True)
@@ -252,7 +245,7 @@ scores01 = st.one_of(st.floats(0, 1), st.just(math.nan))
 def test_curves_stay_in_their_plot_and_skip_gaps(rows, first, best):
     keys = ("loss", "miou", "learning_rate", "iou a", "iou b")
     history = [{"epoch": first + n} | dict(zip(keys, row, strict=True)) for n, row in enumerate(rows)]
-    page = parse(_render(make_report(["a", "b"], history=history, best_epoch=best, examples=0)))
+    page = parse(render(make_report(["a", "b"], history=history, best_epoch=best, examples=0)))
     for svg in page.all("svg"):
         assert svg.attributes["viewbox"] == "0 0 100 100"
         for path in svg.all("path"):
@@ -272,7 +265,7 @@ def test_curves_stay_in_their_plot_and_skip_gaps(rows, first, best):
 def test_gap_parts_a_curve_and_a_lonely_epoch_is_a_dot():
     values = [0.1, 0.2, math.nan, 0.4, math.nan, 0.5, 0.6]
     history = [{"epoch": n, "iou a": value} for n, value in enumerate(values, 1)]
-    page = parse(_render(make_report(["a", "b"], history=history, best_epoch=None, examples=0)))
+    page = parse(render(make_report(["a", "b"], history=history, best_epoch=None, examples=0)))
     line, dot = page.all("g", "c0")[0].all("path")
     assert line.attributes["d"] == "M0.00 90.00L16.67 80.00M83.33 50.00L100.00 40.00"
     assert dot.attributes["d"] == "M50.00 60.00L50.00 60.00"
@@ -281,7 +274,7 @@ def test_gap_parts_a_curve_and_a_lonely_epoch_is_a_dot():
 
 
 def test_best_epoch_is_marked_on_the_miou():
-    page = parse(_render(make_report(epochs=5, best_epoch=3)))
+    page = parse(render(make_report(epochs=5, best_epoch=3)))
     (point,) = page.all("span", "point")
     assert point.text == "0.530"
     assert "left:50.0%" in point.attributes["style"]
@@ -303,14 +296,14 @@ def test_best_epoch_is_marked_on_the_miou():
     ],
 )
 def test_ticks_are_round(values, ticks):
-    places, texts = zip(*_Axis.around(values).ticks(), strict=True)
+    places, texts = zip(*Axis.around(values).ticks(), strict=True)
     assert list(texts) == ticks
     assert places == pytest.approx(np.linspace(0, 100, len(ticks)))
 
 
 @given(st.lists(st.floats(-1e30, 1e30, exclude_min=True, exclude_max=True), min_size=1, max_size=5))
 def test_axis_holds_its_values_and_has_a_few_ticks(values):
-    axis = _Axis.around(values)
+    axis = Axis.around(values)
     slack = axis.step * 1e-5
     assert axis.low - slack <= min(values) <= max(values) <= axis.high + slack
     assert 2 <= len(axis.ticks()) <= 15
@@ -318,14 +311,14 @@ def test_axis_holds_its_values_and_has_a_few_ticks(values):
 
 @given(st.integers(1, 10**6), st.integers(0, 10**5))
 def test_ticks_of_epochs_are_whole(first, more):
-    ticks = _Axis.of_epochs([first, first + more]).ticks()
+    ticks = Axis.of_epochs([first, first + more]).ticks()
     assert len(ticks) <= 8
     assert len(ticks) >= (1 if more < 2 else 2)
 
 
 @given(st.lists(st.floats(0, 100), min_size=1, max_size=20), st.floats(0.1, 12))
 def test_names_are_spread_apart(wanted, gap):
-    places = _spread(wanted, gap)
+    places = spread(wanted, gap)
     ordered = sorted(places)
     assert all(b - a >= gap - 1e-6 for a, b in pairwise(ordered))
     assert [places[i] for i in sorted(range(len(wanted)), key=wanted.__getitem__)] == ordered
@@ -336,24 +329,24 @@ def test_names_are_spread_apart(wanted, gap):
 
 
 @given(st.integers(0, 0xFFFFFF), st.sampled_from(sorted(PAPER.values())))
-def test_curves_can_be_told_from_the_paper(color, paper):
-    legible = _legible(f"#{color:06x}", paper)
-    assert _contrast(_rgb(legible), _rgb(paper)) >= 3
-    if _contrast(_rgb(f"#{color:06x}"), _rgb(paper)) >= 3:
-        assert legible == f"#{color:06x}"
+def test_curves_stand_out_from_the_paper(color, paper):
+    curve = legible(f"#{color:06x}", paper)
+    assert contrast(rgb(curve), rgb(paper)) >= 3
+    if contrast(rgb(f"#{color:06x}"), rgb(paper)) >= 3:
+        assert curve == f"#{color:06x}"
 
 
 def test_text_can_be_read_in_both_schemes():
-    style = parse(_render(make_report())).all("style")[0].text
+    style = parse(render(make_report())).all("style")[0].text
     for scheme in re.findall(r"color-scheme: (?:light|dark);[^}]*", style):
         value = dict(re.findall(r"--([a-z-]+): ([^;]+);", scheme))
-        paper = _rgb(value["paper"])
+        paper = rgb(value["paper"])
         for ink in ("ink", "muted", "blue"):
-            assert _contrast(_rgb(value[ink]), paper) >= 4.5
+            assert contrast(rgb(value[ink]), paper) >= 4.5
         for tint in ("blue-rgb", "red-rgb"):
             shade = float(value["shade"])
             mixed = [shade * int(t) + (1 - shade) * p for t, p in zip(value[tint].split(), paper, strict=True)]
-            assert _contrast(_rgb(value["ink"]), mixed) >= 4.5
+            assert contrast(rgb(value["ink"]), mixed) >= 4.5
 
 
 def decode(node: Node) -> Image.Image:
@@ -366,14 +359,14 @@ def decode(node: Node) -> Image.Image:
 def test_pictures_show_the_example():
     report = make_report(examples=1)
     (example,) = report.worst
-    page = parse(_render(report))
+    page = parse(render(report))
     image, label, predicted, errors = (np.array(decode(n).convert("RGBA")) for n in page.all("img")[:4])
     assert (image[..., :3] == example.image).all()
     labelled = example.label != 255
     assert (label[..., 3] == np.where(labelled, 255, 0)).all()
     for i, one in enumerate(report.classes[:2]):
-        assert (label[example.label == i][:, :3] == _rgb(one.color)).all()
-        assert (predicted[example.predicted == i] == (*_rgb(one.color), 255)).all()
+        assert (label[example.label == i][:, :3] == rgb(one.color)).all()
+        assert (predicted[example.predicted == i] == (*rgb(one.color), 255)).all()
     wrong = labelled & (example.label != example.predicted)
     red = errors[..., 0].astype(int) - errors[..., 1] > 100
     assert (red == wrong).all()
@@ -385,7 +378,7 @@ def test_pictures_show_the_example():
 
 
 def test_large_windows_are_shown_smaller():
-    page = parse(_render(make_report(worst=[make_example(NAMES, 700, 1030)], best=[])))
+    page = parse(render(make_report(worst=[make_example(NAMES, 700, 1030)], best=[])))
     assert {decode(node).size for node in page.all("img")} == {(344, 234)}
     assert "Best windows" not in page.text
 
@@ -393,7 +386,7 @@ def test_large_windows_are_shown_smaller():
 def test_index_without_class_is_grey():
     example = make_example(NAMES)
     odd = replace(example, predicted=np.full_like(example.predicted, 7))
-    page = parse(_render(make_report(worst=[odd])))
+    page = parse(render(make_report(worst=[odd])))
     assert decode(page.all("img")[2]).convert("RGB").getpixel((0, 0)) == (90, 90, 90)
 
 
@@ -463,6 +456,6 @@ def test_look_survives_missing_and_flat_values():
 
 def test_an_epoch_without_a_score_of_a_class_is_a_gap() -> None:
     history = [{"epoch": e, "loss": 1.0, "miou": 0.5, "iou field": None if e == 2 else 0.5} for e in (1, 2, 3)]
-    values = _column(history, "iou field")
+    values = column(history, "iou field")
     assert [math.isnan(value) for value in values] == [False, True, False]
-    assert all(math.isnan(value) for value in _column(history, "iou water"))
+    assert all(math.isnan(value) for value in column(history, "iou water"))

@@ -1,0 +1,68 @@
+"""What stands in a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.metrics.scores import Scores
+from geoseg.spec import ClassSpec, ModelCard
+
+
+@dataclass(frozen=True)
+class ContextPicture:
+    """What a model sees around a window, coarser."""
+
+    caption: str
+    """How much coarser, e.g. "seen 8 times coarser"."""
+    image: NDArray[np.uint8]
+    """(h, w, 3), see `geoseg.outputs.report.pictures.look`."""
+    box: tuple[float, float, float, float]
+    """Left, top, right and bottom of the window, as shares of the picture."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One window of a scored raster."""
+
+    name: str
+    """Where it is, e.g. "tile_13476.tif, rows 0–255, columns 256–511"."""
+    image: NDArray[np.uint8]
+    """(H, W, 3), see `geoseg.outputs.report.pictures.look`."""
+    label: NDArray[np.uint8]
+    """(H, W) class indexes, 255 where not labelled."""
+    predicted: NDArray[np.uint8]
+    """(H, W) class indexes."""
+    miou: float
+    """Its own mean IoU, 0 to 1."""
+    context: tuple[ContextPicture, ...] = ()
+    """What the model sees around it, level by level."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of it."""
+
+    title: str
+    """Heading of the page."""
+    classes: Sequence[ClassSpec]
+    """Classes by index."""
+    scores: Scores
+    """Scores on the validation rasters."""
+    history: Sequence[Mapping[str, float | None]]
+    """One mapping per epoch with the columns of metrics.csv; empty for an evaluation."""
+    best_epoch: int | None
+    """Epoch that the scores belong to, counted from 1; None for an evaluation."""
+    facts: Mapping[str, str]
+    """What else to know, e.g. {"Bands": "red, green, blue"}."""
+    settings: str
+    """The resolved config as YAML; empty if there is none."""
+    card: ModelCard | None
+    """The model's card; only its texts are shown."""
+    worst: Sequence[Example]
+    """Windows with the lowest mIoU, worst first."""
+    best: Sequence[Example]
+    """Windows with the highest mIoU, best first."""

@@ -1,0 +1,62 @@
+"""The page of a report: contents laid out by templates, and written whole."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from geoseg.core.files import draft_of
+from geoseg.core.version import __version__
+from geoseg.outputs.report.charts import class_chart, small_charts
+from geoseg.outputs.report.colours import PAPER, legible
+from geoseg.outputs.report.contents import Report
+from geoseg.outputs.report.pictures import pictures
+from geoseg.outputs.report.tables import matrix_row, mistakes, occurs, percent, score, shares
+
+
+def write_report(report: Report, path: Path) -> None:
+    """Write the report to `path`, complete or not at all.
+
+    Raises:
+        OutputError: if it cannot be written there.
+    """
+    page = render(report)
+    with draft_of(path) as draft:
+        draft.write_text(page, encoding="utf-8", errors="xmlcharrefreplace")  # file names may hold any bytes
+
+
+@cache
+def _template() -> Template:
+    loader = PackageLoader("geoseg.outputs.report", "templates")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"score": score, "percent": percent}
+    return environment.get_template("page.html.jinja")
+
+
+def render(report: Report) -> str:
+    """The HTML of a report."""
+    examples = [*report.worst, *report.best]
+    return _template().render(
+        report=report,
+        scores=report.scores,
+        headline=[one for one in report.scores.headline if one.value is not None or not one.needs_boundaries],
+        columns=[one for one in report.scores.columns if occurs(one.value) or not one.needs_boundaries],
+        version=__version__,
+        paper=PAPER,
+        curve_colors=[{scheme: legible(c.color, paper) for scheme, paper in PAPER.items()} for c in report.classes],
+        shares=shares(report.scores.confusion),
+        matrix=[matrix_row(row, true) for true, row in enumerate(report.scores.confusion)],
+        mistakes=mistakes(report),
+        charts=small_charts(report),
+        class_chart=class_chart(report),
+        windows=[
+            ("Worst windows", [(one, pictures(one, report.classes)) for one in report.worst]),
+            ("Best windows", [(one, pictures(one, report.classes)) for one in report.best]),
+        ],
+        shown=sorted({int(i) for one in examples for ids in (one.label, one.predicted) for i in np.unique(ids)}),
+    )

@@ -1,0 +1,75 @@
+"""Numbers of a report: how they are written, the confusion matrix, and the commonest mistakes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from geoseg.outputs.report.contents import Report
+
+
+def occurs(figures: Mapping[str, float | None]) -> bool:
+    """Whether any class has a figure."""
+    return any(value is not None for value in figures.values())
+
+
+def score(value: float | None) -> str:
+    """A score from 0 to 1 with three digits, or a dash where there is none."""
+    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share as a percentage, nothing for none at all, and never zero for something."""
+    if not share:
+        return ""
+    least = 10.0**-digits
+    return f"<{least:g}" if 100 * share < least / 2 else f"{100 * share:.{digits}f}"
+
+
+def shares(confusion: Sequence[Sequence[int]]) -> list[float]:
+    """Share of the labelled pixels per true class."""
+    total = sum(map(sum, confusion))
+    return [sum(row) / total if total else 0.0 for row in confusion]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the confusion matrix."""
+
+    pixels: int
+    share: float
+    """Of the row, 0 to 1."""
+    shade: float
+    """Depth of its colour, 0 to 1: the root of the share, which keeps small shares visible."""
+    hit: bool
+    """Whether it is on the diagonal."""
+
+
+def matrix_row(row: Sequence[int], true: int) -> list[Cell]:
+    """Cells of one true class, given the pixels (K) by predicted class."""
+    total = max(sum(row), 1)
+    return [Cell(n, n / total, round(math.sqrt(n / total), 3), i == true) for i, n in enumerate(row)]
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One class taken for another."""
+
+    true: str
+    predicted: str
+    pixels: int
+    share: float
+    """Of the true class's pixels."""
+
+
+def mistakes(report: Report, most: int = 3) -> list[Mistake]:
+    """The commonest mistakes by pixels, the commonest first."""
+    names, confusion = [c.name for c in report.classes], report.scores.confusion
+    found = [
+        Mistake(names[true], names[predicted], pixels, pixels / sum(row))
+        for true, row in enumerate(confusion)
+        for predicted, pixels in enumerate(row)
+        if pixels and true != predicted
+    ]
+    return sorted(found, key=lambda one: -one.pixels)[:most]
