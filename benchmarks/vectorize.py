@@ -55,8 +55,8 @@ def write_raster(path: Path, side: int) -> None:
 def run_geoseg(raster: Path, output: Path) -> tuple[float, float, int]:
     """Seconds to geometry in memory (as WKB), seconds to write, and polygons."""
     from geoseg.raster.legend import Legend
-    from geoseg.vector.formats import write_polygons
     from geoseg.vector.polygonize import polygonize
+    from geoseg.vector.write import write_polygons
 
     polygonize(raster.with_name("small.tif"), None, Legend())  # compiled code is loaded
     start = time.perf_counter()

@@ -191,7 +191,7 @@ def _done_before(job: Job, paths: OutputPaths) -> PredictResult:
 
 
 def _count_polygons(path: Path) -> int | None:
-    from geoseg.vector.formats import count_polygons  # who wants no polygons does without these libraries
+    from geoseg.vector.formats.ogr import count_polygons  # who wants no polygons does without these libraries
 
     return count_polygons(path, path.stem)
 
@@ -292,8 +292,8 @@ def _write_item(job: Job, paths: OutputPaths, draft: Path) -> None:
 
 
 def _write_polygons(job: Job, assembled: Assembled, paths: OutputPaths, drafts: _Drafts, reporter: Reporter) -> int:
-    from geoseg.vector.formats import write_polygons
     from geoseg.vector.polygonize import polygonize
+    from geoseg.vector.write import write_polygons
 
     assert paths.polygons is not None
     classes = job.model.spec.classes

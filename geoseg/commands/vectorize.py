@@ -32,9 +32,10 @@ from geoseg.raster.class_raster import (
 )
 from geoseg.spec import VectorizeSpec, parse_spec
 from geoseg.vector.check import PolygonCheck, check_polygons
-from geoseg.vector.formats import check_extension, write_polygons
+from geoseg.vector.formats import check_extension, format_of
 from geoseg.vector.layer import PolygonLayer
 from geoseg.vector.polygonize import Polygonizing, grid_of_classes
+from geoseg.vector.write import write_polygons
 
 __all__ = ["VectorizeResult", "vectorize"]
 
@@ -127,7 +128,7 @@ def _checked(output: Path, job: Polygonizing) -> PolygonCheck:
 
 def _check_checkable(grid: PixelGrid, spec: VectorizeSpec, output: Path) -> None:
     """Refuse to check what leaves the raster's coordinates."""
-    leaves = output.suffix.lower() in (".geojson", ".json") and grid.crs is not None and not _is_geojson(grid)
+    leaves = format_of(output).in_degrees and grid.crs is not None and not _is_geojson(grid)
     if spec.vector.to_crs is not None or leaves:
         remedy = "leave out to_crs" if spec.vector.to_crs is not None else "write another format than GeoJSON"
         raise SpecError(f"only polygons in the raster's CRS can be checked: {remedy}")
@@ -143,7 +144,7 @@ def _style(layer: PolygonLayer, name: str, draft: Path, *, is_alone: bool) -> No
     """Style polygons that were written: inside of a GeoPackage, beside other files if no other has styles there."""
     classes = layer.legend.classes(np.unique(layer.regions.class_id).tolist())
     sld = vector_sld(classes, layer_name(name))
-    if draft.suffix.lower() == ".gpkg":
+    if format_of(draft).holds_styles:
         add_layer_style(draft, layer_name(name), vector_qml(classes), sld)
     elif is_alone:
         write_style_files(draft, shared_qml(classes), sld)
@@ -151,7 +152,7 @@ def _style(layer: PolygonLayer, name: str, draft: Path, *, is_alone: bool) -> No
 
 def _owner_of_styles(output: Path, overwrite: bool) -> Path | None:
     """What has the names that the styles of the polygons would have: a class raster, or files that may not go."""
-    if output.suffix.lower() == ".gpkg":
+    if format_of(output).holds_styles:
         return None
     raster = next((path for end in RASTER_ENDS if (path := output.with_suffix(end)).exists()), None)
     existing = next((path for path in style_paths(output) if path.exists()), None)

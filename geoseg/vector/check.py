@@ -11,19 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import geopandas
 import numpy as np
-import pyogrio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.core.files import reserve
-from geoseg.core.naming import layer_name
-from geoseg.core.safe_paths import plain_path
 from geoseg.geo.georef import PixelGrid
 from geoseg.raster.strips import Strip
 from geoseg.vector.coverage import is_coverage
+from geoseg.vector.formats import format_of
 from geoseg.vector.rasterize import burn
 
 STEPS = 2**20
@@ -47,9 +44,8 @@ class PolygonCheck:
 
 def check_polygons(path: Path, strips: Iterator[Strip], grid: PixelGrid, nodata: int) -> PolygonCheck:
     """Read a vector file back and compare it with the strips of class ids that it was made from."""
-    frame = _read(path)
-    polygons = _to_pixels(frame.geometry.to_numpy(), grid.transform)
-    class_id = frame["class_id"].to_numpy(np.uint8)
+    class_id, geometry = format_of(path).read(path)
+    polygons = _to_pixels(geometry, grid.transform)
     pixels = differing = 0
     with tempfile.TemporaryFile() as scratch:
         reserve(scratch.fileno(), grid.height * grid.width)
@@ -61,15 +57,6 @@ def check_polygons(path: Path, strips: Iterator[Strip], grid: PixelGrid, nodata:
             differing += int((burnt[strip.row : strip.stop] != strip.ids).sum())
     area = float(shapely.area(polygons).sum())
     return PolygonCheck(pixels, differing, area / pixels if pixels else 1.0, is_coverage(polygons))
-
-
-def _read(path: Path) -> geopandas.GeoDataFrame:
-    """Classes and geometry of a vector file that geoseg wrote."""
-    if path.suffix.lower() == ".parquet":
-        return geopandas.read_parquet(path, columns=["class_id", "geometry"])
-    with plain_path(path) as plain:
-        layer = layer_name(path.stem) if path.suffix.lower() == ".gpkg" else pyogrio.list_layers(plain)[0, 0]
-        return geopandas.read_file(plain, layer=layer, columns=["class_id"], use_arrow=True)
 
 
 def _to_pixels(polygons: NDArray[np.object_], transform: Affine) -> NDArray[np.object_]:

@@ -1,7 +1,7 @@
 """Regions in, a layer of polygons out: the columns that every vector file of geoseg has, batch by batch.
 
 What goes in: regions on the pixel lattice, the raster's transform and coordinate system, names and colours of classes.
-What comes out: Arrow batches with geometry as WKB, or a GeoDataFrame. Knows no files.
+What comes out: Arrow batches with geometry as WKB. Knows no files.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import geopandas
 import numpy as np
 import pyarrow as pa
 import shapely
@@ -111,13 +110,6 @@ class PolygonLayer:
         edges = np.unique([*np.searchsorted(begins, np.arange(0, begins[-1], BATCH)), len(self)])
         for first, last in itertools.pairwise(edges.tolist()):
             yield self._batch(first, last)
-
-    def to_frame(self) -> geopandas.GeoDataFrame:
-        """All features at once."""
-        table = pa.Table.from_batches(self.batches(), self.schema)
-        frame = table.drop_columns("geometry").to_pandas()
-        geometry = geopandas.GeoSeries.from_wkb(table["geometry"].to_pandas(), crs=self.output_crs)
-        return geopandas.GeoDataFrame(frame, geometry=geometry)
 
     @cached_property
     def _measure(self) -> Measure | None:

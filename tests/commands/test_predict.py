@@ -437,7 +437,7 @@ def test_polygons_that_fail_cost_nothing_else(tmp_path, class_values, monkeypatc
     def fail(*_, **__):
         raise OutputError("cannot write polygons: no space left")
 
-    monkeypatch.setattr("geoseg.vector.formats.write_polygons", fail)
+    monkeypatch.setattr("geoseg.vector.write.write_polygons", fail)
     scene = write_raster(tmp_path / "s.tif", class_values(40, 40))
     with pytest.raises(OutputError, match="the class raster is complete"):
         predict(scene, tmp_path, model=echo_model())

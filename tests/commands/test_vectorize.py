@@ -15,6 +15,7 @@ import rasterio
 import shapely
 from affine import Affine
 from conftest import Heard
+from frames import frame_of
 from pyproj import Geod
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
@@ -27,8 +28,9 @@ from geoseg.core.errors import OutputError, SceneError, SpecError
 from geoseg.geo.grid import STRIP_PX, STRIP_PX_MOST, Window, strip_windows
 from geoseg.raster.class_raster import free_id, own_nodata, to_ids
 from geoseg.raster.legend import Legend
-from geoseg.vector.formats import VECTOR_FORMATS, write_polygons
+from geoseg.vector.formats import FORMATS
 from geoseg.vector.polygonize import polygonize
+from geoseg.vector.write import write_polygons
 
 NORTH_UP = Affine(10, 0, 500_000, 0, -10, 4_000_000)
 IDS = np.array([[0, 0, 1, 1, 1], [0, 2, 2, 1, 255], [0, 2, 0, 255, 255]], np.uint8)
@@ -113,7 +115,7 @@ def test_georeferencing(tmp_path, transform, crs):
 )
 def test_areas(tmp_path, crs, transform, pixel_m2):
     write(tmp_path / "classes.tif", nodata=255, transform=transform, crs=crs)
-    frame = polygonize(tmp_path / "classes.tif", None, Legend()).to_frame()
+    frame = frame_of(polygonize(tmp_path / "classes.tif", None, Legend()))
     assert (frame["area_m2"] / [4, 4, 3, 1]).tolist() == pytest.approx([pixel_m2] * 4, rel=1e-3)
 
 
@@ -146,14 +148,14 @@ def test_integer_types(tmp_path, dtype):
     nodata = -1 if dtype.startswith("int") else 9999
     values = np.where(IDS == 255, nodata, IDS.astype(np.int64)).astype(dtype)
     write(tmp_path / "classes.tif", values, nodata=nodata)
-    frame = polygonize(tmp_path / "classes.tif", None, Legend()).to_frame()
+    frame = frame_of(polygonize(tmp_path / "classes.tif", None, Legend()))
     np.testing.assert_array_equal(burnt(frame, IDS.shape, NORTH_UP), IDS)
 
 
 def test_mask_band(tmp_path):
     values = np.where(IDS == 255, 7, IDS)
     write(tmp_path / "classes.tif", values, mask=IDS != 255)
-    frame = polygonize(tmp_path / "classes.tif", None, Legend()).to_frame()
+    frame = frame_of(polygonize(tmp_path / "classes.tif", None, Legend()))
     np.testing.assert_array_equal(burnt(frame, IDS.shape, NORTH_UP), IDS)
 
 
@@ -163,12 +165,12 @@ def test_alpha_band(tmp_path):
     shape = {"count": 2, "height": 3, "width": 5, "dtype": "uint8"}
     with rasterio.open(path, "w", driver="GTiff", **shape, transform=NORTH_UP, alpha="YES") as raster:
         raster.write(bands)
-    np.testing.assert_array_equal(burnt(polygonize(path, None, Legend()).to_frame(), IDS.shape, NORTH_UP), IDS)
+    np.testing.assert_array_equal(burnt(frame_of(polygonize(path, None, Legend())), IDS.shape, NORTH_UP), IDS)
 
 
 def test_zero_is_nodata_and_255_a_class(tmp_path):
     write(tmp_path / "classes.tif", nodata=0)
-    frame = polygonize(tmp_path / "classes.tif", None, Legend()).to_frame()
+    frame = frame_of(polygonize(tmp_path / "classes.tif", None, Legend()))
     assert sorted(frame["class_id"]) == [1, 2, 255]
 
 
@@ -205,20 +207,20 @@ def test_a_raster_of_all_values_has_none_left_for_nodata(tmp_path):
 
 def test_confidence(tmp_path, classes):
     write(tmp_path / "confidence.tif", np.where(IDS == 1, 50, 100).astype(np.uint8))
-    frame = polygonize(classes, tmp_path / "confidence.tif", Legend()).to_frame()
+    frame = frame_of(polygonize(classes, tmp_path / "confidence.tif", Legend()))
     assert frame["confidence"].tolist() == [1, 0.5, 1, 1]
 
 
 def test_confidence_beyond_100_percent_is_refused(tmp_path, classes):
     write(tmp_path / "confidence.tif", np.where(IDS == 1, 200, 100).astype(np.uint8))
     with pytest.raises(SceneError, match="0 to 100 percent"):
-        polygonize(classes, tmp_path / "confidence.tif", Legend()).to_frame()
+        frame_of(polygonize(classes, tmp_path / "confidence.tif", Legend()))
 
 
 def test_confidence_of_another_size(tmp_path, classes):
     write(tmp_path / "confidence.tif", IDS[:2])
     with pytest.raises(SceneError, match=r"\(2, 5\)"):
-        polygonize(classes, tmp_path / "confidence.tif", Legend()).to_frame()
+        frame_of(polygonize(classes, tmp_path / "confidence.tif", Legend()))
 
 
 def test_all_nodata(tmp_path):
@@ -240,9 +242,9 @@ def test_all_nodata(tmp_path):
 def test_strips_leave_no_trace(tmp_path, monkeypatch, tile):
     ids = np.random.default_rng(3).integers(0, 3, (100, 70)).astype(np.uint8).repeat(2, axis=0).repeat(3, axis=1)
     write(tmp_path / "classes.tif", ids, tiled=True, blockxsize=tile, blockysize=tile)
-    whole = polygonize(tmp_path / "classes.tif", None, Legend()).to_frame()
+    whole = frame_of(polygonize(tmp_path / "classes.tif", None, Legend()))
     monkeypatch.setattr("geoseg.geo.grid.STRIP_PX", 1000)
-    strips = polygonize(tmp_path / "classes.tif", None, Legend()).to_frame()
+    strips = frame_of(polygonize(tmp_path / "classes.tif", None, Legend()))
     assert shapely.equals_identical(whole.geometry.values, strips.geometry.values).all()
 
 
@@ -519,7 +521,7 @@ main()
 """A process for which a file of more than 40 kB does not fit on the disk."""
 
 
-@pytest.mark.parametrize("extension", VECTOR_FORMATS)
+@pytest.mark.parametrize("extension", FORMATS)
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, extension):
     ids = np.random.default_rng(0).integers(0, 9, (120, 120)).astype(np.uint8)
     write(tmp_path / "classes.tif", ids)

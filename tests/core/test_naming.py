@@ -20,9 +20,11 @@ from geoseg.geo.georef import PixelGrid
 from geoseg.outputs.styles import raster_sld, shared_qml, vector_sld
 from geoseg.raster.strips import Strip
 from geoseg.vector.check import check_polygons
-from geoseg.vector.formats import VECTOR_FORMATS, count_polygons, write_polygons
+from geoseg.vector.formats import FORMATS
+from geoseg.vector.formats.ogr import count_polygons
 from geoseg.vector.layer import PolygonLayer
 from geoseg.vector.trace import trace
+from geoseg.vector.write import write_polygons
 
 NAMES = [
     "(1) ortho", "[north]", "#7", "~b", "+x", "'q'", "_ok", "1st", "-dash", "=x", "gpkg_x", "GPKG_y", "a;b", "a\nb",
@@ -38,7 +40,7 @@ def layer():
     return PolygonLayer(trace([Strip(0, ids)], ids.shape[1]), Affine(1, 0, 0, 0, -1, 0), UTM)
 
 
-@pytest.mark.parametrize("extension", VECTOR_FORMATS)
+@pytest.mark.parametrize("extension", FORMATS)
 def test_polygons_are_written_under_any_name(tmp_path, layer, extension):
     for name in NAMES:
         path = tmp_path / f"{name}{extension}"

@@ -1,19 +1,24 @@
 """Every format written and read back; nothing left behind when writing fails."""
 
+import subprocess
+import sys
+
 import geopandas
 import numpy as np
 import pyogrio
 import pytest
 import shapely
 from affine import Affine
+from frames import frame_of
 
+import geoseg.vector.write
 from geoseg.core.errors import OutputError
 from geoseg.raster.legend import Legend
 from geoseg.raster.strips import Strip
-from geoseg.vector import formats
-from geoseg.vector.formats import VECTOR_FORMATS, check_extension, write_polygons
+from geoseg.vector.formats import FORMATS, VectorFormat, check_extension, ogr, shapefile
 from geoseg.vector.layer import PolygonLayer
 from geoseg.vector.trace import trace
+from geoseg.vector.write import write_polygons
 
 UTM = "EPSG:32617"
 LOCAL = 'LOCAL_CS["unnamed",UNIT["metre",1]]'
@@ -39,7 +44,7 @@ def empty() -> PolygonLayer:
 
 
 def fields(extension) -> list[str]:
-    return [formats.SHAPEFILE_NAMES.get(name, name) if extension == ".shp" else name for name in FIELDS]
+    return [shapefile.NAMES.get(name, name) if extension == ".shp" else name for name in FIELDS]
 
 
 def read(path) -> geopandas.GeoDataFrame:
@@ -47,11 +52,11 @@ def read(path) -> geopandas.GeoDataFrame:
     return frame.sort_values("class_id", ignore_index=True)
 
 
-@pytest.mark.parametrize("extension", VECTOR_FORMATS)
+@pytest.mark.parametrize("extension", FORMATS)
 def test_written_and_read_back(tmp_path, layer, extension):
     path = tmp_path / f"out{extension}"
     write_polygons(layer, path)
-    back, frame = read(path), layer.to_frame().sort_values("class_id", ignore_index=True)
+    back, frame = read(path), frame_of(layer).sort_values("class_id", ignore_index=True)
     assert list(back.columns) == [*fields(extension), "geometry"]
     assert back["class_id"].tolist() == [0, 1, 2]
     assert back["class"].tolist() == ["Wald", "Gewässer", "2"]
@@ -67,7 +72,7 @@ def test_geojson_is_in_degrees_and_counter_clockwise(tmp_path, layer, extension)
     write_polygons(layer, tmp_path / f"out{extension}")
     back = geopandas.read_file(tmp_path / f"out{extension}")
     assert back.crs.to_epsg() == 4326
-    assert back.total_bounds == pytest.approx(layer.to_frame().to_crs(4326).total_bounds, abs=1e-9)
+    assert back.total_bounds == pytest.approx(frame_of(layer).to_crs(4326).total_bounds, abs=1e-9)
     assert back.exterior.is_ccw.all()
 
 
@@ -86,7 +91,7 @@ def test_empty_geojson(tmp_path, empty):
     assert pyogrio.read_info(tmp_path / "out.geojson")["features"] == 0
 
 
-@pytest.mark.parametrize("extension", VECTOR_FORMATS)
+@pytest.mark.parametrize("extension", FORMATS)
 def test_without_crs_coordinates_stay(tmp_path, extension, recwarn):
     path = tmp_path / f"out{extension}"
     write_polygons(layer_of([[0, 1]], crs=None), path)
@@ -111,7 +116,7 @@ def test_geojson_needs_the_earth(tmp_path, crs):
 
 
 def test_shapefile_names_fit():
-    names = [formats.SHAPEFILE_NAMES.get(name, name) for name in FIELDS]
+    names = [shapefile.NAMES.get(name, name) for name in FIELDS]
     assert all(len(name) <= 10 for name in names)
 
 
@@ -122,7 +127,7 @@ def test_layer_name(tmp_path, layer):
     assert pyogrio.list_layers(tmp_path / "b.GPKG")[0, 0] == "landcover"
 
 
-@pytest.mark.parametrize("extension", VECTOR_FORMATS)
+@pytest.mark.parametrize("extension", FORMATS)
 def test_replacing_is_clean(tmp_path, layer, empty, extension):
     path = tmp_path / f"out{extension}"
     stale = [tmp_path / f"out{extension}-wal", tmp_path / f"out{extension}-journal"]
@@ -166,21 +171,68 @@ def test_nothing_stays_of_a_broken_write(tmp_path, layer, extension, error, monk
         args[1].write_bytes(b"half")
         raise error("enough")
 
-    monkeypatch.setattr(formats.pyogrio, "write_arrow", half)
+    monkeypatch.setattr(ogr.pyogrio, "write_arrow", half)
     with pytest.raises(OutputError if error is RuntimeError else error):
         write_polygons(layer, path)
     assert {part.name: part.read_bytes() for part in tmp_path.iterdir()} == before
 
 
 def test_a_shapefile_that_would_grow_too_large_is_refused_before_it_is_written(tmp_path, layer, monkeypatch):
-    monkeypatch.setattr(formats, "SHAPEFILE_BYTES", 1000)
+    monkeypatch.setattr(shapefile, "MOST_BYTES", 1000)
     with pytest.raises(OutputError, match=r"holds 2 GB, these 3 polygons with .* write \.gpkg instead"):
         write_polygons(layer, tmp_path / "out.shp")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_polygon_that_is_too_large_is_refused_before_it_is_written(tmp_path, layer, monkeypatch):
-    monkeypatch.setattr(formats, "MOST_VERTICES", 10)
+    monkeypatch.setattr(geoseg.vector.write, "MOST_VERTICES", 10)
     with pytest.raises(OutputError, match="leave out dissolve, or simplify"):
         write_polygons(layer, tmp_path / "out.fgb")
     assert list(tmp_path.iterdir()) == []
+
+
+# ------------------------------------------------------------------------------- what every registered format must do
+
+
+class Broken(PolygonLayer):
+    """A layer whose batches end with an error after the first."""
+
+    def batches(self):
+        yield next(super().batches())
+        raise OutputError("these polygons cannot be moved")
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+def test_every_format_reads_back_the_classes_and_polygons_that_it_wrote(tmp_path, layer, extension):
+    vector_format: VectorFormat = FORMATS.get(extension)
+    path = tmp_path / f"out{extension}"
+    write_polygons(layer, path)
+    class_id, polygons = vector_format.read(path)
+    assert class_id.dtype == np.uint8
+    assert sorted(class_id.tolist()) == [0, 1, 2]
+    assert not set(vector_format.leftovers(path)) & {path}
+    expected = frame_of(layer).set_index("class_id").geometry
+    if vector_format.in_degrees:
+        expected = expected.to_crs("OGC:CRS84")
+    for k, polygon in zip(class_id.tolist(), polygons, strict=True):
+        assert shapely.hausdorff_distance(polygon, expected[k]) < 1e-8
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+def test_every_format_leaves_nothing_of_a_layer_that_ends_early_and_says_why(tmp_path, layer, extension):
+    path = tmp_path / f"out{extension}"
+    write_polygons(layer, path)
+    before = {part.name: part.read_bytes() for part in tmp_path.iterdir()}
+    broken = Broken(layer.regions, layer.transform, layer.crs, layer.legend)
+    with pytest.raises(OutputError, match="these polygons cannot be moved"):
+        write_polygons(broken, path)
+    assert {part.name: part.read_bytes() for part in tmp_path.iterdir()} == before
+
+
+def test_a_format_is_loaded_when_a_file_of_it_is_written_and_not_before():
+    code = (
+        "import sys; from geoseg.vector.formats import check_extension; check_extension('a.gpkg'); "
+        "print([name for name in ('pyogrio', 'pyarrow', 'geopandas', 'shapely') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 import shapely
 from affine import Affine
+from frames import frame_of
 from pyproj import CRS
 
 from geoseg.raster.legend import Legend
@@ -34,7 +35,7 @@ def grouped(regions, how) -> PolygonLayer:
 )
 def test_polygons_through_a_transform(transform):
     regions = traced([[0, 0, 1], [0, 2, 1], [NODATA, 0, 0]])
-    polygons = PolygonLayer(regions, transform, None).to_frame().geometry.to_numpy()
+    polygons = frame_of(PolygonLayer(regions, transform, None)).geometry.to_numpy()
     assert shapely.is_ccw(shapely.get_exterior_ring(polygons)).all()
     assert shapely.coverage_is_valid(polygons)
     np.testing.assert_allclose(shapely.area(polygons), regions.pixels * 6)
@@ -42,17 +43,17 @@ def test_polygons_through_a_transform(transform):
 
 def test_batches_are_the_whole(monkeypatch):
     layer = PolygonLayer(traced(np.indices((20, 20)).sum(axis=0) % 2), NORTH_UP, "EPSG:32617")
-    whole = layer.to_frame()
+    whole = frame_of(layer)
     monkeypatch.setattr("geoseg.vector.layer.BATCH", 7)
     batches = list(layer.batches())
     assert len(batches) > 50
     assert pa.Table.from_batches(batches, layer.schema).num_rows == len(layer) == 400
-    assert shapely.equals_identical(layer.to_frame().geometry.values, whole.geometry.values).all()
+    assert shapely.equals_identical(frame_of(layer).geometry.values, whole.geometry.values).all()
 
 
 def test_one_feature_for_each_class():
     regions = traced([[0, 1, 0], [2, 1, 0], [0, 1, NODATA]], confidence=[[10, 50, 40], [70, 50, 40], [90, 50, 0]])
-    frame = grouped(regions, by_class).to_frame()
+    frame = frame_of(grouped(regions, by_class))
     assert frame["class_id"].tolist() == [0, 1, 2]
     assert frame["area_m2"].tolist() == [400, 300, 100]
     assert frame["perimeter_m"].tolist() == [140, 80, 40]
@@ -63,7 +64,7 @@ def test_one_feature_for_each_class():
 
 
 def test_regions_that_touch_at_a_corner_are_one_feature():
-    frame = grouped(traced([[0, 1, 0], [1, 0, 1], [1, 1, 0]]), by_touch).to_frame()
+    frame = frame_of(grouped(traced([[0, 1, 0], [1, 0, 1], [1, 1, 0]]), by_touch))
     parts = sorted((k, len(geometry.geoms)) for k, geometry in zip(frame["class_id"], frame.geometry, strict=True))
     assert parts == [(0, 4), (1, 3)]
 
@@ -71,18 +72,18 @@ def test_regions_that_touch_at_a_corner_are_one_feature():
 def test_another_coordinate_system():
     layer = PolygonLayer(traced([[0, 1]]), NORTH_UP, "EPSG:32617")
     moved = PolygonLayer(traced([[0, 1]]), NORTH_UP, "EPSG:32617", target=CRS(4326))
-    there = layer.to_frame().to_crs(4326)
-    assert moved.to_frame().crs.to_epsg() == 4326
-    assert shapely.equals_exact(moved.to_frame().geometry.values, there.geometry.values, 1e-12).all()
-    assert moved.to_frame()["area_m2"].tolist() == [100, 100]
+    there = frame_of(layer).to_crs(4326)
+    assert frame_of(moved).crs.to_epsg() == 4326
+    assert shapely.equals_exact(frame_of(moved).geometry.values, there.geometry.values, 1e-12).all()
+    assert frame_of(moved)["area_m2"].tolist() == [100, 100]
 
 
 def test_no_polygon():
     layer = PolygonLayer(traced([[NODATA]]), NORTH_UP, "EPSG:32617", Legend({0: "a"}, {0: "#ffffff"}))
     assert list(layer.batches()) == []
-    assert list(layer.to_frame().columns) == ["class_id", "class", "area_m2", "perimeter_m", "color", "geometry"]
+    assert list(frame_of(layer).columns) == ["class_id", "class", "area_m2", "perimeter_m", "color", "geometry"]
 
 
 def test_areas_where_the_coordinate_system_does_not_tell_are_null():
-    frame = PolygonLayer(traced([[0, 1]]), NORTH_UP, None).to_frame()
+    frame = frame_of(PolygonLayer(traced([[0, 1]]), NORTH_UP, None))
     assert frame[["area_m2", "perimeter_m"]].isna().all(axis=None)

@@ -1,0 +1,95 @@
+"""Vector formats: how polygons become a file, and are read back.
+
+An open set: a format is registered by the extension of its files, here or by an entry point of the group
+`geoseg.formats`. Nothing of it is loaded before a file of it is written or read.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.errors import OutputError
+from geoseg.core.registry import Registry
+
+if TYPE_CHECKING:
+    from geoseg.vector.layer import PolygonLayer
+
+
+class VectorFormat(Protocol):
+    """A file format for a layer of N polygons with their attributes."""
+
+    in_degrees: bool
+    """Whether coordinates are always longitude and latitude on WGS 84, whatever the layer's CRS is."""
+    holds_styles: bool
+    """Whether styles lie in the file itself (as in a GeoPackage), not beside it."""
+
+    def write(self, polygons: PolygonLayer, path: Path, name: str) -> None:
+        """Write a layer to a path that is free; parts of it may lie beside it, under the path's stem.
+
+        A layer without polygons gives an empty one with the same columns.
+
+        Args:
+            polygons: the layer.
+            path: the file, under a plain name.
+            name: name of the layer, where the format has names.
+
+        Raises:
+            OutputError: if the format cannot hold the layer.
+            OSError, RuntimeError, ValueError: if the file cannot be written.
+        """
+        ...
+
+    def read(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.object_]]:
+        """Read class ids (N,) and polygons (N,) of a file that geoseg wrote, in one order.
+
+        Raises:
+            OSError, RuntimeError: if it cannot be read.
+        """
+        ...
+
+    def leftovers(self, path: Path) -> list[Path]:
+        """List where files may lie that belong to the file at a path, and would be misread as parts of a new one."""
+        ...
+
+
+FORMATS: Registry[VectorFormat] = Registry(
+    "vector format",
+    "geoseg.formats",
+    {
+        ".gpkg": "geoseg.vector.formats.geopackage:GEOPACKAGE",
+        ".shp": "geoseg.vector.formats.shapefile:SHAPEFILE",
+        ".geojson": "geoseg.vector.formats.geojson:GEOJSON",
+        ".json": "geoseg.vector.formats.geojson:GEOJSON",
+        ".fgb": "geoseg.vector.formats.flatgeobuf:FLATGEOBUF",
+        ".parquet": "geoseg.vector.formats.geoparquet:GEOPARQUET",
+    },
+    OutputError,
+)
+"""Every vector format, by extension in lower case."""
+
+
+def format_of(path: str | os.PathLike[str]) -> VectorFormat:
+    """The format that a path's extension names.
+
+    Raises:
+        OutputError: if it names none; the message lists the extensions that do.
+    """
+    return FORMATS.get(check_extension(path))
+
+
+def check_extension(path: str | os.PathLike[str]) -> str:
+    """The extension of a path in lower case, if it names a vector format; nothing is loaded.
+
+    Raises:
+        OutputError: if it names none; the message lists the extensions that do.
+    """
+    extension = Path(path).suffix.lower()
+    if extension not in FORMATS:
+        what = f"unknown vector format {extension!r}" if extension else f"no file extension in {os.fspath(path)!r}"
+        raise OutputError(f"{what}: use one of {', '.join(FORMATS)}")
+    return extension

@@ -1,0 +1,65 @@
+"""GeoJSON (RFC 7946): longitude and latitude on WGS 84, cut at 180°; without a coordinate system as it is.
+
+GDAL's own way there is not taken: it loses what lies beyond 360°.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
+
+from geoseg.core.errors import OutputError
+from geoseg.vector.formats.ogr import read_ogr, sqlite_leftovers, write_ogr
+from geoseg.vector.layer import PolygonLayer
+
+ONLY_CRS = "OGC:CRS84"
+"""Longitude and latitude on WGS 84: the only coordinate system of GeoJSON, which for that reason doesn't name it."""
+
+DIGITS = 9
+"""Decimals of a degree: a tenth of a millimetre. RFC 7946's usual 7 (a centimetre) collapse the pixels of a drone."""
+
+
+class GeoJson:
+    """One text file."""
+
+    in_degrees = True
+    holds_styles = False
+
+    def write(self, polygons: PolygonLayer, path: Path, name: str) -> None:
+        """Write the layer in degrees.
+
+        Raises:
+            OutputError: if its coordinate system has no way to longitude and latitude.
+        """
+        if polygons.output_crs is None:
+            write_ogr(polygons, path, driver="GeoJSON", layer=name)
+            return
+        _check_on_earth(polygons.output_crs)
+        degrees = replace(polygons, target=CRS.from_user_input(ONLY_CRS))
+        write_ogr(degrees, path, with_crs=False, driver="GeoJSON", layer=name, COORDINATE_PRECISION=str(DIGITS))
+
+    def read(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.object_]]:
+        """Read all features."""
+        return read_ogr(path)
+
+    def leftovers(self, path: Path) -> list[Path]:
+        """Journals of a database that had this name."""
+        return sqlite_leftovers(path)
+
+
+def _check_on_earth(crs: CRS) -> None:
+    try:
+        Transformer.from_crs(crs, "EPSG:4326")
+    except ProjError as error:
+        message = (
+            f"GeoJSON needs longitude and latitude, which the system {crs.name!r} cannot give: write .gpkg instead"
+        )
+        raise OutputError(message) from error
+
+
+GEOJSON = GeoJson()

@@ -1,0 +1,34 @@
+"""GeoPackage: one table with a spatial index, in the version that programs from 2018 on know."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.naming import layer_name
+from geoseg.vector.formats.ogr import read_ogr, sqlite_leftovers, write_ogr
+from geoseg.vector.layer import PolygonLayer
+
+
+class GeoPackage:
+    """A table of an SQLite database."""
+
+    in_degrees = False
+    holds_styles = True
+
+    def write(self, polygons: PolygonLayer, path: Path, name: str) -> None:
+        """Write the layer as a table of that name."""
+        write_ogr(polygons, path, driver="GPKG", layer=name, VERSION="1.2")
+
+    def read(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.object_]]:
+        """Read the table that is called as the file is: a table of styles may lie beside it."""
+        return read_ogr(path, layer_name(path.stem))
+
+    def leftovers(self, path: Path) -> list[Path]:
+        """SQLite's journals."""
+        return sqlite_leftovers(path)
+
+
+GEOPACKAGE = GeoPackage()

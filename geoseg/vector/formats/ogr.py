@@ -1,0 +1,108 @@
+"""Vector formats that GDAL writes and reads.
+
+In: a layer of polygons, batch after batch. Out: a file; or the classes and polygons of one.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyogrio
+import pyogrio.raw
+import shapely
+from numpy.typing import NDArray
+
+from geoseg.core.errors import OutputError
+from geoseg.core.files import one_line
+from geoseg.core.naming import layer_name
+from geoseg.core.safe_paths import plain_path
+from geoseg.vector.layer import PolygonLayer
+
+NO_OTHER_NAMES: Mapping[str, str] = MappingProxyType({})
+
+
+def write_ogr(
+    polygons: PolygonLayer,
+    path: Path,
+    names: Mapping[str, str] = NO_OTHER_NAMES,
+    *,
+    with_crs: bool = True,
+    **options: Any,
+) -> None:
+    """Write a layer through GDAL.
+
+    Args:
+        polygons: the layer.
+        path: the file.
+        names: columns that are called otherwise in the file.
+        with_crs: whether the file names the coordinate system.
+        options: of pyogrio, and of GDAL's driver.
+    """
+    schema = pa.schema([column.with_name(names.get(column.name, column.name)) for column in polygons.schema])
+    failed: list[OutputError] = []
+    batches = _renamed(polygons, schema, failed)
+    crs = polygons.output_crs if with_crs else None
+    with warnings.catch_warnings(), _first_of(failed):
+        warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
+        pyogrio.write_arrow(
+            pa.RecordBatchReader.from_batches(schema, batches),
+            path,
+            geometry_name="geometry",
+            geometry_type=polygons.geometry_type,
+            crs=None if crs is None else crs.to_wkt(),
+            **options,
+        )
+
+
+def read_ogr(path: Path, layer: str | None = None) -> tuple[NDArray[np.uint8], NDArray[np.object_]]:
+    """Read class ids (N,) and polygons (N,) of a layer, by default of the first."""
+    with plain_path(path) as plain:
+        wanted = pyogrio.list_layers(plain)[0, 0] if layer is None else layer
+        _, _, geometry, (class_id,) = pyogrio.raw.read(plain, layer=wanted, columns=["class_id"])
+    return class_id.astype(np.uint8), np.asarray(shapely.from_wkb(geometry), object)
+
+
+def count_polygons(path: Path, layer: str) -> int:
+    """Count the polygons of a layer of a file.
+
+    Raises:
+        OutputError: if it cannot be read.
+    """
+    try:
+        with plain_path(path) as plain:
+            return int(pyogrio.read_info(plain, layer=layer_name(layer))["features"])
+    except RuntimeError as error:
+        raise OutputError(f"{path} is damaged: {one_line(error)}: pass --overwrite to make it again") from None
+
+
+def sqlite_leftovers(path: Path) -> list[Path]:
+    """Files that SQLite may have left beside a database of that name, whatever now has it."""
+    return [path.with_name(path.name + extension) for extension in ("-wal", "-shm", "-journal")]
+
+
+def _renamed(polygons: PolygonLayer, schema: pa.Schema, failed: list[OutputError]) -> Iterator[pa.RecordBatch]:
+    """The batches under other names; an error is kept, for Arrow hides it from whoever reads the stream."""
+    try:
+        for batch in polygons.batches():
+            yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
+    except OutputError as error:
+        failed.append(error)
+        raise
+
+
+@contextmanager
+def _first_of(failed: list[OutputError]) -> Iterator[None]:
+    """Raise the error that ended a stream, instead of what its reader makes of it."""
+    try:
+        yield
+    except Exception:
+        if failed:
+            raise failed[0] from None
+        raise

@@ -1,0 +1,57 @@
+"""Shapefile: geometry, index, attributes, projection and encoding in a file each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.errors import OutputError
+from geoseg.vector.formats.ogr import read_ogr, write_ogr
+from geoseg.vector.layer import PolygonLayer
+
+NAMES = MappingProxyType({"perimeter_m": "perim_m"})
+"""Columns whose names are longer than the 10 characters of a Shapefile, and what they are called there."""
+
+MOST_BYTES = 2**31 - 1
+"""Most bytes in a part of a Shapefile that all programs can read."""
+
+ROW_BYTES = 512
+"""Bytes of a row of a Shapefile's table, at most."""
+
+PARTS = (".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
+"""Extensions of what may lie beside a .shp and belong to it."""
+
+
+class Shapefile:
+    """A handful of files of one stem."""
+
+    in_degrees = False
+    holds_styles = False
+
+    def write(self, polygons: PolygonLayer, path: Path, name: str) -> None:
+        """Write all parts; the layer is called as the file is.
+
+        Raises:
+            OutputError: if it would grow beyond what a Shapefile can hold.
+        """
+        size = max(16 * polygons.vertices + 64 * len(polygons.regions), ROW_BYTES * len(polygons))
+        if size > MOST_BYTES:
+            raise OutputError(
+                f"a Shapefile holds 2 GB, these {len(polygons):,} polygons with {polygons.vertices:,} vertices take up "
+                f"to {size / 1e9:,.1f} GB: write .gpkg instead, or fewer of them (min_area, simplify)"
+            )
+        write_ogr(polygons, path, NAMES, driver="ESRI Shapefile", ENCODING="UTF-8")
+
+    def read(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.object_]]:
+        """Read all rows."""
+        return read_ogr(path)
+
+    def leftovers(self, path: Path) -> list[Path]:
+        """The other parts."""
+        return [path.with_suffix(extension) for extension in PARTS]
+
+
+SHAPEFILE = Shapefile()
