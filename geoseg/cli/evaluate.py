@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from geoseg.cli.early import check_model, check_predicted, read_train_config
-from geoseg.cli.options import Command, FilePath, json_option, overwrite_option, quiet_option
+from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option
 from geoseg.cli.terminal import notice, scores_line, scores_table, show, show_json, terminal_reporter
+from geoseg.cli.value_types import FilePath
 from geoseg.core.errors import SpecError
 from geoseg.core.events import Progress, Reporter
 from geoseg.core.wording import number_of

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from geoseg.cli.options import Command, FilePath, json_option
+from geoseg.cli.options import Command, json_option
 from geoseg.cli.terminal import show, show_json
+from geoseg.cli.value_types import FilePath
 
 
 @click.command(cls=Command)

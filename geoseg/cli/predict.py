@@ -10,23 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.early import check_many_scenes, check_one_scene
-from geoseg.cli.options import (
-    Command,
-    FilePath,
-    NodataType,
-    Numbers,
-    ResolutionType,
-    config_option,
-    given,
-    json_option,
-    overwrite_option,
-    quiet_option,
-    vector_options,
-)
+from geoseg.cli.options import Command, config_option, given, json_option, overwrite_option, quiet_option
+from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import Notices, area, notice, show, show_json, size, table, terminal_reporter
+from geoseg.cli.value_types import FilePath
 from geoseg.core.errors import GeosegError
 from geoseg.core.events import SILENT
 from geoseg.core.wording import number_of
+from geoseg.spec import PredictSpec
 
 if TYPE_CHECKING:
     from geoseg.commands.plan import PredictPlan
@@ -35,15 +26,6 @@ if TYPE_CHECKING:
     from geoseg.scenes import SceneRef
 
 
-_NODATA = (
-    "Value that marks pixels without data, over what the file says; auto: the constant that fills the scene from its "
-    "frame inwards."
-)
-_CONTEXT = "Let a model see the ground around each window, or refine coarser views, if it has learnt to; default: yes."
-_REFINE = "Share of the windows in which a model that refines coarser views looks again, least sure first; default: 1."
-_TTA = "Average over mirror images (4 x the work) or all symmetries of a square (8 x); default: none."
-_COMPILE = "Fuse the network with torch.compile: a minute at the start, faster ever after."
-_DEVICES = "Devices that share each scene: how many GPUs (else CPU processes), or the numbers of GPUs."
 _SCHEDULER = "Work on a Dask cluster, by its address; local:N starts N processes here."
 _RESUME = "Skip scenes that are done, and go on where a run with the same settings was stopped."
 
@@ -56,56 +38,8 @@ _RESUME = "Skip scenes that are done, and go on where a run with the same settin
 @click.option(
     "-o", "--output", type=FilePath(), help="Folder for the results, or the class raster's path (.tif) for one scene."
 )
-@click.option("--tile", type=int, help="Largest side of a window in pixels; default: the model's.")
-@click.option("--overlap", type=int, help="Pixels shared by neighbouring windows; default: the model's.")
-@click.option("--batch-size", type=int, help="Windows forwarded at once; default: fitted to the device.")
-@click.option("--device", help="auto, cpu, cuda, cuda:1 or mps; default: auto.")
-@click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Arithmetic of the network; default: auto."
-)
-@click.option("--context/--no-context", default=None, help=_CONTEXT)
-@click.option("--refine-fraction", type=float, metavar="0..1", help=_REFINE)
-@click.option("--tta", type=click.Choice(["none", "flips", "d4"]), help=_TTA)
-@click.option("--tta-scales", type=Numbers(float), metavar="SCALE,...", help="Sizes at which each window is seen, too.")
-@click.option("--compile/--no-compile", default=None, help=_COMPILE)
-@click.option("--devices", metavar="N|0,1,...", help=_DEVICES)
+@spec_options(PredictSpec)
 @click.option("--scheduler", metavar="ADDRESS|local:N", help=_SCHEDULER)
-@click.option(
-    "--bands",
-    type=Numbers(int),
-    help="The scene's bands in the model's order, e.g. 1,2,3; default: found by name or colour.",
-)
-@click.option("--nodata", type=NodataType(), help=_NODATA)
-@click.option(
-    "--rescale",
-    type=Numbers(float, 2),
-    metavar="LOW,HIGH",
-    help="Scene values stretched onto the model's range, e.g. 0,3000.",
-)
-@click.option(
-    "--resolution",
-    type=ResolutionType(),
-    help="Pixel size the network sees: native, model, or metres; default: native.",
-)
-@click.option(
-    "--scores",
-    type=FilePath(),
-    help="Also write per-class probabilities to this GeoTIFF (a folder for several scenes).",
-)
-@click.option(
-    "--scores-type",
-    type=click.Choice(["float32", "uint8"]),
-    help="Type of these probabilities: 0 to 1 (default), or in percent.",
-)
-@click.option(
-    "--confidence", type=FilePath(), help="Also write the class's probability in percent (uint8) to this GeoTIFF."
-)
-@click.option("--polygons/--no-polygons", default=None, help="Write polygons (GeoPackage); default: yes.")
-@click.option("--preview/--no-preview", default=None, help="Write a preview picture (PNG); default: yes.")
-@click.option(
-    "--stac/--no-stac", default=None, help="Write a STAC Item (JSON) that describes the result; default: yes."
-)
-@vector_options
 @config_option
 @click.option(
     "--asset", metavar="KEY", help="Which asset of STAC Items is the scene; default: the only raster, or what is usual."

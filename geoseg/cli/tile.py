@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from geoseg.cli.early import read_train_config
-from geoseg.cli.options import Command, FilePath, json_option, overwrite_option, quiet_option
+from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option
 from geoseg.cli.terminal import show, show_json, table, terminal_reporter
+from geoseg.cli.value_types import FilePath
 
 if TYPE_CHECKING:
     from geoseg.commands.tile import TileResult

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.early import read_train_config
-from geoseg.cli.options import Command, FilePath, json_option, overwrite_option, quiet_option
+from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option
 from geoseg.cli.terminal import notice, scores_line, scores_table, show, show_json, silent
+from geoseg.cli.value_types import FilePath
 from geoseg.core.wording import number_of
 
 if TYPE_CHECKING:

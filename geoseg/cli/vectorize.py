@@ -10,18 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.early import check_vectorized
-from geoseg.cli.options import (
-    Command,
-    FilePath,
-    config_option,
-    given,
-    json_option,
-    overwrite_option,
-    quiet_option,
-    vector_options,
-)
+from geoseg.cli.options import Command, config_option, given, json_option, overwrite_option, quiet_option
+from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import show, show_json, terminal_reporter
+from geoseg.cli.value_types import FilePath
 from geoseg.core.wording import number_of
+from geoseg.spec import VectorizeSpec
 
 if TYPE_CHECKING:
     from geoseg.vector.check import PolygonCheck
@@ -36,7 +30,7 @@ if TYPE_CHECKING:
     type=FilePath(path_type=Path),
     help="Result: .gpkg, .shp, .geojson, .fgb or .parquet.",
 )
-@vector_options
+@spec_options(VectorizeSpec)
 @click.option("--check", is_flag=True, help="Hold the finished polygons against the raster; exit code 1 if they fail.")
 @config_option
 @overwrite_option

@@ -15,10 +15,10 @@ class AreaSpec(Spec):
     """The area of interest."""
 
     aoi: FilePath | None = None
-    """Vector file, in any CRS, whose polygons are the area of interest; nothing outside is read. Where it has several
-    layers, FILE|layername=NAME."""
+    """Area of interest: the polygons of a vector file in any CRS, FILE|layername=NAME where it has several layers;
+    nothing outside is read."""
     bbox: Box | None = None
-    """Left, bottom, right and top of the area of interest, in the raster's CRS."""
+    """Left, bottom, right and top of the area of interest, in the raster's CRS; nothing outside is read."""
 
     @model_validator(mode="after")
     def _is_one_area(self) -> Self:

@@ -19,30 +19,31 @@ class ClassifySpec(AreaSpec):
     """
 
     tile: int | None = Field(default=None, ge=SMALLEST_TILE, le=LARGEST_TILE)
-    """Largest side of a window, in pixels."""
+    """Largest side of a window, in pixels; None means the model's."""
     overlap: int | None = Field(default=None, ge=0, le=LARGEST_TILE)
-    """Pixels shared by neighbouring windows, across which their probabilities are blended."""
+    """Pixels shared by neighbouring windows, across which their probabilities are blended; None means the model's."""
     precision: Precision = "auto"
     """Arithmetic of the network; auto takes bf16 where the device has it natively."""
     tta: Literal["none", "flips", "d4"] = "none"
-    """Test-time augmentation: probabilities averaged over 4 mirror images, or all 8 symmetries of a square."""
+    """Test-time augmentation: probabilities averaged over mirror images (flips, 4 × the work), or all symmetries of a
+    square (d4, 8 ×)."""
     tta_scales: tuple[Annotated[float, Field(ge=0.25, le=4)], ...] = Field(default=(1.0,), min_length=1)
-    """Sizes at which each window is seen; probabilities are averaged over them."""
+    """Sizes at which each window is seen, as shares of its own; probabilities are averaged over them."""
     compile: bool = False
-    """Let torch.compile fuse the network; takes a minute, pays for itself after some hundred megapixels."""
+    """Fuse the network with torch.compile: takes a minute, pays for itself after some hundred megapixels."""
     context: bool = True
-    """Let a model see the ground around each window, if it has a context branch or refines coarser views."""
+    """Let a model see the surroundings of each window, if it has a context branch or refines coarser views."""
     refine_fraction: float = Field(default=1.0, ge=0, le=1)
-    """Share of the windows in which a model that refines looks again, the least sure ones first."""
+    """Share of the windows in which a model that refines coarser views looks again, the least sure ones first."""
     bands: tuple[Annotated[int, Field(ge=1, le=LARGEST_COUNT)], ...] | None = None
-    """The scene's bands in the model's order, counted from 1."""
+    """The scene's bands in the model's order, counted from 1, e.g. 1,2,3; None means those found by name or colour."""
     nodata: Literal["auto"] | Annotated[float, Field(allow_inf_nan=True)] | None = None
     """Value that marks pixels without data, over what the file says; auto takes the constant that fills a scene from
     its frame inwards, if there is one."""
     rescale: tuple[float, float] | None = None
-    """The scene's values that become the lowest and highest value of the model's type, e.g. (0, 3000) for 16-bit."""
+    """The scene's values that become the lowest and highest value of the model's type, e.g. 0,3000."""
     resolution: Resolution = "native"
-    """Ground size of a pixel the network sees: native, model, or metres."""
+    """Ground size of a pixel that the network sees: native, model, or metres."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

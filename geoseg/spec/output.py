@@ -11,14 +11,14 @@ class OutputSpec(Spec):
     """What is written besides the class raster and its styles."""
 
     scores: FilePath | None = None
-    """Write per-class probabilities to this GeoTIFF."""
+    """Also write per-class probabilities to this GeoTIFF (a folder for several scenes)."""
     scores_type: Literal["float32", "uint8"] = "float32"
     """Type of these probabilities: 0 to 1, or in percent."""
     confidence: FilePath | None = None
-    """Write the probability of the chosen class, in percent, to this GeoTIFF."""
+    """Also write the probability of the chosen class, in percent, to this GeoTIFF (a folder for several scenes)."""
     polygons: bool = True
-    """Write polygons as a GeoPackage."""
+    """Write polygons (GeoPackage)."""
     preview: bool = True
-    """Write a preview picture."""
+    """Write a preview picture (PNG)."""
     stac: bool = True
-    """Write a STAC Item that describes the result and the model."""
+    """Write a STAC Item (JSON) that describes the result and the model."""

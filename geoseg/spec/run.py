@@ -11,8 +11,8 @@ class RunSpec(Spec):
     """On what a scene is classified. Pixels are equal on devices of one kind, and however many work at once."""
 
     batch_size: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
-    """Windows forwarded at once."""
+    """Windows forwarded at once; None means as many as suit the device."""
     device: Device = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     devices: Devices | None = None
-    """Several devices share each scene: numbers of GPUs (0,1), or how many GPUs or else CPU processes (2)."""
+    """Devices that share each scene: how many GPUs, or else CPU processes (2), or the numbers of GPUs (0,1)."""

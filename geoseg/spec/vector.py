@@ -36,7 +36,7 @@ class GeneralizeSpec(Spec):
 
     majority: int | None = Field(default=None, ge=3, le=31)
     """Give each pixel the class that most pixels have in a square of this many pixels a side around it; an odd
-    number."""
+    number, e.g. 3."""
     fill_holes: Measure | None = None
     """Fill holes smaller than this, in m², or in pixels (9px): ground that one region encloses, with or without
     data."""
@@ -72,7 +72,7 @@ class VectorSpec(GeneralizeSpec):
     connectivity: Literal[4, 8] = 4
     """8: regions of a class that touch at a corner are one multipolygon."""
     classes: tuple[str, ...] | None = None
-    """Names or ids of the classes that become polygons."""
+    """Names or ids of the classes that become polygons; None means all."""
     dissolve: bool = False
     """One multipolygon for each class."""
     to_crs: str | None = None

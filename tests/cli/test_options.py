@@ -8,8 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from geoseg.cli import COMMANDS, main
-from geoseg.cli.options import Command, config_option, vector_options
+from geoseg.cli.options import Command, config_option
+from geoseg.cli.spec_options import spec_options
 from geoseg.core.errors import SpecError
+from geoseg.spec import PredictSpec, Spec, VectorizeSpec
 
 
 def run(*arguments: Any) -> Any:
@@ -17,7 +19,7 @@ def run(*arguments: Any) -> Any:
 
 
 @click.command(cls=Command)
-@vector_options
+@spec_options(VectorizeSpec)
 @click.option("--quiet", is_flag=True)
 @click.option("--tile", type=int)
 @click.option("--stac/--no-stac", default=None)
@@ -33,6 +35,18 @@ def from_file(tmp_path: Path, text: str, *flags: str) -> dict[str, Any]:
     assert result.exit_code == 0, result.output
     given: dict[str, Any] = eval(result.output)
     return {name: value for name, value in given.items() if value is not None}
+
+
+@pytest.mark.parametrize(("name", "kind"), [("predict", PredictSpec), ("vectorize", VectorizeSpec)])
+def test_each_setting_is_an_option_in_its_own_words(name: str, kind: type[Spec]) -> None:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    options = {option.name: option for option in command.params if isinstance(option, click.Option)}
+    for setting, field in kind.settings().items():
+        option, words = options[setting], " ".join((field.description or "").split())
+        assert option.default is None
+        assert (option.help or "").startswith(words.partition("; None means ")[0].rstrip("."))
+        assert "None" not in (option.help or "")
 
 
 def test_every_option_of_every_command_stands_once() -> None:

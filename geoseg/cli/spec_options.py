@@ -1,0 +1,116 @@
+"""Options made from settings: name, type, default and meaning are the spec's, so that each is worded once.
+
+What only a command line has stands in `METAVARS`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import click
+from pydantic.fields import FieldInfo
+
+from geoseg.cli.value_types import FilePath, Numbers, Texts, WholeChoice, WordsOrNumber
+from geoseg.spec import Spec
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+METAVARS = {
+    "aoi": "FILE",
+    "bbox": "LEFT,BOTTOM,RIGHT,TOP",
+    "classes": "NAME,...",
+    "devices": "N|0,1,...",
+    "fill_holes": "M2",
+    "init_from": "BUNDLE",
+    "majority": "PX",
+    "min_area": "M2",
+    "nodata": "NUMBER|AUTO",
+    "refine_fraction": "0..1",
+    "rescale": "LOW,HIGH",
+    "resolution": "NATIVE|MODEL|METRES",
+    "simplify": "METRES",
+    "to_crs": "CRS",
+    "tta_scales": "SCALE,...",
+}
+"""What stands for the value of a setting in the help, where that says more than its type."""
+
+
+def spec_options(kind: type[Spec], names: Iterable[str] = (), *, default: str | None = None) -> Callable[[F], F]:
+    """Give a command the settings of a spec as options, each None unless it is given.
+
+    Args:
+        kind: the spec.
+        names: which of its settings, in this order; all unless there are any.
+        default: where the settings come from that are not given, instead of from the spec's defaults.
+    """
+    settings = kind.settings()
+
+    def decorate(command: F) -> F:
+        for name in reversed([*names] or [*settings]):
+            command = _option(name, settings[name], default)(command)
+        return command
+
+    return decorate
+
+
+def _option(name: str, field: FieldInfo, default: str | None) -> Callable[[F], F]:
+    flag, kinds = name.replace("_", "-"), _kinds(field.annotation)
+    text = _help(field, default)
+    if kinds == [bool]:
+        return click.option(f"--{flag}/--no-{flag}", default=None, help=text)
+    return click.option(f"--{flag}", type=_type(kinds), metavar=METAVARS.get(name), help=text)
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """What a value may be, without constraints and without None."""
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _kinds(parts[0])
+    if origin in (Union, UnionType):
+        return [kind for part in parts for kind in _kinds(part)]
+    return [] if annotation is NoneType else [annotation]
+
+
+def _type(kinds: list[Any]) -> click.ParamType[Any]:
+    """How a value of some kinds is read from a word."""
+    words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+    if words and float in kinds:
+        return WordsOrNumber(words)
+    if words:
+        return click.Choice(words) if isinstance(words[0], str) else WholeChoice(words)
+    if len(kinds) > 1:
+        return click.STRING  # e.g. a number of metres or of pixels, 4px, which the spec reads
+    if get_origin(kinds[0]) is tuple:
+        return _list_type(get_args(kinds[0]))
+    plain: dict[Any, click.ParamType[Any]] = {int: click.INT, float: click.FLOAT, Path: FilePath()}
+    return plain.get(kinds[0], click.STRING)
+
+
+def _list_type(parts: tuple[Any, ...]) -> click.ParamType[Any]:
+    """How a list is read: of any length, if its parts end in an ellipsis."""
+    (kind,) = _kinds(parts[0])
+    return Texts() if kind is str else Numbers(kind, None if Ellipsis in parts else len(parts))
+
+
+def _help(field: FieldInfo, default: str | None) -> str:
+    """The setting's own words, and its default."""
+    text = " ".join((field.description or "").split())
+    text = re.sub(r"; None means ", "; default: ", text)
+    value = default or _default(field.default)
+    if value is None or "; default: " in text:
+        return text
+    return f"{text.removesuffix('.')}; default: {value}."
+
+
+def _default(value: Any) -> str | None:
+    """A default in words; None for what is off, or left open."""
+    if isinstance(value, bool):
+        return "yes" if value else None
+    if isinstance(value, tuple):
+        return ",".join(f"{part:g}" for part in value)
+    return f"{value:g}" if isinstance(value, int | float) else value

@@ -1,0 +1,84 @@
+"""How the values of options are read from words, or from what stands for them in a config file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from geoseg.core.errors import shown
+
+
+class FilePath(click.Path):
+    """A path or URL, which is never empty: that would stand for the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Take it as it is, or fail."""
+        if isinstance(value, str) and not value.strip():
+            self.fail("an empty path names no file: give one, or leave this out", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Numbers(click.ParamType[Any]):
+    """Numbers separated by commas, e.g. 1,2,3; a list when it comes from a config file."""
+
+    name = "numbers"
+
+    def __init__(self, kind: type[int] | type[float], count: int | None = None):
+        self._kind, self._count = kind, count
+        self._named = "whole numbers" if kind is int else "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        """Parse, or fail with the shape that is expected."""
+        try:
+            parts = value.split(",") if isinstance(value, str) else list(value)
+            numbers = tuple(self._kind(str(part)) for part in parts)
+        except (TypeError, ValueError):
+            self.fail(f"{shown(value)} is not a list of {self._named} like 1,2,3", param, ctx)
+        if self._count is not None and len(numbers) != self._count:
+            self.fail(f"{shown(value)} has {len(numbers)} numbers, {self._count} are expected", param, ctx)
+        return numbers
+
+
+class Texts(click.ParamType[Any]):
+    """Texts separated by commas; a list when it comes from a config file."""
+
+    name = "texts"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Split."""
+        parts = value.split(",") if isinstance(value, str) else list(value)
+        if not all(isinstance(part, str | int) and not isinstance(part, bool) for part in parts):
+            self.fail(
+                f"{shown(value)} is not a list of texts: put in quotes what looks like something else", param, ctx
+            )
+        return tuple(str(part).strip() for part in parts if str(part).strip())
+
+
+class WholeChoice(click.Choice[str]):
+    """One of a few whole numbers."""
+
+    def __init__(self, numbers: Sequence[int]):
+        super().__init__([str(number) for number in numbers])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Find it, or fail with what there is."""
+        return int(super().convert(str(value), param, ctx))
+
+
+class WordsOrNumber(click.ParamType[Any]):
+    """One of a few words, or a number."""
+
+    def __init__(self, words: Sequence[str]):
+        self._words = words
+        self.name = "|".join([*words, "number"])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | float:
+        """Parse, or fail with what is expected."""
+        if value in self._words:
+            return str(value)
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            self.fail(f"{shown(value)} is neither a number nor {' nor '.join(self._words)}", param, ctx)
