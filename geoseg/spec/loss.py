@@ -81,7 +81,7 @@ class LossSpec(Spec):
     auxiliary: Weight = 0.0
     """Weight of the same losses on a second head at the encoder's last stage but one, which only training has."""
     class_weights: Literal["none", "inverse", "sqrt_inverse", "median_frequency"] | tuple[Weight, ...] = "none"
-    """How the classes count in cross_entropy, ohem and focal: by their frequency in the training ground, or as given in
+    """How the classes count in cross_entropy, ohem and focal: by their frequency in the training labels, or as given in
     the order of `classes`."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target of cross_entropy that is spread evenly over all classes."""

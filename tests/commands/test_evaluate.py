@@ -109,7 +109,7 @@ def test_windows_of_any_side_give_the_same(tmp_path_factory, height, width, side
     assert result.scores.confusion == whole(predicted, true).confusion
 
 
-def test_pixels_without_prediction_are_not_scored_but_told(tmp_path):
+def test_pixels_without_prediction_are_not_scored_but_counted(tmp_path):
     prediction = write_raster(tmp_path / "p.tif", np.array([[0, 1, 9, 9]], np.uint8), nodata=9)
     labels = write_raster(tmp_path / "l.tif", np.array([[0, 1, 1, 0]], np.uint8))
     result = evaluate(prediction, labels)
@@ -136,15 +136,15 @@ def test_255_is_a_class_of_a_mask_that_does_not_say_otherwise(tmp_path):
     assert evaluate(holes, mask).scores.pixels == 50
 
 
-def test_what_is_left_out_for_its_value_is_told(tmp_path):
+def test_what_is_left_out_for_its_value_is_in_a_notice(tmp_path):
     labels = write_raster(tmp_path / "l.tif", MASK)
     prediction = write_raster(tmp_path / "p.tif", np.where(MASK == 255, 1, 0).astype(np.uint8), nodata=9)
     result = evaluate(prediction, labels)
     assert result.scores.pixels == 50
     assert [line for line in result.notices if "l.tif: 50 px of the value 255 count as not labelled" in line]
     named = tag(write_raster(tmp_path / "n.tif", MASK))
-    told = evaluate(named, prediction).as_dict()["notices"]
-    assert [line for line in told if "50 px of that value count as without prediction" in line]
+    notices = evaluate(named, prediction).as_dict()["notices"]
+    assert [line for line in notices if "50 px of that value count as without prediction" in line]
 
 
 def test_classes_without_tags_are_those_that_occur_in_either(tmp_path):
@@ -168,13 +168,13 @@ def test_what_geoseg_predicted_and_its_own_polygons_agree(tmp_path, class_values
     assert (result.scores.miou, result.scores.pixels, result.unpredicted) == (1, 2000, 0)
 
 
-def test_two_classes_of_one_name_are_told_apart(tmp_path):
+def test_two_classes_of_one_name_are_kept_apart(tmp_path):
     twins = [c.model_copy(update={"name": name}) for c, name in zip(class_specs(3), ("a", "b", "a"), strict=True)]
     path = tag(write_raster(tmp_path / "p.tif", np.array([[0, 1, 2]], np.uint8)), twins)
     assert list(evaluate(path, path).scores.iou) == ["a 0", "b", "a 2"]
 
 
-def test_tags_that_cannot_be_read_are_told(tmp_path):
+def test_tags_that_cannot_be_read_are_in_a_notice(tmp_path):
     path = write_raster(tmp_path / "p.tif", np.array([[0, 1, 2]], np.uint8))
     with rasterio.open(path, "r+") as dataset:
         dataset.update_tags(GEOSEG_CLASSES="[")
