@@ -16,6 +16,7 @@ from torchmetrics import Metric
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from geoseg.metrics.boundaries import find_boundaries
+from geoseg.metrics.metric import METRICS
 from geoseg.metrics.scores import Scores, scores_of
 from geoseg.spec import IGNORE
 
@@ -41,8 +42,14 @@ class ScoreCounter(Metric):
     """(K,) int64: pixels in the boundary of a class in labels or in predictions."""
 
     def __init__(self, classes: int, boundary_px: int | None = None):
-        """Count `classes` classes, and their boundaries `boundary_px` pixels wide; None counts no boundaries."""
+        """Count `classes` classes, and their boundaries `boundary_px` pixels wide; None counts no boundaries.
+
+        Raises:
+            SpecError: if a metric of another package cannot be loaded.
+        """
         super().__init__()
+        for name in METRICS:
+            METRICS.get(name)  # one that cannot be loaded is refused before anything is counted
         self.classes, self.boundary_px = classes, boundary_px
         shapes = {"confusion": (classes, classes), "boundary_intersections": (classes,), "boundary_unions": (classes,)}
         for name, shape in shapes.items():

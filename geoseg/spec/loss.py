@@ -55,10 +55,8 @@ class LossTerm(Spec):
 
 
 class LossSpec(Spec):
-    """Weights of the losses that are summed, and their settings.
-
-    Any registered loss may be named besides the fields, with its weight or with `{weight: 1.0, parameter: value}`; the
-    losses that are fields may be written so too.
+    """Weights of the losses that are summed, and their settings. A loss of another installed package is named likewise;
+    any may be written `name: {weight: 1.0, parameter: value}`.
     """
 
     model_config = ConfigDict(extra="allow")

@@ -1,5 +1,8 @@
 """What every registered metric keeps, also one of another package that is installed."""
 
+import dataclasses
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -28,6 +31,11 @@ def scores(confusion, intersections, unions, names=CLASSES) -> Scores:
 def figures(name: str, found: Scores) -> list[float | None]:
     """The figure over all classes, or those of the classes, whatever their order."""
     return list(found.by_class[name].values()) if METRICS.get(name).by_class else [found.overall[name]]
+
+
+def test_its_name_can_stand_in_files_and_in_a_floor(name):
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
+    assert name not in {field.name for field in dataclasses.fields(Scores)}
 
 
 def test_it_is_one_for_a_perfect_prediction(name):

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import warnings
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 from scipy.ndimage import binary_erosion
 from torchmetrics.functional.classification import multiclass_cohen_kappa, multiclass_f1_score
 
+from geoseg.core.errors import SpecError
 from geoseg.metrics.boundaries import find_boundaries
 from geoseg.metrics.counter import ScoreCounter
+from geoseg.metrics.metric import METRICS
 from geoseg.metrics.scores import Scores, scores_of
 from geoseg.spec import IGNORE
 
@@ -191,6 +194,12 @@ def test_bytes_are_counted_like_wider_integers() -> None:
     assert score(predicted.astype(np.uint8), true.astype(np.uint8), boundary_px=2) == score(
         predicted, true, boundary_px=2
     )
+
+
+def test_a_metric_that_cannot_be_loaded_is_refused_before_anything_is_counted(monkeypatch) -> None:
+    monkeypatch.setitem(METRICS._others, "lost", EntryPoint("lost", "no_such_package:Lost", METRICS.group))
+    with pytest.raises(SpecError, match=r"metric 'lost': no_such_package:Lost cannot be loaded"):
+        ScoreCounter(2)
 
 
 def test_processes_are_summed() -> None:
