@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from geoseg.core.errors import LabelError, SceneError, SpecError
 from geoseg.core.events import SILENT, Reporter, Stage
 from geoseg.core.redaction import public_form
-from geoseg.data.labels.labels import VECTOR_FILES, LabelRules, Labels, open_labels, unmarked_labels
+from geoseg.data.labels import LabelRules, Labels, open_labels, unmarked_labels
+from geoseg.data.labels.polygons import VECTOR_FILES
 from geoseg.geo.georef import grid_of
 from geoseg.geo.grid import Window
 from geoseg.metrics.scores import Scores

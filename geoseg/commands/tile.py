@@ -29,7 +29,7 @@ from geoseg.core.events import SILENT, NoticeLog, Progress, Reporter, Stage
 from geoseg.core.files import quiet_georeferencing, workspace, write_errors
 from geoseg.core.naming import scene_name
 from geoseg.data.class_statistics import CELL_PX
-from geoseg.data.labels.labels import Indexes
+from geoseg.data.labels import Indexes
 from geoseg.data.listing import ListedRaster, list_rasters
 from geoseg.data.mosaic import Mosaic
 from geoseg.geo.crs import plane_number

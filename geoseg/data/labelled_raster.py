@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
-from geoseg.data.labels.labels import Indexes, Labels
+from geoseg.data.labels import Indexes, Labels
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.raster.scene import Mask, Scene, Values

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.data.labelled_raster import LabelledRaster
-from geoseg.data.labels.labels import Indexes
+from geoseg.data.labels import Indexes
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.raster.scene import Mask, Values

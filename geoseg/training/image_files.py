@@ -14,7 +14,8 @@ from geoseg.core.errors import LabelError, ModelError
 from geoseg.core.redaction import public_form
 from geoseg.data.consistency import ImageTerms
 from geoseg.data.labelled_raster import FilePool, FileRaster, Files
-from geoseg.data.labels.labels import VECTOR_FILES, LabelRules, open_labels
+from geoseg.data.labels import LabelRules, open_labels
+from geoseg.data.labels.polygons import VECTOR_FILES
 from geoseg.data.listing import ListedRaster
 from geoseg.geo.georef import PixelGrid
 from geoseg.raster.bands.matching import choose_bands, describe_bands, fits_dtype

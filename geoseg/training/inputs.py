@@ -15,7 +15,7 @@ import numpy as np
 
 from geoseg.data.class_statistics import ClassStatistics, join_statistics, normalization_of
 from geoseg.data.labelled_raster import LabelledRaster
-from geoseg.data.labels.labels import unmarked_labels
+from geoseg.data.labels import unmarked_labels
 from geoseg.data.listing import list_rasters
 from geoseg.data.splits import SIDES, CountedRaster, split_rasters
 from geoseg.spec import DataSpec, NormalizationSpec, ScalingSpec, TrainSpec

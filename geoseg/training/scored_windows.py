@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg.data.class_statistics import CELL_PX
-from geoseg.data.labels.labels import Indexes
+from geoseg.data.labels import Indexes
 from geoseg.data.mosaic import Mosaic
 from geoseg.geo.grid import Axis, Grid, Place, Window
 from geoseg.inference.batches import read_padded

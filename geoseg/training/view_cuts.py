@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from geoseg.data.labelled_raster import LabelledRaster
-from geoseg.data.labels.labels import Indexes
+from geoseg.data.labels import Indexes
 from geoseg.geo.grid import Window
 from geoseg.raster.level_grid import LevelGrid, ViewBox
 from geoseg.raster.pyramid import Weighted

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geoseg.data.labels.labels import Indexes
+from geoseg.data.labels import Indexes
 from geoseg.data.mosaic import Mosaic
 from geoseg.geo.grid import Window
 from geoseg.models.context import Views

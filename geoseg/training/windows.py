@@ -15,7 +15,7 @@ from torch import Tensor
 
 from geoseg.data.class_statistics import CELL_PX
 from geoseg.data.labelled_raster import LabelledRaster
-from geoseg.data.labels.labels import Indexes
+from geoseg.data.labels import Indexes
 from geoseg.geo.grid import Window
 from geoseg.raster.scene import Values
 from geoseg.spec import IGNORE

@@ -521,7 +521,7 @@ main()
 """A process for which a file of more than 40 kB does not fit on the disk."""
 
 
-@pytest.mark.parametrize("extension", FORMATS)
+@pytest.mark.parametrize("extension", FORMATS.names)
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, extension):
     ids = np.random.default_rng(0).integers(0, 9, (120, 120)).astype(np.uint8)
     write(tmp_path / "classes.tif", ids)

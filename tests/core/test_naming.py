@@ -40,7 +40,7 @@ def layer():
     return PolygonLayer(trace([Strip(0, ids)], ids.shape[1]), Affine(1, 0, 0, 0, -1, 0), UTM)
 
 
-@pytest.mark.parametrize("extension", FORMATS)
+@pytest.mark.parametrize("extension", FORMATS.names)
 def test_polygons_are_written_under_any_name(tmp_path, layer, extension):
     for name in NAMES:
         path = tmp_path / f"{name}{extension}"

@@ -20,7 +20,7 @@ from rasterio.crs import CRS
 from rasterio.features import rasterize
 
 from geoseg.core.errors import LabelError, SpecError
-from geoseg.data.labels.labels import LabelRules, open_labels
+from geoseg.data.labels import LabelRules, open_labels
 from geoseg.data.labels.polygons import LARGE
 from geoseg.geo.georef import PixelGrid, grid_of
 from geoseg.geo.grid import Window

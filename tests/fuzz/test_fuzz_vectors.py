@@ -9,7 +9,7 @@ from conftest import TRANSFORM, UTM, class_specs
 from fuzzing import CORPUS, LONG_S, ODD_VALUES, as_json, changed, edited, fuzz, seeds
 from rasterio.crs import CRS
 
-from geoseg.data.labels.labels import LabelRules, open_labels
+from geoseg.data.labels import LabelRules, open_labels
 from geoseg.geo.aoi import find_area
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window

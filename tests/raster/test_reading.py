@@ -22,7 +22,7 @@ from geoseg.commands.evaluate import evaluate
 from geoseg.commands.predict import predict
 from geoseg.commands.vectorize import vectorize
 from geoseg.core.errors import GeosegError, LabelError, OutputError, SceneError
-from geoseg.data.labels.labels import open_labels
+from geoseg.data.labels import open_labels
 from geoseg.geo.georef import grid_of
 from geoseg.geo.grid import Window
 from geoseg.geo.vector_files import _bound_connections

@@ -52,7 +52,7 @@ def read(path) -> geopandas.GeoDataFrame:
     return frame.sort_values("class_id", ignore_index=True)
 
 
-@pytest.mark.parametrize("extension", FORMATS)
+@pytest.mark.parametrize("extension", FORMATS.names)
 def test_written_and_read_back(tmp_path, layer, extension):
     path = tmp_path / f"out{extension}"
     write_polygons(layer, path)
@@ -91,7 +91,7 @@ def test_empty_geojson(tmp_path, empty):
     assert pyogrio.read_info(tmp_path / "out.geojson")["features"] == 0
 
 
-@pytest.mark.parametrize("extension", FORMATS)
+@pytest.mark.parametrize("extension", FORMATS.names)
 def test_without_crs_coordinates_stay(tmp_path, extension, recwarn):
     path = tmp_path / f"out{extension}"
     write_polygons(layer_of([[0, 1]], crs=None), path)
@@ -127,7 +127,7 @@ def test_layer_name(tmp_path, layer):
     assert pyogrio.list_layers(tmp_path / "b.GPKG")[0, 0] == "landcover"
 
 
-@pytest.mark.parametrize("extension", FORMATS)
+@pytest.mark.parametrize("extension", FORMATS.names)
 def test_replacing_is_clean(tmp_path, layer, empty, extension):
     path = tmp_path / f"out{extension}"
     stale = [tmp_path / f"out{extension}-wal", tmp_path / f"out{extension}-journal"]
@@ -202,7 +202,7 @@ class Broken(PolygonLayer):
         raise OutputError("these polygons cannot be moved")
 
 
-@pytest.mark.parametrize("extension", FORMATS)
+@pytest.mark.parametrize("extension", FORMATS.names)
 def test_every_format_reads_back_the_classes_and_polygons_that_it_wrote(tmp_path, layer, extension):
     vector_format: VectorFormat = FORMATS.get(extension)
     path = tmp_path / f"out{extension}"
@@ -218,7 +218,7 @@ def test_every_format_reads_back_the_classes_and_polygons_that_it_wrote(tmp_path
         assert shapely.hausdorff_distance(polygon, expected[k]) < 1e-8
 
 
-@pytest.mark.parametrize("extension", FORMATS)
+@pytest.mark.parametrize("extension", FORMATS.names)
 def test_every_format_leaves_nothing_of_a_layer_that_ends_early_and_says_why(tmp_path, layer, extension):
     path = tmp_path / f"out{extension}"
     write_polygons(layer, path)

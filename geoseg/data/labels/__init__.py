@@ -1,1 +1,121 @@
-"""Labels as people have them."""
+"""Labels as people have them: class ids, palette or colour pictures, polygons.
+
+An open set: a label format is registered here, or by an entry point of the group `geoseg.labels`. In: a file, the grid
+of its image, the classes, and what stands for them in the file. Out: the index of each pixel's class, window by window,
+uint8, 255 where nothing is labelled. Knows no tensors and no scenes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.errors import LabelError
+from geoseg.core.registry import Registry
+from geoseg.data.labels.rules import LabelRules
+from geoseg.data.labels.source import LabelSource
+from geoseg.geo.georef import PixelGrid
+from geoseg.geo.grid import Window
+from geoseg.spec import ClassSpec
+
+__all__ = [
+    "LABEL_FORMATS", "Indexes", "LabelFormat", "LabelRules", "LabelSource", "Labels", "open_labels", "unmarked_labels"
+]  # fmt: skip
+
+Indexes = NDArray[np.uint8]
+"""Class indexes (h, w), IGNORE where nothing is labelled."""
+
+
+class Labels(Protocol):
+    """Open labels of one image, on its grid."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def read(self, window: Window) -> Indexes:
+        """Class indexes (h, w) of a window inside the image, to be changed at will; IGNORE where nothing is labelled.
+
+        Raises:
+            LabelError: if the file is damaged, or holds something that stands for no class.
+        """
+        ...
+
+    def unmarked_px(self) -> int:
+        """Count the pixels that are left out for their value 255 though neither the file nor the rules say so.
+
+        Raises:
+            LabelError: if the file is damaged.
+        """
+        ...
+
+
+class LabelFormat(Protocol):
+    """A way in which files say which class each pixel of an image is of."""
+
+    def matches(self, source: LabelSource) -> bool:
+        """Whether the file looks like one of this format; by its ending, or by the header of a raster.
+
+        Raises:
+            LabelError: if it cannot be read.
+        """
+        ...
+
+    def open(self, source: LabelSource) -> Labels:
+        """Open the labels on the grid of their image.
+
+        Raises:
+            LabelError: if the file cannot be read, does not lie on the image, or does not say classes as the rules
+                have it.
+            SpecError: if the rules make no sense.
+        """
+        ...
+
+
+_OWN = {
+    "polygons": "geoseg.data.labels.polygons:POLYGONS",
+    "colours": "geoseg.data.labels.colours:COLOURS",
+    "palette": "geoseg.data.labels.colours:PALETTE",
+    "class_ids": "geoseg.data.labels.class_ids:CLASS_IDS",
+}
+"""Geoseg's own in the order in which they are asked; the last one takes every raster that the others leave."""
+LABEL_FORMATS: Registry[LabelFormat] = Registry("label format", "geoseg.labels", _OWN, LabelError)
+"""Every label format by name."""
+
+
+def open_labels(
+    path: Path,
+    grid: PixelGrid,
+    classes: Sequence[ClassSpec],
+    rules: LabelRules = LabelRules(),  # noqa: B008 (it is frozen)
+    *,
+    image: Path,
+) -> Labels:
+    """Open labels in the first format that a file looks like; formats of other packages are asked first.
+
+    Args:
+        path: the file.
+        grid: the image's grid.
+        classes: in the order of the logits.
+        rules: what stands for them in the file.
+        image: named when the grids differ.
+
+    Raises:
+        LabelError: if the file cannot be read, or does not lie on the image.
+        SpecError: if the rules name a class that is not among the classes.
+    """
+    source = LabelSource(path, grid, tuple(classes), rules, image)
+    others_first = sorted(LABEL_FORMATS, key=_OWN.__contains__)
+    return next(found for name in others_first if (found := LABEL_FORMATS.get(name)).matches(source)).open(source)
+
+
+def unmarked_labels(pixels: int) -> str:
+    """The notice of pixels that `Labels.unmarked_px` counts."""
+    return (
+        f"{pixels:,} px of the value 255 count as not labelled, though the file does not say that 255 is nodata: name "
+        "255 in data.label_values of a config if it is a class, else say so with gdal_edit.py -a_nodata 255"
+    )

@@ -23,13 +23,22 @@ from shapely.errors import GEOSException
 from geoseg.core.errors import LabelError
 from geoseg.core.files import one_line
 from geoseg.data.labels.rules import OTHER, LabelRules, class_list, resolve_rules
+from geoseg.data.labels.source import LabelSource
 from geoseg.geo.antimeridian import turned, turns_to
 from geoseg.geo.crs import crs_name, is_way, same_plane
 from geoseg.geo.geodesy import whole_turn
 from geoseg.geo.georef import Box, PixelGrid, grow, move_box
 from geoseg.geo.grid import Window
 from geoseg.geo.reproject import Projection
-from geoseg.geo.vector_files import Polygons, VectorError, layer_extent, polygon_layers, read_columns, read_polygons
+from geoseg.geo.vector_files import (
+    PARQUET_FILES,
+    Polygons,
+    VectorError,
+    layer_extent,
+    polygon_layers,
+    read_columns,
+    read_polygons,
+)
 from geoseg.spec import IGNORE, ClassSpec
 
 LARGE = 1000
@@ -37,19 +46,41 @@ LARGE = 1000
 
 Shapes = NDArray[np.object_]
 
+VECTOR_FILES = (
+    ".gpkg", ".geojson", ".geojsonl", ".json", ".topojson", ".shp", ".shz", ".zip", ".fgb", ".kml", ".kmz", ".gml",
+    ".gdb", ".sqlite", ".tab", ".mif", ".dxf", *PARQUET_FILES,
+)  # fmt: skip
+"""Endings of files that hold polygons."""
+
+
+class PolygonFiles:
+    """The format of vector files."""
+
+    def matches(self, source: LabelSource) -> bool:
+        """Whether the file's ending is that of a vector format."""
+        return source.path.suffix.lower() in VECTOR_FILES
+
+    def open(self, source: LabelSource) -> PolygonLabels:
+        """Read the polygons near an image."""
+        return PolygonLabels(source)
+
+
+POLYGONS = PolygonFiles()
+
 
 class PolygonLabels:
     """Polygons of a vector file; a pixel belongs to the last polygon of the file that holds its centre."""
 
-    def __init__(self, path: Path, grid: PixelGrid, classes: Sequence[ClassSpec], rules: LabelRules, *, image: Path):
+    def __init__(self, source: LabelSource):
+        path, grid, image = source.path, source.grid, source.image
         if grid.crs is None:
             raise LabelError(
                 f"{image} has no coordinate system, so the polygons of {path} have no place on it: give it one "
                 "(gdal_edit -a_srs EPSG:...)"
             )
         self._grid = grid
-        polygons = _read(path, rules, grid, image)
-        indexes = _polygon_classes(polygons.cells, classes, rules, path)
+        polygons = _read(path, source.rules, grid, image)
+        indexes = _polygon_classes(polygons.cells, source.classes, source.rules, path)
         try:
             self._shapes, owners = _parts_near(polygons, grid)
         except (ProjError, GEOSException) as error:

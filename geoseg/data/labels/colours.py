@@ -1,0 +1,189 @@
+"""Labels whose colours stand for classes: RGB pictures, and palettes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.errors import LabelError, SpecError
+from geoseg.data.labels.raster_labels import UNKNOWN, Codes, RasterFile, RasterLabels
+from geoseg.data.labels.rules import OTHER, LabelRules, resolve_rules
+from geoseg.data.labels.source import LabelSource
+from geoseg.spec import IGNORE, ClassSpec
+
+RGB = (1, 2, 3)
+"""Bands of a picture that are read."""
+CORNER_PX = 1024
+"""Side of the part of a picture whose colours are named when the rules name none."""
+
+
+class Colours:
+    """The format of pictures in red, green and blue."""
+
+    def matches(self, source: LabelSource) -> bool:
+        """Whether it has three or four bands of bytes."""
+        return source.header.is_picture
+
+    def open(self, source: LabelSource) -> RasterLabels:
+        """Open a picture."""
+        return RasterLabels(source, _ColorCoding.of)
+
+
+class Palette:
+    """The format of rasters whose values have colours in a palette, by which the rules name them."""
+
+    def matches(self, source: LabelSource) -> bool:
+        """Whether the rules name colours; pictures are asked before."""
+        return source.rules.by_color
+
+    def open(self, source: LabelSource) -> RasterLabels:
+        """Open a raster with a palette."""
+        return RasterLabels(source, _PaletteCoding.of)
+
+
+COLOURS, PALETTE = Colours(), Palette()
+
+
+class _PaletteCoding:
+    """Numbers whose colours in a palette stand for classes."""
+
+    bands = (1,)
+    leaves_out_255 = False
+
+    def __init__(self, table: _ColorTable, palette: NDArray[np.uint32], nodata: int | None):
+        self._palette = palette
+        of_color = {index: table.named.get(int(color), table.other) for index, color in enumerate(palette)}
+        if nodata in of_color and int(palette[nodata]) not in table.named:
+            of_color[nodata] = IGNORE
+        self._table = np.array(list(of_color.values()), np.uint8)
+
+    @classmethod
+    def of(cls, source: LabelSource, file: RasterFile) -> Self:
+        """What the palette's colours of an open raster stand for.
+
+        Raises:
+            LabelError: if it has no palette.
+        """
+        table = _color_table(source.classes, source.rules)
+        colors = file.palette
+        if colors is None:
+            raise LabelError(
+                f"{source.path} has {source.header} and no palette, but data.label_values of a config names "
+                "colours: give the numbers of its classes there instead"
+            )
+        palette = np.zeros(256, np.uint32)
+        for index, (red, green, blue, *_) in colors.items():
+            palette[index] = red << 16 | green << 8 | blue
+        return cls(table, palette, file.nodata)
+
+    def values(self, bands: Codes) -> Codes:
+        """The numbers."""
+        ids: Codes = bands[0]
+        return ids
+
+    def indexes(self, values: Codes) -> NDArray[np.uint8]:
+        """Look the numbers up."""
+        found: NDArray[np.uint8] = self._table[values]
+        return found
+
+    def complaint(self, values: Codes) -> str:
+        """Name their colours."""
+        return _color_complaint(self._palette[values])
+
+
+class _ColorCoding:
+    """Colours of a picture stand for classes."""
+
+    bands = RGB
+    leaves_out_255 = False
+
+    def __init__(self, table: _ColorTable, nodata: int | None):
+        named = table.named
+        if nodata is not None and 0 <= nodata <= 255:
+            named = {nodata * 0x010101: IGNORE} | named
+        self._table = _all_colors(tuple(named.items()), table.other)
+
+    @classmethod
+    def of(cls, source: LabelSource, file: RasterFile) -> Self:
+        """What the colours of an open picture stand for.
+
+        Raises:
+            LabelError: if the rules do not say it.
+        """
+        if not source.rules.by_color:
+            colors = _colors_text(_pack(file.read(RGB, file.corner(CORNER_PX))))
+            raise LabelError(
+                f"{source.path} has {source.header.count} bands: it seems to be coded by colour: say in "
+                f"data.label_values of a config what its colours stand for, it has {colors}"
+            )
+        return cls(_color_table(source.classes, source.rules), file.nodata)
+
+    def values(self, bands: Codes) -> Codes:
+        """Colours as 0xrrggbb."""
+        return _pack(bands)
+
+    def indexes(self, values: Codes) -> NDArray[np.uint8]:
+        """Look the colours up."""
+        found: NDArray[np.uint8] = self._table[values]
+        return found
+
+    def complaint(self, values: Codes) -> str:
+        """Name them."""
+        return _color_complaint(values)
+
+
+@dataclass(frozen=True)
+class _ColorTable:
+    """What colours stand for."""
+
+    named: dict[int, int]
+    """Colour as 0xrrggbb -> class index."""
+    other: int
+    """Index of all other colours."""
+
+
+def _color_table(classes: Sequence[ClassSpec], rules: LabelRules) -> _ColorTable:
+    resolved = resolve_rules(classes, rules)
+    named = {_parse_color(key): index for key, index in resolved.items() if str(key).startswith("#")}
+    return _ColorTable(named, resolved.get(OTHER, UNKNOWN))
+
+
+@lru_cache(maxsize=2)
+def _all_colors(named: tuple[tuple[int, int], ...], other: int) -> NDArray[np.uint8]:
+    """Class indexes (2 ** 24) by colour."""
+    table = np.full(2**24, other, np.uint8)
+    for color, index in named:
+        table[color] = index
+    return table
+
+
+def _parse_color(key: int | str) -> int:
+    if not re.fullmatch("#[0-9a-f]{6}", str(key)):
+        raise SpecError(f"data.label_values names the colour {key!r}: write it as #rrggbb")
+    return int(str(key)[1:], 16)
+
+
+def _pack(bands: Codes) -> NDArray[np.uint32]:
+    red, green, blue = bands.astype(np.uint32)
+    packed: NDArray[np.uint32] = (red << 16) | (green << 8) | blue
+    return packed
+
+
+def _color_complaint(colors: Codes) -> str:
+    return (
+        f"the colours {_colors_text(colors)} stand for no class: add them to data.label_values, or the word `other`, "
+        "with a class or `ignore`"
+    )
+
+
+def _colors_text(colors: Codes) -> str:
+    """The most frequent colours, and how often they occur."""
+    values, counts = np.unique(colors, return_counts=True)
+    first = np.argsort(-counts, kind="stable")[:6]
+    return ", ".join(f"#{int(values[i]):06x} ({counts[i]:,} px)" for i in first)

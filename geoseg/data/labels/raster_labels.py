@@ -1,0 +1,191 @@
+"""Labels that are rasters, whatever in them stands for the classes.
+
+In: a raster on its image's grid, and the coding of its values. Out: class indexes, window by window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import MaskFlags
+from rasterio.errors import RasterioError
+
+from geoseg.core.errors import LabelError
+from geoseg.core.safe_paths import whole_url
+from geoseg.data.labels.source import LabelSource
+from geoseg.geo.crs import plane_difference
+from geoseg.geo.georef import PixelGrid, grid_of
+from geoseg.geo.grid import Window, strip_windows
+from geoseg.raster.reading import to_rasterio, unreadable
+from geoseg.spec import IGNORE, NODATA_ID
+
+UNKNOWN = 254
+"""Stands in tables for what is no class; there are 254 classes at most."""
+Codes = NDArray[np.integer[Any]]
+"""What stands for classes in a raster, of any type of whole numbers."""
+
+
+class Coding(Protocol):
+    """What in a raster stands for the classes."""
+
+    @property
+    def bands(self) -> Sequence[int]:
+        """Numbers of the bands that are read, C of them, from 1 on."""
+        ...
+
+    @property
+    def leaves_out_255(self) -> bool:
+        """Whether the value 255 is not labelled by custom alone, though neither the file nor the rules say so."""
+        ...
+
+    def values(self, bands: Codes) -> Codes:
+        """What stands for the class of each pixel (h, w), from the bands (C, h, w)."""
+        ...
+
+    def indexes(self, values: Codes) -> NDArray[np.uint8]:
+        """Class indexes of values (h, w), UNKNOWN where they stand for no class."""
+        ...
+
+    def complaint(self, values: Codes) -> str:
+        """What is wrong with values (N,) that stand for no class, and what to do."""
+        ...
+
+
+class RasterFile:
+    """An open raster of labels."""
+
+    def __init__(self, source: LabelSource):
+        """Open a raster.
+
+        Raises:
+            LabelError: if it cannot be read, or is not on the grid of its image.
+        """
+        self.path = source.path
+        with ExitStack() as stack:
+            self._dataset = stack.enter_context(source.open_raster())
+            _check_grid(grid_of(self._dataset), source.grid, source.path, source.image)
+            with _read_errors(self.path):
+                self.is_masked = MaskFlags.per_dataset in self._dataset.mask_flags(1)
+            stack.pop_all()
+
+    @property
+    def nodata(self) -> int | None:
+        """The value of pixels without data, if the file names one that is a whole number."""
+        value = self._dataset.nodata
+        return int(value) if value is not None and float(value).is_integer() else None
+
+    @property
+    def palette(self) -> dict[int, tuple[int, ...]] | None:
+        """Colours (red, green, blue, ...) by value; None if there are none."""
+        try:
+            colors: dict[int, tuple[int, ...]] = self._dataset.colormap(1)
+        except ValueError:
+            return None
+        return colors
+
+    def strips(self) -> Iterator[Window]:
+        """Windows of whole rows that cover the raster."""
+        return strip_windows(Window(0, 0, *self._dataset.shape), self._dataset.block_shapes[0][0])
+
+    def read(self, bands: Sequence[int], window: Window) -> Codes:
+        """Read some bands (C, h, w) of a window.
+
+        Raises:
+            LabelError: if the file is damaged.
+        """
+        with _read_errors(self.path):
+            values: Codes = self._dataset.read(list(bands), window=to_rasterio(window))
+        return values
+
+    def read_valid(self, window: Window) -> NDArray[np.bool_]:
+        """Read which pixels (h, w) the mask says hold data.
+
+        Raises:
+            LabelError: if the file is damaged.
+        """
+        with _read_errors(self.path):
+            valid: NDArray[np.bool_] = self._dataset.read_masks(1, window=to_rasterio(window)) > 0
+        return valid
+
+    def corner(self, side: int) -> Window:
+        """The first rows and columns, at most so many."""
+        return Window(0, 0, side, side).clip(*self._dataset.shape)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._dataset.close()
+
+
+class RasterLabels:
+    """Labels in a raster."""
+
+    def __init__(self, source: LabelSource, coding: Callable[[LabelSource, RasterFile], Coding]):
+        """Open a raster, and find out from it what stands for the classes.
+
+        Raises:
+            LabelError: if it cannot be read, is not on its image's grid, or does not say classes as the rules have it.
+            SpecError: if the rules make no sense.
+        """
+        self._file = RasterFile(source)
+        with ExitStack() as stack:
+            stack.callback(self._file.close)
+            self._coding = coding(source, self._file)
+            stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
+
+    def read(self, window: Window) -> NDArray[np.uint8]:
+        """Class indexes (h, w) of a window."""
+        values = self._coding.values(self._file.read(self._coding.bands, window))
+        indexes = self._coding.indexes(values)
+        if self._file.is_masked:
+            indexes[~self._file.read_valid(window)] = IGNORE
+        unknown = indexes == UNKNOWN
+        if unknown.any():
+            raise LabelError(f"{self._file.path}: {self._coding.complaint(values[unknown])}")
+        return indexes
+
+    def unmarked_px(self) -> int:
+        """Count, in a pass of its own, what is left out for its value 255 without a word in the file or the rules."""
+        return sum(map(self._unmarked_in, self._file.strips())) if self._coding.leaves_out_255 else 0
+
+    def _unmarked_in(self, window: Window) -> int:
+        found = self._file.read((1,), window)[0] == NODATA_ID
+        if found.any() and self._file.is_masked:
+            found &= self._file.read_valid(window)
+        return int(np.count_nonzero(found))
+
+
+@contextmanager
+def _read_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except RasterioError as error:
+        raise LabelError(unreadable(error, whole_url(path))) from None
+
+
+def _check_grid(own: PixelGrid, grid: PixelGrid, path: Path, image: Path) -> None:
+    """Labels must share their image's pixels, as far as both say where they lie."""
+    same_size = (own.height, own.width) == (grid.height, grid.width)
+    fits = own.overlays(grid) and None in (own.crs, grid.crs)
+    if own.same_as(grid) or fits or (same_size and not (own.is_placed and grid.is_placed)):
+        return
+    if own.overlays(grid):
+        raise LabelError(
+            f"{path} is not on the grid of its image {image}: the numbers are the same, the coordinate system is not "
+            f"({plane_difference(own.crs, grid.crs)}): if one is a mistake, correct it (gdal_edit -a_srs), else warp "
+            "the labels onto the image's grid (gdalwarp -r near)"
+        )
+    raise LabelError(
+        f"{path} is not on the grid of its image {image}: {own} against {grid}: "
+        "warp the labels onto the image's grid (gdalwarp -r near)"
+    )

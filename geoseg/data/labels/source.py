@@ -1,0 +1,72 @@
+"""A file of labels before it is opened: where it is, which image it is for, and what its header says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rasterio.errors import RasterioError
+
+from geoseg.core.errors import LabelError
+from geoseg.core.files import one_line
+from geoseg.data.labels.rules import LabelRules
+from geoseg.geo.georef import PixelGrid
+from geoseg.raster.reading import open_dataset
+from geoseg.spec import ClassSpec
+
+
+@dataclass(frozen=True)
+class RasterHeader:
+    """What a raster says of its bands."""
+
+    count: int
+    """Bands."""
+    dtype: str
+    """Type of the first band, as numpy names it."""
+
+    @property
+    def is_picture(self) -> bool:
+        """Whether it has bytes for red, green, blue, and perhaps alpha."""
+        return self.count in (3, 4) and self.dtype == "uint8"
+
+    def __str__(self) -> str:
+        return f"{self.count} band(s) of {self.dtype}"
+
+
+@dataclass(frozen=True)
+class LabelSource:
+    """A file of labels, and how it is to be read."""
+
+    path: Path
+    """The file."""
+    grid: PixelGrid
+    """The grid of its image."""
+    classes: tuple[ClassSpec, ...]
+    """The classes, in the order of the logits."""
+    rules: LabelRules
+    """What stands for them in the file."""
+    image: Path
+    """The image, named when the grids differ."""
+
+    @cached_property
+    def header(self) -> RasterHeader:
+        """The header of a raster.
+
+        Raises:
+            LabelError: if the file cannot be read as one.
+        """
+        with self.open_raster() as dataset:
+            return RasterHeader(dataset.count, dataset.dtypes[0])
+
+    def open_raster(self) -> Any:
+        """Open the file as a raster.
+
+        Raises:
+            LabelError: if it cannot be read as one.
+        """
+        try:
+            return open_dataset(self.path)
+        except (RasterioError, ValueError, OSError) as error:
+            raise LabelError(f"cannot read labels {self.path}: {one_line(error)}") from None
