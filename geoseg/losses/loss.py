@@ -21,7 +21,7 @@ class Loss(Spec):
             A loss that already balances the classes does not need them.
 
     The value is a scalar, 0 with the gradient 0 for a batch without a valid pixel. It falls when a pixel's true class
-    gains probability. `tests/losses/test_contract.py` holds every registered loss to that.
+    gains probability. `tests/losses/test_losses_contract.py` holds every registered loss to that.
     """
 
     @abstractmethod
