@@ -30,15 +30,17 @@ from beacon import CLASSES, Task, write_scenes
 from torch import Tensor
 
 from geoseg import evaluate_model, load_model, save_model, train
+from geoseg.core.events import Progress, Reporter
 from geoseg.metrics.counter import ScoreCounter
 from geoseg.models.build import build_network
 from geoseg.models.bundle import Model
-from geoseg.models.context import ContextSegmenter, Views
+from geoseg.models.context import ContextSegmenter
 from geoseg.models.segmentation import SegmentationNetwork
+from geoseg.models.views import Views
 from geoseg.raster.pyramid import LevelGrid
 from geoseg.spec import ClassSpec, ContextSpec, ModelSpec, NetworkSpec, NormalizationSpec, TrainSpec, parse_spec
 from geoseg.training.inputs import read_training_data
-from geoseg.training.run_folder import TrainProgress
+from geoseg.training.progress import TrainProgress
 from geoseg.training.scored_windows import ScoredBatch
 from geoseg.training.scoring import load_scored, scored_windows
 
@@ -115,7 +117,7 @@ def beacon(seeds: int, scenes: int, only: tuple[str, ...], threads: int) -> None
             for name in only or VARIANTS:
                 changes = {"data": data, "seed": seed} | VARIANTS[name]
                 spec = parse_spec(TrainSpec, SETTINGS | changes, source="benchmark")
-                result = train(spec, Path(folder) / name, progress=tell)
+                result = train(spec, Path(folder) / name, reporter=Epochs())
                 ious = " / ".join(f"{value:.3f}" for value in result.scores.iou.values() if value is not None)
                 click.echo(f"seed {seed}  {name:<8} {result.scores.miou:.3f}  ({ious})  {result.seconds:,.0f} s")
                 model = load_model(result.bundle)
@@ -146,10 +148,14 @@ def fractions(bundle: Path, config: Path, threads: int) -> None:
     tell_fractions(load_model(bundle), config)
 
 
-def tell(state: TrainProgress) -> None:
-    """Say how good an epoch was."""
-    if state.scores is not None:
-        click.echo(f"    epoch {state.epoch}: loss {state.loss:.3f}, mIoU {state.scores.miou:.3f}", err=True)
+class Epochs(Reporter):
+    """Says how good each epoch was."""
+
+    def progress(self, progress: Progress) -> None:
+        """Print the scores of an epoch that is done."""
+        if isinstance(progress, TrainProgress) and progress.scores is not None:
+            figures = f"loss {progress.loss:.3f}, mIoU {progress.scores.miou:.3f}"
+            click.echo(f"    epoch {progress.epoch}: {figures}", err=True)
 
 
 def controls(model: Model, spec: TrainSpec) -> dict[str, float]:

@@ -46,6 +46,7 @@ from geoseg.commands.predict import predict
 from geoseg.commands.train import train
 from geoseg.commands.vectorize import vectorize
 from geoseg.core.errors import GeosegError
+from geoseg.core.events import Progress, Reporter
 from geoseg.inference.shards import split_evenly
 from geoseg.inference.tile_rows import join_swaths, run_swaths
 from geoseg.inference.views.pyramids import job_pyramid
@@ -207,14 +208,15 @@ class Training:
         """Train up to a random batch."""
         left = rng.randint(3, 22)
 
-        def count(_: Any) -> None:
-            nonlocal left
-            left -= 1
-            if left == 0:
-                raise Stopped
+        class Stop(Reporter):
+            def progress(self, progress: Progress) -> None:
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    raise Stopped
 
         with suppress_stop():
-            train(self.config, folder, progress=count)
+            train(self.config, folder, reporter=Stop())
 
     def fragile(self, folder: Path) -> Path:
         """Where the files lie that a power cut may damage."""

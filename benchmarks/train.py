@@ -32,6 +32,7 @@ from rasterio.windows import Window as RasterioWindow
 
 import geoseg
 import geoseg.commands.train as pipeline
+from geoseg.core.events import Progress, Reporter
 from geoseg.data.labelled_raster import FileRaster, MemoryRaster
 from geoseg.losses.combined import SegmentationLoss
 from geoseg.models.build import build_network
@@ -52,6 +53,7 @@ from geoseg.training.augment import Augment
 from geoseg.training.learner import Learner
 from geoseg.training.loader import Loader
 from geoseg.training.optimization import make_optimizer
+from geoseg.training.trainer import LIGHTNING_PRECISION
 from geoseg.training.windows import TrainingWindows
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sample_data"))
@@ -300,9 +302,10 @@ def measure_geoseg(settings: Settings, memory_mb: int) -> Clock:
     )
     clock = Clock(settings)
 
-    def progress(state: geoseg.TrainProgress) -> None:
-        if state.stage == "training":
-            clock.tick()
+    class Ticking(Reporter):
+        def progress(self, progress: Progress) -> None:
+            if progress.stage == "training":
+                clock.tick()
 
     with ExitStack() as stack:
         stack.enter_context(patch.object(pipeline, "TRAINING_CACHE_MB", settings.cache_mb))
@@ -313,7 +316,7 @@ def measure_geoseg(settings: Settings, memory_mb: int) -> Clock:
         for ground in (FileRaster, MemoryRaster):
             stack.enter_context(clock.timing(ground, "read", "image"))
             stack.enter_context(clock.timing(ground, "read_labels", "labels"))
-        geoseg.train(spec, settings.folder / "geoseg", overwrite=True, progress=progress)
+        geoseg.train(spec, settings.folder / "geoseg", overwrite=True, reporter=Ticking())
     return clock
 
 
@@ -412,7 +415,7 @@ def measure_torchgeo(settings: Settings, workers: int) -> float:
     trainer = Trainer(
         accelerator="gpu" if settings.device.type == "cuda" else settings.device.type,
         devices=[settings.device.index or 0] if settings.device.type == "cuda" else 1,
-        precision=pipeline.LIGHTNING_PRECISION[settings.precision],
+        precision=LIGHTNING_PRECISION[settings.precision],
         max_epochs=1,
         num_sanity_val_steps=0,
         log_every_n_steps=10,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from conftest import write_raster
+from conftest import Watching, write_raster
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
@@ -54,7 +54,7 @@ def check_resuming(config: Path, folder: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(config, folder / "parts", progress=stop)
+        train(config, folder / "parts", reporter=Watching(stop))
     parts = train(config, folder / "parts", resume=True)
     one, other = weights(whole.bundle), weights(parts.bundle)
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -63,7 +63,7 @@ def check_resuming(config: Path, folder: Path) -> None:
 def check_going_on(first: Path, config: Path, folder: Path) -> None:
     """A run that starts from a bundle, learning next to nothing, has all of its weights, and says so."""
     notices: list[str] = []
-    second = train(config, folder, notice=notices.append)
+    second = train(config, folder, reporter=Watching(lines=notices))
     was, now = weights(first), weights(second.bundle)
     assert all(torch.allclose(was[name], now[name], atol=1e-3) for name in was if name.endswith("weight"))
     assert any(line.startswith("all weights of small") and "new" not in line for line in notices)

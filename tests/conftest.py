@@ -48,6 +48,17 @@ class Heard(Reporter):
         self._on_progress(*state)
 
 
+class Watching(Reporter):
+    """Keeps notices, and hands each progress on as it is."""
+
+    def __init__(self, on_progress: Callable[[Any], object] = lambda state: None, lines: list[str] | None = None):
+        self.lines = [] if lines is None else lines
+        self.progress = on_progress  # type: ignore[method-assign]
+
+    def notice(self, line: str) -> None:
+        self.lines.append(line)
+
+
 class Echo(torch.nn.Module):
     """Class = value of the first band."""
 

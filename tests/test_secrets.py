@@ -15,9 +15,10 @@ from click.testing import CliRunner
 from conftest import save_bundle, write_raster
 
 from geoseg.cli import main
-from geoseg.commands.train import _settings, _without_folders
 from geoseg.core.redaction import public_values
 from geoseg.spec import TrainSpec
+from geoseg.training.provenance import without_folders
+from geoseg.training.run_folder import written_settings
 
 SECRET = "Pa55wordOfMine"
 
@@ -166,7 +167,9 @@ def test_the_config_of_a_training_run_holds_no_secret():
     classes = [{"id": i, "name": str(i), "color": "#000000"} for i in (0, 1)]
     network = {"architecture": "pointwise"}
     spec = TrainSpec.model_validate({"name": "x", "data": data, "classes": classes, "network": network})
-    text = json.dumps(_settings(spec)) + json.dumps(public_values(_without_folders(spec.data).model_dump(mode="json")))
+    text = json.dumps(written_settings(spec)) + json.dumps(
+        public_values(without_folders(spec.data).model_dump(mode="json"))
+    )
     assert SECRET not in text
     assert "x.tif" in text
 

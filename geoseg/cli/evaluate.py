@@ -15,7 +15,7 @@ from geoseg.cli.options import Command, json_option, overwrite_option, quiet_opt
 from geoseg.cli.terminal import notice, scores_line, scores_table, show, show_json, terminal_reporter
 from geoseg.cli.value_types import FilePath
 from geoseg.core.errors import SpecError
-from geoseg.core.events import Progress, Reporter
+from geoseg.core.events import Reporter
 from geoseg.core.wording import number_of
 
 if TYPE_CHECKING:
@@ -167,11 +167,8 @@ def _of_model(model: str | None, settings: dict[str, Any], reporter: Reporter) -
     read_train_config(settings["data"], settings.get("tiles"))
     from geoseg.commands.evaluate_model import evaluate_model as run
 
-    def progress(stage: str, done: int, total: int) -> None:
-        reporter.progress(Progress(stage, done, total))
-
     config, tiles, context = settings.pop("data"), settings.pop("tiles", None), not settings.pop("no_context", False)
-    result = run(model, config, data=tiles, context=context, progress=progress, notice=reporter.notice, **settings)
+    result = run(model, config, data=tiles, context=context, reporter=reporter, **settings)
     line = (
         f"{number_of(result.scores.pixels, 'pixel')} of {number_of(result.images, 'image')} "
         f"in {number_of(result.windows, 'window')}, "

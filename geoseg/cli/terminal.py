@@ -52,10 +52,6 @@ def _arguments() -> list[str]:
     return [part for word in words for part in (word, word.partition("=")[2]) if part]
 
 
-def silent(*_: object) -> None:
-    """Print nothing."""
-
-
 class Notices(Reporter):
     """Prints notices."""
 

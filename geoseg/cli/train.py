@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from geoseg.cli.early import read_train_config
 from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option
-from geoseg.cli.terminal import notice, scores_line, scores_table, show, show_json, silent
+from geoseg.cli.terminal import Notices, notice, scores_line, scores_table, show, show_json
 from geoseg.cli.value_types import FilePath
+from geoseg.core.events import SILENT, Progress, Reporter
 from geoseg.core.wording import number_of
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
     from geoseg.commands.train import TrainProgress, TrainResult
 
 
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
     "--data",
     type=FilePath(path_type=Path),
     metavar="CSV",
-    help="List of labelled tiles (image,label,split), instead of the config's data.",
+    help="List of labelled rasters (image,label,split), instead of the config's data.",
 )
 @click.option("--epochs", type=int, help="Rounds of training; default: the config's.")
 @click.option("--seed", type=int, help="Seed of everything random; default: the config's.")
@@ -72,21 +76,12 @@ def train(
 
     settings = {name: value for name, value in options.items() if value is not None}
     quiet = quiet or not is_main_process()
-    tell = silent if quiet else notice
     try:
-        with _progress(quiet) as progress:
-            result = run(
-                spec,
-                output,
-                data=data,
-                overwrite=overwrite,
-                resume=resume,
-                progress=progress,
-                notice=tell,
-                **settings,
-            )
+        with _reporter(quiet) as reporter:
+            result = run(spec, output, data=data, overwrite=overwrite, resume=resume, reporter=reporter, **settings)
     except KeyboardInterrupt:
-        tell("the same command with --resume goes on with this run")
+        if not quiet:
+            notice("the same command with --resume goes on with this run")
         raise
     if as_json and is_main_process():
         show_json(result.as_dict())
@@ -94,27 +89,45 @@ def train(
         show(_summary(result))
 
 
+class _Epochs(Notices):
+    """Prints notices, and a line an epoch."""
+
+    def progress(self, progress: Progress) -> None:
+        """Print the scores of an epoch that is done."""
+        if progress.stage == "scored":
+            notice(_epoch_line(cast("TrainProgress", progress)))
+
+
+class _Bars(_Epochs):
+    """Prints notices, and draws a bar a stage."""
+
+    def __init__(self, bars: Bars):
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def progress(self, progress: Progress) -> None:
+        """Move the bar of a stage."""
+        state = cast("TrainProgress", progress)
+        stage = "training" if state.stage == "scored" else state.stage
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bars.add_task(stage, total=None, text="")
+        self._bars.update(self._tasks[stage], completed=state.done, total=state.total, text=_bar_text(state))
+
+
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[TrainProgress], None]]:
-    """Give a callable that draws a bar on a terminal and prints a line an epoch in a pipe."""
+def _reporter(quiet: bool) -> Iterator[Reporter]:
+    """Give what draws bars on a terminal and prints a line an epoch in a pipe; if quiet, neither."""
     if quiet or not sys.stderr.isatty():
-        yield silent if quiet else _print_epoch
+        yield SILENT if quiet else _Epochs()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bars
 
     text = TextColumn("{task.fields[text]}")
     columns = TextColumn("{task.description:<8}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), text
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bars:
-        tasks: dict[str, Any] = {}
-
-        def report(state: TrainProgress) -> None:
-            stage = "training" if state.stage == "scored" else state.stage
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=None, text="")
-            bars.update(tasks[stage], completed=state.done, total=state.total, text=_bar_text(state))
-
-        yield report
+    with Bars(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bars:
+        yield _Bars(bars)
 
 
 def _bar_text(state: TrainProgress) -> str:
@@ -124,12 +137,12 @@ def _bar_text(state: TrainProgress) -> str:
     return f"epoch {state.epoch}/{state.epochs}{loss}  best mIoU {state.best_miou:.4f}"
 
 
-def _print_epoch(state: TrainProgress) -> None:
-    if state.scores is not None:
-        notice(
-            f"epoch {state.epoch}/{state.epochs}  loss {state.loss:.4f}  mIoU {state.scores.miou:.4f}  "
-            f"best {state.best_miou:.4f}  {state.seconds:,.0f} s"
-        )
+def _epoch_line(state: TrainProgress) -> str:
+    miou = state.scores.miou if state.scores else math.nan
+    return (
+        f"epoch {state.epoch}/{state.epochs}  loss {state.loss:.4f}  mIoU {miou:.4f}  "
+        f"best {state.best_miou:.4f}  {state.seconds:,.0f} s"
+    )
 
 
 def _summary(result: TrainResult) -> str:
@@ -138,12 +151,12 @@ def _summary(result: TrainResult) -> str:
             scores_line(result.scores),
             scores_table(result.scores),
             f"epoch {result.best_epoch} of {result.epochs}, {result.seconds:,.0f} s on {result.device} "
-            f"({result.precision}); {_ground(result.train_images, result.train_pixels)} learnt from, "
-            f"{_ground(result.val_images, result.val_pixels)} scored",
+            f"({result.precision}); {_amount(result.train_images, result.train_pixels)} learnt from, "
+            f"{_amount(result.val_images, result.val_pixels)} scored",
             f"  {result.bundle}\n  {result.report}",
         )
     )
 
 
-def _ground(images: int, pixels: int) -> str:
+def _amount(images: int, pixels: int) -> str:
     return f"{pixels / 1e6:,.2f} Mpx of {number_of(images, 'image')}"

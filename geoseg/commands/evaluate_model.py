@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ import yaml
 
 from geoseg.commands.evaluate import BOUNDARY_PX_MOST
 from geoseg.core.errors import ModelError, OutputError, SpecError
+from geoseg.core.events import SILENT, NoticeLog, Reporter
 from geoseg.core.files import workspace
 from geoseg.core.redaction import public_form, public_values
 from geoseg.core.version import __version__
@@ -53,8 +54,6 @@ from geoseg.training.scoring import load_scored, predict_scored, score_windows, 
 __all__ = ["ModelEvaluation", "Split", "evaluate_model", "fit_config"]
 
 Split = Literal["val", "train"]
-Progress = Callable[[str, int, int], None]
-"""Called with a stage, what is done of it, and all of it: 'reading' counts pixels, 'scoring' batches."""
 EXAMPLES = 4
 """Worst and best windows in the report, of each."""
 GROUND = {"val": "validation ground", "train": "training ground"}
@@ -111,8 +110,7 @@ def evaluate_model(
     refine_fraction: float = 1.0,
     report: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
-    progress: Progress = lambda stage, done, total: None,
-    notice: Callable[[str], None] = lambda line: None,
+    reporter: Reporter = SILENT,
 ) -> ModelEvaluation:
     """Score a model on one side of a training config's ground, as training does.
 
@@ -128,8 +126,7 @@ def evaluate_model(
         refine_fraction: share of the windows in which a model that refines looks again.
         report: HTML file that gets the scores, and the windows where the model is worst and best.
         overwrite: replace a report that exists.
-        progress: told how far it is.
-        notice: told what a person should know, line by line.
+        reporter: gets notices, and progress: stage `reading` counts pixels, `scoring` batches.
 
     Raises:
         ModelError: if the bundle cannot be loaded, or does not fit the config's bands or classes.
@@ -138,12 +135,7 @@ def evaluate_model(
         SceneError: if an image cannot be read.
         OutputError: if the report exists or cannot be written.
     """
-    started, notices = time.perf_counter(), list[str]()
-
-    def tell(line: str) -> None:
-        notices.append(line)
-        notice(line)
-
+    started, log = time.perf_counter(), NoticeLog(reporter)
     page = None if report is None else Path(report)
     _check_settings(split, boundary_px, {"device": device, "precision": precision, "refine_fraction": refine_fraction})
     _check_report(page, overwrite)
@@ -153,15 +145,9 @@ def evaluate_model(
     with gdal_settings(), workspace(Path(tempfile.gettempdir()) / "geoseg-evaluate") as scratch:
         spec = fit_config(_resolve(config, data), loaded.spec)
         scorer = Runner(loaded.module, device, precision)
-        ground = read_training_data(
-            spec,
-            only=split,
-            scaling=loaded.spec.scaling,
-            tell=lambda done, total: progress("reading", done, total),
-            notice=tell,
-        )
-        _tell_of_resolution(ground.resolution_m, loaded.spec, tell)
-        side = ground.val if split == "val" else ground.train
+        read = read_training_data(spec, only=split, scaling=loaded.spec.scaling, reporter=log)
+        _report_resolution(read.resolution_m, loaded.spec, log)
+        side = read.val if split == "val" else read.train
         windows = scored_windows(side, loaded.spec, scratch)
         tell_scored(windows, scorer, loaded.spec, spec.batch_px, scratch, refine_fraction)
         reach = spec.boundary_px if boundary_px is None else boundary_px
@@ -169,14 +155,14 @@ def evaluate_model(
             model=loaded.spec.name,
             data=_source(config, data),
             split=split,
-            scores=_score(scorer, windows, spec, reach, progress),
+            scores=_score(scorer, windows, spec, reach, log),
             images=side.images,
             windows=len(windows),
             device=str(scorer.device),
             precision=scorer.precision,
             report=page,
             seconds=time.perf_counter() - started,
-            notices=tuple(notices),
+            notices=tuple(log.lines),
         )
         if page is not None:
             _report(result, page, loaded, spec, scorer, windows)
@@ -292,18 +278,18 @@ def _places(data: DataSpec, picks: Sequence[int]) -> tuple[int, ...]:
 # ---------------------------------------------------------------------------------------------------- scores, report
 
 
-def _tell_of_resolution(resolution_m: float | None, model: ModelSpec, notice: Callable[[str], None]) -> None:
+def _report_resolution(resolution_m: float | None, model: ModelSpec, reporter: Reporter) -> None:
     own, wanted = resolution_m, model.resolution_m
     if own and wanted and not 1 / RESOLUTION_FACTOR <= own / wanted <= RESOLUTION_FACTOR:
-        notice(f"the ground's pixels are {own:.3g} m, the model knows {wanted:.3g} m: it will do poorly")
+        reporter.notice(f"the images' pixels are {own:.3g} m, the model knows {wanted:.3g} m: it will do poorly")
 
 
-def _score(scorer: Runner, windows: ScoredWindows, spec: TrainSpec, reach: int, progress: Progress) -> Scores:
+def _score(scorer: Runner, windows: ScoredWindows, spec: TrainSpec, reach: int, reporter: Reporter) -> Scores:
     """Score in the batches in which training scores, so that not even roundings differ."""
     loader = load_scored(windows, spec.batch_px)
     names = [c.name for c in spec.classes]
     predict = partial(predict_scored, scorer)
-    return score_windows(predict, loader, names, reach or None, lambda done, total: progress("scoring", done, total))
+    return score_windows(predict, loader, names, reach or None, reporter)
 
 
 def _report(

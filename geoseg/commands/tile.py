@@ -25,7 +25,7 @@ import yaml
 from numpy.typing import NDArray
 
 from geoseg.core.errors import LabelError, OutputError, SpecError
-from geoseg.core.events import SILENT, NoticeLog, Progress, Reporter, Stage
+from geoseg.core.events import SILENT, NoticeLog, Reporter, Stage
 from geoseg.core.files import quiet_georeferencing, workspace, write_errors
 from geoseg.core.naming import scene_name
 from geoseg.data.class_statistics import CELL_PX
@@ -125,9 +125,7 @@ def tile(
     entries = list_rasters(spec.data)
     _check_folder(folder, spec.data, entries, overwrite)
     with gdal_settings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), workspace(folder / TABLE) as work:
-        ground = read_training_data(
-            spec, tell=lambda done, total: log.progress(Progress("reading", done, total)), notice=log.notice
-        )
+        ground = read_training_data(spec, reporter=log)
         files = _Files(work, spec, *_type_and_nodata(entries, spec.data), ground.scaling)
         written = _write_sides(ground, files, _Lattice(size, overlap), min_labelled, log)
         _check_sides(written, spec.classes, min_labelled, log)
@@ -314,10 +312,10 @@ def _write_sides(
 def _plan(side: Side, lattice: _Lattice) -> list[tuple[int, Mosaic, Window]]:
     """Tiles that may hold labels: number of their ground, the ground, and where in it."""
     places = side.cells.places[np.argsort(side.cells.places[:, 0], kind="stable")]
-    cells = np.split(places[:, 1:], np.searchsorted(places[:, 0], np.arange(1, len(side.grounds))))
+    cells = np.split(places[:, 1:], np.searchsorted(places[:, 0], np.arange(1, len(side.rasters))))
     return [
         (number, ground, window)
-        for number, (ground, corners) in enumerate(zip(side.grounds, cells, strict=True))
+        for number, (ground, corners) in enumerate(zip(side.rasters, cells, strict=True))
         for window in lattice.windows(ground.height, ground.width, corners)
     ]
 

@@ -11,28 +11,20 @@ network is about to classify.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from geoseg.models.families.body import Body, build_body
+from geoseg.models.learning import Criterion, LabelledWindows
 from geoseg.models.sampling import sample_boxes
 from geoseg.models.segmentation import Context, Normalize, SegmentationNetwork
+from geoseg.models.views import Views
 from geoseg.spec import ContextSpec, ModelSpec
 
 FUSION_STRIDE = 4
 """What the levels have seen is weighed once for so many pixels along each side of a window."""
-
-
-class Views(NamedTuple):
-    """What the levels show around the windows of a batch, and where the windows lie in it."""
-
-    images: tuple[Tensor, ...]
-    """Per level: band values and the share of each pixel that holds data (B, C + 1, n, n)."""
-    boxes: tuple[Tensor, ...]
-    """Per level: left, top, right and bottom of each window as shares of its view (B, 4)."""
 
 
 class ContextNet(nn.Module):
@@ -138,11 +130,31 @@ class ContextSegmenter(SegmentationNetwork):
         kept = self._kept(len(image), local.device)
         return logits.float().add_(added if kept is None else added * kept)
 
+    @property
+    def frozen_parts(self) -> tuple[nn.Module, ...]:
+        """The local network, if the branch alone is to learn."""
+        return (self.normalize, self.body) if self.context.spec.freeze_local else ()
+
+    def training_loss(
+        self, windows: LabelledWindows, criterion: Criterion, averaged: SegmentationNetwork, generator: torch.Generator
+    ) -> Tensor:
+        """Loss of windows that know what the levels have seen, and of the classes that each level gives on its own."""
+        context, answers = self.study(windows.views)
+        pairs = zip(answers, windows.view_labels, strict=True)
+        losses = [criterion(_resized(logits, labels), labels.long()) for logits, labels in pairs]
+        logits = self(windows.image.contiguous(memory_format=torch.channels_last), context)
+        return criterion.of_windows(logits, windows.labels) + self.context.spec.auxiliary * torch.stack(losses).mean()
+
     def _kept(self, count: int, device: torch.device) -> Tensor | None:
         """While training, 0 for windows that must do without context and 1 for the others (B, 1, 1, 1)."""
         if not self.training or not self.context.spec.dropout:
             return None
         return (torch.rand(count, 1, 1, 1, device=device) >= self.context.spec.dropout).float()
+
+
+def _resized(logits: Tensor, labels: Tensor) -> Tensor:
+    """Logits (B, K, h, w) in the size of labels (B, n, n)."""
+    return functional.interpolate(logits, size=tuple(labels.shape[-2:]), mode="bilinear")
 
 
 def build_branch(spec: ModelSpec, normalize: Normalize, body: Body, *, fresh: bool = True) -> ContextBranch:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from geoseg.models.families.body import Body
+from geoseg.models.learning import Criterion, LabelledWindows
 from geoseg.models.sampling import sample_boxes
 from geoseg.models.segmentation import Context, Normalize, SegmentationNetwork
 from geoseg.spec import IGNORE, RefineSpec
@@ -154,6 +155,32 @@ class RefiningSegmenter(SegmentationNetwork):
         scores = doubt * (1 - uncertainty(refined))
         return torch.where(_most(scores > threshold, halo), refined, coarse)
 
+    @property
+    def frozen_parts(self) -> tuple[nn.Module, ...]:
+        """The network for all resolutions, if the refinement module alone is to learn."""
+        return (self.normalize, self.body) if self.refine.spec.freeze_local else ()
+
+    def training_loss(
+        self, windows: LabelledWindows, criterion: Criterion, averaged: SegmentationNetwork, generator: torch.Generator
+    ) -> Tensor:
+        """Loss of windows and views, which the network classifies alike, and of what the refinement module settles.
+
+        Both parts learn in the same steps: the refinement module from what the running mean of the network answers, as
+        MagNet trains it on a network that stands still. Views are as large as windows.
+        """
+        labels = [windows.labels, *(ids.long() for ids in windows.view_labels)]
+        image = torch.cat([windows.image, *(fill_gaps(view, self.normalize.mean) for view in windows.views.images)])
+        image = image.contiguous(memory_format=torch.channels_last)
+        total = image.new_zeros(())
+        if not self.refine.spec.freeze_local:
+            logits = self(image).chunk(len(labels))
+            total = total + torch.stack([criterion(*pair) for pair in zip(logits, labels, strict=True)]).mean()
+        with torch.no_grad():
+            probabilities = averaged(image).float().softmax(dim=1).chunk(len(labels))
+        told = Told(tuple(probabilities), tuple(labels), windows.views.boxes)
+        steps = refine_steps(self.refine, told, generator)
+        return total + torch.stack([criterion.of_hard_pixels(step.logits, step.labels) for step in steps]).mean()
+
     def _refined(self, fine: Tensor, coarse: Tensor, blocks: Sequence[_Block]) -> Tensor:
         """The refined probabilities of some blocks, and the coarse ones of all others."""
         refined, both = coarse.clone(), surround(fine, coarse)
@@ -205,6 +232,11 @@ def uncertainty(probabilities: Tensor) -> Tensor:
 
 
 # ------------------------------------------------------------------------------------------------------------- training
+
+
+def fill_gaps(view: Tensor, mean: Tensor) -> Tensor:
+    """Band values of a view (B, C + 1, n, n); what holds no data gets each band's mean (C, 1, 1)."""
+    return torch.where(view[:, -1:] > 0, view[:, :-1], mean)
 
 
 @dataclass(frozen=True)

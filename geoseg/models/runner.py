@@ -15,12 +15,13 @@ from torch import Tensor
 from geoseg.core.errors import GeosegError, SpecError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.core.system_errors import lacks_memory
-from geoseg.models.context import ContextSegmenter, Views
+from geoseg.models.context import ContextSegmenter
 from geoseg.models.folded import folded
 from geoseg.models.refine import RefiningSegmenter
 from geoseg.models.segmentation import Context, SegmentationNetwork, Segmenter
 from geoseg.models.tta import Augmentation, Augmented
 from geoseg.models.uniform import keeps_uniform
+from geoseg.models.views import Views
 from geoseg.models.windows import check_size, misfit
 
 _MOST_FUSED = 8

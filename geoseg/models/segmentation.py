@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.models.families.body import Body
+from geoseg.models.learning import Criterion, LabelledWindows
 from geoseg.spec import NormalizationSpec
 
 
@@ -74,3 +75,22 @@ class SegmentationNetwork(nn.Module):
         """Classify band values (B, C, H, W) as logits (B, K, H, W); `context` is for networks that have that branch."""
         logits: Tensor = self.body(self.normalize(image))
         return logits
+
+    @property
+    def frozen_parts(self) -> tuple[nn.Module, ...]:
+        """Parts that stay as they are in a whole training run."""
+        return ()
+
+    def training_loss(
+        self, windows: LabelledWindows, criterion: Criterion, averaged: SegmentationNetwork, generator: torch.Generator
+    ) -> Tensor:
+        """Loss of a batch, a scalar.
+
+        Args:
+            windows: what is learnt from.
+            criterion: by what logits are judged.
+            averaged: the running mean of this network, a network of the same class.
+            generator: source of what a network draws.
+        """
+        logits: Tensor = self(windows.image.contiguous(memory_format=torch.channels_last))
+        return criterion.of_windows(logits, windows.labels)

@@ -13,6 +13,7 @@ from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, SMALLEST_TILE, Device,
 from geoseg.spec.context import ContextLevel, ContextSpec
 from geoseg.spec.data import DataSpec
 from geoseg.spec.loss import LossSpec
+from geoseg.spec.method import MethodSpec
 from geoseg.spec.model import ClassSpec, ModelCard
 from geoseg.spec.network import NetworkSpec
 from geoseg.spec.plain import load_yaml
@@ -133,6 +134,9 @@ class TrainSpec(Spec):
     """Bundle whose weights the network starts from, or default; its bands and classes may differ."""
     frozen_epochs: int = Field(default=0, ge=0, le=LARGEST_COUNT)
     """First epochs in which the encoder stays as it is."""
+    method: MethodSpec = MethodSpec()
+    """How it learns: supervised, from labelled windows alone; or a method of another package, by its name or with
+    parameters: {name: ..., parameter: ...}."""
     loss: LossSpec = LossSpec()
     """What is minimised."""
     optimizer: OptimizerSpec = OptimizerSpec()

@@ -1,6 +1,6 @@
 """Training windows, varied. In: a batch of band values (B, C, R, R) and labels (B, R, R). Out: the same, S pixels wide.
 
-Views of the ground around them, which were turned when they were read, get the colours of their windows.
+Coarser views around them, which were turned when they were read, get the colours of their windows.
 
 Works on whole batches, on any device, with any number of bands. Everything random comes from the generator it is given.
 """
@@ -41,7 +41,7 @@ class Augment:
     high: float
     """Highest band value."""
     fill: Tensor
-    """Band values (C,) of ground that a turned or scaled window reaches beyond what was read."""
+    """Band values (C,) of what a turned or scaled window reaches beyond what was read."""
 
     def __call__(self, image: Tensor, labels: Tensor, side: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Vary a batch (B, C, R, R), (B, R, R) of any types and cut it to `side`, float32 and int64."""
@@ -102,7 +102,7 @@ class Colors:
 
 
 def draw_matrices(spec: AugmentSpec, count: int, share: float, generator: Generator) -> Tensor:
-    """Draw affine matrices (B, 2, 3), window -> ground that was read, both from -1 to 1.
+    """Draw affine matrices (B, 2, 3), window -> what was read, both from -1 to 1.
 
     Args:
         spec: how much to move.

@@ -16,6 +16,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from geoseg.core.events import Reporter, Stage
 from geoseg.core.files import draft_of
 from geoseg.data.class_statistics import CELL_PX, ClassStatistics, count_classes, join_statistics
 from geoseg.data.labelled_raster import LabelledRaster, read_into_memory
@@ -26,54 +27,48 @@ SIDECARS = (".aux.xml", ".msk", "-wal")
 """What GDAL and SQLite keep beside a file, under its name and these endings."""
 
 
-def hold_and_count(
-    grounds: Sequence[LabelledRaster], spec: TrainSpec, tell: Callable[[int, int], None]
+def read_and_count(
+    rasters: Sequence[LabelledRaster], spec: TrainSpec, reporter: Reporter
 ) -> tuple[Sequence[LabelledRaster], list[ClassStatistics]]:
-    """Read all ground into memory, and count it on the way."""
+    """Read all rasters into memory, and count each on the way."""
     held: list[LabelledRaster] = []
-    count, counted = _counter(grounds, spec, tell), []
-    for ground in grounds:
-        held.append(read_into_memory(ground))
+    count, counted = _counter(rasters, spec, reporter), []
+    for raster in rasters:
+        held.append(read_into_memory(raster))
         counted.append(count(held[-1]))
     return held, counted
 
 
 def count_or_load(
-    grounds: Sequence[LabelledRaster],
-    entries: Sequence[ListedRaster],
+    rasters: Sequence[LabelledRaster],
+    listed: Sequence[ListedRaster],
     spec: TrainSpec,
     store: Path | None,
-    tell: Callable[[int, int], None],
+    reporter: Reporter,
 ) -> list[ClassStatistics]:
-    """Count ground on disk, unless an earlier run has."""
-    count = _counter(grounds, spec, tell)
+    """Count rasters on disk, unless an earlier run has."""
+    count = _counter(rasters, spec, reporter)
     if store is None:
-        return list(map(count, grounds))
-    key = fingerprint(entries, spec)
+        return list(map(count, rasters))
+    key = fingerprint(listed, spec)
     counted = _load(store, key)
     if counted is None:
-        counted = list(map(count, grounds))
+        counted = list(map(count, rasters))
         _save(counted, key, store)
     return counted
 
 
 def _counter(
-    grounds: Sequence[LabelledRaster], spec: TrainSpec, tell: Callable[[int, int], None]
+    rasters: Sequence[LabelledRaster], spec: TrainSpec, reporter: Reporter
 ) -> Callable[[LabelledRaster], ClassStatistics]:
-    """A function that counts one ground after the other, and tells how much of all of them it has counted."""
-    total, done = sum(ground.height * ground.width for ground in grounds), 0
-
-    def add(pixels: int) -> None:
-        nonlocal done
-        done += pixels
-        tell(done, total)
-
-    return lambda ground: count_classes(ground, len(spec.classes), len(spec.data.bands), add)
+    """A function that counts one raster after the other, and reports how much of all of them it has read."""
+    reading = Stage(reporter, "reading", sum(raster.height * raster.width for raster in rasters))
+    return lambda raster: count_classes(raster, len(spec.classes), len(spec.data.bands), reading.advance)
 
 
-def fingerprint(entries: Sequence[ListedRaster], spec: TrainSpec) -> str:
-    """What the statistics depends on: the files as they are now, and how they are read."""
-    files = [(str(path), _stamps(path)) for entry in entries for path in (entry.image, entry.label)]
+def fingerprint(listed: Sequence[ListedRaster], spec: TrainSpec) -> str:
+    """What the statistics depend on: the files as they are now, and how they are read."""
+    files = [(str(path), _stamps(path)) for entry in listed for path in (entry.image, entry.label)]
     settings = spec.data.model_dump(
         mode="json", include={"bands", "band_indexes", "dtype", "nodata", "label_values", "label_column", "label_layer"}
     )

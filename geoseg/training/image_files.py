@@ -87,10 +87,10 @@ def look_at_images(
     return grids, terms
 
 
-def find_ground(
+def find_rasters(
     entries: Sequence[ListedRaster], grids: Sequence[PixelGrid], spec: TrainSpec, scaling: ScalingSpec | None
 ) -> tuple[list[FileRaster], FilePool]:
-    """Ground of every entry, on disk, and the pool that holds its files open."""
+    """The labelled raster of every entry, on disk, and the pool that holds their files open."""
     pool = FilePool()
     return [
         FileRaster(
@@ -102,7 +102,7 @@ def find_ground(
     ], pool
 
 
-def count_unmarked(grounds: Sequence[FileRaster], entries: Sequence[ListedRaster]) -> int:
+def count_unmarked(rasters: Sequence[FileRaster], entries: Sequence[ListedRaster]) -> int:
     """Pixels that label rasters leave out for the value 255 alone."""
-    rasters = (g for g, entry in zip(grounds, entries, strict=True) if entry.label.suffix.lower() not in VECTOR_FILES)
-    return sum(ground.unmarked_px() for ground in rasters)
+    pairs = zip(rasters, entries, strict=True)
+    return sum(raster.unmarked_px() for raster, entry in pairs if entry.label.suffix.lower() not in VECTOR_FILES)

@@ -7,42 +7,44 @@ starts again need not read everything again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from geoseg.core.events import SILENT, Reporter
 from geoseg.data.class_statistics import ClassStatistics, join_statistics, normalization_of
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels import unmarked_labels
-from geoseg.data.listing import list_rasters
+from geoseg.data.listing import ListedRaster, list_rasters
 from geoseg.data.splits import SIDES, CountedRaster, split_rasters
+from geoseg.geo.georef import PixelGrid
 from geoseg.spec import DataSpec, NormalizationSpec, ScalingSpec, TrainSpec
 from geoseg.training.counting import (
     count_or_load,
     fingerprint,
-    hold_and_count,
+    read_and_count,
 )
 from geoseg.training.image_files import (
     count_unmarked,
-    find_ground,
+    find_rasters,
     look_at_images,
 )
-from geoseg.training.sides import Side, make_side
-from geoseg.training.split_checks import check_sides, check_window, tell_of_split
+from geoseg.training.sides import Side, SideParts, make_side
+from geoseg.training.split_checks import check_sides, check_window, guard_band, report_split
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """All ground of a run."""
+    """All labelled rasters of a run."""
 
     train: Side
     """To learn from."""
     val: Side
     """To score on."""
     normalization: NormalizationSpec
-    """Statistics of the ground to learn from."""
+    """Statistics of the pixels to learn from."""
     value_range: tuple[float, float]
     """Band values that stand for dark and bright when colours are varied."""
     resolution_m: float | None
@@ -61,8 +63,7 @@ def read_training_data(
     only: str | None = None,
     scaling: ScalingSpec | None = None,
     store: Path | None = None,
-    tell: Callable[[int, int], None] = lambda done, total: None,
-    notice: Callable[[str], None] = lambda line: None,
+    reporter: Reporter = SILENT,
 ) -> TrainingData:
     """Open, check, count and split all labelled images.
 
@@ -70,59 +71,97 @@ def read_training_data(
         spec: names them.
         only: train or val, if nothing is to be learnt: the other side may be empty then, and classes may be missing.
         scaling: what values are to stand for; default: what those of the first image that says it do.
-        store: file that keeps what was counted of images that do not fit into memory; read if it tells of the same
+        store: file that keeps what was counted of images that do not fit into memory; used if it is about the same
             files and settings.
-        tell: told how much has been read.
-        notice: told what a person should know of the split.
+        reporter: gets notices on the images and the split, and the pixels that have been read, as stage `reading`.
 
     Raises:
         LabelError: if labels cannot be used, a side of the split is empty, or a class is never seen in training.
         SceneError: if an image cannot be read.
         SpecError: if a setting makes no sense with these images.
     """
-    entries = list_rasters(spec.data)
-    grids, terms = look_at_images(entries, spec.data, scaling)
+    listed = list_rasters(spec.data)
+    grids, terms = look_at_images(listed, spec.data, scaling)
     for line in terms.notices(spec.data.resolution_m):
-        notice(line)
-    on_disk, pool = find_ground(entries, grids, spec, terms.scaling)
-    grounds: Sequence[LabelledRaster] = on_disk
-    if _fits_into_memory(grounds, spec.data):
-        grounds, counted = hold_and_count(grounds, spec, tell)
-    else:
-        counted = count_or_load(grounds, entries, spec, store, tell)
-    unmarked_px = count_unmarked(on_disk, entries)
+        reporter.notice(line)
+    rasters, counted, unmarked_px = _read_and_count(listed, grids, spec, terms.scaling, store, reporter)
     if unmarked_px:
-        notice(f"labels: {unmarked_labels(unmarked_px)}")
-    pool.clear()
-    rasters = [CountedRaster(*parts) for parts in zip(entries, (g.grid for g in grounds), counted, strict=True)]
-    guard_px = spec.read_side if spec.data.split.guard_px is None else spec.data.split.guard_px
-    shares = split_rasters(rasters, spec.data.split, guard_px, needed=SIDES if only is None else (only,))
-    pairs = list(zip(counted, shares, strict=True))
-    train_statistics = [c.only(c.inside(share.train) & ~c.inside(share.closed)) for c, share in pairs]
-    val_statistics = [c.only(c.inside(share.val)) for c, share in pairs]
-    guarded_px = sum(int(c.counts[c.inside(share.train) & c.inside(share.closed)].sum()) for c, share in pairs)
+        reporter.notice(f"labels: {unmarked_labels(unmarked_px)}")
+    split = _split(listed, rasters, counted, spec, SIDES if only is None else (only,))
     if only is None:
-        tell_of_split(spec, guard_px, guarded_px, train_statistics, notice)
-        check_sides(train_statistics, val_statistics, spec, unmarked_px, notice)
-    together = join_statistics(val_statistics if only == "val" else train_statistics)
-    train = make_side(grounds, [(share.train, share.closed) for share in shares], train_statistics)
+        report_split(spec, split.guarded_px, split.train.statistics, reporter)
+        check_sides(split.train.statistics, split.val.statistics, spec, unmarked_px, reporter)
+    train = make_side(rasters, split.train)
     if only is None:
         check_window(spec, train)
+    together = join_statistics(split.val.statistics if only == "val" else split.train.statistics)
     return TrainingData(
         train=train,
-        val=make_side(grounds, [(share.val, ()) for share in shares], val_statistics),
+        val=make_side(rasters, split.val),
         normalization=normalization_of(together),
         value_range=_value_range(together, spec.data),
         resolution_m=spec.data.resolution_m or terms.resolution_m,
         size_range_m=terms.size_range_m,
         scaling=terms.scaling,
-        fingerprint=fingerprint(entries, spec),
+        fingerprint=fingerprint(listed, spec),
     )
 
 
-def _fits_into_memory(grounds: Sequence[LabelledRaster], data: DataSpec) -> bool:
+@dataclass(frozen=True)
+class _Split:
+    """What of each raster is on which side."""
+
+    train: SideParts
+    """What is learnt from."""
+    val: SideParts
+    """What is scored on."""
+    guarded_px: int
+    """Labelled pixels on the training side that are not learnt from, for the guard band."""
+
+
+def _split(
+    listed: Sequence[ListedRaster],
+    rasters: Sequence[LabelledRaster],
+    counted: Sequence[ClassStatistics],
+    spec: TrainSpec,
+    needed: Sequence[str],
+) -> _Split:
+    known = [CountedRaster(*parts) for parts in zip(listed, (r.grid for r in rasters), counted, strict=True)]
+    parts = split_rasters(known, spec.data.split, guard_band(spec), needed=needed)
+    pairs = list(zip(counted, parts, strict=True))
+    return _Split(
+        SideParts(
+            [(part.train, part.closed) for part in parts],
+            [c.only(c.inside(part.train) & ~c.inside(part.closed)) for c, part in pairs],
+        ),
+        SideParts([(part.val, ()) for part in parts], [c.only(c.inside(part.val)) for c, part in pairs]),
+        sum(int(c.counts[c.inside(part.train) & c.inside(part.closed)].sum()) for c, part in pairs),
+    )
+
+
+def _read_and_count(
+    listed: Sequence[ListedRaster],
+    grids: Sequence[PixelGrid],
+    spec: TrainSpec,
+    scaling: ScalingSpec | None,
+    store: Path | None,
+    reporter: Reporter,
+) -> tuple[Sequence[LabelledRaster], list[ClassStatistics], int]:
+    """All rasters, in memory if they fit; their class statistics; and how many pixels their labels leave out as 255."""
+    on_disk, pool = find_rasters(listed, grids, spec, scaling)
+    rasters: Sequence[LabelledRaster] = on_disk
+    if _fits_into_memory(rasters, spec.data):
+        rasters, counted = read_and_count(rasters, spec, reporter)
+    else:
+        counted = count_or_load(rasters, listed, spec, store, reporter)
+    unmarked_px = count_unmarked(on_disk, listed)
+    pool.clear()
+    return rasters, counted, unmarked_px
+
+
+def _fits_into_memory(rasters: Sequence[LabelledRaster], data: DataSpec) -> bool:
     pixel_bytes = (1 if data.dtype == "uint8" else 4) * len(data.bands) + 2  # validity and label
-    return sum(ground.height * ground.width for ground in grounds) * pixel_bytes <= data.memory_mb * 2**20
+    return sum(raster.height * raster.width for raster in rasters) * pixel_bytes <= data.memory_mb * 2**20
 
 
 def _value_range(statistics: ClassStatistics, data: DataSpec) -> tuple[float, float]:

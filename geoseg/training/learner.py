@@ -1,46 +1,47 @@
 """What happens in one step of training and of scoring; the loop around it is Lightning's.
 
-In: batches of read windows, batches of scored windows. Out: a network and its running mean. Knows neither files nor
-terminals.
+In: batches of read windows, batches of scored windows. Out: a network and its running mean. What a step minimises, the
+training method knows. Knows neither files nor terminals.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 from torchmetrics import MeanMetric
 
-from geoseg.losses.combined import SegmentationLoss
 from geoseg.metrics.counter import ScoreCounter
 from geoseg.metrics.scores import Scores
-from geoseg.models.auxiliary import AuxiliaryHead
-from geoseg.models.context import ContextSegmenter, Views
+from geoseg.models.context import ContextSegmenter
 from geoseg.models.refine import RefiningSegmenter
 from geoseg.models.runner import Runner
 from geoseg.models.segmentation import SegmentationNetwork
+from geoseg.models.views import Views
 from geoseg.models.weights.encoder import encoder_of
 from geoseg.spec import ModelSpec, TrainSpec
 from geoseg.training.augment import Augment
 from geoseg.training.loader import Loader
+from geoseg.training.methods.method import Batch, Setup, make_method
 from geoseg.training.optimization import ema_update, learning_rate_curve, make_optimizer
-from geoseg.training.refine_learner import RefineLessons
 from geoseg.training.scored_windows import ScoredBatch, stack_uncounted
 from geoseg.training.scoring import tell_scored
-from geoseg.training.view_windows import ContextBatch
-from geoseg.training.windows import TrainBatch, TrainingWindows
+from geoseg.training.windows import TrainingWindows
+
+FORMER_NAMES = {"auxiliary.": "method.criterion.heads.0."}
+"""How the names of weights begin in checkpoints of geoseg 0.1, and how they begin here."""
 
 
 @dataclass(frozen=True)
-class Lesson:
+class LearnerInputs:
     """What a learner is given."""
 
     spec: TrainSpec
@@ -52,7 +53,7 @@ class Lesson:
     precision: str
     """Arithmetic."""
     class_counts: tuple[int, ...]
-    """Labelled pixels per class of the ground to learn from."""
+    """Labelled pixels per class to learn from."""
     augment: Augment
     """How windows are varied."""
     train: Loader
@@ -69,31 +70,25 @@ class Lesson:
 class Learner(LightningModule):
     """A network that learns, and the running mean of its weights and buffers, which is scored and kept."""
 
-    def __init__(self, network: SegmentationNetwork, lesson: Lesson):
+    def __init__(self, network: SegmentationNetwork, inputs: LearnerInputs):
         super().__init__()
-        spec = lesson.spec
-        self.lesson, self.spec = lesson, spec
+        spec = inputs.spec
+        self.inputs, self.spec = inputs, spec
         self.network = network.to(memory_format=torch.channels_last)
         self._encoder = (encoder_of(network),) if spec.frozen_epochs else ()  # in a tuple it is no further child
-        self._still = _still_modules(network)
-        for module in self._still:
+        for module in network.frozen_parts:
             module.requires_grad_(False)
         self.averaged = AveragedModel(self.network, multi_avg_fn=ema_update(spec.ema), use_buffers=True)
         self.averaged.requires_grad_(False)
-        self.loss = SegmentationLoss(spec.loss, lesson.class_counts)
-        self._refine = None
-        if isinstance(network, RefiningSegmenter):
-            self._refine = RefineLessons(network, self.loss, lesson.class_counts)
-        self.auxiliary = AuxiliaryHead(self.network, len(spec.classes)) if spec.loss.auxiliary else None
+        self.method = make_method(Setup(network, self.kept, spec, inputs.class_counts, inputs.augment))
         self.counter = ScoreCounter(len(spec.classes), spec.boundary_px)
         self.epoch_loss = MeanMetric(nan_strategy="disable")  # a loss that is no number must be seen
         self._averaged_step = 0
 
     @property
-    def kept(self) -> nn.Module:
+    def kept(self) -> SegmentationNetwork:
         """The network that is scored and saved."""
-        kept: nn.Module = self.averaged.module
-        return kept
+        return cast(SegmentationNetwork, self.averaged.module)
 
     @property
     def is_frozen(self) -> bool:
@@ -101,77 +96,40 @@ class Learner(LightningModule):
         return self.current_epoch < self.spec.frozen_epochs
 
     def train_dataloader(self) -> Loader:
-        """This process's share of the training windows."""
-        return self.lesson.train.split(self.trainer.global_rank, self.trainer.world_size)
+        """This process's part of the training windows."""
+        return self.inputs.train.split(self.trainer.global_rank, self.trainer.world_size)
 
     def val_dataloader(self) -> Loader:
-        """This process's share of the scored windows."""
-        return self.lesson.val.deal(self.trainer.global_rank, self.trainer.world_size, idle=stack_uncounted)
+        """This process's part of the scored windows."""
+        return self.inputs.val.deal(self.trainer.global_rank, self.trainer.world_size, idle=stack_uncounted)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Find weights that a checkpoint has under a former name."""
+        weights = checkpoint["state_dict"]
+        for name in list(weights):
+            for former, here in FORMER_NAMES.items():
+                if name.startswith(former):
+                    weights[here + name.removeprefix(former)] = weights.pop(name)
 
     def on_train_epoch_start(self) -> None:
         """Draw other windows in each epoch, and let nothing depend on what was drawn before it."""
-        windows: TrainingWindows = self.lesson.train.items
+        windows: TrainingWindows = self.inputs.train.items
         windows.epoch = self.current_epoch
         torch.manual_seed(_seed(self.spec.seed, self.current_epoch, self.global_rank))
         self.epoch_loss.reset()
         self._averaged_step = self.global_step
         for encoder in self._encoder:
             encoder.train(not self.is_frozen)
-        for module in (*self._still, self.averaged):
+        for module in (*self.network.frozen_parts, self.averaged):
             module.eval()
 
-    def training_step(self, batch: TrainBatch | ContextBatch, index: int) -> Tensor:
-        """Loss of a batch of read windows, with the ground around them if the network sees it."""
-        if not isinstance(batch, ContextBatch):
-            loss = self._loss_alone(batch, index)
-        elif self._refine is not None:
-            loss = self._loss_of_refinement(batch, index, self._refine)
-        else:
-            loss = self._loss_in_context(batch, index)
-        self.epoch_loss.update(loss.detach())
-        self.log("loss/step", loss.detach())
-        return loss
-
-    def _loss_alone(self, batch: TrainBatch, index: int) -> Tensor:
-        """Loss of windows (B, C, R, R) and labels (B, R, R), once they are varied."""
-        with torch.autocast(self.device.type, enabled=False):  # colours keep their precision
-            image, labels = self.lesson.augment(*batch, self.spec.window, self._generator(index))
-        return self._loss(self.network(image.contiguous(memory_format=torch.channels_last)), labels)
-
-    def _loss_in_context(self, batch: ContextBatch, index: int) -> Tensor:
-        """The same for windows with the ground around them, and of what the levels tell on their own."""
-        network = self.network
-        assert isinstance(network, ContextSegmenter)
-        image, labels, views = self._varied(batch, self._generator(index))
-        context, told = network.study(views)
-        losses = [self._level_loss(*pair) for pair in zip(told, batch.view_labels, strict=True)]
-        logits = network(image.contiguous(memory_format=torch.channels_last), context)
-        return self._loss(logits, labels) + network.context.spec.auxiliary * torch.stack(losses).mean()
-
-    def _loss_of_refinement(self, batch: ContextBatch, index: int, lessons: RefineLessons) -> Tensor:
-        """The same for windows and views that are all told alike, and of what is refined."""
-        generator = self._generator(index)
-        image, labels, views = self._varied(batch, generator)
-        assert isinstance(self.kept, RefiningSegmenter)
-        return lessons.loss(image, views, [labels, *(ids.long() for ids in batch.view_labels)], self.kept, generator)
-
-    def _varied(self, batch: ContextBatch, generator: torch.Generator) -> tuple[Tensor, Tensor, Views]:
-        with torch.autocast(self.device.type, enabled=False):
-            image, labels, views = self.lesson.augment.with_views(
-                batch.image, batch.labels, batch.matrices, batch.views.images, self.spec.window, generator
-            )
-        return image, labels, Views(views, batch.views.boxes)
-
-    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        loss: Tensor = self.loss(logits, labels)
-        if self.auxiliary is not None:
-            loss = loss + self.spec.loss.auxiliary * self.loss(self.auxiliary.logits(labels.shape[-2:]), labels)
-        return loss
-
-    def _level_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        size = tuple(labels.shape[-2:])
-        loss: Tensor = self.loss(functional.interpolate(logits, size=size, mode="bilinear"), labels.long())
-        return loss
+    def training_step(self, batches: Mapping[str, Batch], index: int) -> Tensor:
+        """Loss of read windows."""
+        loss = self.method.loss(batches, self._generator(index))
+        self.epoch_loss.update(loss.value.detach())
+        for name, value in {"loss": loss.value, **loss.figures}.items():
+            self.log(f"{name}/step", value.detach())
+        return loss.value
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         """Take a frozen encoder's gradients away, so that it neither moves nor decays."""
@@ -180,17 +138,18 @@ class Learner(LightningModule):
                 parameter.grad = None
 
     def on_train_batch_end(self, *args: Any) -> None:
-        """Move the running mean after each step of the optimizer."""
+        """Move the running mean, and what else follows the weights, after each step of the optimizer."""
         if self.global_step != self._averaged_step:
             self.averaged.update_parameters(self.network)
+            self.method.after_step()
             self._averaged_step = self.global_step
 
     def on_validation_epoch_start(self) -> None:
-        """Let coarser views of the scored ground tell their classes."""
-        if self._refine is not None:
-            lesson = self.lesson
-            runner = Runner(self.kept, str(self.device), lesson.precision)
-            tell_scored(lesson.val.items, runner, lesson.model, self.spec.batch_px, lesson.folder)
+        """Let coarser views of the scored rasters be classified first, if the network refines them."""
+        if isinstance(self.network, RefiningSegmenter):
+            inputs = self.inputs
+            runner = Runner(self.kept, str(self.device), inputs.precision)
+            tell_scored(inputs.val.items, runner, inputs.model, self.spec.batch_px, inputs.folder)
 
     def validation_step(self, batch: ScoredBatch, index: int) -> None:
         """Count the pixels of scored windows."""
@@ -209,23 +168,14 @@ class Learner(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Make the optimizer, and the schedule that moves its rate at each step."""
-        modules = [self.network] if self.auxiliary is None else [self.network, self.auxiliary]
-        optimizer = make_optimizer(modules, self.spec.optimizer)
-        schedule = LambdaLR(optimizer, learning_rate_curve(self.spec.schedule, self.lesson.steps))
+        optimizer = make_optimizer([self.network, self.method], self.spec.optimizer)
+        schedule = LambdaLR(optimizer, learning_rate_curve(self.spec.schedule, self.inputs.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _generator(self, index: int) -> torch.Generator:
         # Seeded by the batch, so that what becomes of its windows does not depend on what was drawn before.
         seed = _seed(self.spec.seed, self.current_epoch, self.global_rank, index)
         return torch.Generator(self.device).manual_seed(seed)
-
-
-def _still_modules(network: SegmentationNetwork) -> tuple[nn.Module, ...]:
-    """What of a network stays as it is in the whole run: the local part, if only the rest is to learn."""
-    is_still = (isinstance(network, ContextSegmenter) and network.context.spec.freeze_local) or (
-        isinstance(network, RefiningSegmenter) and network.refine.spec.freeze_local
-    )
-    return (network.normalize, network.body) if is_still else ()
 
 
 def _seed(*numbers: int) -> int:

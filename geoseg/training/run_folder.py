@@ -1,240 +1,179 @@
-"""What a training run leaves behind as it goes: the bundle of its best epoch, metrics, and a point to resume from.
+"""The folder of a training run: its files, whether a run may begin or go on there, and from which checkpoint.
 
-In: a learner whose scored windows were just counted. Out: files in the run's folder, and calls of its progress. All
-files are complete at any time, so that a run may be killed at any time.
+All files are complete at any time, so that a run may be killed at any time.
 """
 
 from __future__ import annotations
 
-import csv
-import math
-import os
-import time
+import shutil
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile, ZipFile
 
-from lightning import Callback, LightningModule, Trainer
+import yaml
 
-from geoseg.core.errors import OutputError, SpecError
-from geoseg.core.files import draft_of, one_line, sync, sync_names
-from geoseg.metrics.scores import Scores
-from geoseg.models.bundle import save_model
-from geoseg.spec import ModelSpec
-from geoseg.training.learner import Learner
+from geoseg.core.errors import ModelError, OutputError, SpecError
+from geoseg.core.events import Reporter
+from geoseg.core.files import draft_of
+from geoseg.core.redaction import public_values
+from geoseg.models.bundle import load_model
+from geoseg.spec import TrainSpec, load_yaml, parse_spec
 
-CHECKPOINT, PREVIOUS_CHECKPOINT = "checkpoint.ckpt", "previous.ckpt"
-"""Names of the files from which a run is resumed, of its last epoch and the one before, should the last be damaged;
-they go when the run is finished."""
-
-LOSS_EVERY_S = 0.2
-"""Least time between two looks at the loss."""
+MAY_CHANGE = {"device", "devices", "card"}
+"""Settings that may differ when a run is resumed."""
+LEFTOVERS = ".geoseg-*"
+"""What a killed run leaves unfinished."""
 
 
 @dataclass(frozen=True)
-class TrainProgress:
-    """How far a training run is."""
+class RunFolder:
+    """The folder of a run, and where its files lie."""
 
-    stage: str
-    """reading (the labelled ground), training, scoring, or scored (an epoch is done)."""
-    done: int
-    """Pixels read, steps taken, or windows scored."""
-    total: int
-    """Pixels, steps or windows in all."""
-    epoch: int = 0
-    """Epoch under way or just scored, counted from 1."""
-    epochs: int = 0
-    """Epochs in all."""
-    loss: float = math.nan
-    """Mean loss of this epoch so far."""
-    scores: Scores | None = None
-    """Scores on the validation ground, once an epoch is scored; None between."""
-    best_miou: float = 0.0
-    """Best mIoU so far."""
-    seconds: float = 0.0
-    """Wall time so far, over all parts of a resumed run."""
-
-
-Progress = Callable[[TrainProgress], None]
-"""Called after every window that is read, every step, and every scoring."""
-
-
-class Record(Callback):
-    """Writes the bundle whenever the mIoU is the best so far, metrics, and a checkpoint after every epoch."""
-
-    def __init__(
-        self, model: ModelSpec, folder: Path, provenance: dict[str, Any], fingerprint: str, progress: Progress
-    ):
-        self.model = model
-        self.fingerprint = fingerprint
-        self.folder = folder
-        self.provenance = provenance
-        self.progress = progress
-        self.best: Scores | None = None
-        self.best_epoch = 0
-        self.history: list[dict[str, Any]] = []
-        self._started = time.monotonic()
-        self._loss_told, self._loss_asked = math.nan, -math.inf
+    path: Path
+    """The folder."""
+    name: str
+    """Name of the model."""
 
     @property
     def bundle(self) -> Path:
-        """Where the bundle goes."""
-        return self.folder / f"{self.model.name}.safetensors"
+        """The model of the best epoch."""
+        return self.path / f"{self.name}.safetensors"
 
     @property
-    def epochs(self) -> int:
-        """Epochs done."""
-        return len(self.history)
+    def config(self) -> Path:
+        """The resolved settings."""
+        return self.path / "config.yaml"
 
     @property
-    def seconds(self) -> float:
-        """Wall time since the start, without the time between being killed and resumed."""
-        return time.monotonic() - self._started
+    def metrics(self) -> Path:
+        """CSV with one line per epoch."""
+        return self.path / "metrics.csv"
 
-    def state_dict(self) -> dict[str, Any]:
-        """What a resumed run must know."""
-        best = self.best.as_dict() if self.best else None
-        return {
-            "best": best,
-            "best_epoch": self.best_epoch,
-            "history": self.history,
-            "seconds": self.seconds,
-            "fingerprint": self.fingerprint,
-        }
+    @property
+    def report(self) -> Path:
+        """Curves, scores and examples, as one HTML file."""
+        return self.path / "report.html"
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up where a run was left.
+    @property
+    def events(self) -> Path:
+        """Folder of TensorBoard's events."""
+        return self.path / "tensorboard"
 
-        Raises:
-            SpecError: if it learnt from other files.
-        """
-        if state["fingerprint"] != self.fingerprint:
-            raise SpecError(
-                f"images or labels have changed since the run in {self.folder} began: start it anew with --overwrite"
-            )
-        self.best = Scores.from_dict(state["best"]) if state["best"] else None
-        self.best_epoch, self.history = state["best_epoch"], state["history"]
-        self._started = time.monotonic() - state["seconds"]
+    @property
+    def class_statistics(self) -> Path:
+        """What was counted of images that do not fit into memory."""
+        return self.path / "census.npz"
 
-    def on_train_batch_end(self, trainer: Trainer, learner: LightningModule, *args: Any) -> None:
-        """Tell how far the run is."""
-        self._tell(trainer, learner, "training", trainer.global_step)
+    @property
+    def last_checkpoint(self) -> Path:
+        """What the next epoch depends on; goes when the run is finished."""
+        return self.path / "checkpoint.ckpt"
 
-    def on_validation_start(self, trainer: Trainer, learner: LightningModule) -> None:
-        """Stop a run whose loss is no number any more, before anything of it is kept.
+    @property
+    def previous_checkpoint(self) -> Path:
+        """The checkpoint of the epoch before, should the last be damaged."""
+        return self.path / "previous.ckpt"
+
+    def check(self, spec: TrainSpec, *, overwrite: bool, resume: bool) -> None:
+        """Refuse to begin or go on where results of another run would be lost.
 
         Raises:
-            SpecError: with what usually helps.
+            OutputError: if results exist already, or there is no such folder.
+            SpecError: if the run to be resumed had other settings.
         """
-        assert isinstance(learner, Learner)
-        if not math.isfinite(float(learner.epoch_loss.compute())):
-            raise SpecError(
-                f"the loss became infinite or no number in epoch {trainer.current_epoch + 1}: lower "
-                "optimizer.learning_rate, lengthen schedule.warmup, or take precision fp32"
+        if self.path.exists() and not self.path.is_dir():
+            raise OutputError(f"{self.path} is a file: choose a folder as --output")
+        existing = self._existing()
+        if resume:
+            self._check_resumable(spec, existing)
+        elif existing and not overwrite:
+            raise OutputError(
+                f"{existing[0]} exists: pass --overwrite to replace it, --resume to go on with an interrupted run, "
+                "or choose another --output"
             )
 
-    def on_validation_batch_end(self, trainer: Trainer, learner: LightningModule, *args: Any) -> None:
-        """Tell how far the scoring is."""
-        self._tell(trainer, learner, "scoring", args[2] + 1, int(trainer.num_val_batches[0]))
+    def start(self, spec: TrainSpec) -> None:
+        """Clear an earlier run away and write the config; only called once nothing else can be wrong.
 
-    def on_validation_end(self, trainer: Trainer, learner: LightningModule) -> None:
-        """Score the epoch; keep its network if it is the best."""
-        assert isinstance(learner, Learner)
-        scores = learner.take_scores()
-        line = self._line(trainer, learner, scores)
-        self.history = [*self.history[: trainer.current_epoch], line]
-        is_best = self.best is None or scores.miou > self.best.miou
-        if is_best:
-            self.best, self.best_epoch = scores, trainer.current_epoch + 1
-        if trainer.is_global_zero:
-            if is_best:
-                self._save_bundle(learner, scores)
-            self.write_metrics()
-            for logger in trainer.loggers:
-                logger.log_metrics(_for_logger(line), trainer.current_epoch + 1)
-        self._tell(trainer, learner, "scored", trainer.global_step, scores=scores)
-
-    def on_train_epoch_end(self, trainer: Trainer, learner: LightningModule) -> None:
-        """Store all that the next epoch depends on."""
-        path = self.folder / CHECKPOINT
-        partial = path.with_name(f".geoseg-{CHECKPOINT}")
+        Raises:
+            OutputError: if the folder cannot be written to.
+        """
+        text = yaml.safe_dump(written_settings(spec), sort_keys=False, allow_unicode=True)
         try:
-            trainer.save_checkpoint(partial)
-            if trainer.is_global_zero:
-                sync(partial)
-                if path.exists():
-                    os.replace(path, self.folder / PREVIOUS_CHECKPOINT)
-                os.replace(partial, path)
-                sync_names(self.folder)
-        except (OSError, RuntimeError) as error:
-            partial.unlink(missing_ok=True)
-            raise OutputError(f"cannot write {path}: {one_line(error)}: check the free space") from None
+            self.path.mkdir(parents=True, exist_ok=True)
+            for path in self._existing():
+                _remove(path)
+        except OSError as error:
+            raise OutputError(f"cannot write into {self.path}: {error.strerror}: choose another --output") from None
+        with draft_of(self.config) as draft:
+            draft.write_text(text, "utf-8")
 
-    def _save_bundle(self, learner: Learner, scores: Scores) -> None:
-        training = self.provenance | {"best_epoch": self.best_epoch, "seconds": round(self.seconds)}
-        card = self.model.card.model_copy(update={"scores": scores.as_dict(), "training": training})
-        save_model(learner.kept, self.model.model_copy(update={"card": card}), self.bundle, half=True)
+    def checkpoint(self, reporter: Reporter) -> Path | None:
+        """The checkpoint from which a run goes on; None if it has to begin anew."""
+        both = self.last_checkpoint, self.previous_checkpoint
+        found = next((path for path in both if _is_intact(path)), None)
+        if found is not None:
+            try:
+                load_model(self.bundle)
+            except ModelError as error:  # the best epoch so far cannot be had again otherwise
+                reporter.notice(f"the model of the best epoch is damaged: {error}")
+                found = None
+        if found is None:
+            reporter.notice(f"{self.path} holds no finished epoch to resume from: starting from the beginning")
+        elif found != self.last_checkpoint:
+            reporter.notice(f"{self.last_checkpoint} is missing or damaged: going on from the epoch before")
+        return found
 
-    def _line(self, trainer: Trainer, learner: Learner, scores: Scores) -> dict[str, Any]:
-        return {
-            "epoch": trainer.current_epoch + 1,
-            "step": trainer.global_step,
-            "seconds": round(self.seconds, 1),
-            "learning_rate": float(f"{_learning_rate(trainer):.3g}"),
-            "loss": round(float(learner.epoch_loss.compute()), 4),
-        } | scores.epoch_columns()
+    def clear_leftovers(self) -> None:
+        """Remove what a killed run left unfinished."""
+        for path in self.path.glob(LEFTOVERS):
+            _remove(path)
 
-    def write_metrics(self) -> None:
-        """Write the scores of all epochs.
+    def clear_checkpoints(self) -> None:
+        """Remove what a finished run needs no more."""
+        for path in (self.previous_checkpoint, self.last_checkpoint):
+            path.unlink(missing_ok=True)
 
-        Raises:
-            OutputError: if they cannot be written.
-        """
-        path = self.folder / "metrics.csv"
-        with draft_of(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, dict.fromkeys(name for line in self.history for name in line))
-            table.writeheader()
-            table.writerows(self.history)
+    def _existing(self) -> list[Path]:
+        """The results that are there."""
+        results = self.bundle, self.config, self.metrics, self.report, self.events
+        return [path for path in (*results, self.last_checkpoint, self.previous_checkpoint) if path.exists()]
 
-    def _loss(self, trainer: Trainer, learner: Learner, *, is_final: bool) -> float:
-        """Mean loss of the epoch; while it goes on as of a moment ago, as asking for it waits for the device."""
-        if not is_final and trainer.world_size > 1:  # asking would wait for the other processes
-            return math.nan
-        if is_final or time.monotonic() - self._loss_asked > LOSS_EVERY_S:
-            self._loss_told, self._loss_asked = float(learner.epoch_loss.compute()), time.monotonic()
-        return self._loss_told
-
-    def _tell(
-        self,
-        trainer: Trainer,
-        learner: LightningModule,
-        stage: str,
-        done: int,
-        total: int | None = None,
-        scores: Scores | None = None,
-    ) -> None:
-        assert isinstance(learner, Learner)
-        self.progress(
-            TrainProgress(
-                stage=stage,
-                done=done,
-                total=learner.lesson.steps if total is None else total,
-                epoch=trainer.current_epoch + 1,
-                epochs=learner.spec.epochs,
-                loss=self._loss(trainer, learner, is_final=scores is not None),
-                scores=scores,
-                best_miou=self.best.miou if self.best else 0.0,
-                seconds=self.seconds,
+    def _check_resumable(self, spec: TrainSpec, existing: list[Path]) -> None:
+        if self.config not in existing:
+            if existing:
+                raise OutputError(
+                    f"{existing[0]} exists but {self.config} does not: pass --overwrite, or choose another --output"
+                )
+            return
+        was, now = self._began_with(), written_settings(spec)
+        changed = [name for name in now if name not in MAY_CHANGE and now[name] != was.get(name)]
+        if changed:
+            raise SpecError(
+                f"{self.path} holds a run with other settings ({', '.join(changed)} differ from {self.config}): resume "
+                "it with its own config, or pass --overwrite to start anew"
             )
-        )
+        if self.report in existing and self.last_checkpoint not in existing:
+            raise OutputError(f"{self.path} holds a finished run: there is nothing to resume, choose another --output")
+
+    def _began_with(self) -> dict[str, Any]:
+        """The settings of the run that is to be resumed; those that its config does not name have their defaults."""
+        try:
+            return written_settings(parse_spec(TrainSpec, load_yaml(self.config), source=str(self.config)))
+        except SpecError as error:
+            raise SpecError(f"{error}: the run cannot be resumed, pass --overwrite to start it anew") from None
 
 
-def find_checkpoint(folder: Path) -> Path | None:
-    """The latest checkpoint in a run's folder that is not damaged; None if there is none."""
-    return next((path for name in (CHECKPOINT, PREVIOUS_CHECKPOINT) if _is_intact(path := folder / name)), None)
+def written_settings(spec: TrainSpec) -> dict[str, Any]:
+    """The resolved settings as config.yaml has them: without secrets."""
+    settings: dict[str, Any] = yaml.safe_load(yaml.safe_dump(public_values(spec.model_dump(mode="json"))))
+    return settings
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _is_intact(checkpoint: Path) -> bool:
@@ -244,11 +183,3 @@ def _is_intact(checkpoint: Path) -> bool:
             return archive.testzip() is None
     except (OSError, BadZipFile, zlib.error, EOFError, ValueError, RuntimeError):
         return False
-
-
-def _learning_rate(trainer: Trainer) -> float:
-    return max(float(group["lr"]) for group in trainer.optimizers[0].param_groups)
-
-
-def _for_logger(line: dict[str, Any]) -> dict[str, float]:
-    return {f"epoch/{key}": float(value) for key, value in line.items() if value is not None and key != "epoch"}

@@ -21,8 +21,8 @@ from geoseg.data.mosaic import Mosaic
 from geoseg.geo.grid import Axis, Grid, Place, Window
 from geoseg.inference.batches import read_padded
 from geoseg.inference.views.probability_map import CoarseClasses
-from geoseg.models.context import Views
 from geoseg.models.segmentation import Context
+from geoseg.models.views import Views
 from geoseg.raster.level_grid import ViewBox
 from geoseg.raster.pyramid import ContextPyramid, Weighted
 from geoseg.spec import IGNORE
@@ -31,7 +31,7 @@ from geoseg.training.windows import Cells
 
 @dataclass(frozen=True)
 class ScoredWindow:
-    """One window of validation ground, as the network sees it when it predicts."""
+    """One window of a validation raster, as the network sees it when it predicts."""
 
     image: NDArray[np.float32]
     """Band values (C, T, T), reflected beyond the edge, filled where there is no data."""
@@ -68,22 +68,22 @@ class ScoredBatch(NamedTuple):
 
 
 class ScoredWindows:
-    """The windows of a grid over validation ground, each labelled pixel scored in exactly one of them."""
+    """The windows of grids over validation rasters, each labelled pixel scored in exactly one of them."""
 
     def __init__(
         self,
-        grounds: Sequence[Mosaic],
+        rasters: Sequence[Mosaic],
         cells: Cells,
         grids: Sequence[Grid],
         fill: Sequence[float],
         pyramids: Sequence[ContextPyramid] = (),
     ):
-        self.grounds = grounds
+        self.rasters = rasters
         self.grids = grids
         self.fill = fill
         self.pyramids = pyramids
         self.coarse: list[CoarseClasses] = []
-        """What a coarser view told of each ground, if the network refines that; to be told before windows are read."""
+        """What a coarser view told of each raster, if the network refines that; to be told before windows are read."""
         self.places = [
             (which, place)
             for which, grid in enumerate(grids)
@@ -97,12 +97,12 @@ class ScoredWindows:
     def __getitem__(self, index: int) -> ScoredWindow:
         """Read one window."""
         which, place = self.places[index]
-        ground, window = self.grounds[which], place.window
-        image, valid = read_padded(ground, window, self.fill)
-        inside = window.clip(ground.height, ground.width)
+        raster, window = self.rasters[which], place.window
+        image, valid = read_padded(raster, window, self.fill)
+        inside = window.clip(raster.height, raster.width)
         at = inside.shift(-window.row, -window.col).slices
         labels = np.full(valid.shape, IGNORE, np.uint8)
-        labels[at] = np.where(valid[at], ground.read_labels(inside), IGNORE)
+        labels[at] = np.where(valid[at], raster.read_labels(inside), IGNORE)
         counted = np.zeros(valid.shape, bool)
         counted[place.core.shift(-window.row, -window.col).slices] = True
         scored = ScoredWindow(image.astype(np.float32), labels, counted, valid)
@@ -130,13 +130,13 @@ class ScoredWindows:
     def name_of(self, index: int) -> str:
         """What people call a window: the image in its middle, and its corner there."""
         which, place = self.places[index]
-        ground, core = self.grounds[which], place.core
-        member = ground.member_at(core.row + core.height // 2, core.col + core.width // 2)
+        raster, core = self.rasters[which], place.core
+        member = raster.member_at(core.row + core.height // 2, core.col + core.width // 2)
         if member is None:
-            return f"{ground.name}, row {core.row}, column {core.col}"
-        corner = ground.places[member]
+            return f"{raster.name}, row {core.row}, column {core.col}"
+        corner = raster.places[member]
         row, col = max(0, core.row - corner.row), max(0, core.col - corner.col)
-        return f"{ground.rasters[member].name}, row {row}, column {col}"
+        return f"{raster.rasters[member].name}, row {row}, column {col}"
 
     def batches(self, size: int) -> list[list[int]]:
         """Numbers of the windows of each batch; those of one batch have one shape."""

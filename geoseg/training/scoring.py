@@ -5,12 +5,13 @@ In: a model and labelled rasters. Out: the windows, and their scores.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor
 
+from geoseg.core.events import SILENT, Reporter, Stage
 from geoseg.inference.classify import are_numbers, check_numbers, refine
 from geoseg.inference.job import make_grid
 from geoseg.inference.views.refine import Refinery, model_levels
@@ -34,11 +35,11 @@ class Predict(Protocol):
 
 
 def scored_windows(side: Side, model: ModelSpec, folder: Path | None = None) -> ScoredWindows:
-    """Lay a model's windows over ground to be scored; scratch files of the context go into a folder."""
-    grids = [make_grid(ground.height, ground.width, model) for ground in side.grounds]
+    """Lay a model's windows over rasters to be scored; scratch files of the context go into a folder."""
+    grids = [make_grid(raster.height, raster.width, model) for raster in side.rasters]
     levels = model_levels(model)
-    pyramids = [ContextPyramid(ground, levels, folder=folder) for ground in side.grounds if levels]
-    return ScoredWindows(side.grounds, side.cells, grids, model.normalization.mean, pyramids)
+    pyramids = [ContextPyramid(raster, levels, folder=folder) for raster in side.rasters if levels]
+    return ScoredWindows(side.rasters, side.cells, grids, model.normalization.mean, pyramids)
 
 
 def tell_scored(
@@ -49,7 +50,7 @@ def tell_scored(
     folder: Path,
     fraction: float = 1.0,
 ) -> None:
-    """Let coarser views of the ground tell its classes, if the model refines them.
+    """Classify coarser views of the rasters first, if the model refines them.
 
     Args:
         windows: what is scored.
@@ -88,15 +89,16 @@ def score_windows(
     loader: Loader,
     names: Sequence[str],
     boundary_px: int | None,
-    tell: Callable[[int, int], None] = lambda done, total: None,
+    reporter: Reporter = SILENT,
 ) -> Scores:
     """Score all windows with a network."""
 
     def compared() -> Iterator[Comparison]:
-        for done, batch in enumerate(loader, start=1):
+        scoring = Stage(reporter, "scoring", len(loader))
+        for batch in loader:
             logits = predict(batch)
             check_numbers(are_numbers(logits))
             yield Comparison(logits.max(dim=1).indices.cpu(), batch.labels, batch.counted)
-            tell(done, len(loader))
+            scoring.advance(1)
 
     return score(compared(), names, boundary_px)

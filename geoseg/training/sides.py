@@ -23,10 +23,10 @@ from geoseg.training.windows import Cells
 class Side:
     """One side of a split."""
 
-    grounds: tuple[Mosaic, ...]
-    """Ground, joined where images touch."""
+    rasters: tuple[Mosaic, ...]
+    """Labelled rasters, joined where images touch."""
     cells: Cells
-    """Where in it labels stand."""
+    """Where in them labels stand."""
     images: int
     """Images that contribute."""
 
@@ -37,20 +37,26 @@ class Side:
         return counts
 
 
-def make_side(
-    grounds: Sequence[LabelledRaster],
-    windows: Sequence[tuple[Sequence[Window], Sequence[Window]]],
-    counted: Sequence[ClassStatistics],
-) -> Side:
-    """Join the grounds of one side, and move their cells along."""
-    used = [index for index, statistics in enumerate(counted) if len(statistics.cells)]
-    parts = [PartlyLabelled(grounds[i], *(Rectangles.of(part) for part in windows[i])) for i in used]
-    joined = join_neighbours(parts) if parts else []
-    places = np.zeros((len(used), 3), np.int64)  # number of the joined ground, and the corner in it
-    for number, (whole, members) in enumerate(joined):
-        for place, member in zip(whole.places, members, strict=True):
+@dataclass(frozen=True)
+class SideParts:
+    """What of each labelled raster is on a side."""
+
+    windows: Sequence[tuple[Sequence[Window], Sequence[Window]]]
+    """Of each raster: windows whose labels are shown, and windows whose labels are not, even inside of these."""
+    statistics: Sequence[ClassStatistics]
+    """Of each raster: what its shown labels consist of."""
+
+
+def make_side(rasters: Sequence[LabelledRaster], parts: SideParts) -> Side:
+    """Join the rasters of one side where they touch, and move their cells along."""
+    used = [index for index, one in enumerate(parts.statistics) if len(one.cells)]
+    shown = [PartlyLabelled(rasters[i], *(Rectangles.of(some) for some in parts.windows[i])) for i in used]
+    joined = join_neighbours(shown) if shown else []
+    places = np.zeros((len(used), 3), np.int64)  # number of the mosaic, and the corner in it
+    for number, (mosaic, members) in enumerate(joined):
+        for place, member in zip(mosaic.places, members, strict=True):
             places[member] = number, place.row, place.col
-    together = join_statistics(counted)
-    corners = np.repeat(places, [len(counted[i].cells) for i in used], axis=0)
+    together = join_statistics(parts.statistics)
+    corners = np.repeat(places, [len(parts.statistics[i].cells) for i in used], axis=0)
     cells = Cells(np.insert(together.cells, 0, 0, axis=1) + corners, together.counts)
-    return Side(tuple(whole for whole, _ in joined), cells, len(used))
+    return Side(tuple(mosaic for mosaic, _ in joined), cells, len(used))

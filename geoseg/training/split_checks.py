@@ -5,32 +5,37 @@ In: the class statistics of both sides. Out: notices, or an error that says what
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.errors import LabelError, SpecError
+from geoseg.core.events import Reporter
 from geoseg.data.class_statistics import ClassStatistics
 from geoseg.spec import NODATA_ID, TrainSpec
 from geoseg.training.sides import Side
 
 
-def tell_of_split(
-    spec: TrainSpec, guard_px: int, guarded_px: int, learnt: Sequence[ClassStatistics], notice: Callable[[str], None]
-) -> None:
-    """Warn of a random split, and tell how much training ground the guard band takes."""
+def guard_band(spec: TrainSpec) -> int:
+    """Width of the guard band around validation pixels: by default, so wide that no training window shows one."""
+    return spec.read_side if spec.data.split.guard_px is None else spec.data.split.guard_px
+
+
+def report_split(spec: TrainSpec, guarded_px: int, learnt: Sequence[ClassStatistics], reporter: Reporter) -> None:
+    """Warn of a random split, and say how much of what could be learnt from the guard band takes."""
     if spec.data.split.by == "random":
-        notice(
-            "the split is random: validation ground may lie beside training ground, so that the scores say little of "
-            "ground elsewhere (data.split.by: blocks or scene)"
+        reporter.notice(
+            "the split is random: validation pixels may lie beside training pixels, so that the scores say little of "
+            "other places (data.split.by: blocks or scene)"
         )
     share = guarded_px / max(1, guarded_px + sum(int(statistics.counts.sum()) for statistics in learnt))
     if share > 0.01:
-        where = f"lies within {guard_px} px of" if guard_px else "is also"
-        notice(
-            f"{share:.0%} of the labelled training ground {where} validation ground and is left out "
+        guard_px = guard_band(spec)
+        where = f"lie within {guard_px} px of" if guard_px else "are also"
+        reporter.notice(
+            f"{share:.0%} of the labelled training pixels {where} validation pixels and are left out "
             "(data.split.guard_px)"
         )
 
@@ -40,16 +45,20 @@ def check_sides(
     val: Sequence[ClassStatistics],
     spec: TrainSpec,
     unmarked_px: int,
-    notice: Callable[[str], None],
+    reporter: Reporter,
 ) -> None:
-    """Refuse an empty side and classes that cannot be learnt; tell of classes that cannot be scored."""
+    """Refuse an empty side and classes that cannot be learnt; report classes that cannot be scored.
+
+    Raises:
+        LabelError: saying what to change.
+    """
     counts = [
         sum((statistics.class_counts for statistics in side), np.zeros(len(spec.classes))) for side in (train, val)
     ]
     for side, found in zip(("training", "validation"), counts, strict=True):
         if not found.any():
             raise LabelError(
-                f"no labelled {side} ground is left: label more, or change data.split (val_share, block_px, guard_px)"
+                f"no labelled {side} pixels are left: label more, or change data.split (val_share, block_px, guard_px)"
             )
     missing, unscored = (
         ", ".join(f"{c.id} {c.name}" for c, count in zip(spec.classes, found, strict=True) if not count)
@@ -57,17 +66,17 @@ def check_sides(
     )
     if missing and unmarked_px:
         raise LabelError(
-            f"no training ground shows class {missing}, but the labels hold 255 in {unmarked_px:,} px, which count "
+            f"no training pixel shows class {missing}, but the labels hold 255 in {unmarked_px:,} px, which count "
             f"as not labelled: if 255 is that class, name all values in data.label_values "
             f"({_with_255(spec, counts[0])})"
         )
     if missing:
         raise LabelError(
-            f"no training ground shows class {missing}: label some of it there, or change data.split "
+            f"no training pixel shows class {missing}: label some of it there, or change data.split "
             "(larger blocks, a smaller guard_px or window), or take the class out of `classes`"
         )
     if unscored:
-        notice(f"no validation ground shows class {unscored}: nothing can be said of how well it is found")
+        reporter.notice(f"no validation pixel shows class {unscored}: nothing can be said of how well it is found")
 
 
 def _with_255(spec: TrainSpec, counts: NDArray[Any]) -> str:
@@ -78,11 +87,15 @@ def _with_255(spec: TrainSpec, counts: NDArray[Any]) -> str:
 
 
 def check_window(spec: TrainSpec, train: Side) -> None:
-    """Refuse windows that no ground can fill, but for what the network's multiple needs."""
-    longest = max(max(ground.height, ground.width) for ground in train.grounds)
+    """Refuse windows that no raster can fill, but for what the network's multiple needs.
+
+    Raises:
+        SpecError: with the largest side that one can.
+    """
+    longest = max(max(raster.height, raster.width) for raster in train.rasters)
     fitting = -(-longest // spec.network.multiple) * spec.network.multiple
     if spec.window > fitting:
         raise SpecError(
-            f"window {spec.window} is larger than all training ground, whose longest side is {longest} px: "
+            f"window {spec.window} is larger than all training rasters, whose longest side is {longest} px: "
             f"take {fitting}"
         )

@@ -60,7 +60,7 @@ class ViewCut:
 
         Args:
             grid: the level.
-            window: ground whose middle is the training window's.
+            window: pixels of the raster whose middle is the training window's.
             side: side of the training window, in its own pixels.
             turn: G (2, 2).
             place: d (2,), in context pixels; of no meaning for the whole scene.
@@ -100,7 +100,7 @@ class ViewCut:
         return View(values, ids[0].numpy().astype(np.uint8), self.box)
 
 
-def majority(ground: LabelledRaster, grid: LevelGrid, classes: int) -> Indexes:
+def majority(raster: LabelledRaster, grid: LevelGrid, classes: int) -> Indexes:
     """The class index that most labelled pixels of each context pixel show (rows, cols); IGNORE where there is none."""
     found = np.full((grid.rows, grid.cols), IGNORE, np.uint8)
     cols = _coarse(np.arange(grid.width), grid.ratio[1], grid.cols)
@@ -109,7 +109,7 @@ def majority(ground: LabelledRaster, grid: LevelGrid, classes: int) -> Indexes:
     for first in range(0, grid.rows, height):
         last = min(first + height, grid.rows)
         start, stop = np.searchsorted(rows, [first, last])
-        labels = ground.read_labels(Window(int(start), 0, int(stop - start), grid.width))
+        labels = raster.read_labels(Window(int(start), 0, int(stop - start), grid.width))
         places = (rows[start:stop, None] - first) * grid.cols + cols
         known = labels < classes
         counts = np.bincount(places[known] * classes + labels[known], minlength=(last - first) * grid.cols * classes)

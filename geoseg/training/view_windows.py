@@ -23,18 +23,19 @@ from torch import Tensor
 from geoseg.data.labels import Indexes
 from geoseg.data.mosaic import Mosaic
 from geoseg.geo.grid import Window
-from geoseg.models.context import Views
+from geoseg.models.learning import LabelledWindows
+from geoseg.models.views import Views
 from geoseg.raster.pyramid import ContextPyramid, Weighted
 from geoseg.raster.scene import Values
 from geoseg.spec import IGNORE, AugmentSpec, ContextLevel
-from geoseg.training.augment import draw_matrices
+from geoseg.training.augment import Augment, draw_matrices
 from geoseg.training.view_cuts import View, ViewCut, majority
 from geoseg.training.windows import Cells, Sampling, TrainingWindows, cut
 
 
 @dataclass(frozen=True)
-class ContextWindow:
-    """A training window, and the ground around it."""
+class ViewWindow:
+    """A training window, and the views in which it lies."""
 
     image: Values
     """Band values (C, R, R)."""
@@ -46,8 +47,8 @@ class ContextWindow:
     """Level by level."""
 
 
-class ContextBatch(NamedTuple):
-    """Training windows with the ground around them."""
+class ViewBatch(NamedTuple):
+    """Training windows as they were read, and the views in which they lie."""
 
     image: Tensor
     """Band values (B, C, R, R), uint8 or float32."""
@@ -60,16 +61,24 @@ class ContextBatch(NamedTuple):
     view_labels: tuple[Tensor, ...]
     """Class indexes of their pixels (B, n, n), uint8."""
 
+    def varied(self, augment: Augment, side: int, generator: torch.Generator) -> LabelledWindows:
+        """Cut the windows to `side` pixels as it was drawn, and recolour them and their views alike."""
+        with torch.autocast(self.image.device.type, enabled=False):  # colours keep their precision
+            image, labels, views = augment.with_views(
+                self.image, self.labels, self.matrices, self.views.images, side, generator
+            )
+        return LabelledWindows(image, labels, Views(views, self.views.boxes), self.view_labels)
 
-class ContextWindows(TrainingWindows):
-    """Random windows of labelled ground, each with its views.
 
-    Views show training ground only: what is kept for scoring is to them as if it held no data.
+class ViewWindows(TrainingWindows):
+    """Random windows of labelled raster, each with its views.
+
+    Views show training pixels only: what is kept for scoring is to them as if it held no data.
     """
 
     def __init__(
         self,
-        grounds: Sequence[Mosaic],
+        rasters: Sequence[Mosaic],
         cells: Cells,
         sampling: Sampling,
         fill: Sequence[float],
@@ -77,28 +86,28 @@ class ContextWindows(TrainingWindows):
         augment: AugmentSpec,
         folder: Path | None = None,
     ):
-        super().__init__(grounds, cells, sampling, fill)
+        super().__init__(rasters, cells, sampling, fill)
         self._augment = augment
         classes = cells.counts.shape[1]
-        self._surroundings = {id(ground): _Surroundings(ground, levels, classes, folder) for ground in grounds}
+        self._surroundings = {id(raster): _Surroundings(raster, levels, classes, folder) for raster in rasters}
 
-    def __getitem__(self, index: int) -> ContextWindow:  # type: ignore[override]  # its batches are others as well
+    def __getitem__(self, index: int) -> ViewWindow:  # type: ignore[override]  # its batches are others as well
         """Draw one window, how it is turned and scaled, and where it lies in its views."""
         rng = np.random.default_rng((self.sampling.seed, self.epoch, index))
-        ground, window = self.draw(rng)
-        image, labels = cut(ground, window, self.fill)
+        raster, window = self.draw(rng)
+        image, labels = cut(raster, window, self.fill)
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         matrix = draw_matrices(self._augment, 1, self.sampling.window / self.sampling.read_side, generator)[0].numpy()
-        views = self._surroundings[id(ground)].views(window, self.sampling.window, matrix, rng)
-        return ContextWindow(image, labels, matrix, views)
+        views = self._surroundings[id(raster)].views(window, self.sampling.window, matrix, rng)
+        return ViewWindow(image, labels, matrix, views)
 
 
 class _Surroundings:
-    """The levels over one ground, with their labels; both are made when they are first asked for."""
+    """The levels over one raster, with their labels; both are made when they are first asked for."""
 
-    def __init__(self, ground: Mosaic, levels: Sequence[ContextLevel], classes: int, folder: Path | None):
-        self._ground, self._classes = ground, classes
-        self._pyramid = ContextPyramid(ground.open_part(), levels, folder=folder)
+    def __init__(self, raster: Mosaic, levels: Sequence[ContextLevel], classes: int, folder: Path | None):
+        self._raster, self._classes = raster, classes
+        self._pyramid = ContextPyramid(raster.open_part(), levels, folder=folder)
         self._labels = cache(self._majority)
 
     def views(
@@ -112,7 +121,7 @@ class _Surroundings:
             matrix: how the training window is cut out of what was read.
             rng: draws where in the core it lies.
         """
-        turn = matrix[:, :2].astype(np.float64) * window.height / side  # turned world -> ground, x before y
+        turn = matrix[:, :2].astype(np.float64) * window.height / side  # turned world -> raster, x before y
         views = []
         for number, grid in enumerate(self._pyramid.grids):
             place = rng.uniform(-0.5, 0.5, 2) * grid.level.core_px
@@ -129,13 +138,13 @@ class _Surroundings:
         return self._pyramid.read(level, part), labels
 
     def _majority(self, level: int) -> Indexes:
-        return majority(self._ground, self._pyramid.grids[level], self._classes)
+        return majority(self._raster, self._pyramid.grids[level], self._classes)
 
 
-def stack_context(items: Sequence[ContextWindow]) -> ContextBatch:
+def stack_view_windows(items: Sequence[ViewWindow]) -> ViewBatch:
     """Make a batch of training windows and their views."""
     levels = list(zip(*(item.views for item in items), strict=True))
-    return ContextBatch(
+    return ViewBatch(
         _stack([item.image for item in items]),
         _stack([item.labels for item in items]),
         _stack([item.matrix for item in items]),

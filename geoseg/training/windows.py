@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,19 +18,18 @@ from geoseg.data.class_statistics import CELL_PX
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels import Indexes
 from geoseg.geo.grid import Window
+from geoseg.models.learning import LabelledWindows
 from geoseg.raster.scene import Values
 from geoseg.spec import IGNORE
-
-TrainBatch = tuple[Tensor, Tensor]
-"""Images (B, C, R, R), uint8 or float32, and labels (B, R, R), uint8."""
+from geoseg.training.augment import Augment
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Places in several grounds that show something, to draw windows around."""
+    """Places in several rasters that show something, to draw windows around."""
 
     places: NDArray[np.int64]
-    """Number of the ground, first row and column (N, 3)."""
+    """Number of the raster, first row and column (N, 3)."""
     counts: NDArray[np.int64]
     """Labelled pixels per class (N, K)."""
 
@@ -41,7 +41,7 @@ class Sampling:
     window: int
     """Side of a window, in pixels."""
     read_side: int
-    """Side of the ground that is read for it, which turning and scaling may bring in."""
+    """Side of what is read for it, which turning and scaling may bring in."""
     per_epoch: int
     """Windows per epoch."""
     balance: float
@@ -51,13 +51,13 @@ class Sampling:
 
 
 class TrainingWindows:
-    """Random windows of labelled ground: image (C, R, R), uint8 or float32, and labels (R, R) uint8.
+    """Random windows of labelled raster: image (C, R, R), uint8 or float32, and labels (R, R) uint8.
 
     Window i of an epoch depends on the seed, the epoch and i alone, whatever the processes and threads.
     """
 
-    def __init__(self, grounds: Sequence[LabelledRaster], cells: Cells, sampling: Sampling, fill: Sequence[float]):
-        self.grounds = grounds
+    def __init__(self, rasters: Sequence[LabelledRaster], cells: Cells, sampling: Sampling, fill: Sequence[float]):
+        self.rasters = rasters
         self.sampling = sampling
         self.fill = fill
         self.epoch = 0
@@ -70,21 +70,21 @@ class TrainingWindows:
         return self.sampling.per_epoch
 
     def __getitem__(self, index: int) -> tuple[Values, Indexes]:
-        """Draw one window, and around it the ground that turning and scaling may bring in."""
+        """Draw one window, and around it what turning and scaling may bring in."""
         rng = np.random.default_rng((self.sampling.seed, self.epoch, index))
-        ground, window = self.draw(rng)
-        return cut(ground, window, self.fill)
+        raster, window = self.draw(rng)
+        return cut(raster, window, self.fill)
 
     def draw(self, rng: np.random.Generator) -> tuple[LabelledRaster, Window]:
-        """Draw a ground and the window to read, which may reach beyond it."""
+        """Draw a raster and the window to read, which may reach beyond it."""
         which, *cell = self._draw_cell(rng)
-        ground, side = self.grounds[which], self.sampling.window
+        raster, side = self.rasters[which], self.sampling.window
         # The cell lies anywhere in the window, so that the drawn class is not always in its middle.
         corner = [int(start - rng.integers(max(1, side - CELL_PX))) for start in cell]
         margin = (self.sampling.read_side - side) // 2
-        lengths = ground.height, ground.width
+        lengths = raster.height, raster.width
         row, col = (keep_inside(start, side, length) - margin for start, length in zip(corner, lengths, strict=True))
-        return ground, Window(row, col, self.sampling.read_side, self.sampling.read_side)
+        return raster, Window(row, col, self.sampling.read_side, self.sampling.read_side)
 
     def _draw_cell(self, rng: np.random.Generator) -> NDArray[np.int64]:
         sums = self._by_area
@@ -95,18 +95,18 @@ class TrainingWindows:
 
 
 def keep_inside(start: int, side: int, length: int) -> int:
-    """Shift a window along one axis so that it wastes no pixel, or shows all of a ground shorter than itself."""
+    """Shift a window along one axis so that it wastes no pixel, or shows all of a raster shorter than itself."""
     return min(max(start, min(0, length - side)), max(0, length - side))
 
 
-def cut(ground: LabelledRaster, window: Window, fill: Sequence[float]) -> tuple[Values, Indexes]:
-    """Read a window that may reach beyond the ground: image (C, h, w) of the ground's type, and labels (h, w).
+def cut(raster: LabelledRaster, window: Window, fill: Sequence[float]) -> tuple[Values, Indexes]:
+    """Read a window that may reach beyond the raster: image (C, h, w) of the raster's type, and labels (h, w).
 
     What lies outside and what holds no data is `fill` per band and IGNORE, as holes are when the model predicts.
     """
-    inside = window.clip(ground.height, ground.width)
-    values, valid = ground.read(inside)
-    labels = ground.read_labels(inside)
+    inside = window.clip(raster.height, raster.width)
+    values, valid = raster.read(inside)
+    labels = raster.read_labels(inside)
     stand_in = np.reshape(fill if values.dtype.kind == "f" else np.rint(fill), (-1, 1, 1)).astype(values.dtype)
     if not valid.all():
         values, labels = np.where(valid, values, stand_in), np.where(valid, labels, IGNORE)
@@ -119,7 +119,21 @@ def cut(ground: LabelledRaster, window: Window, fill: Sequence[float]) -> tuple[
     return image, ids
 
 
-def stack_training(items: Sequence[tuple[Values, Indexes]]) -> TrainBatch:
-    """Make a batch of training windows; small types, so that little is moved."""
+class WindowBatch(NamedTuple):
+    """Training windows as they were read; small types, so that little is moved."""
+
+    image: Tensor
+    """Band values (B, C, R, R), uint8 or float32."""
+    labels: Tensor
+    """Class indexes (B, R, R), uint8."""
+
+    def varied(self, augment: Augment, side: int, generator: torch.Generator) -> LabelledWindows:
+        """Turn, mirror, scale and recolour the windows, and cut them to `side` pixels."""
+        with torch.autocast(self.image.device.type, enabled=False):  # colours keep their precision
+            return LabelledWindows(*augment(self.image, self.labels, side, generator))
+
+
+def stack_windows(items: Sequence[tuple[Values, Indexes]]) -> WindowBatch:
+    """Make a batch of training windows."""
     images, labels = zip(*items, strict=True)
-    return torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels))
+    return WindowBatch(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels)))

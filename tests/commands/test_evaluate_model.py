@@ -9,7 +9,7 @@ import pytest
 import yaml
 from affine import Affine
 from click.testing import CliRunner
-from conftest import TRANSFORM, class_specs, echo_model, save_bundle, write_raster
+from conftest import TRANSFORM, Heard, Watching, class_specs, echo_model, save_bundle, write_raster
 
 from geoseg.cli import main
 from geoseg.commands.evaluate_model import evaluate_model
@@ -254,9 +254,9 @@ def test_settings_that_make_no_sense_are_refused(config, settings, says):
 
 def test_a_model_far_from_its_resolution_is_told(config):
     told: list[str] = []
-    found = evaluate_model(echo(resolution_m=2.0), config, notice=told.append, **CPU)
+    found = evaluate_model(echo(resolution_m=2.0), config, reporter=Watching(lines=told), **CPU)
     assert told == list(found.notices)
-    assert "the ground's pixels are 0.6 m, the model knows 2 m: it will do poorly" in told
+    assert "the images' pixels are 0.6 m, the model knows 2 m: it will do poorly" in told
     assert not any(
         "resolution" in line or "pixels are" in line for line in evaluate_model(echo(), config, **CPU).notices
     )
@@ -264,7 +264,7 @@ def test_a_model_far_from_its_resolution_is_told(config):
 
 def test_progress_reaches_its_end(config):
     told: list[tuple[str, int, int]] = []
-    evaluate_model(echo(), config, progress=lambda *state: told.append(state), **CPU)
+    evaluate_model(echo(), config, reporter=Heard(lambda *state: told.append(state)), **CPU)
     last = {stage: (done, total) for stage, done, total in told}
     assert last["reading"] == (HEIGHT * WIDTH, HEIGHT * WIDTH)
     assert last["scoring"][0] == last["scoring"][1] > 0

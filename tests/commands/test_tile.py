@@ -92,7 +92,7 @@ def config_of(output: Path) -> Path:
 def pixels(side: Side) -> np.ndarray:
     """Labelled pixels as sorted rows (N, 3 + C): x and y in pixels (0 if nowhere), class index, band values."""
     rows = []
-    for ground in side.grounds:
+    for ground in side.rasters:
         window = Window(0, 0, ground.height, ground.width)
         (values, valid), labels = ground.read(window), ground.read_labels(window)
         row, col = np.nonzero(valid & (labels != IGNORE))

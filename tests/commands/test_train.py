@@ -13,6 +13,7 @@ import rasterio
 import torch
 import yaml
 from click.testing import CliRunner
+from conftest import Watching
 from rasterio.transform import from_origin
 from safetensors import safe_open
 
@@ -89,7 +90,7 @@ def weights(bundle: Path) -> dict[str, np.ndarray]:
 
 def test_training_learns_and_leaves_bundle_config_and_metrics(config: Path, tmp_path: Path) -> None:
     states = []
-    result = train(config, tmp_path / "run", progress=states.append)
+    result = train(config, tmp_path / "run", reporter=Watching(states.append))
     assert result.scores.miou > 0.95
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
         "config.yaml",
@@ -182,7 +183,7 @@ def test_an_interrupted_run_keeps_the_best_so_far(config: Path, tmp_path: Path) 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "run", progress=stop)
+        train(config, tmp_path / "run", reporter=Watching(stop))
     assert read_spec(tmp_path / "run" / "small.safetensors").card.training["best_epoch"] == 1
 
 
@@ -329,7 +330,9 @@ def test_a_network_that_does_not_take_the_windows_is_refused_before_the_first_st
 
 def test_a_window_that_no_ground_can_fill_is_refused(tmp_path: Path) -> None:
     write_tiles(tmp_path)
-    with pytest.raises(SpecError, match=r"window 512 is larger than all training ground, whose longest side is \d+ px"):
+    with pytest.raises(
+        SpecError, match=r"window 512 is larger than all training rasters, whose longest side is \d+ px"
+    ):
         train(write_config(tmp_path, window=512), tmp_path / "run")
 
 
@@ -338,7 +341,7 @@ def test_a_window_that_no_ground_can_fill_is_refused(tmp_path: Path) -> None:
     [
         ({"splits": "train"}, {}, "no labelled image has split val: write val in that column"),
         ({"ids": (3, 9, 4)}, {}, "class id 4 is unknown"),
-        ({"ids": (3, 3)}, {}, "no training ground shows class 9 water"),
+        ({"ids": (3, 3)}, {}, "no training pixel shows class 9 water"),
         ({"bands": 2}, {}, r"has 2 bands \(marked gray\), among which red, green, blue cannot be found"),
         ({}, {"data": SMALL["data"] | {"dtype": "uint16"}}, "holds uint8, not uint16"),
         ({}, {"data": SMALL["data"] | {"tiles": "none.csv"}}, r"cannot read the list of tiles .*none\.csv"),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from affine import Affine
-from conftest import write_raster
+from conftest import Watching, write_raster
 
 from geoseg.data.consistency import ImageTerms
 from geoseg.spec import ScalingSpec, TrainSpec, parse_spec
@@ -61,7 +61,7 @@ def learnt(folder, *, shift: int, offset: float, size_m: float = 1.0, notices: l
         "window": 32,
     }
     said = [] if notices is None else notices
-    return read_training_data(parse_spec(TrainSpec, values, source="test"), notice=said.append)
+    return read_training_data(parse_spec(TrainSpec, values, source="test"), reporter=Watching(lines=said))
 
 
 def test_images_are_brought_to_the_terms_of_the_first(tmp_path):

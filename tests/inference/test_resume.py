@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from conftest import Watching
 from safetensors import safe_open
 from test_train import write_config, write_tiles
 
@@ -55,13 +56,13 @@ def one_thread() -> Any:
 def ends(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
     """Weights, their means, and buffers, of each run when it is done."""
     found: list[dict[str, torch.Tensor]] = []
-    result = pipeline._result
+    result = pipeline.make_result
 
-    def keep(run: Any, ground: Any) -> Any:
+    def keep(run: Any, notices: Any) -> Any:
         found.append({name: tensor.clone() for name, tensor in run.learner.state_dict().items()})
-        return result(run, ground)
+        return result(run, notices)
 
-    monkeypatch.setattr(pipeline, "_result", keep)
+    monkeypatch.setattr(pipeline, "make_result", keep)
     return found
 
 
@@ -101,7 +102,7 @@ def test_an_interrupted_run_is_resumed_exactly(
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "broken", progress=stop)
+        train(config, tmp_path / "broken", reporter=Watching(stop))
     result = train(config, tmp_path / "broken", resume=True)
     assert result.epochs == 4
     assert_same_ends(ends)
@@ -118,13 +119,16 @@ def test_a_killed_run_is_resumed_exactly(
     script.write_text(
         "import os, signal, sys, torch\n"
         "from geoseg.commands import train as pipeline\n"
+        "from geoseg.core.events import Reporter\n"
         "torch.set_num_threads(1)\n"
         "def die(*args): os.kill(os.getpid(), signal.SIGKILL)\n"
         "stage = sys.argv[3]\n"
-        "if stage.endswith('report'): pipeline.write_report = die\n"
+        "if stage.endswith('report'): pipeline.write_run_report = die\n"
         "def progress(state):\n"
         "    if state.stage == stage and state.epoch in (0, 3): die()\n"
-        "pipeline.train(sys.argv[1], sys.argv[2], progress=progress)\n"
+        "class Watching(Reporter):\n"
+        "    def progress(self, state): progress(state)\n"
+        "pipeline.train(sys.argv[1], sys.argv[2], reporter=Watching())\n"
     )
     died = subprocess.run([sys.executable, script, config, tmp_path / "broken", stage], capture_output=True, text=True)
     assert died.returncode == -signal.SIGKILL, died.stderr
@@ -136,7 +140,7 @@ def test_a_killed_run_is_resumed_exactly(
 
 def test_resume_without_a_run_starts_one(config: Path, tmp_path: Path) -> None:
     lines: list[str] = []
-    assert train(config, tmp_path / "new", resume=True, epochs=1, notice=lines.append).config.exists()
+    assert train(config, tmp_path / "new", resume=True, epochs=1, reporter=Watching(lines=lines)).config.exists()
     assert f"{tmp_path / 'new'} holds no finished epoch to resume from: starting from the beginning" in lines
 
 
@@ -214,7 +218,7 @@ def test_a_run_on_other_data_is_not_resumed(config: Path, tmp_path: Path) -> Non
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "run", progress=stop)
+        train(config, tmp_path / "run", reporter=Watching(stop))
     os.utime(tmp_path / "train.tif", (1, 1))
     with pytest.raises(SpecError, match="images or labels have changed since the run"):
         train(config, tmp_path / "run", resume=True)
@@ -237,14 +241,14 @@ def test_a_damaged_checkpoint_costs_an_epoch(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "broken", progress=stop)
+        train(config, tmp_path / "broken", reporter=Watching(stop))
     checkpoint = tmp_path / "broken" / "checkpoint.ckpt"
     with checkpoint.open("r+b") as file:
         file.seek(checkpoint.stat().st_size // 2)
         file.write(bytes(4096))
     lines: list[str] = []
     epochs: set[int] = set()
-    train(config, tmp_path / "broken", resume=True, notice=lines.append, progress=lambda state: epochs.add(state.epoch))
+    train(config, tmp_path / "broken", resume=True, reporter=Watching(lambda state: epochs.add(state.epoch), lines))
     assert f"{checkpoint} is missing or damaged: going on from the epoch before" in lines
     assert epochs == {0, 3, 4}
     assert_same_ends(ends)
@@ -259,5 +263,5 @@ def test_a_run_whose_folder_is_removed_ends_in_one_line(config: Path, tmp_path: 
             shutil.rmtree(tmp_path / "run", ignore_errors=True)
 
     with pytest.raises(OutputError) as raised:
-        train(config, tmp_path / "run", progress=remove)
+        train(config, tmp_path / "run", reporter=Watching(remove))
     assert len(str(raised.value).splitlines()) == 1

@@ -13,7 +13,6 @@ from conftest import make_spec
 from scipy.ndimage import median_filter
 
 from geoseg.core.errors import SpecError
-from geoseg.losses.combined import SegmentationLoss
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
 from geoseg.models.refine import (
@@ -27,8 +26,7 @@ from geoseg.models.refine import (
     uncertainty,
 )
 from geoseg.models.segmentation import Context
-from geoseg.spec import LossSpec, NetworkSpec, RefineSpec, TrainSpec, parse_spec
-from geoseg.training.refine_learner import RefineLessons
+from geoseg.spec import NetworkSpec, RefineSpec, TrainSpec, parse_spec
 
 POINT = NetworkSpec(architecture="pointwise", multiple=8)
 
@@ -180,14 +178,6 @@ def test_the_threshold_follows_the_share_of_points() -> None:
     for _ in range(200):
         branch.follow(scores)
     assert branch.threshold.item() == pytest.approx(0.25, abs=0.01)
-
-
-def test_lessons_move_with_their_network() -> None:
-    loss = SegmentationLoss(LossSpec(class_weights="inverse"), [5, 3, 2])
-    lessons = RefineLessons(network(), loss, [5, 3, 2])
-    loss.to("meta")
-    assert lessons._loss[0].class_weights is not None
-    assert lessons._loss[0].class_weights.device.type == "meta"
 
 
 def test_only_the_module_learns_from_its_steps() -> None:

@@ -19,7 +19,7 @@ from geoseg.raster.level_grid import LevelGrid
 from geoseg.spec import IGNORE, AugmentSpec, ContextLevel
 from geoseg.training.augment import Augment
 from geoseg.training.view_cuts import majority
-from geoseg.training.view_windows import ContextBatch, ContextWindows, stack_context
+from geoseg.training.view_windows import ViewBatch, ViewWindows, stack_view_windows
 from geoseg.training.windows import Cells, Sampling
 
 PLAIN = AugmentSpec(
@@ -42,16 +42,16 @@ def ground(height: int = 600, width: int = 500, closed: Window | None = None) ->
     return join_neighbours([PartlyLabelled(held, Rectangles.of(whole), Rectangles.of([]))])[0][0]
 
 
-def windows(augment: AugmentSpec, *grounds: Mosaic, side: int = 64, seed: int = 0) -> ContextWindows:
+def windows(augment: AugmentSpec, *grounds: Mosaic, side: int = 64, seed: int = 0) -> ViewWindows:
     counts = [count_classes(one, 3, 2) for one in grounds]
     places = np.concatenate([np.insert(part.cells, 0, i, axis=1) for i, part in enumerate(counts)])
     cells = Cells(places, np.concatenate([part.counts for part in counts]))
     sampling = Sampling(side, augment.read_side(side), 50, 0.5, seed)
-    return ContextWindows(grounds, cells, sampling, FILL, LEVELS, augment)
+    return ViewWindows(grounds, cells, sampling, FILL, LEVELS, augment)
 
 
-def vary(drawn: ContextWindows, indexes: range) -> tuple[torch.Tensor, tuple[torch.Tensor, ...], ContextBatch]:
-    batch = stack_context([drawn[i] for i in indexes])
+def vary(drawn: ViewWindows, indexes: range) -> tuple[torch.Tensor, tuple[torch.Tensor, ...], ViewBatch]:
+    batch = stack_view_windows([drawn[i] for i in indexes])
     augment = Augment(drawn._augment, 0.0, 1000.0, torch.tensor(FILL))
     image, _, views = augment.with_views(
         batch.image, batch.labels, batch.matrices, batch.views.images, drawn.sampling.window, torch.Generator()
@@ -75,7 +75,7 @@ def test_a_window_and_its_views_show_the_same_ground(augment: AugmentSpec, error
 
 def test_windows_lie_anywhere_in_the_core() -> None:
     drawn = windows(PLAIN, ground(2000, 2000))
-    boxes = stack_context([drawn[i] for i in range(50)]).views.boxes[0]
+    boxes = stack_view_windows([drawn[i] for i in range(50)]).views.boxes[0]
     middles = (boxes[:, :2] + boxes[:, 2:]) / 2
     assert (middles >= 0.25 - 1 / 64).all()
     assert (middles <= 0.75 + 1 / 64).all()

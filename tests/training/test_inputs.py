@@ -13,7 +13,7 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from conftest import SHARED_DATA, TRANSFORM, UTM, needs_shared_data, write_raster
+from conftest import SHARED_DATA, TRANSFORM, UTM, Heard, Watching, needs_shared_data, write_raster
 from PIL import Image
 from rasterio.features import rasterize
 
@@ -86,13 +86,13 @@ def write_tiles(folder: Path, splits: str, **options: Any) -> None:
 
 def windows_of(data: TrainingData, count: int = 60, window: int = 32, read: int = 32) -> TrainingWindows:
     sampling = Sampling(window, read, count, 0.4, 0)
-    return TrainingWindows(data.train.grounds, data.train.cells, sampling, data.normalization.mean)
+    return TrainingWindows(data.train.rasters, data.train.cells, sampling, data.normalization.mean)
 
 
 def labelled(side: Side) -> set[tuple[int, int]]:
     """Rows and columns in the world of all labelled pixels of a side."""
     found = set()
-    for ground in side.grounds:
+    for ground in side.rasters:
         everything = Window(0, 0, ground.height, ground.width)
         image, valid = ground.read(everything)
         known = valid & (ground.read_labels(everything) != IGNORE)
@@ -149,12 +149,12 @@ def test_overlapping_scenes_are_split_and_nothing_leaks(tmp_path: Path, by: str)
 def test_given_splits_of_neighbouring_tiles_do_not_leak(tmp_path: Path) -> None:
     write_tiles(tmp_path, "train train val train train train test train")
     notices: list[str] = []
-    data = read_training_data(spec_of(tmp_path), notice=notices.append)
+    data = read_training_data(spec_of(tmp_path), reporter=Watching(lines=notices))
     check_that_nothing_leaks(data, 32, 32)
     check_that_counts_are_exact(data)
     assert (data.train.images, data.val.images) == (6, 1)
     assert len(notices) == 1
-    assert "of the labelled training ground lies within 32 px of validation ground and is left out" in notices[0]
+    assert "of the labelled training pixels lie within 32 px of validation pixels and are left out" in notices[0]
 
 
 def test_an_image_that_is_given_twice_does_not_leak(tmp_path: Path) -> None:
@@ -163,15 +163,15 @@ def test_an_image_that_is_given_twice_does_not_leak(tmp_path: Path) -> None:
     write_table(tmp_path, [(*pair, "train"), ("copy.tif", pair[1], "val"), (*other, "train")])
     data = read_training_data(spec_of(tmp_path))
     check_that_nothing_leaks(data, 32, 32)
-    assert {ground.name for ground in data.train.grounds} == {"b.tif"}
+    assert {ground.name for ground in data.train.rasters} == {"b.tif"}
 
 
 def test_a_random_split_is_only_done_when_asked_for_and_warned_of(tmp_path: Path) -> None:
     write_tiles(tmp_path, "train " * 8)
     notices: list[str] = []
-    data = read_training_data(spec_of(tmp_path, TILES | {"split": {"by": "random"}}), notice=notices.append)
+    data = read_training_data(spec_of(tmp_path, TILES | {"split": {"by": "random"}}), reporter=Watching(lines=notices))
     check_that_counts_are_exact(data)
-    assert any("the split is random: validation ground may lie beside training ground" in line for line in notices)
+    assert any("the split is random: validation pixels may lie beside training pixels" in line for line in notices)
     assert (data.train.images, data.val.images) == (6, 2)
 
 
@@ -183,7 +183,7 @@ def test_images_of_two_coordinate_systems(tmp_path: Path) -> None:
     write_table(tmp_path, rows)
     data = read_training_data(spec_of(tmp_path))
     check_that_nothing_leaks(data, 32, 32)
-    assert len(data.train.grounds) == 2
+    assert len(data.train.rasters) == 2
     assert data.resolution_m == 0.6
 
 
@@ -229,7 +229,7 @@ def test_a_scene_with_polygons_is_read_in_windows_and_no_tile_is_written(
     assert found[1] / found.sum() == pytest.approx(0.2, abs=0.1)
     assert sum(side.class_counts for side in (data.train, data.val)).tolist() == [(burnt == k).sum() for k in (3, 9)]
     kind = FileRaster if memory_mb == 0 else MemoryRaster
-    assert all(isinstance(part.raster, kind) for ground in data.train.grounds for part in ground.rasters)
+    assert all(isinstance(part.raster, kind) for ground in data.train.rasters for part in ground.rasters)
     windows_of(data)[3]
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == files
 
@@ -248,9 +248,9 @@ def test_pictures_without_coordinates_are_split_as_given(tmp_path: Path) -> None
     mapping = {"#00ff00": "grass", "#0000FF": "water", "#9b9b9b": "ignore"}
     rgb = {"tiles": "tiles.csv", "bands": ["red", "green", "blue"], "label_values": mapping}
     notices: list[str] = []
-    data = read_training_data(spec_of(tmp_path, rgb), notice=notices.append)
+    data = read_training_data(spec_of(tmp_path, rgb), reporter=Watching(lines=notices))
     assert notices == []
-    assert (len(data.train.grounds), len(data.val.grounds), data.resolution_m) == (2, 1, None)
+    assert (len(data.train.rasters), len(data.val.rasters), data.resolution_m) == (2, 1, None)
     assert counted(data.train) == pytest.approx(2 * 50 * 70 * 2 / 3, rel=0.05)
 
 
@@ -366,8 +366,8 @@ def test_windows_are_the_same_from_memory_and_from_disk(tmp_path: Path, monkeypa
     with rasterio.open(tmp_path / "t3.tif", "r+") as dataset:
         dataset.nodata = 1003
     held, disk = (read_training_data(spec_of(tmp_path, TILES | {"memory_mb": mb})) for mb in (2048, 0))
-    assert isinstance(held.train.grounds[0].rasters[0].raster, MemoryRaster)  # type: ignore[attr-defined]
-    assert isinstance(disk.train.grounds[0].rasters[0].raster, FileRaster)  # type: ignore[attr-defined]
+    assert isinstance(held.train.rasters[0].rasters[0].raster, MemoryRaster)  # type: ignore[attr-defined]
+    assert isinstance(disk.train.rasters[0].rasters[0].raster, FileRaster)  # type: ignore[attr-defined]
     assert held.normalization == disk.normalization
     one, other = windows_of(held), windows_of(disk)
     for index in range(30):
@@ -477,7 +477,7 @@ def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 def test_progress_ends_at_all_pixels(tmp_path: Path) -> None:
     write_tiles(tmp_path, "train val test")
     told: list[tuple[int, int]] = []
-    read_training_data(spec_of(tmp_path), tell=lambda *state: told.append(state))
+    read_training_data(spec_of(tmp_path), reporter=Heard(lambda _, *state: told.append(state)))
     assert told == [(4096, 8192), (8192, 8192)]
 
 
@@ -494,12 +494,12 @@ def only(value: int) -> dict[str, Any]:
         (LabelError, "train train", {}, {}, "no labelled image has split val"),
         (LabelError, "test test", {}, {}, "all images have the split test, and are left out"),
         (LabelError, "train val", only(255), {}, "no labelled image has split train"),
-        (LabelError, "train val", only(3), {}, "no training ground shows class 9 water: label some of it there"),
+        (LabelError, "train val", only(3), {}, "no training pixel shows class 9 water: label some of it there"),
         (LabelError, "train val", only(4), {}, r"t0_l\.tif: class id 4 is unknown; the classes are 3 grass, 9 water"),
         (LabelError, "train val", {}, {"dtype": "uint8"}, r"t0\.tif holds uint16, not uint8: correct data\.dtype"),
         (LabelError, "train val", {}, {"band_indexes": [1, 7]}, r"t0\.tif has 2 bands .*, among which row, column "),
         (LabelError, "train val", {}, {"split": {"column": "fold"}}, "has no column fold, which data.split"),
-        (LabelError, "train val", {}, {"split": {"guard_px": 99}}, "no labelled training ground is left: .*guard_px"),
+        (LabelError, "train val", {}, {"split": {"guard_px": 99}}, "no labelled training pixels are left: .*guard_px"),
         (LabelError, "train", {}, {"split": {"by": "scene"}}, "1 of the images has labels, which cannot be split"),
         (SpecError, "train val", {}, {"label_values": {3: "gras"}}, "data.label_values leads to 'gras'"),
         (LabelError, "train val", {}, {"label_values": {"#000000": "grass"}}, "no palette, but data.label_values of"),
@@ -535,7 +535,7 @@ def test_labels_on_another_grid_and_missing_files_are_named(tmp_path: Path) -> N
 def test_labels_of_255_are_told_and_asked_for_where_a_class_is_missing(tmp_path: Path) -> None:
     notices: list[str] = []
     write_tiles(tmp_path, "train val", nodata=None)
-    read_training_data(spec_of(tmp_path), notice=notices.append)
+    read_training_data(spec_of(tmp_path), reporter=Watching(lines=notices))
     left_out = sum((read_band(tmp_path / f"t{i}_l.tif") == 255).sum() for i in range(2))
     assert [line for line in notices if f"labels: {left_out:,} px of the value 255 count as not labelled" in line]
     mask = np.where(np.eye(64, dtype=bool), 255, 3).astype(np.uint8)
@@ -550,7 +550,7 @@ def test_labels_of_255_are_told_and_asked_for_where_a_class_is_missing(tmp_path:
 def test_255_that_is_said_to_be_unlabelled_needs_no_word(tmp_path: Path, profile: dict, values: dict) -> None:
     notices: list[str] = []
     write_tiles(tmp_path, "train val", **profile)
-    read_training_data(spec_of(tmp_path, TILES | {"label_values": values}), notice=notices.append)
+    read_training_data(spec_of(tmp_path, TILES | {"label_values": values}), reporter=Watching(lines=notices))
     assert not [line for line in notices if "255" in line]
 
 
@@ -558,8 +558,8 @@ def test_a_class_that_cannot_be_scored_is_told(tmp_path: Path) -> None:
     write_tiles(tmp_path, "train val")
     write_raster(tmp_path / "t1_l.tif", np.full((64, 64), 3, np.uint8), transform=place(0, 64))
     notices: list[str] = []
-    read_training_data(spec_of(tmp_path, TILES | {"split": {"guard_px": 0}}), notice=notices.append)
-    assert notices == ["no validation ground shows class 9 water: nothing can be said of how well it is found"]
+    read_training_data(spec_of(tmp_path, TILES | {"split": {"guard_px": 0}}), reporter=Watching(lines=notices))
+    assert notices == ["no validation pixel shows class 9 water: nothing can be said of how well it is found"]
 
 
 # ---------------------------------------------------------------------------------------------------------- real data
@@ -575,7 +575,7 @@ def test_dubai_both_kinds_of_masks_at_once(tmp_path: Path) -> None:
     data = {"tiles": "tiles.csv", "bands": ["red", "green", "blue"]}
     data["label_values"] = names | {"#9B9B9B": "ignore", "#000000": "ignore"}
     notices: list[str] = []
-    found = read_training_data(spec_of(tmp_path, data, classes=classes), notice=notices.append)
+    found = read_training_data(spec_of(tmp_path, data, classes=classes), reporter=Watching(lines=notices))
     expected = np.zeros(5, int)
     for name, _ in rows[:2]:
         picture = np.array(Image.open(folder / "labels" / f"{name}.png").convert("RGB"))
@@ -623,9 +623,9 @@ def test_naip_tiles_are_joined_and_validation_stays_apart(tmp_path: Path, by: st
     classes = [{"id": i, "name": name, "color": "#000000"} for i, name in enumerate(names)]
     data = {"tiles": "tiles.csv", "bands": ["red", "green", "blue", "nir"], "split": {"by": by, "block_px": 256}}
     found = read_training_data(spec_of(tmp_path, data, classes=classes))
-    assert (len(found.train.grounds), len(found.val.grounds)) == (3, 3)
+    assert (len(found.train.rasters), len(found.val.rasters)) == (3, 3)
     assert (found.train.class_counts > 10_000).all()
-    parts = [part for ground in found.val.grounds for part in ground.rasters]
+    parts = [part for ground in found.val.rasters for part in ground.rasters]
     scored = shapely.union_all([
         shapely.box(*part.grid.box(Window(top, left, bottom - top, right - left)))
         for part in parts for top, left, bottom, right in part.open.bounds.tolist()  # type: ignore[attr-defined]

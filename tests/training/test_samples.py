@@ -19,7 +19,7 @@ from geoseg.geo.grid import Grid, Window
 from geoseg.spec import IGNORE, TrainSpec
 from geoseg.training.loader import Loader
 from geoseg.training.scored_windows import ScoredWindows, stack_scored, stack_uncounted
-from geoseg.training.windows import Cells, Sampling, TrainingWindows, cut, keep_inside, stack_training
+from geoseg.training.windows import Cells, Sampling, TrainingWindows, cut, keep_inside, stack_windows
 
 UTM = CRS.from_epsg(32617)
 FILL = (7.0, 6.0)
@@ -104,7 +104,7 @@ def test_windows_depend_on_seed_epoch_and_index_alone() -> None:
 
 def test_windows_are_the_same_arrays_as_batches() -> None:
     windows = training([ground()])
-    images, labels = stack_training([windows[i] for i in range(4)])
+    images, labels = stack_windows([windows[i] for i in range(4)])
     assert (images.shape, images.dtype) == ((4, 2, 90, 90), torch.float32)
     assert (labels.shape, labels.dtype) == ((4, 90, 90), torch.uint8)
 
@@ -171,9 +171,9 @@ def test_every_labelled_pixel_is_scored_once(
 ) -> None:
     grounds = [ground(h, w, row=r, col=c, seed=i) for i, (h, w, r, c) in enumerate(places)]
     windows = scored(grounds, tile, min(overlap, tile // 2), multiple, border)
-    times = [np.zeros((one.height, one.width), int) for one in windows.grounds]
+    times = [np.zeros((one.height, one.width), int) for one in windows.rasters]
     for index, (which, place) in enumerate(windows.places):
-        item, whole = windows[index], windows.grounds[which]
+        item, whole = windows[index], windows.rasters[which]
         assert item.image.shape[1:] == item.labels.shape == item.counted.shape == item.valid.shape
         assert item.counted.sum() == place.core.pixels
         rows, cols = np.nonzero(item.counted & (item.labels != IGNORE))
@@ -183,7 +183,7 @@ def test_every_labelled_pixel_is_scored_once(
         part = inside.shift(-place.window.row, -place.window.col).slices
         assert (item.image[:, *part][:, valid] == image[:, valid]).all()
         assert (item.image[0, *part][~valid] == FILL[0]).all()
-    for whole, found in zip(windows.grounds, times, strict=True):
+    for whole, found in zip(windows.rasters, times, strict=True):
         everything = Window(0, 0, whole.height, whole.width)
         labelled = (whole.read_labels(everything) != IGNORE) & whole.read(everything)[1]
         assert np.array_equal(found, labelled.astype(int))

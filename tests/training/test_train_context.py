@@ -12,6 +12,7 @@ import pytest
 import torch
 import yaml
 from branches import check_going_on, check_resuming, weights
+from conftest import Watching
 from test_train import SMALL, write_tiles
 
 from geoseg.commands.evaluate_model import evaluate_model
@@ -19,7 +20,8 @@ from geoseg.commands.info import describe
 from geoseg.commands.train import train
 from geoseg.metrics.counter import ScoreCounter
 from geoseg.models.bundle import Model, load_model
-from geoseg.models.context import ContextSegmenter, Views
+from geoseg.models.context import ContextSegmenter
+from geoseg.models.views import Views
 from geoseg.spec import IGNORE, TrainSpec, parse_spec
 from geoseg.training.inputs import read_training_data
 from geoseg.training.scored_windows import ScoredBatch, ScoredWindows, stack_scored
@@ -70,8 +72,8 @@ def test_a_frozen_local_network_stays_as_it_is(tmp_path: Path) -> None:
 def test_ground_smaller_than_the_context_is_told_of(tmp_path: Path) -> None:
     notices: list[str] = []
     context = CONTEXT | {"levels": [{"ratio": 8, "size": 32}]}
-    train(write_config(tmp_path, context=context, epochs=1), tmp_path / "run", notice=notices.append)
-    assert any("show 128 px and more, but the largest training ground is 48 px" in line for line in notices)
+    train(write_config(tmp_path, context=context, epochs=1), tmp_path / "run", reporter=Watching(lines=notices))
+    assert any("show 128 px and more, but the largest training raster is 48 px" in line for line in notices)
 
 
 def test_a_bundle_with_context_is_gone_on_from(tmp_path: Path) -> None:

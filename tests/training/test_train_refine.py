@@ -10,6 +10,7 @@ import torch
 import yaml
 from branches import check_going_on, check_resuming, weights
 from click.testing import CliRunner
+from conftest import Watching
 from test_train import SMALL, write_tiles
 from test_train_context import NO_COLOURS, beacon_module
 
@@ -53,7 +54,7 @@ def test_a_frozen_local_network_stays_as_it_is(tmp_path: Path) -> None:
     local = train(write_config(tmp_path, refine=None), tmp_path / "local")
     settings = {"refine": REFINE | {"freeze_local": True}, "init_from": str(local.bundle), "ema": 0}
     notices: list[str] = []
-    both = train(write_config(tmp_path, "more.yaml", **settings), tmp_path / "both", notice=notices.append)
+    both = train(write_config(tmp_path, "more.yaml", **settings), tmp_path / "both", reporter=Watching(lines=notices))
     before, after = weights(local.bundle), weights(both.bundle)
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     assert any("new: the refinement module" in line for line in notices)

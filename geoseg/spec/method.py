@@ -1,0 +1,43 @@
+"""How a network learns, as a config names it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ConfigDict, field_validator, model_validator
+
+from geoseg.core.errors import SpecError
+from geoseg.core.registry import Registry
+from geoseg.spec.base import Name, Spec
+
+METHODS: Registry[Any] = Registry(
+    "training method", "geoseg.methods", {"supervised": "geoseg.training.methods.supervised:Supervised"}
+)
+"""Training methods by name; each is a `geoseg.training.methods.method.Method`."""
+
+
+class MethodSpec(Spec):
+    """A training method by its name, or by its name and parameters, which the method validates when a run begins."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Name = "supervised"
+    """supervised, or a training method of another package."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        try:
+            return METHODS.check(name)
+        except SpecError as error:
+            raise ValueError(str(error)) from None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Parameters by name."""
+        return dict(self.model_extra or {})

@@ -1,0 +1,109 @@
+"""All parts of a run, made of its settings and its data. In: a TrainSpec and labelled rasters. Out: a run, ready to
+start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from geoseg.core.events import Reporter
+from geoseg.models.build import build_network
+from geoseg.models.segmentation import SegmentationNetwork
+from geoseg.models.weights.encoder import load_encoder_weights
+from geoseg.models.weights.start import start_from
+from geoseg.models.windows import check_window
+from geoseg.spec import ModelSpec, TrainSpec
+from geoseg.training.augment import Augment
+from geoseg.training.inputs import TrainingData
+from geoseg.training.learner import Learner, LearnerInputs
+from geoseg.training.loader import Loader
+from geoseg.training.methods.method import LABELLED
+from geoseg.training.provenance import model_spec, provenance
+from geoseg.training.recorder import RunRecorder
+from geoseg.training.run_folder import RunFolder
+from geoseg.training.scoring import load_scored, scored_windows
+from geoseg.training.settings import Hardware
+from geoseg.training.view_windows import ViewWindows, stack_view_windows
+from geoseg.training.windows import Sampling, TrainingWindows, stack_windows
+
+
+@dataclass(frozen=True)
+class Run:
+    """All parts of a run, ready to start."""
+
+    spec: TrainSpec
+    """How the network learns."""
+    data: TrainingData
+    """What it learns from and is scored on."""
+    learner: Learner
+    """The network that learns."""
+    recorder: RunRecorder
+    """Writes what comes of it."""
+    folder: RunFolder
+    """Where to."""
+    hardware: Hardware
+    """Where the network runs."""
+
+
+def build_run(spec: TrainSpec, data: TrainingData, folder: RunFolder, hardware: Hardware, reporter: Reporter) -> Run:
+    """Build the network, the windows it learns from and is scored on, and what records the run.
+
+    Raises:
+        ModelError: if the network cannot be built, its first weights cannot be loaded, or it does not take the windows.
+        SpecError: if the training method does not take its parameters.
+    """
+    model = model_spec(spec, data)
+    _report_small_rasters(spec, data, reporter)
+    network = _make_network(spec, model, reporter)
+    check_window(network, len(model.bands), spec.window)
+    inputs = LearnerInputs(
+        spec=spec,
+        model=model,
+        folder=folder.path,
+        precision=hardware.precision,
+        class_counts=tuple(int(count) for count in data.train.class_counts),
+        augment=Augment(spec.augment, *data.value_range, torch.tensor(model.normalization.mean)),
+        train=_train_loader(spec, model, data, folder),
+        val=load_scored(scored_windows(data.val, model, folder.path), spec.batch_px),
+    )
+    learner = Learner(network, inputs)
+    recorder = RunRecorder(model, folder, provenance(spec, data, hardware), data.fingerprint, reporter)
+    return Run(spec, data, learner, recorder, folder, hardware)
+
+
+def _report_small_rasters(spec: TrainSpec, data: TrainingData, reporter: Reporter) -> None:
+    """Say that little is to be seen around windows of rasters that are smaller than the views."""
+    seen = [level.core_px if spec.refine is None else level.size for level in spec.views]
+    sides = (side * level.ratio for side, level in zip(seen, spec.views, strict=True) if level.ratio != "scene")
+    wanted = max(sides, default=0)
+    longest = max(max(one.height, one.width) for one in data.train.rasters)
+    if longest < wanted:
+        reporter.notice(
+            f"the views show {wanted} px and more, but the largest training raster is {longest} px wide: give whole "
+            "scenes instead of tiles, or smaller ratios"
+        )
+
+
+def _make_network(spec: TrainSpec, model: ModelSpec, reporter: Reporter) -> SegmentationNetwork:
+    network = build_network(model)
+    if spec.encoder_weights is not None:
+        load_encoder_weights(network, model, spec.encoder_weights)
+    if spec.init_from is not None:
+        reporter.notice(start_from(network, model, spec.init_from))
+    return network
+
+
+def _train_loader(spec: TrainSpec, model: ModelSpec, data: TrainingData, folder: RunFolder) -> Loader:
+    """Batches of training windows; those of an epoch that fill no step of the optimizer are left out."""
+    sampling = Sampling(spec.window, spec.read_side, spec.windows_per_epoch, spec.data.class_balance, spec.seed)
+    rasters, cells, fill = data.train.rasters, data.train.cells, model.normalization.mean
+    windows, stack = (
+        (ViewWindows(rasters, cells, sampling, fill, spec.views, spec.augment, folder.path), stack_view_windows)
+        if spec.views
+        else (TrainingWindows(rasters, cells, sampling, fill), stack_windows)
+    )
+    count = spec.windows_per_epoch // spec.batch_size
+    count -= count % spec.optimizer.accumulate  # a last step of fewer batches would be a smaller one
+    batches = [range(i * spec.batch_size, (i + 1) * spec.batch_size) for i in range(count)]
+    return Loader(windows, batches, lambda items: {LABELLED: stack(items)})

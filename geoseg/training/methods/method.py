@@ -1,0 +1,123 @@
+"""What a training method is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from geoseg.core.errors import SpecError
+from geoseg.core.registry import Registry
+from geoseg.models.learning import LabelledWindows
+from geoseg.models.segmentation import SegmentationNetwork
+from geoseg.spec import Spec, TrainSpec, parse_spec
+from geoseg.spec import method as settings
+from geoseg.training.augment import Augment
+
+LABELLED = "labelled"
+"""Windows with labels: the kind of data that every run has."""
+
+
+class Batch(Protocol):
+    """Windows as they were read, somewhat larger than those that the network sees."""
+
+    def varied(self, augment: Augment, side: int, generator: torch.Generator) -> LabelledWindows:
+        """Turn, mirror, scale and recolour the windows, and cut them to `side` pixels."""
+        ...
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a method is given before the first step."""
+
+    network: SegmentationNetwork
+    """What learns: band values (B, C, S, S) -> logits (B, K, S, S)."""
+    averaged: SegmentationNetwork
+    """The running mean of its weights, which is scored and saved. It moves by itself, and has no gradients."""
+    spec: TrainSpec
+    """The settings of the run."""
+    class_counts: tuple[int, ...]
+    """Labelled pixels of each class to learn from, in the order of the logits (K)."""
+    augment: Augment
+    """How windows are varied."""
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a batch costs."""
+
+    value: Tensor
+    """What is minimised, a scalar with a gradient."""
+    figures: Mapping[str, Tensor] = field(default_factory=dict)
+    """Scalars that TensorBoard shows besides, by name."""
+
+
+class Method(nn.Module, ABC):
+    """How a network learns.
+
+    A method is made once a run, from a setup and an instance of its `Settings`. It is a module: its own parameters (a
+    second head) are trained with the network's, and all of its state goes into checkpoints, so that a run can be
+    resumed. The bundle gets the network alone, which is no child of the method. `tests/training/test_methods.py` holds
+    every registered method to that.
+    """
+
+    Settings: ClassVar[type[Spec]] = Spec
+    """The method's parameters in a config; validated before any image is read."""
+    needs: ClassVar[frozenset[str]] = frozenset({LABELLED})
+    """Kinds of data that it learns from; each step brings a batch of each."""
+
+    def __init__(self, setup: Setup, settings: Spec):
+        super().__init__()
+        self.setup, self.settings = setup, settings
+
+    @abstractmethod
+    def loss(self, batches: Mapping[str, Batch], generator: torch.Generator) -> Loss:
+        """Loss of the batches of a step.
+
+        Args:
+            batches: by kind of data, on the device.
+            generator: source of all randomness, on the device, seeded for the step.
+        """
+
+    def after_step(self) -> None:
+        """Move what follows the weights; called after each step of the optimizer and of the running mean."""
+
+
+METHODS: Registry[type[Method]] = settings.METHODS
+"""All training methods by name."""
+
+
+def make_method(setup: Setup) -> Method:
+    """The method that a run's settings name.
+
+    Raises:
+        SpecError: as `check_method`.
+    """
+    return check_method(setup.spec)(setup, _settings(setup.spec))
+
+
+def check_method(spec: TrainSpec) -> type[Method]:
+    """The class of the method that settings name, once its parameters and its data are known to be right.
+
+    Raises:
+        SpecError: if it cannot be loaded, a parameter makes no sense, or it needs data that no run has.
+    """
+    name, kind = spec.method.name, METHODS.get(spec.method.name)
+    if not (isinstance(kind, type) and issubclass(kind, Method)):
+        raise SpecError(f"training method {name!r} is no geoseg.training.methods.method.Method: mend its package")
+    _settings(spec)
+    if missing := kind.needs - {LABELLED}:
+        raise SpecError(
+            f"training method {name!r} needs {', '.join(sorted(missing))} windows, a run has labelled ones: choose "
+            "another method"
+        )
+    return kind
+
+
+def _settings(spec: TrainSpec) -> Spec:
+    kind, method = METHODS.get(spec.method.name), spec.method
+    return parse_spec(kind.Settings, method.parameters, source=f"method {method.name}")

@@ -1,0 +1,25 @@
+"""Learning from labelled windows alone: the losses that the settings name, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from geoseg.spec import Spec
+from geoseg.training.criterion import TrainingCriterion
+from geoseg.training.methods.method import LABELLED, Batch, Loss, Method, Setup
+
+
+class Supervised(Method):
+    """Minimises the network's own loss of labelled windows."""
+
+    def __init__(self, setup: Setup, settings: Spec):
+        super().__init__(setup, settings)
+        self.criterion = TrainingCriterion(setup.network, setup.spec, setup.class_counts)
+
+    def loss(self, batches: Mapping[str, Batch], generator: torch.Generator) -> Loss:
+        """Loss of a batch of labelled windows."""
+        setup = self.setup
+        windows = batches[LABELLED].varied(setup.augment, setup.spec.window, generator)
+        return Loss(setup.network.training_loss(windows, self.criterion, setup.averaged, generator))

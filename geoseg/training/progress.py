@@ -1,0 +1,45 @@
+"""How far a training run is, for whoever wants to know."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from geoseg.core.events import Progress, Reporter
+from geoseg.metrics.scores import Scores
+
+
+@dataclass(frozen=True)
+class TrainProgress(Progress):
+    """How far a training run is.
+
+    Stage `reading` counts pixels of the labelled images, `training` steps, `scoring` batches; `scored` ends an epoch.
+    """
+
+    epoch: int = 0
+    """Epoch under way or just scored, counted from 1."""
+    epochs: int = 0
+    """Epochs in all."""
+    loss: float = math.nan
+    """Mean loss of this epoch so far."""
+    scores: Scores | None = None
+    """Scores on the validation rasters, once an epoch is scored; None between."""
+    best_miou: float = 0.0
+    """Best mIoU so far."""
+    seconds: float = 0.0
+    """Wall time so far, over all parts of a resumed run."""
+
+
+class BeforeTraining(Reporter):
+    """Passes on what is said before the first epoch, progress as that of a run."""
+
+    def __init__(self, to: Reporter, epochs: int):
+        self._to, self._epochs = to, epochs
+
+    def notice(self, line: str) -> None:
+        """Pass a line on."""
+        self._to.notice(line)
+
+    def progress(self, progress: Progress) -> None:
+        """Pass on how far a stage is."""
+        self._to.progress(TrainProgress(progress.stage, progress.done, progress.total, epochs=self._epochs))

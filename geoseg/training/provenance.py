@@ -1,0 +1,78 @@
+"""What a bundle says of the run that made it. No path of the machine goes into a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geoseg.core.redaction import public_values
+from geoseg.core.version import __version__
+from geoseg.models.header import read_spec
+from geoseg.raster.scaling import conversion
+from geoseg.spec import DataSpec, ModelSpec, NormalizationSpec, TrainSpec
+from geoseg.training.inputs import TrainingData
+from geoseg.training.settings import Hardware
+
+
+def model_spec(spec: TrainSpec, data: TrainingData) -> ModelSpec:
+    """What the bundle of a run says about itself, before there are scores."""
+    return ModelSpec(
+        name=spec.name,
+        network=spec.network,
+        bands=spec.data.bands,
+        dtype=spec.data.dtype,
+        normalization=_normalization(spec, data),
+        scaling=data.scaling,
+        classes=spec.classes,
+        resolution_m=data.resolution_m,
+        tile=spec.tile,
+        overlap=spec.overlap,
+        context=spec.context,
+        refine=spec.refine,
+        card=spec.card,
+    )
+
+
+def provenance(spec: TrainSpec, data: TrainingData, hardware: Hardware) -> dict[str, Any]:
+    """The settings of a run, where it ran, and how much it learnt from, as the model's card has them."""
+    settings = spec.model_dump(mode="json", exclude={"card", "classes", "network", "device", "precision", "data"})
+    found: dict[str, Any] = public_values(settings) | {
+        "data": public_values(without_folders(spec.data).model_dump(mode="json", exclude_defaults=True)),
+        "encoder_weights": spec.encoder_weights and Path(spec.encoder_weights).name,
+        "init_from": spec.init_from and spec.init_from.name,
+        "train_images": data.train.images,
+        "val_images": data.val.images,
+        "device": hardware.device.type,
+        "precision": hardware.precision,
+        "geoseg": __version__,
+        "torch": torch.__version__,
+        **({} if data.size_range_m is None else {"pixel_sizes_m": data.size_range_m}),
+    }
+    return found
+
+
+def without_folders(data: DataSpec) -> DataSpec:
+    """The same data, its files by their names alone."""
+    scenes = [
+        scene.model_copy(update={"image": Path(scene.image.name), "label": Path(scene.label.name)})
+        for scene in data.scenes
+    ]
+    changes = {
+        "tiles": data.tiles and Path(data.tiles.name),
+        "images": data.images and Path(data.images).name,
+        "labels": data.labels and Path(data.labels).name,
+        "scenes": tuple(scenes),
+    }
+    return data.model_copy(update=changes)
+
+
+def _normalization(spec: TrainSpec, data: TrainingData) -> NormalizationSpec:
+    """That of the training rasters, or of the bundle that the network starts from, whose weights are used to it."""
+    if spec.init_from is not None:
+        given = read_spec(spec.init_from)
+        is_same = (given.bands, given.dtype) == (spec.data.bands, spec.data.dtype)
+        if is_same and conversion(data.scaling, given.scaling) is None:
+            return given.normalization
+    return data.normalization

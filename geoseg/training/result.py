@@ -1,0 +1,151 @@
+"""What a training run made, as figures and as a report to look at."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geoseg.core.errors import LabelError
+from geoseg.core.version import __version__
+from geoseg.core.wording import number_of
+from geoseg.metrics.scores import Scores
+from geoseg.models.bundle import load_model
+from geoseg.models.runner import Runner
+from geoseg.outputs.report.contents import Report
+from geoseg.outputs.report.page import write_report
+from geoseg.raster.scaling import describe_scaling
+from geoseg.spec import describe_context, describe_refine
+from geoseg.training.build import Run
+from geoseg.training.examples import find_examples
+from geoseg.training.scoring import predict_scored, scored_windows, tell_scored
+
+EXAMPLES = 4
+"""Worst and best windows in the report, of each."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run made."""
+
+    bundle: Path
+    """The model of the best epoch."""
+    config: Path
+    """The resolved settings."""
+    metrics: Path
+    """CSV with one line per epoch."""
+    report: Path
+    """Curves, scores and examples, as one HTML file."""
+    scores: Scores
+    """The bundle's scores on the validation rasters."""
+    best_epoch: int
+    """Epoch of the bundle, counted from 1."""
+    epochs: int
+    """Epochs done."""
+    parameters: int
+    """Trained numbers in the network."""
+    train_images: int
+    """Images learnt from."""
+    train_pixels: int
+    """Labelled pixels learnt from."""
+    val_images: int
+    """Images scored on."""
+    val_pixels: int
+    """Labelled pixels scored on."""
+    device: str
+    """Device the network ran on."""
+    precision: str
+    """Arithmetic of the network."""
+    seconds: float
+    """Wall time, over all parts of a resumed run."""
+    notices: tuple[str, ...] = ()
+    """What a person should know of the data and the run: a sentence each."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        paths = {name: str(getattr(self, name)) for name in ("bundle", "config", "metrics", "report")}
+        return asdict(self) | paths | {"scores": self.scores.as_dict()}
+
+
+def make_result(run: Run, notices: tuple[str, ...]) -> TrainResult:
+    """Sum up a run that is done.
+
+    Raises:
+        LabelError: if no epoch was scored.
+    """
+    recorder, folder, data = run.recorder, run.folder, run.data
+    if recorder.best is None:
+        raise LabelError("no epoch was scored: label some validation rasters")
+    return TrainResult(
+        bundle=folder.bundle,
+        config=folder.config,
+        metrics=folder.metrics,
+        report=folder.report,
+        scores=recorder.best,
+        best_epoch=recorder.best_epoch,
+        epochs=recorder.epochs,
+        parameters=sum(p.numel() for p in run.learner.network.parameters()),
+        train_images=data.train.images,
+        train_pixels=int(data.train.class_counts.sum()),
+        val_images=data.val.images,
+        val_pixels=int(data.val.class_counts.sum()),
+        device=str(run.hardware.device),
+        precision=run.hardware.precision,
+        seconds=recorder.seconds,
+        notices=notices,
+    )
+
+
+def write_run_report(run: Run, result: TrainResult) -> None:
+    """Show a run, with the windows where the kept network is worst and best.
+
+    Raises:
+        OutputError: if the report cannot be written.
+    """
+    best = load_model(result.bundle)
+    scorer = Runner(best.module, str(run.hardware.device), run.spec.precision)
+    windows = scored_windows(run.data.val, best.spec, run.folder.path)
+    tell_scored(windows, scorer, best.spec, run.spec.batch_px, run.folder.path)
+    worst, fine = find_examples(partial(predict_scored, scorer), windows, best.spec.bands, EXAMPLES)
+    write_report(
+        Report(
+            title=run.spec.name,
+            classes=run.spec.classes,
+            scores=result.scores,
+            history=run.recorder.history,
+            best_epoch=result.best_epoch,
+            facts=_facts(run, result),
+            settings=result.config.read_text("utf-8"),
+            card=best.spec.card,
+            worst=worst,
+            best=fine,
+        ),
+        result.report,
+    )
+
+
+def _facts(run: Run, result: TrainResult) -> dict[str, str]:
+    spec, data, network = run.spec, run.data, run.spec.network
+    sides = {"Training rasters": data.train, "Validation rasters": data.val}
+    return (
+        {
+            "Network": f"{network.architecture} {network.encoder}, {result.parameters / 1e6:.2f} M parameters",
+            "Bands": ", ".join(spec.data.bands),
+        }
+        | ({} if data.scaling is None else {"Values": describe_scaling(data.scaling)})
+        | ({} if data.size_range_m is None else {"Pixels": "{:g} to {:g} m".format(*data.size_range_m)})
+        | ({} if spec.context is None else {"Context": describe_context(spec.context)})
+        | ({} if spec.refine is None else {"Refinement": describe_refine(spec.refine)})
+        | {
+            name: f"{number_of(side.images, 'image')}, {side.class_counts.sum() / 1e6:,.2f} Mpx labelled"
+            for name, side in sides.items()
+        }
+        | {
+            "Epochs": f"{result.epochs}, of which number {result.best_epoch} is kept",
+            "Time": f"{result.seconds / 60:,.1f} min on {result.device} ({result.precision})",
+            "Made by": f"geoseg {__version__}, torch {torch.__version__}",
+        }
+    )

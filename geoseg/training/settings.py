@@ -1,0 +1,76 @@
+"""What a run is to do, and on what, before any image is read.
+
+In: a config and what was given besides. Out: settings whose paths say where they start, and where the network runs.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from geoseg.core.errors import SpecError
+from geoseg.models.header import default_model_path
+from geoseg.models.runner import choose_device, choose_precision
+from geoseg.spec import DataSpec, TrainSpec, beside, load_train_spec, parse_spec
+from geoseg.spec.train import WEIGHT_FILES
+
+Config = str | os.PathLike[str] | TrainSpec
+"""A YAML file, or settings already read."""
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where and in which arithmetic a network learns."""
+
+    device: torch.device
+    """The first device of the run."""
+    precision: str
+    """fp32, bf16 or fp16."""
+
+
+def resolve_settings(config: Config, tiles: str | os.PathLike[str] | None, settings: dict[str, Any]) -> TrainSpec:
+    """The settings of a run, with absolute paths.
+
+    Args:
+        config: a YAML file, or settings already read.
+        tiles: CSV of labelled rasters, instead of the config's data.
+        settings: fields of TrainSpec, over what the config says.
+
+    Raises:
+        SpecError: if a setting makes no sense.
+    """
+    spec = config if isinstance(config, TrainSpec) else load_train_spec(Path(config))
+    if settings:
+        spec = parse_spec(TrainSpec, spec.model_dump() | settings, source="settings")
+    changes: dict[str, Any] = {"data": data_of(spec, tiles)}
+    if spec.init_from is not None:
+        is_default = spec.init_from.name == "default" and not spec.init_from.exists()
+        changes["init_from"] = default_model_path() if is_default else spec.init_from.absolute()
+    if spec.encoder_weights and Path(spec.encoder_weights).suffix in WEIGHT_FILES:
+        changes["encoder_weights"] = str(Path(spec.encoder_weights).absolute())
+    return spec.model_copy(update=changes)
+
+
+def data_of(spec: TrainSpec, tiles: str | os.PathLike[str] | None) -> DataSpec:
+    """The data of a config, or a list of labelled rasters instead; paths start at the current folder."""
+    given = {} if tiles is None else {"tiles": Path(tiles), "images": None, "labels": None, "scenes": ()}
+    return beside(spec.data.model_copy(update=given), Path.cwd())
+
+
+def choose_hardware(spec: TrainSpec) -> Hardware:
+    """The device and the arithmetic that a run's settings ask for.
+
+    Raises:
+        SpecError: if this machine has no such device, or too few of them, or it does not train in that arithmetic.
+    """
+    device = choose_device(spec.device)
+    here = {"cuda": torch.cuda.device_count() - (device.index or 0), "mps": 1}.get(device.type, spec.devices)
+    if spec.devices > here:
+        raise SpecError(f"devices = {spec.devices}: from {device} on there are {here}: take fewer, or device cpu")
+    if spec.precision == "fp16" and device.type == "cpu":
+        raise SpecError("precision = 'fp16': no CPU trains in it: take bf16 or fp32")
+    return Hardware(device, choose_precision(spec.precision, device))
