@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from geoseg.commands.evaluate import EvaluateResult, evaluate
     from geoseg.commands.evaluate_model import ModelEvaluation, evaluate_model
     from geoseg.commands.predict import PredictResult, predict
-    from geoseg.commands.predict_many import ManyResult, SceneFailure, predict_many
+    from geoseg.commands.predict_many import ManyResult, predict_many
+    from geoseg.commands.scene_tasks import SceneFailure
     from geoseg.commands.tile import TileResult, tile
     from geoseg.commands.train import TrainResult, train
     from geoseg.commands.vectorize import VectorizeResult, vectorize
@@ -72,7 +73,8 @@ _HOMES = {
     "geoseg.models.bundle": ("Model", "load_model", "save_model"),
     "geoseg.commands.evaluate": ("EvaluateResult", "evaluate"),
     "geoseg.commands.evaluate_model": ("ModelEvaluation", "evaluate_model"),
-    "geoseg.commands.predict_many": ("ManyResult", "SceneFailure", "predict_many"),
+    "geoseg.commands.predict_many": ("ManyResult", "predict_many"),
+    "geoseg.commands.scene_tasks": ("SceneFailure",),
     "geoseg.commands.predict": ("PredictResult", "predict"),
     "geoseg.commands.tile": ("TileResult", "tile"),
     "geoseg.commands.train": ("TrainResult", "train"),

@@ -22,7 +22,7 @@ from geoseg.spec import PredictSpec
 if TYPE_CHECKING:
     from geoseg.commands.plan import PredictPlan
     from geoseg.commands.predict import PredictResult
-    from geoseg.commands.predict_many import SceneFailure
+    from geoseg.commands.scene_tasks import SceneFailure
     from geoseg.scenes import SceneRef
 
 
@@ -99,12 +99,13 @@ def _predict_many(
     found: Sequence[SceneRef], output: str | None, *, dry_run: bool, as_json: bool, hush: bool, **settings: Any
 ) -> None:
     check_many_scenes(found, output, settings)
-    from geoseg.commands.predict_many import SceneFailure, plan_each, predict_each
+    from geoseg.commands.predict_many import batch_of, plan_each, predict_each
+    from geoseg.commands.scene_tasks import SceneFailure
 
     each = plan_each if dry_run else predict_each
     total, failures, reports = _Total(), [], []
     with terminal_reporter(hush) as reporter:
-        for outcome in each(found, output, reporter=reporter, **settings):
+        for outcome in each(batch_of(found, output, **settings), reporter):
             if isinstance(outcome, SceneFailure):
                 failures.append(outcome)
             else:
@@ -130,7 +131,7 @@ def _refuse_failures(failures: Sequence[SceneFailure], scenes: int) -> None:
 
 def _print(report: PredictResult | PredictPlan | SceneFailure) -> None:
     from geoseg.commands.plan import PredictPlan
-    from geoseg.commands.predict_many import SceneFailure
+    from geoseg.commands.scene_tasks import SceneFailure
 
     if isinstance(report, SceneFailure):
         notice(f"error: {_reason(report)}")

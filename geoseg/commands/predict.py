@@ -130,7 +130,7 @@ def predict(
 def _run(job: Job, work: WorkFolder, paths: OutputPaths, workers: Workers, reporter: Reporter) -> PredictResult:
     clock = _Clock()
     with write_errors(paths.landcover.parent), _Drafts(paths) as drafts:
-        run_scene(job, work, workers, lambda done, total: reporter.progress(Progress("predicting", done, total)))
+        run_scene(job, work, workers, reporter)
         give_back_memory()
         clock.lap("predict")
         assembled = assemble(job, work)

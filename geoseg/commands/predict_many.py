@@ -1,27 +1,32 @@
-"""Many scenes, one after the other with one model: what fails does not stop the rest.
+"""Many scenes with one model, one after the other or by the workers of a scheduler: what fails stops no other.
 
-In: what `find_scenes` takes. Out: for each scene, in order, its result or why it has none. Holds one scene's work at a
-time.
+In: what `find_scenes` takes. Out: for each scene its result or why it has none.
 """
 
 from __future__ import annotations
 
 import os
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from geoseg.commands.output_paths import check_all_outputs, name_outputs
 from geoseg.commands.plan import PredictPlan, plan_prediction
-from geoseg.commands.predict import PredictResult, predict
-from geoseg.core.errors import SceneError
-from geoseg.core.events import SILENT, Progress, Reporter
-from geoseg.core.files import one_line
-from geoseg.core.redaction import public_form, public_text
-from geoseg.core.system_errors import mendable
+from geoseg.commands.predict import PredictResult
+from geoseg.commands.scene_tasks import (
+    ModelInput,
+    PredictArguments,
+    SceneFailure,
+    outcome_of,
+    predict_elsewhere,
+    predict_here,
+    tasks_of,
+)
+from geoseg.core.events import SILENT, Reporter, Stage
+from geoseg.core.executors.protocol import Workplace
+from geoseg.core.executors.registry import open_executor
 from geoseg.models.bundle import Model, load_model
 from geoseg.scenes import SceneRef, find_scenes
 from geoseg.scenes.find import SceneInput
@@ -31,18 +36,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class SceneFailure:
-    """A scene without a result, and why."""
-
-    scene: str
-    """Path or URL of the scene, without passwords, keys and signatures."""
-    error: str
-    """What is wrong, on one line; it begins with the type of an error that geoseg did not expect."""
-    traceback: str | None = None
-    """Where an error that geoseg did not expect came from."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +56,48 @@ class ManyResult:
         return tuple(outcome for outcome in self.outcomes if isinstance(outcome, SceneFailure))
 
 
+@dataclass(frozen=True)
+class SceneBatch:
+    """Scenes that are worked on in one run, and what `predict` is given for each."""
+
+    scenes: Sequence[SceneRef]
+    """Which."""
+    output: str | os.PathLike[str] | None = None
+    """A folder, or None for the current one."""
+    model: ModelInput = None
+    """As for `predict`; loaded once."""
+    scheduler: str | Client | None = None
+    """Where scenes are worked on: text of --scheduler, or a client; None for this process."""
+    overwrite: bool = False
+    """Replace results that exist."""
+    resume: bool = False
+    """Skip what is done, and go on with what was begun."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of PredictSpec."""
+
+    @cached_property
+    def spec(self) -> PredictSpec:
+        """The settings, checked.
+
+        Raises:
+            SpecError: if one makes no sense.
+        """
+        return parse_spec(PredictSpec, dict(self.settings), source="settings")
+
+    @property
+    def replaces(self) -> bool:
+        """Whether results may exist already."""
+        return self.overwrite or self.resume
+
+
 def predict_many(
     scenes: SceneInput | Sequence[SceneInput],
     output: str | os.PathLike[str] | None = None,
     *,
-    model: Model | str | os.PathLike[str] | None = None,
+    model: ModelInput = None,
     asset: str | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
-    scheduler: str | Client | None = None,
     reporter: Reporter = SILENT,
-    **settings: Any,
+    **options: Any,
 ) -> ManyResult:
     """Classify many scenes, each as `predict` does; one that fails does not stop the rest.
 
@@ -82,139 +106,72 @@ def predict_many(
         output: a folder (default: the current one).
         model: as for `predict`; loaded once.
         asset: key of the asset that is the scene, for STAC Items.
-        overwrite: replace results that exist; without it they are refused before any scene is begun.
-        resume: skip what is done, and go on with what was begun; see `predict`.
-        scheduler: classify scenes on the workers of a Dask cluster; see `predict`.
         reporter: takes notices and progress; the stage `scenes` counts scenes, the others are those of `predict`.
-        settings: fields of PredictSpec.
+        options: fields of PredictSpec, and `overwrite`, `resume`, `scheduler` as for `predict`. Without the first two,
+            results that exist are refused before any scene is begun; a scheduler's workers take a scene each.
 
     Raises:
         GeosegError: if no scene can be begun: scenes cannot be listed, results exist, or the model cannot be loaded.
     """
-    outcomes = predict_each(
-        find_scenes(scenes, asset=asset, reporter=reporter),
-        output,
-        model=model,
-        overwrite=overwrite,
-        resume=resume,
-        scheduler=scheduler,
-        reporter=reporter,
-        **settings,
-    )
-    return ManyResult(tuple(outcomes))
+    found = find_scenes(scenes, asset=asset, reporter=reporter)
+    return ManyResult(tuple(predict_each(batch_of(found, output, model=model, **options), reporter)))
 
 
-def predict_each(
-    scenes: Sequence[SceneRef],
-    output: str | os.PathLike[str] | None = None,
-    *,
-    model: Model | str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
-    scheduler: str | Client | None = None,
-    reporter: Reporter = SILENT,
-    **settings: Any,
-) -> Iterator[PredictResult | SceneFailure]:
-    """Classify scenes one after the other, and give what came of each as soon as it is known.
+def batch_of(scenes: Sequence[SceneRef], output: str | os.PathLike[str] | None = None, **options: Any) -> SceneBatch:
+    """A batch with options by their names, those of the batch and fields of PredictSpec in one."""
+    own = {name: options.pop(name) for name in ("model", "scheduler", "overwrite", "resume") if name in options}
+    return SceneBatch(scenes, output, **own, settings=options)
 
-    The arguments and errors are those of `predict_many`; errors come up with the first outcome. On a cluster scenes
-    come in the order in which they end.
+
+def predict_each(batch: SceneBatch, reporter: Reporter = SILENT) -> Iterator[PredictResult | SceneFailure]:
+    """Classify scenes, and give what came of each as soon as it is known: one after the other, or as workers end them.
+
+    Raises:
+        GeosegError: with the first outcome, if no scene can be begun; see `predict_many`.
     """
-    check_all_outputs(scenes, output, _spec(settings).output, overwrite=overwrite or resume)
-    options = {"overwrite": overwrite, "resume": resume, **settings}
-    if scheduler is not None:
-        yield from _on_cluster(scenes, output, scheduler, model, options, reporter)
-        return
-    loaded = model if isinstance(model, Model) else load_model(model)
-
-    def work(scene: SceneRef) -> PredictResult:
-        return predict(
-            scene,
-            output,
-            model=loaded,
-            reporter=reporter,
-            **options,
-        )
-
-    yield from _each(scenes, work, reporter)
+    check_all_outputs(batch.scenes, batch.output, batch.spec.output, overwrite=batch.replaces)
+    arguments = PredictArguments(batch.output, {"overwrite": batch.overwrite, "resume": batch.resume, **batch.settings})
+    tasks = tasks_of(batch.scenes)
+    with open_executor(Workplace(batch.scheduler)) as executor:
+        if executor.is_here:
+            each = predict_here(arguments, tasks, _loaded(batch.model), executor, reporter)
+        else:
+            each = predict_elsewhere(arguments, tasks, batch.model, executor)
+        yield from _counted(each, len(tasks), reporter)
 
 
-def plan_each(
-    scenes: Sequence[SceneRef],
-    output: str | os.PathLike[str] | None = None,
-    *,
-    model: Model | str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
-    scheduler: str | Client | None = None,
-    reporter: Reporter = SILENT,
-    **settings: Any,
-) -> Iterator[PredictPlan | SceneFailure]:
-    """Say what `predict_each` would do from the beginning and in this process, without forwarding a pixel."""
-    spec = _spec(settings)
-    check_all_outputs(scenes, output, spec.output, overwrite=overwrite or resume)
-    loaded = model if isinstance(model, Model) else load_model(model)
+def plan_each(batch: SceneBatch, reporter: Reporter = SILENT) -> Iterator[PredictPlan | SceneFailure]:
+    """Say what `predict_each` would do from the beginning and in this process, without forwarding a pixel.
 
-    def work(scene: SceneRef) -> PredictPlan:
-        paths = name_outputs(scene.name, output, spec.output)  # for a plan calls a scene by its file
-        rasters = {"scores": paths.scores, "confidence": paths.confidence}
-        return plan_prediction(
-            scene, paths.landcover, model=loaded, overwrite=overwrite or resume, **settings | _given(rasters)
-        )
-
-    yield from _each(scenes, work, reporter)
+    Raises:
+        GeosegError: with the first outcome, as `predict_each` does.
+    """
+    check_all_outputs(batch.scenes, batch.output, batch.spec.output, overwrite=batch.replaces)
+    yield from _counted(_plans(batch, _loaded(batch.model), reporter), len(batch.scenes), reporter)
 
 
-def _each(scenes: Sequence[SceneRef], work: Callable[[SceneRef], T], reporter: Reporter) -> Iterator[T | SceneFailure]:
-    """Work on each scene; an error is that scene's alone, whatever it is, an interruption ends all."""
-    for done, scene in enumerate(scenes):
-        reporter.progress(Progress("scenes", done, len(scenes)))
-        reporter.notice(f"== scene {done + 1:,} of {len(scenes):,}: {public_form(scene.path)}")
-        yield outcome_of(scene, partial(work, scene))
-    reporter.progress(Progress("scenes", len(scenes), len(scenes)))
+def _plans(batch: SceneBatch, model: Model, reporter: Reporter) -> Generator[PredictPlan | SceneFailure, None, None]:
+    for task in tasks_of(batch.scenes):
+        task.announce(reporter)
+        yield outcome_of(task.scene, partial(_plan, batch, task.scene, model))
 
 
-def outcome_of(scene: SceneRef, work: Callable[[], T]) -> T | SceneFailure:
-    """What work on a scene gives, or why it fails; only an interruption gets through."""
-    try:
-        if scene.problem is not None:
-            raise SceneError(scene.problem)
-        return work()
-    except Exception as error:
-        if (known := mendable(error)) is not None:
-            return SceneFailure(public_form(scene.path), public_text(str(known), [scene.path]))
-        line, trace = f"{type(error).__name__}: {one_line(error)}", traceback.format_exc()
-        return SceneFailure(public_form(scene.path), *(public_text(text, [scene.path]) for text in (line, trace)))
+def _plan(batch: SceneBatch, scene: SceneRef, model: Model) -> PredictPlan:
+    paths = name_outputs(scene.name, batch.output, batch.spec.output)  # for a plan calls a scene by its file
+    rasters = {name: path for name in ("scores", "confidence") if (path := getattr(paths, name)) is not None}
+    settings = {**batch.settings, **rasters}
+    return plan_prediction(scene, paths.landcover, model=model, overwrite=batch.replaces, **settings)
 
 
-def _on_cluster(
-    scenes: Sequence[SceneRef],
-    output: str | os.PathLike[str] | None,
-    scheduler: str | Client,
-    model: Model | str | os.PathLike[str] | None,
-    options: dict[str, Any],
-    reporter: Reporter,
-) -> Iterator[PredictResult | SceneFailure]:
-    """Classify scenes on a Dask cluster, in the order in which they end."""
-    from geoseg.commands.cluster_scenes import WholeScene, predict_on_cluster
-    from geoseg.inference.cluster import open_client
+def _loaded(model: ModelInput) -> Model:
+    return model if isinstance(model, Model) else load_model(model)
 
-    folder = os.path.abspath("." if output is None else output)
-    files = {name: os.path.abspath(options[name]) for name in ("scores", "confidence", "aoi") if options.get(name)}
-    with open_client(scheduler) as client:
-        tasks = [WholeScene(replace(scene, path=_absolute(scene.path)), folder, options | files) for scene in scenes]
-        for done, outcome in enumerate(predict_on_cluster(client, tasks, model), 1):
+
+def _counted(each: Generator[T, None, None], count: int, reporter: Reporter) -> Iterator[T]:
+    """Pass outcomes on, and report how many scenes have one."""
+    stage = Stage(reporter, "scenes", count)
+    stage.advance()
+    with closing(each):
+        for outcome in each:
             yield outcome
-            reporter.progress(Progress("scenes", done, len(scenes)))
-
-
-def _absolute(path: str) -> str:
-    return os.path.abspath(path) if os.path.exists(path) else path
-
-
-def _spec(settings: dict[str, Any]) -> PredictSpec:
-    return parse_spec(PredictSpec, settings, source="settings")
-
-
-def _given(paths: dict[str, Path | None]) -> dict[str, Path]:
-    return {name: path for name, path in paths.items() if path is not None}
+            stage.advance(1)

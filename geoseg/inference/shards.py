@@ -1,4 +1,4 @@
-"""One scene shared among processes: devices of this machine, or the workers of a Dask cluster.
+"""One scene shared among the workers of an executor: devices of this machine, or the workers of a cluster.
 
 A scene is cut into shards, stretches of neighbouring swaths. Who takes a shard writes its swaths into the work folder,
 and what they leave at their seams; a seam between two shards is finished when both are there. So no pixel is forwarded
@@ -8,24 +8,21 @@ twice, and the classes are those that one process finds.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from multiprocessing import get_context, parent_process
-from multiprocessing.queues import SimpleQueue
 from pathlib import Path
-from threading import Lock, Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from geoseg.core.errors import GeosegError, SpecError
-from geoseg.core.events import SILENT
+from geoseg.core.events import SILENT, Progress, Reporter, Stage
+from geoseg.core.executors.protocol import Executor, Worker, Workplace
+from geoseg.core.executors.registry import open_executor
 from geoseg.inference.job import Job, prepare
 from geoseg.inference.tile_rows import run_swaths
 from geoseg.inference.views.pyramids import job_pyramid
@@ -40,11 +37,8 @@ from geoseg.spec import PredictSpec, RunSpec
 if TYPE_CHECKING:
     from distributed import Client
 
-Advance = Callable[[int, int], None]
-"""Called with the finished pixels of the source and all of them."""
 _SHARDS_PER_WORKER = 4
 """So many that whoever is done early takes over from the others; each costs a seam on the disk."""
-POLL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -55,8 +49,8 @@ class Workers:
     """As it was given to `predict`."""
     spec: PredictSpec
     """Settings."""
-    scheduler: str | Client | None = None
-    """Address of a Dask cluster, local:N, or a client; None for this process or the devices in the settings."""
+    scheduler: str | Client | Executor | None = None
+    """Address of a Dask cluster, local:N, a client, or an open executor; None for the devices in the settings."""
 
 
 @dataclass(frozen=True)
@@ -79,36 +73,46 @@ class Shard:
     """What is said of the scene's bands, for where its file says nothing."""
 
 
-def run_scene(job: Job, work: WorkFolder, workers: Workers, advance: Advance) -> None:
-    """Finish all swaths of a scene that are not finished yet.
+def run_scene(job: Job, work: WorkFolder, workers: Workers, reporter: Reporter = SILENT) -> None:
+    """Finish all swaths of a scene that are not finished yet; the progress of `predicting` counts the source's pixels.
 
     Raises:
         GeosegError: as soon as one worker fails; what is finished stays.
     """
-    swaths, total = range(job.grid.rows.count), job.source.height * job.source.width
     devices = find_devices(job.spec.run, job.runner.device)
-    if workers.scheduler is None and len(devices) == 1:
-        done = _finished_px(job, work)
-        advance(done, total)
+    threads = max(1, torch.get_num_threads() // (1 if devices[0].startswith("cuda") else len(devices)))
+    place = Workplace(workers.scheduler, tuple(devices), partial(_use_threads, threads))
+    with open_executor(place) as executor:
+        if executor.is_here:
+            _run_here(job, work, reporter)
+        else:
+            _share_out(executor, job, work, workers, reporter)
 
-        def add(pixels: int) -> None:
-            nonlocal done
-            done += pixels
-            advance(done, total)
 
-        run_swaths(job, work, swaths, add)
-        return
+def _run_here(job: Job, work: WorkFolder, reporter: Reporter) -> None:
+    stage = Stage(reporter, "predicting", _source_px(job), _finished_px(job, work))
+    stage.advance()
+    run_swaths(job, work, range(job.grid.rows.count), stage.advance)
+
+
+def _share_out(executor: Executor, job: Job, work: WorkFolder, workers: Workers, reporter: Reporter) -> None:
     if job.refines:  # once, before everybody does
         job_classes(job, work)
     elif job.context is not None:
         job_pyramid(job, work)
-    watch = lambda: advance(_finished_px(job, work), total)  # noqa: E731 - a callable to be handed on
-    if workers.scheduler is not None:
-        from geoseg.inference.cluster import run_on_cluster
 
-        run_on_cluster(workers.scheduler, partial(make_shards, job, work, workers), watch)
-    else:
-        run_on_devices(make_shards(job, work, workers, len(devices)), devices, watch)
+    def watch() -> None:
+        reporter.progress(Progress("predicting", _finished_px(job, work), _source_px(job)))
+
+    shards = make_shards(job, work, workers, executor.worker_count)
+    with closing(executor.map(run_shard, shards, watch=watch)) as outcomes:
+        for outcome in outcomes:
+            outcome.result()
+    watch()
+
+
+def _source_px(job: Job) -> int:
+    return job.source.height * job.source.width
 
 
 def _finished_px(job: Job, work: WorkFolder) -> int:
@@ -173,97 +177,30 @@ def find_devices(spec: RunSpec, device: torch.device) -> list[str]:
     return [f"cuda:{number}" for number in numbers] if on_gpus else [str(device)] * len(numbers)
 
 
-def run_on_devices(shards: Sequence[Shard], devices: Sequence[str], watch: Callable[[], None]) -> None:
-    """Run shards in one process for each device.
-
-    Raises:
-        GeosegError: if one of them fails, or its process dies.
-    """
-    context = get_context("spawn")
-    free: SimpleQueue[str] = context.SimpleQueue()
-    for device in devices:
-        free.put(device)
-    threads = max(1, torch.get_num_threads() // (1 if devices[0].startswith("cuda") else len(devices)))
-    pool = ProcessPoolExecutor(len(devices), context, _take_device, (free, threads))
-    try:
-        futures = [pool.submit(run_shard, shard) for shard in shards]
-        _wait_for_all(futures, watch)
-    except BaseException as error:
-        for process in list((pool._processes or {}).values()):
-            process.terminate()  # what is finished stays, nobody waits for the rest
-        if isinstance(error, BrokenProcessPool):
-            raise GeosegError(
-                "a process died, perhaps for lack of memory: --resume goes on, with fewer devices"
-            ) from None
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+def _use_threads(count: int) -> None:
+    torch.set_num_threads(count)
 
 
-def _wait_for_all(futures: Sequence[Future[Any]], watch: Callable[[], None]) -> None:
-    """Wait for futures, the first error comes up at once."""
-    waiting = set(futures)
-    while waiting:
-        done, waiting = wait(waiting, POLL_S, FIRST_EXCEPTION)
-        for future in done:
-            future.result()
-        watch()
-
-
-ONE_AT_A_TIME = Lock()
-"""Held while a process works: a Dask worker has several threads, a scene and a network are for one."""
-_device: str | None = None
-"""The device of this process, if it is one of several."""
-
-
-def _take_device(free: SimpleQueue[str], threads: int) -> None:
-    """Make one of the devices that of this process."""
-    global _device
-    _device = free.get()
-    torch.set_num_threads(threads)
-    Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this process once the one that started it is gone, however that ended."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def run_shard(shard: Shard) -> None:
-    """Finish the swaths of a shard that are not finished yet.
+def run_shard(worker: Worker, shard: Shard) -> None:
+    """Finish the swaths of a shard that are not finished yet, on a worker's device.
 
     Raises:
         GeosegError: as `predict` does.
     """
-    spec = shard.spec if _device is None else shard.spec.with_settings(device=_device)
-    with ONE_AT_A_TIME, gdal_settings():
-        job = _open_job(shard, spec)
+    spec = shard.spec if worker.device is None else shard.spec.with_settings(device=worker.device)
+    key = shard.manifest.fingerprint, shard.scene, spec  # the next shard is of the same scene more often than not
+    with gdal_settings():
+        job = worker.keep(key, partial(_open_job, shard, spec))
         run_swaths(job, WorkFolder(shard.work, shard.manifest), shard.swaths, lambda _pixels: None)
 
 
-_held: tuple[Any, Job, ExitStack] | None = None
-"""The job of the last shard: the next one is of the same scene more often than not."""
-
-
-def _open_job(shard: Shard, spec: PredictSpec) -> Job:
-    global _held
-    key = shard.manifest.fingerprint, shard.scene, spec
-    if _held is not None and _held[0] == key:
-        return _held[1]
-    if _held is not None:
-        _held[2].close()
-        _held = None
-    stack = ExitStack()
-    scene = stack.enter_context(Scene.open(shard.scene, tags=shard.tags))
-    scene.limit(spec.classify.aoi, spec.classify.bbox)
-    job = prepare(scene, shard.model, spec, SILENT, shard.manifest)
-    if job.fingerprint != shard.manifest.fingerprint:
-        stack.close()
-        raise GeosegError(
-            f"{shard.scene}, its model or the kind of device is another one here than where the work was shared out"
-        )
-    _held = key, job, stack
-    return job
+@contextmanager
+def _open_job(shard: Shard, spec: PredictSpec) -> Iterator[Job]:
+    with Scene.open(shard.scene, tags=shard.tags) as scene:
+        scene.limit(spec.classify.aoi, spec.classify.bbox)
+        job = prepare(scene, shard.model, spec, SILENT, shard.manifest)
+        if job.fingerprint != shard.manifest.fingerprint:
+            raise GeosegError(
+                f"{shard.scene}, its model or the kind of device is another one here than where the work was shared out"
+            )
+        yield job

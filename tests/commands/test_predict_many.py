@@ -5,7 +5,7 @@ import pytest
 import rasterio
 from conftest import Heard, echo_model, write_raster
 
-import geoseg.commands.predict_many as many
+import geoseg.commands.scene_tasks as scene_tasks
 from geoseg.commands.predict_many import predict_many
 from geoseg.core.errors import ModelError, OutputError, SceneError
 from geoseg.scenes import SceneRef
@@ -55,8 +55,8 @@ def test_an_error_that_nobody_expected_is_named_and_traced(tmp_path, folder, mon
             raise ZeroDivisionError("by\nzero")
         return predict(scene, *arguments, **options)
 
-    predict = many.predict
-    monkeypatch.setattr(many, "predict", fail)
+    predict = scene_tasks.predict
+    monkeypatch.setattr(scene_tasks, "predict", fail)
     result = predict_many(folder, tmp_path / "out", model=echo_model(), **QUICK)
     assert result.failures[0].error == "ZeroDivisionError: by zero"
     assert "in fail" in result.failures[0].traceback

@@ -389,22 +389,6 @@ def test_workers_of_a_cluster_give_the_pixels_of_one_process_though_one_is_kille
     np.testing.assert_array_equal(pixels(many.results[0].paths["landcover"]), alone["landcover"])
 
 
-def test_a_scheduler_that_is_lost_is_an_error_in_one_line(tmp_path, scene):
-    distributed = pytest.importorskip("distributed")
-    from distributed.comm.core import CommClosedError
-
-    from geoseg.inference.cluster import _told_when_lost, result_of
-
-    class Lost:
-        def result(self):
-            raise distributed.client.FutureCancelledError("a", "scheduler-connection-lost")
-
-    with pytest.raises(GeosegError, match=r"scheduler was lost: .* --resume goes on"):
-        result_of(Lost())
-    with pytest.raises(GeosegError, match="scheduler was lost"), _told_when_lost():
-        raise CommClosedError("closed")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [0, 1])
 def test_a_scheduler_that_is_killed_ends_a_run_with_one_line(tmp_path, scene, bundle, more):
@@ -433,12 +417,6 @@ def test_a_scheduler_that_is_killed_ends_a_run_with_one_line(tmp_path, scene, bu
     assert "Traceback" not in said
     assert "the Dask scheduler was lost" in said
     assert more or len(said.splitlines()) == 1
-
-
-@pytest.mark.parametrize(("address", "problem"), [("nowhere", "give its address"), ("local:0", "at least one")])
-def test_schedulers_that_make_no_sense(tmp_path, scene, bundle, address, problem):
-    with pytest.raises(SpecError, match=problem):
-        run(scene, tmp_path / "out", bundle, scheduler=address)
 
 
 def test_shards_are_even_and_complete():

@@ -8,7 +8,7 @@ import pytest
 import rasterio
 from conftest import echo_model, save_bundle, write_raster
 
-from geoseg.commands.predict_many import plan_each, predict_many
+from geoseg.commands.predict_many import batch_of, plan_each, predict_many
 from geoseg.raster.bands.tags import BandTag
 from geoseg.raster.scene import Scene
 from geoseg.scenes import find_scenes
@@ -79,7 +79,7 @@ def item(tmp_path):
 def test_an_items_scale_and_nodata_reach_the_classes(tmp_path, item):
     model = echo_model(4, dtype="uint16", scaling=ScalingSpec(scale=(0.0001,), offset=(0.0,)))
     settings = {"model": model, "polygons": False, "preview": False, "precision": "fp32"}
-    (plan,) = plan_each(find_scenes(item[0]), tmp_path / "out", **settings)
+    (plan,) = plan_each(batch_of(find_scenes(item[0]), tmp_path / "out", **settings))
     assert any("values are converted from value x 0.0001 - 0.1" in line for line in plan.notices)
     (result,) = predict_many(item[0], tmp_path / "out", **settings).results
     with rasterio.open(result.paths["landcover"]) as made:
