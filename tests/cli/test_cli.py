@@ -255,7 +255,7 @@ def test_an_interruption_ends_all(tmp_path, folder, bundle, monkeypatch):
         begun.append(scene)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("geoseg.commands.predict_many.predict", interrupted)
+    monkeypatch.setattr("geoseg.commands.scene_tasks.predict", interrupted)
     result = run("predict", folder, "-m", bundle, "-o", tmp_path / "out")
     assert (len(begun), result.exit_code) == (1, 1)
     assert "interrupted" in result.stderr
