@@ -33,8 +33,8 @@ from geoseg import evaluate_model, load_model, save_model, train
 from geoseg.core.events import Progress, Reporter
 from geoseg.metrics.counter import ScoreCounter
 from geoseg.models.build import build_network
-from geoseg.models.bundle import Model
 from geoseg.models.context import ContextSegmenter
+from geoseg.models.model import Model
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.views import Views
 from geoseg.raster.pyramid import LevelGrid

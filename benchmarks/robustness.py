@@ -53,7 +53,7 @@ from geoseg.inference.views.pyramids import job_pyramid
 from geoseg.inference.views.refine import job_classes
 from geoseg.inference.work_folder import work_path
 from geoseg.models.build import build_network
-from geoseg.models.bundle import Model
+from geoseg.models.model import Model
 from geoseg.spec import ClassSpec, ContextLevel, ContextSpec, ModelSpec, NetworkSpec, NormalizationSpec, RefineSpec
 
 NETWORK = NetworkSpec(

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from geoseg.commands.vectorize import VectorizeResult, vectorize
     from geoseg.core.errors import GeosegError, LabelError, ModelError, OutputError, SceneError, SpecError
     from geoseg.core.version import __version__
-    from geoseg.models.bundle import Model, load_model, save_model
+    from geoseg.models.bundle import load_model, save_model
+    from geoseg.models.model import Model
     from geoseg.scenes import SceneRef, find_scenes
     from geoseg.spec import (
         ClassSpec,
@@ -70,7 +71,8 @@ __all__ = [
 
 _HOMES = {
     "geoseg.core.errors": ("GeosegError", "LabelError", "ModelError", "OutputError", "SceneError", "SpecError"),
-    "geoseg.models.bundle": ("Model", "load_model", "save_model"),
+    "geoseg.models.bundle": ("load_model", "save_model"),
+    "geoseg.models.model": ("Model",),
     "geoseg.commands.evaluate": ("EvaluateResult", "evaluate"),
     "geoseg.commands.evaluate_model": ("ModelEvaluation", "evaluate_model"),
     "geoseg.commands.predict_many": ("ManyResult", "predict_many"),

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from geoseg.commands.predict import PredictResult, predict
 from geoseg.commands.train import train
-from geoseg.models.bundle import Model
+from geoseg.models.model import Model
 from geoseg.spec import NetworkSpec
 
 SETTINGS: dict[str, Any] = {

@@ -18,7 +18,8 @@ from rasterio.transform import from_origin
 
 from geoseg.core.events import Progress, Reporter
 from geoseg.models.build import build_network
-from geoseg.models.bundle import Model, save_model
+from geoseg.models.bundle import save_model
+from geoseg.models.model import Model
 from geoseg.spec import ClassSpec, ModelSpec, NetworkSpec, NormalizationSpec
 
 settings.register_profile("geoseg", deadline=None)  # a busy machine is no failure

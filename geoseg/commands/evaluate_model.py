@@ -28,7 +28,8 @@ from geoseg.core.version import __version__
 from geoseg.core.wording import number_of
 from geoseg.data.listing import list_rasters
 from geoseg.metrics.scores import Scores
-from geoseg.models.bundle import Model, load_model
+from geoseg.models.bundle import load_model
+from geoseg.models.model import Model
 from geoseg.models.runner import Runner
 from geoseg.outputs.report.contents import Report
 from geoseg.outputs.report.page import write_report

@@ -12,8 +12,8 @@ from geoseg.core.events import SILENT
 from geoseg.inference.cores import raster_formats
 from geoseg.inference.job import Job, prepare
 from geoseg.inference.views.refine import model_levels
-from geoseg.models.bundle import Model
 from geoseg.models.memory import activation_bytes
+from geoseg.models.model import Model
 from geoseg.raster.gdal import CACHE_MB, gdal_settings
 from geoseg.scenes import SceneRef, open_scene
 from geoseg.spec import PredictSpec, parse_spec

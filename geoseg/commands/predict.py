@@ -30,7 +30,7 @@ from geoseg.inference.job import Job, prepare
 from geoseg.inference.resume import begin
 from geoseg.inference.shards import Workers, find_devices, run_scene
 from geoseg.inference.work_folder import WorkFolder, locked
-from geoseg.models.bundle import Model
+from geoseg.models.model import Model
 from geoseg.outputs.attribute_table import read_counts, write_aux
 from geoseg.outputs.geotiff import write_cog
 from geoseg.outputs.stac import Prediction, landcover_item

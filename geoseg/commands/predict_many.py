@@ -27,7 +27,8 @@ from geoseg.commands.scene_tasks import (
 from geoseg.core.events import SILENT, Reporter, Stage
 from geoseg.core.executors.protocol import Workplace
 from geoseg.core.executors.registry import open_executor
-from geoseg.models.bundle import Model, load_model
+from geoseg.models.bundle import load_model
+from geoseg.models.model import Model
 from geoseg.scenes import SceneRef, find_scenes
 from geoseg.scenes.find import SceneInput
 from geoseg.spec import PredictSpec, parse_spec

@@ -21,7 +21,8 @@ from geoseg.core.files import one_line
 from geoseg.core.redaction import public_form, public_text
 from geoseg.core.system_errors import mendable
 from geoseg.inference.shards import bundle_path
-from geoseg.models.bundle import Model, load_model
+from geoseg.models.bundle import load_model
+from geoseg.models.model import Model
 from geoseg.raster.scene import Scene
 from geoseg.scenes import SceneRef
 

@@ -16,7 +16,7 @@ import torch
 
 from geoseg.core.version import __version__
 from geoseg.geo.layer_paths import split_layer
-from geoseg.models.bundle import Model
+from geoseg.models.model import Model
 from geoseg.raster.scene import Scene
 from geoseg.spec import ClassifySpec, GeneralizeSpec
 

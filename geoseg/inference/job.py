@@ -22,8 +22,9 @@ from geoseg.inference.fingerprint import fingerprint
 from geoseg.inference.notices import MOST_REFINING, fill_notice, scene_notices
 from geoseg.inference.views.probability_map import CoarseClasses
 from geoseg.inference.work_folder import Manifest
-from geoseg.models.bundle import Model, load_model
+from geoseg.models.bundle import load_model
 from geoseg.models.memory import activation_bytes, free_bytes
+from geoseg.models.model import Model
 from geoseg.models.runner import Runner, choose_device, choose_precision
 from geoseg.models.tta import find_augmentations
 from geoseg.raster.bands.matching import BandChoice, check_dtype, choose_bands

@@ -28,7 +28,7 @@ from geoseg.inference.tile_rows import run_swaths
 from geoseg.inference.views.pyramids import job_pyramid
 from geoseg.inference.views.refine import job_classes
 from geoseg.inference.work_folder import Manifest, WorkFolder
-from geoseg.models.bundle import Model
+from geoseg.models.model import Model
 from geoseg.raster.bands.tags import BandTag
 from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.scene import Scene

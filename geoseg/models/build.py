@@ -6,7 +6,7 @@ Knows tensors, never files or windows.
 from __future__ import annotations
 
 from geoseg.models.context import ContextSegmenter, build_branch
-from geoseg.models.families.body import build_body
+from geoseg.models.families.building import build_body
 from geoseg.models.refine import RefineBranch, RefiningSegmenter
 from geoseg.models.segmentation import Normalize, SegmentationNetwork
 from geoseg.spec import ModelSpec

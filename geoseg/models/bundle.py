@@ -20,21 +20,12 @@ from geoseg.core.files import draft_of, one_line
 from geoseg.models.backends import backend_of
 from geoseg.models.build import build_network
 from geoseg.models.header import METADATA_KEY, existing_model, header_errors, parse_metadata
+from geoseg.models.model import Model
 from geoseg.models.outline import build_outline
 from geoseg.models.weights.matching import Kind, check_fit, check_numbers, kinds_of
 from geoseg.spec import ModelSpec
 
 CHECKSUM_KEY = "crc32"
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model ready to use."""
-
-    spec: ModelSpec
-    """What the model is, takes, and gives."""
-    module: nn.Module
-    """(B, C, H, W) band values -> (B, K, H, W) logits, in eval mode."""
 
 
 def load_model(path: str | os.PathLike[str] | None = None) -> Model:

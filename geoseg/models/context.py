@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from geoseg.models.families.body import Body, build_body
+from geoseg.models.families.body import Body
+from geoseg.models.families.building import build_body
 from geoseg.models.learning import Criterion, LabelledWindows
 from geoseg.models.sampling import sample_boxes
 from geoseg.models.segmentation import Context, Normalize, SegmentationNetwork

@@ -15,8 +15,8 @@ from geoseg.cli import main
 from geoseg.commands.evaluate_model import evaluate_model
 from geoseg.core.errors import GeosegError, ModelError, OutputError, SpecError
 from geoseg.metrics.counter import ScoreCounter
-from geoseg.models.bundle import Model
 from geoseg.models.header import read_spec
+from geoseg.models.model import Model
 from geoseg.spec import load_train_spec
 from geoseg.training.inputs import read_training_data
 

@@ -31,7 +31,7 @@ from geoseg.commands.plan import plan_prediction
 from geoseg.commands.predict import predict
 from geoseg.core.errors import ModelError, OutputError, SpecError
 from geoseg.inference.batches import part_with_data
-from geoseg.models.bundle import Model
+from geoseg.models.model import Model
 from geoseg.raster.scene import Scene
 from geoseg.spec import NetworkSpec, NormalizationSpec
 

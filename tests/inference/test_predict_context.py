@@ -9,7 +9,7 @@ from conftest import make_spec, write_raster
 
 from geoseg.core.errors import SpecError
 from geoseg.models.build import build_network
-from geoseg.models.bundle import Model
+from geoseg.models.model import Model
 from geoseg.models.segmentation import Context
 from geoseg.models.tta import Augmentation, find_augmentations
 from geoseg.spec import ContextLevel, ContextSpec, NormalizationSpec

@@ -13,7 +13,7 @@ from geoseg.inference.classify import refine
 from geoseg.inference.job import make_grid
 from geoseg.inference.views.probability_map import surest
 from geoseg.models.build import build_network
-from geoseg.models.bundle import Model
+from geoseg.models.model import Model
 from geoseg.models.runner import Runner
 from geoseg.models.segmentation import Context
 from geoseg.spec import ClassifySpec, NormalizationSpec, RefineSpec

@@ -27,7 +27,8 @@ from geoseg.inference.resume import begin
 from geoseg.inference.shards import find_devices, split_evenly
 from geoseg.inference.work_folder import Manifest, Record, SeamFile, WorkFolder, work_path
 from geoseg.models.build import build_network
-from geoseg.models.bundle import Model, load_model, save_model
+from geoseg.models.bundle import load_model, save_model
+from geoseg.models.model import Model
 from geoseg.models.runner import Runner
 from geoseg.models.tta import Augmented, find_augmentations
 from geoseg.spec import NetworkSpec, NormalizationSpec, RunSpec

@@ -15,8 +15,9 @@ from conftest import Echo, make_spec, save_bundle
 from geoseg.core import registry
 from geoseg.core.errors import ModelError
 from geoseg.models.backends import BACKENDS, backend_of
-from geoseg.models.bundle import Model, load_model
+from geoseg.models.bundle import load_model
 from geoseg.models.header import read_spec
+from geoseg.models.model import Model
 from geoseg.spec import ModelSpec
 
 

@@ -18,7 +18,8 @@ from geoseg.core.errors import ModelError
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
 from geoseg.models.families import FAMILIES
-from geoseg.models.families.body import Body, Family, Features, build_body
+from geoseg.models.families.body import Body, Family, Features
+from geoseg.models.families.building import build_body
 from geoseg.models.outline import build_outline
 from geoseg.models.runner import Runner
 from geoseg.models.tta import find_augmentations

@@ -19,8 +19,9 @@ from geoseg.commands.evaluate_model import evaluate_model
 from geoseg.commands.info import describe
 from geoseg.commands.train import train
 from geoseg.metrics.counter import ScoreCounter
-from geoseg.models.bundle import Model, load_model
+from geoseg.models.bundle import load_model
 from geoseg.models.context import ContextSegmenter
+from geoseg.models.model import Model
 from geoseg.models.views import Views
 from geoseg.spec import IGNORE, TrainSpec, parse_spec
 from geoseg.training.inputs import read_training_data

@@ -12,7 +12,7 @@ from geoseg.core.errors import ModelError
 from geoseg.core.registry import Registry
 
 if TYPE_CHECKING:
-    from geoseg.models.bundle import Model
+    from geoseg.models.model import Model
     from geoseg.spec import ModelSpec
 
 

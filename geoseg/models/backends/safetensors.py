@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from geoseg.models.header import read_header
 
 if TYPE_CHECKING:
-    from geoseg.models.bundle import Model
+    from geoseg.models.model import Model
     from geoseg.spec import ModelSpec
 
 

@@ -14,8 +14,6 @@ from typing import NamedTuple, Protocol
 from torch import Tensor, nn
 
 from geoseg.core.errors import ModelError
-from geoseg.models.families import FAMILIES
-from geoseg.models.padding import replicate_edges
 from geoseg.models.weights.files import lacking, missing
 from geoseg.spec import ModelSpec, NetworkSpec
 
@@ -109,27 +107,3 @@ class Family(Protocol):
             ModelError: if they are not those of this encoder.
         """
         raise lacking(path, spec, missing(encoder.state_dict(), given))
-
-
-def family_of(network: NetworkSpec) -> Family:
-    """The family that builds a network.
-
-    Raises:
-        ModelError: if none has an architecture of that name.
-    """
-    return FAMILIES.get(network.architecture.lower())
-
-
-def build_body(network: NetworkSpec, bands: int, classes: int, *, fresh: bool = True) -> Body:
-    """Build a network without its normalisation: normalised values (B, C, H, W) -> logits (B, K, H, W).
-
-    In evaluation mode it pads by replication (see `geoseg.models.padding`). Unless it is fresh, its
-    weights are about to be replaced, and may be any.
-
-    Raises:
-        ModelError: if the architecture or the encoder is unknown, or they don't fit together.
-    """
-    family = family_of(network)
-    body = (family.build if fresh else family.blank)(network, bands, classes)
-    replicate_edges(body)
-    return body

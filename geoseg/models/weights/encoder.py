@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from geoseg.core.errors import ModelError
-from geoseg.models.families.body import family_of
+from geoseg.models.families.building import family_of
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.weights.files import by_own_names, read_weights
 from geoseg.spec import ModelSpec
