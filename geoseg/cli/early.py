@@ -13,10 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from geoseg.scenes import SceneRef
-    from geoseg.spec import TrainSpec
-
-_NOT_OF_THE_SPEC = frozenset({"model", "overwrite", "resume", "scheduler"})
-"""Settings of a prediction that are no fields of PredictSpec."""
+    from geoseg.spec import ExistingSpec, PredictSpec, TrainSpec
 
 
 def check_one_scene(scene: str, output: str | None, settings: dict[str, Any]) -> None:
@@ -27,11 +24,10 @@ def check_one_scene(scene: str, output: str | None, settings: dict[str, Any]) ->
     """
     from geoseg.commands.output_paths import check_outputs, name_outputs
 
-    spec = _predict_spec(settings)
+    existing, spec = _specs(settings)
     name = check_scene(scene)
     _check_model(settings)
-    replaces = bool(settings.get("overwrite") or settings.get("resume"))
-    check_outputs(name_outputs(name, output, spec.output), scene, overwrite=replaces)
+    check_outputs(name_outputs(name, output, spec.output), scene, overwrite=existing.may_replace)
 
 
 def check_many_scenes(scenes: Sequence[SceneRef], output: str | None, settings: dict[str, Any]) -> None:
@@ -42,17 +38,18 @@ def check_many_scenes(scenes: Sequence[SceneRef], output: str | None, settings: 
     """
     from geoseg.commands.output_paths import check_all_outputs
 
-    spec = _predict_spec(settings)
-    replaces = bool(settings.get("overwrite") or settings.get("resume"))
-    check_all_outputs(scenes, output, spec.output, overwrite=replaces)
+    existing, spec = _specs(settings)
+    check_all_outputs(scenes, output, spec.output, overwrite=existing.may_replace)
     _check_model(settings)
 
 
-def _predict_spec(settings: dict[str, Any]) -> Any:
-    from geoseg.spec import PredictSpec, parse_spec
+def _specs(settings: dict[str, Any]) -> tuple[ExistingSpec, PredictSpec]:
+    """What becomes of results that exist, and how scenes are predicted; which model, and where, is looked at apart."""
+    from geoseg.spec import PredictSpec, parse_spec, split_existing
 
-    fields = {name: value for name, value in settings.items() if name not in _NOT_OF_THE_SPEC}
-    return parse_spec(PredictSpec, fields, source="settings")
+    existing, rest = split_existing(settings)
+    of_scenes = {name: value for name, value in rest.items() if name not in ("model", "scheduler")}
+    return existing, parse_spec(PredictSpec, of_scenes, source="settings")
 
 
 def _check_model(settings: dict[str, Any]) -> None:

@@ -82,8 +82,6 @@ def _predict_one(
 
     report: PredictResult | PredictPlan
     if dry_run:
-        resume = settings.pop("resume")
-        settings["overwrite"] |= resume
         settings.pop("scheduler", None)
         report = plan_prediction(found[0].path, output, **settings)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 
 from geoseg.commands.output_paths import check_outputs, name_outputs
 from geoseg.core.events import SILENT
@@ -16,7 +16,8 @@ from geoseg.models.memory import activation_bytes
 from geoseg.models.model import Model
 from geoseg.raster.gdal import CACHE_MB, gdal_settings
 from geoseg.scenes import SceneRef, open_scene
-from geoseg.spec import PredictSpec, parse_spec
+from geoseg.spec import PredictSpec, parse_spec, split_existing
+from geoseg.spec.settings import PredictSettings
 
 LIBRARIES_MB = 1050
 """Memory of Python, PyTorch and GDAL before they do anything, as measured with PyTorch's CUDA build."""
@@ -55,20 +56,20 @@ def plan_prediction(
     output: str | os.PathLike[str] | None = None,
     *,
     model: Model | str | os.PathLike[str] | None = None,
-    overwrite: bool = False,
-    **settings: Any,
+    **settings: Unpack[PredictSettings],
 ) -> PredictPlan:
     """Say what `predict` would do with the same arguments, without forwarding a pixel.
 
     Raises:
         GeosegError: as predict does.
     """
-    spec = parse_spec(PredictSpec, settings, source="settings")
+    existing, of_scene = split_existing(settings)
+    spec = parse_spec(PredictSpec, of_scene, source="settings")
     with gdal_settings(), open_scene(scene) as opened:
         opened.limit(spec.classify.aoi, spec.classify.bbox)
         job = prepare(opened, model, spec, SILENT)
         paths = name_outputs(opened.info.name, output, spec.output)
-        check_outputs(paths, opened.info.path, overwrite=overwrite)
+        check_outputs(paths, opened.info.path, overwrite=existing.may_replace)
         wanted = {kind: path for kind in ("landcover", "confidence", "scores") if (path := getattr(paths, kind))}
         layouts = {path: raster_formats(job)[kind] for kind, path in wanted.items()}
         return PredictPlan(

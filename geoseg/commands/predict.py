@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from geoseg.commands.output_paths import OutputPaths, check_outputs, check_space, is_done, name_outputs
 from geoseg.commands.plan import scratch_bytes_per_pixel
@@ -40,7 +40,8 @@ from geoseg.raster.class_raster import open_classes, open_raster, read_strips
 from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.legend import Legend
 from geoseg.scenes import SceneRef, open_scene
-from geoseg.spec import NODATA_ID, PredictSpec, parse_spec
+from geoseg.spec import NODATA_ID, PredictSpec, parse_spec, split_existing
+from geoseg.spec.settings import PredictSettings
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -84,11 +85,9 @@ def predict(
     *,
     model: Model | str | os.PathLike[str] | None = None,
     name: str | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
     scheduler: str | Client | None = None,
     reporter: Reporter = SILENT,
-    **settings: Any,
+    **settings: Unpack[PredictSettings],
 ) -> PredictResult:
     """Classify a scene and write its class raster, polygons and preview.
 
@@ -98,30 +97,31 @@ def predict(
         model: a bundle's path or a loaded model, which is moved to the device and stays there; None means the
             default model.
         name: what the results are called after; default: the scene's file.
-        overwrite: replace results that exist; without it they are refused before any work is done.
-        resume: go on where a run with the same scene, model and settings was stopped; nothing is done if it was not.
         scheduler: share the scene among the workers of a Dask cluster: its address, local:N for N processes here, or
             a client of it.
         reporter: takes notices, and the progress of `predicting`, `writing`, `preview` and `polygons`.
-        settings: fields of PredictSpec.
+        settings: fields of PredictSpec; overwrite=True to replace results that exist, which are refused before any
+            work is done without it; resume=True to go on where a run with the same scene, model and settings was
+            stopped; nothing is done if it was not.
 
     Raises:
         GeosegError: one line: what is wrong, what to do. What was computed is kept for `resume`, nothing else stays.
     """
-    spec = parse_spec(PredictSpec, settings, source="settings")
+    existing, of_scene = split_existing(settings)
+    spec = parse_spec(PredictSpec, of_scene, source="settings")
     with gdal_settings(), open_scene(scene, name) as opened:
         opened.limit(spec.classify.aoi, spec.classify.bbox)
         paths = name_outputs(opened.info.name, output, spec.output)
-        check_outputs(paths, opened.info.path, overwrite=overwrite or resume)
+        check_outputs(paths, opened.info.path, overwrite=existing.may_replace)
         with locked(paths.landcover) as work:
-            job = prepare(opened, model, spec, reporter, work.read_manifest() if resume else None)
-            if resume and not overwrite and is_done(paths, job.fingerprint):
+            job = prepare(opened, model, spec, reporter, work.read_manifest() if existing.resume else None)
+            if existing.resume and not existing.overwrite and is_done(paths, job.fingerprint):
                 reporter.notice(f"done already: {paths.landcover}")
                 work.remove()
                 return _done_before(job, paths)
             find_devices(spec.run, job.runner.device)
             check_space(paths.landcover.parent, opened.held_pixels, scratch_bytes_per_pixel(job), work.size())
-            begin(work, job.manifest, resume=resume, reporter=reporter)
+            begin(work, job.manifest, resume=existing.resume, reporter=reporter)
             result = _run(job, work, paths, Workers(model, spec, scheduler), reporter)
             work.remove()
             return result

@@ -6,11 +6,11 @@ In: what `find_scenes` takes. Out: for each scene its result or why it has none.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from geoseg.commands.output_paths import check_all_outputs, name_outputs
 from geoseg.commands.plan import PredictPlan, plan_prediction
@@ -31,7 +31,8 @@ from geoseg.models.bundle import load_model
 from geoseg.models.model import Model
 from geoseg.scenes import SceneRef, find_scenes
 from geoseg.scenes.find import SceneInput
-from geoseg.spec import PredictSpec, parse_spec
+from geoseg.spec import PredictSpec, parse_spec, split_existing
+from geoseg.spec.settings import PredictSettings
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -69,26 +70,22 @@ class SceneBatch:
     """As for `predict`; loaded once."""
     scheduler: str | Client | None = None
     """Where scenes are worked on: text of --scheduler, or a client; None for this process."""
-    overwrite: bool = False
-    """Replace results that exist."""
-    resume: bool = False
-    """Skip what is done, and go on with what was begun."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of PredictSpec."""
+    settings: PredictSettings = field(default_factory=PredictSettings)
+    """As for `predict`."""
 
     @cached_property
     def spec(self) -> PredictSpec:
-        """The settings, checked.
+        """How scenes are predicted.
 
         Raises:
-            SpecError: if one makes no sense.
+            SpecError: if a setting makes no sense.
         """
-        return parse_spec(PredictSpec, dict(self.settings), source="settings")
+        return parse_spec(PredictSpec, split_existing(self.settings)[1], source="settings")
 
     @property
     def replaces(self) -> bool:
         """Whether results may exist already."""
-        return self.overwrite or self.resume
+        return split_existing(self.settings)[0].may_replace
 
 
 def predict_many(
@@ -97,8 +94,9 @@ def predict_many(
     *,
     model: ModelInput = None,
     asset: str | None = None,
+    scheduler: str | Client | None = None,
     reporter: Reporter = SILENT,
-    **options: Any,
+    **settings: Unpack[PredictSettings],
 ) -> ManyResult:
     """Classify many scenes, each as `predict` does; one that fails does not stop the rest.
 
@@ -107,21 +105,30 @@ def predict_many(
         output: a folder (default: the current one).
         model: as for `predict`; loaded once.
         asset: key of the asset that is the scene, for STAC Items.
+        scheduler: classify scenes on the workers of a Dask cluster, each of which takes a scene; see `predict`.
         reporter: takes notices and progress; the stage `scenes` counts scenes, the others are those of `predict`.
-        options: fields of PredictSpec, and `overwrite`, `resume`, `scheduler` as for `predict`. Without the first two,
-            results that exist are refused before any scene is begun; a scheduler's workers take a scene each.
+        settings: as for `predict`; without overwrite=True results that exist are refused before any scene is begun,
+            with resume=True those that are done are skipped.
 
     Raises:
         GeosegError: if no scene can be begun: scenes cannot be listed, results exist, or the model cannot be loaded.
     """
     found = find_scenes(scenes, asset=asset, reporter=reporter)
-    return ManyResult(tuple(predict_each(batch_of(found, output, model=model, **options), reporter)))
+    return ManyResult(
+        tuple(predict_each(batch_of(found, output, model=model, scheduler=scheduler, **settings), reporter))
+    )
 
 
-def batch_of(scenes: Sequence[SceneRef], output: str | os.PathLike[str] | None = None, **options: Any) -> SceneBatch:
-    """A batch with options by their names, those of the batch and fields of PredictSpec in one."""
-    own = {name: options.pop(name) for name in ("model", "scheduler", "overwrite", "resume") if name in options}
-    return SceneBatch(scenes, output, **own, settings=options)
+def batch_of(
+    scenes: Sequence[SceneRef],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    model: ModelInput = None,
+    scheduler: str | Client | None = None,
+    **settings: Unpack[PredictSettings],
+) -> SceneBatch:
+    """A batch with settings by their names."""
+    return SceneBatch(scenes, output, model, scheduler, settings)
 
 
 def predict_each(batch: SceneBatch, reporter: Reporter = SILENT) -> Iterator[PredictResult | SceneFailure]:
@@ -131,7 +138,7 @@ def predict_each(batch: SceneBatch, reporter: Reporter = SILENT) -> Iterator[Pre
         GeosegError: with the first outcome, if no scene can be begun; see `predict_many`.
     """
     check_all_outputs(batch.scenes, batch.output, batch.spec.output, overwrite=batch.replaces)
-    arguments = PredictArguments(batch.output, {"overwrite": batch.overwrite, "resume": batch.resume, **batch.settings})
+    arguments = PredictArguments(batch.output, batch.settings)
     tasks = tasks_of(batch.scenes)
     with open_executor(Workplace(batch.scheduler)) as executor:
         if executor.is_here:
@@ -159,9 +166,8 @@ def _plans(batch: SceneBatch, model: Model, reporter: Reporter) -> Generator[Pre
 
 def _plan(batch: SceneBatch, scene: SceneRef, model: Model) -> PredictPlan:
     paths = name_outputs(scene.name, batch.output, batch.spec.output)  # for a plan calls a scene by its file
-    rasters = {name: path for name in ("scores", "confidence") if (path := getattr(paths, name)) is not None}
-    settings = {**batch.settings, **rasters}
-    return plan_prediction(scene, paths.landcover, model=model, overwrite=batch.replaces, **settings)
+    settings: PredictSettings = {**batch.settings, "scores": paths.scores, "confidence": paths.confidence}
+    return plan_prediction(scene, paths.landcover, model=model, **settings)
 
 
 def _loaded(model: ModelInput) -> Model:

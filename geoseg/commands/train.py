@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import torch
 
@@ -16,6 +16,7 @@ from geoseg.core.events import SILENT, NoticeLog, Reporter
 from geoseg.core.quiet import quiet
 from geoseg.losses.combined import make_losses
 from geoseg.raster.gdal import TRAINING_CACHE_MB, gdal_settings
+from geoseg.spec.settings import TrainSettings
 from geoseg.training.build import build_run
 from geoseg.training.inputs import read_training_data
 from geoseg.training.methods.method import check_method
@@ -36,7 +37,7 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     reporter: Reporter = SILENT,
-    **settings: Any,
+    **settings: Unpack[TrainSettings],
 ) -> TrainResult:
     """Train a model and write the bundle of its best epoch.
 

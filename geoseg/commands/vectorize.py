@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from geoseg.raster.class_raster import (
     read_legend,
 )
 from geoseg.spec import VectorizeSpec, parse_spec
+from geoseg.spec.settings import VectorizeSettings
 from geoseg.vector.check import PolygonCheck, check_polygons
 from geoseg.vector.formats import check_extension, format_of
 from geoseg.vector.layer import PolygonLayer
@@ -68,7 +69,7 @@ def vectorize(
     overwrite: bool = False,
     check: bool = False,
     reporter: Reporter = SILENT,
-    **settings: Any,
+    **settings: Unpack[VectorizeSettings],
 ) -> VectorizeResult:
     """Write the regions of a class raster as polygons, in the format of the output's extension.
 

@@ -9,6 +9,7 @@ from geoseg.spec.classify import ClassifySpec, Resolution
 from geoseg.spec.combined import CombinedSpec
 from geoseg.spec.context import ContextLevel, ContextSpec, describe_context
 from geoseg.spec.data import DataSpec, LabelledScene, SplitSpec
+from geoseg.spec.existing import ExistingSpec, split_existing
 from geoseg.spec.loss import LossSpec
 from geoseg.spec.model import ClassSpec, ModelCard, ModelSpec, NormalizationSpec, ScalingSpec
 from geoseg.spec.network import NetworkSpec
@@ -39,6 +40,7 @@ __all__ = [
     "ContextSpec",
     "DataSpec",
     "DataType",
+    "ExistingSpec",
     "GeneralizeSpec",
     "LabelledScene",
     "LossSpec",
@@ -67,4 +69,5 @@ __all__ = [
     "load_yaml",
     "parse_json",
     "parse_spec",
+    "split_existing",
 ]

@@ -16,6 +16,7 @@ from geoseg.core.errors import SpecError
 from geoseg.models.header import default_model_path
 from geoseg.models.runner import choose_device, choose_precision
 from geoseg.spec import DataSpec, TrainSpec, beside, load_train_spec, parse_spec
+from geoseg.spec.settings import TrainSettings
 from geoseg.spec.train import WEIGHT_FILES
 
 Config = str | os.PathLike[str] | TrainSpec
@@ -32,7 +33,7 @@ class Hardware:
     """fp32, bf16 or fp16."""
 
 
-def resolve_settings(config: Config, tiles: str | os.PathLike[str] | None, settings: dict[str, Any]) -> TrainSpec:
+def resolve_settings(config: Config, tiles: str | os.PathLike[str] | None, settings: TrainSettings) -> TrainSpec:
     """The settings of a run, with absolute paths.
 
     Args:
@@ -45,7 +46,7 @@ def resolve_settings(config: Config, tiles: str | os.PathLike[str] | None, setti
     """
     spec = config if isinstance(config, TrainSpec) else load_train_spec(Path(config))
     if settings:
-        spec = parse_spec(TrainSpec, spec.model_dump() | settings, source="settings")
+        spec = parse_spec(TrainSpec, {**spec.model_dump(), **settings}, source="settings")
     changes: dict[str, Any] = {"data": data_of(spec, tiles)}
     if spec.init_from is not None:
         is_default = spec.init_from.name == "default" and not spec.init_from.exists()

@@ -1,0 +1,96 @@
+"""Settings by name, as the public functions take them; their meaning and their bounds are those of the specs.
+
+Made by `python docs/make_settings.py` from these, so that editors complete names and type checkers refuse others.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+
+class PredictSettings(TypedDict, total=False):
+    """How a scene is predicted, and what becomes of results that exist."""
+
+    overwrite: bool
+    resume: bool
+    aoi: str | os.PathLike[str] | None
+    bbox: Sequence[float] | None
+    tile: int | None
+    overlap: int | None
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    tta: Literal["none", "flips", "d4"]
+    tta_scales: Sequence[float]
+    compile: bool
+    context: bool
+    refine_fraction: float
+    bands: Sequence[int] | None
+    nodata: Literal["auto"] | float | None
+    rescale: Sequence[float] | None
+    resolution: Literal["native", "model"] | float
+    majority: int | None
+    fill_holes: float | str | None
+    min_area: float | str | None
+    simplify: float | str | None
+    smooth: bool
+    connectivity: Literal[4, 8]
+    classes: Sequence[str] | None
+    dissolve: bool
+    to_crs: str | None
+    scores: str | os.PathLike[str] | None
+    scores_type: Literal["float32", "uint8"]
+    confidence: str | os.PathLike[str] | None
+    polygons: bool
+    preview: bool
+    stac: bool
+    batch_size: int | None
+    device: str
+    devices: str | None
+
+
+class VectorizeSettings(TypedDict, total=False):
+    """How a class raster becomes polygons."""
+
+    majority: int | None
+    fill_holes: float | str | None
+    min_area: float | str | None
+    simplify: float | str | None
+    smooth: bool
+    connectivity: Literal[4, 8]
+    classes: Sequence[str] | None
+    dissolve: bool
+    to_crs: str | None
+    aoi: str | os.PathLike[str] | None
+    bbox: Sequence[float] | None
+
+
+class TrainSettings(TypedDict, total=False):
+    """How a model is trained, over what its config says."""
+
+    name: str
+    classes: Sequence[Mapping[str, Any]]
+    network: Mapping[str, Any]
+    context: Mapping[str, Any] | None
+    refine: Mapping[str, Any] | None
+    encoder_weights: str | None
+    init_from: str | os.PathLike[str] | None
+    frozen_epochs: int
+    method: Mapping[str, Any]
+    loss: Mapping[str, Any]
+    optimizer: Mapping[str, Any]
+    schedule: Mapping[str, Any]
+    augment: Mapping[str, Any]
+    epochs: int
+    windows_per_epoch: int
+    batch_size: int
+    window: int
+    ema: float
+    boundary_px: int
+    seed: int
+    device: str
+    devices: int
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    tile: int
+    overlap: int
+    card: Mapping[str, Any]
