@@ -124,7 +124,7 @@ def sync(path: Path) -> None:
     """Make sure that a file's content is on the disk.
 
     Raises:
-        OSError: if it does not get there: some disks tell only now that they are full.
+        OSError: if it does not get there: some disks report only here that they are full.
     """
     with path.open("rb+") as file:
         os.fsync(file.fileno())

@@ -37,7 +37,7 @@ def fit_for_files(name: str) -> str:
 
 
 def shortened(name: str, most: int = LONGEST_NAME) -> str:
-    """A name of no more bytes than that: of one that is longer its beginning, and a digest that tells it apart."""
+    """A name of no more bytes than that: of one that is longer its beginning, and a digest that no other name has."""
     encoded = os.fsencode(name) if _is_encodable(name) else name.encode("utf-8", "backslashreplace")
     if len(encoded) <= most:
         return name

@@ -27,14 +27,14 @@ def quiet(*libraries: str) -> Iterator[None]:
 
 @contextmanager
 def quiet_threads() -> Iterator[None]:
-    """Let threads of libraries that cannot read or write end without a traceback; who waits for them is told anyway."""
+    """Let library threads that cannot read or write end without a traceback: whoever waits for them gets the error."""
     before = threading.excepthook
 
-    def tell(failure: threading.ExceptHookArgs) -> None:
+    def pass_on(failure: threading.ExceptHookArgs) -> None:
         if not issubclass(failure.exc_type, OSError):
             before(failure)
 
-    threading.excepthook = tell
+    threading.excepthook = pass_on
     try:
         yield
     finally:

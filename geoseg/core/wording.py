@@ -1,4 +1,4 @@
-"""How numbers are told."""
+"""How numbers are worded."""
 
 from __future__ import annotations
 

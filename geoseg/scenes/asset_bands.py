@@ -15,7 +15,7 @@ from geoseg.raster.bands.tags import BandTag
 _MOST_BANDS = 1024
 _NAME_FIELDS = "eo:common_name", "common_name", "name", "description"
 _APPLIED = "earthsearch:boa_offset_applied"
-"""Property of Items of Sentinel-2 whose offset is told although it is in their values already."""
+"""Property of Items of Sentinel-2 whose offset is given although their values have it already."""
 
 
 def asset_bands(item: Mapping[str, Any], asset: Mapping[str, Any]) -> tuple[BandTag, ...]:
@@ -27,7 +27,7 @@ def asset_bands(item: Mapping[str, Any], asset: Mapping[str, Any]) -> tuple[Band
     properties = item.get("properties")
     is_applied = isinstance(properties, dict) and properties.get(_APPLIED) is True
     bands = [[bands[i] for bands in lists if bands] for i in range(count)]
-    return tuple(_tag([*told, asset], is_applied=is_applied) for told in bands)
+    return tuple(_tag([*given, asset], is_applied=is_applied) for given in bands)
 
 
 def _listed(bands: Any) -> list[dict[str, Any]]:
@@ -36,24 +36,24 @@ def _listed(bands: Any) -> list[dict[str, Any]]:
     return [band if isinstance(band, dict) else {} for band in bands]
 
 
-def _tag(told: list[Mapping[str, Any]], *, is_applied: bool) -> BandTag:
+def _tag(given: list[Mapping[str, Any]], *, is_applied: bool) -> BandTag:
     """The tag of a band, from what is said of it, and last of the asset as a whole."""
-    names = (band.get(field) for field in _NAME_FIELDS for band in told[:-1])
+    names = (band.get(field) for field in _NAME_FIELDS for band in given[:-1])
     return BandTag(
         name=next((name for name in names if isinstance(name, str) and name), ""),
-        scale=_number(told, 1.0, "raster:scale", "scale"),
-        offset=0.0 if is_applied else _number(told, 0.0, "raster:offset", "offset"),
-        nodata=_nodata(told),
+        scale=_number(given, 1.0, "raster:scale", "scale"),
+        offset=0.0 if is_applied else _number(given, 0.0, "raster:offset", "offset"),
+        nodata=_nodata(given),
     )
 
 
-def _number(told: list[Mapping[str, Any]], silent: float, *fields: str) -> float:
-    values = (band.get(field) for band in told for field in fields)
+def _number(given: list[Mapping[str, Any]], silent: float, *fields: str) -> float:
+    values = (band.get(field) for band in given for field in fields)
     return next((float(value) for value in values if _is_number(value)), silent)
 
 
-def _nodata(told: list[Mapping[str, Any]]) -> float | None:
-    values = (band.get("nodata") for band in told)
+def _nodata(given: list[Mapping[str, Any]]) -> float | None:
+    values = (band.get("nodata") for band in given)
     numbers = (math.nan if value == "nan" else float(value) for value in values if value == "nan" or _is_number(value))
     return next(numbers, None)
 

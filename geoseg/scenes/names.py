@@ -1,4 +1,4 @@
-"""Names of scenes: made fit for files, and told apart where two scenes are called the same.
+"""Names of scenes: made fit for files, and made distinct where two scenes have the same.
 
 Names are compared without regard to case, for some file systems know none.
 """
