@@ -49,8 +49,6 @@ from geoseg.core.errors import GeosegError
 from geoseg.core.events import Progress, Reporter
 from geoseg.inference.shards import split_evenly
 from geoseg.inference.tile_rows import join_swaths, run_swaths
-from geoseg.inference.views.pyramids import job_pyramid
-from geoseg.inference.views.refine import job_classes
 from geoseg.inference.work_folder import work_path
 from geoseg.models.build import build_network
 from geoseg.models.model import Model
@@ -142,10 +140,7 @@ class Prediction:
         """Finish some swaths, as several processes would in any order, perhaps some seams between them, then stop."""
 
         def some(job: Any, work: Any, *_: Any) -> None:
-            if job.refines:
-                job_classes(job, work)
-            elif job.context is not None:
-                job_pyramid(job, work)
+            job.view.surroundings(work)
             shards = list(split_evenly(range(job.grid.rows.count), rng.randint(1, 5)))
             for shard in rng.sample(shards, rng.randint(1, len(shards))):
                 run_swaths(job, work, shard[: rng.randint(1, len(shard))], lambda _: None)

@@ -18,7 +18,7 @@ from geoseg.raster.bands.matching import check_dtype, choose_bands
 from geoseg.raster.fill import Fill
 from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.scene import Scene, SceneInfo, plain_number
-from geoseg.spec import ClassifySpec, ModelSpec, describe_context, describe_refine
+from geoseg.spec import ClassifySpec, ModelSpec
 
 _SHOWN_BANDS = 64
 
@@ -40,8 +40,7 @@ def describe(path: str | os.PathLike[str], model: str | os.PathLike[str] | None 
 def describe_model(path: Path) -> dict[str, Any]:
     """Everything a bundle says about itself."""
     spec = read_spec(path)
-    sees = {} if spec.context is None else {"sees": describe_context(spec.context)}
-    sees |= {} if spec.refine is None else {"sees": describe_refine(spec.refine)}
+    sees = {"sees": spec.branch.describe()} if spec.branch.levels else {}
     return {"model": spec.name, "bytes": path.stat().st_size, **sees, **spec.model_dump(mode="json", exclude={"name"})}
 
 

@@ -11,7 +11,6 @@ from geoseg.commands.output_paths import check_outputs, name_outputs
 from geoseg.core.events import SILENT
 from geoseg.inference.cores import raster_formats
 from geoseg.inference.job import Job, prepare
-from geoseg.inference.views.refine import model_levels
 from geoseg.models.memory import activation_bytes
 from geoseg.models.model import Model
 from geoseg.raster.gdal import CACHE_MB, gdal_settings
@@ -78,7 +77,7 @@ def plan_prediction(
             scene_px=opened.info.pixels,
             windows=len(job.grid),
             window=(job.grid.rows.size, job.grid.cols.size),
-            forwarded_px=round(job.grid.forwarded_px * (job.spec.classify.refine_fraction if job.refines else 1)),
+            forwarded_px=round(job.grid.forwarded_px * job.view.forwarded_share),
             memory_bytes=memory_bytes(job),
             output_bytes={str(p): layout.bytes_per_pixel() * opened.info.pixels for p, layout in layouts.items()},
             scratch_bytes=scratch_bytes_per_pixel(job) * opened.info.pixels,
@@ -90,16 +89,7 @@ def plan_prediction(
 def scratch_bytes_per_pixel(job: Job) -> int:
     """Disk space for the parts of the rasters and, at worst as much again, what is made from them."""
     once = sum(layout.bytes_per_pixel() for layout in raster_formats(job).values())
-    return 2 * once + job.spec.vector.generalizes + _coarse_bytes_per_pixel(job)
-
-
-def _coarse_bytes_per_pixel(job: Job) -> int:
-    """Disk space for the averaged scene and for what is told of it, rounded up."""
-    if job.context is None and not job.refines:
-        return 0
-    ratios = [level.ratio for level in model_levels(job.model.spec) if level.ratio != "scene"]
-    each = 4 * (len(job.model.spec.bands) + 1) + job.refines * len(job.model.spec.classes)
-    return math.ceil(each / min(ratios) ** 2) if ratios else 0
+    return 2 * once + job.spec.vector.generalizes + math.ceil(job.view.scratch_bytes)
 
 
 def memory_bytes(job: Job) -> int:
@@ -110,6 +100,5 @@ def memory_bytes(job: Job) -> int:
     bytes_each = 4 if job.runner.precision == "fp32" else 2
     activations = job.batch_size * activation_bytes(job.model.module, len(job.model.spec.bands), window_px, bytes_each)
     queue = 4 * job.batch_size * window_px * (job.scene.value_bytes * len(job.model.spec.bands) + 1)
-    probabilities = 3 + 6 * job.refines  # held at once: to blend; fine, coarse, both, refined and settled ones
-    blending = probabilities * 4 * classes * window_px * job.batch_size
+    blending = job.view.maps_held * 4 * classes * window_px * job.batch_size
     return (LIBRARIES_MB + CACHE_MB) * 2**20 + weights + activations + queue + blending

@@ -52,6 +52,11 @@ class Batch:
     image: Values
     """Band values of the forwarded parts (B, C, h, w)."""
 
+    @property
+    def windows(self) -> list[Window]:
+        """Where the forwarded parts lie in the source."""
+        return [sample.part.shift(sample.place.window.row, sample.place.window.col) for sample in self.samples]
+
 
 def swath_batches(source: Source, grid: Grid, i: int, fill: Sequence[float], batch_size: int) -> Iterator[Batch]:
     """Yield the windows of a swath in batches; those that decide no pixel with data are passed over, never forwarded.

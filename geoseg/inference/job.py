@@ -20,7 +20,8 @@ from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Grid
 from geoseg.inference.fingerprint import fingerprint
 from geoseg.inference.notices import MOST_REFINING, fill_notice, scene_notices
-from geoseg.inference.views.probability_map import CoarseClasses
+from geoseg.inference.views import VIEWS
+from geoseg.inference.views.view import View, ViewInputs
 from geoseg.inference.work_folder import Manifest
 from geoseg.models.bundle import load_model
 from geoseg.models.memory import activation_bytes, free_bytes
@@ -29,10 +30,10 @@ from geoseg.models.runner import Runner, choose_device, choose_precision
 from geoseg.models.tta import find_augmentations
 from geoseg.raster.bands.matching import BandChoice, check_dtype, choose_bands
 from geoseg.raster.legend import Legend
-from geoseg.raster.pyramid import ContextPyramid
 from geoseg.raster.resample import NativeScene, ResampledScene, Source
 from geoseg.raster.scene import Scene, plain_number
-from geoseg.spec import ClassifySpec, ContextSpec, ModelSpec, PredictSpec
+from geoseg.spec import ClassifySpec, ModelSpec, PredictSpec
+from geoseg.spec.branch import PLAIN, BranchSpec
 from geoseg.vector.settings import check_settings
 
 BY_MODEL = ClassifySpec()
@@ -61,21 +62,9 @@ class Job:
     batch_size: int
     settings: dict[str, Any]
     fingerprint: str
+    view: View
+    """What the network sees besides its windows."""
     notices: list[str] = field(default_factory=list)
-    pyramid: ContextPyramid | None = None
-    """The scene averaged for the model's context branch, once somebody needed it."""
-    coarse: CoarseClasses | None = None
-    """What coarser views told, likewise, for a model that refines them."""
-
-    @property
-    def context(self) -> ContextSpec | None:
-        """What the model sees around its windows."""
-        return self.model.spec.context if self.spec.classify.context else None
-
-    @property
-    def refines(self) -> bool:
-        """Whether coarser views tell classes first."""
-        return self.model.spec.refine is not None and self.spec.classify.context
 
     @property
     def manifest(self) -> Manifest:
@@ -134,7 +123,14 @@ def prepare(
     wanted = make_grid(source.height, source.width, loaded.spec, pixels)
     decided = resolved.model_copy(update={"tile": wanted.tile, "overlap": wanted.overlap})
     digest = fingerprint(scene, loaded, decided, device.type)
-    return Job(scene, source, loaded, spec, grid, runner, batch_size, settings, digest, log.lines)
+    inputs = ViewInputs(scene, source, grid, loaded.spec, runner, pixels, batch_size)
+    view = VIEWS.get(branch_of(loaded.spec, pixels).kind)(inputs)
+    return Job(scene, source, loaded, spec, grid, runner, batch_size, settings, digest, view, log.lines)
+
+
+def branch_of(model: ModelSpec, spec: ClassifySpec) -> BranchSpec:
+    """What a model sees besides its windows under some settings, which may leave that out."""
+    return model.branch if spec.context else PLAIN
 
 
 def _check_nodata(value: float | str | None, dtype: str) -> None:
@@ -263,9 +259,8 @@ def make_grid(height: int, width: int, model: ModelSpec, spec: ClassifySpec = BY
         overlap = model.overlap if 2 * model.overlap <= tile else tile // 4
     if 2 * overlap > tile:
         raise SpecError(f"overlap {overlap} is more than half of tile {tile}: lower it or raise the tile")
-    if model.context is not None and spec.context:
-        try:
-            model.context.check_tile(tile, "tile")
-        except ValueError as error:
-            raise SpecError(str(error)) from None
+    try:
+        branch_of(model, spec).check_tile(tile, "tile")
+    except ValueError as error:
+        raise SpecError(str(error)) from None
     return Grid(height, width, tile, overlap, multiple, border=BORDER)

@@ -19,7 +19,7 @@ def scene_notices(info: SceneInfo, choice: BandChoice, model: ModelSpec, spec: C
     lines = [choice.describe(model.bands, info.descriptions)]
     scaling = scaling_notice(info.scaling_of(choice.indexes), model.scaling, is_rescaled=spec.rescale is not None)
     lines += [scaling] if scaling else []
-    if spec.refine_fraction < 1 and (model.refine is None or not spec.context):
+    if spec.refine_fraction < 1 and not (model.branch.skips and spec.context):
         lines.append("the model refines no coarser views here: --refine-fraction changes nothing")
     native, wanted = info.resolution_m, model.resolution_m
     if (

@@ -25,8 +25,6 @@ from geoseg.core.executors.protocol import Executor, Worker, Workplace
 from geoseg.core.executors.registry import open_executor
 from geoseg.inference.job import Job, prepare
 from geoseg.inference.tile_rows import run_swaths
-from geoseg.inference.views.pyramids import job_pyramid
-from geoseg.inference.views.refine import job_classes
 from geoseg.inference.work_folder import Manifest, WorkFolder
 from geoseg.models.model import Model
 from geoseg.raster.bands.tags import BandTag
@@ -96,10 +94,7 @@ def _run_here(job: Job, work: WorkFolder, reporter: Reporter) -> None:
 
 
 def _share_out(executor: Executor, job: Job, work: WorkFolder, workers: Workers, reporter: Reporter) -> None:
-    if job.refines:  # once, before everybody does
-        job_classes(job, work)
-    elif job.context is not None:
-        job_pyramid(job, work)
+    job.view.surroundings(work)  # what all need, once, before everybody makes it
 
     def watch() -> None:
         reporter.progress(Progress("predicting", _finished_px(job, work), _source_px(job)))

@@ -22,13 +22,11 @@ from geoseg.core.queues import WriteBehind, read_ahead
 from geoseg.geo.grid import Grid, Place, Window
 from geoseg.inference.batches import Batch, Sample, swath_batches
 from geoseg.inference.blend import Blender, Block, seam_of
-from geoseg.inference.classify import Around, are_numbers, check_numbers, classify, forwarded_px, whole_window
 from geoseg.inference.cores import Pixels, RowsWriter
 from geoseg.inference.decide import Decision, Wanted, decide, to_host
 from geoseg.inference.job import Job
-from geoseg.inference.views.context import ContextCache, views_worth_keeping
-from geoseg.inference.views.pyramids import job_pyramid
-from geoseg.inference.views.refine import job_classes
+from geoseg.inference.logits import are_numbers, check_numbers, whole_window
+from geoseg.inference.views.view import Surroundings
 from geoseg.inference.work_folder import SeamFile, WorkFolder, seam_name, swath_name
 from geoseg.raster.gdal import gdal_settings
 
@@ -70,7 +68,7 @@ def _run_stretch(job: Job, work: WorkFolder, swaths: range, advance: Advance) ->
     writer = _Writer(job, work, first_open, only_seam)
     wanted = Wanted(job.wants_confidence, job.spec.output.scores_type if job.spec.output.scores else None)
     with write_errors(work.path.parent), job.runner.session(), closing(writer):
-        around = _look_around(job, work)
+        surroundings = job.view.surroundings(work)  # before anybody else reads from the scene
         batches = read_ahead(_batches(job, swaths), _READ_AHEAD)
         with closing(batches), WriteBehind(writer.take, _WRITE_BEHIND) as behind:
             for i, batch in batches:
@@ -79,16 +77,7 @@ def _run_stretch(job: Job, work: WorkFolder, swaths: range, advance: Advance) ->
                     if i != only_seam:
                         advance(job.grid.swath_core(i).pixels)
                     continue
-                behind.put(_finish_batch(job, batch, around, blender, seams, wanted))
-
-
-def _look_around(job: Job, work: WorkFolder) -> Around:
-    """Prepare what a model knows around its windows, before anybody else reads from the scene."""
-    if job.refines:
-        return job_classes(job, work)
-    if job.context is None:
-        return None
-    return ContextCache(job.runner, job_pyramid(job, work), views_worth_keeping(job.context, job.grid))
+                behind.put(_finish_batch(job, batch, surroundings, blender, seams, wanted))
 
 
 def _batches(job: Job, swaths: range) -> Iterator[tuple[int, Batch | None]]:
@@ -130,9 +119,9 @@ class _FinishedBatch:
 
 
 def _finish_batch(
-    job: Job, batch: Batch, around: Around, blender: Blender, seams: _SeamsOnDisk, wanted: Wanted
+    job: Job, batch: Batch, surroundings: Surroundings, blender: Blender, seams: _SeamsOnDisk, wanted: Wanted
 ) -> _FinishedBatch:
-    logits, blocks = classify(job.runner, batch, around), []
+    logits, blocks = surroundings.classify(batch), []
     for sample, part in zip(batch.samples, logits, strict=True):
         block = blender.feed(sample.place, whole_window(sample, part))
         below, above = seams.take()
@@ -142,7 +131,7 @@ def _finish_batch(
     if job.runner.device.type == "cuda":
         is_copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
         is_copied.record()
-    return _FinishedBatch(blocks, numbers, is_copied, sum(forwarded_px(sample, around) for sample in batch.samples))
+    return _FinishedBatch(blocks, numbers, is_copied, sum(map(surroundings.forwarded_px, batch.samples)))
 
 
 class _SeamsOnDisk:

@@ -5,9 +5,10 @@ Knows neither tensors nor rasters.
 
 from geoseg.spec.area import AreaSpec
 from geoseg.spec.base import IGNORE, NODATA_ID, DataType, Precision, Spec, parse_spec
+from geoseg.spec.branch import PLAIN, BranchSpec
 from geoseg.spec.classify import ClassifySpec, Resolution
 from geoseg.spec.combined import CombinedSpec
-from geoseg.spec.context import ContextLevel, ContextSpec, describe_context
+from geoseg.spec.context import ContextLevel, ContextSpec
 from geoseg.spec.data import DataSpec, LabelledScene, SplitSpec
 from geoseg.spec.existing import ExistingSpec, split_existing
 from geoseg.spec.loss import LossSpec
@@ -16,7 +17,7 @@ from geoseg.spec.network import NetworkSpec
 from geoseg.spec.output import OutputSpec
 from geoseg.spec.plain import load_yaml, parse_json
 from geoseg.spec.predict import PredictSpec
-from geoseg.spec.refine import RefineSpec, describe_refine
+from geoseg.spec.refine import RefineSpec
 from geoseg.spec.run import RunSpec
 from geoseg.spec.train import (
     AugmentSpec,
@@ -31,8 +32,10 @@ from geoseg.spec.vector import GeneralizeSpec, VectorizeSpec, VectorSpec
 __all__ = [
     "IGNORE",
     "NODATA_ID",
+    "PLAIN",
     "AreaSpec",
     "AugmentSpec",
+    "BranchSpec",
     "ClassSpec",
     "ClassifySpec",
     "CombinedSpec",
@@ -63,8 +66,6 @@ __all__ = [
     "VectorSpec",
     "VectorizeSpec",
     "beside",
-    "describe_context",
-    "describe_refine",
     "load_train_spec",
     "load_yaml",
     "parse_json",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -55,6 +55,10 @@ class ContextLevel(Spec):
 class ContextSpec(Spec):
     """A branch that shows the network the ground around a window, coarser: one small network per level."""
 
+    kind: ClassVar[str] = "context"
+    title: ClassVar[str] = "Context"
+    skips: ClassVar[bool] = False
+
     levels: tuple[ContextLevel, ...] = Field(default=(ContextLevel(),), max_length=8)
     """The views."""
     network: NetworkSpec = SMALL_UNET
@@ -96,13 +100,12 @@ class ContextSpec(Spec):
                     "raise the level's size, ratio or margin"
                 )
 
-
-def describe_context(spec: ContextSpec) -> str:
-    """Say in a line how far a branch sees, and through what."""
-    views = [
-        f"the whole scene in {level.size} px"
-        if level.ratio == "scene"
-        else f"{level.size * level.ratio} px in {level.size} (1:{level.ratio})"
-        for level in spec.levels
-    ]
-    return f"{' and '.join(views)}, seen by {spec.network.architecture} {spec.network.encoder}".rstrip()
+    def describe(self) -> str:
+        """Say in a line how far a branch sees, and through what."""
+        views = [
+            f"the whole scene in {level.size} px"
+            if level.ratio == "scene"
+            else f"{level.size * level.ratio} px in {level.size} (1:{level.ratio})"
+            for level in self.levels
+        ]
+        return f"{' and '.join(views)}, seen by {self.network.architecture} {self.network.encoder}".rstrip()

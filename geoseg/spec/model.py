@@ -18,6 +18,7 @@ from geoseg.spec.base import (
     Spec,
     Text,
 )
+from geoseg.spec.branch import PLAIN, BranchSpec
 from geoseg.spec.context import ContextSpec
 from geoseg.spec.network import NetworkSpec
 from geoseg.spec.refine import RefineSpec
@@ -120,6 +121,10 @@ class ModelSpec(Spec):
             raise ValueError("a single class leaves nothing to refine: leave refine out")
         if self.context is not None and self.refine is not None:
             raise ValueError("context and refine are two ways to see the ground around a window: give one of them")
-        if self.context is not None:
-            self.context.check_tile(self.tile, "tile")
+        self.branch.check_tile(self.tile, "tile")
         return self
+
+    @property
+    def branch(self) -> BranchSpec:
+        """What the model sees besides its windows, and how."""
+        return self.context or self.refine or PLAIN

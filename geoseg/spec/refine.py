@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from geoseg.spec.base import LARGEST_RATIO, Spec
+from geoseg.spec.context import ContextLevel
 
 
 class RefineSpec(Spec):
     """A network that tells classes at several resolutions, and one that settles between two of them (MagNet; Huynh et
     al. 2021)."""
+
+    kind: ClassVar[str] = "refine"
+    title: ClassVar[str] = "Refinement"
+    skips: ClassVar[bool] = True
 
     ratios: tuple[Annotated[int, Field(le=LARGEST_RATIO)], ...] = Field(default=(4, 16), max_length=8)
     """Sides of the pixels of each coarser view, in pixels of the scene, finest first; each a multiple of the one
@@ -41,12 +46,14 @@ class RefineSpec(Spec):
         return self
 
     @property
-    def steps(self) -> tuple[int, ...]:
-        """Ratio of each coarser view to the next finer one, finest first."""
-        return tuple(coarser // finer for finer, coarser in pairwise((1, *self.ratios)))
+    def levels(self) -> tuple[ContextLevel, ...]:
+        """The coarser views, finest first; all of a level is seen, so that only its ratio matters."""
+        return tuple(ContextLevel(ratio=ratio) for ratio in self.ratios)
 
+    def check_tile(self, tile: int, what: str) -> None:
+        """Windows of any size will do."""
 
-def describe_refine(spec: RefineSpec) -> str:
-    """Say in a line through which views classes are refined."""
-    coarse = ", ".join(f"1:{ratio}" for ratio in reversed(spec.ratios))
-    return f"classes from {coarse}, refined to 1:1 where they are unsure"
+    def describe(self) -> str:
+        """Say in a line through which views classes are refined."""
+        coarse = ", ".join(f"1:{ratio}" for ratio in reversed(self.ratios))
+        return f"classes from {coarse}, refined to 1:1 where they are unsure"

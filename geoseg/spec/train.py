@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from geoseg.core.safe_paths import joined
 from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, SMALLEST_TILE, Device, FilePath, Precision, Spec, parse_spec
+from geoseg.spec.branch import PLAIN, BranchSpec
 from geoseg.spec.context import ContextLevel, ContextSpec
 from geoseg.spec.data import DataSpec
 from geoseg.spec.loss import LossSpec
@@ -228,6 +229,11 @@ class TrainSpec(Spec):
             raise ValueError("loss.auxiliary knows windows only, refine trains on coarser views too: set it to 0")
         if self.window % 2:
             raise ValueError(f"window {self.window}: give an even number, so that views can be turned exactly")
+
+    @property
+    def branch(self) -> BranchSpec:
+        """What the model is to see besides its windows, and how."""
+        return self.context or self.refine or PLAIN
 
     @property
     def batch_px(self) -> int:

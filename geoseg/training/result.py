@@ -18,7 +18,6 @@ from geoseg.models.runner import Runner
 from geoseg.outputs.report.contents import Report
 from geoseg.outputs.report.page import write_report
 from geoseg.raster.scaling import describe_scaling
-from geoseg.spec import describe_context, describe_refine
 from geoseg.training.build import Run
 from geoseg.training.examples import find_examples
 from geoseg.training.scoring import predict_scored, scored_windows, tell_scored
@@ -137,8 +136,7 @@ def _facts(run: Run, result: TrainResult) -> dict[str, str]:
         }
         | ({} if data.scaling is None else {"Values": describe_scaling(data.scaling)})
         | ({} if data.size_range_m is None else {"Pixels": "{:g} to {:g} m".format(*data.size_range_m)})
-        | ({} if spec.context is None else {"Context": describe_context(spec.context)})
-        | ({} if spec.refine is None else {"Refinement": describe_refine(spec.refine)})
+        | ({spec.branch.title: spec.branch.describe()} if spec.branch.levels else {})
         | {
             name: f"{number_of(side.images, 'image')}, {side.class_counts.sum() / 1e6:,.2f} Mpx labelled"
             for name, side in sides.items()

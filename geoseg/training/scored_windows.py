@@ -20,7 +20,7 @@ from geoseg.data.labels import Indexes
 from geoseg.data.mosaic import Mosaic
 from geoseg.geo.grid import Axis, Grid, Place, Window
 from geoseg.inference.batches import read_padded
-from geoseg.inference.views.probability_map import CoarseClasses
+from geoseg.inference.views.coarse_classes import CoarseClasses
 from geoseg.models.segmentation import Context
 from geoseg.models.views import Views
 from geoseg.raster.level_grid import ViewBox
@@ -49,7 +49,7 @@ class ScoredWindow:
     """Probabilities that a coarser view told around the window (K, h, w), if the network refines them; then the one box
     is where the window lies in them."""
     weights: NDArray[np.float32] | None = None
-    """Share of its own answer where a network refines what was told (T, T), see `coarse.Choice`."""
+    """Share of its own answer where a network refines what was told (T, T), see `RefinedWindows`."""
 
 
 class ScoredBatch(NamedTuple):
@@ -125,7 +125,7 @@ class ScoredWindows:
     def _with_coarse(self, scored: ScoredWindow, coarse: CoarseClasses, place: Place) -> ScoredWindow:
         """Add what a coarser view told."""
         maps, boxes = coarse.around([place.window])
-        return replace(scored, told=maps[0], boxes=(boxes[0],), weights=coarse.choice.weights(place, place.window))
+        return replace(scored, told=maps[0], boxes=(boxes[0],), weights=coarse.refined.weights(place, place.window))
 
     def name_of(self, index: int) -> str:
         """What people call a window: the image in its middle, and its corner there."""

@@ -12,9 +12,10 @@ from typing import Protocol
 from torch import Tensor
 
 from geoseg.core.events import SILENT, Reporter, Stage
-from geoseg.inference.classify import are_numbers, check_numbers, refine
 from geoseg.inference.job import make_grid
-from geoseg.inference.views.refine import Refinery, model_levels
+from geoseg.inference.logits import are_numbers, check_numbers
+from geoseg.inference.views.coarse_classes import refine
+from geoseg.inference.views.coarse_to_fine import CoarseToFine
 from geoseg.metrics.scores import Scores
 from geoseg.metrics.scoring import Comparison, score
 from geoseg.models.runner import Runner
@@ -37,7 +38,7 @@ class Predict(Protocol):
 def scored_windows(side: Side, model: ModelSpec, folder: Path | None = None) -> ScoredWindows:
     """Lay a model's windows over rasters to be scored; scratch files of the context go into a folder."""
     grids = [make_grid(raster.height, raster.width, model) for raster in side.rasters]
-    levels = model_levels(model)
+    levels = model.branch.levels
     pyramids = [ContextPyramid(raster, levels, folder=folder) for raster in side.rasters if levels]
     return ScoredWindows(side.rasters, side.cells, grids, model.normalization.mean, pyramids)
 
@@ -62,11 +63,11 @@ def tell_scored(
     """
     if model.refine is None:
         return
-    refinery = Refinery(runner, model, batch_px, ClassifySpec(refine_fraction=fraction))
+    coarse_to_fine = CoarseToFine(runner, model, batch_px, ClassifySpec(refine_fraction=fraction))
     windows.coarse = []  # what was told before goes first
-    told = [refinery.tell(pyramid, folder) for pyramid in windows.pyramids]
+    told = [coarse_to_fine.classify_levels(pyramid, folder) for pyramid in windows.pyramids]
     places = [[place for of, place in windows.places if of == which] for which in range(len(told))]
-    windows.coarse = refinery.look_again(told, 0, windows.grids, places)
+    windows.coarse = coarse_to_fine.choose_windows(told, 0, windows.grids, places)
 
 
 def predict_scored(runner: Runner, batch: ScoredBatch) -> Tensor:

@@ -9,9 +9,9 @@ from conftest import Heard, make_spec, write_raster
 
 from geoseg.commands.predict import predict
 from geoseg.core.errors import SpecError
-from geoseg.inference.classify import refine
 from geoseg.inference.job import make_grid
-from geoseg.inference.views.probability_map import surest
+from geoseg.inference.views.coarse_classes import refine
+from geoseg.inference.views.refined_windows import most_certain
 from geoseg.models.build import build_network
 from geoseg.models.model import Model
 from geoseg.models.runner import Runner
@@ -153,10 +153,10 @@ def test_windows_without_data_take_no_share_of_the_work(tmp_path, model, monkeyp
     skipped = []
 
     def spy(*arguments):
-        skipped.append(surest(*arguments))
+        skipped.append(most_certain(*arguments))
         return skipped[-1]
 
-    monkeypatch.setattr("geoseg.inference.views.refine.surest", spy)
+    monkeypatch.setattr("geoseg.inference.views.coarse_to_fine.most_certain", spy)
     scores(scene, tmp_path / "out", model, refine_fraction=0.25)
     assert len(skipped[-1][0]) == len(with_data) * 3 // 4
     assert skipped[-1][0] <= with_data

@@ -11,17 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geoseg.geo.grid import Grid, Window
-from geoseg.inference.views.probability_map import (
-    MAPPED_ROWS,
-    Choice,
-    CoarseClasses,
-    ProbabilityMap,
-    find_doubts,
-    surest,
-)
+from geoseg.inference.views.coarse_classes import CoarseClasses
+from geoseg.inference.views.probability_map import MAPPED_ROWS, ProbabilityMap
+from geoseg.inference.views.refined_windows import RefinedWindows, mean_uncertainties, most_certain
 from geoseg.models.sampling import sample_boxes
 
-ALL = Choice(Grid(240, 320, 32, 0))
+ALL = RefinedWindows(Grid(240, 320, 32, 0))
 
 
 def ramp_map(height: int, width: int) -> ProbabilityMap:
@@ -104,37 +99,39 @@ def test_the_least_sure_windows_come_first() -> None:
         told.write(core, np.broadcast_to(np.array([best, 255 - best], np.uint8)[:, None, None], (2, 8, 8)))
     by_rank = [(place.i, place.j) for _, place in sorted(zip(order, grid.places(), strict=True), key=lambda p: p[0])]
     for fraction, count in ((0, 0), (0.25, 4), (0.3, 5), (1, 16)):
-        assert surest([find_doubts(told, 4, grid, grid.places())], fraction) == [frozenset(by_rank[count:])]
+        assert most_certain([mean_uncertainties(told, 4, grid, grid.places())], fraction) == [
+            frozenset(by_rank[count:])
+        ]
 
 
 def test_windows_without_data_are_not_worth_a_look() -> None:
     grid = Grid(64, 64, 32, 0)
     told = ProbabilityMap(2, 16, 16)
     told.write(Window(0, 0, 8, 8), np.full((2, 8, 8), 127, np.uint8))
-    doubts = find_doubts(told, 4, grid, grid.places())
-    assert surest([doubts], 0) == [{(0, 0)}]
+    doubts = mean_uncertainties(told, 4, grid, grid.places())
+    assert most_certain([doubts], 0) == [{(0, 0)}]
 
 
 def test_the_windows_of_all_scenes_are_ranked_together() -> None:
     doubts = [{(0, 0): 0.1}, {(0, 0): 0.9, (0, 1): 0.3}, {}]
-    assert surest(doubts, 0.5) == [{(0, 0)}, set(), set()]
-    assert surest(doubts, 0.3) == [{(0, 0)}, {(0, 1)}, set()]
-    assert surest(doubts, 0) == [{(0, 0)}, {(0, 0), (0, 1)}, set()]
+    assert most_certain(doubts, 0.5) == [{(0, 0)}, set(), set()]
+    assert most_certain(doubts, 0.3) == [{(0, 0)}, {(0, 1)}, set()]
+    assert most_certain(doubts, 0) == [{(0, 0)}, {(0, 0), (0, 1)}, set()]
 
 
 @st.composite
-def choices(draw: st.DrawFn) -> Choice:
+def choices(draw: st.DrawFn) -> RefinedWindows:
     """A grid of any overlap and border, some of whose windows are skipped."""
     height, width, tile = (draw(st.integers(*span)) for span in ((1, 300), (1, 300), (16, 96)))
     grid = Grid(
         height, width, tile, draw(st.integers(0, 40)), draw(st.sampled_from([1, 4, 16])), draw(st.integers(0, 8))
     )
     numbers = [(place.i, place.j) for place in grid.places()]
-    return Choice(grid, frozenset(draw(st.sets(st.sampled_from(numbers)))))
+    return RefinedWindows(grid, frozenset(draw(st.sets(st.sampled_from(numbers)))))
 
 
 @given(choices())
-def test_the_finer_answer_fades_out_towards_skipped_windows(choice: Choice) -> None:
+def test_the_finer_answer_fades_out_towards_skipped_windows(choice: RefinedWindows) -> None:
     """Its share is one figure for each pixel, 0 where a skipped window counts, 1 far from all, and has no step."""
     grid = choice.grid
     whole = np.zeros((grid.rows.end, grid.cols.end))
@@ -158,7 +155,7 @@ def test_the_finer_answer_fades_out_towards_skipped_windows(choice: Choice) -> N
 
 
 def test_a_window_far_from_skipped_ones_is_refined_whole() -> None:
-    choice = Choice(Grid(320, 320, 64, 0), frozenset({(0, 0)}))
+    choice = RefinedWindows(Grid(320, 320, 64, 0), frozenset({(0, 0)}))
     beside, away = (choice.weights(place, place.window) for place in map(choice.grid.place, (0, 0), (1, 3)))
     assert (away == 1).all()
     assert beside[0, 0] == 1 / 8  # of a fade of 64 / FADE pixels
@@ -171,13 +168,13 @@ def test_a_window_between_skipped_ones_counts_in_its_middle(overlap: int) -> Non
     """However much they overlap: it was forwarded for that."""
     grid = Grid(512, 2000, 512, overlap)
     middle = grid.cols.count // 2
-    choice = Choice(grid, frozenset((0, j) for j in range(grid.cols.count) if j != middle))
+    choice = RefinedWindows(grid, frozenset((0, j) for j in range(grid.cols.count) if j != middle))
     place = grid.place(0, middle)
     assert choice.weights(place, place.window)[0].max() == 1
 
 
 def test_the_weights_of_a_part_are_those_of_the_window() -> None:
-    choice = Choice(Grid(320, 320, 64, 16, 16, 4), frozenset({(0, 0), (2, 1)}))
+    choice = RefinedWindows(Grid(320, 320, 64, 16, 16, 4), frozenset({(0, 0), (2, 1)}))
     place = choice.grid.place(1, 1)
     part = Window(place.window.row + 16, place.window.col + 32, 32, 16)
     np.testing.assert_array_equal(choice.weights(place, part), choice.weights(place, place.window)[16:48, 32:48])

@@ -32,7 +32,7 @@ def runner() -> Runner:
 def test_each_view_is_seen_once(runner: Runner) -> None:
     spec, grid = runner.segmenter.context.spec, Grid(600, 900, 64, 16, 8, border=8)
     pyramid = ContextPyramid(Ramp(600, 900), spec.levels)
-    keep = views_worth_keeping(spec, grid)
+    keep = views_worth_keeping(spec.levels, grid)
     cache = ContextCache(runner, pyramid, keep)
     places = [place.window for place in grid.places()]
     for window in places:
@@ -56,7 +56,7 @@ def test_few_views_are_seen_twice_however_high_the_scene(height: int, tile: int)
     spec, grid = ContextSpec(), Grid(height, 8_000, tile, 64, 32, border=64)
     pyramid = ContextPyramid(Ramp(height, 8_000), spec.levels)
     pyramid.read = lambda level, view: np.zeros((3, 1, 1), np.float32)  # type: ignore[method-assign]
-    cache = ContextCache(Counting(), pyramid, views_worth_keeping(spec, grid))  # type: ignore[arg-type]
+    cache = ContextCache(Counting(), pyramid, views_worth_keeping(spec.levels, grid))  # type: ignore[arg-type]
     windows = [place.window for place in grid.places()]
     for window in windows:
         cache.context([window])
@@ -65,7 +65,7 @@ def test_few_views_are_seen_twice_however_high_the_scene(height: int, tile: int)
 
 def test_few_views_are_kept_where_more_would_be_of_no_use() -> None:
     def kept(height: int, width: int, tile: int) -> int:
-        return views_worth_keeping(ContextSpec(), Grid(height, width, tile, 64))[0]
+        return views_worth_keeping(ContextSpec().levels, Grid(height, width, tile, 64))[0]
 
     assert kept(10_000, 4_000, 1024) == kept(10_000, 400_000, 1024) == FEWEST_VIEWS  # the next row meets others
     assert kept(4_000, 16_384, 512) == 18

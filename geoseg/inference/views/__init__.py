@@ -1,1 +1,25 @@
-"""What a network sees besides its window."""
+"""What a network sees besides its windows while a scene is predicted, by the kind of its branch.
+
+A view is a `geoseg.inference.views.view.View`. Another package adds one by an entry point of the group `geoseg.views`,
+under the name that its `BranchSpec.kind` has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from geoseg.core.registry import Registry
+
+if TYPE_CHECKING:
+    from geoseg.inference.views.view import View, ViewInputs
+
+VIEWS: Registry[Callable[[ViewInputs], View]] = Registry(
+    "view",
+    "geoseg.views",
+    {
+        "plain": "geoseg.inference.views.nothing:Nothing",
+        "context": "geoseg.inference.views.context:ContextView",
+        "refine": "geoseg.inference.views.refine:RefineView",
+    },
+)

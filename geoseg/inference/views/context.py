@@ -9,18 +9,25 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from geoseg.core.files import write_errors
 from geoseg.geo.grid import Axis, Grid, Window
+from geoseg.inference.batches import Batch, Sample
+from geoseg.inference.views.pyramids import scene_pyramid
+from geoseg.inference.views.view import ViewInputs, averaged_bytes
+from geoseg.inference.work_folder import WorkFolder
 from geoseg.models.runner import Runner
 from geoseg.models.segmentation import Context
 from geoseg.raster.level_grid import super_tile
 from geoseg.raster.pyramid import ContextPyramid
-from geoseg.spec import ContextLevel, ContextSpec
+from geoseg.spec import ContextLevel
 
+_NAME = "averaged.f32"
 FEWEST_VIEWS = 4
 """Views of a level that are kept for the windows beside: some megabytes each."""
 SPARE_VIEWS = 2
@@ -32,8 +39,45 @@ WORTH_ROWS = 1.25
 """Rows of windows that a row of views has to serve, on average, to be kept for the next one."""
 
 
+class ContextView:
+    """Shows wider, coarser views of the scene, averaged once for all processes that work on it."""
+
+    forwarded_share = 1.0
+    maps_held = 3
+    """To blend."""
+
+    def __init__(self, inputs: ViewInputs):
+        self._inputs = inputs
+        self._prepared: dict[Path, ContextPyramid] = {}
+
+    @property
+    def scratch_bytes(self) -> float:
+        """Of the averaged scene."""
+        return averaged_bytes(self._inputs.model)
+
+    def surroundings(self, work: WorkFolder) -> ContextCache:
+        """Average the scene, unless that was done.
+
+        Raises:
+            GeosegError: if the scene cannot be read, or the work folder not be written.
+        """
+        inputs = self._inputs
+        if work.path not in self._prepared:
+            self._prepared[work.path] = self._average(work)
+        keep = views_worth_keeping(inputs.model.branch.levels, inputs.grid)
+        return ContextCache(inputs.runner, self._prepared[work.path], keep)
+
+    def _average(self, work: WorkFolder) -> ContextPyramid:
+        shared, inputs = work.path / _NAME, self._inputs
+        pyramid = scene_pyramid(inputs.scene, inputs.source, inputs.model.branch.levels, shared=shared)
+        pyramid.prepare()
+        with write_errors(work.path.parent):
+            work.share(shared)
+        return pyramid
+
+
 class ContextCache:
-    """The context of any windows of one scene."""
+    """The context of any windows of one scene; see `view.Surroundings`."""
 
     def __init__(self, runner: Runner, pyramid: ContextPyramid, keep: Sequence[int]):
         """Keep the views of each level that were used last, `keep[level]` of them; see `views_worth_keeping`."""
@@ -41,6 +85,14 @@ class ContextCache:
         self._seen: list[OrderedDict[Window, Tensor]] = [OrderedDict() for _ in pyramid.grids]
         self.encoded = 0
         """Views that were seen so far."""
+
+    def classify(self, batch: Batch) -> Tensor:
+        """Logits of the forwarded parts of a batch (B, K, h, w)."""
+        return self._runner(batch.image, self.context(batch.windows))
+
+    def forwarded_px(self, sample: Sample) -> int:
+        """All pixels of the part."""
+        return sample.part.pixels
 
     def context(self, windows: Sequence[Window]) -> Context:
         """What the levels have seen around some windows (B), on the device."""
@@ -66,9 +118,9 @@ class ContextCache:
         return seen[view]
 
 
-def views_worth_keeping(spec: ContextSpec, grid: Grid) -> list[int]:
+def views_worth_keeping(levels: Sequence[ContextLevel], grid: Grid) -> list[int]:
     """How many views of each level to keep, so that few are seen twice while windows are classified row by row."""
-    return [_worth_keeping(level, grid) for level in spec.levels]
+    return [_worth_keeping(level, grid) for level in levels]
 
 
 def _worth_keeping(level: ContextLevel, grid: Grid) -> int:

@@ -1,32 +1,14 @@
-"""The coarser levels over a scene, from its overviews or itself. In: a scene, or a job. Out: a pyramid of views."""
+"""The coarser levels over a scene, from its overviews or itself. In: a scene. Out: a pyramid of views."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from geoseg.core.files import write_errors
-from geoseg.inference.job import Job
-from geoseg.inference.work_folder import WorkFolder
 from geoseg.raster.pyramid import ContextPyramid
 from geoseg.raster.readable import Readable
 from geoseg.raster.scene import Scene
 from geoseg.spec import ContextLevel
-
-_NAME = "averaged.f32"
-
-
-def job_pyramid(job: Job, work: WorkFolder) -> ContextPyramid:
-    """What a job's context sees, averaged once for all processes that work on it, and for when it goes on."""
-    if job.pyramid is None:
-        assert job.context is not None
-        shared = work.path / _NAME
-        pyramid = scene_pyramid(job.scene, job.source, job.context.levels, shared=shared)
-        pyramid.prepare()
-        with write_errors(work.path.parent):
-            work.share(shared)
-        job.pyramid = pyramid
-    return job.pyramid
 
 
 def scene_pyramid(

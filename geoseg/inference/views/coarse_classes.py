@@ -1,0 +1,110 @@
+"""The classes of a coarser view, and windows of the finer one that are corrected by a network where it is unsure.
+
+In: probabilities of the coarser view, and batches of windows. Out: logarithms of probabilities, on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geoseg.geo.grid import Window
+from geoseg.inference.batches import Batch, Sample
+from geoseg.inference.views.probability_map import ProbabilityMap, Shares
+from geoseg.inference.views.refined_windows import RefinedWindows
+from geoseg.models.runner import Runner
+from geoseg.models.segmentation import Context
+from geoseg.raster.level_grid import ViewBox
+from geoseg.raster.scene import Values
+
+SPARE_PX = 2
+"""Pixels around what a window needs, between which is interpolated."""
+
+
+@dataclass(frozen=True)
+class CoarseClasses:
+    """Probabilities of the next coarser view, and which windows of the finer one are forwarded all the same."""
+
+    map: ProbabilityMap
+    """The probabilities."""
+    ratio: int
+    """Side of its pixels, in those of the finer raster."""
+    refined: RefinedWindows
+    """The windows that are forwarded."""
+
+    def around(self, windows: Sequence[Window]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities around windows of one size (B, K, h, w), and where these lie in them (B, 4)."""
+        parts = [self._part(window) for window in windows]
+        maps = np.stack([self._read(part) for part in parts])
+        boxes = [self._box(*pair) for pair in zip(windows, parts, strict=True)]
+        return (maps / 255).astype(np.float32), np.stack(boxes).astype(np.float32)
+
+    def _part(self, window: Window) -> Window:
+        """The pixels between which a window is interpolated; as many for all windows of its size."""
+        height, width = (-(-side // self.ratio) + 2 * SPARE_PX for side in (window.height, window.width))
+        return Window(window.row // self.ratio - 1, window.col // self.ratio - 1, height, width)
+
+    def _read(self, part: Window) -> Shares:
+        """Read a part; beyond the map it is as at its edge."""
+        inside = part.clip(self.map.height, self.map.width)
+        rows, cols = (
+            (first - start, start + side - first - length)
+            for first, start, side, length in (
+                (inside.row, part.row, part.height, inside.height),
+                (inside.col, part.col, part.width, inside.width),
+            )
+        )
+        return np.pad(self.map.read(inside), ((0, 0), rows, cols), mode="edge")
+
+    def _box(self, window: Window, part: Window) -> ViewBox:
+        top, bottom = ((y / self.ratio - part.row) / part.height for y in (window.row, window.row + window.height))
+        left, right = ((x / self.ratio - part.col) / part.width for x in (window.col, window.col + window.width))
+        return ViewBox(left, top, right, bottom)
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Windows that a network sees with the classes of a coarser view around them; see `view.Surroundings`."""
+
+    runner: Runner
+    """The network."""
+    coarse: CoarseClasses
+    """The coarser view."""
+
+    def classify(self, batch: Batch) -> Tensor:
+        """Logarithms of probabilities of the forwarded parts of a batch (B, K, h, w)."""
+        maps, boxes = self.coarse.around(batch.windows)
+        context = Context((torch.from_numpy(maps),), (torch.from_numpy(boxes),)).to(self.runner.device)
+        places = (sample.place for sample in batch.samples)
+        weights = [self.coarse.refined.weights(*pair) for pair in zip(places, batch.windows, strict=True)]
+        return refine(self.runner, batch.image, context, np.stack(weights))
+
+    def forwarded_px(self, sample: Sample) -> int:
+        """All pixels of the part, or none where the coarser view is sure enough."""
+        return 0 if (sample.place.i, sample.place.j) in self.coarse.refined.skipped else sample.part.pixels
+
+
+@torch.inference_mode()
+def refine(runner: Runner, image: Values, context: Context, weights: NDArray[np.float32]) -> Tensor:
+    """Refine windows (B, C, h, w), where weights (B, h, w) are above 0; below 1 the coarser view has the rest.
+
+    Args:
+        runner: a network that refines.
+        image: the windows.
+        context: the coarser view's probabilities around them.
+        weights: share of the network's answer in each pixel.
+    """
+    if weights.min() == 1:
+        return runner(image, context)
+    found = runner.upsampled(context, (image.shape[-2], image.shape[-1]))
+    numbers = np.flatnonzero(weights.max(axis=(1, 2))).tolist()
+    if numbers:
+        share = torch.from_numpy(weights[numbers])[:, None].to(found.device)
+        refined = runner(image[numbers], context.part(numbers))
+        found[numbers] = torch.logaddexp(refined + share.log(), found[numbers] + (1 - share).log())
+    return found

@@ -1,0 +1,127 @@
+"""Coarser views of a scene classified one after the other, from the coarsest to the one before the scene itself.
+
+In: a model that refines, and the levels over a scene. Out: probabilities of the finest of these levels. Each level is
+cut into windows, forwarded and blended like a scene; its classes go to the next finer one, and then are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from geoseg.core.memory import MemoryReturn
+from geoseg.geo.grid import Grid, Place, Window
+from geoseg.inference.batches import swath_batches
+from geoseg.inference.blend import Blender
+from geoseg.inference.job import BY_MODEL, make_grid
+from geoseg.inference.logits import are_numbers, check_numbers, whole_window
+from geoseg.inference.views.coarse_classes import CoarseClasses, Refined
+from geoseg.inference.views.nothing import WindowsAlone
+from geoseg.inference.views.probability_map import ProbabilityMap, Shares
+from geoseg.inference.views.refined_windows import RefinedWindows, mean_uncertainties, most_certain
+from geoseg.inference.views.view import Surroundings
+from geoseg.models.runner import Runner
+from geoseg.raster.pyramid import ContextPyramid
+from geoseg.raster.resample import NativeScene
+from geoseg.raster.scene import Mask, Values
+from geoseg.spec import ClassifySpec, ModelSpec
+
+
+@dataclass(frozen=True)
+class CoarseToFine:
+    """A model that refines, and how it is run."""
+
+    runner: Runner
+    """The network."""
+    model: ModelSpec
+    """What it is."""
+    batch_px: int
+    """Pixels forwarded at once."""
+    spec: ClassifySpec = BY_MODEL
+    """Which windows, and how many of them are forwarded."""
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Ratio of each level to the next finer one, finest first."""
+        ratios = [1, *(int(level.ratio) for level in self.model.branch.levels)]
+        return tuple(coarser // finer for finer, coarser in pairwise(ratios))
+
+    def classify_levels(self, pyramid: ContextPyramid, folder: Path) -> ProbabilityMap:
+        """Classify level by level; return the probabilities of the finest one.
+
+        Args:
+            pyramid: the model's levels over a raster.
+            folder: gets scratch files.
+        """
+        coarsest = len(pyramid.grids) - 1
+        found = self._classify(LevelSource(pyramid, coarsest), WindowsAlone(self.runner), folder)
+        for level in range(coarsest - 1, -1, -1):
+            source = LevelSource(pyramid, level)
+            grid = self._grid(source)
+            coarse = self.choose_windows([found], level + 1, [grid], [grid.places()])[0]
+            found = self._classify(source, Refined(self.runner, coarse), folder)
+        return found
+
+    def choose_windows(
+        self, maps: Sequence[ProbabilityMap], level: int, grids: Sequence[Grid], places: Sequence[Iterable[Place]]
+    ) -> list[CoarseClasses]:
+        """Choose among places over several rasters, taken together, those that are forwarded.
+
+        Args:
+            maps: probabilities of a level of each raster.
+            level: which level; 0 is the finest.
+            grids: the windows of the next finer view of each.
+            places: those among which to choose.
+        """
+        fraction, step, every = self.spec.refine_fraction, self.steps[level], zip(maps, grids, places, strict=True)
+        skipped = [frozenset[tuple[int, int]]()] * len(maps)
+        if fraction < 1:
+            skipped = most_certain([mean_uncertainties(one, step, grid, some) for one, grid, some in every], fraction)
+        return [
+            CoarseClasses(one, step, RefinedWindows(grid, left_out))
+            for one, grid, left_out in zip(maps, grids, skipped, strict=True)
+        ]
+
+    def _classify(self, source: LevelSource, surroundings: Surroundings, folder: Path) -> ProbabilityMap:
+        grid = self._grid(source)
+        found = ProbabilityMap(len(self.model.classes), source.height, source.width, folder)
+        blender, fill = Blender(grid), self.model.normalization.mean
+        batch_size = max(1, self.batch_px // (grid.rows.size * grid.cols.size))
+        memory = MemoryReturn()
+        with self.runner.session():
+            for i in range(grid.rows.count):
+                for batch in swath_batches(source, grid, i, fill, batch_size):
+                    logits = surroundings.classify(batch)
+                    check_numbers(are_numbers(logits))
+                    for sample, part in zip(batch.samples, logits, strict=True):
+                        block = blender.feed(sample.place, whole_window(sample, part))
+                        found.write(block.window, _shares(block.logits) * sample.scene_valid)
+                    memory.passed(batch.image[:, 0].size)
+        return found
+
+    def _grid(self, source: LevelSource) -> Grid:
+        return make_grid(source.height, source.width, self.model, self.spec)
+
+
+def _shares(logits: Tensor) -> Shares:
+    shares: Shares = (255 * logits.softmax(dim=0)).nan_to_num_(0).round_().cpu().numpy().astype(np.uint8)
+    return shares
+
+
+class LevelSource(NativeScene):
+    """One level over a scene, as windows are read from it."""
+
+    def __init__(self, pyramid: ContextPyramid, level: int):
+        self._pyramid, self._level = pyramid, level
+        self.height, self.width = pyramid.grids[level].rows, pyramid.grids[level].cols
+        self.has_wide_blocks = False
+
+    def read(self, window: Window) -> tuple[Values, Mask]:
+        """Read a window inside: mean values (C, h, w), and which pixels hold any data (h, w)."""
+        weighted = self._pyramid.read(self._level, window)
+        return weighted[:-1], weighted[-1] > 0

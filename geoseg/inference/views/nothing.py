@@ -1,0 +1,44 @@
+"""Nothing around: a network that sees windows alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from geoseg.inference.batches import Batch, Sample
+from geoseg.inference.views.view import ViewInputs
+from geoseg.inference.work_folder import WorkFolder
+from geoseg.models.runner import Runner
+
+
+@dataclass(frozen=True)
+class WindowsAlone:
+    """Windows as they are."""
+
+    runner: Runner
+    """The network."""
+
+    def classify(self, batch: Batch) -> Tensor:
+        """Logits of the forwarded parts of a batch (B, K, h, w)."""
+        return self.runner(batch.image)
+
+    def forwarded_px(self, sample: Sample) -> int:
+        """All pixels of the part."""
+        return sample.part.pixels
+
+
+class Nothing:
+    """Shows nothing."""
+
+    forwarded_share = 1.0
+    scratch_bytes = 0.0
+    maps_held = 3
+    """To blend."""
+
+    def __init__(self, inputs: ViewInputs):
+        self._alone = WindowsAlone(inputs.runner)
+
+    def surroundings(self, work: WorkFolder) -> WindowsAlone:
+        """There is nothing to get ready."""
+        return self._alone
