@@ -99,9 +99,8 @@ def test_the_least_sure_windows_come_first() -> None:
         told.write(core, np.broadcast_to(np.array([best, 255 - best], np.uint8)[:, None, None], (2, 8, 8)))
     by_rank = [(place.i, place.j) for _, place in sorted(zip(order, grid.places(), strict=True), key=lambda p: p[0])]
     for fraction, count in ((0, 0), (0.25, 4), (0.3, 5), (1, 16)):
-        assert most_certain([mean_uncertainties(told, 4, grid, grid.places())], fraction) == [
-            frozenset(by_rank[count:])
-        ]
+        unsure = mean_uncertainties(told, 4, grid, grid.places())
+        assert most_certain([unsure], fraction) == [frozenset(by_rank[count:])]
 
 
 def test_windows_without_data_are_not_worth_a_look() -> None:
