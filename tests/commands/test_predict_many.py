@@ -8,7 +8,8 @@ from conftest import Heard, echo_model, write_raster
 import geoseg.commands.scene_tasks as scene_tasks
 from geoseg.commands.predict_many import predict_many
 from geoseg.core.errors import ModelError, OutputError, SceneError
-from geoseg.scenes import SceneRef
+from geoseg.core.executors.inline import Inline
+from geoseg.scenes import SceneRef, find_scenes
 
 QUICK = {"polygons": False, "preview": False, "stac": False}
 
@@ -96,3 +97,14 @@ def test_results_reached_by_a_link_are_found(tmp_path, folder):
             overwrite=True,
             **QUICK,
         )
+
+
+def test_large_scenes_are_left_to_all_workers_at_the_end(tmp_path, folder, class_values, monkeypatch):
+    write_raster(folder / "a.tif", class_values(60, 60))
+    monkeypatch.setattr(scene_tasks, "LARGE_PX", 40 * 50)
+    arguments = scene_tasks.PredictArguments(tmp_path / "out", QUICK)
+    tasks = scene_tasks.tasks_of(find_scenes(folder))
+    outcomes = list(scene_tasks.predict_elsewhere(arguments, tasks, echo_model(), Inline()))
+    assert [outcome.paths["landcover"].name[0] for outcome in outcomes] == ["b", "c", "a"]
+    with rasterio.open(tmp_path / "out" / "a_landcover.tif") as classes:
+        np.testing.assert_array_equal(class_values(60, 60), classes.read(1))

@@ -126,9 +126,9 @@ def test_nothing_is_left_running(place):
     with open_executor(place) as executor:
         running = {outcome.result() for outcome in executor.map(process_id, range(8))}
         started = time.monotonic()
-        with closing(executor.map(sleep, [0.0, 0.0, *[3.0 * (not executor.is_here)] * 6])) as outcomes:
+        with closing(executor.map(sleep, [0.0, 0.0, *[2.0 * (not executor.is_here)] * 6])) as outcomes:
             next(outcomes)
-        assert time.monotonic() - started < 9
+        assert time.monotonic() - started < 6
     for process in running - {os.getpid()}:
         with pytest.raises(ProcessLookupError):
             os.kill(process, 0)
@@ -186,7 +186,7 @@ def test_an_error_that_cannot_be_pickled_is_named():
         def __init__(self, one, two):
             super().__init__(f"{one} {two}")
 
-    assert str(_portable(Odd(1, 2))).endswith("Odd: 1 2")
+    assert str(_portable(Odd(1, 2))) == "Odd('1 2')"
 
 
 def test_an_outcome_without_error_is_its_value():

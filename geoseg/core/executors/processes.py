@@ -16,7 +16,6 @@ from typing import Any
 
 from geoseg.core.errors import GeosegError
 from geoseg.core.executors.protocol import POLL_S, Executor, Outcome, Task, Value, Worker, Workplace
-from geoseg.core.files import one_line
 
 _DIED = "a process died, perhaps for lack of memory: --resume goes on, with fewer devices"
 _PATIENCE_S = 10
@@ -166,7 +165,7 @@ def _portable(error: BaseException) -> BaseException:
     try:
         same: BaseException = pickle.loads(pickle.dumps(error))
     except Exception:  # whatever the class of a stranger's error does
-        same = RuntimeError(f"{type(error).__name__}: {one_line(error)}")
+        same = RuntimeError(repr(error))
     same.add_note(trace)
     return same
 
