@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from typing_extensions import is_typeddict
 
-from geoseg.spec import ExistingSpec, PredictSpec, Spec, TrainSpec, VectorizeSpec
+from geoseg.spec import EvaluateSpec, ExistingSpec, PredictSpec, Spec, TrainSpec, VectorizeSpec
 
 SETTINGS: dict[str, tuple[str, tuple[type[Spec], ...]]] = {
     "PredictSettings": (
         "How a scene is predicted, and what becomes of results that exist.",
         (ExistingSpec, PredictSpec),
     ),
+    "EvaluateSettings": ("How a model is scored.", (EvaluateSpec,)),
     "VectorizeSettings": ("How a class raster becomes polygons.", (VectorizeSpec,)),
     "TrainSettings": ("How a model is trained, over what its config says.", (TrainSpec,)),
 }

@@ -12,11 +12,13 @@ import click
 
 from geoseg.cli.early import check_model, check_predicted, read_train_config
 from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option
+from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import notice, scores_line, scores_table, show, show_json, terminal_reporter
 from geoseg.cli.value_types import FilePath
 from geoseg.core.errors import SpecError
 from geoseg.core.events import Reporter
 from geoseg.core.wording import number_of
+from geoseg.spec import EvaluateSpec
 
 if TYPE_CHECKING:
     from geoseg.commands.evaluate import EvaluateResult
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 FOR_PREDICTIONS = "labels", "column", "layer"
 """Options that only a prediction takes; the first is needed."""
-FOR_MODELS = "data", "tiles", "split", "device", "precision", "report", "overwrite", "no_context", "refine_fraction"
+FOR_MODELS = "data", "tiles", "split", "device", "precision", "report", "overwrite", "context", "refine_fraction"
 """Options that only a model takes; the first is needed."""
 
 
@@ -68,35 +70,12 @@ class Floor(NamedTuple):
     metavar="CSV",
     help="List of labelled tiles (image,label,split), instead of the config's data.",
 )
-@click.option(
-    "--split", type=click.Choice(["val", "train"]), help="Side of the config's split that is scored; default: val."
-)
-@click.option("--device", help="auto, cpu, cuda, cuda:1 or mps; default: auto.")
-@click.option(
-    "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="Arithmetic of the network; default: auto."
-)
-@click.option(
-    "--no-context",
-    is_flag=True,
-    help="Score a model without the surroundings that it sees, or the coarser views that it refines.",
-)
-@click.option(
-    "--refine-fraction",
-    type=float,
-    metavar="0..1",
-    help="Share of the windows in which a model that refines coarser views looks again, least sure first; default: 1.",
-)
+@spec_options(EvaluateSpec)
 @click.option(
     "--report",
     type=FilePath(path_type=Path),
     metavar="FILE.html",
     help="Also write a report with the windows where the model is worst and best.",
-)
-@click.option(
-    "--boundary-px",
-    type=int,
-    help="How far from a class's contour its boundary reaches, in pixels; 0 leaves boundaries out; default: 3, or the "
-    "config's.",
 )
 @click.option(
     "--fail-under",
@@ -113,6 +92,7 @@ def evaluate(
     prediction: str | None,
     model: str | None,
     floors: tuple[str, ...],
+    overwrite: bool,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -123,7 +103,8 @@ def evaluate(
     pixels with both count. A --model with the --data of a training config is scored as training scores it: on the
     validation side, in the windows in which it sees a scene.
     """
-    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    given = {name: value for name, value in options.items() if value is not None}
+    given |= {"overwrite": True} if overwrite else {}
     _check_usage(prediction, model, given)
     wanted = [parse_floor(text) for text in floors]
     with terminal_reporter(quiet or as_json) as reporter:
@@ -145,7 +126,8 @@ def _check_usage(prediction: str | None, model: str | None, given: Mapping[str, 
     needed, foreign = (FOR_MODELS[0], FOR_PREDICTIONS) if prediction is None else (FOR_PREDICTIONS[0], FOR_MODELS)
     subject = "a --model" if prediction is None else "a PREDICTION.tif"
     if stray := next((name for name in foreign if name in given), None):
-        raise click.UsageError(f"--{stray.replace('_', '-')} does not go with {subject}")
+        sign = "no-" if given[stray] is False else ""
+        raise click.UsageError(f"--{sign}{stray.replace('_', '-')} does not go with {subject}")
     if needed not in given:
         raise click.UsageError(f"{subject} needs its --{needed}")
 
@@ -167,8 +149,8 @@ def _of_model(model: str | None, settings: dict[str, Any], reporter: Reporter) -
     read_train_config(settings["data"], settings.get("tiles"))
     from geoseg.commands.evaluate_model import evaluate_model as run
 
-    config, tiles, context = settings.pop("data"), settings.pop("tiles", None), not settings.pop("no_context", False)
-    result = run(model, config, data=tiles, context=context, reporter=reporter, **settings)
+    config, tiles = settings.pop("data"), settings.pop("tiles", None)
+    result = run(model, config, data=tiles, reporter=reporter, **settings)
     line = (
         f"{number_of(result.scores.pixels, 'pixel')} of {number_of(result.images, 'image')} "
         f"in {number_of(result.windows, 'window')}, "

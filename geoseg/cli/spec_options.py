@@ -6,9 +6,9 @@ What only a command line has stands in `METAVARS`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import NoneType, UnionType
+from types import MappingProxyType, NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import click
@@ -26,7 +26,6 @@ METAVARS = {
     "classes": "NAME,...",
     "devices": "N|0,1,...",
     "fill_holes": "M2",
-    "init_from": "BUNDLE",
     "majority": "PX",
     "min_area": "M2",
     "nodata": "NUMBER|AUTO",
@@ -40,30 +39,37 @@ METAVARS = {
 """What stands for the value of a setting in the help, where that says more than its type."""
 
 
-def spec_options(kind: type[Spec], names: Iterable[str] = (), *, default: str | None = None) -> Callable[[F], F]:
+def spec_options(
+    kind: type[Spec],
+    names: Iterable[str] = (),
+    *,
+    default: str | None = None,
+    metavars: Mapping[str, str] = MappingProxyType(METAVARS),
+) -> Callable[[F], F]:
     """Give a command the settings of a spec as options, each None unless it is given.
 
     Args:
         kind: the spec.
         names: which of its settings, in this order; all unless there are any.
         default: where the settings come from that are not given, instead of from the spec's defaults.
+        metavars: what stands for their values, by the name of the setting.
     """
     settings = kind.settings()
 
     def decorate(command: F) -> F:
         for name in reversed([*names] or [*settings]):
-            command = _option(name, settings[name], default)(command)
+            command = _option(name, settings[name], default, metavars.get(name))(command)
         return command
 
     return decorate
 
 
-def _option(name: str, field: FieldInfo, default: str | None) -> Callable[[F], F]:
+def _option(name: str, field: FieldInfo, default: str | None, metavar: str | None) -> Callable[[F], F]:
     flag, kinds = name.replace("_", "-"), _kinds(field.annotation)
     text = _help(field, default)
     if kinds == [bool]:
         return click.option(f"--{flag}/--no-{flag}", default=None, help=text)
-    return click.option(f"--{flag}", type=_type(kinds), metavar=METAVARS.get(name), help=text)
+    return click.option(f"--{flag}", type=_type(kinds), metavar=metavar, help=text)
 
 
 def _kinds(annotation: Any) -> list[Any]:

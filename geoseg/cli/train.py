@@ -13,10 +13,12 @@ import click
 
 from geoseg.cli.early import read_train_config
 from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option
+from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import Notices, notice, scores_line, scores_table, show, show_json
 from geoseg.cli.value_types import FilePath
 from geoseg.core.events import SILENT, Progress, Reporter
 from geoseg.core.wording import number_of
+from geoseg.spec import TrainSpec
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -41,15 +43,11 @@ if TYPE_CHECKING:
     metavar="CSV",
     help="List of labelled rasters (image,label,split), instead of the config's data.",
 )
-@click.option("--epochs", type=int, help="Rounds of training; default: the config's.")
-@click.option("--seed", type=int, help="Seed of everything random; default: the config's.")
-@click.option("--device", help="auto, cpu, cuda, cuda:1 or mps; default: the config's.")
-@click.option("--devices", type=int, help="Processes that train together, one per GPU; default: the config's.")
-@click.option(
-    "--init-from",
-    type=FilePath(path_type=Path),
-    metavar="BUNDLE",
-    help="Model to start from, or default, for fine-tuning; its bands and classes may differ.",
+@spec_options(
+    TrainSpec,
+    ("epochs", "seed", "device", "devices", "init_from"),
+    default="the config's",
+    metavars={"init_from": "BUNDLE"},
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in the output folder where it was interrupted.")
 @overwrite_option

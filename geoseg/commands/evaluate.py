@@ -40,6 +40,7 @@ from geoseg.raster.class_raster import (
 from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.reading import to_rasterio
 from geoseg.spec import IGNORE, NODATA_ID, ClassSpec
+from geoseg.spec.evaluate import BOUNDARY_PX_MOST
 
 __all__ = ["EvaluateResult", "evaluate"]
 
@@ -47,8 +48,6 @@ SIDE = 1024
 """Side of a window in pixels. Larger ones are no faster, and out of the processor's cache."""
 BOUNDARY_PX = 3
 """How far from a class's contour its boundary reaches by default."""
-BOUNDARY_PX_MOST = 512
-"""Where it ends: windows are read with so much around them that they would not be small any more."""
 
 
 @dataclass(frozen=True)

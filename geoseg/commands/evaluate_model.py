@@ -15,11 +15,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Unpack
 
 import yaml
 
-from geoseg.commands.evaluate import BOUNDARY_PX_MOST
 from geoseg.core.errors import ModelError, OutputError, SpecError
 from geoseg.core.events import SILENT, NoticeLog, Reporter
 from geoseg.core.files import workspace
@@ -38,14 +37,15 @@ from geoseg.raster.gdal import gdal_settings
 from geoseg.spec import (
     ClassSpec,
     DataSpec,
+    EvaluateSpec,
     ModelSpec,
-    Precision,
-    PredictSpec,
     TrainSpec,
     beside,
     load_train_spec,
     parse_spec,
 )
+from geoseg.spec.evaluate import Split
+from geoseg.spec.settings import EvaluateSettings
 from geoseg.training.examples import find_examples
 from geoseg.training.image_files import open_image
 from geoseg.training.inputs import read_training_data
@@ -54,7 +54,6 @@ from geoseg.training.scoring import load_scored, predict_scored, score_windows, 
 
 __all__ = ["ModelEvaluation", "Split", "evaluate_model", "fit_config"]
 
-Split = Literal["val", "train"]
 EXAMPLES = 4
 """Worst and best windows in the report, of each."""
 GROUND = {"val": "validation ground", "train": "training ground"}
@@ -102,32 +101,22 @@ def evaluate_model(
     model: str | os.PathLike[str] | Model | None,
     config: str | os.PathLike[str] | TrainSpec,
     *,
-    split: Split = "val",
     data: str | os.PathLike[str] | None = None,
-    device: str = "auto",
-    precision: Precision = "auto",
-    boundary_px: int | None = None,
-    context: bool = True,
-    refine_fraction: float = 1.0,
     report: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     reporter: Reporter = SILENT,
+    **settings: Unpack[EvaluateSettings],
 ) -> ModelEvaluation:
     """Score a model on one side of a training config's ground, as training does.
 
     Args:
         model: a bundle; None means the model that comes with geoseg.
         config: a training config (YAML), or settings already read; must have the model's classes and offer its bands.
-        split: val scores the validation ground, train the ground that is learnt from.
         data: CSV of labelled tiles, instead of the config's data.
-        device: auto, cpu, cuda, cuda:1, or mps.
-        precision: auto, fp32, bf16, or fp16.
-        boundary_px: how far from a class's contour its boundary reaches; 0 compares none, None means the config's.
-        context: let a model see the ground around each window, if it has a context branch or refines coarser views.
-        refine_fraction: share of the windows in which a model that refines looks again.
         report: HTML file that gets the scores, and the windows where the model is worst and best.
         overwrite: replace a report that exists.
         reporter: gets notices, and progress: stage `reading` counts pixels, `scoring` batches.
+        settings: fields of EvaluateSpec.
 
     Raises:
         ModelError: if the bundle cannot be loaded, or does not fit the config's bands or classes.
@@ -138,24 +127,24 @@ def evaluate_model(
     """
     started, log = time.perf_counter(), NoticeLog(reporter)
     page = None if report is None else Path(report)
-    _check_settings(split, boundary_px, {"device": device, "precision": precision, "refine_fraction": refine_fraction})
+    wanted = parse_spec(EvaluateSpec, settings, source="settings")
     _check_report(page, overwrite)
     loaded = model if isinstance(model, Model) else load_model(model)
-    if not context:
+    if not wanted.context:
         loaded = Model(loaded.spec.model_copy(update={"context": None, "refine": None}), loaded.module)
     with gdal_settings(), workspace(Path(tempfile.gettempdir()) / "geoseg-evaluate") as scratch:
         spec = fit_config(_resolve(config, data), loaded.spec)
-        scorer = Runner(loaded.module, device, precision)
-        read = read_training_data(spec, only=split, scaling=loaded.spec.scaling, reporter=log)
+        scorer = Runner(loaded.module, wanted.device, wanted.precision)
+        read = read_training_data(spec, only=wanted.split, scaling=loaded.spec.scaling, reporter=log)
         _report_resolution(read.resolution_m, loaded.spec, log)
-        side = read.val if split == "val" else read.train
+        side = read.val if wanted.split == "val" else read.train
         windows = scored_windows(side, loaded.spec, scratch)
-        tell_scored(windows, scorer, loaded.spec, spec.batch_px, scratch, refine_fraction)
-        reach = spec.boundary_px if boundary_px is None else boundary_px
+        tell_scored(windows, scorer, loaded.spec, spec.batch_px, scratch, wanted.refine_fraction)
+        reach = spec.boundary_px if wanted.boundary_px is None else wanted.boundary_px
         result = ModelEvaluation(
             model=loaded.spec.name,
             data=_source(config, data),
-            split=split,
+            split=wanted.split,
             scores=_score(scorer, windows, spec, reach, log),
             images=side.images,
             windows=len(windows),
@@ -171,14 +160,6 @@ def evaluate_model(
 
 
 # --------------------------------------------------------------------------------------------------------- settings
-
-
-def _check_settings(split: str, boundary_px: int | None, settings: dict[str, Any]) -> None:
-    if split not in GROUND:
-        raise SpecError(f"split = {split!r}: give val or train")
-    if boundary_px is not None and not 0 <= boundary_px <= BOUNDARY_PX_MOST:
-        raise SpecError(f"boundary_px = {boundary_px}: give 0 to {BOUNDARY_PX_MOST} pixels")
-    parse_spec(PredictSpec, settings, source="settings")
 
 
 def _check_report(page: Path | None, overwrite: bool) -> None:

@@ -10,6 +10,7 @@ from geoseg.spec.classify import ClassifySpec, Resolution
 from geoseg.spec.combined import CombinedSpec
 from geoseg.spec.context import ContextLevel, ContextSpec
 from geoseg.spec.data import DataSpec, LabelledScene, SplitSpec
+from geoseg.spec.evaluate import EvaluateSpec
 from geoseg.spec.existing import ExistingSpec, split_existing
 from geoseg.spec.loss import LossSpec
 from geoseg.spec.model import ClassSpec, ModelCard, ModelSpec, NormalizationSpec, ScalingSpec
@@ -43,6 +44,7 @@ __all__ = [
     "ContextSpec",
     "DataSpec",
     "DataType",
+    "EvaluateSpec",
     "ExistingSpec",
     "GeneralizeSpec",
     "LabelledScene",

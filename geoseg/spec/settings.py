@@ -49,6 +49,17 @@ class PredictSettings(TypedDict, total=False):
     devices: str | None
 
 
+class EvaluateSettings(TypedDict, total=False):
+    """How a model is scored."""
+
+    split: Literal["val", "train"]
+    device: str
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    context: bool
+    refine_fraction: float
+    boundary_px: int | None
+
+
 class VectorizeSettings(TypedDict, total=False):
     """How a class raster becomes polygons."""
 

@@ -147,7 +147,7 @@ class TrainSpec(Spec):
     augment: AugmentSpec = AugmentSpec()
     """How the training windows are varied."""
     epochs: int = Field(default=40, ge=1, le=LARGEST_COUNT)
-    """Rounds; after each one the validation ground is scored."""
+    """Rounds of training; after each one the validation side is scored."""
     windows_per_epoch: int = Field(default=400, ge=1, le=LARGEST_COUNT)
     """Training windows drawn per epoch; those that fill no step are left out."""
     batch_size: int = Field(default=8, ge=1, le=LARGEST_COUNT)

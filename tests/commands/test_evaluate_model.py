@@ -240,8 +240,8 @@ def test_a_config_that_does_not_fit_is_one_clear_line(config, changes, says):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"split": "test"}, "split = 'test': give val or train"),
-        ({"boundary_px": -1}, "boundary_px = -1: give 0 to 512 pixels"),
+        ({"split": "test"}, "split = 'test': give one of val, train"),
+        ({"boundary_px": -1}, "boundary_px = -1: it must be greater than or equal to 0"),
         ({"device": "abacus"}, "device = 'abacus'"),
         ({"precision": "fp8"}, "precision = 'fp8'"),
         ({"report": "report.pdf"}, "does not end in .html"),

@@ -18,6 +18,7 @@ TAKEN = {
     "predict_many": settings.PredictSettings,
     "vectorize": settings.VectorizeSettings,
     "train": settings.TrainSettings,
+    "evaluate_model": settings.EvaluateSettings,
 }
 FAR = ("torch", "numpy", "rasterio", "pyproj", "shapely", "lightning", "geopandas", "distributed", "affine", "pydantic")
 BEHIND = ("data", "geo", "inference", "losses", "metrics", "models", "outputs", "raster", "training", "vector")
@@ -80,7 +81,9 @@ def test_public_functions_take_settings_by_name(name):
     assert get_type_hints(TAKEN[name])
 
 
-@pytest.mark.parametrize("name", ["predict", "predict_many", "vectorize", "train", "evaluate", "tile", "find_scenes"])
+@pytest.mark.parametrize(
+    "name", ["predict", "predict_many", "vectorize", "train", "evaluate", "evaluate_model", "tile", "find_scenes"]
+)
 def test_public_functions_have_few_parameters(name):
     assert len(inspect.signature(getattr(geoseg, name)).parameters) <= 7
 
