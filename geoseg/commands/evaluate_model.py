@@ -1,8 +1,8 @@
-"""`geoseg evaluate --model`: how well a model does on ground that a training config names.
+"""`geoseg evaluate --model`: how well a model does on the labelled rasters that a training config names.
 
 What goes in: a bundle and a training config. What comes out: a result with all scores, and a report if one is wanted.
-The config says which ground is scored and what its labels mean; the model says which bands are read, how its classes
-are ordered and in which windows it sees the ground. So the ground, the pixels and the windows are those that a training
+The config says which rasters are scored and what their labels mean; the model says which bands are read, how classes
+are ordered and in which windows they are found. So the rasters, the pixels and the windows are those that a training
 run with that config scores. Writes nothing but the report.
 """
 
@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,46 +18,41 @@ from typing import Any, Unpack
 
 import yaml
 
-from geoseg.core.errors import ModelError, OutputError, SpecError
+from geoseg.core.errors import OutputError
 from geoseg.core.events import SILENT, NoticeLog, Reporter
 from geoseg.core.files import workspace
 from geoseg.core.redaction import public_form, public_values
 from geoseg.core.version import __version__
 from geoseg.core.wording import number_of
-from geoseg.data.listing import list_rasters
 from geoseg.metrics.scores import Scores
 from geoseg.models.bundle import load_model
 from geoseg.models.model import Model
 from geoseg.models.runner import Runner
 from geoseg.outputs.report.contents import Report
 from geoseg.outputs.report.page import write_report
-from geoseg.raster.bands.matching import fits_dtype
 from geoseg.raster.gdal import gdal_settings
 from geoseg.spec import (
-    ClassSpec,
-    DataSpec,
     EvaluateSpec,
     ModelSpec,
     TrainSpec,
-    beside,
-    load_train_spec,
     parse_spec,
 )
 from geoseg.spec.evaluate import Split
 from geoseg.spec.settings import EvaluateSettings
 from geoseg.training.examples import find_examples
-from geoseg.training.image_files import open_image
+from geoseg.training.fitting import fit_config
 from geoseg.training.inputs import read_training_data
 from geoseg.training.scored_windows import ScoredWindows
 from geoseg.training.scoring import load_scored, predict_scored, score_windows, scored_windows, tell_scored
+from geoseg.training.settings import Config, resolve_settings
 
-__all__ = ["ModelEvaluation", "Split", "evaluate_model", "fit_config"]
+__all__ = ["ModelEvaluation", "Split", "evaluate_model"]
 
 EXAMPLES = 4
 """Worst and best windows in the report, of each."""
-GROUND = {"val": "validation ground", "train": "training ground"}
+SIDES = {"val": "validation rasters", "train": "training rasters"}
 RESOLUTION_FACTOR = 1.5
-"""A model is told to be out of its depth beyond this ratio of ground resolutions."""
+"""A model is said to be out of its depth beyond this ratio of the sizes of pixels."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +62,7 @@ class ModelEvaluation:
     model: str
     """Name of the model."""
     data: str
-    """The config or list of tiles that names the ground, as it was given; the config's name for settings."""
+    """The config or list of tiles that names the rasters, as it was given; the config's name for settings."""
     split: Split
     """Which side of the split was scored."""
     scores: Scores
@@ -99,7 +93,7 @@ class ModelEvaluation:
 
 def evaluate_model(
     model: str | os.PathLike[str] | Model | None,
-    config: str | os.PathLike[str] | TrainSpec,
+    config: Config,
     *,
     data: str | os.PathLike[str] | None = None,
     report: str | os.PathLike[str] | None = None,
@@ -107,12 +101,12 @@ def evaluate_model(
     reporter: Reporter = SILENT,
     **settings: Unpack[EvaluateSettings],
 ) -> ModelEvaluation:
-    """Score a model on one side of a training config's ground, as training does.
+    """Score a model on one side of a training config's split, as training does.
 
     Args:
         model: a bundle; None means the model that comes with geoseg.
         config: a training config (YAML), or settings already read; must have the model's classes and offer its bands.
-        data: CSV of labelled tiles, instead of the config's data.
+        data: CSV of labelled rasters, instead of the config's data.
         report: HTML file that gets the scores, and the windows where the model is worst and best.
         overwrite: replace a report that exists.
         reporter: gets notices, and progress: stage `reading` counts pixels, `scoring` batches.
@@ -133,7 +127,7 @@ def evaluate_model(
     if not wanted.context:
         loaded = Model(loaded.spec.model_copy(update={"context": None, "refine": None}), loaded.module)
     with gdal_settings(), workspace(Path(tempfile.gettempdir()) / "geoseg-evaluate") as scratch:
-        spec = fit_config(_resolve(config, data), loaded.spec)
+        spec = fit_config(resolve_settings(config, data, {}), loaded.spec)
         scorer = Runner(loaded.module, wanted.device, wanted.precision)
         read = read_training_data(spec, only=wanted.split, scaling=loaded.spec.scaling, reporter=log)
         _report_resolution(read.resolution_m, loaded.spec, log)
@@ -159,9 +153,6 @@ def evaluate_model(
     return result
 
 
-# --------------------------------------------------------------------------------------------------------- settings
-
-
 def _check_report(page: Path | None, overwrite: bool) -> None:
     """Refuse a place for the report before any work is done."""
     if page is None:
@@ -174,90 +165,10 @@ def _check_report(page: Path | None, overwrite: bool) -> None:
         raise OutputError(f"{page} exists: pass --overwrite to replace it, or choose another --report")
 
 
-def _resolve(config: str | os.PathLike[str] | TrainSpec, data: str | os.PathLike[str] | None) -> TrainSpec:
-    """The settings, with other tiles if these are given, and paths that say where they start."""
-    spec = config if isinstance(config, TrainSpec) else load_train_spec(Path(config))
-    tiles = {} if data is None else {"tiles": Path(data), "images": None, "labels": None, "scenes": ()}
-    named = beside(spec.data.model_copy(update=tiles), Path.cwd())
-    return spec.model_copy(update={"data": named})
-
-
-def _source(config: str | os.PathLike[str] | TrainSpec, data: str | os.PathLike[str] | None) -> str:
+def _source(config: Config, data: str | os.PathLike[str] | None) -> str:
     if data is not None:
         return public_form(data)
     return config.name if isinstance(config, TrainSpec) else public_form(config)
-
-
-# ------------------------------------------------------------------------------------------------ a config that fits
-
-
-def fit_config(spec: TrainSpec, model: ModelSpec) -> TrainSpec:
-    """Turn a training config into what a model sees: its classes in its order, its bands in its order, its type.
-
-    Raises:
-        ModelError: if the config has other classes, lacks a band, or has values of another kind.
-        SpecError: if the bands that the model wants stand in different places from image to image.
-        LabelError: if an image lacks the config's own bands.
-        SceneError: if an image cannot be opened.
-    """
-    _check_classes(spec.classes, model)
-    if not fits_dtype(spec.data.dtype, model.dtype):
-        raise ModelError(
-            f"model {model.name} was trained on {model.dtype} values, the config's are {spec.data.dtype}: "
-            "choose a model for such values, or correct data.dtype"
-        )
-    bands = _take_bands(spec.data, model) if spec.data.bands != model.bands else {}
-    data = spec.data.model_copy(update={"dtype": model.dtype, **bands})
-    return spec.model_copy(update={"classes": model.classes, "data": data})
-
-
-def _check_classes(classes: Sequence[ClassSpec], model: ModelSpec) -> None:
-    own, wanted = ({(c.id, c.name) for c in some} for some in (classes, model.classes))
-    if own != wanted:
-        raise ModelError(
-            f"model {model.name} has the classes {_class_list(model.classes)}, the config has {_class_list(classes)}: "
-            "give both the same ids and names, or choose another model"
-        )
-
-
-def _class_list(classes: Sequence[ClassSpec]) -> str:
-    return ", ".join(f"{c.id} {c.name}" for c in classes)
-
-
-def _take_bands(data: DataSpec, model: ModelSpec) -> dict[str, Any]:
-    """The fields of a DataSpec that name bands, for a model that wants some of its bands or another order."""
-    names = [name.strip().lower() for name in data.bands]
-    missing = [name for name in model.bands if name.strip().lower() not in names]
-    if missing:
-        raise ModelError(
-            f"model {model.name} wants the bands {', '.join(model.bands)}, the config has {', '.join(data.bands)}: "
-            "choose a model of these bands, or name the others in data.bands"
-        )
-    picks = [names.index(name.strip().lower()) for name in model.bands]
-    return {"bands": model.bands, "band_indexes": _places(data, picks)}
-
-
-def _places(data: DataSpec, picks: Sequence[int]) -> tuple[int, ...]:
-    """Where some of the config's bands stand in the files.
-
-    All of its bands have to be found first: by position, the second of four bands is another one than of three.
-    """
-    if data.band_indexes is not None:
-        return tuple(data.band_indexes[pick] for pick in picks)
-    found: dict[tuple[int, ...], Path] = {}
-    for entry in list_rasters(data):
-        with open_image(entry.image, data) as scene:
-            found.setdefault(tuple(scene.bands[pick] for pick in picks), entry.image)
-    if len(found) > 1:
-        (one, path), (other, other_path), *_ = found.items()
-        raise SpecError(
-            f"the model's bands stand at {list(one)} in {path} but at {list(other)} in {other_path}: "
-            "score such images apart, or write them alike"
-        )
-    return next(iter(found))
-
-
-# ---------------------------------------------------------------------------------------------------- scores, report
 
 
 def _report_resolution(resolution_m: float | None, model: ModelSpec, reporter: Reporter) -> None:
@@ -280,7 +191,7 @@ def _report(
     worst, best = find_examples(partial(predict_scored, scorer), windows, model.spec.bands, EXAMPLES)
     write_report(
         Report(
-            title=f"{result.model} on {GROUND[result.split]}",
+            title=f"{result.model} on {SIDES[result.split]}",
             classes=model.spec.classes,
             scores=result.scores,
             history=(),
@@ -302,7 +213,7 @@ def _facts(result: ModelEvaluation, model: Model) -> dict[str, str]:
     return {
         "Network": f"{network.architecture} {network.encoder}".strip() + f", {parameters / 1e6:.2f} M parameters",
         "Bands": ", ".join(model.spec.bands),
-        GROUND[result.split].capitalize(): f"{images}, {result.scores.pixels / 1e6:,.2f} Mpx labelled",
+        SIDES[result.split].capitalize(): f"{images}, {result.scores.pixels / 1e6:,.2f} Mpx labelled",
         "Time": f"{result.seconds:,.1f} s for {windows} on {result.device} ({result.precision})",
         "Made by": f"geoseg {__version__}",
     }

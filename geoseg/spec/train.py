@@ -40,7 +40,7 @@ class AugmentSpec(Spec):
     turn_deg: float = Field(default=45.0, ge=0, le=180)
     """Largest free turn, in degrees."""
     scale: tuple[Scale, Scale] = (0.7, 1.4)
-    """Smallest and largest ground size of a pixel, relative to the tiles'."""
+    """Smallest and largest size of a pixel on the earth, relative to the tiles'."""
     gamma: float = Field(default=0.25, ge=0)
     """Spread of the logarithm of gamma."""
     contrast: float = Field(default=0.2, ge=0)
@@ -72,7 +72,7 @@ class AugmentSpec(Spec):
         return self
 
     def read_side(self, window: int) -> int:
-        """Side of the ground that a window of a side may show once it is scaled, in pixels.
+        """Side of what a window of a side may show once it is scaled, in pixels.
 
         It exceeds the window by an even number: else the window's middle would lie between two pixels, and windows that
         are only turned by quarters would be blurred.
@@ -124,7 +124,7 @@ class TrainSpec(Spec):
     network: NetworkSpec
     """The network."""
     context: ContextSpec | None = None
-    """A branch that sees the ground around each window; None trains a network that sees its windows alone."""
+    """A branch that sees the surroundings of each window; None trains a network that sees its windows alone."""
     refine: RefineSpec | None = None
     """Coarser views of the scene whose classes are refined step by step; None trains a network that tells them at
     once."""
@@ -212,7 +212,7 @@ class TrainSpec(Spec):
         self.context.check_tile(self.tile, "tile")
         self.context.check_tile(self.window, "window")
         if self.augment.cutmix:
-            raise ValueError("augment.cutmix pastes ground that the context does not show: set it to 0")
+            raise ValueError("augment.cutmix pastes what the context does not show: set it to 0")
         if self.context.freeze_local and self.init_from is None:
             raise ValueError("context.freeze_local would freeze random weights: give a trained bundle as init_from")
 
@@ -220,9 +220,9 @@ class TrainSpec(Spec):
         if self.refine is None:
             return
         if self.context is not None:
-            raise ValueError("context and refine are two ways to see the ground around a window: give one of them")
+            raise ValueError("context and refine are two ways to see the surroundings of a window: give one of them")
         if self.augment.cutmix:
-            raise ValueError("augment.cutmix pastes ground that coarser views do not show: set it to 0")
+            raise ValueError("augment.cutmix pastes what coarser views do not show: set it to 0")
         if self.refine.freeze_local and self.init_from is None:
             raise ValueError("refine.freeze_local would freeze random weights: give a trained bundle as init_from")
         if self.loss.auxiliary:
@@ -250,7 +250,7 @@ class TrainSpec(Spec):
 
     @property
     def read_side(self) -> int:
-        """Side of the ground that a training window may show once it is scaled, in pixels."""
+        """Side of what a training window may show once it is scaled, in pixels."""
         return self.augment.read_side(self.window)
 
 

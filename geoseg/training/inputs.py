@@ -50,7 +50,7 @@ class TrainingData:
     resolution_m: float | None
     """Ground size of a pixel, if known and about the same in all images."""
     size_range_m: tuple[float, float] | None
-    """Smallest and largest ground size of a pixel, if images differ in it."""
+    """Smallest and largest size of a pixel on the earth, if images differ in it."""
     scaling: ScalingSpec | None
     """What the values of the bands stand for, if an image says it."""
     fingerprint: str

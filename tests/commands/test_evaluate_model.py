@@ -277,7 +277,7 @@ def test_a_report_shows_the_worst_and_the_best_windows(config, tmp_path):
     found = evaluate_model(echo(), config, report=tmp_path / "page.html", **CPU)
     page = (tmp_path / "page.html").read_text("utf-8")
     for shown in (
-        "test on validation ground",
+        "test on validation rasters",
         f"{found.scores.miou:.3f}",
         "Worst windows",
         "town.tif, row",
@@ -287,7 +287,7 @@ def test_a_report_shows_the_worst_and_the_best_windows(config, tmp_path):
     with pytest.raises(OutputError, match=r"page\.html exists: pass --overwrite"):
         evaluate_model(echo(), config, report=tmp_path / "page.html", **CPU)
     evaluate_model(echo(), config, split="train", report=tmp_path / "page.html", overwrite=True, **CPU)
-    assert "test on training ground" in (tmp_path / "page.html").read_text("utf-8")
+    assert "test on training rasters" in (tmp_path / "page.html").read_text("utf-8")
 
 
 @pytest.fixture

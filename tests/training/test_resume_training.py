@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from conftest import Watching
 from safetensors import safe_open
 from test_train import write_config, write_tiles
@@ -265,3 +266,29 @@ def test_a_run_whose_folder_is_removed_ends_in_one_line(config: Path, tmp_path: 
     with pytest.raises(OutputError) as raised:
         train(config, tmp_path / "run", reporter=Watching(remove))
     assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_run_of_geoseg_0_1_is_resumed(config: Path, tmp_path: Path) -> None:
+    """Its config names no method, and its checkpoints have the second head's weights under another name."""
+    train(config, tmp_path / "whole")
+
+    def stop(state: TrainProgress) -> None:
+        if state.stage == "training" and state.epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "old", reporter=Watching(stop))
+    settings = yaml.safe_load((tmp_path / "old" / "config.yaml").read_text())
+    del settings["method"]
+    (tmp_path / "old" / "config.yaml").write_text(yaml.safe_dump(settings))
+    path = tmp_path / "old" / "checkpoint.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    found = checkpoint["state_dict"]
+    heads = [name for name in found if name.startswith("method.criterion.heads.0.")]
+    for name in heads:
+        found["auxiliary." + name.removeprefix("method.criterion.heads.0.")] = found.pop(name)
+    assert heads
+    assert "Record" in checkpoint["callbacks"]
+    torch.save(checkpoint, path)
+    assert train(config, tmp_path / "old", resume=True).epochs == 4
+    assert_same_run(tmp_path / "whole", tmp_path / "old")

@@ -1,0 +1,84 @@
+"""A training config for the data that a model sees. In: a TrainSpec and a model. Out: the model's classes and bands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from geoseg.core.errors import ModelError, SpecError
+from geoseg.data.listing import list_rasters
+from geoseg.raster.bands.matching import fits_dtype
+from geoseg.spec import (
+    ClassSpec,
+    DataSpec,
+    ModelSpec,
+    TrainSpec,
+)
+from geoseg.training.image_files import open_image
+
+
+def fit_config(spec: TrainSpec, model: ModelSpec) -> TrainSpec:
+    """Turn a training config into what a model sees: its classes in its order, its bands in its order, its type.
+
+    Raises:
+        ModelError: if the config has other classes, lacks a band, or has values of another kind.
+        SpecError: if the bands that the model wants stand in different places from image to image.
+        LabelError: if an image lacks the config's own bands.
+        SceneError: if an image cannot be opened.
+    """
+    _check_classes(spec.classes, model)
+    if not fits_dtype(spec.data.dtype, model.dtype):
+        raise ModelError(
+            f"model {model.name} was trained on {model.dtype} values, the config's are {spec.data.dtype}: "
+            "choose a model for such values, or correct data.dtype"
+        )
+    bands = _take_bands(spec.data, model) if spec.data.bands != model.bands else {}
+    data = spec.data.model_copy(update={"dtype": model.dtype, **bands})
+    return spec.model_copy(update={"classes": model.classes, "data": data})
+
+
+def _check_classes(classes: Sequence[ClassSpec], model: ModelSpec) -> None:
+    own, wanted = ({(c.id, c.name) for c in some} for some in (classes, model.classes))
+    if own != wanted:
+        raise ModelError(
+            f"model {model.name} has the classes {_class_list(model.classes)}, the config has {_class_list(classes)}: "
+            "give both the same ids and names, or choose another model"
+        )
+
+
+def _class_list(classes: Sequence[ClassSpec]) -> str:
+    return ", ".join(f"{c.id} {c.name}" for c in classes)
+
+
+def _take_bands(data: DataSpec, model: ModelSpec) -> dict[str, Any]:
+    """The fields of a DataSpec that name bands, for a model that wants some of its bands or another order."""
+    names = [name.strip().lower() for name in data.bands]
+    missing = [name for name in model.bands if name.strip().lower() not in names]
+    if missing:
+        raise ModelError(
+            f"model {model.name} wants the bands {', '.join(model.bands)}, the config has {', '.join(data.bands)}: "
+            "choose a model of these bands, or name the others in data.bands"
+        )
+    picks = [names.index(name.strip().lower()) for name in model.bands]
+    return {"bands": model.bands, "band_indexes": _places(data, picks)}
+
+
+def _places(data: DataSpec, picks: Sequence[int]) -> tuple[int, ...]:
+    """Where some of the config's bands stand in the files.
+
+    All of its bands have to be found first: by position, the second of four bands is another one than of three.
+    """
+    if data.band_indexes is not None:
+        return tuple(data.band_indexes[pick] for pick in picks)
+    found: dict[tuple[int, ...], Path] = {}
+    for entry in list_rasters(data):
+        with open_image(entry.image, data) as scene:
+            found.setdefault(tuple(scene.bands[pick] for pick in picks), entry.image)
+    if len(found) > 1:
+        (one, path), (other, other_path), *_ = found.items()
+        raise SpecError(
+            f"the model's bands stand at {list(one)} in {path} but at {list(other)} in {other_path}: "
+            "score such images apart, or write them alike"
+        )
+    return next(iter(found))
