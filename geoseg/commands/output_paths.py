@@ -9,11 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import rasterio
-from rasterio.errors import RasterioError
-
 from geoseg.core.errors import OutputError
-from geoseg.core.files import quiet_georeferencing, sidecar
 from geoseg.core.naming import LONGEST_FILE_NAME, is_utf8, shortened
 from geoseg.scenes import SceneRef
 from geoseg.scenes.paths import is_local
@@ -163,27 +159,6 @@ def check_names(paths: Iterable[Path]) -> None:
             raise OutputError(
                 f"{path.name[:40]}... is longer than the name of a file can be: choose a shorter --output"
             )
-
-
-def is_done(paths: OutputPaths, fingerprint: str) -> bool:
-    """Whether all results are there, made from the same scene and model with the same settings.
-
-    Raises:
-        OutputError: if they were made from others.
-    """
-    if not paths.landcover.exists():
-        return False
-    try:
-        with quiet_georeferencing(), rasterio.open(paths.landcover) as raster:
-            made_from = raster.tags().get("GEOSEG_FINGERPRINT")
-    except RasterioError:
-        made_from = None
-    if made_from != fingerprint:
-        raise OutputError(
-            f"{paths.landcover} exists, made from another scene or model or with other settings: pass --overwrite to "
-            "replace it, or choose another --output"
-        )
-    return all(path.exists() and path.stat().st_size for path in (*paths, sidecar(paths.landcover)))
 
 
 def check_space(folder: Path, pixels: int, bytes_per_pixel: int, there: int = 0) -> None:

@@ -17,7 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from geoseg.commands.output_paths import OutputPaths, check_outputs, check_space, is_done, name_outputs
+from geoseg.commands.finished import is_done
+from geoseg.commands.output_paths import OutputPaths, check_outputs, check_space, name_outputs
 from geoseg.commands.plan import scratch_bytes_per_pixel
 from geoseg.core.errors import GeosegError, OutputError
 from geoseg.core.events import SILENT, Progress, Reporter, Stage
@@ -26,6 +27,7 @@ from geoseg.core.memory import give_back_memory
 from geoseg.core.naming import layer_name
 from geoseg.geo.georef import PixelGrid
 from geoseg.inference.assemble import Assembled, ClassShare, assemble, class_shares, replace_classes
+from geoseg.inference.cores import kept_outputs
 from geoseg.inference.job import Job, prepare
 from geoseg.inference.resume import begin
 from geoseg.inference.shards import Workers, find_devices, run_scene
@@ -115,13 +117,15 @@ def predict(
         check_outputs(paths, opened.info.path, overwrite=existing.may_replace)
         with locked(paths.landcover) as work:
             job = prepare(opened, model, spec, reporter, work.read_manifest() if existing.resume else None)
-            if existing.resume and not existing.overwrite and is_done(paths, job.fingerprint):
-                reporter.notice(f"done already: {paths.landcover}")
-                work.remove()
-                return _done_before(job, paths)
+            if existing.resume and not existing.overwrite and paths.landcover.exists():
+                if is_done(paths, spec, job.fingerprint):
+                    reporter.notice(f"done already: {paths.landcover}")
+                    work.remove()
+                    return _done_before(job, paths)
+                reporter.notice(f"{paths.landcover} is there, but not all that belongs to it: it is made again")
             find_devices(spec.run, job.runner.device)
             check_space(paths.landcover.parent, opened.held_pixels, scratch_bytes_per_pixel(job), work.size())
-            begin(work, job.manifest, resume=existing.resume, reporter=reporter)
+            begin(work, job.manifest, resume=existing.resume, kept=kept_outputs(job), reporter=reporter)
             result = _run(job, work, paths, Workers(model, spec, scheduler), reporter)
             work.remove()
             return result

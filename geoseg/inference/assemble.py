@@ -79,7 +79,7 @@ def assemble(job: Job, work: WorkFolder) -> Assembled:
         forwarded += record.forwarded_px
         if record.thumbnail:
             thumbnail.add(record.thumbnail)
-        for kind in record.kinds:
+        for kind in formats.keys() & set(record.kinds):
             parts[kind].append(Part(work.part(name, kind), record.row, len(record.counts)))
     rasters = {kind: work.path / f"{kind}.vrt" for kind in formats}
     for kind, path in rasters.items():

@@ -16,6 +16,7 @@ from geoseg.core.version import __version__
 from geoseg.geo.grid import Window
 from geoseg.inference.batches import Sample
 from geoseg.inference.decide import Decision
+from geoseg.inference.fingerprint import output_fingerprints, raster_fingerprint
 from geoseg.inference.job import Job
 from geoseg.inference.tally import paint
 from geoseg.inference.work_folder import Record, WorkFolder
@@ -91,7 +92,8 @@ class RowsWriter:
         for part in self._parts.values():
             part.close()
         rows = self._thumbnail.rows(self._rows.row, self._rows.height) if self._thumbnail else None
-        record = Record(self._scene_rows.row, self._counts, tuple(self._parts), forwarded_px, rows)
+        kept = kept_outputs(self._job)
+        record = Record(self._scene_rows.row, self._counts, tuple(self._parts), forwarded_px, rows, kept)
         self._work.finish(self._name, record)
 
     def discard(self) -> None:
@@ -118,6 +120,17 @@ def shown_bands(bands: tuple[str, ...]) -> list[int]:
     return [0, 1, 2] if len(bands) >= 3 else [0]
 
 
+def kept_outputs(job: Job) -> frozenset[str]:
+    """What is to be kept of each row besides classes: which a run that goes on cannot get from classes alone."""
+    output = job.spec.output
+    wanted = {
+        "confidence": job.wants_confidence,
+        f"scores as {output.scores_type}": output.scores is not None,
+        "preview": output.preview,
+    }
+    return frozenset(name for name, is_wanted in wanted.items() if is_wanted)
+
+
 def raster_formats(job: Job) -> dict[str, RasterFormat]:
     """What the rasters that a job makes hold, by kind."""
     formats = {"landcover": landcover_format(job)}
@@ -135,7 +148,8 @@ def landcover_format(job: Job) -> RasterFormat:
         "GEOSEG_MODEL": job.model.spec.name,
         "GEOSEG_VERSION": __version__,
         "GEOSEG_SETTINGS": json.dumps(job.settings),
-        "GEOSEG_FINGERPRINT": job.fingerprint,
+        "GEOSEG_FINGERPRINT": raster_fingerprint(job.fingerprint, job.spec.vector),
+        "GEOSEG_OUTPUTS": json.dumps(output_fingerprints(job.spec)),
     }
     return RasterFormat("uint8", NODATA_ID, ("class",), "mode", {c.id: c.color for c in classes}, tags)
 

@@ -18,7 +18,7 @@ from geoseg.core.version import __version__
 from geoseg.geo.layer_paths import split_layer
 from geoseg.models.model import Model
 from geoseg.raster.scene import Scene
-from geoseg.spec import ClassifySpec, GeneralizeSpec
+from geoseg.spec import ClassifySpec, GeneralizeSpec, PredictSpec
 
 _DIGESTS: WeakKeyDictionary[torch.nn.Module, tuple[int, str]] = WeakKeyDictionary()
 
@@ -53,13 +53,30 @@ def fingerprint(scene: Scene, model: Model, spec: ClassifySpec, device: str) -> 
         "aoi": _area_state(spec.aoi) if spec.aoi else None,
         "device": device,
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
+    return _digest(parts)
 
 
 def raster_fingerprint(pixels: str, spec: GeneralizeSpec) -> str:
     """Digest of a class raster: of the classes of its pixels, given their own digest, and how they are generalised."""
-    parts = [pixels, spec.generalization.model_dump(mode="json")]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+    return _digest([pixels, spec.generalization.model_dump(mode="json")])
+
+
+def output_fingerprints(spec: PredictSpec) -> dict[str, str]:
+    """What each of the results besides the class raster is made with, by kind: those of equal digests are equal, if the
+    class raster is the same."""
+    output, polygons = spec.output, spec.vector.of_generalized_raster
+    made = {
+        "polygons": _digest(polygons.model_dump(mode="json")) if output.polygons else None,
+        "preview": "" if output.preview else None,
+        "scores": output.scores_type if output.scores else None,
+        "confidence": "" if output.confidence else None,
+        "item": "" if output.stac else None,
+    }
+    return {kind: digest for kind, digest in made.items() if digest is not None}
+
+
+def _digest(parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:32]
 
 
 def _file_state(path: str | Path) -> list[Any]:

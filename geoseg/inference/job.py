@@ -69,7 +69,7 @@ class Job:
     @property
     def manifest(self) -> Manifest:
         """What a work folder says of this job."""
-        return Manifest(self.fingerprint, self.grid.tile, self.batch_size)
+        return Manifest(self.fingerprint, self.grid.tile, self.batch_size, self.grid.overlap)
 
     @property
     def wants_confidence(self) -> bool:
@@ -121,7 +121,15 @@ def prepare(
     running = {"batch_size": batch_size, "device": str(runner.device)}
     settings = spec.vector.model_dump(mode="json") | resolved.model_dump(mode="json", warnings=False) | running
     wanted = make_grid(source.height, source.width, loaded.spec, pixels)
-    decided = resolved.model_copy(update={"tile": wanted.tile, "overlap": wanted.overlap})
+    refines = loaded.spec.refine is not None and pixels.context
+    decided = resolved.model_copy(
+        update={
+            "tile": wanted.tile,
+            "overlap": wanted.overlap,
+            "context": pixels.context and (loaded.spec.context is not None or refines),
+            "refine_fraction": pixels.refine_fraction if refines else 1.0,
+        }
+    )
     digest = fingerprint(scene, loaded, decided, device.type)
     inputs = ViewInputs(scene, source, grid, loaded.spec, runner, pixels, batch_size)
     view = VIEWS.get(branch_of(loaded.spec, pixels).kind)(inputs)

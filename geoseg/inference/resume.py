@@ -8,17 +8,32 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.core.errors import OutputError
-from geoseg.core.events import Reporter
+from geoseg.core.events import SILENT, Reporter
 from geoseg.core.files import write_errors
 from geoseg.inference.checksums import SEAL_END, Seal, read_seal
-from geoseg.inference.work_folder import Manifest, WorkFolder, seam_name, swath_name
+from geoseg.inference.work_folder import Manifest, Record, WorkFolder, seam_name, swath_name
 
 
-def begin(work: WorkFolder, manifest: Manifest, *, resume: bool, reporter: Reporter) -> None:
+def begin(
+    work: WorkFolder,
+    manifest: Manifest,
+    *,
+    resume: bool,
+    kept: frozenset[str] = frozenset(),
+    reporter: Reporter = SILENT,
+) -> None:
     """Begin the work of a manifest, or go on with it.
+
+    Args:
+        work: the work folder.
+        manifest: what the work is of.
+        resume: whether to go on with what was begun.
+        kept: what swaths must have been kept for besides classes, as `kept_outputs` names it; others are made again.
+        reporter: takes notices.
 
     Raises:
         OutputError: if what was begun there is something else, cannot be removed, or nothing can be written.
@@ -30,34 +45,57 @@ def begin(work: WorkFolder, manifest: Manifest, *, resume: bool, reporter: Repor
         elif resume and _finished(work):
             reporter.notice("an unfinished run is damaged beyond repair: beginning anew")
         work.begin(manifest)
-    elif begun.fingerprint != manifest.fingerprint:
+    elif begun.key != manifest.key:
         raise OutputError(
-            f"{work.path} holds the work of another scene, model or settings: use the same again, or leave --resume "
-            "out to begin anew"
+            f"{work.path} holds the work of another scene, model or settings that decide pixels, or of another version "
+            "of geoseg: use the same again, or leave --resume out to begin anew"
         )
     else:
         work.take_over(manifest)
         with write_errors(work.path.parent):
-            kept, gone = mend(work)
-        reporter.notice(f"going on with an unfinished run: {kept} swaths are finished")
-        if gone:
-            reporter.notice(f"{gone} more were finished but are damaged, perhaps by a power cut: they are made again")
+            found = mend(work, kept)
+        reporter.notice(f"going on with an unfinished run: {found.whole} swaths are finished")
+        if found.short:
+            lacking = ", ".join(sorted(found.lacking))
+            reporter.notice(f"{found.short} more were finished without {lacking}: they are made again")
+        if found.damaged:
+            reporter.notice(
+                f"{found.damaged} more were finished but are damaged, perhaps by a power cut: they are made again"
+            )
 
 
-def mend(work: WorkFolder) -> tuple[int, int]:
-    """Remove what is damaged, half written, or of something else; return how many swaths stay, and how many go.
+@dataclass(frozen=True)
+class Mended:
+    """What was found in a work folder."""
+
+    whole: int
+    """Swaths that are finished."""
+    short: int
+    """Swaths that lack an output that is wanted."""
+    lacking: frozenset[str]
+    """Which outputs these lack."""
+    damaged: int
+    """Swaths that were finished, and are damaged."""
+
+
+def mend(work: WorkFolder, kept_for: frozenset[str]) -> Mended:
+    """Remove what is damaged, half written, of something else, or lacks an output that is wanted.
 
     Raises:
         OSError: if something cannot be removed.
     """
     finished = _finished(work)
     seals = dict(_whole(work))
+    lacks = {name: kept_for - Record.load(work.record(name)).kept for name in seals if name[0].isdecimal()}
+    seals = {name: seal for name, seal in seals.items() if not lacks.get(name)}
     kept = {i for i in finished if swath_name(i) in seals and _is_joined_or_can_be(work, i, seals)}
     wanted = {work.manifest_path, *_files_of(work, seals, kept)}
     for path in work.path.iterdir():
         if path not in wanted:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    return len(kept), len(finished) - len(kept)
+    gone = [i for i in finished if i not in kept]
+    short = [i for i in gone if lacks.get(swath_name(i)) or lacks.get(seam_name(i))]
+    return Mended(len(kept), len(short), frozenset().union(*lacks.values()), len(gone) - len(short))
 
 
 def _finished(work: WorkFolder) -> list[int]:

@@ -54,6 +54,8 @@ class Record:
     """Pixels that the network saw for them."""
     thumbnail: ThumbnailRows | None = None
     """Their rows of the thumbnail."""
+    kept: frozenset[str] = frozenset()
+    """What was to be kept of them besides classes, as `kept_outputs` names it."""
 
     @property
     def rows(self) -> range:
@@ -66,7 +68,7 @@ class Record:
         arrays: dict[str, Any] = {} if rows is None else {f"thumbnail_{k}": v for k, v in vars(rows).items()}
         np.savez(
             path, row=self.row, counts=self.counts, kinds=np.array(self.kinds, dtype=str),
-            forwarded_px=self.forwarded_px, **arrays,
+            forwarded_px=self.forwarded_px, kept=np.array(sorted(self.kept), dtype=str), **arrays,
         )  # fmt: skip
 
     @classmethod
@@ -79,7 +81,8 @@ class Record:
                     int(file["thumbnail_first"]), file["thumbnail_sums"], file["thumbnail_counts"]
                 )
             kinds = tuple(str(kind) for kind in file["kinds"])
-            return cls(int(file["row"]), file["counts"], kinds, int(file["forwarded_px"]), thumbnail)
+            kept = frozenset(str(output) for output in file["kept"])
+            return cls(int(file["row"]), file["counts"], kinds, int(file["forwarded_px"]), thumbnail, kept)
 
 
 @dataclass(frozen=True)
@@ -87,18 +90,20 @@ class Manifest:
     """Of what a work folder holds the work."""
 
     fingerprint: str
-    """Scene, model and settings in a few letters; work with another one is something else."""
+    """Scene, model and what decides pixels in a few letters; work with another one is something else."""
     tile: int
     """Largest side of a window, as it was fitted to the device's memory."""
     batch_size: int
     """Windows forwarded at once, likewise."""
+    overlap: int = 0
+    """Pixels shared by neighbouring windows of that size."""
     run: str = ""
     """Which run has the folder now; new each time that one begins or goes on."""
 
     @property
     def key(self) -> str:
         """What finished parts must be of: they depend on all this but the batch size and the run."""
-        return f"{self.fingerprint}-{self.tile}"
+        return f"{self.fingerprint}-{self.tile}-{self.overlap}"
 
 
 class WorkFolder:

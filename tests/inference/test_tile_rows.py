@@ -312,16 +312,19 @@ def test_twenty_kills(tmp_path):
 
 
 def kill_and_compare(tmp_path, kills, seed):
-    """Kill a run at random moments and resume it until it gets through; its files are those of a run left alone."""
+    """Kill a run at random moments and resume it until it gets through, at last with other settings that change no
+    pixel; its files are those of a run left alone."""
     bundle = save_bundle_of_pointwise(tmp_path)
     generator = np.random.default_rng(seed)
     scene = write_raster(
         tmp_path / "s.tif", np.kron(generator.integers(0, 9, (450, 75)), np.ones((20, 20))).astype(np.uint8)
     )
     command = [sys.executable, "-m", "geoseg", "predict", scene, "-m", bundle, "--tile", "256", "--no-polygons", "-q"]
+    killed = [*command, "--simplify", "1px", "--batch-size", "2", "--confidence", tmp_path / "confidence.tif"]
+    command = [*command, "--simplify", "2px", "--batch-size", "1", "--no-stac"]
     subprocess.run([*command, "-o", tmp_path / "whole"], check=True)
     for _ in range(kills):
-        process = subprocess.Popen([*command, "-o", tmp_path / "out", "--resume"])
+        process = subprocess.Popen([*killed, "-o", tmp_path / "out", "--resume"])
         folder = work_path(tmp_path / "out" / "s_landcover.tif")
         wait_for_more(folder, process)
         time.sleep(generator.random() * 0.5)

@@ -1,0 +1,43 @@
+"""Whether a scene was predicted before, by the tags of its class raster.
+
+In: where the results are to be, and what they are to be made with. Out: yes or no; no pixel is read.
+"""
+
+from __future__ import annotations
+
+import rasterio
+from rasterio.errors import RasterioError
+
+from geoseg.commands.output_paths import OutputPaths
+from geoseg.core.errors import OutputError
+from geoseg.core.files import quiet_georeferencing, sidecar
+from geoseg.inference.fingerprint import output_fingerprints, raster_fingerprint
+from geoseg.spec import PredictSpec, parse_json
+
+
+def is_done(paths: OutputPaths, spec: PredictSpec, fingerprint: str) -> bool:
+    """Whether all results are there, made from the same scene and model with the same settings.
+
+    Args:
+        paths: where they are to be.
+        spec: what they are to be made with.
+        fingerprint: of the classes of pixels, before they are generalised.
+
+    Raises:
+        OutputError: if the class raster is there, and its pixels would be others.
+    """
+    if not paths.landcover.exists():
+        return False
+    try:
+        with quiet_georeferencing(), rasterio.open(paths.landcover) as raster:
+            tags = raster.tags()
+    except RasterioError:
+        tags = {}
+    if tags.get("GEOSEG_FINGERPRINT") != raster_fingerprint(fingerprint, spec.vector):
+        raise OutputError(
+            f"{paths.landcover} exists, made from another scene or model or with other settings: pass --overwrite to "
+            "replace it, or choose another --output"
+        )
+    made = parse_json(tags.get("GEOSEG_OUTPUTS", "{}"), "GEOSEG_OUTPUTS")
+    is_same = all(made.get(kind) == digest for kind, digest in output_fingerprints(spec).items())
+    return is_same and all(path.exists() and path.stat().st_size for path in (*paths, sidecar(paths.landcover)))
