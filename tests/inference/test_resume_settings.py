@@ -13,7 +13,7 @@ from geoseg.commands.predict import predict
 from geoseg.core.errors import OutputError
 from geoseg.inference.checksums import write_checked
 from geoseg.inference.work_folder import Record, work_path
-from geoseg.models.bundle import Model
+from geoseg.models.model import Model
 
 PLAIN: dict[str, Any] = {"tile": 64, "overlap": 16, "precision": "fp32", "polygons": False, "preview": False}
 SCORES, CONFIDENCE = "scores.tif", "confidence.tif"
@@ -34,7 +34,9 @@ class Run:
 
     def __call__(self, *, out: str = "out", **settings: Any) -> tuple[Any, list[str], int]:
         """The result, what was said, and how many pixels the network has seen."""
-        rasters = {name: self.folder / settings[name] for name in ("scores", "confidence") if name in settings}
+        rasters = {
+            name: self.folder / f"{len(out)}-{settings[name]}" for name in ("scores", "confidence") if name in settings
+        }
         self.echo.seen, heard = 0, Heard()
         model = Model(make_spec(), self.echo)
         found = predict(self.scene, self.folder / out, model=model, reporter=heard, **PLAIN | settings | rasters)
