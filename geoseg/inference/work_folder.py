@@ -11,7 +11,7 @@ finished, and is written again. Several processes may work on different swaths. 
     000012.above          its own part of the seam above, if another process has the swath above
     000012.seal           the seal on all of these
     000012.seam...        that seam, finished, with a seal of its own
-    averaged.f32          the scene averaged for a model's context, C + 1 channels row by row, float32; and its seal
+    averaged.npy          the scene averaged for a model's context, C + 1 channels, float32; and its seal
     coarse.npy            what coarser views told, for a model that refines them; and its seal
 """
 

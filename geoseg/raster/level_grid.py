@@ -11,13 +11,10 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geoseg.geo.grid import Window
+from geoseg.raster.averaging import Edges
 from geoseg.spec import ContextLevel
-
-Edges = NDArray[np.float64]
-"""Borders of successive context pixels along one axis, in pixels of what is averaged (n + 1,)."""
 
 SCENE_LEAST_RATIO = 4
 """A whole scene is shown at least this much coarser: the view of a small one would cost more than the scene."""

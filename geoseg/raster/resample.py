@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.geo.grid import Window
+from geoseg.raster.averaging import area_sums
 from geoseg.raster.scene import Mask, Scene, Values
 
 _CHUNK_PX = 2**23
@@ -150,22 +151,8 @@ class _Resampling:
     def apply(self, values: Values, axis: int) -> Values:
         """Resample values that start at `first` along an axis."""
         if self._coarser:
-            return _sum_between(values, self._edges - self.first, axis)
+            return area_sums(values, self._edges - self.first, axis)
         return _interpolate(values, self._centres - self.first, axis)
-
-
-def _sum_between(values: Values, edges: NDArray[np.float64], axis: int) -> Values:
-    """Sum values between successive edges at least 1 apart, pixels that an edge cuts counting in part."""
-    length = values.shape[axis]
-    whole = np.minimum(np.floor(edges + 1e-9).astype(int), length)
-    part = np.maximum(edges - whole, 0).astype(np.float32)
-    sums = np.add.reduceat(values.take(range(whole[-1]), axis) if whole[-1] < length else values, whole[:-1], axis)
-    shape = [1] * values.ndim
-    shape[axis] = -1
-    after = values.take(np.minimum(whole[1:], length - 1), axis) * part[1:].reshape(shape)
-    before = values.take(whole[:-1], axis) * part[:-1].reshape(shape)
-    total: Values = sums + after - before
-    return total
 
 
 def _interpolate(values: Values, centres: NDArray[np.float64], axis: int) -> Values:

@@ -23,8 +23,9 @@ from geoseg.inference.batches import read_padded
 from geoseg.inference.views.coarse_classes import CoarseClasses
 from geoseg.models.segmentation import Context
 from geoseg.models.views import Views
+from geoseg.raster.averaging import Weighted
 from geoseg.raster.level_grid import ViewBox
-from geoseg.raster.pyramid import ContextPyramid, Weighted
+from geoseg.raster.pyramid import ContextPyramid
 from geoseg.spec import IGNORE
 from geoseg.training.windows import Cells
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels import Indexes
 from geoseg.geo.grid import Window
+from geoseg.raster.averaging import Weighted
 from geoseg.raster.level_grid import LevelGrid, ViewBox
-from geoseg.raster.pyramid import Weighted
 from geoseg.spec import IGNORE
 from geoseg.training.augment import move
 

@@ -25,7 +25,8 @@ from geoseg.data.mosaic import Mosaic
 from geoseg.geo.grid import Window
 from geoseg.models.learning import LabelledWindows
 from geoseg.models.views import Views
-from geoseg.raster.pyramid import ContextPyramid, Weighted
+from geoseg.raster.averaging import Weighted
+from geoseg.raster.pyramid import ContextPyramid
 from geoseg.raster.scene import Values
 from geoseg.spec import IGNORE, AugmentSpec, ContextLevel
 from geoseg.training.augment import Augment, draw_matrices

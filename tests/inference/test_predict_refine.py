@@ -128,7 +128,7 @@ def test_it_goes_on_where_it_was_stopped(tmp_path, scene, model):
 
 def test_large_maps_lie_on_disk_and_go(tmp_path, scene, model, monkeypatch):
     held, _ = scores(scene, tmp_path / "held", model, batch_size=1)
-    monkeypatch.setattr("geoseg.inference.views.probability_map.HELD_BYTES", 0)
+    monkeypatch.setattr("geoseg.raster.window_store.HELD_BYTES", 0)
     filed, _ = scores(scene, tmp_path / "filed", model, batch_size=1)
     np.testing.assert_array_equal(filed, held)
     assert not list((tmp_path / "filed").glob(".*"))

@@ -19,6 +19,7 @@ from torch.nn.functional import grid_sample
 from geoseg.core.errors import OutputError, SceneError
 from geoseg.geo.grid import Window
 from geoseg.raster import pyramid as context
+from geoseg.raster import window_store
 from geoseg.raster.level_grid import SCENE_LEAST_RATIO, LevelGrid, super_tile
 from geoseg.raster.pyramid import ContextPyramid
 from geoseg.raster.scene import Mask, Scene, Values
@@ -106,7 +107,7 @@ def test_the_whole_scene_is_one_view_in_its_own_proportions(height: int, width: 
     assert view == grid.view(Window(0, 0, height, width))
     assert max(grid.rows, grid.cols) <= 96
     assert min(grid.ratio) >= SCENE_LEAST_RATIO * 0.9 or min(height, width) < 40
-    left, top, right, bottom = grid.box(Window(0, 0, height, width), view) * 96
+    left, top, right, bottom = np.array(grid.box(Window(0, 0, height, width), view)) * 96
     assert (round(bottom - top, 6), round(right - left, 6)) == (grid.rows, grid.cols)
     assert abs(top - (96 - bottom)) <= 1
     assert abs(left - (96 - right)) <= 1
@@ -120,7 +121,7 @@ def test_the_whole_scene_is_one_view_in_its_own_proportions(height: int, width: 
 def test_a_ramp_comes_back_to_a_thousandth_of_a_pixel(
     height: int, width: int, in_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(context, "HELD_BYTES", 0)
+    monkeypatch.setattr(window_store, "HELD_BYTES", 0)
     pyramid = ContextPyramid(Ramp(height, width), LEVELS, folder=tmp_path if in_file else None)
     for number, grid in enumerate(pyramid.grids):
         view = grid.view(Window(height // 2, width // 2, 20, 20))
@@ -201,7 +202,7 @@ def test_the_scene_is_read_once_whatever_is_shown(tmp_path: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context, "HELD_BYTES", 0)
+    monkeypatch.setattr(window_store, "HELD_BYTES", 0)
 
     class Flat(Ramp):
         def __init__(self, height: int, width: int):
@@ -276,16 +277,18 @@ def test_chunks_and_what_is_mapped_leave_no_trace(
     levels = [ContextLevel(ratio=4), ContextLevel(ratio=16), ContextLevel(ratio="scene", size=64)]
     usual = ContextPyramid(Ramp(height, width, 0.2), levels)
     whole = [usual.read(number, grid.whole) for number, grid in enumerate(usual.grids)]
-    for name, value in (("CHUNK_PX", 5_000), ("HELD_BYTES", 0), ("MAPPED_ROWS", 7)):
-        monkeypatch.setattr(context, name, value)
+    for module, name, value in (
+        (context, "CHUNK_PX", 5_000), (window_store, "HELD_BYTES", 0), (window_store, "MAPPED_ROWS", 7)
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
     cut = ContextPyramid(Ramp(height, width, 0.2), levels, folder=tmp_path)
     for number, grid in enumerate(cut.grids):
         np.testing.assert_allclose(cut.read(number, grid.whole), whole[number], atol=1e-3)
 
 
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(context, "HELD_BYTES", 0)
-    with pytest.raises(OutputError, match="scratch file"):
+    monkeypatch.setattr(window_store, "HELD_BYTES", 0)
+    with pytest.raises(OutputError, match=r"cannot write into .*none"):
         ContextPyramid(Ramp(64, 64), LEVELS, folder=tmp_path / "none").prepare()
 
 

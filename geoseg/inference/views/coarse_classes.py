@@ -15,12 +15,12 @@ from torch import Tensor
 
 from geoseg.geo.grid import Window
 from geoseg.inference.batches import Batch, Sample
-from geoseg.inference.views.probability_map import ProbabilityMap, Shares
-from geoseg.inference.views.refined_windows import RefinedWindows
+from geoseg.inference.views.refined_windows import RefinedWindows, Shares
 from geoseg.models.runner import Runner
 from geoseg.models.segmentation import Context
 from geoseg.raster.level_grid import ViewBox
 from geoseg.raster.scene import Values
+from geoseg.raster.window_store import WindowStore
 
 SPARE_PX = 2
 """Pixels around what a window needs, between which is interpolated."""
@@ -30,7 +30,7 @@ SPARE_PX = 2
 class CoarseClasses:
     """Probabilities of the next coarser view, and which windows of the finer one are forwarded all the same."""
 
-    map: ProbabilityMap
+    map: WindowStore
     """The probabilities."""
     ratio: int
     """Side of its pixels, in those of the finer raster."""

@@ -22,13 +22,13 @@ from geoseg.inference.job import BY_MODEL, make_grid
 from geoseg.inference.logits import are_numbers, check_numbers, whole_window
 from geoseg.inference.views.coarse_classes import CoarseClasses, Refined
 from geoseg.inference.views.nothing import WindowsAlone
-from geoseg.inference.views.probability_map import ProbabilityMap, Shares
-from geoseg.inference.views.refined_windows import RefinedWindows, mean_uncertainties, most_certain
+from geoseg.inference.views.refined_windows import RefinedWindows, Shares, mean_uncertainties, most_certain
 from geoseg.inference.views.view import Surroundings
 from geoseg.models.runner import Runner
 from geoseg.raster.pyramid import ContextPyramid
 from geoseg.raster.resample import NativeScene
 from geoseg.raster.scene import Mask, Values
+from geoseg.raster.window_store import WindowStore
 from geoseg.spec import ClassifySpec, ModelSpec
 
 
@@ -51,7 +51,7 @@ class CoarseToFine:
         ratios = [1, *(int(level.ratio) for level in self.model.branch.levels)]
         return tuple(coarser // finer for finer, coarser in pairwise(ratios))
 
-    def classify_levels(self, pyramid: ContextPyramid, folder: Path) -> ProbabilityMap:
+    def classify_levels(self, pyramid: ContextPyramid, folder: Path) -> WindowStore:
         """Classify level by level; return the probabilities of the finest one.
 
         Args:
@@ -68,7 +68,7 @@ class CoarseToFine:
         return found
 
     def choose_windows(
-        self, maps: Sequence[ProbabilityMap], level: int, grids: Sequence[Grid], places: Sequence[Iterable[Place]]
+        self, maps: Sequence[WindowStore], level: int, grids: Sequence[Grid], places: Sequence[Iterable[Place]]
     ) -> list[CoarseClasses]:
         """Choose among places over several rasters, taken together, those that are forwarded.
 
@@ -87,9 +87,9 @@ class CoarseToFine:
             for one, grid, left_out in zip(maps, grids, skipped, strict=True)
         ]
 
-    def _classify(self, source: LevelSource, surroundings: Surroundings, folder: Path) -> ProbabilityMap:
+    def _classify(self, source: LevelSource, surroundings: Surroundings, folder: Path) -> WindowStore:
         grid = self._grid(source)
-        found = ProbabilityMap(len(self.model.classes), source.height, source.width, folder)
+        found = WindowStore(len(self.model.classes), source.height, source.width, folder)
         blender, fill = Blender(grid), self.model.normalization.mean
         batch_size = max(1, self.batch_px // (grid.rows.size * grid.cols.size))
         memory = MemoryReturn()

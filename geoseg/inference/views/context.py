@@ -27,7 +27,7 @@ from geoseg.raster.level_grid import super_tile
 from geoseg.raster.pyramid import ContextPyramid
 from geoseg.spec import ContextLevel
 
-_NAME = "averaged.f32"
+_NAME = "averaged.npy"
 FEWEST_VIEWS = 4
 """Views of a level that are kept for the windows beside: some megabytes each."""
 SPARE_VIEWS = 2

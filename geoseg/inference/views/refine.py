@@ -7,10 +7,10 @@ from pathlib import Path
 from geoseg.core.files import write_errors
 from geoseg.inference.views.coarse_classes import CoarseClasses, Refined
 from geoseg.inference.views.coarse_to_fine import CoarseToFine
-from geoseg.inference.views.probability_map import ProbabilityMap
 from geoseg.inference.views.pyramids import scene_pyramid
 from geoseg.inference.views.view import ViewInputs, averaged_bytes
 from geoseg.inference.work_folder import WorkFolder
+from geoseg.raster.window_store import WindowStore
 
 _NAME = "coarse.npy"
 
@@ -57,4 +57,4 @@ class RefineView:
             coarse_to_fine.classify_levels(pyramid, work.path).publish(path)
         with write_errors(work.path.parent):
             work.share(path)
-        return coarse_to_fine.choose_windows([ProbabilityMap.load(path)], 0, [grid], [grid.places()])[0]
+        return coarse_to_fine.choose_windows([WindowStore.load(path)], 0, [grid], [grid.places()])[0]

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.geo.grid import Axis, Grid, Place, Window
-from geoseg.inference.views.probability_map import ProbabilityMap, Shares
+from geoseg.raster.window_store import WindowStore
 
+Shares = NDArray[np.uint8]
+"""Probabilities (K, h, w) in 255ths; all are 0 where nothing is known."""
 FADE = 8
 """A window fades out towards a skipped one across its side over this."""
 
@@ -80,7 +82,7 @@ Uncertainties = dict[tuple[int, int], float]
 """Mean uncertainty of windows that hold data, by row and column in their grid."""
 
 
-def mean_uncertainties(probabilities: ProbabilityMap, ratio: int, grid: Grid, places: Iterable[Place]) -> Uncertainties:
+def mean_uncertainties(probabilities: WindowStore, ratio: int, grid: Grid, places: Iterable[Place]) -> Uncertainties:
     """How unsure a coarser view is, on average, of what windows of a grid decide."""
     uncertainties = {}
     for place in places:

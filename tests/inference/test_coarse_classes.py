@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -12,61 +10,19 @@ from hypothesis import strategies as st
 
 from geoseg.geo.grid import Grid, Window
 from geoseg.inference.views.coarse_classes import CoarseClasses
-from geoseg.inference.views.probability_map import MAPPED_ROWS, ProbabilityMap
 from geoseg.inference.views.refined_windows import RefinedWindows, mean_uncertainties, most_certain
 from geoseg.models.sampling import sample_boxes
+from geoseg.raster.window_store import WindowStore
 
 ALL = RefinedWindows(Grid(240, 320, 32, 0))
 
 
-def ramp_map(height: int, width: int) -> ProbabilityMap:
+def ramp_map(height: int, width: int) -> WindowStore:
     """Two maps that tell row and column of their pixels' middles, in whole steps of a 255th."""
-    told = ProbabilityMap(2, height, width)
+    told = WindowStore(2, height, width)
     rows, cols = np.mgrid[:height, :width]
     told.write(Window(0, 0, height, width), np.stack([rows, cols]).astype(np.uint8))
     return told
-
-
-def test_few_rows_of_a_file_are_mapped_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geoseg.inference.views.probability_map.HELD_BYTES", 0)
-    told = ProbabilityMap(1, 1000, 8, tmp_path)
-    opened, mapped = told._open, []
-
-    class Watched:
-        def __init__(self, values: np.ndarray):
-            self._values = values
-
-        def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
-            mapped.append(key[1].stop - key[1].start)
-            return self._values[key]
-
-    monkeypatch.setattr(told, "_open", lambda mode: Watched(opened(mode)))
-    told.read(Window(0, 0, 1000, 8))
-    assert sum(mapped) == 1000
-    assert max(mapped) <= MAPPED_ROWS
-
-
-@pytest.mark.parametrize("is_large", [False, True])
-def test_blocks_come_back(tmp_path: Path, is_large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("geoseg.inference.views.probability_map.HELD_BYTES", 0 if is_large else 10**9)
-    monkeypatch.setattr("geoseg.inference.views.probability_map.MAPPED_ROWS", 7)
-    told = ProbabilityMap(3, 40, 30, tmp_path)
-    values = np.random.default_rng(0).integers(0, 255, (3, 40, 30), np.uint8)
-    for row in range(0, 40, 16):
-        window = Window(row, 0, 16, 30).clip(40, 30)
-        told.write(window, values[:, *window.slices])
-    np.testing.assert_array_equal(told.read(Window(5, 3, 20, 20)), values[:, 5:25, 3:23])
-    assert bool(list(tmp_path.iterdir())) == is_large
-    published = told.publish(tmp_path / "coarse.npy")
-    np.testing.assert_array_equal(published.read(Window(0, 0, 40, 30)), values)
-    assert [path.name for path in tmp_path.iterdir()] == ["coarse.npy"]
-
-
-def test_the_first_map_that_is_published_is_everybodys(tmp_path: Path) -> None:
-    first, second = ProbabilityMap(1, 4, 4), ProbabilityMap(1, 4, 4)
-    second.write(Window(0, 0, 4, 4), np.full((1, 4, 4), 9, np.uint8))
-    first.publish(tmp_path / "coarse.npy")
-    assert not second.publish(tmp_path / "coarse.npy").read(Window(0, 0, 4, 4)).any()
 
 
 @given(st.integers(2, 16), st.integers(-40, 300), st.integers(-40, 500), st.integers(8, 90), st.integers(8, 90))
@@ -91,7 +47,7 @@ def test_windows_of_one_size_are_read_alike() -> None:
 
 def test_the_least_sure_windows_come_first() -> None:
     grid = Grid(128, 128, 32, 0)
-    told = ProbabilityMap(2, 32, 32)
+    told = WindowStore(2, 32, 32)
     order = np.random.default_rng(1).permutation(16)
     for place, rank in zip(grid.places(), order, strict=True):
         core = Window(*(side // 4 for side in (place.core.row, place.core.col, place.core.height, place.core.width)))
@@ -105,7 +61,7 @@ def test_the_least_sure_windows_come_first() -> None:
 
 def test_windows_without_data_are_not_worth_a_look() -> None:
     grid = Grid(64, 64, 32, 0)
-    told = ProbabilityMap(2, 16, 16)
+    told = WindowStore(2, 16, 16)
     told.write(Window(0, 0, 8, 8), np.full((2, 8, 8), 127, np.uint8))
     doubts = mean_uncertainties(told, 4, grid, grid.places())
     assert most_certain([doubts], 0) == [{(0, 0)}]
