@@ -27,6 +27,7 @@ METAVARS = {
     "devices": "N|0,1,...",
     "fill_holes": "M2",
     "majority": "PX",
+    "min_labelled": "SHARE",
     "min_area": "M2",
     "nodata": "NUMBER|AUTO",
     "refine_fraction": "0..1",

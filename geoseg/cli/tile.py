@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from geoseg.cli.early import read_train_config
-from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option
+from geoseg.cli.options import Command, given, json_option, overwrite_option, quiet_option
+from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import show, show_json, table, terminal_reporter
 from geoseg.cli.value_types import FilePath
+from geoseg.spec import TileSpec
 
 if TYPE_CHECKING:
     from geoseg.commands.tile import TileResult
@@ -25,27 +27,17 @@ if TYPE_CHECKING:
     type=FilePath(path_type=Path),
     help="Folder for images/, labels/, tiles.csv and classes.yaml, the start of a training config that reads them.",
 )
-@click.option("--size", type=int, default=256, help="Side of a tile in pixels; default: 256.")
-@click.option("--overlap", type=int, default=0, help="Pixels shared by neighbouring tiles; default: 0.")
-@click.option(
-    "--min-labelled",
-    type=float,
-    default=0.01,
-    metavar="SHARE",
-    help="Least share of a tile's pixels that must be labelled; default: 0.01.",
-)
+@spec_options(TileSpec)
 @overwrite_option
 @json_option
 @quiet_option
 def tile(
     config: Path,
     output: Path,
-    size: int,
-    overlap: int,
-    min_labelled: float,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
+    **options: Any,
 ) -> None:
     """Write labelled tiles of the scenes that a training config names.
 
@@ -57,15 +49,7 @@ def tile(
     from geoseg.commands.tile import tile as run
 
     with terminal_reporter(quiet or as_json) as reporter:
-        result = run(
-            config,
-            output,
-            size=size,
-            overlap=overlap,
-            min_labelled=min_labelled,
-            overwrite=overwrite,
-            reporter=reporter,
-        )
+        result = run(config, output, overwrite=overwrite, reporter=reporter, **given(options))
     if as_json:
         show_json(result.as_dict())
     elif not quiet:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import rasterio
@@ -24,7 +24,7 @@ import shapely
 import yaml
 from numpy.typing import NDArray
 
-from geoseg.core.errors import LabelError, OutputError, SpecError
+from geoseg.core.errors import LabelError, OutputError
 from geoseg.core.events import SILENT, NoticeLog, Reporter, Stage
 from geoseg.core.files import quiet_georeferencing, workspace, write_errors
 from geoseg.core.naming import scene_name
@@ -38,7 +38,19 @@ from geoseg.geo.grid import Window
 from geoseg.outputs.geotiff import class_tags
 from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.scene import Mask, Values, plain_number
-from geoseg.spec import IGNORE, NODATA_ID, ClassSpec, DataSpec, ScalingSpec, TrainSpec, beside, load_train_spec
+from geoseg.spec import (
+    IGNORE,
+    NODATA_ID,
+    ClassSpec,
+    DataSpec,
+    ScalingSpec,
+    TrainSpec,
+    beside,
+    load_train_spec,
+    parse_spec,
+)
+from geoseg.spec.settings import TileSettings
+from geoseg.spec.tile import TileSpec
 from geoseg.training.image_files import open_image
 from geoseg.training.inputs import TrainingData, read_training_data
 from geoseg.training.sides import Side
@@ -53,8 +65,6 @@ HEAD = f"""{MARK} The start of a training config: add a name, a network and what
 # be set, as in the config that the tiles were made with. The tiles hold no labels within its guard band, so that none
 # is needed here.
 """
-LEAST_PX, MOST_PX = 32, 8192
-"""Sides of a tile that make sense: the smallest training window, and what is no burden to memory."""
 BLOCK_PX = 256
 """Side of a block of a file in pixels."""
 
@@ -96,22 +106,18 @@ def tile(
     config: str | os.PathLike[str] | TrainSpec,
     output: str | os.PathLike[str],
     *,
-    size: int = 256,
-    overlap: int = 0,
-    min_labelled: float = 0.01,
     overwrite: bool = False,
     reporter: Reporter = SILENT,
+    **settings: Unpack[TileSettings],
 ) -> TileResult:
     """Write labelled tiles of the ground that a training config names.
 
     Args:
         config: a training config (YAML), or settings already read.
         output: folder that gets images/, labels/, tiles.csv and classes.yaml.
-        size: side of a tile in pixels; ground that is smaller gives a smaller tile.
-        overlap: pixels shared by neighbouring tiles; the last of a row or column ends on the edge and may share more.
-        min_labelled: least share of a tile's pixels that must be labelled.
         overwrite: replace the tiles of an earlier call.
         reporter: takes notices, and the progress of `reading` in pixels and of `writing` in tiles.
+        settings: fields of TileSpec.
 
     Raises:
         SpecError: if a setting makes no sense.
@@ -120,16 +126,16 @@ def tile(
         OutputError: if results exist, the tiled files are among them, or they cannot be written.
     """
     started, log = time.perf_counter(), NoticeLog(reporter)
-    _check_settings(size, overlap, min_labelled)
+    wanted = parse_spec(TileSpec, settings, source="settings")
     spec, folder = _resolve(config), Path(output)
     entries = list_rasters(spec.data)
     _check_folder(folder, spec.data, entries, overwrite)
     with gdal_settings(), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), workspace(folder / TABLE) as work:
         ground = read_training_data(spec, reporter=log)
         files = _Files(work, spec, *_type_and_nodata(entries, spec.data), ground.scaling)
-        written = _write_sides(ground, files, _Lattice(size, overlap), min_labelled, log)
-        _check_sides(written, spec.classes, min_labelled, log)
-        _notify_of_hidden(written["train"].hidden_px, size, log)
+        written = _write_sides(ground, files, _Lattice(wanted.size, wanted.overlap), wanted.min_labelled, log)
+        _check_sides(written, spec.classes, wanted.min_labelled, log)
+        _notify_of_hidden(written["train"].hidden_px, wanted.size, log)
         files.finish(ground.resolution_m)
         _publish(work, folder)
     return TileResult(
@@ -152,15 +158,6 @@ def _by_name(side: _Written, classes: Sequence[ClassSpec]) -> dict[str, int]:
 
 
 # --------------------------------------------------------------------------------------------------------- settings
-
-
-def _check_settings(size: int, overlap: int, min_labelled: float) -> None:
-    if not LEAST_PX <= size <= MOST_PX:
-        raise SpecError(f"size = {size}: give {LEAST_PX} to {MOST_PX} pixels")
-    if not 0 <= overlap < size:
-        raise SpecError(f"overlap = {overlap}: give 0 to {size - 1} pixels, less than the size of a tile")
-    if not 0 <= min_labelled <= 1:
-        raise SpecError(f"min_labelled = {min_labelled:g}: give a share from 0 to 1")
 
 
 def _resolve(config: str | os.PathLike[str] | TrainSpec) -> TrainSpec:

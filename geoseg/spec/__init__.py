@@ -20,6 +20,7 @@ from geoseg.spec.plain import load_yaml, parse_json
 from geoseg.spec.predict import PredictSpec
 from geoseg.spec.refine import RefineSpec
 from geoseg.spec.run import RunSpec
+from geoseg.spec.tile import TileSpec
 from geoseg.spec.train import (
     AugmentSpec,
     OptimizerSpec,
@@ -64,6 +65,7 @@ __all__ = [
     "ScheduleSpec",
     "Spec",
     "SplitSpec",
+    "TileSpec",
     "TrainSpec",
     "VectorSpec",
     "VectorizeSpec",

@@ -76,6 +76,14 @@ class VectorizeSettings(TypedDict, total=False):
     bbox: Sequence[float] | None
 
 
+class TileSettings(TypedDict, total=False):
+    """How labelled rasters are cut into tiles."""
+
+    size: int
+    overlap: int
+    min_labelled: float
+
+
 class TrainSettings(TypedDict, total=False):
     """How a model is trained, over what its config says."""
 

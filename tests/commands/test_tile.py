@@ -415,10 +415,10 @@ def test_a_failure_leaves_nothing_behind(config, tmp_path, monkeypatch, is_new):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"size": 16}, "size = 16: give 32 to 8192 pixels"),
-        ({"size": 64, "overlap": 64}, "overlap = 64: give 0 to 63 pixels"),
+        ({"size": 16}, "size = 16: it must be greater than or equal to 32"),
+        ({"size": 64, "overlap": 64}, "overlap 64: give 0 to 63 pixels"),
         ({"overlap": -1}, "overlap = -1"),
-        ({"min_labelled": 1.5}, "min_labelled = 1.5: give a share from 0 to 1"),
+        ({"min_labelled": 1.5}, "min_labelled = 1.5: it must be less than or equal to 1"),
         ({"min_labelled": float("nan")}, "min_labelled = nan"),
     ],
 )
