@@ -12,6 +12,22 @@ if TYPE_CHECKING:
     from geoseg.spec.context import ContextLevel
 
 
+@dataclass(frozen=True)
+class TrainingTerms:
+    """What of a training run a branch has to go with."""
+
+    window: int
+    """Side of a training window, in pixels."""
+    tile: int
+    """Largest side of a window when the model predicts, in pixels."""
+    pastes: bool
+    """Whether parts of windows are pasted into others."""
+    has_second_head: bool
+    """Whether a second head learns from the encoder."""
+    starts_trained: bool
+    """Whether the network starts from a trained bundle."""
+
+
 class BranchSpec(Protocol):
     """How a model sees more than its windows."""
 
@@ -39,6 +55,22 @@ class BranchSpec(Protocol):
         """Say in a line what it sees."""
         ...
 
+    def training_views(self, window: int) -> tuple[ContextLevel, ...]:
+        """The wider views that training shows around each window of a side in pixels."""
+        ...
+
+    def shown_px(self, window: int) -> int:
+        """Side of what the widest of them surely shows, in pixels of the scene; 0 if none has a size in these."""
+        ...
+
+    def check_training(self, terms: TrainingTerms) -> None:
+        """Refuse a training run that does not go with it.
+
+        Raises:
+            ValueError: saying what to change.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class PlainSpec:
@@ -59,6 +91,17 @@ class PlainSpec:
     def describe(self) -> str:
         """Say in a line what it sees."""
         return "windows alone"
+
+    def training_views(self, window: int) -> tuple[ContextLevel, ...]:
+        """None."""
+        return ()
+
+    def shown_px(self, window: int) -> int:
+        """Nothing."""
+        return 0
+
+    def check_training(self, terms: TrainingTerms) -> None:
+        """Any run will do."""
 
 
 PLAIN = PlainSpec()

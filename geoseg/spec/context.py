@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from geoseg.spec.base import LARGEST_RATIO, Spec
+from geoseg.spec.branch import TrainingTerms
 from geoseg.spec.network import NetworkSpec
 
 SMALL_UNET = NetworkSpec(
@@ -109,3 +110,24 @@ class ContextSpec(Spec):
             for level in self.levels
         ]
         return f"{' and '.join(views)}, seen by {self.network.architecture} {self.network.encoder}".rstrip()
+
+    def training_views(self, window: int) -> tuple[ContextLevel, ...]:
+        """The levels, as when the model predicts."""
+        return self.levels
+
+    def shown_px(self, window: int) -> int:
+        """Side of the widest core, in which windows lie anywhere, in pixels of the scene."""
+        return max((level.core_px * level.ratio for level in self.levels if level.ratio != "scene"), default=0)
+
+    def check_training(self, terms: TrainingTerms) -> None:
+        """Refuse windows beyond their view, pasted parts that no view shows, and a frozen network that knows nothing.
+
+        Raises:
+            ValueError: saying what to change.
+        """
+        self.check_tile(terms.tile, "tile")
+        self.check_tile(terms.window, "window")
+        if terms.pastes:
+            raise ValueError("augment.cutmix pastes what the context does not show: set it to 0")
+        if self.freeze_local and not terms.starts_trained:
+            raise ValueError("context.freeze_local would freeze random weights: give a trained bundle as init_from")

@@ -8,7 +8,11 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from geoseg.spec.base import LARGEST_RATIO, Spec
+from geoseg.spec.branch import TrainingTerms
 from geoseg.spec.context import ContextLevel
+
+VIEW_MARGIN = 0.375
+"""Margin of the views that training shows, as a share of their side: each lies within the next coarser one."""
 
 
 class RefineSpec(Spec):
@@ -57,3 +61,26 @@ class RefineSpec(Spec):
         """Say in a line through which views classes are refined."""
         coarse = ", ".join(f"1:{ratio}" for ratio in reversed(self.ratios))
         return f"classes from {coarse}, refined to 1:1 where they are unsure"
+
+    def training_views(self, window: int) -> tuple[ContextLevel, ...]:
+        """Views as large as the window, each of which lies within the next coarser one."""
+        return tuple(ContextLevel(ratio=ratio, size=window, margin=VIEW_MARGIN) for ratio in self.ratios)
+
+    def shown_px(self, window: int) -> int:
+        """Side of the coarsest view, in pixels of the scene."""
+        return window * max(self.ratios)
+
+    def check_training(self, terms: TrainingTerms) -> None:
+        """Refuse what knows windows alone, a frozen network that knows nothing, and windows of odd sides.
+
+        Raises:
+            ValueError: saying what to change.
+        """
+        if terms.pastes:
+            raise ValueError("augment.cutmix pastes what coarser views do not show: set it to 0")
+        if self.freeze_local and not terms.starts_trained:
+            raise ValueError("refine.freeze_local would freeze random weights: give a trained bundle as init_from")
+        if terms.has_second_head:
+            raise ValueError("loss.auxiliary knows windows only, refine trains on coarser views too: set it to 0")
+        if terms.window % 2:
+            raise ValueError(f"window {terms.window}: give an even number, so that views can be turned exactly")

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from geoseg.core.safe_paths import joined
 from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, SMALLEST_TILE, Device, FilePath, Precision, Spec, parse_spec
-from geoseg.spec.branch import PLAIN, BranchSpec
+from geoseg.spec.branch import PLAIN, BranchSpec, TrainingTerms
 from geoseg.spec.context import ContextLevel, ContextSpec
 from geoseg.spec.data import DataSpec
 from geoseg.spec.loss import LossSpec
@@ -23,8 +23,6 @@ from geoseg.spec.refine import RefineSpec
 Scale = Annotated[float, Field(gt=0, le=10)]
 WEIGHT_FILES = (".safetensors", ".pth", ".pt")
 """File types of encoder weights."""
-VIEW_MARGIN = 0.375
-"""Margin of the views that a refinement is trained on: each lies within the next coarser one."""
 
 
 class AugmentSpec(Spec):
@@ -193,8 +191,7 @@ class TrainSpec(Spec):
             raise ValueError(f"{len(self.classes)} classes, {len(weights)} loss.class_weights: give one per class")
         if self.encoder_weights is not None and self.init_from is not None:
             raise ValueError("both encoder_weights and init_from are given: a bundle has an encoder, give one of them")
-        self._check_context()
-        self._check_refine()
+        self._check_branch()
         if self.windows_per_epoch < self.batch_size * self.optimizer.accumulate:
             raise ValueError(
                 f"windows_per_epoch {self.windows_per_epoch} is less than a step takes (batch_size {self.batch_size} × "
@@ -206,29 +203,17 @@ class TrainSpec(Spec):
             )
         return self
 
-    def _check_context(self) -> None:
-        if self.context is None:
-            return
-        self.context.check_tile(self.tile, "tile")
-        self.context.check_tile(self.window, "window")
-        if self.augment.cutmix:
-            raise ValueError("augment.cutmix pastes what the context does not show: set it to 0")
-        if self.context.freeze_local and self.init_from is None:
-            raise ValueError("context.freeze_local would freeze random weights: give a trained bundle as init_from")
-
-    def _check_refine(self) -> None:
-        if self.refine is None:
-            return
-        if self.context is not None:
+    def _check_branch(self) -> None:
+        if self.context is not None and self.refine is not None:
             raise ValueError("context and refine are two ways to see the surroundings of a window: give one of them")
-        if self.augment.cutmix:
-            raise ValueError("augment.cutmix pastes what coarser views do not show: set it to 0")
-        if self.refine.freeze_local and self.init_from is None:
-            raise ValueError("refine.freeze_local would freeze random weights: give a trained bundle as init_from")
-        if self.loss.auxiliary:
-            raise ValueError("loss.auxiliary knows windows only, refine trains on coarser views too: set it to 0")
-        if self.window % 2:
-            raise ValueError(f"window {self.window}: give an even number, so that views can be turned exactly")
+        terms = TrainingTerms(
+            window=self.window,
+            tile=self.tile,
+            pastes=bool(self.augment.cutmix),
+            has_second_head=bool(self.loss.auxiliary),
+            starts_trained=self.init_from is not None,
+        )
+        self.branch.check_training(terms)
 
     @property
     def branch(self) -> BranchSpec:
@@ -243,10 +228,7 @@ class TrainSpec(Spec):
     @property
     def views(self) -> tuple[ContextLevel, ...]:
         """The wider views that training shows around each window."""
-        if self.context is not None:
-            return self.context.levels
-        ratios = () if self.refine is None else self.refine.ratios
-        return tuple(ContextLevel(ratio=ratio, size=self.window, margin=VIEW_MARGIN) for ratio in ratios)
+        return self.branch.training_views(self.window)
 
     @property
     def read_side(self) -> int:

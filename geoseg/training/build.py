@@ -74,9 +74,7 @@ def build_run(spec: TrainSpec, data: TrainingData, folder: RunFolder, hardware: 
 
 def _report_small_rasters(spec: TrainSpec, data: TrainingData, reporter: Reporter) -> None:
     """Say that little is to be seen around windows of rasters that are smaller than the views."""
-    seen = [level.core_px if spec.refine is None else level.size for level in spec.views]
-    sides = (side * level.ratio for side, level in zip(seen, spec.views, strict=True) if level.ratio != "scene")
-    wanted = max(sides, default=0)
+    wanted = spec.branch.shown_px(spec.window)
     longest = max(max(one.height, one.width) for one in data.train.rasters)
     if longest < wanted:
         reporter.notice(
