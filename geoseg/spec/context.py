@@ -19,7 +19,7 @@ SMALL_UNET = NetworkSpec(
 
 
 class ContextLevel(Spec):
-    """One wider, coarser view of the ground around a window."""
+    """One wider, coarser view of the surroundings of a window."""
 
     ratio: int | Literal["scene"] = Field(default=8, union_mode="left_to_right")
     """Side of a context pixel, in pixels of the scene; or scene: the whole scene in one view."""
@@ -54,7 +54,7 @@ class ContextLevel(Spec):
 
 
 class ContextSpec(Spec):
-    """A branch that shows the network the ground around a window, coarser: one small network per level."""
+    """A branch that shows the network the surroundings of a window, coarser: one small network per level."""
 
     kind: ClassVar[str] = "context"
     title: ClassVar[str] = "Context"

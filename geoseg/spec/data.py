@@ -1,4 +1,4 @@
-"""What a model learns from: labelled images, what their labels hold, and how the ground is split."""
+"""What a model learns from: labelled images, what their labels hold, and how they are split."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ class LabelledScene(Spec):
 
 
 class SplitSpec(Spec):
-    """Which ground is learnt from, and which is kept for scoring."""
+    """Which pixels are learnt from, and which are kept for scoring."""
 
     by: Literal["auto", "column", "blocks", "scene", "random"] = "auto"
-    """column: as given; blocks: by square blocks of ground; scene: whole images; random: image by image, which lets
-    neighbours of training ground into the scores; auto: column where splits are given, else blocks."""
+    """column: as given; blocks: by square blocks of pixels; scene: whole images; random: image by image, which lets
+    neighbours of training pixels into the scores; auto: column where splits are given, else blocks."""
     column: str = "split"
     """Column of the CSV that holds train or val; rows with another word are left out."""
     val_share: float = Field(default=0.2, gt=0, lt=1)
-    """Share of the ground that is kept for scoring, when geoseg splits."""
+    """Share of the labelled pixels that is kept for scoring, when geoseg splits."""
     block_px: int = Field(default=1024, ge=64, le=LARGEST_COUNT)
     """Side of a block, in pixels."""
     guard_px: int | None = Field(default=None, ge=0, le=LARGEST_COUNT)
-    """Labels nearer than this to validation ground are not learnt from; None means the side of a window as it is read,
-    so that no training window reaches validation ground. Images without coordinates have no neighbours."""
+    """Labels nearer than this to validation pixels are not learnt from; None means the side of a window as it is read,
+    so that no training window reaches validation pixels. Images without coordinates have no neighbours."""
     seed: int = Field(default=0, ge=0, le=LARGEST_COUNT)
     """Seed of the draw of blocks or images."""
 
@@ -63,7 +63,7 @@ class DataSpec(Spec):
     scenes: tuple[LabelledScene, ...] = ()
     """Images and labels by name."""
     split: SplitSpec = SplitSpec()
-    """Which ground is learnt from, and which is kept for scoring."""
+    """Which pixels are learnt from, and which are kept for scoring."""
     bands: tuple[Name, ...] = Field(min_length=1, max_length=MOST_BANDS)
     """Band names in the network's order: red, green, blue, nir, ..."""
     band_indexes: tuple[Annotated[int, Field(ge=1, le=LARGEST_COUNT)], ...] | None = None

@@ -102,7 +102,7 @@ class ModelSpec(Spec):
     overlap: int = Field(default=64, ge=0, le=LARGEST_TILE)
     """Pixels shared by neighbouring windows, across which their probabilities are blended."""
     context: ContextSpec | None = None
-    """How the model sees the ground around a window; None if it sees none."""
+    """How the model sees the surroundings of a window; None if it sees none."""
     refine: RefineSpec | None = None
     """From which coarser views the model refines its classes; None if it tells them at once."""
     card: ModelCard = ModelCard()
@@ -120,7 +120,7 @@ class ModelSpec(Spec):
         if self.refine is not None and len(self.classes) < 2:
             raise ValueError("a single class leaves nothing to refine: leave refine out")
         if self.context is not None and self.refine is not None:
-            raise ValueError("context and refine are two ways to see the ground around a window: give one of them")
+            raise ValueError("context and refine are two ways to see the surroundings of a window: give one of them")
         self.branch.check_tile(self.tile, "tile")
         return self
 
