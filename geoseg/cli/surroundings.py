@@ -19,7 +19,7 @@ _QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
-"""What libraries and child processes are told by the environment, unless a person tells them otherwise."""
+"""What libraries and child processes find in the environment, unless a person has set it otherwise."""
 
 
 @contextmanager

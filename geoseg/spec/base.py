@@ -1,4 +1,4 @@
-"""What all specs share: how settings are validated, and how a mistake in them is told.
+"""What all specs share: how settings are validated, and how a mistake in them is reported.
 
 In: YAML files, JSON metadata, keyword arguments. Out: frozen, validated specs.
 """
