@@ -118,7 +118,7 @@ def measure_agreement(scene: str, output: str, model: str | None) -> dict[str, o
     import torch
 
     import geoseg
-    from geoseg.inference.job import BORDER
+    from geoseg.inference.windows import BORDER
 
     loaded = geoseg.load_model(model)
     result = geoseg.predict(

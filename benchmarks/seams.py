@@ -32,7 +32,7 @@ from rasterio.windows import Window as RasterioWindow
 from torch import nn
 
 import geoseg
-from geoseg.inference.job import BORDER, make_grid
+from geoseg.inference.windows import BORDER, make_grid
 from geoseg.models.build import build_network
 from geoseg.models.padding import EdgeConv2d
 from geoseg.models.runner import Runner

@@ -17,7 +17,9 @@ from geoseg.models.header import default_model_path, read_spec
 from geoseg.raster.bands.matching import check_dtype, choose_bands
 from geoseg.raster.fill import Fill
 from geoseg.raster.gdal import gdal_settings
-from geoseg.raster.scene import Scene, SceneInfo, plain_number
+from geoseg.raster.scene import Scene
+from geoseg.raster.scene_bands import SceneBands
+from geoseg.raster.scene_info import SceneInfo, plain_number
 from geoseg.spec import ClassifySpec, ModelSpec
 
 _SHOWN_BANDS = 64
@@ -71,8 +73,7 @@ def _find_fill(scene: Scene) -> Fill | None:
     info = scene.info
     bands = [i for i, color in enumerate(info.colors, 1) if color != "alpha" and info.dtypes[i - 1] == info.dtypes[0]]
     with suppress(SceneError):
-        scene.select(bands[:_SHOWN_BANDS])
-        return scene.find_fill()
+        return SceneBands.select(scene, bands[:_SHOWN_BANDS]).find_fill()
     return None
 
 

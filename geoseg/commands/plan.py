@@ -64,8 +64,8 @@ def plan_prediction(
     """
     existing, of_scene = split_existing(settings)
     spec = parse_spec(PredictSpec, of_scene, source="settings")
-    with gdal_settings(), open_scene(scene) as opened:
-        opened.limit(spec.classify.aoi, spec.classify.bbox)
+    with gdal_settings(), open_scene(scene) as whole:
+        opened = whole.within(spec.classify.aoi, spec.classify.bbox)
         job = prepare(opened, model, spec, SILENT)
         paths = name_outputs(opened.info.name, output, spec.output)
         check_outputs(paths, opened.info.path, overwrite=existing.may_replace)
@@ -82,7 +82,7 @@ def plan_prediction(
             output_bytes={str(p): layout.bytes_per_pixel() * opened.info.pixels for p, layout in layouts.items()},
             scratch_bytes=scratch_bytes_per_pixel(job) * opened.info.pixels,
             settings=job.settings,
-            notices=tuple(job.notices),
+            notices=tuple(job.log.lines),
         )
 
 
@@ -99,6 +99,6 @@ def memory_bytes(job: Job) -> int:
     weights = sum(p.numel() * 4 for p in job.model.module.parameters())
     bytes_each = 4 if job.runner.precision == "fp32" else 2
     activations = job.batch_size * activation_bytes(job.model.module, len(job.model.spec.bands), window_px, bytes_each)
-    queue = 4 * job.batch_size * window_px * (job.scene.value_bytes * len(job.model.spec.bands) + 1)
+    queue = 4 * job.batch_size * window_px * (job.bands.value_bytes * len(job.model.spec.bands) + 1)
     blending = job.view.maps_held * 4 * classes * window_px * job.batch_size
     return (LIBRARIES_MB + CACHE_MB) * 2**20 + weights + activations + queue + blending

@@ -6,43 +6,31 @@ says goes to a reporter.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from geoseg.commands.finished import is_done
 from geoseg.commands.output_paths import OutputPaths, check_outputs, check_space, name_outputs
 from geoseg.commands.plan import scratch_bytes_per_pixel
-from geoseg.core.errors import GeosegError, OutputError
-from geoseg.core.events import SILENT, Progress, Reporter, Stage
-from geoseg.core.files import publish, sync_names, workspace, write_errors
+from geoseg.commands.results import Results, generalize
+from geoseg.core.events import SILENT, Reporter
+from geoseg.core.files import write_errors
 from geoseg.core.memory import give_back_memory
-from geoseg.core.naming import layer_name
-from geoseg.geo.georef import PixelGrid
-from geoseg.inference.assemble import Assembled, ClassShare, assemble, class_shares, replace_classes
+from geoseg.inference.assemble import ClassShare, assemble, class_shares
 from geoseg.inference.cores import kept_outputs
 from geoseg.inference.job import Job, prepare
 from geoseg.inference.resume import begin
 from geoseg.inference.shards import Workers, find_devices, run_scene
 from geoseg.inference.work_folder import WorkFolder, locked
 from geoseg.models.model import Model
-from geoseg.outputs.attribute_table import read_counts, write_aux
-from geoseg.outputs.geotiff import write_cog
-from geoseg.outputs.stac import Prediction, landcover_item
-from geoseg.outputs.styles import add_layer_style, raster_sld, shared_qml, vector_qml, vector_sld, write_style_files
-from geoseg.outputs.thumbnail import stretch
-from geoseg.raster.class_raster import open_classes, open_raster, read_strips
+from geoseg.outputs.attribute_table import read_counts
+from geoseg.outputs.drafts import open_drafts
 from geoseg.raster.gdal import gdal_settings
-from geoseg.raster.legend import Legend
 from geoseg.scenes import SceneRef, open_scene
-from geoseg.spec import NODATA_ID, PredictSpec, parse_spec, split_existing
+from geoseg.spec import PredictSpec, parse_spec, split_existing
 from geoseg.spec.settings import PredictSettings
 
 if TYPE_CHECKING:
@@ -111,8 +99,8 @@ def predict(
     """
     existing, of_scene = split_existing(settings)
     spec = parse_spec(PredictSpec, of_scene, source="settings")
-    with gdal_settings(), open_scene(scene, name) as opened:
-        opened.limit(spec.classify.aoi, spec.classify.bbox)
+    with gdal_settings(), open_scene(scene, name) as whole:
+        opened = whole.within(spec.classify.aoi, spec.classify.bbox)
         paths = name_outputs(opened.info.name, output, spec.output)
         check_outputs(paths, opened.info.path, overwrite=existing.may_replace)
         with locked(paths.landcover) as work:
@@ -133,26 +121,26 @@ def predict(
 
 def _run(job: Job, work: WorkFolder, paths: OutputPaths, workers: Workers, reporter: Reporter) -> PredictResult:
     clock = _Clock()
-    with write_errors(paths.landcover.parent), _Drafts(paths) as drafts:
+    with write_errors(paths.landcover.parent), open_drafts(paths.landcover, paths) as drafts:
         run_scene(job, work, workers, reporter)
         give_back_memory()
         clock.lap("predict")
         assembled = assemble(job, work)
         if job.spec.vector.generalizes:
-            _generalize(job, assembled)
+            generalize(job, assembled)
             clock.lap("generalize")
         classes = class_shares(assembled.counts, job.scene.info, job.model.spec.classes)
-        _write_rasters(assembled, paths, drafts, reporter)
-        _describe_raster(job, paths, drafts, classes)
+        results = Results(job, assembled, classes, paths, drafts, reporter)
+        results.write_rasters()
         clock.lap("write")
         with drafts.publishing():
             if paths.preview:
-                _write_preview(job, assembled, classes, drafts, paths, reporter)
+                results.write_preview(paths.preview)
             clock.lap("preview")
-            polygons = _write_polygons(job, assembled, paths, drafts, reporter) if paths.polygons else None
+            polygons = results.write_polygons(paths.polygons) if paths.polygons else None
             clock.lap("polygons")
             if paths.item:
-                _write_item(job, paths, drafts[paths.item])
+                results.write_item(paths.item)
     return _result(job, paths, classes, polygons, assembled.forwarded_px, clock.seconds())
 
 
@@ -177,7 +165,7 @@ def _result(
         precision=job.runner.precision,
         seconds=seconds,
         settings=job.settings,
-        notices=tuple(job.notices),
+        notices=tuple(job.log.lines),
     )
 
 
@@ -198,155 +186,6 @@ def _count_polygons(path: Path) -> int | None:
     from geoseg.vector.formats.ogr import count_polygons  # who wants no polygons does without these libraries
 
     return count_polygons(path, path.stem)
-
-
-class _Drafts:
-    """The results while they are unfinished: each beside its final place, all of them gone if anything fails."""
-
-    def __init__(self, paths: OutputPaths):
-        self._paths = paths
-        self._stack = ExitStack()
-        self._folders: dict[Path, Path] = {}
-        stems = dict.fromkeys(path.stem for path in paths)
-        self._stems = {stem: f"draft{number}" for number, stem in enumerate(stems)}
-
-    def __enter__(self) -> Self:
-        landcover = self._paths.landcover
-        place = hashlib.sha256(os.fsencode(landcover.absolute())).hexdigest()[:8]
-        with ExitStack() as stack:
-            for path in self._paths:
-                if path.parent not in self._folders:
-                    name = landcover.stem if path.parent == landcover.parent else f"{landcover.stem}.{place}"
-                    self._folders[path.parent] = stack.enter_context(workspace(path.with_name(name)))
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def __getitem__(self, path: Path) -> Path:
-        """Where a result is written; its name is plain, for libraries misread some that files may have."""
-        return self._folders[path.parent] / f"{self._stems[path.stem]}{path.suffix}"
-
-    @contextmanager
-    def publishing(self) -> Iterator[None]:
-        """Publish what is finished at the end, also if the rest fails; an older file of the rest goes, it is stale.
-
-        Raises:
-            OutputError: if nothing failed, and yet something is not there.
-        """
-        is_complete = False
-        try:
-            yield
-            is_complete = True
-        finally:
-            missing = [path for path in self._paths if not self[path].exists()]
-            # the class raster last: who finds it finds all that belongs to it
-            for path in sorted(self._paths, key=lambda path: path == self._paths.landcover):
-                if path not in missing:
-                    publish(self[path], path)
-                else:
-                    path.unlink(missing_ok=True)
-            for folder in self._folders:
-                sync_names(folder)
-        if is_complete and missing:
-            raise OutputError(f"cannot write {missing[0]}: its draft was removed meanwhile: --resume makes it again")
-
-
-def _generalize(job: Job, assembled: Assembled) -> None:
-    """Vote specks away, fill holes and merge small regions in the class raster, so that it stays what polygons show."""
-    from geoseg.vector.polygonize import generalized, within
-
-    info = job.scene.info
-    grid = PixelGrid(info.height, info.width, info.transform, info.crs)
-    with open_classes(assembled.rasters["landcover"]) as raster:
-        strips = generalized(partial(read_strips, raster, None), grid, NODATA_ID, job.spec.vector)
-        area = job.scene.area
-        found = strips() if area is None else within(strips, area, NODATA_ID)
-        replace_classes(assembled, info, job.model.spec.classes, found)
-
-
-def _write_rasters(assembled: Assembled, paths: OutputPaths, drafts: _Drafts, reporter: Reporter) -> None:
-    wanted = {kind: path for kind in assembled.rasters if (path := getattr(paths, kind)) is not None}
-    stage = Stage(reporter, "writing", len(wanted))
-    stage.advance()
-    for kind, path in wanted.items():
-        write_cog(assembled.rasters[kind], assembled.formats[kind], drafts[path])
-        stage.advance(1)
-
-
-def _describe_raster(job: Job, paths: OutputPaths, drafts: _Drafts, classes: tuple[ClassShare, ...]) -> None:
-    """Give the class raster its attribute table, statistics and styles."""
-    draft, legend = drafts[paths.landcover], job.model.spec.classes
-    valid = sum(c.pixels for c in classes)
-    pixels = {c.id: c.pixels for c in classes} | {NODATA_ID: job.scene.info.pixels - valid}
-    areas = [c.area_m2 for c in classes if c.area_m2 is not None]
-    write_aux(draft, legend, pixels, sum(areas) / valid if areas and valid else None)
-    write_style_files(draft, shared_qml(legend), raster_sld(legend, layer_name(paths.landcover.stem)))
-
-
-def _write_item(job: Job, paths: OutputPaths, draft: Path) -> None:
-    """Write the STAC Item of what is finished."""
-    info = job.scene.info
-    grid = PixelGrid(info.height, info.width, info.transform, info.crs)
-    files = {kind: path for kind, path in vars(paths).items() if path is not None}
-    prediction = Prediction(info.name, info.path, grid, job.scene.taken(), job.model.spec, files)
-    with write_errors(draft.parent.parent):
-        draft.write_text(json.dumps(landcover_item(prediction), indent=2, ensure_ascii=False), "utf-8")
-
-
-def _write_polygons(job: Job, assembled: Assembled, paths: OutputPaths, drafts: _Drafts, reporter: Reporter) -> int:
-    from geoseg.vector.polygonize import polygonize
-    from geoseg.vector.write import write_polygons
-
-    assert paths.polygons is not None
-    classes = job.model.spec.classes
-    try:
-        layer = polygonize(
-            assembled.rasters["landcover"],
-            assembled.rasters["confidence"],
-            Legend.of(classes),
-            job.spec.vector.of_generalized_raster,
-            reporter=reporter,
-        )
-        name = layer_name(paths.polygons.stem)
-        write_polygons(layer, drafts[paths.polygons], name=name)
-        add_layer_style(drafts[paths.polygons], name, vector_qml(classes), vector_sld(classes, name))
-    except GeosegError as error:
-        reason = str(error).replace(str(drafts[paths.polygons]), str(paths.polygons))
-        raise OutputError(f"{reason}; the class raster is complete: {paths.landcover}") from None
-    return len(layer)
-
-
-def _write_preview(
-    job: Job,
-    assembled: Assembled,
-    classes: tuple[ClassShare, ...],
-    drafts: _Drafts,
-    paths: OutputPaths,
-    reporter: Reporter,
-) -> None:
-    from geoseg.outputs.preview import draw_preview
-
-    assert paths.preview is not None
-    reporter.progress(Progress("preview", 0, 1))
-    image, valid = assembled.thumbnail.take()
-    height, width = valid.shape
-    with open_raster(drafts[paths.landcover]) as raster:
-        ids = raster.read(1, out_shape=(height, width))
-    size = job.scene.info.pixel_size_m
-    picture = draw_preview(
-        stretch(image, valid),
-        ids,
-        job.model.spec.classes,
-        shares={c.id: c.share for c in classes},
-        title=job.scene.info.name,
-        pixel_size_m=size[0] * job.scene.width / width if size else None,
-    )
-    draft = drafts[paths.preview]
-    with write_errors(paths.preview.parent):
-        picture.save(draft)
-    reporter.progress(Progress("preview", 1, 1))
 
 
 class _Clock:

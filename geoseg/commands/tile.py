@@ -37,7 +37,8 @@ from geoseg.geo.georef import Box, PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.outputs.geotiff import class_tags
 from geoseg.raster.gdal import gdal_settings
-from geoseg.raster.scene import Mask, Values, plain_number
+from geoseg.raster.scene_info import plain_number
+from geoseg.raster.validity import Mask, Values
 from geoseg.spec import (
     IGNORE,
     NODATA_ID,

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from geoseg.core.errors import LabelError
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.geo.grid import Window
-from geoseg.raster.scene import Mask, Values
+from geoseg.raster.validity import Mask, Values
 from geoseg.spec import IGNORE, NormalizationSpec
 
 CELL_PX = 32

@@ -17,7 +17,8 @@ import numpy as np
 from geoseg.data.labels import Indexes, Labels
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
-from geoseg.raster.scene import Mask, Scene, Values
+from geoseg.raster.scene_bands import SceneBands
+from geoseg.raster.validity import Mask, Values
 
 ROWS_AT_ONCE = 512
 """Rows that are read at once where all of an image is read."""
@@ -59,7 +60,7 @@ class LabelledRaster(Protocol):
         ...
 
 
-Files = tuple[Scene, Labels]
+Files = tuple[SceneBands, Labels]
 
 
 class FilePool:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels import Indexes
 from geoseg.geo.grid import Window
-from geoseg.raster.scene import Mask, Values
+from geoseg.raster.validity import Mask, Values
 from geoseg.spec import IGNORE
 
 

@@ -15,7 +15,7 @@ from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels import Indexes
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
-from geoseg.raster.scene import Mask, Values
+from geoseg.raster.validity import Mask, Values
 from geoseg.spec import IGNORE
 
 

@@ -21,7 +21,7 @@ from geoseg.inference.tile_rows import join_swaths
 from geoseg.inference.work_folder import WorkFolder
 from geoseg.outputs.geotiff import Part, PartRaster, RasterFormat, write_mosaic
 from geoseg.outputs.thumbnail import Thumbnail
-from geoseg.raster.scene import SceneInfo
+from geoseg.raster.scene_info import SceneInfo
 from geoseg.raster.strips import Strip
 from geoseg.spec import ClassSpec
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from geoseg.geo.grid import Grid, Place, Window
 from geoseg.raster.readable import Readable
 from geoseg.raster.resample import Source
-from geoseg.raster.scene import Mask, Values
+from geoseg.raster.validity import Mask, Values
 
 _SLAB_PX = 2**21
 """Pixels read at once: enough blocks to decode side by side."""

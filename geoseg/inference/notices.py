@@ -5,7 +5,7 @@ from __future__ import annotations
 from geoseg.raster.bands.matching import BandChoice
 from geoseg.raster.fill import Fill
 from geoseg.raster.scaling import scaling_notice
-from geoseg.raster.scene import SceneInfo
+from geoseg.raster.scene_info import SceneInfo
 from geoseg.spec import ClassifySpec, ModelSpec
 
 MOST_REFINING = 8

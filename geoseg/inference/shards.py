@@ -191,8 +191,8 @@ def run_shard(worker: Worker, shard: Shard) -> None:
 
 @contextmanager
 def _open_job(shard: Shard, spec: PredictSpec) -> Iterator[Job]:
-    with Scene.open(shard.scene, tags=shard.tags) as scene:
-        scene.limit(spec.classify.aoi, spec.classify.bbox)
+    with Scene.open(shard.scene, tags=shard.tags) as whole:
+        scene = whole.within(spec.classify.aoi, spec.classify.bbox)
         job = prepare(scene, shard.model, spec, SILENT, shard.manifest)
         if job.fingerprint != shard.manifest.fingerprint:
             raise GeosegError(

@@ -22,7 +22,7 @@ from geoseg.core.files import quiet_georeferencing, write_errors
 from geoseg.geo.grid import Window
 from geoseg.raster.legend import CLASSES_TAG
 from geoseg.raster.reading import to_rasterio
-from geoseg.raster.scene import SceneInfo
+from geoseg.raster.scene_info import SceneInfo
 from geoseg.spec import ClassSpec
 
 _OVERVIEW_PX = 2**24

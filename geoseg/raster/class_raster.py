@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
@@ -27,6 +27,7 @@ from geoseg.geo.grid import Window, strip_windows
 from geoseg.raster.legend import CLASSES_TAG, Legend
 from geoseg.raster.reading import open_dataset, to_rasterio
 from geoseg.raster.strips import Strip
+from geoseg.raster.validity import has_mask, is_nodata, read_mask
 from geoseg.spec import NODATA_ID, parse_json
 
 INTEGERS = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"})
@@ -92,8 +93,7 @@ def read_ids(raster: Any, window: RasterioWindow, nodata_id: int = NODATA_ID) ->
 def _read_values(raster: Any, window: RasterioWindow) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Values (h, W) as the file has them, and what its mask or alpha band says of them, if it has one."""
     values = raster.read(1, window=window)
-    masked = {MaskFlags.per_dataset, MaskFlags.alpha} & set(raster.mask_flags(1))
-    return values, raster.read_masks(1, window=window) > 0 if masked else None
+    return values, read_mask(raster, 1, window) if has_mask(raster) else None
 
 
 def to_ids(
@@ -106,7 +106,7 @@ def to_ids(
     """
     if values.dtype == np.uint8 and valid is None:
         return values
-    missing = np.zeros(values.shape, bool) if file_nodata is None else values == file_nodata
+    missing = is_nodata(values, file_nodata)
     if valid is not None:
         missing |= ~valid
     check_ids(values[~missing])

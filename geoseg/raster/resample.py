@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from geoseg.geo.grid import Window
 from geoseg.raster.averaging import area_sums
-from geoseg.raster.scene import Mask, Scene, Values
+from geoseg.raster.scene_bands import SceneBands
+from geoseg.raster.validity import Mask, Values
 
 _CHUNK_PX = 2**23
 """Pixels of the scene held at once while a window is averaged."""
@@ -56,7 +57,7 @@ class Source(Protocol):
 class NativeScene:
     """A scene at its own resolution."""
 
-    def __init__(self, scene: Scene):
+    def __init__(self, scene: SceneBands):
         self._scene = scene
         self.height, self.width = scene.height, scene.width
         self.has_wide_blocks = scene.has_wide_blocks
@@ -81,7 +82,7 @@ class NativeScene:
 class ResampledScene:
     """A scene that looks as if it had height × width pixels."""
 
-    def __init__(self, scene: Scene, height: int, width: int):
+    def __init__(self, scene: SceneBands, height: int, width: int):
         self._scene, self.height, self.width = scene, height, width
         self.has_wide_blocks = scene.has_wide_blocks
 

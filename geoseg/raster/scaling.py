@@ -36,7 +36,29 @@ class Conversion:
         return changed
 
 
-def told_scaling(scales: Sequence[float], offsets: Sequence[float]) -> ScalingSpec | None:
+@dataclass(frozen=True)
+class Rescaling:
+    """Values stretched onto the range from 0 to the highest of a model's type, and cut off beyond."""
+
+    low: float
+    """The value that becomes 0."""
+    factor: float
+    """What is multiplied with then."""
+    top: float
+    """The highest value."""
+
+    @classmethod
+    def of(cls, low: float, high: float, top: float) -> Rescaling:
+        """Stretch the values from low to high."""
+        return cls(low, top / (high - low), top)
+
+    def apply(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Change values (C, h, w)."""
+        changed: NDArray[np.float32] = np.clip((image.astype(np.float32) - self.low) * self.factor, 0, self.top)
+        return changed
+
+
+def file_scaling(scales: Sequence[float], offsets: Sequence[float]) -> ScalingSpec | None:
     """Scale and offset per band as a file has them; None where it says nothing, which reads as 1 and 0.
 
     A scale of 0, or one that is no usual number, says nothing either.

@@ -20,10 +20,11 @@ from geoseg.data.listing import ListedRaster
 from geoseg.geo.georef import PixelGrid
 from geoseg.raster.bands.matching import choose_bands, describe_bands, fits_dtype
 from geoseg.raster.scene import Scene
+from geoseg.raster.scene_bands import SceneBands
 from geoseg.spec import ClassSpec, DataSpec, ScalingSpec, TrainSpec
 
 
-def open_image(path: Path, data: DataSpec, scaling: ScalingSpec | None = None) -> Scene:
+def open_image(path: Path, data: DataSpec, scaling: ScalingSpec | None = None) -> SceneBands:
     """Open an image with the bands that the network sees, and values that stand for what a scaling says.
 
     Raises:
@@ -42,8 +43,7 @@ def open_image(path: Path, data: DataSpec, scaling: ScalingSpec | None = None) -
     dtype = scene.info.dtype_of(choice.indexes)
     if not fits_dtype(dtype, data.dtype):
         raise LabelError(f"{path} holds {dtype}, not {data.dtype}: correct data.dtype")
-    scene.select(choice.indexes, nodata=data.nodata, scaling=scaling)
-    return scene
+    return SceneBands.select(scene, choice.indexes, nodata=data.nodata, scaling=scaling)
 
 
 def open_pair(
@@ -58,7 +58,7 @@ def open_pair(
     rules = LabelRules.of(data.label_values, data.label_column, data.label_layer)
     with ExitStack() as stack:
         scene = stack.enter_context(open_image(entry.image, data, scaling))
-        labels = open_labels(entry.label, _grid(scene), classes, rules, image=entry.image)
+        labels = open_labels(entry.label, scene.scene.grid, classes, rules, image=entry.image)
         stack.pop_all()
     return scene, labels
 
@@ -66,10 +66,6 @@ def open_pair(
 def shown_name(image: Path) -> str:
     """What reports and messages call an image: its address may hold a signature."""
     return Path(public_form(image)).name
-
-
-def _grid(scene: Scene) -> PixelGrid:
-    return PixelGrid(scene.height, scene.width, scene.info.transform, scene.info.crs)
 
 
 def look_at_images(
@@ -83,7 +79,7 @@ def look_at_images(
             choice = choose_bands(data.bands, info.colors, info.descriptions, data.band_indexes)
             is_guess = choice.by == "position" and len(info.colors) > 1
             terms.add(shown_name(entry.image), info.resolution_m, info.scaling_of(scene.bands), is_guess=is_guess)
-            grids.append(_grid(scene))
+            grids.append(scene.scene.grid)
     return grids, terms
 
 

@@ -12,10 +12,10 @@ from typing import Protocol
 from torch import Tensor
 
 from geoseg.core.events import SILENT, Reporter, Stage
-from geoseg.inference.job import make_grid
 from geoseg.inference.logits import are_numbers, check_numbers
 from geoseg.inference.views.coarse_classes import refine
 from geoseg.inference.views.coarse_to_fine import CoarseToFine
+from geoseg.inference.windows import make_grid
 from geoseg.metrics.scores import Scores
 from geoseg.metrics.scoring import Comparison, score
 from geoseg.models.runner import Runner

@@ -27,7 +27,7 @@ from geoseg.models.learning import LabelledWindows
 from geoseg.models.views import Views
 from geoseg.raster.averaging import Weighted
 from geoseg.raster.pyramid import ContextPyramid
-from geoseg.raster.scene import Values
+from geoseg.raster.validity import Values
 from geoseg.spec import IGNORE, AugmentSpec, ContextLevel
 from geoseg.training.augment import Augment, draw_matrices
 from geoseg.training.view_cuts import View, ViewCut, majority

@@ -19,7 +19,7 @@ from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels import Indexes
 from geoseg.geo.grid import Window
 from geoseg.models.learning import LabelledWindows
-from geoseg.raster.scene import Values
+from geoseg.raster.validity import Values
 from geoseg.spec import IGNORE
 from geoseg.training.augment import Augment
 

@@ -32,7 +32,7 @@ from geoseg.commands.predict import predict
 from geoseg.core.errors import ModelError, OutputError, SpecError
 from geoseg.inference.batches import part_with_data
 from geoseg.models.model import Model
-from geoseg.raster.scene import Scene
+from geoseg.raster.scene_bands import SceneBands
 from geoseg.spec import NetworkSpec, NormalizationSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -453,13 +453,13 @@ def test_polygons_that_fail_cost_nothing_else(tmp_path, class_values, monkeypatc
 def test_the_scene_is_read_by_one_thread_only(tmp_path, class_values, monkeypatch):
     """GDAL's datasets are not for several threads at once, also where classes go back to the scene's own grid."""
     readers = set()
-    read_scene = Scene.read
+    read_scene = SceneBands.read
 
     def spy(self, window):
         readers.add(threading.get_ident())
         return read_scene(self, window)
 
-    monkeypatch.setattr(Scene, "read", spy)
+    monkeypatch.setattr(SceneBands, "read", spy)
     scene = write_raster(tmp_path / "s.tif", class_values(400, 400))
     predict(scene, tmp_path, model=echo_model(), resolution=1.1, tile=64, overlap=8)
     assert len(readers) == 1
@@ -755,8 +755,8 @@ def test_polygons_that_could_not_be_made_are_refused_before_work(tmp_path, class
 @pytest.mark.parametrize("multiple", [1, 7, 32, 256, 300, 511, 512, 1000, 1024])
 def test_fitting_windows_to_little_memory_ends_at_any_stride(tmp_path, monkeypatch, multiple):
     scene = write_raster(tmp_path / "scene.tif", np.zeros((60, 70), np.uint8))
-    monkeypatch.setattr("geoseg.inference.job.free_bytes", lambda _device: 0)
-    monkeypatch.setattr("geoseg.inference.job.activation_bytes", lambda *_: 1)
+    monkeypatch.setattr("geoseg.inference.windows.free_bytes", lambda _device: 0)
+    monkeypatch.setattr("geoseg.inference.windows.activation_bytes", lambda *_: 1)
     network = NetworkSpec(architecture="pointwise", multiple=multiple)
     plan = plan_prediction(scene, model=echo_model(network=network, tile=16384), device="cpu")
     assert plan.settings["tile"] % multiple == 0

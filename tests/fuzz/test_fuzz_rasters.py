@@ -10,6 +10,7 @@ from geoseg.geo.grid import Window
 from geoseg.raster.class_raster import open_classes, read_legend, read_strips
 from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.scene import Scene
+from geoseg.raster.scene_bands import SceneBands
 
 RASTERS = ("rgb.tif", "tiled.tif", "float.tif", "classes.tif", "gcps.tif")
 MOST_PX = 2**22
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreference
 def read_scene(path: Path) -> None:
     """Look at a scene as info does, and read what predict would."""
     with gdal_settings(), Scene.open(path) as scene:
-        scene.select(range(1, min(len(scene.info.colors), 16) + 1))
+        scene = SceneBands.select(scene, range(1, min(len(scene.info.colors), 16) + 1))
         rows = max(1, min(scene.height, MOST_PX // scene.width))
         scene.read(Window(0, 0, rows, min(scene.width, MOST_PX)))
         scene.taken()

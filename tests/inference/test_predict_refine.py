@@ -9,9 +9,9 @@ from conftest import Heard, make_spec, write_raster
 
 from geoseg.commands.predict import predict
 from geoseg.core.errors import SpecError
-from geoseg.inference.job import make_grid
 from geoseg.inference.views.coarse_classes import refine
 from geoseg.inference.views.refined_windows import most_certain
+from geoseg.inference.windows import make_grid
 from geoseg.models.build import build_network
 from geoseg.models.model import Model
 from geoseg.models.runner import Runner

@@ -21,6 +21,7 @@ from geoseg.models.views import Views
 from geoseg.raster.pyramid import ContextPyramid
 from geoseg.raster.resample import NativeScene, ResampledScene
 from geoseg.raster.scene import Scene
+from geoseg.raster.scene_bands import SceneBands
 from geoseg.spec import ContextSpec
 
 
@@ -127,7 +128,7 @@ def test_views_of_a_scene_at_any_resolution_are_in_place(overviews: bool, factor
             file.build_overviews([2, 4], Resampling.average)
     before = path.read_bytes()
     with Scene.open(path) as opened:
-        opened.select([1, 2])
+        opened = SceneBands.select(opened, [1, 2])
         size = round(700 * factor), round(517 * factor)
         source = NativeScene(opened) if factor == 1 else ResampledScene(opened, *size)
         pyramid = scene_pyramid(opened, source, network().context.spec.levels, folder=tmp_path)
@@ -143,9 +144,9 @@ def test_whole_rows_are_read_to_average_a_scene_whose_blocks_are(
 ) -> None:
     monkeypatch.setattr("geoseg.raster.pyramid.CHUNK_PX", 2_000)
     path = write_raster(tmp_path / "a.tif", np.zeros((2, 300, 517), np.uint8), tiled=False, blockysize=1)
-    widths, read = [], Scene.read
-    monkeypatch.setattr(Scene, "read", lambda scene, window: widths.append(window.width) or read(scene, window))
+    widths, read = [], SceneBands.read
+    monkeypatch.setattr(SceneBands, "read", lambda scene, window: widths.append(window.width) or read(scene, window))
     with Scene.open(path) as scene:
-        scene.select([1, 2])
+        scene = SceneBands.select(scene, [1, 2])
         scene_pyramid(scene, NativeScene(scene), network().context.spec.levels).prepare()
     assert set(widths) == {517}

@@ -81,7 +81,7 @@ def test_what_one_process_has_made_serves_the_next(kind: str, opened) -> None:
     job, work = opened(kind)
     found = job.view.surroundings(work).classify(first_batch(job))
     made = {path.name: path.stat().st_mtime_ns for path in work.path.iterdir()}
-    parts = job.scene, job.source, job.grid, job.model.spec, job.runner, job.spec.classify, job.batch_size
+    parts = job.bands, job.source, job.grid, job.model.spec, job.runner, job.spec.classify, job.batch_size
     another = VIEWS.get(kind)(ViewInputs(*parts))
     assert torch.equal(another.surroundings(work).classify(first_batch(job)), found)
     assert {path.name: path.stat().st_mtime_ns for path in work.path.iterdir()} == made

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 import geoseg
 from geoseg.geo.grid import Grid
-from geoseg.inference.job import BORDER
+from geoseg.inference.windows import BORDER
 from geoseg.models import padding
 from geoseg.models.build import build_network
 from geoseg.models.folded import folded

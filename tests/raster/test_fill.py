@@ -13,6 +13,7 @@ from geoseg.commands.predict import predict
 from geoseg.geo.grid import Window
 from geoseg.raster.fill import Fill, find_fill, frame_windows, trace_fill
 from geoseg.raster.scene import Scene
+from geoseg.raster.scene_bands import SceneBands
 
 QUICK = {"polygons": False, "preview": False, "precision": "fp32"}
 HEIGHT, WIDTH = 300, 420
@@ -33,7 +34,7 @@ def imagery(bands: int = 3, low: int = 20, high: int = 230) -> np.ndarray:
 
 def opened(path, values: np.ndarray, **profile) -> Scene:
     scene = Scene.open(write_raster(path, values, **profile))
-    scene.select(range(1, len(values) + 1))
+    scene = SceneBands.select(scene, range(1, len(values) + 1))
     return scene
 
 
@@ -51,7 +52,7 @@ def test_a_constant_around_an_image_is_fill(tmp_path, dtype, value):
         fill = scene.find_fill()
         assert (fill.value, fill.is_exact) == (value, True)
         assert 0.7 < fill.frame_share < 1
-        scene.leave_out(fill)
+        scene = scene.without(fill)
         valid = scene.read(Window(0, 0, HEIGHT, WIDTH))[1]
     assert valid[140:180, 200:240].all()
     assert (valid != inside()).mean() < 1e-4
@@ -62,7 +63,7 @@ def test_values_near_fill_are_no_blur_where_all_there_is_lies_near(tmp_path):
     with opened(tmp_path / "s.tif", values) as scene:
         fill = scene.find_fill()
         assert (fill.value, fill.is_exact) == (0, True)
-        scene.leave_out(fill)
+        scene = scene.without(fill)
         valid = scene.read(Window(0, 0, HEIGHT, WIDTH))[1]
     assert (valid != inside()).mean() < 1e-4
 
@@ -74,7 +75,7 @@ def test_what_jpeg_leaves_of_fill_is_fill_too(tmp_path, value, photometric):
     with opened(tmp_path / "s.tif", values, compress="jpeg", photometric=photometric) as scene:
         fill = scene.find_fill()
         assert (fill.value, fill.is_exact) == (value, False)
-        scene.leave_out(fill)
+        scene = scene.without(fill)
         valid = scene.read(Window(0, 0, HEIGHT, WIDTH))[1]
     assert valid[inside()].mean() > 0.999
     assert valid[~inside()].mean() < 0.06
@@ -110,7 +111,7 @@ def test_a_scene_of_nothing_but_fill_is_fill(tmp_path, value):
     with opened(tmp_path / "s.tif", np.full_like(imagery(), value).astype(np.uint8)) as scene:
         fill = scene.find_fill()
         assert (fill.value, fill.frame_share) == (value, 1)
-        scene.leave_out(fill)
+        scene = scene.without(fill)
         assert not scene.read(Window(0, 0, HEIGHT, WIDTH))[1].any()
 
 

@@ -22,7 +22,9 @@ from geoseg.raster import pyramid as context
 from geoseg.raster import window_store
 from geoseg.raster.level_grid import SCENE_LEAST_RATIO, LevelGrid, super_tile
 from geoseg.raster.pyramid import ContextPyramid
-from geoseg.raster.scene import Mask, Scene, Values
+from geoseg.raster.scene import Scene
+from geoseg.raster.scene_bands import SceneBands
+from geoseg.raster.validity import Mask, Values
 from geoseg.spec import ContextLevel
 
 SIZES = [(4099, 3001), (1003, 517), (37, 4099), (64, 64)]
@@ -306,7 +308,7 @@ def with_overviews(path: Path, height: int, width: int, how: Resampling) -> Path
 @pytest.mark.parametrize(("height", "width"), [(1003, 517), (800, 1024)])
 def test_overviews_stand_in_for_the_scene(height: int, width: int, tmp_path: Path) -> None:
     with Scene.open(with_overviews(tmp_path / "a.tif", height, width, Resampling.average)) as scene:
-        scene.select([1, 2])
+        scene = SceneBands.select(scene, [1, 2])
         overview = scene.overview(8)
         assert overview is not None
         with overview:
@@ -319,16 +321,16 @@ def test_overviews_stand_in_for_the_scene(height: int, width: int, tmp_path: Pat
 
 def test_overviews_that_are_no_averages_are_not_used(tmp_path: Path) -> None:
     with Scene.open(with_overviews(tmp_path / "a.tif", 300, 300, Resampling.nearest)) as scene:
-        scene.select([1, 2])
+        scene = SceneBands.select(scene, [1, 2])
         assert scene.overview(8) is None
     with Scene.open(write_raster(tmp_path / "b.tif", np.zeros((300, 300), np.uint8))) as scene:
-        scene.select([1])
+        scene = SceneBands.select(scene, [1])
         assert scene.overview(8) is None
 
 
 def test_an_overview_is_no_coarser_than_the_level(tmp_path: Path) -> None:
     with Scene.open(with_overviews(tmp_path / "a.tif", 300, 300, Resampling.average)) as scene:
-        scene.select([1, 2])
+        scene = SceneBands.select(scene, [1, 2])
         overview = scene.overview(7.9)
         assert overview is not None
         with overview:

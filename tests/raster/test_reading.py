@@ -30,6 +30,7 @@ from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.reading import open_dataset, server_options, unreadable
 from geoseg.raster.reading.cells import Blocks, cells, rows
 from geoseg.raster.scene import Scene
+from geoseg.raster.scene_bands import SceneBands
 
 SIDE = 1024
 LAYOUTS = {
@@ -103,7 +104,7 @@ def write_masked(path, valid_px):
 
 def read_all(path):
     with gdal_settings(), Scene.open(path) as scene:
-        scene.select(range(1, min(3, len(scene.info.colors)) + 1))
+        scene = SceneBands.select(scene, range(1, min(3, len(scene.info.colors)) + 1))
         return scene.read(Window(0, 0, scene.height, scene.width))
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from geoseg.geo.grid import Window
 from geoseg.raster.resample import ResampledScene
 from geoseg.raster.scene import Scene
+from geoseg.raster.scene_bands import SceneBands
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def open_scene(tmp_path):
 
     def make(values, **profile):
         scene = Scene.open(write_raster(tmp_path / f"{len(opened)}.tif", values, **profile))
-        scene.select(range(1, ((values.ndim == 3 and len(values)) or 1) + 1))
+        scene = SceneBands.select(scene, range(1, ((values.ndim == 3 and len(values)) or 1) + 1))
         opened.append(scene)
         return scene
 

@@ -13,8 +13,9 @@ from geoseg.commands.predict import predict
 from geoseg.core.errors import SpecError
 from geoseg.geo.grid import Window
 from geoseg.models.header import read_spec
-from geoseg.raster.scaling import conversion, describe_scaling, scaling_notice, told_scaling
+from geoseg.raster.scaling import conversion, describe_scaling, file_scaling, scaling_notice
 from geoseg.raster.scene import Scene
+from geoseg.raster.scene_bands import SceneBands
 from geoseg.spec import ModelSpec, ScalingSpec, parse_spec
 
 OLD = ScalingSpec(scale=(0.0001,), offset=(0.0,))
@@ -36,7 +37,7 @@ QUICK = {"polygons": False, "preview": False, "precision": "fp32"}
     ],
 )
 def test_what_a_file_says(scales, offsets, expected):
-    assert told_scaling(scales, offsets) == expected
+    assert file_scaling(scales, offsets) == expected
 
 
 def test_values_become_those_that_stand_for_the_same():
@@ -94,14 +95,14 @@ def test_rescale_wins_over_tags(tmp_path, model):
     plan = plan_prediction(path, tmp_path, model=model, rescale=(0, 65535))
     assert [line for line in plan.notices if "--rescale" in line and "not applied" in line]
     with Scene.open(path) as scene:
-        scene.select((1,), rescale=(0, 65535), dtype="uint16", scaling=OLD)
+        scene = SceneBands.select(scene, (1,), rescale=(0, 65535), dtype="uint16", scaling=OLD)
         assert scene.read(Window(0, 0, 2, 2))[0].tolist() == [[[3, 3], [3, 3]]]
 
 
 def test_8_bit_values_that_are_converted_are_read_as_float(tmp_path):
     path = write_raster(tmp_path / "s.tif", np.uint8([[0, 10, 255]]), scales=(0.5,), offsets=(1.0,), nodata=255)
     with Scene.open(path) as scene:
-        scene.select((1,), scaling=ScalingSpec(scale=(1.0,), offset=(0.0,)))
+        scene = SceneBands.select(scene, (1,), scaling=ScalingSpec(scale=(1.0,), offset=(0.0,)))
         image, valid = scene.read(Window(0, 0, 1, 3))
         assert (scene.value_bytes, image.dtype) == (4, np.float32)
     np.testing.assert_allclose(image[0][valid], [1, 6])

@@ -9,7 +9,9 @@ from rasterio.transform import from_origin
 
 from geoseg.core.errors import SceneError
 from geoseg.geo.grid import Window
-from geoseg.raster.scene import Scene, _read_errors, find_valid
+from geoseg.raster.scene import Scene, read_errors
+from geoseg.raster.scene_bands import SceneBands
+from geoseg.raster.validity import find_valid
 
 RGBA = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
 VALUES = np.arange(3 * 20 * 30, dtype=np.uint8).reshape(3, 20, 30)
@@ -17,7 +19,7 @@ VALUES = np.arange(3 * 20 * 30, dtype=np.uint8).reshape(3, 20, 30)
 
 def read_all(path, bands=(1, 2, 3), **choice):
     with Scene.open(path) as scene:
-        scene.select(bands, **choice)
+        scene = SceneBands.select(scene, bands, **choice)
         return scene.read(Window(0, 0, scene.height, scene.width))
 
 
@@ -71,7 +73,7 @@ def test_infrared_that_claims_to_be_alpha(tmp_path):
     path = write_raster(tmp_path / "s.tif", np.concatenate([VALUES, infrared]), colorinterp=RGBA)
     with Scene.open(path) as scene:
         assert scene.info.colors == ("red", "green", "blue", "undefined")
-        scene.select((1, 2, 3))
+        scene = SceneBands.select(scene, (1, 2, 3))
         assert scene.read(Window(0, 0, 20, 30))[1].all()
 
 
@@ -144,7 +146,7 @@ def test_a_truncated_file_is_a_scene_error(tmp_path):
 
 
 def test_a_lack_of_memory_is_no_damage_of_the_file():
-    with pytest.raises(SceneError, match="9 GiB: out of memory") as caught, _read_errors("s.tif"):
+    with pytest.raises(SceneError, match="9 GiB: out of memory") as caught, read_errors("s.tif"):
         raise MemoryError("Unable to allocate 9 GiB")
     assert "damaged" not in str(caught.value)
 
@@ -164,7 +166,7 @@ def test_a_sparse_file_reads_like_a_full_one(tmp_path, nodata, interleave):
     with rasterio.open(path) as file:
         full = file.read()
     with Scene.open(path) as scene:
-        scene.select((1, 2, 3))
+        scene = SceneBands.select(scene, (1, 2, 3))
         for top, left, height, width in (
             (0, 0, 64, 64), (10, 3, 100, 50), (130, 70, 9, 9), (0, 190, 70, 70), (256, 0, 44, 260)
         ):  # fmt: skip
@@ -179,9 +181,11 @@ def test_blocks_that_a_file_left_out_are_not_made(tmp_path, monkeypatch):
     with rasterio.open(tmp_path / "s.tif", "w", count=1, dtype="uint8", height=300, width=260, nodata=0, **BLOCKS):
         pass
     with Scene.open(tmp_path / "s.tif") as scene:
-        scene.select((1,))
-        read, sizes = scene._read, []
-        monkeypatch.setattr(scene, "_read", lambda bands, window: sizes.append(window.pixels) or read(bands, window))
+        scene = SceneBands.select(scene, (1,))
+        read, sizes = Scene.read, []
+        monkeypatch.setattr(
+            Scene, "read", lambda opened, bands, window: sizes.append(window.pixels) or read(opened, bands, window)
+        )
         assert not scene.read(Window(0, 0, 300, 260))[1].any()
     assert sizes == [1]
 
@@ -194,7 +198,7 @@ def test_a_file_of_one_strip_is_not_taken_for_a_sparse_one(tmp_path, layout):
     with rasterio.open(tmp_path / "s.tif", "w", driver="GTiff", **profile, **layout) as file:
         file.write(values)
     with Scene.open(tmp_path / "s.tif") as scene:
-        scene.select((1, 2, 3))
+        scene = SceneBands.select(scene, (1, 2, 3))
         np.testing.assert_array_equal(scene.read(Window(1000, 0, 50, 40))[0], values[:, 1000:1050])
 
 
@@ -204,7 +208,7 @@ def test_overviews_of_full_files_are_not_taken_for_sparse_ones(tmp_path):
     with rasterio.open(path, "r+") as file:
         file.build_overviews([2, 4], rasterio.enums.Resampling.average)
     with Scene.open(path) as scene:
-        scene.select((1, 2, 3))
+        scene = SceneBands.select(scene, (1, 2, 3))
         coarse = scene.overview(4)
         image, valid = coarse.read(Window(0, 0, 160, 160))
     assert valid.all()
@@ -220,7 +224,6 @@ def test_an_area_of_interest_counts_in_a_sparse_file_too(tmp_path):
     area = {"type": "Polygon", "coordinates": [[[1, 0], [2, 0], [1, 1], [1, 0]]]}
     (tmp_path / "a.geojson").write_text(json.dumps({"type": "Feature", "geometry": area, "properties": {}}))
     with Scene.open(tmp_path / "s.tif") as scene:
-        scene.select((1,))
-        scene.limit(tmp_path / "a.geojson", None)
+        scene = SceneBands.select(scene.within(tmp_path / "a.geojson", None), (1,))
         _, valid = scene.read(Window(0, 0, scene.height, scene.width))
     assert 0.4 < valid.mean() < 0.6

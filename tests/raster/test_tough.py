@@ -15,6 +15,7 @@ from geoseg.cli import main
 from geoseg.core.errors import SceneError
 from geoseg.geo.grid import Window
 from geoseg.raster.scene import Scene
+from geoseg.raster.scene_bands import SceneBands
 
 FOLDER = SHARED_DATA / "tough"
 FILES = list(csv.DictReader((FOLDER / "manifest.csv").open())) if FOLDER.is_dir() else []
@@ -61,7 +62,7 @@ def check_sound(path, scene_path, polygons):
     frame = geopandas.read_file(polygons)
     assert frame.geometry.is_valid.all()
     with Scene.open(scene_path) as scene:
-        scene.select([i for i, color in enumerate(scene.info.colors, 1) if color != "alpha"][:16])
+        scene = SceneBands.select(scene, [i for i, color in enumerate(scene.info.colors, 1) if color != "alpha"][:16])
         image, valid = scene.read(Window(0, 0, *ids.shape))
     with rasterio.open(scene_path) as given:
         if given.dtypes[0] == "uint8" and "alpha" not in {color.name for color in given.colorinterp}:

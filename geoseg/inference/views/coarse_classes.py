@@ -19,7 +19,7 @@ from geoseg.inference.views.refined_windows import RefinedWindows, Shares
 from geoseg.models.runner import Runner
 from geoseg.models.segmentation import Context
 from geoseg.raster.level_grid import ViewBox
-from geoseg.raster.scene import Values
+from geoseg.raster.validity import Values
 from geoseg.raster.window_store import WindowStore
 
 SPARE_PX = 2

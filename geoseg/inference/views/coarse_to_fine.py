@@ -18,16 +18,16 @@ from geoseg.core.memory import MemoryReturn
 from geoseg.geo.grid import Grid, Place, Window
 from geoseg.inference.batches import swath_batches
 from geoseg.inference.blend import Blender
-from geoseg.inference.job import BY_MODEL, make_grid
 from geoseg.inference.logits import are_numbers, check_numbers, whole_window
 from geoseg.inference.views.coarse_classes import CoarseClasses, Refined
 from geoseg.inference.views.nothing import WindowsAlone
 from geoseg.inference.views.refined_windows import RefinedWindows, Shares, mean_uncertainties, most_certain
 from geoseg.inference.views.view import Surroundings
+from geoseg.inference.windows import BY_MODEL, make_grid
 from geoseg.models.runner import Runner
 from geoseg.raster.pyramid import ContextPyramid
 from geoseg.raster.resample import NativeScene
-from geoseg.raster.scene import Mask, Values
+from geoseg.raster.validity import Mask, Values
 from geoseg.raster.window_store import WindowStore
 from geoseg.spec import ClassifySpec, ModelSpec
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from geoseg.raster.pyramid import ContextPyramid
 from geoseg.raster.readable import Readable
-from geoseg.raster.scene import Scene
+from geoseg.raster.scene_bands import SceneBands
 from geoseg.spec import ContextLevel
 
 
 def scene_pyramid(
-    scene: Scene,
+    scene: SceneBands,
     source: Readable,
     levels: Sequence[ContextLevel],
     *,

@@ -16,7 +16,7 @@ from geoseg.inference.batches import Batch, Sample
 from geoseg.inference.work_folder import WorkFolder
 from geoseg.models.runner import Runner
 from geoseg.raster.resample import Source
-from geoseg.raster.scene import Scene
+from geoseg.raster.scene_bands import SceneBands
 from geoseg.spec import ClassifySpec, ModelSpec
 
 
@@ -24,7 +24,7 @@ from geoseg.spec import ClassifySpec, ModelSpec
 class ViewInputs:
     """What a view is made for."""
 
-    scene: Scene
+    scene: SceneBands
     """The scene at its own resolution."""
     source: Source
     """The scene as the network sees it."""

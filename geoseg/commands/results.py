@@ -1,0 +1,131 @@
+"""What a prediction writes: its rasters, their styles and statistics, a preview, polygons, a STAC Item.
+
+In: what the network found in a scene. Out: drafts of files, to be published.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from geoseg.commands.output_paths import OutputPaths
+from geoseg.core.errors import GeosegError, OutputError
+from geoseg.core.events import Progress, Reporter, Stage
+from geoseg.core.files import write_errors
+from geoseg.core.naming import layer_name
+from geoseg.inference.assemble import Assembled, ClassShare, replace_classes
+from geoseg.inference.job import Job
+from geoseg.outputs.attribute_table import write_aux
+from geoseg.outputs.drafts import Drafts
+from geoseg.outputs.geotiff import write_cog
+from geoseg.outputs.stac import Prediction, landcover_item
+from geoseg.outputs.styles import add_layer_style, raster_sld, shared_qml, vector_qml, vector_sld, write_style_files
+from geoseg.outputs.thumbnail import stretch
+from geoseg.raster.class_raster import open_classes, open_raster, read_strips
+from geoseg.raster.legend import Legend
+from geoseg.spec import NODATA_ID
+
+
+@dataclass(frozen=True)
+class Results:
+    """What was found in a scene, and where it goes."""
+
+    job: Job
+    """Scene, model and settings."""
+    assembled: Assembled
+    """What the network found."""
+    classes: tuple[ClassShare, ...]
+    """How much of the scene each class takes."""
+    paths: OutputPaths
+    """Where results are to be."""
+    drafts: Drafts
+    """Where they are written."""
+    reporter: Reporter
+    """Takes the progress of `writing`, `preview` and `polygons`."""
+
+    def write_rasters(self) -> None:
+        """Write the class raster, and those of confidence and scores if they are wanted."""
+        rasters, formats = self.assembled.rasters, self.assembled.formats
+        wanted = {kind: path for kind in rasters if (path := getattr(self.paths, kind)) is not None}
+        stage = Stage(self.reporter, "writing", len(wanted))
+        stage.advance()
+        for kind, path in wanted.items():
+            write_cog(rasters[kind], formats[kind], self.drafts[path])
+            stage.advance(1)
+        self._describe_classes()
+
+    def _describe_classes(self) -> None:
+        """Give the class raster its attribute table, statistics and styles."""
+        draft, legend = self.drafts[self.paths.landcover], self.job.model.spec.classes
+        valid = sum(c.pixels for c in self.classes)
+        pixels = {c.id: c.pixels for c in self.classes} | {NODATA_ID: self.job.scene.info.pixels - valid}
+        areas = [c.area_m2 for c in self.classes if c.area_m2 is not None]
+        write_aux(draft, legend, pixels, sum(areas) / valid if areas and valid else None)
+        write_style_files(draft, shared_qml(legend), raster_sld(legend, layer_name(self.paths.landcover.stem)))
+
+    def write_item(self, path: Path) -> None:
+        """Write the STAC Item of what is finished."""
+        info, draft = self.job.scene.info, self.drafts[path]
+        files = {kind: path for kind, path in vars(self.paths).items() if path is not None}
+        taken = self.job.scene.taken()
+        prediction = Prediction(info.name, info.path, self.job.scene.grid, taken, self.job.model.spec, files)
+        with write_errors(draft.parent.parent):
+            draft.write_text(json.dumps(landcover_item(prediction), indent=2, ensure_ascii=False), "utf-8")
+
+    def write_polygons(self, path: Path) -> int:
+        """Write polygons, with their style in the file; return how many.
+
+        Raises:
+            OutputError: if they cannot be made; the class raster is complete then.
+        """
+        from geoseg.vector.polygonize import polygonize
+        from geoseg.vector.write import write_polygons
+
+        classes, draft, name = self.job.model.spec.classes, self.drafts[path], layer_name(path.stem)
+        rasters, spec = self.assembled.rasters, self.job.spec.vector.of_generalized_raster
+        try:
+            layer = polygonize(
+                rasters["landcover"], rasters["confidence"], Legend.of(classes), spec, reporter=self.reporter
+            )
+            write_polygons(layer, draft, name=name)
+            add_layer_style(draft, name, vector_qml(classes), vector_sld(classes, name))
+        except GeosegError as error:
+            reason = str(error).replace(str(draft), str(path))
+            raise OutputError(f"{reason}; the class raster is complete: {self.paths.landcover}") from None
+        return len(layer)
+
+    def write_preview(self, path: Path) -> None:
+        """Write a picture of the scene and its classes."""
+        from geoseg.outputs.preview import draw_preview
+
+        self.reporter.progress(Progress("preview", 0, 1))
+        image, valid = self.assembled.thumbnail.take()
+        height, width = valid.shape
+        with open_raster(self.drafts[self.paths.landcover]) as raster:
+            ids = raster.read(1, out_shape=(height, width))
+        info = self.job.scene.info
+        size = info.pixel_size_m
+        picture = draw_preview(
+            stretch(image, valid),
+            ids,
+            self.job.model.spec.classes,
+            shares={c.id: c.share for c in self.classes},
+            title=info.name,
+            pixel_size_m=size[0] * info.width / width if size else None,
+        )
+        with write_errors(path.parent):
+            picture.save(self.drafts[path])
+        self.reporter.progress(Progress("preview", 1, 1))
+
+
+def generalize(job: Job, assembled: Assembled) -> None:
+    """Vote specks away, fill holes and merge small regions in the class raster, so that it stays what polygons show."""
+    from geoseg.vector.polygonize import generalized, within
+
+    scene = job.scene
+    with open_classes(assembled.rasters["landcover"]) as raster:
+        strips = generalized(partial(read_strips, raster, None), scene.grid, NODATA_ID, job.spec.vector)
+        found = strips() if scene.area is None else within(strips, scene.area, NODATA_ID)
+        replace_classes(assembled, scene.info, job.model.spec.classes, found)

@@ -1,0 +1,81 @@
+"""A scene as a model takes it: which bands, what their values stand for, at which resolution.
+
+In: an open scene, a model, a ClassifySpec. Out: the bands, and the source that windows are read from.
+"""
+
+from __future__ import annotations
+
+from geoseg.core.errors import GeosegError, SpecError
+from geoseg.inference.notices import MOST_REFINING
+from geoseg.raster.bands.matching import BandChoice, check_dtype, choose_bands
+from geoseg.raster.resample import NativeScene, ResampledScene, Source
+from geoseg.raster.scene import Scene
+from geoseg.raster.scene_bands import SceneBands
+from geoseg.raster.validity import check_nodata
+from geoseg.spec import ClassifySpec, ModelSpec
+
+_MOST_COARSENING = 64
+"""How many times coarser than the scene's own pixels --resolution may be."""
+
+
+def select_bands(scene: Scene, model: ModelSpec, spec: ClassifySpec) -> tuple[SceneBands, BandChoice]:
+    """Choose the bands of a scene, what their values stand for, and which of them mark missing data.
+
+    Raises:
+        GeosegError: if the scene does not fit the model or the settings.
+    """
+    choice = choose_bands(model.bands, scene.info.colors, scene.info.descriptions, spec.bands)
+    dtype = scene.info.dtype_of(choice.indexes)
+    if spec.rescale is None:
+        check_dtype(dtype, model.dtype, _suggestion(scene, choice, model))
+    check_nodata(spec.nodata, dtype)
+    bands = SceneBands.select(
+        scene,
+        choice.indexes,
+        nodata=None if spec.nodata == "auto" else spec.nodata,
+        rescale=spec.rescale,
+        dtype=model.dtype,
+        scaling=model.scaling,
+    )
+    return bands, choice
+
+
+def _suggestion(scene: Scene, choice: BandChoice, model: ModelSpec) -> tuple[float, float] | None:
+    """A --rescale that fits, looked up only when one is needed."""
+    try:
+        check_dtype(scene.info.dtype_of(choice.indexes), model.dtype, None)
+    except GeosegError:
+        return scene.suggest_rescale(choice.indexes)
+    return None
+
+
+def at_resolution(scene: SceneBands, model: ModelSpec, spec: ClassifySpec) -> Source:
+    """The bands at the resolution that is asked for.
+
+    Raises:
+        SpecError: if that is unknown, or too far from the scene's own.
+    """
+    if spec.resolution == "native":
+        return NativeScene(scene)
+    wanted = model.resolution_m if spec.resolution == "model" else spec.resolution
+    if wanted is None:
+        raise SpecError("--resolution model: this model does not know its resolution: give metres instead")
+    size = scene.info.pixel_size_m
+    if size is None:
+        raise SpecError("--resolution needs a scene with a ground size, this one has no usable CRS: leave it out")
+    width, height = (
+        max(1, round(n * metres / wanted)) for n, metres in zip((scene.width, scene.height), size, strict=True)
+    )
+    if (height, width) == (scene.height, scene.width):
+        return NativeScene(scene)
+    if height * width > MOST_REFINING**2 * scene.height * scene.width:
+        raise SpecError(
+            f"--resolution {wanted:g}: more than {MOST_REFINING} times finer than the scene's "
+            f"{scene.info.resolution_m:.3g} m: choose a coarser one"
+        )
+    if _MOST_COARSENING**2 * height * width < scene.height * scene.width:
+        raise SpecError(
+            f"--resolution {wanted:g}: more than {_MOST_COARSENING} times coarser than the scene's "
+            f"{scene.info.resolution_m:.3g} m: choose a finer one"
+        )
+    return ResampledScene(scene, height, width)

@@ -1,0 +1,100 @@
+"""In which windows a model sees a raster, and how many of them a device holds at once.
+
+In: a raster's size, a model, settings, a device. Out: a grid of windows, and a batch size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from geoseg.core.errors import SpecError
+from geoseg.geo.grid import Grid
+from geoseg.models.memory import activation_bytes, free_bytes
+from geoseg.models.model import Model
+from geoseg.models.runner import choose_device, choose_precision
+from geoseg.spec import ClassifySpec, ModelSpec
+from geoseg.spec.base import Precision
+from geoseg.spec.branch import PLAIN, BranchSpec
+
+BY_MODEL = ClassifySpec()
+"""Everything as the model has it."""
+BORDER = 32
+"""Pixels by which a scene is reflected on each side, so that its edge is never the network's edge."""
+_CPU_BATCH_PX, _GPU_BATCH_PX = 2**20, 2**23
+"""Most pixels forwarded at once: larger batches are no faster."""
+_MEMORY_SHARE = 0.6
+"""Part of the free memory that a batch may take; estimates are rough, and memory is handed out in pieces."""
+_SMALLEST_TILE = 256
+
+
+@dataclass(frozen=True)
+class Target:
+    """On what a network runs, and how."""
+
+    device: torch.device
+    """The device."""
+    precision: str
+    """Arithmetic: fp32, bf16 or fp16."""
+
+    @classmethod
+    def choose(cls, device: str, precision: Precision) -> Target:
+        """The device and arithmetic that settings mean here.
+
+        Raises:
+            SpecError: if this machine does not have them.
+        """
+        chosen = choose_device(device)
+        return cls(chosen, choose_precision(precision, chosen))
+
+    def fitting_grid(self, size: tuple[int, int], model: Model, spec: ClassifySpec) -> Grid:
+        """Windows (rows, columns) of the size that is asked for; else of the model's, or of half of it, or less, if the
+        device's memory holds no larger one."""
+        grid = make_grid(*size, model.spec, spec)
+        if spec.tile is not None:
+            return grid
+        while not self._windows_in_memory(grid, model) and grid.tile >= 2 * _SMALLEST_TILE:
+            smaller = make_grid(*size, model.spec, spec.model_copy(update={"tile": grid.tile // 2}))
+            if smaller.tile >= grid.tile:  # it is the network's stride
+                return grid
+            grid = smaller
+        return grid
+
+    def fitting_batch(self, grid: Grid, model: Model) -> int:
+        """How many windows are forwarded at once."""
+        most = _CPU_BATCH_PX if self.device.type == "cpu" else _GPU_BATCH_PX
+        wanted = max(1, min(32, most // (grid.rows.size * grid.cols.size)))
+        return max(1, min(wanted, self._windows_in_memory(grid, model)))
+
+    def _windows_in_memory(self, grid: Grid, model: Model) -> int:
+        """How many windows the device's free memory holds."""
+        free = free_bytes(self.device)
+        window_px = grid.rows.size * grid.cols.size
+        each = activation_bytes(model.module, len(model.spec.bands), window_px, 4 if self.precision == "fp32" else 2)
+        return int(_MEMORY_SHARE * free / each) if free is not None and each else 32
+
+
+def branch_of(model: ModelSpec, spec: ClassifySpec) -> BranchSpec:
+    """What a model sees besides its windows under some settings, which may leave that out."""
+    return model.branch if spec.context else PLAIN
+
+
+def make_grid(height: int, width: int, model: ModelSpec, spec: ClassifySpec = BY_MODEL) -> Grid:
+    """Lay the windows in which a model sees a raster.
+
+    Raises:
+        SpecError: if the overlap is more than half of the tile.
+    """
+    multiple = model.network.multiple
+    tile = max(1, (spec.tile or model.tile) // multiple) * multiple
+    overlap = spec.overlap
+    if overlap is None:
+        overlap = model.overlap if 2 * model.overlap <= tile else tile // 4
+    if 2 * overlap > tile:
+        raise SpecError(f"overlap {overlap} is more than half of tile {tile}: lower it or raise the tile")
+    try:
+        branch_of(model, spec).check_tile(tile, "tile")
+    except ValueError as error:
+        raise SpecError(str(error)) from None
+    return Grid(height, width, tile, overlap, multiple, border=BORDER)
