@@ -13,6 +13,7 @@ from geoseg.spec.data import DataSpec, LabelledScene, SplitSpec
 from geoseg.spec.evaluate import EvaluateSpec
 from geoseg.spec.existing import ExistingSpec, split_existing
 from geoseg.spec.loss import LossSpec
+from geoseg.spec.method import MethodSpec
 from geoseg.spec.model import ClassSpec, ModelCard, ModelSpec, NormalizationSpec, ScalingSpec
 from geoseg.spec.network import NetworkSpec
 from geoseg.spec.output import OutputSpec
@@ -50,6 +51,7 @@ __all__ = [
     "GeneralizeSpec",
     "LabelledScene",
     "LossSpec",
+    "MethodSpec",
     "ModelCard",
     "ModelSpec",
     "NetworkSpec",

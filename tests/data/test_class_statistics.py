@@ -151,14 +151,14 @@ def test_cells_inside_of_windows(height: int, width: int, windows: list[Window])
     assert statistics.inside(windows).tolist() == [bool(mask[row, col]) for row, col in corners]
 
 
-def test_an_empty_census_has_nothing_inside() -> None:
+def test_empty_statistics_have_nothing_inside() -> None:
     empty = count_classes(ground(40, 40, labelled=0.0), 3, 2)
     assert empty.inside([Window(0, 0, 32, 32)]).tolist() == []
     assert len(empty.only(np.zeros(0, bool)).cells) == 0
 
 
 @needs_shared_data
-def test_the_census_of_a_real_tile_is_what_its_list_says() -> None:
+def test_the_statistics_of_a_real_tile_are_what_its_list_says() -> None:
     folder = SHARED_DATA / "labelled" / "naip_ohio_6class"
     line = next(csv.DictReader((folder / "split.csv").open()))
     with rasterio.open(folder / line["image"]) as image, rasterio.open(folder / line["label"]) as label:
