@@ -32,16 +32,16 @@ from torch import Tensor
 from geoseg import evaluate_model, load_model, save_model, train
 from geoseg.core.events import Progress, Reporter
 from geoseg.metrics.counter import ScoreCounter
+from geoseg.models.branches.context import ContextSegmenter
 from geoseg.models.build import build_network
-from geoseg.models.context import ContextSegmenter
 from geoseg.models.model import Model
-from geoseg.models.segmentation import SegmentationNetwork
+from geoseg.models.segmentation import NOTHING, SegmentationNetwork
 from geoseg.models.views import Views
 from geoseg.raster.pyramid import LevelGrid
 from geoseg.spec import ClassSpec, ContextSpec, ModelSpec, NetworkSpec, NormalizationSpec, TrainSpec, parse_spec
 from geoseg.training.inputs import read_training_data
 from geoseg.training.progress import TrainProgress
-from geoseg.training.scored_windows import ScoredBatch
+from geoseg.training.scored_batch import ScoredBatch
 from geoseg.training.scoring import load_scored, scored_windows
 
 
@@ -165,15 +165,14 @@ def controls(model: Model, spec: TrainSpec) -> dict[str, float]:
     batches: list[ScoredBatch] = list(
         load_scored(scored_windows(read_training_data(spec).val, model.spec), 16 * 128**2)
     )
-    views = torch.cat([batch.context.images[0] for batch in batches if isinstance(batch.context, Views)])
+    views = torch.cat([batch.views.images[0] for batch in batches])
     found = {}
     for name, change in CONTROLS.items():
         counter, shown = ScoreCounter(len(spec.classes), None), change(views)
         parts = [None] * len(batches) if shown is None else shown.split([len(batch.image) for batch in batches])
         for batch, here in zip(batches, parts, strict=True):
-            assert isinstance(batch.context, Views)
             with torch.inference_mode():
-                context = None if here is None else network.see(Views((here,), batch.context.boxes))
+                context = NOTHING if here is None else network.see(Views((here,), batch.views.boxes))
                 logits = network(batch.image, context)
             counter.update(logits.argmax(dim=1), batch.labels, batch.counted)
         found[name] = counter.scores([c.name for c in spec.classes]).miou

@@ -43,7 +43,7 @@ from geoseg.training.examples import find_examples
 from geoseg.training.fitting import fit_config
 from geoseg.training.inputs import read_training_data
 from geoseg.training.scored_windows import ScoredWindows
-from geoseg.training.scoring import load_scored, predict_scored, score_windows, scored_windows, tell_scored
+from geoseg.training.scoring import load_scored, score_windows, scored_windows
 from geoseg.training.settings import Config, resolve_settings
 
 __all__ = ["ModelEvaluation", "Split", "evaluate_model"]
@@ -125,7 +125,7 @@ def evaluate_model(
     _check_report(page, overwrite)
     loaded = model if isinstance(model, Model) else load_model(model)
     if not wanted.context:
-        loaded = Model(loaded.spec.model_copy(update={"context": None, "refine": None}), loaded.module)
+        loaded = Model(loaded.spec.without_branch(), loaded.module)
     with gdal_settings(), workspace(Path(tempfile.gettempdir()) / "geoseg-evaluate") as scratch:
         spec = fit_config(resolve_settings(config, data, {}), loaded.spec)
         scorer = Runner(loaded.module, wanted.device, wanted.precision)
@@ -133,7 +133,7 @@ def evaluate_model(
         _report_resolution(read.resolution_m, loaded.spec, log)
         side = read.val if wanted.split == "val" else read.train
         windows = scored_windows(side, loaded.spec, scratch)
-        tell_scored(windows, scorer, loaded.spec, spec.batch_px, scratch, wanted.refine_fraction)
+        windows.view.prepare(lambda: scorer, spec.batch_px, wanted.refine_fraction)
         reach = spec.boundary_px if wanted.boundary_px is None else wanted.boundary_px
         result = ModelEvaluation(
             model=loaded.spec.name,
@@ -181,14 +181,14 @@ def _score(scorer: Runner, windows: ScoredWindows, spec: TrainSpec, reach: int, 
     """Score in the batches in which training scores, so that not even roundings differ."""
     loader = load_scored(windows, spec.batch_px)
     names = [c.name for c in spec.classes]
-    predict = partial(predict_scored, scorer)
+    predict = partial(windows.view.classify, scorer)
     return score_windows(predict, loader, names, reach or None, reporter)
 
 
 def _report(
     result: ModelEvaluation, page: Path, model: Model, spec: TrainSpec, scorer: Runner, windows: ScoredWindows
 ) -> None:
-    worst, best = find_examples(partial(predict_scored, scorer), windows, model.spec.bands, EXAMPLES)
+    worst, best = find_examples(partial(windows.view.classify, scorer), windows, model.spec.bands, EXAMPLES)
     write_report(
         Report(
             title=f"{result.model} on {SIDES[result.split]}",

@@ -15,10 +15,8 @@ from torch import Tensor
 from geoseg.core.errors import GeosegError, SpecError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.core.system_errors import lacks_memory
-from geoseg.models.context import ContextSegmenter
 from geoseg.models.folded import folded
-from geoseg.models.refine import RefiningSegmenter
-from geoseg.models.segmentation import Context, SegmentationNetwork, Segmenter
+from geoseg.models.segmentation import NOTHING, Context, SegmentationNetwork, Segmenter
 from geoseg.models.tta import Augmentation, Augmented
 from geoseg.models.uniform import keeps_uniform
 from geoseg.models.views import Views
@@ -120,18 +118,27 @@ class Runner:
 
     def encode(self, level: int, view: NDArray[Any]) -> Tensor:
         """Features (1, F, h, w) of one view (C + 1, n, n) of a level of the context, on the device."""
-        assert isinstance(self.segmenter, ContextSegmenter)
+        network: Any = self.segmenter  # one with such a branch
         with self.session():
             values = torch.from_numpy(view)[None].to(self.device)
-            return self.segmenter.encode(level, values.contiguous(memory_format=torch.channels_last))
+            features: Tensor = network.encode(level, values.contiguous(memory_format=torch.channels_last))
+        return features
 
     def upsampled(self, context: Context, size: tuple[int, int]) -> Tensor:
-        """Log probabilities (B, K, *size) that a coarser view told of windows of some size; nothing is forwarded."""
-        assert isinstance(self.segmenter, RefiningSegmenter)
+        """Log probabilities (B, K, *size) of a coarser view where windows of some size lie; nothing is forwarded."""
+        network: Any = self.segmenter  # one that refines
         with torch.inference_mode():
-            return self.segmenter.coarse(context, size).log()
+            coarse: Tensor = network.coarse(context, size)
+            return coarse.log()
 
-    def __call__(self, image: NDArray[Any], context: Context | Views | None = None) -> Tensor:
+    def see(self, views: Views) -> Context:
+        """What the network makes of the surroundings of windows, on the device."""
+        network: Any = self.segmenter  # one with a branch
+        with self.session():
+            seen: Context = network.see(Views(*(tuple(part.to(self.device) for part in parts) for parts in views)))
+        return seen
+
+    def __call__(self, image: NDArray[Any], context: Context = NOTHING) -> Tensor:
         """Turn band values (B, C, T, T) into logits (B, K, T, T), float32, on the device.
 
         Windows of one single colour (the black around many mosaics) all look the same: the last is remembered, unless
@@ -139,24 +146,19 @@ class Runner:
 
         Args:
             image: the windows.
-            context: what was seen around them, or what there is to be seen; None for the local network alone.
+            context: what was seen around them; nothing for the local network alone.
 
         Raises:
             SpecError: if a single window does not fit into the device's memory.
         """
-        key = _uniform_key(image) if context is None else None
+        key = None if context.maps else _uniform_key(image)
         if key is not None and self._uniform is not None and self._uniform[0] == key:
             return self._uniform[1].clone()
         with self.session():
-            seen = self._see(context) if isinstance(context, Views) else context
-            logits = self._in_memory(self._to_device(image), seen)
+            logits = self._in_memory(self._to_device(image), context)
         if key is not None:
             self._uniform = key, logits.clone()
         return logits
-
-    def _see(self, views: Views) -> Context:
-        assert isinstance(self.segmenter, ContextSegmenter)
-        return self.segmenter.see(Views(*(tuple(part.to(self.device) for part in parts) for parts in views)))
 
     def _to_device(self, image: NDArray[Any]) -> Tensor:
         values = torch.from_numpy(image)
@@ -164,11 +166,11 @@ class Runner:
             return values.pin_memory().to(self.device, non_blocking=True)
         return values.to(self.device)
 
-    def _in_memory(self, values: Tensor, context: Context | None) -> Tensor:
+    def _in_memory(self, values: Tensor, context: Context) -> Tensor:
         """Forward a batch, in halves if the device's memory is too small for all of it at once."""
         if self._most is not None and len(values) > self._most:
             parts = [slice(first, first + self._most) for first in range(0, len(values), self._most)]
-            return torch.cat([self._in_memory(values[part], context and context.part(part)) for part in parts])
+            return torch.cat([self._in_memory(values[part], context.part(part)) for part in parts])
         try:
             return self._logits(values, context)
         except GeosegError:
@@ -179,7 +181,7 @@ class Runner:
         self._shrink(values)
         return self._in_memory(values, context)
 
-    def _logits(self, values: Tensor, context: Context | None) -> Tensor:
+    def _logits(self, values: Tensor, context: Context) -> Tensor:
         logits = self._forward(values.contiguous(memory_format=torch.channels_last).float(), context)
         check_size(logits, values)
         return logits.to(torch.float32, memory_format=torch.contiguous_format)
@@ -217,7 +219,7 @@ class _Compiled:
         self._sizes = {*sizes, *((width, height) for height, width in sizes)}  # windows are turned, too
         self._fused: Segmenter = torch.compile(segmenter, dynamic=False)
 
-    def __call__(self, image: Tensor, context: Context | None = None) -> Tensor:
+    def __call__(self, image: Tensor, context: Context = NOTHING) -> Tensor:
         """Forward band values (B, C, H, W)."""
         height, width = image.shape[-2:]
         shape = len(image), height, width

@@ -10,15 +10,16 @@ from torch import Tensor, nn
 
 from geoseg.models.families.body import Body
 from geoseg.models.learning import Criterion, LabelledWindows
+from geoseg.models.views import Views
 from geoseg.spec import NormalizationSpec
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a context branch has seen around the windows of a batch."""
+    """What a network knows of the surroundings of the windows of a batch."""
 
     maps: tuple[Tensor, ...]
-    """Per level: features of each window's view (B, F, h, w), or of one that serves them all (1, F, h, w)."""
+    """Per level: features, or probabilities, of each window's view (B, F, h, w), or of one for all (1, F, h, w)."""
     boxes: tuple[Tensor, ...]
     """Per level: left, top, right and bottom of each window as shares of its view (B, 4)."""
 
@@ -32,13 +33,17 @@ class Context:
         return Context(maps, tuple(boxes[windows] for boxes in self.boxes))
 
 
+NOTHING = Context((), ())
+"""Of windows that are classified as they are."""
+
+
 class Segmenter(Protocol):
     """Whatever classifies windows: a bundle's module, an ensemble, a test's fake."""
 
-    def __call__(self, image: Tensor, context: Context | None = None) -> Tensor:
+    def __call__(self, image: Tensor, context: Context = NOTHING) -> Tensor:
         """Turn band values (B, C, H, W), float32, into logits (B, K, H, W).
 
-        Without context, a network that has such a branch is the local network alone.
+        Without levels in the context, a network with a branch is the local network alone.
         """
         ...
 
@@ -71,10 +76,14 @@ class SegmentationNetwork(nn.Module):
         self.normalize = normalize
         self.body = body
 
-    def forward(self, image: Tensor, context: Context | None = None) -> Tensor:
+    def forward(self, image: Tensor, context: Context = NOTHING) -> Tensor:
         """Classify band values (B, C, H, W) as logits (B, K, H, W); `context` is for networks that have that branch."""
         logits: Tensor = self.body(self.normalize(image))
         return logits
+
+    def see(self, views: Views) -> Context:
+        """Take in what lies around windows; a network without a branch takes nothing."""
+        return NOTHING
 
     @property
     def frozen_parts(self) -> tuple[nn.Module, ...]:

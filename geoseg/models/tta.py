@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from geoseg.models.segmentation import Context, Segmenter
+from geoseg.models.segmentation import NOTHING, Context, Segmenter
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,8 @@ class Augmentation:
         """Turn (..., H, W) into what the network sees, but for the scale."""
         return torch.rot90(image.flip(-1) if self.mirrored else image, self.turns, (-2, -1))
 
-    def apply_context(self, context: Context | None) -> Context | None:
+    def apply_context(self, context: Context) -> Context:
         """Turn what was seen around windows with them."""
-        if context is None:
-            return None
         boxes = (self._turn(box) for box in context.boxes)
         return Context(tuple(self.apply(maps) for maps in context.maps), tuple(boxes))
 
@@ -73,14 +71,14 @@ class Augmented:
         """Wrap a network whose inputs have sides that are multiples of `multiple`."""
         self._segmenter, self._augmentations, self._multiple = segmenter, augmentations, multiple
 
-    def __call__(self, image: Tensor, context: Context | None = None) -> Tensor:
+    def __call__(self, image: Tensor, context: Context = NOTHING) -> Tensor:
         """Turn band values (B, C, H, W) into logarithms of the mean probabilities (B, K, H, W)."""
         total = self._probabilities(image, context, self._augmentations[0])
         for how in self._augmentations[1:]:
             total += self._probabilities(image, context, how)
         return (total / len(self._augmentations)).log()
 
-    def _probabilities(self, image: Tensor, context: Context | None, how: Augmentation) -> Tensor:
+    def _probabilities(self, image: Tensor, context: Context, how: Augmentation) -> Tensor:
         scaled = image if how.scale == 1 else _resize(image, self._scaled_size(image, how.scale))
         seen = how.apply(scaled).contiguous(memory_format=torch.channels_last)
         logits = how.undo(self._segmenter(seen, how.apply_context(context)).float())

@@ -8,10 +8,11 @@ from geoseg.spec.base import IGNORE, NODATA_ID, DataType, Precision, Spec, parse
 from geoseg.spec.branch import PLAIN, BranchSpec
 from geoseg.spec.classify import ClassifySpec, Resolution
 from geoseg.spec.combined import CombinedSpec
-from geoseg.spec.context import ContextLevel, ContextSpec
+from geoseg.spec.context import ContextSpec
 from geoseg.spec.data import DataSpec, LabelledScene, SplitSpec
 from geoseg.spec.evaluate import EvaluateSpec
 from geoseg.spec.existing import ExistingSpec, split_existing
+from geoseg.spec.levels import ContextLevel
 from geoseg.spec.loss import LossSpec
 from geoseg.spec.method import MethodSpec
 from geoseg.spec.model import ClassSpec, ModelCard, ModelSpec, NormalizationSpec, ScalingSpec

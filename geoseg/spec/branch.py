@@ -6,10 +6,9 @@ Whoever wants to know what lies around windows asks `ModelSpec.branch` or `Train
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
-if TYPE_CHECKING:
-    from geoseg.spec.context import ContextLevel
+from geoseg.spec.levels import ContextLevel
 
 
 @dataclass(frozen=True)

@@ -128,3 +128,7 @@ class ModelSpec(Spec):
     def branch(self) -> BranchSpec:
         """What the model sees besides its windows, and how."""
         return self.context or self.refine or PLAIN
+
+    def without_branch(self) -> ModelSpec:
+        """The same model, seeing its windows alone."""
+        return self.model_copy(update={"context": None, "refine": None})

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from geoseg.spec.base import LARGEST_RATIO, Spec
 from geoseg.spec.branch import TrainingTerms
-from geoseg.spec.context import ContextLevel
+from geoseg.spec.levels import ContextLevel
 
 VIEW_MARGIN = 0.375
 """Margin of the views that training shows, as a share of their side: each lies within the next coarser one."""

@@ -11,8 +11,9 @@ from pydantic import Field, model_validator
 from geoseg.core.safe_paths import joined
 from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, SMALLEST_TILE, Device, FilePath, Precision, Spec, parse_spec
 from geoseg.spec.branch import PLAIN, BranchSpec, TrainingTerms
-from geoseg.spec.context import ContextLevel, ContextSpec
+from geoseg.spec.context import ContextSpec
 from geoseg.spec.data import DataSpec
+from geoseg.spec.levels import ContextLevel
 from geoseg.spec.loss import LossSpec
 from geoseg.spec.method import MethodSpec
 from geoseg.spec.model import ClassSpec, ModelCard

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from geoseg.geo.grid import Window
 from geoseg.outputs.report.contents import ContextPicture, Example
 from geoseg.outputs.report.pictures import look
-from geoseg.raster.level_grid import LevelGrid
 from geoseg.spec import IGNORE
-from geoseg.training.scored_windows import ScoredWindow, ScoredWindows, stack_scored
+from geoseg.training.scored_batch import ScoredWindow, stack_scored
+from geoseg.training.scored_windows import ScoredWindows
 from geoseg.training.scoring import Predict
 
 SHOWN_PX = 512
@@ -50,37 +50,29 @@ def _example(predict: Predict, windows: ScoredWindows, index: int, bands: Sequen
     part = _part_to_show(item)
     image, label, predicted = item.image[:, *part], item.labels[part], predicted[part]
     label = np.where(item.counted[part], label, IGNORE).astype(np.uint8)
-    context = _context_pictures(windows, index, item, part, bands)
+    context = _context_pictures(windows, index, part, bands)
     return Example(windows.name_of(index), look(image, bands), label, predicted, _miou(predicted, label), context)
 
 
 def _context_pictures(
-    windows: ScoredWindows, index: int, item: ScoredWindow, part: tuple[slice, slice], bands: Sequence[str]
+    windows: ScoredWindows, index: int, part: tuple[slice, slice], bands: Sequence[str]
 ) -> tuple[ContextPicture, ...]:
     """What each level shows around the part of a window that is shown."""
-    if not windows.pyramids:
+    if not windows.view.pyramids:
         return ()
     which, place = windows.places[index]
     rows, cols = part
     shown = Window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
     shown = shown.shift(place.window.row, place.window.col)
-    pyramid, pictures = windows.pyramids[which], []
+    pyramid, pictures = windows.view.pyramids[which], []
     for level, grid in enumerate(pyramid.grids):
-        # A network that refines sees whole levels, no views: then one that has the part in its middle.
-        part_of_level = grid.view(place.window) if item.views else _middle_view(grid, shown)
+        part_of_level = windows.view.shown(grid, place.window, shown)
         view = pyramid.read(level, part_of_level)
         ratio = grid.level.ratio
         caption = "whole scene" if ratio == "scene" else f"seen {ratio} times coarser"
         left, top, right, bottom = map(float, grid.box(shown, part_of_level))
         pictures.append(ContextPicture(caption, look(view[:-1], bands, view[-1] > 0), (left, top, right, bottom)))
     return tuple(pictures)
-
-
-def _middle_view(grid: LevelGrid, shown: Window) -> Window:
-    """A view of a level with a part of the scene in its middle."""
-    size, (down, right) = grid.level.size, grid.ratio
-    row, col = (shown.row + shown.height / 2) / down, (shown.col + shown.width / 2) / right
-    return Window(round(row - size / 2), round(col - size / 2), size, size)
 
 
 def _part_to_show(item: ScoredWindow) -> tuple[slice, slice]:

@@ -21,19 +21,16 @@ from torchmetrics import MeanMetric
 
 from geoseg.metrics.counter import ScoreCounter
 from geoseg.metrics.scores import Scores
-from geoseg.models.context import ContextSegmenter
-from geoseg.models.refine import RefiningSegmenter
 from geoseg.models.runner import Runner
 from geoseg.models.segmentation import SegmentationNetwork
-from geoseg.models.views import Views
 from geoseg.models.weights.encoder import encoder_of
 from geoseg.spec import ModelSpec, TrainSpec
 from geoseg.training.augment import Augment
 from geoseg.training.loader import Loader
 from geoseg.training.methods.method import Batch, Setup, make_method
 from geoseg.training.optimization import ema_update, learning_rate_curve, make_optimizer
-from geoseg.training.scored_windows import ScoredBatch, stack_uncounted
-from geoseg.training.scoring import tell_scored
+from geoseg.training.scored_batch import ScoredBatch, stack_uncounted
+from geoseg.training.scored_windows import ScoredWindows
 from geoseg.training.windows import TrainingWindows
 
 FORMER_NAMES = {"auxiliary.": "method.criterion.heads.0."}
@@ -145,20 +142,15 @@ class Learner(LightningModule):
             self._averaged_step = self.global_step
 
     def on_validation_epoch_start(self) -> None:
-        """Let coarser views of the scored rasters be classified first, if the network refines them."""
-        if isinstance(self.network, RefiningSegmenter):
-            inputs = self.inputs
-            runner = Runner(self.kept, str(self.device), inputs.precision)
-            tell_scored(inputs.val.items, runner, inputs.model, self.spec.batch_px, inputs.folder)
+        """Let the network see whole rasters first, if that is how it sees what lies around windows."""
+        windows: ScoredWindows = self.inputs.val.items
+        windows.view.prepare(lambda: Runner(self.kept, str(self.device), self.inputs.precision), self.spec.batch_px)
 
     def validation_step(self, batch: ScoredBatch, index: int) -> None:
         """Count the pixels of scored windows."""
         image = batch.image.contiguous(memory_format=torch.channels_last)
-        context = batch.context
-        if isinstance(context, Views):
-            assert isinstance(self.kept, ContextSegmenter)
-            context = self.kept.see(context)
-        self.counter.update(self.kept(image, context).argmax(dim=1), batch.labels, batch.counted)
+        logits = self.kept(image, self.kept.see(batch.views))
+        self.counter.update(logits.argmax(dim=1), batch.labels, batch.counted)
 
     def take_scores(self) -> Scores:
         """Scores of the windows counted since the last call, by all processes."""

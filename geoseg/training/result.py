@@ -20,7 +20,7 @@ from geoseg.outputs.report.page import write_report
 from geoseg.raster.scaling import describe_scaling
 from geoseg.training.build import Run
 from geoseg.training.examples import find_examples
-from geoseg.training.scoring import predict_scored, scored_windows, tell_scored
+from geoseg.training.scoring import scored_windows
 
 EXAMPLES = 4
 """Worst and best windows in the report, of each."""
@@ -107,8 +107,8 @@ def write_run_report(run: Run, result: TrainResult) -> None:
     best = load_model(result.bundle)
     scorer = Runner(best.module, str(run.hardware.device), run.spec.precision)
     windows = scored_windows(run.data.val, best.spec, run.folder.path)
-    tell_scored(windows, scorer, best.spec, run.spec.batch_px, run.folder.path)
-    worst, fine = find_examples(partial(predict_scored, scorer), windows, best.spec.bands, EXAMPLES)
+    windows.view.prepare(lambda: scorer, run.spec.batch_px)
+    worst, fine = find_examples(partial(windows.view.classify, scorer), windows, best.spec.bands, EXAMPLES)
     write_report(
         Report(
             title=run.spec.name,

@@ -13,17 +13,13 @@ from torch import Tensor
 
 from geoseg.core.events import SILENT, Reporter, Stage
 from geoseg.inference.logits import are_numbers, check_numbers
-from geoseg.inference.views.coarse_classes import refine
-from geoseg.inference.views.coarse_to_fine import CoarseToFine
 from geoseg.inference.windows import make_grid
 from geoseg.metrics.scores import Scores
 from geoseg.metrics.scoring import Comparison, score
-from geoseg.models.runner import Runner
-from geoseg.models.segmentation import Context
-from geoseg.raster.pyramid import ContextPyramid
-from geoseg.spec import ClassifySpec, ModelSpec
+from geoseg.spec import ModelSpec
 from geoseg.training.loader import Loader
-from geoseg.training.scored_windows import ScoredBatch, ScoredWindows, stack_scored
+from geoseg.training.scored_batch import ScoredBatch, stack_scored
+from geoseg.training.scored_windows import ScoredWindows
 from geoseg.training.sides import Side
 
 
@@ -36,47 +32,9 @@ class Predict(Protocol):
 
 
 def scored_windows(side: Side, model: ModelSpec, folder: Path | None = None) -> ScoredWindows:
-    """Lay a model's windows over rasters to be scored; scratch files of the context go into a folder."""
+    """Lay a model's windows over rasters to be scored; scratch files of what lies around go into a folder."""
     grids = [make_grid(raster.height, raster.width, model) for raster in side.rasters]
-    levels = model.branch.levels
-    pyramids = [ContextPyramid(raster, levels, folder=folder) for raster in side.rasters if levels]
-    return ScoredWindows(side.rasters, side.cells, grids, model.normalization.mean, pyramids)
-
-
-def tell_scored(
-    windows: ScoredWindows,
-    runner: Runner,
-    model: ModelSpec,
-    batch_px: int,
-    folder: Path,
-    fraction: float = 1.0,
-) -> None:
-    """Classify coarser views of the rasters first, if the model refines them.
-
-    Args:
-        windows: what is scored.
-        runner: the network.
-        model: what it is.
-        batch_px: pixels of coarser views that are forwarded at once.
-        folder: gets scratch files.
-        fraction: share of the scored windows in which it looks again.
-    """
-    if model.refine is None:
-        return
-    coarse_to_fine = CoarseToFine(runner, model, batch_px, ClassifySpec(refine_fraction=fraction))
-    windows.coarse = []  # what was told before goes first
-    told = [coarse_to_fine.classify_levels(pyramid, folder) for pyramid in windows.pyramids]
-    places = [[place for of, place in windows.places if of == which] for which in range(len(told))]
-    windows.coarse = coarse_to_fine.choose_windows(told, 0, windows.grids, places)
-
-
-def predict_scored(runner: Runner, batch: ScoredBatch) -> Tensor:
-    """Classify scored windows as logits (B, K, T, T)."""
-    image = batch.image.numpy()
-    if not isinstance(batch.context, Context):
-        return runner(image, batch.context)
-    assert batch.weights is not None  # they come with what a coarser view told
-    return refine(runner, image, batch.context.to(runner.device), batch.weights.numpy())
+    return ScoredWindows(side.rasters, side.cells, grids, model, folder)
 
 
 def load_scored(windows: ScoredWindows, pixels: int) -> Loader:

@@ -94,7 +94,7 @@ def test_windows_that_reach_beyond_their_views_are_refused(tmp_path, scene, mode
 @pytest.mark.parametrize("how", [*find_augmentations("d4"), Augmentation(turns=3, mirrored=True)])
 def test_boxes_turn_with_the_views(how):
     """A map that tells its own place, sampled where a turned window lies, is the turned sample."""
-    from geoseg.models.context import sample_boxes
+    from geoseg.models.branches.context import sample_boxes
 
     rows, cols = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
     maps = torch.stack([rows, cols])[None]

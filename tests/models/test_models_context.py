@@ -13,9 +13,9 @@ import torch
 from conftest import make_spec
 
 from geoseg.core.errors import GeosegError, SpecError
+from geoseg.models.branches.context import ContextSegmenter, sample_boxes
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
-from geoseg.models.context import ContextSegmenter, sample_boxes
 from geoseg.models.segmentation import Context
 from geoseg.models.views import Views
 from geoseg.spec import ContextSpec, ModelSpec, NetworkSpec, TrainSpec, parse_spec

@@ -13,18 +13,18 @@ from conftest import make_spec
 from scipy.ndimage import median_filter
 
 from geoseg.core.errors import SpecError
-from geoseg.models.build import build_network
-from geoseg.models.bundle import load_model, save_model
-from geoseg.models.refine import (
+from geoseg.models.branches.refine import (
     BLOCKS_AT_ONCE,
+    Predicted,
     RefineBranch,
     RefinementModule,
     RefiningSegmenter,
-    Told,
     _most,
     refine_steps,
     uncertainty,
 )
+from geoseg.models.build import build_network
+from geoseg.models.bundle import load_model, save_model
 from geoseg.models.segmentation import Context
 from geoseg.spec import NetworkSpec, RefineSpec, TrainSpec, parse_spec
 
@@ -65,8 +65,8 @@ def test_it_sees_nine_pixels() -> None:
 
 
 def test_a_constant_map_stays_constant() -> None:
-    told = RefinementModule(3, 8).eval()(torch.full((1, 3, 40, 50), 0.3), torch.full((1, 3, 40, 50), 0.2))
-    assert (told - told[..., :1, :1]).abs().max() < 1e-5
+    predicted = RefinementModule(3, 8).eval()(torch.full((1, 3, 40, 50), 0.3), torch.full((1, 3, 40, 50), 0.2))
+    assert (predicted - predicted[..., :1, :1]).abs().max() < 1e-5
 
 
 # ------------------------------------------------------------------------------------------------------ what is taken
@@ -82,7 +82,7 @@ def test_blocks_are_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     net.refine.threshold.fill_(0.3)
     with torch.inference_mode():
         whole = net(image, some_context())
-        monkeypatch.setattr("geoseg.models.refine.BLOCK_PX", 16)
+        monkeypatch.setattr("geoseg.models.branches.refine.BLOCK_PX", 16)
         monkeypatch.setitem(BLOCKS_AT_ONCE, "cpu", 3)
         blocks = net(image, some_context())
     assert (whole - blocks).abs().max() < 1e-5
@@ -144,7 +144,7 @@ class Spy(torch.nn.Module):
 @pytest.mark.parametrize("side", [64, 160])
 def test_steps_hold_the_same_ground_against_each_other(side: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Maps that tell their own place in the windows' coordinates are the same place in both inputs of the module."""
-    monkeypatch.setattr("geoseg.models.refine.STORED_STEPS", 10**6)
+    monkeypatch.setattr("geoseg.models.branches.refine.STORED_STEPS", 10**6)
     generator = torch.Generator().manual_seed(3)
     boxes = [torch.tensor([[0.36, 0.4, 0.61, 0.65], [0.5, 0.3, 0.75, 0.55]])]  # a quarter of a view
     middle = (boxes[0][:, :2] + boxes[0][:, 2:]) / 2
@@ -157,15 +157,15 @@ def test_steps_hold_the_same_ground_against_each_other(side: int, monkeypatch: p
         """Where pixels lie, as a probability that grows over all of the widest view, and one that does so down."""
         left, top, right, bottom = [0.0, 0.0, 1.0, 1.0] if box is None else box[b].tolist()
         x, y = (middles - left) / (right - left), (middles - top) / (bottom - top)
-        told = [0.3 + x.expand(side, side) / 100, 0.3 + y[:, None].expand(side, side) / 100]
-        return torch.stack([*told, 1 - told[0] - told[1]])
+        predicted = [0.3 + x.expand(side, side) / 100, 0.3 + y[:, None].expand(side, side) / 100]
+        return torch.stack([*predicted, 1 - predicted[0] - predicted[1]])
 
     maps = [torch.stack([place(box, b) for b in range(2)]) for box in (None, *boxes)]
     labels = torch.zeros(2, side, side, dtype=torch.long)
     branch = RefineBranch(RefineSpec(ratios=(4, 16)), 3)
     branch.module = spy = Spy()
     branch.threshold.fill_(9.0)
-    steps = refine_steps(branch, Told(tuple(maps), (labels,) * 3, tuple(boxes)), generator)
+    steps = refine_steps(branch, Predicted(tuple(maps), (labels,) * 3, tuple(boxes)), generator)
     assert len(steps) == len(spy.asked) == 2
     for fine, coarse in spy.asked:
         assert (fine - coarse).abs().max() < 1e-5
@@ -184,9 +184,9 @@ def test_only_the_module_learns_from_its_steps() -> None:
     net = network().train()
     maps = tuple(torch.rand(2, 3, 32, 32).softmax(dim=1) for _ in range(2))
     labels = (torch.zeros(2, 32, 32, dtype=torch.long),) * 2
-    told = Told(maps, labels, (torch.tensor([[0.4, 0.4, 0.65, 0.65]] * 2),))
+    predicted = Predicted(maps, labels, (torch.tensor([[0.4, 0.4, 0.65, 0.65]] * 2),))
     before = copy.deepcopy(net.body.state_dict())
-    (step,) = refine_steps(net.refine, told, torch.Generator().manual_seed(0))
+    (step,) = refine_steps(net.refine, predicted, torch.Generator().manual_seed(0))
     step.logits.square().mean().backward()
     assert all(p.grad is not None for p in net.refine.module.parameters())
     assert all(torch.equal(before[name], value) for name, value in net.body.state_dict().items())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from affine import Affine
+from conftest import make_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS
@@ -16,9 +17,11 @@ from geoseg.data.mosaic import join_neighbours
 from geoseg.data.partly_labelled import PartlyLabelled, Rectangles
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Grid, Window
-from geoseg.spec import IGNORE, TrainSpec
+from geoseg.models.views import NO_VIEWS
+from geoseg.spec import IGNORE, NormalizationSpec, TrainSpec
 from geoseg.training.loader import Loader
-from geoseg.training.scored_windows import ScoredWindows, stack_scored, stack_uncounted
+from geoseg.training.scored_batch import stack_scored, stack_uncounted
+from geoseg.training.scored_windows import ScoredWindows
 from geoseg.training.windows import Cells, Sampling, TrainingWindows, cut, keep_inside, stack_windows
 
 UTM = CRS.from_epsg(32617)
@@ -158,7 +161,8 @@ def test_a_class_that_is_not_there_is_not_drawn() -> None:
 def scored(grounds: Any, tile: int, overlap: int, multiple: int = 1, border: int = 0) -> ScoredWindows:
     joined = [whole for whole, _ in join_neighbours(grounds)]
     grids = [Grid(one.height, one.width, tile, overlap, multiple, border) for one in joined]
-    return ScoredWindows(joined, cells_of(joined), grids, FILL)
+    model = make_spec(bands=("red", "green"), normalization=NormalizationSpec(mean=FILL, std=(1.0, 1.0)))
+    return ScoredWindows(joined, cells_of(joined), grids, model)
 
 
 @settings(deadline=None, max_examples=40)
@@ -222,7 +226,7 @@ def test_batches_are_of_one_shape_and_lose_nothing() -> None:
     for batch in batches:
         assert 1 <= len(batch) <= 3
         images, labels, counted, views, _ = stack_scored([windows[i] for i in batch])
-        assert views is None
+        assert views == NO_VIEWS
         assert images.shape[2:] == labels.shape[1:] == counted.shape[1:]
         assert not stack_uncounted([windows[i] for i in batch])[2].any()
 

@@ -19,13 +19,14 @@ from geoseg.commands.evaluate_model import evaluate_model
 from geoseg.commands.info import describe
 from geoseg.commands.train import train
 from geoseg.metrics.counter import ScoreCounter
+from geoseg.models.branches.context import ContextSegmenter
 from geoseg.models.bundle import load_model
-from geoseg.models.context import ContextSegmenter
 from geoseg.models.model import Model
-from geoseg.models.views import Views
+from geoseg.models.views import NO_VIEWS, Views
 from geoseg.spec import IGNORE, TrainSpec, parse_spec
 from geoseg.training.inputs import read_training_data
-from geoseg.training.scored_windows import ScoredBatch, ScoredWindows, stack_scored
+from geoseg.training.scored_batch import ScoredBatch, stack_scored
+from geoseg.training.scored_windows import ScoredWindows
 from geoseg.training.scoring import scored_windows
 
 POINT = {"architecture": "pointwise", "multiple": 8}
@@ -145,13 +146,12 @@ def test_context_tells_what_cannot_be_told_from_near_by(tmp_path: Path) -> None:
     spec = parse_spec(TrainSpec, settings, source="test")
     windows = scored_windows(read_training_data(spec).val, model.spec)
     batch = stack_scored(list(windows))
-    views = batch.context
-    assert isinstance(views, Views)
+    views = batch.views
     others = _windows_of_the_other_class(windows, batch)
     wrong = Views(tuple(view[others] for view in views.images), views.boxes)
     assert _miou(model, batch, views) >= miou["local"] + 0.25
     assert _miou(model, batch, wrong) <= miou["context"] - 0.15
-    assert _miou(model, batch, None) <= miou["local"] + 0.1
+    assert _miou(model, batch, NO_VIEWS) <= miou["local"] + 0.1
 
 
 def _windows_of_the_other_class(windows: ScoredWindows, batch: ScoredBatch) -> list[int]:
@@ -169,10 +169,10 @@ def _windows_of_the_other_class(windows: ScoredWindows, batch: ScoredBatch) -> l
     ]
 
 
-def _miou(model: Model, batch: ScoredBatch, views: Views | None) -> float:
+def _miou(model: Model, batch: ScoredBatch, views: Views) -> float:
     counter = ScoreCounter(3, None)
     assert isinstance(model.module, ContextSegmenter)
     with torch.inference_mode():
-        logits = model.module(batch.image, None if views is None else model.module.see(views))
+        logits = model.module(batch.image, model.module.see(views))
     counter.update(logits.argmax(dim=1), batch.labels, batch.counted)
     return counter.scores(["a", "b", "c"]).miou

@@ -18,8 +18,8 @@ from geoseg.cli import main
 from geoseg.commands.evaluate_model import evaluate_model
 from geoseg.commands.info import describe
 from geoseg.commands.train import train
+from geoseg.models.branches.refine import RefiningSegmenter
 from geoseg.models.bundle import load_model
-from geoseg.models.refine import RefiningSegmenter
 from geoseg.spec import TrainSpec, parse_spec
 
 REFINE = {"ratios": [2, 4], "channels": 8, "median_px": 1}

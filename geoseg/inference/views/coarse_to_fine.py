@@ -51,12 +51,12 @@ class CoarseToFine:
         ratios = [1, *(int(level.ratio) for level in self.model.branch.levels)]
         return tuple(coarser // finer for finer, coarser in pairwise(ratios))
 
-    def classify_levels(self, pyramid: ContextPyramid, folder: Path) -> WindowStore:
+    def classify_levels(self, pyramid: ContextPyramid, folder: Path | None) -> WindowStore:
         """Classify level by level; return the probabilities of the finest one.
 
         Args:
             pyramid: the model's levels over a raster.
-            folder: gets scratch files.
+            folder: gets scratch files; None keeps all in memory.
         """
         coarsest = len(pyramid.grids) - 1
         found = self._classify(LevelSource(pyramid, coarsest), WindowsAlone(self.runner), folder)
@@ -87,7 +87,7 @@ class CoarseToFine:
             for one, grid, left_out in zip(maps, grids, skipped, strict=True)
         ]
 
-    def _classify(self, source: LevelSource, surroundings: Surroundings, folder: Path) -> WindowStore:
+    def _classify(self, source: LevelSource, surroundings: Surroundings, folder: Path | None) -> WindowStore:
         grid = self._grid(source)
         found = WindowStore(len(self.model.classes), source.height, source.width, folder)
         blender, fill = Blender(grid), self.model.normalization.mean

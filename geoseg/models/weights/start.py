@@ -12,15 +12,12 @@ import torch
 from torch import Tensor
 
 from geoseg.core.errors import ModelError
+from geoseg.models.branches import BRANCHES
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.spec import ModelSpec
 
-REFINE = "refine."
-"""How the names of a refinement's weights begin."""
-CONTEXT = "context."
-"""How the names of a context branch's weights begin."""
 _MORE_BANDS, _MORE_CLASSES = 1, 2
 """By how much a network is grown, to see which sides of which weights follow its bands and which its classes."""
 
@@ -51,36 +48,18 @@ def start_from(network: SegmentationNetwork, spec: ModelSpec, bundle: Path) -> s
             taken = _take_bands(taken, growth.index(_MORE_BANDS), bands)
         own[name] = _put_classes(taken, own[name], classes) if _MORE_CLASSES in growth else taken
     if _has_same_branch(model.spec, spec):
-        own |= {name: tensor for name, tensor in given.items() if name.startswith(CONTEXT)}
-    if _has_same_module(model.spec, spec):
-        own |= {name: tensor for name, tensor in given.items() if name.startswith(REFINE)}
+        prefixes = tuple(f"{part}." for part in BRANCHES.get(spec.branch.kind).parts)
+        own |= {name: tensor for name, tensor in given.items() if name.startswith(prefixes)}
     network.load_state_dict(own)
     return _account(model.spec, spec)
 
 
 def _has_same_branch(given: ModelSpec, wanted: ModelSpec) -> bool:
-    """Whether a branch's weights mean the same in both: its views may differ in size and margin, but not in ratio."""
-    if given.context is None or wanted.context is None:
+    """Whether a branch's weights mean the same in both."""
+    if given.branch.kind != wanted.branch.kind:
         return False
-    one, other = (
-        (
-            [level.ratio for level in context.levels],
-            context.network.model_dump(mode="json"),
-            context.channels,
-            spec.bands,
-            [c.name for c in spec.classes],
-        )
-        for spec, context in ((given, given.context), (wanted, wanted.context))
-    )
-    return one == other
-
-
-def _has_same_module(given: ModelSpec, wanted: ModelSpec) -> bool:
-    """Whether a refinement module's weights mean the same in both."""
-    if given.refine is None or wanted.refine is None:
-        return False
-    one, other = ((spec.refine.channels, [c.name for c in spec.classes]) for spec in (given, wanted) if spec.refine)
-    return one == other
+    branch = BRANCHES.get(wanted.branch.kind)
+    return branch.meaning(given) == branch.meaning(wanted)
 
 
 def _check_same_network(given: ModelSpec, wanted: ModelSpec, bundle: Path) -> None:
@@ -135,6 +114,5 @@ def _account(given: ModelSpec, wanted: ModelSpec) -> str:
     known = {c.name for c in given.classes}
     new = [f"class {c.name}" for c in wanted.classes if c.name not in known]
     new += [f"band {band}" for band in wanted.bands if band not in given.bands]
-    new += ["the context branch"] if wanted.context is not None and not _has_same_branch(given, wanted) else []
-    new += ["the refinement module"] if wanted.refine is not None and not _has_same_module(given, wanted) else []
+    new += [] if _has_same_branch(given, wanted) else BRANCHES.get(wanted.branch.kind).parts.values()
     return f"all weights of {given.name}" + (f"; new: {', '.join(new)}" if new else "")

@@ -10,7 +10,7 @@ network is about to classify.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from geoseg.models.families.body import Body
 from geoseg.models.families.building import build_body
 from geoseg.models.learning import Criterion, LabelledWindows
 from geoseg.models.sampling import sample_boxes
-from geoseg.models.segmentation import Context, Normalize, SegmentationNetwork
+from geoseg.models.segmentation import NOTHING, Context, Normalize, SegmentationNetwork
 from geoseg.models.views import Views
 from geoseg.spec import ContextSpec, ModelSpec
 
@@ -41,7 +41,7 @@ class ContextNet(nn.Module):
         )
 
     def decode(self, view: Tensor) -> Tensor:
-        """Features of a view (B, C + 1, n, n), before its classes are told."""
+        """Features of a view (B, C + 1, n, n), before it is classified."""
         share = view[:, -1:]
         values = self._normalize[0](view[:, :-1]) * (share > 0)  # what holds no data is as the mean
         return self.net.decode(self.net.encode(torch.cat([values, share], dim=1)))
@@ -59,7 +59,7 @@ class GatedFusion(nn.Module):
     what the local network gives to its segmentation head. W0 starts at zero: an untrained branch changes nothing.
 
     On every `FUSION_STRIDE`th pixel, l being averaged: c is coarser than that, and on every pixel a dozen passes over
-    memory would cost half of a U-Net. Heads are linear, so that evidence added to what they tell is no less than
+    memory would cost half of a U-Net. Heads are linear, so that evidence added to what they answer is no less than
     features added to what they see.
     """
 
@@ -112,18 +112,18 @@ class ContextSegmenter(SegmentationNetwork):
         return Context(tuple(self.encode(i, view) for i, view in enumerate(views.images)), views.boxes)
 
     def study(self, views: Views) -> tuple[Context, tuple[Tensor, ...]]:
-        """See the views, and also tell their classes, per level (B, K, n', n'), which is how training teaches them."""
-        maps, told = [], []
+        """See the views, and classify them, too, per level (B, K, n', n'), by which training teaches them."""
+        maps, logits = [], []
         for net, view in zip(self.context.nets, views.images, strict=True):
             assert isinstance(net, ContextNet)
             decoded = net.decode(view)
             maps.append(net.project(decoded))
-            told.append(net.net.head(decoded))
-        return Context(tuple(maps), views.boxes), tuple(told)
+            logits.append(net.net.head(decoded))
+        return Context(tuple(maps), views.boxes), tuple(logits)
 
-    def forward(self, image: Tensor, context: Context | None = None) -> Tensor:
+    def forward(self, image: Tensor, context: Context = NOTHING) -> Tensor:
         """Classify band values (B, C, H, W) as logits (B, K, H, W), knowing what the levels have seen, or nothing."""
-        if context is None:
+        if not context.maps:
             return super().forward(image)
         local = self.body.decode(self.body.encode(self.normalize(image)))
         logits: Tensor = self.body.head(local)
@@ -158,16 +158,34 @@ def _resized(logits: Tensor, labels: Tensor) -> Tensor:
     return functional.interpolate(logits, size=tuple(labels.shape[-2:]), mode="bilinear")
 
 
-def build_branch(spec: ModelSpec, normalize: Normalize, body: Body, *, fresh: bool = True) -> ContextBranch:
-    """Build the branch that a spec names for a network's body, with fresh weights, or some that will be replaced.
+class Contexts:
+    """Builds networks that know the surroundings of their windows."""
 
-    Raises:
-        ModelError: if a level's network cannot be built.
-    """
-    assert spec.context is not None
-    levels = [
-        build_body(spec.context.network, bands=len(spec.bands) + 1, classes=len(spec.classes), fresh=fresh)
-        for _ in spec.context.levels
-    ]
-    nets = [ContextNet(normalize, net, spec.context.channels) for net in levels]
-    return ContextBranch(spec.context, nets, body.channels, len(spec.classes))
+    parts: Mapping[str, str] = {"context": "the context branch"}
+
+    def build(self, spec: ModelSpec, normalize: Normalize, body: Body, *, fresh: bool) -> ContextSegmenter:
+        """Join a small network per level to a body.
+
+        Raises:
+            ModelError: if a level's network cannot be built.
+        """
+        context = _context_of(spec)
+        bands, classes = len(spec.bands) + 1, len(spec.classes)
+        levels = [build_body(context.network, bands, classes, fresh=fresh) for _ in context.levels]
+        nets = [ContextNet(normalize, net, context.channels) for net in levels]
+        return ContextSegmenter(normalize, body, ContextBranch(context, nets, body.channels, classes))
+
+    def meaning(self, spec: ModelSpec) -> object:
+        """Ratios, network, channels, bands and classes; views may differ in size and margin."""
+        context = _context_of(spec)
+        network = context.network.model_dump(mode="json")
+        ratios = [level.ratio for level in context.levels]
+        return ratios, network, context.channels, spec.bands, [c.name for c in spec.classes]
+
+
+def _context_of(spec: ModelSpec) -> ContextSpec:
+    assert spec.context is not None  # which is what makes this the branch of the spec
+    return spec.context
+
+
+BRANCH = Contexts()

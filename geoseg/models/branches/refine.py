@@ -1,4 +1,4 @@
-"""A network that corrects what coarser views of a scene have told, where they were unsure.
+"""A network that corrects the classes of coarser views of a scene where these are unsure.
 
 In: band values (B, C, H, W) and the coarser view's probabilities around them. Out: logarithms of probabilities
 (B, K, H, W). Knows tensors, never files.
@@ -9,7 +9,7 @@ resolutions, and a small refinement module that settles, pixel by pixel, between
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,8 +20,9 @@ from torch.nn import functional
 from geoseg.models.families.body import Body
 from geoseg.models.learning import Criterion, LabelledWindows
 from geoseg.models.sampling import sample_boxes
-from geoseg.models.segmentation import Context, Normalize, SegmentationNetwork
-from geoseg.spec import IGNORE, RefineSpec
+from geoseg.models.segmentation import NOTHING, Context, Normalize, SegmentationNetwork
+from geoseg.models.views import Views
+from geoseg.spec import IGNORE, ModelSpec, RefineSpec
 
 REACH_PX = 4
 """How far the refinement module sees on each side of a pixel."""
@@ -130,14 +131,18 @@ class RefiningSegmenter(SegmentationNetwork):
         super().__init__(normalize, body)
         self.refine = branch
 
-    def forward(self, image: Tensor, context: Context | None = None) -> Tensor:
-        """Classify band values (B, C, H, W): as logits, or, given what a coarser view told, as log probabilities."""
+    def forward(self, image: Tensor, context: Context = NOTHING) -> Tensor:
+        """Classify band values (B, C, H, W): as logits, or, given those of a coarser view, as log probabilities."""
         logits = super().forward(image)
-        if context is None:
+        if not context.maps:
             return logits
         coarse = self.coarse(context, (image.shape[-2], image.shape[-1]))
         settled: Tensor = self.settle(logits.float().softmax(dim=1), coarse)
         return settled.log()
+
+    def see(self, views: Views) -> Context:
+        """Take a coarser view's probabilities (B, K, h, w), and where windows lie in it, as they are."""
+        return Context(*views)
 
     def coarse(self, context: Context, size: tuple[int, int]) -> Tensor:
         """The coarser view's probabilities (B, K, *size) where windows lie."""
@@ -177,8 +182,8 @@ class RefiningSegmenter(SegmentationNetwork):
             total = total + torch.stack([criterion(*pair) for pair in zip(logits, labels, strict=True)]).mean()
         with torch.no_grad():
             probabilities = averaged(image).float().softmax(dim=1).chunk(len(labels))
-        told = Told(tuple(probabilities), tuple(labels), windows.views.boxes)
-        steps = refine_steps(self.refine, told, generator)
+        predicted = Predicted(tuple(probabilities), tuple(labels), windows.views.boxes)
+        steps = refine_steps(self.refine, predicted, generator)
         return total + torch.stack([criterion.of_hard_pixels(step.logits, step.labels) for step in steps]).mean()
 
     def _refined(self, fine: Tensor, coarse: Tensor, blocks: Sequence[_Block]) -> Tensor:
@@ -189,8 +194,8 @@ class RefiningSegmenter(SegmentationNetwork):
         for first in range(0, len(blocks), at_once):
             some = blocks[first : first + at_once]
             cut = [both[b, :, y : y + height + 2 * REACH_PX, x : x + width + 2 * REACH_PX] for b, y, x in some]
-            told = self.refine.module.inside(torch.stack(cut).contiguous(memory_format=torch.channels_last))
-            for (b, y, x), part in zip(some, told.float().softmax(dim=1), strict=True):
+            logits = self.refine.module.inside(torch.stack(cut).contiguous(memory_format=torch.channels_last))
+            for (b, y, x), part in zip(some, logits.float().softmax(dim=1), strict=True):
                 refined[b, :, y : y + height, x : x + width] = part
         return refined
 
@@ -240,8 +245,8 @@ def fill_gaps(view: Tensor, mean: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a network told of windows and of the coarser views around them, finest first, and what is right."""
+class Predicted:
+    """Probabilities of windows and of the coarser views around them, finest first, and what is right."""
 
     probabilities: tuple[Tensor, ...]
     """Of the windows, then of each view (B, K, n, n)."""
@@ -255,26 +260,26 @@ class Step(NamedTuple):
     """One step of refinement over a part of a view, to learn from."""
 
     logits: Tensor
-    """What the refinement module tells (B, K, h, w)."""
+    """Of the refinement module (B, K, h, w)."""
     labels: Tensor
     """What is right (B, h, w)."""
 
 
-def refine_steps(branch: RefineBranch, told: Told, generator: torch.Generator) -> list[Step]:
+def refine_steps(branch: RefineBranch, predicted: Predicted, generator: torch.Generator) -> list[Step]:
     """Refine parts of windows and views step by step, from the coarsest view to the windows.
 
     Half of the windows go on from what has been refined, as all do when a scene is predicted, the others from what the
-    network itself told of the coarser view.
+    network itself predicted of the coarser view.
     """
-    parts = _Parts.draw(told, generator)
-    last = len(told.probabilities) - 1
-    coarse, steps = parts.cut(last, told.probabilities[last]), []
+    parts = _Parts.draw(predicted, generator)
+    last = len(predicted.probabilities) - 1
+    coarse, steps = parts.cut(last, predicted.probabilities[last]), []
     for level in range(last - 1, -1, -1):
         stored = coarse.mul(STORED_STEPS).round().div(STORED_STEPS)  # as when a scene is predicted
         around = _without_zeros(sample_boxes(stored, parts.boxes[level], (parts.sides[level],) * 2))
-        fine = parts.cut(level, told.probabilities[level])
+        fine = parts.cut(level, predicted.probabilities[level])
         logits = branch.module(fine, around)
-        labels = parts.cut(level, told.labels[level][:, None])[:, 0]
+        labels = parts.cut(level, predicted.labels[level][:, None])[:, 0]
         steps.append(Step(logits, labels))
         with torch.no_grad():
             refined = logits.float().softmax(dim=1)
@@ -298,14 +303,14 @@ class _Parts:
     """Where each part lies in the part of the next coarser level (B, 4)."""
 
     @classmethod
-    def draw(cls, told: Told, generator: torch.Generator) -> _Parts:
+    def draw(cls, predicted: Predicted, generator: torch.Generator) -> _Parts:
         """Draw parts of the windows, and find those of the views that surround them."""
-        count, side = len(told.boxes[0]), told.labels[0].shape[-1]
+        count, side = len(predicted.boxes[0]), predicted.labels[0].shape[-1]
         sides, boxes = [min(side, TRAINED_PX)], []
-        device = told.boxes[0].device
+        device = predicted.boxes[0].device
         first = torch.rand(count, 2, generator=generator, device=device) * (side - sides[0] + 1)
         corners = [first.long()]
-        for inner, outer in zip((None, *told.boxes), told.boxes, strict=False):
+        for inner, outer in zip((None, *predicted.boxes), predicted.boxes, strict=False):
             box = _box_between(inner, outer)
             scale = torch.stack([box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]], dim=1)
             start = box[:, :2] + corners[-1].flip(1) / side * scale  # of the part, in shares of the outer view
@@ -332,3 +337,25 @@ def _box_between(inner: Tensor | None, outer: Tensor) -> Tensor:
     sides, wider = inner[:, 2:] - inner[:, :2], outer[:, 2:] - outer[:, :2]
     start = outer[:, :2] - inner[:, :2] / sides * wider
     return torch.cat([start, start + wider / sides], dim=1)
+
+
+class Refinements:
+    """Builds networks that refine coarser views."""
+
+    parts: Mapping[str, str] = {"refine": "the refinement module"}
+
+    def build(self, spec: ModelSpec, normalize: Normalize, body: Body, *, fresh: bool) -> RefiningSegmenter:
+        """Add a refinement module to a body."""
+        return RefiningSegmenter(normalize, body, RefineBranch(_refine_of(spec), len(spec.classes)))
+
+    def meaning(self, spec: ModelSpec) -> object:
+        """Channels and classes."""
+        return _refine_of(spec).channels, [c.name for c in spec.classes]
+
+
+def _refine_of(spec: ModelSpec) -> RefineSpec:
+    assert spec.refine is not None  # which is what makes this the branch of the spec
+    return spec.refine
+
+
+BRANCH = Refinements()

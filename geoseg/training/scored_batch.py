@@ -1,0 +1,89 @@
+"""One window in which a model is scored, and batches of them. In: arrays. Out: tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geoseg.data.labels import Indexes
+from geoseg.models.views import Views
+from geoseg.raster.level_grid import ViewBox
+
+
+class Around(NamedTuple):
+    """What lies around one window, as arrays."""
+
+    images: tuple[NDArray[np.float32], ...] = ()
+    """Per level: what it shows (C + 1, n, n), or the probabilities of a coarser view (K, h, w)."""
+    boxes: tuple[ViewBox, ...] = ()
+    """Per level: where the window lies in it."""
+    weights: tuple[NDArray[np.float32], ...] = ()
+    """Where a coarser view is refined: share of the network's own answer in each pixel (T, T), see `RefinedWindows`."""
+
+
+NOTHING_AROUND = Around()
+"""Of windows that are seen alone."""
+
+
+@dataclass(frozen=True)
+class ScoredWindow:
+    """One window of a validation raster, as the network sees it when it predicts."""
+
+    image: NDArray[np.float32]
+    """Band values (C, T, T), reflected beyond the edge, filled where there is no data."""
+    labels: Indexes
+    """Class indexes (T, T)."""
+    counted: NDArray[np.bool_]
+    """Pixels (T, T) that are scored with this window; the others are scored with its neighbours."""
+    valid: NDArray[np.bool_]
+    """Pixels (T, T) that hold data."""
+    around: Around = NOTHING_AROUND
+    """What lies around it, as the model sees that."""
+
+
+class ScoredBatch(NamedTuple):
+    """Scored windows of one shape."""
+
+    image: Tensor
+    """Band values (B, C, T, T)."""
+    labels: Tensor
+    """Class indexes (B, T, T)."""
+    counted: Tensor
+    """Which pixels count (B, T, T)."""
+    views: Views
+    """What lies around them, see `Around`."""
+    weights: tuple[Tensor, ...]
+    """Where a coarser view is refined: share of the network's own answer (B, T, T)."""
+
+
+def stack_scored(items: Sequence[ScoredWindow]) -> ScoredBatch:
+    """Make a batch of scored windows."""
+    images, labels, counted, around = zip(
+        *((item.image, item.labels, item.counted, item.around) for item in items), strict=True
+    )
+    maps, boxes, weights = (
+        tuple(_stack(level) for level in zip(*parts, strict=True)) for parts in zip(*around, strict=True)
+    )
+    return ScoredBatch(
+        torch.from_numpy(np.stack(images)),
+        torch.from_numpy(np.stack(labels)).long(),
+        torch.from_numpy(np.stack(counted)),
+        Views(maps, boxes),
+        weights,
+    )
+
+
+def stack_uncounted(items: Sequence[ScoredWindow]) -> ScoredBatch:
+    """Make a batch of scored windows of which no pixel counts."""
+    batch = stack_scored(items)
+    return batch._replace(counted=torch.zeros_like(batch.counted))
+
+
+def _stack(arrays: Sequence[NDArray[Any] | ViewBox]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays)).float()
