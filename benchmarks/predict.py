@@ -207,7 +207,7 @@ def run_memory(folder: Path, options: argparse.Namespace) -> None:
 def measure_profile(scene: str, output: str, model: str | None, settings: dict[str, object]) -> dict[str, object]:
     """Predict once, with a clock around each step of the thread that forwards, and the CPU time of all others."""
     import geoseg
-    from geoseg.inference import tile_rows as swaths
+    from geoseg.inference import tile_rows
     from geoseg.inference.blend import Blender
     from geoseg.models.runner import Runner
 
@@ -228,15 +228,15 @@ def measure_profile(scene: str, output: str, model: str | None, settings: dict[s
         while (item := timed("waiting for reading", next)(batches, None)) is not None:
             yield item
 
-    read_ahead = swaths.read_ahead
+    read_ahead = tile_rows.read_ahead
     loaded = find_model(model)
     small = make_scene(Path(output) / "small.tif", 256, 256)
     geoseg.predict(small, output, model=loaded, overwrite=True, **settings)
-    swaths.read_ahead = reading
+    tile_rows.read_ahead = reading
     Runner.__call__ = timed("forward", Runner.__call__)
     Blender.feed = timed("blending", Blender.feed)
-    swaths.decide = timed("deciding", swaths.decide)
-    swaths.WriteBehind.put = timed("waiting for writing", swaths.WriteBehind.put)
+    tile_rows.decide = timed("deciding", tile_rows.decide)
+    tile_rows.WriteBehind.put = timed("waiting for writing", tile_rows.WriteBehind.put)
     result = geoseg.predict(scene, output, model=loaded, overwrite=True, **settings)
     return {"spent": spent, "seconds": result.seconds, "mpx": result.scene_px / 1e6, "precision": result.precision}
 

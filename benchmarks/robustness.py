@@ -46,9 +46,9 @@ from geoseg.commands.predict import predict
 from geoseg.commands.train import train
 from geoseg.commands.vectorize import vectorize
 from geoseg.core.errors import GeosegError
-from geoseg.core.events import Progress, Reporter
+from geoseg.core.events import SILENT, Progress, Reporter, Stage
 from geoseg.inference.shards import split_evenly
-from geoseg.inference.tile_rows import join_swaths, run_swaths
+from geoseg.inference.tile_rows import join_tile_rows, run_tile_rows
 from geoseg.inference.work_folder import work_path
 from geoseg.models.build import build_network
 from geoseg.models.model import Model
@@ -112,7 +112,7 @@ def make_model(way: str) -> Model:
 
 @dataclass
 class Prediction:
-    """A scene of random colours with a hole, classified in nine swaths or so."""
+    """A scene of random colours with a hole, classified in nine tile rows or so."""
 
     scene: Path
     model: Model
@@ -137,16 +137,16 @@ class Prediction:
         return everything_in(folder, unlike=(".json",))
 
     def stop(self, folder: Path, rng: random.Random) -> None:
-        """Finish some swaths, as several processes would in any order, perhaps some seams between them, then stop."""
+        """Finish some tile rows in any order, as several processes would, perhaps some seams, then stop."""
 
         def some(job: Any, work: Any, *_: Any) -> None:
             job.view.surroundings(work)
             shards = list(split_evenly(range(job.grid.rows.count), rng.randint(1, 5)))
             for shard in rng.sample(shards, rng.randint(1, len(shards))):
-                run_swaths(job, work, shard[: rng.randint(1, len(shard))], lambda _: None)
+                run_tile_rows(job, work, shard[: rng.randint(1, len(shard))], Stage(SILENT, "predicting", 0))
             for i in range(1, job.grid.rows.count):
                 if work.is_finished(i) and work.is_finished(i - 1) and rng.random() < 0.3:
-                    join_swaths(job, work, i)
+                    join_tile_rows(job, work, i)
             raise Stopped
 
         with patch("geoseg.commands.predict.run_scene", some), suppress_stop():

@@ -191,16 +191,16 @@ class Grid:
         """Pixels that the network sees when no window is skipped."""
         return sum(self.rows.sizes) * sum(self.cols.sizes)
 
-    def swath(self, i: int) -> Iterator[Place]:
+    def tile_row(self, i: int) -> Iterator[Place]:
         """Yield the windows in row i of the grid, from left to right."""
         return (self.place(i, j) for j in range(self.cols.count))
 
     def places(self) -> Iterator[Place]:
-        """Yield each window exactly once, swath by swath from top to bottom."""
-        return (place for i in range(self.rows.count) for place in self.swath(i))
+        """Yield each window exactly once, tile row by tile row from top to bottom."""
+        return (place for i in range(self.rows.count) for place in self.tile_row(i))
 
-    def swath_core(self, i: int) -> Window:
-        """The scene's pixels that are finished with swath i: whole rows, those of all swaths partition the scene."""
+    def tile_row_core(self, i: int) -> Window:
+        """The scene's pixels that are finished with tile row i: whole rows; those of all partition the scene."""
         top, bottom = self.rows.core(i)
         return Window(top - self.border, 0, bottom - top, self.width).clip(self.height, self.width)
 

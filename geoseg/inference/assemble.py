@@ -1,6 +1,6 @@
-"""Finished swaths become whole rasters on the scene's grid, with what was counted on the way.
+"""Finished tile rows become whole rasters on the scene's grid, with what was counted on the way.
 
-In: a work folder in which all swaths are finished. Out: mosaics of their rows, shares of the classes, a thumbnail.
+In: a work folder in which all tile rows are finished. Out: mosaics of their rows, shares of the classes, a thumbnail.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from geoseg.geo.grid import Window
 from geoseg.inference.cores import new_thumbnail, raster_formats
 from geoseg.inference.job import Job
 from geoseg.inference.tally import count_by_row
-from geoseg.inference.tile_rows import join_swaths
+from geoseg.inference.tile_rows import join_tile_rows
 from geoseg.inference.work_folder import WorkFolder
 from geoseg.outputs.geotiff import Part, PartRaster, RasterFormat, write_mosaic
 from geoseg.outputs.thumbnail import Thumbnail
@@ -59,7 +59,7 @@ class Assembled:
 
 
 def assemble(job: Job, work: WorkFolder) -> Assembled:
-    """Put finished swaths together, and finish the seams between those that were forwarded apart.
+    """Put finished tile rows together, and finish the seams between those that were forwarded apart.
 
     Raises:
         OutputError: if the work folder is another run's, or something in it is gone.
@@ -69,7 +69,7 @@ def assemble(job: Job, work: WorkFolder) -> Assembled:
         if not work.is_finished(i):
             raise work.damage()
         if i:
-            join_swaths(job, work, i)
+            join_tile_rows(job, work, i)
     info, formats = job.scene.info, raster_formats(job)
     counts = np.zeros((info.height, len(job.model.spec.classes)), np.int32)
     parts: dict[str, list[Part]] = {kind: [] for kind in formats}

@@ -4,7 +4,7 @@ In: a source and its grid. Out: batches in the grid's order, without the windows
 filling of pixels without data happen here, for all windows in the same way.
 
 Several neighbouring windows are read at once, as a *slab*, so that a file's blocks are decoded once and side by side.
-How windows are put together depends on their swath alone: whoever forwards a swath forwards the same batches.
+How windows are put together depends on their tile row alone: whoever forwards a tile row forwards the same batches.
 """
 
 from __future__ import annotations
@@ -58,15 +58,15 @@ class Batch:
         return [sample.part.shift(sample.place.window.row, sample.place.window.col) for sample in self.samples]
 
 
-def swath_batches(source: Source, grid: Grid, i: int, fill: Sequence[float], batch_size: int) -> Iterator[Batch]:
-    """Yield the windows of a swath in batches; those that decide no pixel with data are passed over, never forwarded.
+def tile_row_batches(source: Source, grid: Grid, i: int, fill: Sequence[float], batch_size: int) -> Iterator[Batch]:
+    """Yield the windows of a tile row in batches; those that decide no pixel with data are never forwarded.
 
     Args:
         source: what is read.
         grid: where its windows lie.
         i: row of the grid.
         fill: value per band that stands in for pixels without data.
-        batch_size: most windows in a batch; a swath's windows are dealt out evenly.
+        batch_size: most windows in a batch; a tile row's windows are dealt out evenly.
     """
     held: list[Sample] = []
     even = -(-grid.cols.count // -(-grid.cols.count // batch_size))
@@ -81,7 +81,7 @@ def swath_batches(source: Source, grid: Grid, i: int, fill: Sequence[float], bat
 
 def _samples(source: Source, grid: Grid, i: int, fill: Sequence[float]) -> Iterator[Sample]:
     per_slab = _windows_per_slab(source, grid)
-    for _, group in groupby(grid.swath(i), key=lambda place: place.j // per_slab):
+    for _, group in groupby(grid.tile_row(i), key=lambda place: place.j // per_slab):
         places = list(group)
         slab = places[0].window.until(places[-1].window).clip(source.height, source.width)
         if not slab.pixels:  # all of it is padding

@@ -8,7 +8,7 @@ they turned into probabilities, weighed and summed, and their logarithms put in 
 the blended probabilities everywhere. The weights are a partition of unity: a window weighs 1 inside and falls to 0
 across the seams it shares with its neighbours, whose weights there are exactly 1 minus its own. So nothing is
 divided, and a window's core is finished as soon as the window itself is fed. What waits is the seam to the right, K ×
-height × ramp floats, and the seams to the swath below, which `Seams` keeps.
+height × ramp floats, and the seams to the tile row below, which `Seams` keeps.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def handover(ramp: int) -> Tensor:
 
 
 class Seams(Protocol):
-    """Keeps what passes from one swath to the next: weighed probabilities (K, ramp, w) below each window's core."""
+    """Keeps what passes from one tile row to the next: weighed probabilities (K, ramp, w) below each window's core."""
 
     def above(self, place: Place) -> Tensor | None:
         """Return what the window above left for this one; None if it was left out."""
@@ -44,12 +44,12 @@ class Seams(Protocol):
         ...
 
     def open(self, place: Place, seam: Tensor) -> None:
-        """Keep this window's own part of a seam that is finished elsewhere, once the swath above is known."""
+        """Keep this window's own part of a seam that is finished elsewhere, once the tile row above is known."""
         ...
 
 
 class SeamsInMemory:
-    """The seams of one swath, held in memory: K × ramp × scene width floats."""
+    """The seams of one tile row, held in memory: K × ramp × scene width floats."""
 
     def __init__(self) -> None:
         self._held: dict[tuple[int, int], Tensor] = {}
@@ -66,7 +66,7 @@ class SeamsInMemory:
 
     def open(self, place: Place, seam: Tensor) -> None:
         """Fail: somebody must be there to finish it."""
-        raise NotImplementedError("seams in memory begin with the first swath")
+        raise NotImplementedError("seams in memory begin with the first tile row")
 
 
 @dataclass(frozen=True)
@@ -80,20 +80,20 @@ class Block:
 
 
 class Blender:
-    """Feed windows swath by swath, each from left to right; take their finished cores.
+    """Feed windows tile row by tile row, each from left to right; take their finished cores.
 
     A window may be left out when none of its pixels matters: whoever shares a seam with it then lacks its part there.
     """
 
-    def __init__(self, grid: Grid, seams: Seams | None = None, open_swath: int | None = None):
+    def __init__(self, grid: Grid, seams: Seams | None = None, open_tile_row: int | None = None):
         """Blend windows.
 
         Args:
             grid: where they lie.
-            seams: keeps what passes between swaths; default: in memory.
-            open_swath: the swath whose upper seam is left open, because somebody else has what lies above.
+            seams: keeps what passes between tile rows; default: in memory.
+            open_tile_row: the tile row whose upper seam is left open, because somebody else has what lies above.
         """
-        self._grid, self._open = grid, open_swath
+        self._grid, self._open = grid, open_tile_row
         self._seams = SeamsInMemory() if seams is None else seams
         self._rising = handover(grid.rows.ramp), handover(grid.cols.ramp)
         self._left: tuple[int, int, Tensor] | None = None

@@ -1,6 +1,6 @@
 """Finished blocks become pixels of the result rasters, and what is counted on the way.
 
-In: decided blocks of one swath after the other. Out: rows of the rasters, in a work folder, and their records.
+In: decided blocks of one tile row after the other. Out: rows of the rasters, in a work folder, and their records.
 """
 
 from __future__ import annotations

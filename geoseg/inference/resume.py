@@ -1,6 +1,6 @@
 """The work of a prediction is begun, or gone on with after its folder was cleared of all that cannot be relied on.
 
-In: a work folder that was left at any time, in any state. Out: an empty one, or one with whole swaths of this work
+In: a work folder that was left at any time, in any state. Out: an empty one, or one with whole tile rows of this work
 alone, and what they still need of each other. All else goes, so that it is made again.
 """
 
@@ -15,7 +15,7 @@ from geoseg.core.errors import OutputError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.core.files import write_errors
 from geoseg.inference.checksums import SEAL_END, Seal, read_seal
-from geoseg.inference.work_folder import Manifest, Record, WorkFolder, seam_name, swath_name
+from geoseg.inference.work_folder import Manifest, Record, WorkFolder, seam_name, tile_row_name
 
 
 def begin(
@@ -32,7 +32,7 @@ def begin(
         work: the work folder.
         manifest: what the work is of.
         resume: whether to go on with what was begun.
-        kept: what swaths must have been kept for besides classes, as `kept_outputs` names it; others are made again.
+        kept: what tile rows must have been kept for besides classes, as `kept_outputs` names it; others are made again.
         reporter: takes notices.
 
     Raises:
@@ -54,7 +54,7 @@ def begin(
         work.take_over(manifest)
         with write_errors(work.path.parent):
             found = mend(work, kept)
-        reporter.notice(f"going on with an unfinished run: {found.whole} swaths are finished")
+        reporter.notice(f"going on with an unfinished run: {found.whole} tile rows are finished")
         if found.short:
             lacking = ", ".join(sorted(found.lacking))
             reporter.notice(f"{found.short} more were finished without {lacking}: they are made again")
@@ -69,13 +69,13 @@ class Mended:
     """What was found in a work folder."""
 
     whole: int
-    """Swaths that are finished."""
+    """Tile rows that are finished."""
     short: int
-    """Swaths that lack an output that is wanted."""
+    """Tile rows that lack an output that is wanted."""
     lacking: frozenset[str]
     """Which outputs these lack."""
     damaged: int
-    """Swaths that were finished, and are damaged."""
+    """Tile rows that were finished, and are damaged."""
 
 
 def mend(work: WorkFolder, kept_for: frozenset[str]) -> Mended:
@@ -88,20 +88,20 @@ def mend(work: WorkFolder, kept_for: frozenset[str]) -> Mended:
     seals = dict(_whole(work))
     lacks = {name: kept_for - Record.load(work.record(name)).kept for name in seals if name[0].isdecimal()}
     seals = {name: seal for name, seal in seals.items() if not lacks.get(name)}
-    kept = {i for i in finished if swath_name(i) in seals and _is_joined_or_can_be(work, i, seals)}
+    kept = {i for i in finished if tile_row_name(i) in seals and _is_joined_or_can_be(work, i, seals)}
     wanted = {work.manifest_path, *_files_of(work, seals, kept)}
     for path in work.path.iterdir():
         if path not in wanted:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     gone = [i for i in finished if i not in kept]
-    short = [i for i in gone if lacks.get(swath_name(i)) or lacks.get(seam_name(i))]
+    short = [i for i in gone if lacks.get(tile_row_name(i)) or lacks.get(seam_name(i))]
     return Mended(len(kept), len(short), frozenset().union(*lacks.values()), len(gone) - len(short))
 
 
 def _finished(work: WorkFolder) -> list[int]:
-    """Swaths that were finished, whole or not."""
+    """Tile rows that were finished, whole or not."""
     names = [path.name.removesuffix(SEAL_END) for path in work.path.glob(f"*{SEAL_END}")]
-    return [int(name) for name in names if name.isdecimal() and swath_name(int(name)) == name]
+    return [int(name) for name in names if name.isdecimal() and tile_row_name(int(name)) == name]
 
 
 def _whole(work: WorkFolder) -> Iterator[tuple[str, Seal]]:
@@ -118,8 +118,8 @@ def _passes(file: str) -> bool:
 
 
 def _is_joined_or_can_be(work: WorkFolder, i: int, seals: Mapping[str, Seal]) -> bool:
-    """Whether a whole swath's upper seam is finished, or all that this takes is there, or will be."""
-    own, upper = seals[swath_name(i)], seals.get(swath_name(i - 1))
+    """Whether a whole tile row's upper seam is finished, or all that this takes is there, or will be."""
+    own, upper = seals[tile_row_name(i)], seals.get(tile_row_name(i - 1))
     if work.above(i).name not in own.files or seam_name(i) in seals:
         return True
     below = work.below(i - 1)
@@ -127,10 +127,10 @@ def _is_joined_or_can_be(work: WorkFolder, i: int, seals: Mapping[str, Seal]) ->
 
 
 def _files_of(work: WorkFolder, seals: Mapping[str, Seal], kept: set[int]) -> Iterator[Path]:
-    """All files that stay: of swaths that are kept, of their seams, and of what all share."""
-    swaths = {swath_name(i) for i in kept}
-    seams = {seam_name(i) for i in kept if work.above(i).name in seals[swath_name(i)].files}
+    """All files that stay: of tile rows that are kept, of their seams, and of what all share."""
+    tile_rows = {tile_row_name(i) for i in kept}
+    seams = {seam_name(i) for i in kept if work.above(i).name in seals[tile_row_name(i)].files}
     for name, seal in seals.items():
-        if name in swaths | seams or not name[0].isdecimal():
+        if name in tile_rows | seams or not name[0].isdecimal():
             yield work.seal(name)
             yield from (work.path / file for file in seal.files if not _passes(file) or seal.holds(work.path / file))

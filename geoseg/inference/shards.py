@@ -1,8 +1,8 @@
 """One scene shared among the workers of an executor: devices of this machine, or the workers of a cluster.
 
-A scene is cut into shards, stretches of neighbouring swaths. Who takes a shard writes its swaths into the work folder,
-and what they leave at their seams; a seam between two shards is finished when both are there. So no pixel is forwarded
-twice, and the classes are those that one process finds.
+A scene is cut into shards, stretches of neighbouring tile rows. A worker writes the tile rows of its shard into the
+work folder, and what they leave at their seams; a seam between two shards is finished when both are there. So no pixel
+is forwarded twice, and the classes are those that one process finds.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from geoseg.core.events import SILENT, Progress, Reporter, Stage
 from geoseg.core.executors.protocol import Executor, Worker, Workplace
 from geoseg.core.executors.registry import open_executor
 from geoseg.inference.job import Job, prepare
-from geoseg.inference.tile_rows import run_swaths
+from geoseg.inference.tile_rows import run_tile_rows
 from geoseg.inference.work_folder import Manifest, WorkFolder
 from geoseg.models.model import Model
 from geoseg.raster.bands.tags import BandTag
@@ -53,7 +53,7 @@ class Workers:
 
 @dataclass(frozen=True)
 class Shard:
-    """Neighbouring swaths of one scene, and all that is needed to forward them, on any machine that sees the files."""
+    """Neighbouring tile rows of one scene, and all that is needed to forward them where the files are seen."""
 
     scene: str
     """As GDAL opens it."""
@@ -65,14 +65,14 @@ class Shard:
     """The work folder."""
     manifest: Manifest
     """What the work folder is of."""
-    swaths: range
+    tile_rows: range
     """Rows of the grid."""
     tags: tuple[BandTag, ...] = ()
     """What is said of the scene's bands, for where its file says nothing."""
 
 
 def run_scene(job: Job, work: WorkFolder, workers: Workers, reporter: Reporter = SILENT) -> None:
-    """Finish all swaths of a scene that are not finished yet; the progress of `predicting` counts the source's pixels.
+    """Finish all unfinished tile rows of a scene; the progress of `predicting` counts the source's pixels.
 
     Raises:
         GeosegError: as soon as one worker fails; what is finished stays.
@@ -90,7 +90,7 @@ def run_scene(job: Job, work: WorkFolder, workers: Workers, reporter: Reporter =
 def _run_here(job: Job, work: WorkFolder, reporter: Reporter) -> None:
     stage = Stage(reporter, "predicting", _source_px(job), _finished_px(job, work))
     stage.advance()
-    run_swaths(job, work, range(job.grid.rows.count), stage.advance)
+    run_tile_rows(job, work, range(job.grid.rows.count), stage)
 
 
 def _share_out(executor: Executor, job: Job, work: WorkFolder, workers: Workers, reporter: Reporter) -> None:
@@ -111,8 +111,8 @@ def _source_px(job: Job) -> int:
 
 
 def _finished_px(job: Job, work: WorkFolder) -> int:
-    swaths = range(job.grid.rows.count)
-    return sum(job.grid.swath_core(i).pixels for i in swaths if work.is_finished(i))
+    tile_rows = range(job.grid.rows.count)
+    return sum(job.grid.tile_row_core(i).pixels for i in tile_rows if work.is_finished(i))
 
 
 def make_shards(job: Job, work: WorkFolder, workers: Workers, count: int) -> list[Shard]:
@@ -128,10 +128,10 @@ def make_shards(job: Job, work: WorkFolder, workers: Workers, count: int) -> lis
         spec=spec.with_settings(**files),
         work=work.path.absolute(),
         manifest=work.manifest,
-        swaths=range(job.grid.rows.count),
+        tile_rows=range(job.grid.rows.count),
         tags=job.scene.tags,
     )
-    return [replace(whole, swaths=part) for part in split_evenly(whole.swaths, _SHARDS_PER_WORKER * count)]
+    return [replace(whole, tile_rows=part) for part in split_evenly(whole.tile_rows, _SHARDS_PER_WORKER * count)]
 
 
 def bundle_path(model: str | os.PathLike[str] | None) -> str | None:
@@ -144,10 +144,10 @@ def _on_cpu(model: Model) -> Model:
     return Model(model.spec, deepcopy(model.module).cpu())
 
 
-def split_evenly(swaths: range, count: int) -> Iterator[range]:
+def split_evenly(tile_rows: range, count: int) -> Iterator[range]:
     """Cut a range into at most `count` stretches whose lengths differ by one at most."""
-    count = min(count, len(swaths))
-    edges = [swaths.start + i * len(swaths) // count for i in range(count + 1)]
+    count = min(count, len(tile_rows))
+    edges = [tile_rows.start + i * len(tile_rows) // count for i in range(count + 1)]
     return (range(first, last) for first, last in pairwise(edges))
 
 
@@ -177,7 +177,7 @@ def _use_threads(count: int) -> None:
 
 
 def run_shard(worker: Worker, shard: Shard) -> None:
-    """Finish the swaths of a shard that are not finished yet, on a worker's device.
+    """Finish the tile rows of a shard that are not finished yet, on a worker's device.
 
     Raises:
         GeosegError: as `predict` does.
@@ -186,7 +186,7 @@ def run_shard(worker: Worker, shard: Shard) -> None:
     key = shard.manifest.fingerprint, shard.scene, spec  # the next shard is of the same scene more often than not
     with gdal_settings():
         job = worker.keep(key, partial(_open_job, shard, spec))
-        run_swaths(job, WorkFolder(shard.work, shard.manifest), shard.swaths, lambda _pixels: None)
+        run_tile_rows(job, WorkFolder(shard.work, shard.manifest), shard.tile_rows, Stage(SILENT, "predicting", 0))
 
 
 @contextmanager

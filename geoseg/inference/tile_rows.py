@@ -1,4 +1,4 @@
-"""Swaths of a scene, read, forwarded, blended, decided and written: the part of `predict` that takes the time.
+"""Tile rows of a scene, read, forwarded, blended, decided and written: the part of `predict` that takes the time.
 
 Three stages run side by side: a thread decodes ahead of the network, a thread writes behind it, and what passes between
 them is bounded. On a GPU everything from raw band values to class indexes happens there; only indexes come back.
@@ -7,7 +7,7 @@ them is bounded. On a GPU everything from raw band values to class indexes happe
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -16,83 +16,81 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg.core.events import Stage
 from geoseg.core.files import write_errors
 from geoseg.core.memory import MemoryReturn
 from geoseg.core.queues import WriteBehind, read_ahead
 from geoseg.geo.grid import Grid, Place, Window
-from geoseg.inference.batches import Batch, Sample, swath_batches
+from geoseg.inference.batches import Batch, Sample, tile_row_batches
 from geoseg.inference.blend import Blender, Block, seam_of
 from geoseg.inference.cores import Pixels, RowsWriter
 from geoseg.inference.decide import Decision, Wanted, decide, to_host
 from geoseg.inference.job import Job
 from geoseg.inference.logits import are_numbers, check_numbers, whole_window
 from geoseg.inference.views.view import Surroundings
-from geoseg.inference.work_folder import SeamFile, WorkFolder, seam_name, swath_name
+from geoseg.inference.work_folder import SeamFile, WorkFolder, seam_name, tile_row_name
 from geoseg.raster.gdal import gdal_settings
 
 _READ_AHEAD, _WRITE_BEHIND = 2, 2
 """Batches waiting for the network, and for the thread that writes."""
 
-Advance = Callable[[int], None]
-"""Called with the number of the source's pixels that were finished."""
+
+def run_tile_rows(job: Job, work: WorkFolder, tile_rows: range, stage: Stage) -> None:
+    """Finish those of some neighbouring tile rows that are not finished yet; the stage counts the source's pixels."""
+    for stretch in _unfinished(work, tile_rows):
+        _run_stretch(job, work, stretch, stage)
 
 
-def run_swaths(job: Job, work: WorkFolder, swaths: range, advance: Advance) -> None:
-    """Finish those of some neighbouring swaths that are not finished yet."""
-    for stretch in _unfinished(work, swaths):
-        _run_stretch(job, work, stretch, advance)
-
-
-def _unfinished(work: WorkFolder, swaths: range) -> Iterator[range]:
-    """Stretches of neighbouring swaths that are not finished."""
+def _unfinished(work: WorkFolder, tile_rows: range) -> Iterator[range]:
+    """Stretches of neighbouring tile rows that are not finished."""
     first = None
-    for i in swaths:
+    for i in tile_rows:
         if not work.is_finished(i):
             first = i if first is None else first
         elif first is not None:
             yield range(first, i)
             first = None
     if first is not None:
-        yield range(first, swaths.stop)
+        yield range(first, tile_rows.stop)
 
 
-def _run_stretch(job: Job, work: WorkFolder, swaths: range, advance: Advance) -> None:
-    seams, before = _SeamsOnDisk(job, work), swaths.start - 1
+def _run_stretch(job: Job, work: WorkFolder, tile_rows: range, stage: Stage) -> None:
+    seams, before = _SeamsOnDisk(job, work), tile_rows.start - 1
     only_seam = before if before >= 0 and work.has_lost_below(before) else None
     is_open = before >= 0 and not work.is_finished(before)
     if only_seam is not None:  # forward it again, for what it leaves alone
         work.below(before).unlink(missing_ok=True)
-        swaths = range(before, swaths.stop)
-    first_open = swaths.start if is_open or only_seam is not None else None
+        tile_rows = range(before, tile_rows.stop)
+    first_open = tile_rows.start if is_open or only_seam is not None else None
     blender = Blender(job.grid, seams, first_open)
     writer = _Writer(job, work, first_open, only_seam)
     wanted = Wanted(job.wants_confidence, job.spec.output.scores_type if job.spec.output.scores else None)
     with write_errors(work.path.parent), job.runner.session(), closing(writer):
         surroundings = job.view.surroundings(work)  # before anybody else reads from the scene
-        batches = read_ahead(_batches(job, swaths), _READ_AHEAD)
+        batches = read_ahead(_batches(job, tile_rows), _READ_AHEAD)
         with closing(batches), WriteBehind(writer.take, _WRITE_BEHIND) as behind:
             for i, batch in batches:
                 if batch is None:
-                    behind.put(_SwathEnd(i))
+                    behind.put(_TileRowEnd(i))
                     if i != only_seam:
-                        advance(job.grid.swath_core(i).pixels)
+                        stage.advance(job.grid.tile_row_core(i).pixels)
                     continue
                 behind.put(_finish_batch(job, batch, surroundings, blender, seams, wanted))
 
 
-def _batches(job: Job, swaths: range) -> Iterator[tuple[int, Batch | None]]:
-    """The batches of each swath and, behind them, None."""
+def _batches(job: Job, tile_rows: range) -> Iterator[tuple[int, Batch | None]]:
+    """The batches of each tile row and, behind them, None."""
     fill = job.model.spec.normalization.mean
     with gdal_settings():  # they hold for one thread, and this one reads
-        for i in swaths:
-            for batch in swath_batches(job.source, job.grid, i, fill, job.batch_size):
+        for i in tile_rows:
+            for batch in tile_row_batches(job.source, job.grid, i, fill, job.batch_size):
                 yield i, batch
             yield i, None
 
 
 @dataclass(frozen=True)
-class _SwathEnd:
-    """All of a swath was handed over."""
+class _TileRowEnd:
+    """All of a tile row was handed over."""
 
     i: int
 
@@ -135,7 +133,7 @@ def _finish_batch(
 
 
 class _SeamsOnDisk:
-    """What passes between swaths: the latest on the device, all of it on its way to the work folder."""
+    """What passes between tile rows: the latest on the device, all of it on its way to the work folder."""
 
     def __init__(self, job: Job, work: WorkFolder):
         self._job, self._work = job, work
@@ -171,7 +169,7 @@ class _SeamsOnDisk:
 
 
 def seam_below(job: Job, work: WorkFolder, i: int) -> SeamFile:
-    """What swath i leaves for the one below."""
+    """What tile row i leaves for the one below."""
     return SeamFile(work.below(i), len(job.model.spec.classes), job.grid.rows.ramp)
 
 
@@ -182,16 +180,16 @@ def core_columns(grid: Grid, place: Place) -> Window:
 
 
 class _Writer:
-    """Takes finished batches and the ends of swaths, in a thread of its own."""
+    """Takes finished batches and the ends of tile rows, in a thread of its own."""
 
     def __init__(self, job: Job, work: WorkFolder, first_open: int | None, only_seam: int | None):
         self._job, self._work, self._first_open, self._only_seam = job, work, first_open, only_seam
         self._rows: RowsWriter | None = None
         self._forwarded, self._memory = 0, MemoryReturn()
 
-    def take(self, item: _FinishedBatch | _SwathEnd) -> None:
-        if isinstance(item, _SwathEnd):
-            self._end_swath(item.i)
+    def take(self, item: _FinishedBatch | _TileRowEnd) -> None:
+        if isinstance(item, _TileRowEnd):
+            self._end_tile_row(item.i)
             return
         if item.is_copied is not None:
             item.is_copied.synchronize()
@@ -212,7 +210,7 @@ class _Writer:
             self._forwarded = 0
             for leftover in (self._work.seal(seam_name(i)), self._work.below(i), self._work.above(i)):
                 leftover.unlink(missing_ok=True)
-            self._rows = RowsWriter(self._job, self._work, swath_name(i), self._job.grid.swath_core(i))
+            self._rows = RowsWriter(self._job, self._work, tile_row_name(i), self._job.grid.tile_row_core(i))
         return self._rows
 
     def _take_block(self, block: _Finished) -> None:
@@ -241,7 +239,7 @@ class _Writer:
         core = source.scene_window(sample.place.core)
         return sample.scene_valid[source.scene_window(window).shift(-core.row, -core.col).slices]
 
-    def _end_swath(self, i: int) -> None:
+    def _end_tile_row(self, i: int) -> None:
         if i == self._only_seam:
             self._forwarded = 0
             return
@@ -269,8 +267,8 @@ def load_open_seams(work: WorkFolder, i: int) -> Iterator[tuple[int, NDArray[np.
             yield int(j), probabilities, valid
 
 
-def join_swaths(job: Job, work: WorkFolder, i: int) -> None:
-    """Finish the seam between two finished swaths that were forwarded apart: the one above swath i.
+def join_tile_rows(job: Job, work: WorkFolder, i: int) -> None:
+    """Finish the seam between two finished tile rows that were forwarded apart: the one above tile row i.
 
     Raises:
         OutputError: if what they left for it is gone.
@@ -297,7 +295,7 @@ def join_swaths(job: Job, work: WorkFolder, i: int) -> None:
 
 
 def _seam_rows(grid: Grid, i: int) -> Window:
-    """The scene's rows in the seam above swath i."""
-    core = grid.swath_core(i)
+    """The scene's rows in the seam above tile row i."""
+    core = grid.tile_row_core(i)
     top = grid.rows.core(i)[0] - grid.border
     return Window(top, 0, grid.rows.ramp, grid.width).clip(core.row + core.height, grid.width)

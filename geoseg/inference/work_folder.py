@@ -1,14 +1,14 @@
 """The work folder of a prediction: what is finished of it, so that a run that was killed goes on from there.
 
-It lies beside the results, under a hidden name. A swath is finished when its seal is there, which is written last,
-appears at once, and says of which work it is and what its files hold: whatever else is found is of a swath that was not
-finished, and is written again. Several processes may work on different swaths. What lies in it:
+It lies beside the results, under a hidden name. A tile row is finished when its seal is there, which is written last,
+appears at once, and says of which work it is and what its files hold: whatever else is found is of a tile row that was
+not finished, and is written again. Several processes may work on different tile rows. What lies in it:
 
     work.json             of which scene, model and settings this is the work
-    000012.landcover.tif  rows of swath 12; none where it holds no data
+    000012.landcover.tif  rows of tile row 12; none where it holds no data
     000012.npz            what is known of them
     000012.below          what it leaves for the seam below: K × ramp × width floats, gone once the next one is finished
-    000012.above          its own part of the seam above, if another process has the swath above
+    000012.above          its own part of the seam above, if another process has the tile row above
     000012.seal           the seal on all of these
     000012.seam...        that seam, finished, with a seal of its own
     averaged.npy          the scene averaged for a model's context, C + 1 channels, float32; and its seal
@@ -157,12 +157,12 @@ class WorkFolder:
         return self.path / f"{name}.npz"
 
     def below(self, i: int) -> Path:
-        """What swath i leaves for the seam below."""
-        return self.path / f"{swath_name(i)}.below"
+        """What tile row i leaves for the seam below."""
+        return self.path / f"{tile_row_name(i)}.below"
 
     def above(self, i: int) -> Path:
-        """The own part of swath i in the seam above."""
-        return self.path / f"{swath_name(i)}.above"
+        """The own part of tile row i in the seam above."""
+        return self.path / f"{tile_row_name(i)}.above"
 
     def seal(self, name: str) -> Path:
         """What says that rows, or a file that all share, are finished."""
@@ -176,33 +176,33 @@ class WorkFolder:
         write_seal(self.seal(name), self.manifest.key, files)
 
     def share(self, file: Path) -> None:
-        """Put a seal on a finished file that all swaths share, unless it has one."""
+        """Put a seal on a finished file that all tile rows share, unless it has one."""
         if not self.seal(file.name).exists():
             write_seal(self.seal(file.name), self.manifest.key, [file])
 
     def is_finished(self, i: int) -> bool:
-        """Whether swath i is."""
-        return self._seal_of(swath_name(i)) is not None
+        """Whether tile row i is."""
+        return self._seal_of(tile_row_name(i)) is not None
 
     def has_lost_below(self, i: int) -> bool:
-        """Whether finished swath i left something for the seam below that is not there any more."""
-        seal, below = self._seal_of(swath_name(i)), self.below(i)
+        """Whether finished tile row i left something for the seam below that is not there any more."""
+        seal, below = self._seal_of(tile_row_name(i)), self.below(i)
         return seal is not None and below.name in seal.files and not seal.holds(below)
 
     def has_lost_above(self, i: int) -> bool:
-        """Whether finished swath i left an own part of the seam above that is not there any more."""
-        seal, above = self._seal_of(swath_name(i)), self.above(i)
+        """Whether finished tile row i left an own part of the seam above that is not there any more."""
+        seal, above = self._seal_of(tile_row_name(i)), self.above(i)
         return seal is not None and above.name in seal.files and not seal.holds(above)
 
     def records(self) -> Iterator[tuple[str, Record]]:
-        """The records of finished rows and their names, those of seams behind those of the swaths that they lie in."""
+        """The records of finished rows and their names, those of seams behind those of their tile rows."""
         names = (path.name.removesuffix(SEAL_END) for path in self.path.glob(f"[0-9]*{SEAL_END}"))
         for name in sorted(names):
             if self._seal_of(name) is not None:
                 yield name, Record.load(self.record(name))
 
     def is_begun(self) -> bool:
-        """Whether any swath is finished."""
+        """Whether any tile row is finished."""
         return any(self.path.glob(f"[0-9]*{SEAL_END}"))
 
     def _seal_of(self, name: str) -> Seal | None:
@@ -253,13 +253,13 @@ class WorkFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def swath_name(i: int) -> str:
-    """Name of what belongs to swath i; names sort as the swaths do."""
+def tile_row_name(i: int) -> str:
+    """Name of what belongs to tile row i; names sort as the tile rows do."""
     return f"{i:06d}"
 
 
 def seam_name(i: int) -> str:
-    """Name of what belongs to the seam above swath i."""
+    """Name of what belongs to the seam above tile row i."""
     return f"{i:06d}.seam"
 
 
@@ -270,7 +270,7 @@ def work_path(landcover: Path) -> Path:
 
 @contextmanager
 def locked(landcover: Path) -> Iterator[WorkFolder]:
-    """The work folder of a class raster, for this process alone; it goes unless a swath in it is finished.
+    """The work folder of a class raster, for this process alone; it goes unless a tile row in it is finished.
 
     Raises:
         OutputError: if another process is at work on the same result, the folder is not geoseg's, or nothing can be
@@ -304,7 +304,7 @@ def locked(landcover: Path) -> Iterator[WorkFolder]:
 
 
 class SeamFile:
-    """The probabilities that a swath leaves for the one below, window by window; what is never written is 0."""
+    """The probabilities that a tile row leaves for the one below, window by window; what is never written is 0."""
 
     def __init__(self, path: Path, classes: int, ramp: int):
         self.path, self._classes, self._ramp = path, classes, ramp
@@ -317,7 +317,7 @@ class SeamFile:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def read(self, columns: Window) -> NDArray[np.float32] | None:
-        """Read (K, ramp, w) probabilities of a window's columns; None if the swath left nothing at all."""
+        """Read (K, ramp, w) probabilities of a window's columns; None if the tile row left nothing at all."""
         shape = self._classes, self._ramp, columns.width
         size = 4 * self._classes * self._ramp * columns.width
         try:

@@ -9,7 +9,7 @@ import rasterio
 from geoseg.raster.reading import SAFE, server_options
 
 CACHE_MB = 32
-"""Megabytes of decoded blocks that GDAL keeps: those that the next swath needs again. Its usual 5 % of the machine are
+"""Megabytes of decoded blocks that GDAL keeps: those the next tile row needs again. Its usual 5 % of the machine are
 wasted on what is read once."""
 TRAINING_CACHE_MB = 1024
 """The same for windows drawn at random, which come back to a block again and again."""

@@ -71,12 +71,12 @@ def test_fitted_windows_waste_little(multiple):
 
 
 @given(grids)
-def test_swaths_partition_the_scene_into_whole_rows(grid):
-    rows = [grid.swath_core(i) for i in range(grid.rows.count)]
+def test_tile_rows_partition_the_scene_into_whole_rows(grid):
+    rows = [grid.tile_row_core(i) for i in range(grid.rows.count)]
     assert all((core.col, core.width) == (0, grid.width) for core in rows if core.height)
     assert [row for core in rows for row in range(core.row, core.row + core.height)] == list(range(grid.height))
     for i, core in enumerate(rows):
-        assert {place.core.row for place in grid.swath(i) if place.core.pixels} <= {core.row}
+        assert {place.core.row for place in grid.tile_row(i) if place.core.pixels} <= {core.row}
 
 
 @given(st.integers(-50, 50), st.integers(0, 100), st.integers(1, 120))

@@ -81,7 +81,7 @@ def test_logits_pass_through_where_one_window_decides():
 
 
 class Handed(SeamsInMemory):
-    """Seams of a part of the swaths: those that are left open are kept for a test to finish."""
+    """Seams of a part of the tile rows: those that are left open are kept for a test to finish."""
 
     def __init__(self):
         super().__init__()
@@ -93,16 +93,16 @@ class Handed(SeamsInMemory):
 
 @settings(deadline=None)
 @given(grids, st.integers(0, 1000), st.data())
-def test_swaths_blended_apart_and_joined_change_no_bit(grid, seed, data):
+def test_tile_rows_blended_apart_and_joined_change_no_bit(grid, seed, data):
     windows = random_windows(grid, seed)
     cut = data.draw(st.integers(1, max(1, grid.rows.count - 1)))
     out = torch.full((3, grid.height, grid.width), torch.nan)
     parts = [range(min(cut, grid.rows.count)), range(cut, grid.rows.count)]
     seams = [Handed(), Handed()]
     for part, kept in zip(parts, seams, strict=True):
-        blender = Blender(grid, kept, open_swath=part.start or None)
+        blender = Blender(grid, kept, open_tile_row=part.start or None)
         for i in part:
-            for place in grid.swath(i):
+            for place in grid.tile_row(i):
                 block = blender.feed(place, windows[i, place.j].clone())
                 out[:, *block.window.slices] = block.logits
     for (i, j), seam in seams[1].opened.items():

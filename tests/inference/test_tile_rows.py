@@ -95,12 +95,12 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_pixels(tmp_path, scene, bund
     resumed, result = run(scene, tmp_path / "resumed", bundle, resume=True, reporter=heard)
     assert_same(resumed, undisturbed)
     assert result.forwarded_px == whole.forwarded_px
-    assert f"going on with an unfinished run: {finished} swaths are finished" in heard.lines
+    assert f"going on with an unfinished run: {finished} tile rows are finished" in heard.lines
     assert [path.name for path in (tmp_path / "resumed").glob(".*")] == []
 
 
 def stop_after_records(monkeypatch, finished):
-    """Let the record of so many swaths be written, then stop."""
+    """Let the record of so many tile rows be written, then stop."""
     save, saved = Record.save, []
 
     def stop(self, path):
@@ -337,7 +337,7 @@ def kill_and_compare(tmp_path, kills, seed):
 
 
 def wait_for_more(folder, process):
-    """Wait until one more swath is finished."""
+    """Wait until one more tile row is finished."""
     before = len(list(folder.glob("*.seal")))
     deadline = time.monotonic() + 60
     while len(list(folder.glob("*.seal"))) <= before and process.poll() is None and time.monotonic() < deadline:

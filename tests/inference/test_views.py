@@ -11,7 +11,7 @@ from branches import SETTINGS, SMALL, colours
 from conftest import make_spec
 
 from geoseg.core.events import SILENT
-from geoseg.inference.batches import Batch, swath_batches
+from geoseg.inference.batches import Batch, tile_row_batches
 from geoseg.inference.job import Job, prepare
 from geoseg.inference.resume import begin
 from geoseg.inference.views import VIEWS
@@ -62,7 +62,7 @@ def opened(tmp_path: Path):
 
 
 def first_batch(job: Job, size: int = 3) -> Batch:
-    return next(swath_batches(job.source, job.grid, 1, job.model.spec.normalization.mean, size))
+    return next(tile_row_batches(job.source, job.grid, 1, job.model.spec.normalization.mean, size))
 
 
 @pytest.mark.parametrize("kind", NAMES)
@@ -94,7 +94,7 @@ def test_classes_depend_on_the_windows_alone(kind: str, opened) -> None:
     surroundings = job.view.surroundings(work)
     one_by_one = [
         surroundings.classify(batch)
-        for batch in swath_batches(job.source, job.grid, 1, job.model.spec.normalization.mean, 1)
+        for batch in tile_row_batches(job.source, job.grid, 1, job.model.spec.normalization.mean, 1)
     ]
     torch.testing.assert_close(torch.cat(one_by_one[: len(together)]), together, atol=1e-4, rtol=1e-4)
 

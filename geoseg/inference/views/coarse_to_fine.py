@@ -16,7 +16,7 @@ from torch import Tensor
 
 from geoseg.core.memory import MemoryReturn
 from geoseg.geo.grid import Grid, Place, Window
-from geoseg.inference.batches import swath_batches
+from geoseg.inference.batches import tile_row_batches
 from geoseg.inference.blend import Blender
 from geoseg.inference.logits import are_numbers, check_numbers, whole_window
 from geoseg.inference.views.coarse_classes import CoarseClasses, Refined
@@ -95,7 +95,7 @@ class CoarseToFine:
         memory = MemoryReturn()
         with self.runner.session():
             for i in range(grid.rows.count):
-                for batch in swath_batches(source, grid, i, fill, batch_size):
+                for batch in tile_row_batches(source, grid, i, fill, batch_size):
                     logits = surroundings.classify(batch)
                     check_numbers(are_numbers(logits))
                     for sample, part in zip(batch.samples, logits, strict=True):
