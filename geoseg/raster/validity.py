@@ -104,6 +104,11 @@ def has_mask(dataset: Dataset, band: int = 1) -> bool:
     return bool({MaskFlags.per_dataset, MaskFlags.alpha} & set(dataset.mask_flags(band)))
 
 
+def has_mask_of_all_bands(dataset: Dataset) -> bool:
+    """Whether one mask says of all bands which pixels hold data."""
+    return MaskFlags.per_dataset in dataset.mask_flags(1)
+
+
 def read_mask(dataset: Dataset, band: int, window: RasterioWindow) -> Mask:
     """What a file's own mask or alpha band says of the pixels of a window (h, w)."""
     return np.asarray(dataset.read_masks(band, window=window) > 0)

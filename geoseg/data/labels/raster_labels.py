@@ -12,7 +12,6 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags
 from rasterio.errors import RasterioError
 
 from geoseg.core.errors import LabelError
@@ -22,6 +21,7 @@ from geoseg.geo.crs import plane_difference
 from geoseg.geo.georef import PixelGrid, grid_of
 from geoseg.geo.grid import Window, strip_windows
 from geoseg.raster.reading import to_rasterio, unreadable
+from geoseg.raster.validity import has_mask_of_all_bands, read_mask
 from geoseg.spec import IGNORE, NODATA_ID
 
 UNKNOWN = 254
@@ -70,7 +70,7 @@ class RasterFile:
             self._dataset = stack.enter_context(source.open_raster())
             _check_grid(grid_of(self._dataset), source.grid, source.path, source.image)
             with _read_errors(self.path):
-                self.is_masked = MaskFlags.per_dataset in self._dataset.mask_flags(1)
+                self.is_masked = has_mask_of_all_bands(self._dataset)
             stack.pop_all()
 
     @property
@@ -109,7 +109,7 @@ class RasterFile:
             LabelError: if the file is damaged.
         """
         with _read_errors(self.path):
-            valid: NDArray[np.bool_] = self._dataset.read_masks(1, window=to_rasterio(window)) > 0
+            valid = read_mask(self._dataset, 1, to_rasterio(window))
         return valid
 
     def corner(self, side: int) -> Window:
