@@ -20,8 +20,9 @@ from geoseg.inference.fingerprint import output_fingerprints, raster_fingerprint
 from geoseg.inference.job import Job
 from geoseg.inference.tally import paint
 from geoseg.inference.work_folder import Record, WorkFolder
-from geoseg.outputs.geotiff import PartRaster, RasterFormat, class_tags
+from geoseg.outputs.geotiff import PartRaster, RasterFormat
 from geoseg.outputs.thumbnail import Thumbnail
+from geoseg.raster.legend import class_tags
 from geoseg.spec import NODATA_ID
 
 

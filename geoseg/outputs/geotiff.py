@@ -5,7 +5,6 @@ In: blocks of pixels with their windows. Out: cloud-optimised GeoTIFFs on the sc
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +19,8 @@ from rasterio.shutil import copy as copy_raster
 
 from geoseg.core.files import quiet_georeferencing, write_errors
 from geoseg.geo.grid import Window
-from geoseg.raster.legend import CLASSES_TAG
 from geoseg.raster.reading import to_rasterio
 from geoseg.raster.scene_info import SceneInfo
-from geoseg.spec import ClassSpec
 
 _OVERVIEW_PX = 2**24
 """Pixels from which overviews are made at once."""
@@ -174,11 +171,6 @@ def _cog_settings(raster: Path, path: Path) -> Any:
         rows = _OVERVIEW_PX // dataset.width // 64 * 64
     memory = {"GDAL_OVR_CHUNKYSIZE": max(64, rows)} if rows < 2 * BLOCK else {}
     return rasterio.Env(CPL_TMPDIR=str(path.parent), **memory)
-
-
-def class_tags(classes: Sequence[ClassSpec]) -> dict[str, str]:
-    """Tags that name the classes: one for people, class by class, one for programs."""
-    return {f"CLASS_{c.id}": c.name for c in classes} | {CLASSES_TAG: json.dumps([c.model_dump() for c in classes])}
 
 
 def _georeference(dataset: Any, info: SceneInfo) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from geoseg.spec import ClassSpec
@@ -45,3 +46,8 @@ def _any_color(class_id: int) -> str:
     """A colour for a class that has none: hues a golden section apart are never alike."""
     red, green, blue = colorsys.hsv_to_rgb(class_id * 0.618034 % 1, 0.5, 0.85)
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
+
+
+def class_tags(classes: Sequence[ClassSpec]) -> dict[str, str]:
+    """Tags that name the classes: one for people, class by class, one for programs."""
+    return {f"CLASS_{c.id}": c.name for c in classes} | {CLASSES_TAG: json.dumps([c.model_dump() for c in classes])}

@@ -24,7 +24,7 @@ from geoseg.commands.predict import predict
 from geoseg.core.errors import LabelError, SceneError, SpecError
 from geoseg.metrics.counter import ScoreCounter
 from geoseg.metrics.scores import Scores, scores_of
-from geoseg.outputs.geotiff import class_tags
+from geoseg.raster.legend import class_tags
 
 
 def whole(predicted: np.ndarray, true: np.ndarray, classes: int = 4, boundary_px: int = 3) -> Scores:

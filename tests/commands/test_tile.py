@@ -22,9 +22,10 @@ from rasterio.transform import from_origin
 from shapely.geometry import shape
 
 from geoseg.cli import main
-from geoseg.commands import tile as pipeline
 from geoseg.commands.tile import tile
 from geoseg.core.errors import LabelError, OutputError, SpecError
+from geoseg.data.tile_files import TileFiles
+from geoseg.data.tile_lattice import TileLattice
 from geoseg.geo.grid import Window
 from geoseg.spec import IGNORE, load_train_spec
 from geoseg.training.inputs import TrainingData, read_training_data
@@ -290,7 +291,7 @@ def test_labels_that_training_will_not_see_in_the_tiles_are_told(tmp_path, guard
 
 @given(length=st.integers(1, 300), size=st.integers(32, 128), overlap=st.integers(0, 31))
 def test_a_lattice_covers_an_axis_with_full_tiles(length, size, overlap):
-    starts = pipeline._Lattice(size, overlap).starts(length)
+    starts = TileLattice(size, overlap).starts(length)
     ends = np.minimum(starts + size, length)
     assert starts[0] == 0
     assert ends[-1] == length
@@ -307,7 +308,7 @@ def test_a_lattice_covers_an_axis_with_full_tiles(length, size, overlap):
 )
 def test_tiles_are_those_that_meet_a_cell(cells, size, overlap):
     corners = np.array(cells, np.int64).reshape(-1, 2) * 32
-    lattice = pipeline._Lattice(size, overlap)
+    lattice = TileLattice(size, overlap)
     expected = [
         Window(int(row), int(col), size, size).clip(310, 250)
         for row in lattice.starts(310)
@@ -406,7 +407,7 @@ def test_a_failure_leaves_nothing_behind(config, tmp_path, monkeypatch, is_new):
     def fail(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pipeline._Files, "_write_labels", fail)
+    monkeypatch.setattr(TileFiles, "_write_labels", fail)
     with pytest.raises(OutputError, match="No space left on device"):
         tile(config, tmp_path / "out", size=128, overwrite=True)
     assert sorted(tmp_path.rglob("*")) == before

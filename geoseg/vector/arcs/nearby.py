@@ -14,7 +14,7 @@ LEAST_SIDE = 8.0
 """Side of a cell, in pixels, at least."""
 
 
-class Cells(NamedTuple):
+class PointCells(NamedTuple):
     """P points by the cell that they lie in."""
 
     points: NDArray[np.float64]
@@ -28,18 +28,20 @@ class Cells(NamedTuple):
     left: NDArray[np.int32]
     """How many of its points may still be there (rows x columns,)."""
     columns: int
-    """Cells in a row."""
+    """PointCells in a row."""
     side: float
     """Side of a cell."""
 
 
-def sort_into_cells(points: NDArray[np.float64]) -> Cells:
+def sort_into_cells(points: NDArray[np.float64]) -> PointCells:
     """Sort points (P, 2), none of them below 0, into about as many cells as there are points, or fewer."""
     width, height = (points.max(axis=0, initial=0) + 1).tolist()
     side = max(LEAST_SIDE, math.sqrt(width * height / max(1, len(points))))
     columns, rows = int(width / side) + 1, int(height / side) + 1
     members, first = _fill_cells(points, side, columns, rows)
-    return Cells(points, np.ones(len(points), bool), members, first, np.diff(first).astype(np.int32), columns, side)
+    return PointCells(
+        points, np.ones(len(points), bool), members, first, np.diff(first).astype(np.int32), columns, side
+    )
 
 
 @compiled
@@ -61,17 +63,15 @@ def _fill_cells(
 
 @compiled
 def is_empty(
-    cells: Cells,
-    ax: float,
-    ay: float,
-    bx: float,
-    by: float,
-    cx: float,
-    cy: float,
+    cells: PointCells,
+    a: tuple[float, float],
+    b: tuple[float, float],
+    c: tuple[float, float],
     one: tuple[float, float],
     other: tuple[float, float],
 ) -> bool:
     """Whether no point lies in a triangle a, b, c or on its sides, but for those at b, at `one` and at `other`."""
+    (ax, ay), (bx, by), (cx, cy) = a, b, c
     low_x, high_x = min(ax, bx, cx), max(ax, bx, cx)
     low_y, high_y = min(ay, by, cy), max(ay, by, cy)
     turn = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)

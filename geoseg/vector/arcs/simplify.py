@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.vector.arcs.cut import Arcs, is_on_frame
-from geoseg.vector.arcs.nearby import Cells, is_empty, sort_into_cells
+from geoseg.vector.arcs.nearby import PointCells, is_empty, sort_into_cells
 from geoseg.vector.trace.regions import Offsets
 from geoseg.vector.trace.state import compiled
 
@@ -54,7 +54,7 @@ def _take_away(
     offsets: Offsets,
     ends: NDArray[np.int32],
     at_node: NDArray[np.int32],
-    cells: Cells,
+    cells: PointCells,
     frame: tuple[float, float],
     tolerance: float,
 ) -> None:
@@ -91,7 +91,7 @@ def _take_away(
             if left == 1 and _is_direct_elsewhere(arc, ends, at_node, inner):
                 continue
             (ax, ay), (bx, by), (cx, cy) = cells.points[first + a], cells.points[first + k], cells.points[first + c]
-            if not is_empty(cells, ax, ay, bx, by, cx, cy, (ax, ay), (cx, cy)):
+            if not is_empty(cells, (ax, ay), (bx, by), (cx, cy), (ax, ay), (cx, cy)):
                 continue
             cells.alive[first + k] = False
             left -= 1

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.vector.arcs.cut import Arcs, is_on_frame
-from geoseg.vector.arcs.nearby import Cells, is_empty, sort_into_cells
+from geoseg.vector.arcs.nearby import PointCells, is_empty, sort_into_cells
 from geoseg.vector.trace.regions import Offsets
 from geoseg.vector.trace.state import compiled
 
@@ -49,7 +49,7 @@ def _find_cuts(
     points: NDArray[np.float64],
     offsets: Offsets,
     ends: NDArray[np.int32],
-    cells: Cells,
+    cells: PointCells,
     frame: tuple[float, float],
     area: float,
 ) -> NDArray[np.float64]:
@@ -69,7 +69,7 @@ def _find_cuts(
             first, second = min(0.5, farthest / back_length), min(0.5, farthest / on_length)
             for share in SHARES:
                 a, c = points[k] + back * (first * share), points[k] + on * (second * share)
-                if is_empty(cells, a[0], a[1], here[0], here[1], c[0], c[1], here, here):
+                if is_empty(cells, (a[0], a[1]), here, (c[0], c[1]), here, here):
                     cuts[k] = first * share, second * share
                     break
     return cuts
