@@ -57,7 +57,7 @@ def pixel_size_m(crs: Any, transform: Affine, height: int, width: int) -> tuple[
 
     In the unit of an ordinary projection; along the ellipsoid where the system is geographic or distorts areas.
     """
-    system = ground_system(crs)
+    system = geodetic_system(crs)
     if system is None:
         return None
     ends = side_ends(transform, height, width)
@@ -71,7 +71,7 @@ def row_areas_m2(crs: Any, transform: Affine, height: int, width: int) -> NDArra
 
     Exact where rows run along parallels. Elsewhere areas vary along a row by no more than the projection's distortion.
     """
-    plane = equal_area_plane(ground_system(crs), scene_corners(transform, height, width))
+    plane = equal_area_plane(geodetic_system(crs), scene_corners(transform, height, width))
     if plane is None:
         return None
     west, east = (plane(lattice_column(transform, width // 2 + side, height)) for side in (0, 1))
@@ -84,7 +84,7 @@ def row_areas_m2(crs: Any, transform: Affine, height: int, width: int) -> NDArra
 class Measure:
     """How polygons are measured on the ground; all of one layer in the same way."""
 
-    system: GroundSystem
+    system: GeodeticSystem
     """Their coordinate system."""
     plane: Plane
     """Where areas are measured."""
@@ -123,7 +123,7 @@ class Measure:
 
 def measure_of(crs: Any, corners: Coordinates) -> Measure | None:
     """How polygons within some corners (4, 2) are measured; None where the coordinate system doesn't tell."""
-    system = ground_system(crs)
+    system = geodetic_system(crs)
     plane = equal_area_plane(system, corners)
     if system is None or plane is None:
         return None
@@ -145,7 +145,7 @@ def _totals(of_rings: NDArray[np.float64], polygons: Offsets) -> NDArray[np.floa
 
 
 @dataclass(frozen=True)
-class GroundSystem:
+class GeodeticSystem:
     """What measuring needs to know of a coordinate system that lies somewhere on a planet."""
 
     unit: float
@@ -181,7 +181,7 @@ class GroundSystem:
         return centre + SQUARE * (SAMPLE_M / self.unit)
 
 
-def ground_system(crs: Any) -> GroundSystem | None:
+def geodetic_system(crs: Any) -> GeodeticSystem | None:
     """What is known of a coordinate system (rasterio's, pyproj's, or a name); None if it is nowhere on a planet."""
     try:
         horizontal = flat(CRS.from_user_input(crs)) if crs else None
@@ -190,12 +190,12 @@ def ground_system(crs: Any) -> GroundSystem | None:
         return None
 
 
-def described(crs: CRS) -> GroundSystem | None:
+def described(crs: CRS) -> GeodeticSystem | None:
     """The description of a flat coordinate system; None for a local or an earth-centred one."""
     geographic = crs if crs.is_geographic else crs.geodetic_crs
     if geographic is None or geographic.ellipsoid is None or not (crs.is_geographic or crs.is_projected):
         return None
-    return GroundSystem(
+    return GeodeticSystem(
         unit=crs.axis_info[0].unit_conversion_factor,
         a=geographic.ellipsoid.semi_major_metre,
         b=geographic.ellipsoid.semi_minor_metre,
@@ -207,7 +207,7 @@ def described(crs: CRS) -> GroundSystem | None:
 # ------------------------------------------------------------------------------------------------------------ planes
 
 
-def equal_area_plane(system: GroundSystem | None, corners: Coordinates) -> Plane | None:
+def equal_area_plane(system: GeodeticSystem | None, corners: Coordinates) -> Plane | None:
     """The plane that suits a scene with these corners (4, 2); None if it lies off the ground."""
     if system is None:
         return None
@@ -221,7 +221,7 @@ def equal_area_plane(system: GroundSystem | None, corners: Coordinates) -> Plane
     return azimuthal_plane(system, centre)
 
 
-def cylindrical_plane(system: GroundSystem, radians_per_x: float) -> Plane:
+def cylindrical_plane(system: GeodeticSystem, radians_per_x: float) -> Plane:
     """x along the equator, y by latitude. Longitude is taken from x itself, so there is no seam at 180°."""
 
     def plane(xy: Coordinates) -> Coordinates:
@@ -255,14 +255,14 @@ def is_cylindrical(angles: Coordinates) -> bool:
     return bool(np.isfinite(pairs).all() and np.ptp(pairs, axis=1).max() < 1e-9)
 
 
-def radians_per_x(system: GroundSystem, centre: Coordinates) -> float:
+def radians_per_x(system: GeodeticSystem, centre: Coordinates) -> float:
     """Radians of longitude in one unit of x, the same all over a cylindrical projection."""
     square = system.sample(centre)
     turn = np.diff(system.angles(square[1:3])[:, 0])[0]
     return float(math.remainder(turn, math.tau) / (square[2, 0] - square[1, 0]))
 
 
-def azimuthal_plane(system: GroundSystem, centre: Coordinates) -> Plane | None:
+def azimuthal_plane(system: GeodeticSystem, centre: Coordinates) -> Plane | None:
     """Lambert's azimuthal equal-area projection about a point (2,); None if the point is off the map."""
     longitude, latitude = np.degrees(system.angles(centre[None])[0])
     if not (math.isfinite(longitude) and abs(latitude) <= 90):
@@ -283,7 +283,7 @@ def whole_turn(crs: Any, box: Box) -> float | None:
 
     None where meridians are no columns all over a box: there x does not go on for ever.
     """
-    system = ground_system(crs)
+    system = geodetic_system(crs)
     if system is None:
         return None
     if system.to_geographic is None:
@@ -301,13 +301,13 @@ def whole_turn(crs: Any, box: Box) -> float | None:
 # --------------------------------------------------------------------------------------------------------- measuring
 
 
-def planar_lengths(system: GroundSystem, ends: Coordinates) -> tuple[float, float]:
+def planar_lengths(system: GeodeticSystem, ends: Coordinates) -> tuple[float, float]:
     """Lengths in metres of the lines from ends[0] to ends[1] and from ends[2] to ends[3], on the map."""
     x, y = np.hypot(*(ends[1::2] - ends[::2]).T) * system.unit
     return float(x), float(y)
 
 
-def geodesic_lengths(system: GroundSystem, ends: Coordinates) -> tuple[float, float]:
+def geodesic_lengths(system: GeodeticSystem, ends: Coordinates) -> tuple[float, float]:
     """Lengths in metres of the lines from ends[0] to ends[1] and from ends[2] to ends[3], on the ellipsoid."""
     (from_x, from_y), (to_x, to_y) = system.angles(ends[::2]).T, system.angles(ends[1::2]).T
     _, _, (x, y) = Geod(a=system.a, b=system.b).inv(from_x, from_y, to_x, to_y, radians=True)
