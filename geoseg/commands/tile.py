@@ -46,7 +46,7 @@ from geoseg.spec.settings import TileSettings
 from geoseg.spec.tile import TileSpec
 from geoseg.training.image_files import open_image
 from geoseg.training.inputs import TrainingData, read_training_data
-from geoseg.training.sides import Side
+from geoseg.training.sides import SplitSide
 
 __all__ = ["TileResult", "tile"]
 
@@ -240,7 +240,7 @@ def _write_sides(
     return written
 
 
-def _plan(side: Side, lattice: TileLattice) -> list[tuple[int, Mosaic, Window]]:
+def _plan(side: SplitSide, lattice: TileLattice) -> list[tuple[int, Mosaic, Window]]:
     """Tiles that may hold labels: number of their mosaic, the mosaic, and where in it."""
     places = side.cells.places[np.argsort(side.cells.places[:, 0], kind="stable")]
     cells = np.split(places[:, 1:], np.searchsorted(places[:, 0], np.arange(1, len(side.rasters))))

@@ -31,7 +31,7 @@ from geoseg.training.image_files import (
     find_rasters,
     look_at_images,
 )
-from geoseg.training.sides import Side, SideParts, make_side
+from geoseg.training.sides import SideParts, SplitSide, make_side
 from geoseg.training.split_checks import check_sides, check_window, guard_band, report_split
 
 
@@ -39,9 +39,9 @@ from geoseg.training.split_checks import check_sides, check_window, guard_band, 
 class TrainingData:
     """All labelled rasters of a run."""
 
-    train: Side
+    train: SplitSide
     """To learn from."""
-    val: Side
+    val: SplitSide
     """To score on."""
     normalization: NormalizationSpec
     """Statistics of the pixels to learn from."""

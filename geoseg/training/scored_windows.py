@@ -19,7 +19,7 @@ from geoseg.inference.batches import read_padded
 from geoseg.spec import IGNORE, ModelSpec
 from geoseg.training.scored_batch import ScoredWindow
 from geoseg.training.scored_views import SCORED_VIEWS, ScoredInputs
-from geoseg.training.windows import Cells
+from geoseg.training.windows import LabelledCells
 
 
 class ScoredWindows:
@@ -28,7 +28,7 @@ class ScoredWindows:
     def __init__(
         self,
         rasters: Sequence[Mosaic],
-        cells: Cells,
+        cells: LabelledCells,
         grids: Sequence[Grid],
         model: ModelSpec,
         folder: Path | None = None,

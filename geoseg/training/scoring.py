@@ -20,7 +20,7 @@ from geoseg.spec import ModelSpec
 from geoseg.training.loader import Loader
 from geoseg.training.scored_batch import ScoredBatch, stack_scored
 from geoseg.training.scored_windows import ScoredWindows
-from geoseg.training.sides import Side
+from geoseg.training.sides import SplitSide
 
 
 class Predict(Protocol):
@@ -31,7 +31,7 @@ class Predict(Protocol):
         ...
 
 
-def scored_windows(side: Side, model: ModelSpec, folder: Path | None = None) -> ScoredWindows:
+def scored_windows(side: SplitSide, model: ModelSpec, folder: Path | None = None) -> ScoredWindows:
     """Lay a model's windows over rasters to be scored; scratch files of what lies around go into a folder."""
     grids = [make_grid(raster.height, raster.width, model) for raster in side.rasters]
     return ScoredWindows(side.rasters, side.cells, grids, model, folder)

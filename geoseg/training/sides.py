@@ -16,16 +16,16 @@ from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.mosaic import Mosaic, join_neighbours
 from geoseg.data.partly_labelled import PartlyLabelled, Rectangles
 from geoseg.geo.grid import Window
-from geoseg.training.windows import Cells
+from geoseg.training.windows import LabelledCells
 
 
 @dataclass(frozen=True)
-class Side:
+class SplitSide:
     """One side of a split."""
 
     rasters: tuple[Mosaic, ...]
     """Labelled rasters, joined where images touch."""
-    cells: Cells
+    cells: LabelledCells
     """Where in them labels stand."""
     images: int
     """Images that contribute."""
@@ -47,7 +47,7 @@ class SideParts:
     """Of each raster: what its shown labels consist of."""
 
 
-def make_side(rasters: Sequence[LabelledRaster], parts: SideParts) -> Side:
+def make_side(rasters: Sequence[LabelledRaster], parts: SideParts) -> SplitSide:
     """Join the rasters of one side where they touch, and move their cells along."""
     used = [index for index, one in enumerate(parts.statistics) if len(one.cells)]
     shown = [PartlyLabelled(rasters[i], *(Rectangles.of(some) for some in parts.windows[i])) for i in used]
@@ -58,5 +58,5 @@ def make_side(rasters: Sequence[LabelledRaster], parts: SideParts) -> Side:
             places[member] = number, place.row, place.col
     together = join_statistics(parts.statistics)
     corners = np.repeat(places, [len(parts.statistics[i].cells) for i in used], axis=0)
-    cells = Cells(np.insert(together.cells, 0, 0, axis=1) + corners, together.counts)
-    return Side(tuple(mosaic for mosaic, _ in joined), cells, len(used))
+    cells = LabelledCells(np.insert(together.cells, 0, 0, axis=1) + corners, together.counts)
+    return SplitSide(tuple(mosaic for mosaic, _ in joined), cells, len(used))

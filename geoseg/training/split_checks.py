@@ -15,7 +15,7 @@ from geoseg.core.errors import LabelError, SpecError
 from geoseg.core.events import Reporter
 from geoseg.data.class_statistics import ClassStatistics
 from geoseg.spec import NODATA_ID, TrainSpec
-from geoseg.training.sides import Side
+from geoseg.training.sides import SplitSide
 
 
 def guard_band(spec: TrainSpec) -> int:
@@ -86,7 +86,7 @@ def _with_255(spec: TrainSpec, counts: NDArray[Any]) -> str:
     return ", ".join(f"{value}: {name}" for value, name in (values | {NODATA_ID: absent.name}).items())
 
 
-def check_window(spec: TrainSpec, train: Side) -> None:
+def check_window(spec: TrainSpec, train: SplitSide) -> None:
     """Refuse windows that no raster can fill, but for what the network's multiple needs.
 
     Raises:

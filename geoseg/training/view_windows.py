@@ -31,7 +31,7 @@ from geoseg.raster.validity import Values
 from geoseg.spec import IGNORE, AugmentSpec, ContextLevel
 from geoseg.training.augment import Augment, draw_matrices
 from geoseg.training.view_cuts import View, ViewCut, majority
-from geoseg.training.windows import Cells, Sampling, TrainingWindows, cut
+from geoseg.training.windows import LabelledCells, Sampling, TrainingWindows, cut
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class ViewWindows(TrainingWindows):
     def __init__(
         self,
         rasters: Sequence[Mosaic],
-        cells: Cells,
+        cells: LabelledCells,
         sampling: Sampling,
         fill: Sequence[float],
         levels: Sequence[ContextLevel],

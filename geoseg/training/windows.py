@@ -25,7 +25,7 @@ from geoseg.training.augment import Augment
 
 
 @dataclass(frozen=True)
-class Cells:
+class LabelledCells:
     """Places in several rasters that show something, to draw windows around."""
 
     places: NDArray[np.int64]
@@ -56,7 +56,9 @@ class TrainingWindows:
     Window i of an epoch depends on the seed, the epoch and i alone, whatever the processes and threads.
     """
 
-    def __init__(self, rasters: Sequence[LabelledRaster], cells: Cells, sampling: Sampling, fill: Sequence[float]):
+    def __init__(
+        self, rasters: Sequence[LabelledRaster], cells: LabelledCells, sampling: Sampling, fill: Sequence[float]
+    ):
         self.rasters = rasters
         self.sampling = sampling
         self.fill = fill

@@ -29,7 +29,7 @@ from geoseg.data.tile_lattice import TileLattice
 from geoseg.geo.grid import Window
 from geoseg.spec import IGNORE, load_train_spec
 from geoseg.training.inputs import TrainingData, read_training_data
-from geoseg.training.sides import Side
+from geoseg.training.sides import SplitSide
 
 SPEC: dict[str, Any] = {
     "name": "small",
@@ -90,7 +90,7 @@ def config_of(output: Path) -> Path:
     return path
 
 
-def pixels(side: Side) -> np.ndarray:
+def pixels(side: SplitSide) -> np.ndarray:
     """Labelled pixels as sorted rows (N, 3 + C): x and y in pixels (0 if nowhere), class index, band values."""
     rows = []
     for ground in side.rasters:

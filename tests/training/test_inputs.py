@@ -24,7 +24,7 @@ from geoseg.spec import IGNORE, TrainSpec, parse_spec
 from geoseg.training import counting as counting_module
 from geoseg.training import image_files
 from geoseg.training.inputs import TrainingData, read_training_data
-from geoseg.training.sides import Side
+from geoseg.training.sides import SplitSide
 from geoseg.training.windows import Sampling, TrainingWindows
 
 NOWHERE = Affine.identity()
@@ -89,7 +89,7 @@ def windows_of(data: TrainingData, count: int = 60, window: int = 32, read: int 
     return TrainingWindows(data.train.rasters, data.train.cells, sampling, data.normalization.mean)
 
 
-def labelled(side: Side) -> set[tuple[int, int]]:
+def labelled(side: SplitSide) -> set[tuple[int, int]]:
     """Rows and columns in the world of all labelled pixels of a side."""
     found = set()
     for ground in side.rasters:
@@ -100,7 +100,7 @@ def labelled(side: Side) -> set[tuple[int, int]]:
     return found
 
 
-def counted(side: Side) -> int:
+def counted(side: SplitSide) -> int:
     return int(side.class_counts.sum())
 
 

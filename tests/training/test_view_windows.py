@@ -20,7 +20,7 @@ from geoseg.spec import IGNORE, AugmentSpec, ContextLevel
 from geoseg.training.augment import Augment
 from geoseg.training.view_cuts import majority
 from geoseg.training.view_windows import ViewBatch, ViewWindows, stack_view_windows
-from geoseg.training.windows import Cells, Sampling
+from geoseg.training.windows import LabelledCells, Sampling
 
 PLAIN = AugmentSpec(
     d4=False, warp=0, gamma=0, contrast=0, brightness=0, saturation=0, band_gain=0, band_shift=0, band_mix=0, noise=0,
@@ -45,7 +45,7 @@ def ground(height: int = 600, width: int = 500, closed: Window | None = None) ->
 def windows(augment: AugmentSpec, *grounds: Mosaic, side: int = 64, seed: int = 0) -> ViewWindows:
     counts = [count_classes(one, 3, 2) for one in grounds]
     places = np.concatenate([np.insert(part.cells, 0, i, axis=1) for i, part in enumerate(counts)])
-    cells = Cells(places, np.concatenate([part.counts for part in counts]))
+    cells = LabelledCells(places, np.concatenate([part.counts for part in counts]))
     sampling = Sampling(side, augment.read_side(side), 50, 0.5, seed)
     return ViewWindows(grounds, cells, sampling, FILL, LEVELS, augment)
 

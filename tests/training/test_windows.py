@@ -22,7 +22,7 @@ from geoseg.spec import IGNORE, NormalizationSpec, TrainSpec
 from geoseg.training.loader import Loader
 from geoseg.training.scored_batch import stack_scored, stack_uncounted
 from geoseg.training.scored_windows import ScoredWindows
-from geoseg.training.windows import Cells, Sampling, TrainingWindows, cut, keep_inside, stack_windows
+from geoseg.training.windows import LabelledCells, Sampling, TrainingWindows, cut, keep_inside, stack_windows
 
 UTM = CRS.from_epsg(32617)
 FILL = (7.0, 6.0)
@@ -41,11 +41,11 @@ def ground(
     return MemoryRaster(f"{row} {col}.tif", grid, np.stack([rows, cols]), rng.random((height, width)) < 0.95, labels)
 
 
-def cells_of(grounds: Any) -> Cells:
+def cells_of(grounds: Any) -> LabelledCells:
     """Cells with labels of several grounds."""
     parts = [count_classes(one, 3, 2) for one in grounds]
     places = [np.insert(part.cells, 0, i, axis=1) for i, part in enumerate(parts)]
-    return Cells(np.concatenate(places), np.concatenate([part.counts for part in parts]))
+    return LabelledCells(np.concatenate(places), np.concatenate([part.counts for part in parts]))
 
 
 def training(grounds: Any, *, window: int = 64, read: int = 90, count: int = 50, balance: float = 0.5, seed: int = 0):
@@ -56,7 +56,7 @@ def training(grounds: Any, *, window: int = 64, read: int = 90, count: int = 50,
 
 
 @pytest.mark.parametrize("corner", [(-2, -2), (3, 1), (0, 0), (-40, 70), (190, 150)])
-def test_a_window_may_reach_beyond_the_ground(corner: tuple[int, int]) -> None:
+def test_a_window_may_reach_beyond_its_raster(corner: tuple[int, int]) -> None:
     whole = ground(50, 60)
     image, labels = cut(whole, Window(*corner, 30, 40), FILL)
     rows, cols = np.mgrid[corner[0] : corner[0] + 30, corner[1] : corner[1] + 40]
@@ -78,7 +78,7 @@ def test_windows_of_eight_pixels_stay_inside(start: int, length: int, kept: int)
 
 
 @pytest.mark.parametrize(("window", "read"), [(64, 64), (64, 90), (64, 95), (32, 32), (256, 359)])
-def test_every_window_shows_a_labelled_cell_and_as_much_ground_as_it_can(window: int, read: int) -> None:
+def test_every_window_shows_a_labelled_cell_and_as_much_of_its_raster_as_it_can(window: int, read: int) -> None:
     grounds = [ground(200, 300), ground(40, 500, row=900)]
     windows = training(grounds, window=window, read=read)
     for index in range(50):
@@ -193,7 +193,7 @@ def test_every_labelled_pixel_is_scored_once(
         assert np.array_equal(found, labelled.astype(int))
 
 
-def test_parts_of_ground_are_scored_exactly_where_they_are_open() -> None:
+def test_parts_of_rasters_are_scored_exactly_where_they_are_open() -> None:
     """Also where a part ends in the middle of a window's core."""
     whole = ground(300, 300, labels=np.ones((300, 300), np.uint8))
     part = PartlyLabelled(whole, Rectangles.of([Window(32, 64, 96, 128)]), Rectangles.of([]))
