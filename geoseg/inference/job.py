@@ -163,11 +163,11 @@ def _deciding(resolved: ClassifySpec, spec: ClassifySpec, source: Source, model:
     Windows count as they are wanted: how large they are where memory is scarce, the work folder knows.
     """
     grid = make_grid(source.height, source.width, model, spec)
-    refines = model.refine is not None and spec.context
+    branch = branch_of(model, spec)
     meant = {
         "tile": grid.tile,
         "overlap": grid.overlap,
-        "context": spec.context and (refines or model.context is not None),
-        "refine_fraction": spec.refine_fraction if refines else 1.0,
+        "context": bool(branch.levels),
+        "refine_fraction": spec.refine_fraction if branch.skips else 1.0,
     }
     return resolved.model_copy(update=meant)

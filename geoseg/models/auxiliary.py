@@ -23,7 +23,7 @@ class AuxiliaryHead(nn.Module):
     """
 
     def __init__(self, network: SegmentationNetwork, classes: int, dropout: float = 0.1):
-        """Listen to the encoder of a network as `build_network` makes it, to tell as many classes apart.
+        """Listen to the encoder of a network as `build_network` makes it, to classify as many classes.
 
         Raises:
             ModelError: if the network has no encoder.

@@ -8,7 +8,7 @@ borders of windows. Continued by replication, what is uniform stays uniform thro
 surroundings of a pixel, the pooling of whole windows included; only layers that know where in a window they are, such
 as the positional embeddings of transformers, are beyond its help.
 
-Weights and training are untouched: a network learns as its architecture says, and is scored and used as told here.
+Weights and training are untouched: a network learns as its architecture says, and is scored and used as described here.
 """
 
 from __future__ import annotations
