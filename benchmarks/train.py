@@ -40,7 +40,7 @@ from geoseg.models.runner import choose_device, choose_precision
 from geoseg.spec import (
     ClassSpec,
     DataSpec,
-    LabelledScene,
+    LabelledRasterSpec,
     LossSpec,
     ModelSpec,
     NetworkSpec,
@@ -286,7 +286,7 @@ def measure_geoseg(settings: Settings, memory_mb: int) -> Clock:
     spec = TrainSpec(
         name="bench",
         data=DataSpec(
-            scenes=(LabelledScene(image=settings.image, label=settings.label),),
+            scenes=(LabelledRasterSpec(image=settings.image, label=settings.label),),
             bands=BANDS,
             memory_mb=memory_mb,
             split=SplitSpec(by="blocks", val_share=0.001, block_px=min(1024, settings.side // 4)),

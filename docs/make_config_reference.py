@@ -19,7 +19,7 @@ from geoseg.spec import (
     ContextLevel,
     ContextSpec,
     DataSpec,
-    LabelledScene,
+    LabelledRasterSpec,
     LossSpec,
     MethodSpec,
     ModelCard,
@@ -35,7 +35,7 @@ from geoseg.spec import (
 SECTIONS: dict[str, type[Spec]] = {
     "": TrainSpec,
     "data": DataSpec,
-    "data.scenes": LabelledScene,
+    "data.scenes": LabelledRasterSpec,
     "data.split": SplitSpec,
     "classes": ClassSpec,
     "network": NetworkSpec,

@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from geoseg.core.errors import LabelError, SceneError, SpecError
 from geoseg.core.events import SILENT, Reporter, Stage
 from geoseg.core.redaction import public_form
-from geoseg.data.labels import LabelRules, Labels, open_labels, unmarked_labels
-from geoseg.data.labels.polygons import VECTOR_FILES
+from geoseg.core.safe_paths import whole_url
+from geoseg.data.labels import LabelRules, Labels, LabelSource, label_format, open_labels, unmarked_labels
 from geoseg.geo.georef import grid_of
 from geoseg.geo.grid import Window
 from geoseg.metrics.scores import Scores
@@ -98,10 +98,12 @@ def evaluate(
     """
     started = time.perf_counter()
     prediction, labels, rules = os.fspath(prediction), os.fspath(labels), LabelRules(column=column, layer=layer)
-    _check_settings(labels, rules, boundary_px)
+    _check_boundary(boundary_px)
     with gdal_settings(), open_classes(prediction) as raster:
-        shown = _look_at(raster, prediction, labels, reporter)
-        with open_labels(Path(labels), grid_of(raster), shown.classes, rules, image=Path(prediction)) as truth:
+        source = LabelSource(Path(labels), grid_of(raster), (), Path(prediction), rules)
+        _check_rules(source, labels)
+        shown = _look_at(raster, prediction, source, reporter)
+        with open_labels(replace(source, classes=shown.classes)) as truth:
             pair = _Pair(raster, truth, shown)
             scores = score(_comparisons(pair, boundary_px, reporter), _unique_names(shown.classes), boundary_px or None)
             notices = (*shown.notices, *_notice_of_unlabelled(labels, truth))
@@ -114,15 +116,14 @@ def evaluate(
     return EvaluateResult(*about, scores, share, time.perf_counter() - started, notices)
 
 
-def _check_settings(labels: str, rules: LabelRules, boundary_px: int) -> None:
+def _check_boundary(boundary_px: int) -> None:
     if not 0 <= boundary_px <= BOUNDARY_PX_MOST:
         raise SpecError(f"boundary_px = {boundary_px}: give 0 to {BOUNDARY_PX_MOST} pixels")
-    if (rules.column or rules.layer) and not _is_vector(labels):
-        raise SpecError(f"{labels} is a raster: a column or a layer is for polygons, leave it out")
 
 
-def _is_vector(labels: str) -> bool:
-    return Path(labels).suffix.lower() in VECTOR_FILES
+def _check_rules(labels: LabelSource, name: str) -> None:
+    if (labels.rules.column or labels.rules.layer) and not label_format(labels).is_vector:
+        raise SpecError(f"{name} is a raster: a column or a layer is for polygons, leave it out")
 
 
 # ----------------------------------------------------------------------------------------------------------- classes
@@ -140,7 +141,7 @@ class _Shown:
     """What a person should know."""
 
 
-def _look_at(raster: Any, prediction: str, labels: str, reporter: Reporter) -> _Shown:
+def _look_at(raster: Any, prediction: str, labels: LabelSource, reporter: Reporter) -> _Shown:
     """Find the classes, what stands for nodata, and what to say of the value 255.
 
     255 is nodata if the raster says so; if not, it is a class like any other, unless the raster names its classes.
@@ -153,7 +154,7 @@ def _look_at(raster: Any, prediction: str, labels: str, reporter: Reporter) -> _
     if counts[NODATA_ID]:
         notices += (_notice_of_255(prediction, int(counts[NODATA_ID]), is_class=not ids),)
     if not ids:
-        ids = set(np.flatnonzero(counts).tolist()) | _occurring_labels(raster, prediction, labels, reporter)
+        ids = set(np.flatnonzero(counts).tolist()) | _occurring_labels(labels, reporter)
     if not ids:
         raise SceneError(f"{prediction} holds no class at all, only nodata: give a class raster with predictions")
     classes = tuple(_class(i, legend.names.get(i, f"class {i}")) for i in sorted(ids))
@@ -178,13 +179,13 @@ def _notice_of_unlabelled(path: str, labels: Labels) -> tuple[str, ...]:
     return (f"{path}: {unmarked_labels(pixels)}",) if pixels else ()
 
 
-def _occurring_labels(raster: Any, prediction: str, labels: str, reporter: Reporter) -> set[int]:
+def _occurring_labels(labels: LabelSource, reporter: Reporter) -> set[int]:
     """Class ids of a raster of labels; none of polygons, which must keep to the classes that were predicted."""
-    if _is_vector(labels):
+    if label_format(labels).is_vector:
         return set()
-    with open_labels(Path(labels), grid_of(raster), (), image=Path(prediction)):
+    with open_labels(labels):
         pass  # what does not fit the prediction is refused before it is read from end to end
-    with open_raster(labels) as dataset:
+    with open_raster(whole_url(labels.path)) as dataset:
         return set(np.flatnonzero(count_ids(dataset, reporter=reporter)).tolist()) - {NODATA_ID}
 
 

@@ -6,7 +6,7 @@ sums of its band values; normalization, sampling and splits follow from these wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.errors import LabelError
+from geoseg.core.events import SILENT, Stage
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.geo.grid import Window
 from geoseg.raster.validity import Mask, Values
@@ -24,6 +25,8 @@ CELL_PX = 32
 """Side of a cell: fine enough to find windows of a class, coarse enough to hold a scene's cells in memory."""
 READ_PX = 1024
 """Side of the windows that are read, a multiple of the cell."""
+NOT_REPORTED = Stage(SILENT, "reading", 0)
+"""Counts what nobody hears of."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +77,14 @@ class ClassStatistics:
         return totals
 
 
-def count_classes(
-    raster: LabelledRaster, classes: int, bands: int, on_read: Callable[[int], None] = lambda px: None
-) -> ClassStatistics:
+def count_classes(raster: LabelledRaster, classes: int, bands: int, stage: Stage = NOT_REPORTED) -> ClassStatistics:
     """Count a raster, which is read once, in windows.
 
     Args:
         raster: what is counted.
         classes: K.
         bands: C.
-        on_read: called with the number of pixels of each window that was read.
+        stage: advances by the pixels of each window that was read.
 
     Raises:
         LabelError: if the labels hold something unknown.
@@ -96,7 +97,7 @@ def count_classes(
             image, valid = raster.read(window)
             labels[~valid] = IGNORE
             parts.append(_count(image, labels, window, classes))
-        on_read(window.pixels)
+        stage.advance(window.pixels)
     empty = ClassStatistics(
         np.zeros((0, 2), int), np.zeros((0, classes), int), *(np.zeros((0, bands)) for _ in range(4))
     )

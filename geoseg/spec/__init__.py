@@ -9,7 +9,7 @@ from geoseg.spec.branch import PLAIN, BranchSpec
 from geoseg.spec.classify import ClassifySpec, Resolution
 from geoseg.spec.combined import CombinedSpec
 from geoseg.spec.context import ContextSpec
-from geoseg.spec.data import DataSpec, LabelledScene, SplitSpec
+from geoseg.spec.data import DataSpec, LabelledRasterSpec, SplitSpec
 from geoseg.spec.evaluate import EvaluateSpec
 from geoseg.spec.existing import ExistingSpec, split_existing
 from geoseg.spec.levels import ContextLevel
@@ -50,7 +50,7 @@ __all__ = [
     "EvaluateSpec",
     "ExistingSpec",
     "GeneralizeSpec",
-    "LabelledScene",
+    "LabelledRasterSpec",
     "LossSpec",
     "MethodSpec",
     "ModelCard",

@@ -21,8 +21,8 @@ Label = Annotated[int | str, BeforeValidator(_as_written)]
 """A number, a colour, a text, or the name or id of a class."""
 
 
-class LabelledScene(Spec):
-    """An image of any size and its labels."""
+class LabelledRasterSpec(Spec):
+    """A labelled raster: an image of any size and the file with its labels."""
 
     image: FilePath
     """Raster with the bands."""
@@ -60,7 +60,7 @@ class DataSpec(Spec):
     """Path or pattern of the images, e.g. images/*/*.tif."""
     labels: str | None = None
     """Path or pattern of their labels; each * stands for the same text as in `images`, e.g. labels/*/*_mask.png."""
-    scenes: tuple[LabelledScene, ...] = ()
+    scenes: tuple[LabelledRasterSpec, ...] = ()
     """Images and labels by name."""
     split: SplitSpec = SplitSpec()
     """Which pixels are learnt from, and which are kept for scoring."""

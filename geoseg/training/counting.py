@@ -63,7 +63,7 @@ def _counter(
 ) -> Callable[[LabelledRaster], ClassStatistics]:
     """A function that counts one raster after the other, and reports how much of all of them it has read."""
     reading = Stage(reporter, "reading", sum(raster.height * raster.width for raster in rasters))
-    return lambda raster: count_classes(raster, len(spec.classes), len(spec.data.bands), reading.advance)
+    return lambda raster: count_classes(raster, len(spec.classes), len(spec.data.bands), reading)
 
 
 def fingerprint(listed: Sequence[ListedRaster], spec: TrainSpec) -> str:

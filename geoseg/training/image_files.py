@@ -14,8 +14,7 @@ from geoseg.core.errors import LabelError, ModelError
 from geoseg.core.redaction import public_form
 from geoseg.data.consistency import ImageTerms
 from geoseg.data.labelled_raster import FilePool, FileRaster, Files
-from geoseg.data.labels import LabelRules, open_labels
-from geoseg.data.labels.polygons import VECTOR_FILES
+from geoseg.data.labels import LabelRules, LabelSource, label_format, open_labels
 from geoseg.data.listing import ListedRaster
 from geoseg.geo.georef import PixelGrid
 from geoseg.raster.bands.matching import choose_bands, describe_bands, fits_dtype
@@ -55,12 +54,17 @@ def open_pair(
         LabelError: if they do not match each other, the bands, or the classes.
         SceneError: if the image cannot be opened.
     """
-    rules = LabelRules.of(data.label_values, data.label_column, data.label_layer)
     with ExitStack() as stack:
         scene = stack.enter_context(open_image(entry.image, data, scaling))
-        labels = open_labels(entry.label, scene.scene.grid, classes, rules, image=entry.image)
+        labels = open_labels(_labels_of(entry, scene.scene.grid, data, classes))
         stack.pop_all()
     return scene, labels
+
+
+def _labels_of(entry: ListedRaster, grid: PixelGrid, data: DataSpec, classes: Sequence[ClassSpec]) -> LabelSource:
+    """The label file of an image, and how it is to be read."""
+    rules = LabelRules.of(data.label_values, data.label_column, data.label_layer)
+    return LabelSource(entry.label, grid, tuple(classes), entry.image, rules)
 
 
 def shown_name(image: Path) -> str:
@@ -98,7 +102,8 @@ def find_rasters(
     ], pool
 
 
-def count_unmarked(rasters: Sequence[FileRaster], entries: Sequence[ListedRaster]) -> int:
-    """Pixels that label rasters leave out for the value 255 alone."""
+def count_unmarked(rasters: Sequence[FileRaster], entries: Sequence[ListedRaster], spec: TrainSpec) -> int:
+    """Count the pixels that label rasters leave out for the value 255 alone; polygons are not opened again."""
     pairs = zip(rasters, entries, strict=True)
-    return sum(raster.unmarked_px() for raster, entry in pairs if entry.label.suffix.lower() not in VECTOR_FILES)
+    sources = ((raster, _labels_of(entry, raster.grid, spec.data, spec.classes)) for raster, entry in pairs)
+    return sum(raster.unmarked_px() for raster, source in sources if not label_format(source).is_vector)

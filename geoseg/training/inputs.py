@@ -154,7 +154,7 @@ def _read_and_count(
         rasters, counted = read_and_count(rasters, spec, reporter)
     else:
         counted = count_or_load(rasters, listed, spec, store, reporter)
-    unmarked_px = count_unmarked(on_disk, listed)
+    unmarked_px = count_unmarked(on_disk, listed, spec)
     pool.clear()
     return rasters, counted, unmarked_px
 

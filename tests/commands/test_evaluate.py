@@ -1,6 +1,7 @@
 """A class raster against labels: the same scores as whole arrays give, whatever the windows and the files."""
 
 import json
+from importlib.metadata import EntryPoint
 
 import geopandas
 import numpy as np
@@ -22,6 +23,8 @@ from geoseg.commands import evaluate as pipeline
 from geoseg.commands.evaluate import evaluate
 from geoseg.commands.predict import predict
 from geoseg.core.errors import LabelError, SceneError, SpecError
+from geoseg.data.labels import LABEL_FORMATS
+from geoseg.data.labels.polygons import POLYGONS
 from geoseg.metrics.counter import ScoreCounter
 from geoseg.metrics.scores import Scores, scores_of
 from geoseg.raster.legend import class_tags
@@ -208,6 +211,23 @@ def test_polygons_may_name_their_classes(tmp_path, files, arrays):
     assert evaluate(files[0], labels, column="land").scores == evaluate(*files).scores
     with pytest.raises(LabelError, match="land, remark"):
         evaluate(files[0], labels)
+
+
+def test_polygons_in_a_format_of_another_package_have_columns_too(tmp_path, files, arrays, monkeypatch):
+    labels = polygons(tmp_path / "l.geojson", arrays[1], column="land", remark="x").rename(tmp_path / "l.fields")
+
+    class Fields:
+        is_vector = True
+
+        def matches(self, source):
+            return source.path.suffix == ".fields"
+
+        def open(self, source):
+            return POLYGONS.open(source)
+
+    monkeypatch.setitem(LABEL_FORMATS._others, "fields", EntryPoint("fields", "elsewhere:FIELDS", LABEL_FORMATS.group))
+    monkeypatch.setitem(LABEL_FORMATS._loaded, "fields", Fields())
+    assert evaluate(files[0], labels, column="land").scores == evaluate(*files).scores
 
 
 def test_polygons_may_have_ids_where_the_prediction_has_no_tags(tmp_path, arrays):

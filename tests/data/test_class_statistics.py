@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from conftest import SHARED_DATA, needs_shared_data
+from conftest import SHARED_DATA, Heard, needs_shared_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS
 
 from geoseg.core.errors import LabelError
+from geoseg.core.events import Stage
 from geoseg.data import class_statistics as module
 from geoseg.data.class_statistics import (
     CELL_PX,
@@ -49,11 +50,11 @@ def ground(height: int, width: int, seed: int = 0, dtype: str = "uint8", labelle
 @given(sizes, sizes, st.integers(0, 9), st.sampled_from([32, 64, 96, 1024]), st.sampled_from(["uint8", "float32"]))
 def test_it_counts_what_the_whole_arrays_hold(height: int, width: int, seed: int, read_px: int, dtype: str) -> None:
     whole = ground(height, width, seed, dtype)
-    told: list[int] = []
+    heard = Heard()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "READ_PX", read_px)
-        statistics = count_classes(whole, 3, 2, told.append)
-    assert sum(told) == height * width
+        statistics = count_classes(whole, 3, 2, Stage(heard, "reading", height * width))
+    assert heard.progressed[-1] == ("reading", height * width, height * width)
     counted = np.where(whole.valid, whole.labels, IGNORE)
     seen = {}
     for row in range(0, height, CELL_PX):

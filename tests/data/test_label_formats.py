@@ -62,9 +62,9 @@ SAMPLES: dict[str, Callable[[Path], tuple[Path, LabelRules]]] = {
 @pytest.mark.parametrize("name", LABEL_FORMATS.names)
 def test_every_format_shows_the_classes_window_by_window(tmp_path: Path, name: str) -> None:
     path, rules = SAMPLES[name](tmp_path)
-    source = LabelSource(path, GRID, CLASSES, rules, Path("image.tif"))
+    source = LabelSource(path, GRID, CLASSES, Path("image.tif"), rules)
     assert LABEL_FORMATS.get(name).matches(source)
-    with open_labels(path, GRID, CLASSES, rules, image=Path("image.tif")) as labels:
+    with open_labels(LabelSource(path, GRID, CLASSES, Path("image.tif"), rules)) as labels:
         assert labels.unmarked_px() == (int((INDEXES == IGNORE).sum()) if name == "class_ids" else 0)
         for window in (Window(0, 0, 20, 30), Window(3, 4, 9, 20), Window(19, 29, 1, 1), Window(11, 0, 2, 5)):
             found = labels.read(window)
@@ -78,7 +78,7 @@ def test_every_format_shows_the_classes_window_by_window(tmp_path: Path, name: s
 def test_every_format_refuses_labels_of_another_place(tmp_path: Path, name: str) -> None:
     path, rules = SAMPLES[name](tmp_path)
     with pytest.raises(LabelError, match=r"l\.(tif|gpkg)"):
-        open_labels(path, FAR, CLASSES, rules, image=Path("image.tif"))
+        open_labels(LabelSource(path, FAR, CLASSES, Path("image.tif"), rules))
 
 
 @pytest.mark.parametrize("name", LABEL_FORMATS.names)
@@ -86,4 +86,4 @@ def test_every_format_refuses_a_file_that_is_none(tmp_path: Path, name: str) -> 
     path, rules = SAMPLES[name](tmp_path)
     path.write_bytes(b"not what its name says")
     with pytest.raises(LabelError, match=r"cannot read .*l\.(tif|gpkg)"):
-        open_labels(path, GRID, CLASSES, rules, image=Path("image.tif"))
+        open_labels(LabelSource(path, GRID, CLASSES, Path("image.tif"), rules))

@@ -20,17 +20,17 @@ from rasterio.crs import CRS
 from rasterio.features import rasterize
 
 from geoseg.core.errors import LabelError, SpecError
-from geoseg.data.labels import LabelRules, open_labels
+from geoseg.data.labels import LabelRules, LabelSource, open_labels
 from geoseg.data.labels.polygons import LARGE
 from geoseg.geo.georef import PixelGrid, grid_of
 from geoseg.geo.grid import Window
 from geoseg.spec import IGNORE, ClassSpec
 
-CLASSES = [
+CLASSES = (
     ClassSpec(id=7, name="grass", color="#00ff00"),
     ClassSpec(id=2, name="water", color="#0000ff"),
     ClassSpec(id=0, name="sand", color="#ffff00"),
-]
+)
 PLAIN = LabelRules()
 NOWHERE = Affine.identity()
 SITE = 'LOCAL_CS["site grid",UNIT["metre",1]]'
@@ -51,7 +51,7 @@ def read(path: Path, grid: PixelGrid | None = None, rules: LabelRules = PLAIN, w
     if grid is None:
         with rasterio.open(path) as dataset:
             grid = grid_of(dataset)
-    with open_labels(path, grid, CLASSES, rules, image=Path("image.tif")) as labels:
+    with open_labels(LabelSource(path, grid, CLASSES, Path("image.tif"), rules)) as labels:
         return labels.read(window or whole(grid))
 
 
@@ -234,7 +234,7 @@ def test_both_kinds_of_masks_of_dubai_say_what_their_readme_says() -> None:
         path = SHARED_DATA / "labelled" / "dubai_mbrsc_6class" / "labels" / tile / "image_part_001.png"
         picture = np.array(Image.open(path).convert("RGB"))
         grid = placed(*picture.shape[:2], NOWHERE, None)
-        with open_labels(path, grid, classes, rules, image=path) as labels:
+        with open_labels(LabelSource(path, grid, tuple(classes), path, rules)) as labels:
             found = labels.read(whole(grid))
         for index, color in enumerate(hexes):
             is_it = (picture == tuple(bytes.fromhex(color[1:]))).all(axis=2)
@@ -372,7 +372,7 @@ def test_windows_of_polygons_in_any_crs_are_parts_of_one_burn(
     moved.to_file(path, COORDINATE_PRECISION=15, RFC7946="NO")
     expected = burn(moved.to_crs(grid.crs).geometry, [index for *_, index in drawn], grid)
     found = np.full_like(expected, 99)
-    with open_labels(path, grid, CLASSES, image=Path("image.tif")) as labels:
+    with open_labels(LabelSource(path, grid, CLASSES, Path("image.tif"))) as labels:
         for row in range(0, grid.height, side):
             for col in range(0, grid.width, side):
                 window = Window(row, col, side, side).clip(grid.height, grid.width)

@@ -9,7 +9,7 @@ from conftest import TRANSFORM, UTM, class_specs
 from fuzzing import CORPUS, LONG_S, ODD_VALUES, as_json, changed, edited, fuzz, seeds
 from rasterio.crs import CRS
 
-from geoseg.data.labels import LabelRules, open_labels
+from geoseg.data.labels import LabelRules, LabelSource, open_labels
 from geoseg.geo.aoi import find_area
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
@@ -30,7 +30,8 @@ def read_area(path: Path) -> None:
 
 
 def read_labels(path: Path) -> None:
-    with open_labels(path, GRID, class_specs(4), LabelRules(column="class"), image=Path("image.tif")) as labels:
+    source = LabelSource(path, GRID, tuple(class_specs(4)), Path("image.tif"), LabelRules(column="class"))
+    with open_labels(source) as labels:
         labels.read(Window(0, 0, 24, 32))
 
 

@@ -22,7 +22,7 @@ from geoseg.commands.evaluate import evaluate
 from geoseg.commands.predict import predict
 from geoseg.commands.vectorize import vectorize
 from geoseg.core.errors import GeosegError, LabelError, OutputError, SceneError
-from geoseg.data.labels import open_labels
+from geoseg.data.labels import LabelSource, open_labels
 from geoseg.geo.georef import grid_of
 from geoseg.geo.grid import Window
 from geoseg.geo.vector_files import _bound_connections
@@ -206,7 +206,7 @@ def test_a_moved_source_of_class_rasters_and_labels_is_an_error(tmp_path, many_r
     with rasterio.open(whole) as dataset:
         grid = grid_of(dataset)
     with gdal_settings(), pytest.raises(LabelError, match=r"t/01\.tif"):
-        open_labels(path, grid, class_specs(4), image=whole)
+        open_labels(LabelSource(path, grid, tuple(class_specs(4)), whole))
     assert not (tmp_path / "out.gpkg").exists()
 
 

@@ -1,14 +1,12 @@
-"""Labels as people have them: class ids, palette or colour pictures, polygons.
+"""Label formats: rasters of class ids, rasters and pictures coded by colour, polygons.
 
 An open set: a label format is registered here, or by an entry point of the group `geoseg.labels`. In: a file, the grid
-of its image, the classes, and what stands for them in the file. Out: the index of each pixel's class, window by window,
-uint8, 255 where nothing is labelled. Knows no tensors and no scenes.
+of its image, the classes, and which value of the file stands for which class. Out: class indexes, window by window
+(h, w), uint8, IGNORE where nothing is labelled. Knows no tensors and no scenes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Protocol, Self
 
 import numpy as np
@@ -18,12 +16,11 @@ from geoseg.core.errors import LabelError
 from geoseg.core.registry import Registry
 from geoseg.data.labels.rules import LabelRules
 from geoseg.data.labels.source import LabelSource
-from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
-from geoseg.spec import ClassSpec
 
 __all__ = [
-    "LABEL_FORMATS", "Indexes", "LabelFormat", "LabelRules", "LabelSource", "Labels", "open_labels", "unmarked_labels"
+    "LABEL_FORMATS", "Indexes", "LabelFormat", "LabelRules", "LabelSource", "Labels", "label_format", "open_labels",
+    "unmarked_labels",
 ]  # fmt: skip
 
 Indexes = NDArray[np.uint8]
@@ -55,10 +52,13 @@ class Labels(Protocol):
 
 
 class LabelFormat(Protocol):
-    """A way in which files say which class each pixel of an image is of."""
+    """A file format for the classes of an image's pixels."""
+
+    is_vector: bool
+    """Whether its files hold vector features, with columns and layers; else they are rasters on the image's grid."""
 
     def matches(self, source: LabelSource) -> bool:
-        """Whether the file looks like one of this format; by its ending, or by the header of a raster.
+        """Whether a file is taken for one of this format: by its extension, the header of a raster, or the rules.
 
         Raises:
             LabelError: if it cannot be read.
@@ -82,35 +82,29 @@ _OWN = {
     "palette": "geoseg.data.labels.colours:PALETTE",
     "class_ids": "geoseg.data.labels.class_ids:CLASS_IDS",
 }
-"""Geoseg's own in the order in which they are asked; the last one takes every raster that the others leave."""
+"""Geoseg's own in the order in which they are tried; the last one takes every file that no other takes."""
 LABEL_FORMATS: Registry[LabelFormat] = Registry("label format", "geoseg.labels", _OWN, LabelError)
 """Every label format by name."""
 
 
-def open_labels(
-    path: Path,
-    grid: PixelGrid,
-    classes: Sequence[ClassSpec],
-    rules: LabelRules = LabelRules(),  # noqa: B008 (it is frozen)
-    *,
-    image: Path,
-) -> Labels:
-    """Open labels in the first format that a file looks like; formats of other packages are asked first.
+def label_format(source: LabelSource) -> LabelFormat:
+    """The first format that matches a file; formats of other packages are tried before geoseg's own.
 
-    Args:
-        path: the file.
-        grid: the image's grid.
-        classes: in the order of the logits.
-        rules: what stands for them in the file.
-        image: named when the grids differ.
+    Raises:
+        LabelError: if the file cannot be read.
+    """
+    others_first = sorted(LABEL_FORMATS, key=_OWN.__contains__)
+    return next(found for name in others_first if (found := LABEL_FORMATS.get(name)).matches(source))
+
+
+def open_labels(source: LabelSource) -> Labels:
+    """Open labels on the grid of their image, in the format that matches the file.
 
     Raises:
         LabelError: if the file cannot be read, or does not lie on the image.
         SpecError: if the rules name a class that is not among the classes.
     """
-    source = LabelSource(path, grid, tuple(classes), rules, image)
-    others_first = sorted(LABEL_FORMATS, key=_OWN.__contains__)
-    return next(found for name in others_first if (found := LABEL_FORMATS.get(name)).matches(source)).open(source)
+    return label_format(source).open(source)
 
 
 def unmarked_labels(pixels: int) -> str:

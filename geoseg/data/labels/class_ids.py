@@ -19,6 +19,8 @@ from geoseg.spec import IGNORE, NODATA_ID, ClassSpec
 class ClassIds:
     """The format of rasters whose values are class ids, or other numbers that the rules name."""
 
+    is_vector = False
+
     def matches(self, source: LabelSource) -> bool:
         """Whether it is a raster at all, which is found out by opening it: this is the last format that is asked."""
         return True

@@ -26,6 +26,8 @@ CORNER_PX = 1024
 class Colours:
     """The format of pictures in red, green and blue."""
 
+    is_vector = False
+
     def matches(self, source: LabelSource) -> bool:
         """Whether it has three or four bands of bytes."""
         return source.header.is_picture
@@ -36,7 +38,9 @@ class Colours:
 
 
 class Palette:
-    """The format of rasters whose values have colours in a palette, by which the rules name them."""
+    """The format of rasters with a palette, whose values the rules name by their colours there."""
+
+    is_vector = False
 
     def matches(self, source: LabelSource) -> bool:
         """Whether the rules name colours; pictures are asked before."""

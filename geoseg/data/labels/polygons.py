@@ -56,6 +56,8 @@ VECTOR_FILES = (
 class PolygonFiles:
     """The format of vector files."""
 
+    is_vector = True
+
     def matches(self, source: LabelSource) -> bool:
         """Whether the file's ending is that of a vector format."""
         return source.path.suffix.lower() in VECTOR_FILES

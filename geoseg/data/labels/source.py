@@ -1,8 +1,8 @@
-"""A file of labels before it is opened: where it is, which image it is for, and what its header says."""
+"""A label file before it is opened: its path, the image that it belongs to, and the header of a raster."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from geoseg.spec import ClassSpec
 
 @dataclass(frozen=True)
 class RasterHeader:
-    """What a raster says of its bands."""
+    """Number and type of a raster's bands."""
 
     count: int
     """Bands."""
@@ -37,7 +37,7 @@ class RasterHeader:
 
 @dataclass(frozen=True)
 class LabelSource:
-    """A file of labels, and how it is to be read."""
+    """A label file, and how it is to be read."""
 
     path: Path
     """The file."""
@@ -45,10 +45,10 @@ class LabelSource:
     """The grid of its image."""
     classes: tuple[ClassSpec, ...]
     """The classes, in the order of the logits."""
-    rules: LabelRules
-    """What stands for them in the file."""
     image: Path
-    """The image, named when the grids differ."""
+    """The image, named in errors."""
+    rules: LabelRules = field(default_factory=LabelRules)
+    """Which value of the file stands for which class."""
 
     @cached_property
     def header(self) -> RasterHeader:
