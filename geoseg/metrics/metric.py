@@ -60,8 +60,8 @@ class Wording:
 class Metric(Protocol):
     """One figure of `Scores`, over all classes or of each class; its name is that in the registry.
 
-    1 is perfect, and nothing is above it or below -1. `tests/metrics/test_metrics_contract.py` holds every registered
-    metric to that.
+    1 is perfect, and nothing is above it or below -1. Its module does not import PyTorch, without which settings are
+    checked. `tests/metrics/test_metrics_contract.py` holds every registered metric to that.
     """
 
     words: Wording

@@ -2,6 +2,8 @@
 
 import dataclasses
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -36,6 +38,11 @@ def figures(name: str, found: Scores) -> list[float | None]:
 def test_its_name_can_stand_in_files_and_in_a_floor(name):
     assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
     assert name not in {field.name for field in dataclasses.fields(Scores)}
+
+
+def test_its_module_imports_no_pytorch(name):
+    code = f"import sys; from geoseg.metrics.metric import METRICS; METRICS.get({name!r})"
+    subprocess.run([sys.executable, "-c", f"{code}; assert 'torch' not in sys.modules"], check=True)
 
 
 def test_it_is_one_for_a_perfect_prediction(name):

@@ -12,7 +12,6 @@ import pytest
 import torch
 from conftest import Echo, make_spec, save_bundle
 
-from geoseg.core import registry
 from geoseg.core.errors import ModelError
 from geoseg.models.backends import BACKENDS, backend_of
 from geoseg.models.bundle import load_model
@@ -32,25 +31,19 @@ class Text:
     def open(self, path: Path) -> Model:
         return Model(self.read_spec(path), Echo(4).eval())
 
+    def example(self, folder: Path) -> Path:
+        (folder / "m.echo").write_text("echo")
+        return folder / "m.echo"
+
 
 @pytest.fixture(autouse=True)
 def another_package(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("texts")
     module.BACKEND = Text()  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "texts", module)
-    point = EntryPoint(".echo", "texts:BACKEND", "geoseg.backends")
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == point.group else [])
-    BACKENDS.__dict__.pop("_others", None)
+    monkeypatch.setitem(BACKENDS._others, ".echo", EntryPoint(".echo", "texts:BACKEND", BACKENDS.group))
     yield
-    BACKENDS.__dict__.pop("_others", None)
     BACKENDS._loaded.pop(".echo", None)
-
-
-def a_file(suffix: str, folder: Path) -> Path:
-    if suffix == ".safetensors":
-        return save_bundle(folder / "m.safetensors")
-    (folder / f"m{suffix}").write_text("echo")
-    return folder / f"m{suffix}"
 
 
 SUFFIXES = [*BACKENDS, ".echo"]
@@ -58,7 +51,8 @@ SUFFIXES = [*BACKENDS, ".echo"]
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_model_file_gives_its_spec_and_a_module_that_classifies_each_pixel(suffix: str, tmp_path: Path) -> None:
-    path = a_file(suffix, tmp_path)
+    path = BACKENDS.get(suffix).example(tmp_path)
+    assert path.suffix == suffix
     model = load_model(path)
     assert read_spec(path) == model.spec
     assert not model.module.training

@@ -7,7 +7,8 @@ of its image, the classes, and which value of the file stands for which class. O
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from geoseg.core.registry import Registry
 from geoseg.data.labels.rules import LabelRules
 from geoseg.data.labels.source import LabelSource
 from geoseg.geo.grid import Window
+
+if TYPE_CHECKING:
+    from geoseg.data.labels.example import Example, Shown
 
 __all__ = [
     "LABEL_FORMATS", "Indexes", "LabelFormat", "LabelRules", "LabelSource", "Labels", "label_format", "open_labels",
@@ -72,6 +76,13 @@ class LabelFormat(Protocol):
             LabelError: if the file cannot be read, does not lie on the image, or does not say classes as the rules
                 have it.
             SpecError: if the rules make no sense.
+        """
+        ...
+
+    def example(self, folder: Path, shown: Shown) -> Example:
+        """Write a file of this format that shows some classes, for a first try and for tests; say how it is to be read.
+
+        It is called `labels`, with an ending of the format.
         """
         ...
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.errors import LabelError
+from geoseg.data.labels.example import Example, Shown, write_example
 from geoseg.data.labels.raster_labels import UNKNOWN, Codes, RasterFile, RasterLabels
 from geoseg.data.labels.rules import OTHER, LabelRules, class_list, resolve_rules
 from geoseg.data.labels.source import LabelSource
@@ -28,6 +30,11 @@ class ClassIds:
     def open(self, source: LabelSource) -> RasterLabels:
         """Open a raster."""
         return RasterLabels(source, _IdCoding.of)
+
+    def example(self, folder: Path, shown: Shown) -> Example:
+        """Write a raster of class ids, 255 where nothing is labelled."""
+        ids = shown.mapped(np.array([c.id for c in shown.classes], np.uint8), NODATA_ID)
+        return Example(write_example(folder / "labels.tif", ids[np.newaxis], shown.grid), LabelRules())
 
 
 CLASS_IDS = ClassIds()

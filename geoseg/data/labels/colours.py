@@ -6,12 +6,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.errors import LabelError, SpecError
+from geoseg.data.labels.example import Example, Shown, write_example
 from geoseg.data.labels.raster_labels import UNKNOWN, Codes, RasterFile, RasterLabels
 from geoseg.data.labels.rules import OTHER, LabelRules, resolve_rules
 from geoseg.data.labels.source import LabelSource
@@ -36,6 +38,11 @@ class Colours:
         """Open a picture."""
         return RasterLabels(source, _ColorCoding.of)
 
+    def example(self, folder: Path, shown: Shown) -> Example:
+        """Write a picture in the colours of the classes, black where nothing is labelled."""
+        bands = np.moveaxis(shown.mapped(shown.colors, 0), -1, 0)
+        return Example(write_example(folder / "labels.tif", bands, shown.grid), shown.color_rules)
+
 
 class Palette:
     """The format of rasters with a palette, whose values the rules name by their colours there."""
@@ -49,6 +56,13 @@ class Palette:
     def open(self, source: LabelSource) -> RasterLabels:
         """Open a raster with a palette."""
         return RasterLabels(source, _PaletteCoding.of)
+
+    def example(self, folder: Path, shown: Shown) -> Example:
+        """Write a raster of numbers, from 1 on in the order of the classes, whose palette has their colours."""
+        numbers = np.arange(1, len(shown.classes) + 1, dtype=np.uint8)
+        palette = {0: (0, 0, 0, 255)} | {k + 1: (*color, 255) for k, color in enumerate(shown.colors.tolist())}
+        path = write_example(folder / "labels.tif", shown.mapped(numbers, 0)[np.newaxis], shown.grid, palette)
+        return Example(path, shown.color_rules)
 
 
 COLOURS, PALETTE = Colours(), Palette()

@@ -11,17 +11,20 @@ from typing import Any, Self
 
 import numpy as np
 import shapely
+import shapely.geometry
 from numpy.typing import NDArray
+from pyogrio.raw import write
 from pyproj import CRS
 from pyproj.exceptions import ProjError
 from rasterio.crs import CRS as RasterioCRS
 from rasterio.errors import CRSError
-from rasterio.features import rasterize
+from rasterio.features import rasterize, shapes
 from shapely import GeometryType
 from shapely.errors import GEOSException
 
 from geoseg.core.errors import LabelError
 from geoseg.core.files import one_line
+from geoseg.data.labels.example import Example, Shown
 from geoseg.data.labels.rules import OTHER, LabelRules, class_list, resolve_rules
 from geoseg.data.labels.source import LabelSource
 from geoseg.geo.antimeridian import turned, turns_to
@@ -65,6 +68,17 @@ class PolygonFiles:
     def open(self, source: LabelSource) -> PolygonLabels:
         """Read the polygons near an image."""
         return PolygonLabels(source)
+
+    def example(self, folder: Path, shown: Shown) -> Example:
+        """Write a GeoPackage with a polygon around each patch of a class, which the column `class` names."""
+        found = shapes(shown.indexes, shown.indexes != IGNORE, transform=shown.grid.transform)
+        patches = [(shapely.geometry.shape(patch), shown.classes[int(index)].name) for patch, index in found]
+        geometry, names = (np.array(column, object) for column in zip(*patches, strict=True))
+        write(
+            folder / "labels.gpkg", shapely.to_wkb(geometry), [names], ["class"],
+            geometry_type="Polygon", crs=None if shown.grid.crs is None else shown.grid.crs.to_wkt(),
+        )  # fmt: skip
+        return Example(folder / "labels.gpkg", LabelRules())
 
 
 POLYGONS = PolygonFiles()

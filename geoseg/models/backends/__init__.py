@@ -37,6 +37,10 @@ class Backend(Protocol):
         """
         ...
 
+    def example(self, folder: Path) -> Path:
+        """Write a small model of any classes as such a file, for a first try and for tests."""
+        ...
+
 
 BACKENDS: Registry[Backend] = Registry(
     "kind of model file",

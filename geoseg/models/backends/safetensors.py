@@ -33,5 +33,20 @@ class Bundles:
 
         return open_bundle(path)
 
+    def example(self, folder: Path) -> Path:
+        """Write a network of 1 × 1 convolutions."""
+        from geoseg.models.build import build_network
+        from geoseg.models.bundle import save_model
+        from geoseg.spec import ClassSpec, ModelSpec, NetworkSpec, NormalizationSpec
+
+        spec = ModelSpec(
+            name="example",
+            network=NetworkSpec(architecture="pointwise", multiple=1),
+            bands=("red", "green", "blue"),
+            normalization=NormalizationSpec(mean=(0, 0, 0), std=(255, 255, 255)),
+            classes=(ClassSpec(id=0, name="land", color="#c8d6a0"), ClassSpec(id=1, name="water", color="#2b7fd0")),
+        )
+        return save_model(build_network(spec), spec, folder / "example.safetensors")
+
 
 BACKEND = Bundles()

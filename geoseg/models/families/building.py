@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from geoseg.core.errors import ModelError
 from geoseg.models.families import FAMILIES
 from geoseg.models.families.body import Body, Family
 from geoseg.models.padding import replicate_edges
@@ -14,7 +15,12 @@ def family_of(network: NetworkSpec) -> Family:
     Raises:
         ModelError: if none has an architecture of that name.
     """
-    return FAMILIES.get(network.architecture.lower())
+    try:
+        return FAMILIES.get(network.architecture.lower())
+    except ModelError as error:
+        if network.architecture.lower() in FAMILIES:  # of a package that is broken
+            raise
+        raise ModelError(f"{error} (a network of another package needs that package: install it)") from None
 
 
 def build_body(network: NetworkSpec, bands: int, classes: int, *, fresh: bool = True) -> Body:

@@ -1,0 +1,1 @@
+"""What another package may add to geoseg: a network, a loss, a metric and a training method."""
