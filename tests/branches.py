@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from geoseg.commands.predict import PredictResult, predict
 from geoseg.commands.train import train
 from geoseg.models.model import Model
-from geoseg.spec import NetworkSpec
+from geoseg.spec import ContextLevel, ContextSpec, NetworkSpec, RefineSpec
 
 SETTINGS: dict[str, Any] = {
     "polygons": False, "preview": False, "stac": False, "tile": 64, "overlap": 16, "precision": "fp32"
@@ -25,6 +25,16 @@ SMALL = NetworkSpec(
     architecture="unet", encoder="resnet18", arguments={"encoder_depth": 3, "decoder_channels": [16, 8, 8]}, multiple=8
 )
 POINT = NetworkSpec(architecture="pointwise", multiple=8)
+FIELDS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "context": {
+        "context": ContextSpec(
+            levels=(ContextLevel(ratio=4, size=64), ContextLevel(ratio="scene", size=32)), network=SMALL, channels=4
+        )
+    },
+    "refine": {"refine": RefineSpec(ratios=(2, 8), channels=8, median_px=3)},
+}
+"""Small settings of each kind of branch, as fields of a model."""
 
 
 def colours(path: Path) -> Path:

@@ -165,7 +165,7 @@ def test_the_guide_names_where_a_set_is_registered_described_and_tested(group):
     _, file, line, _, _, protocol, test = rows()[group]
     variable, registered = linked(line)
     assert re.search(rf"^{variable}\b", registered, re.M)
-    folder = file.strip("`").removesuffix("X.py").replace("/", ".")
+    folder = file.strip("`").removesuffix("X.py").removesuffix(".py").replace("/", ".")
     assert any(f'"geoseg.{folder}' in text for text in registered.splitlines()), "geoseg's own lie in that folder"
     name, defined = linked(protocol)
     assert re.search(rf"^class {name}\b", defined, re.M)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from branches import SETTINGS, SMALL, colours
+from branches import FIELDS, SETTINGS, SMALL, colours
 from conftest import make_spec
 
 from geoseg.core.events import SILENT
@@ -20,14 +20,8 @@ from geoseg.inference.work_folder import WorkFolder, locked
 from geoseg.models.build import build_network
 from geoseg.models.bundle import Model
 from geoseg.raster.scene import Scene
-from geoseg.spec import ContextLevel, ContextSpec, NormalizationSpec, PredictSpec, RefineSpec, parse_spec
+from geoseg.spec import NormalizationSpec, PredictSpec, parse_spec
 
-LEVELS = (ContextLevel(ratio=4, size=64), ContextLevel(ratio="scene", size=32))
-FIELDS = {
-    "plain": {},
-    "context": {"context": ContextSpec(levels=LEVELS, network=SMALL, channels=4)},
-    "refine": {"refine": RefineSpec(ratios=(2, 8), channels=8, median_px=3)},
-}
 NAMES = list(VIEWS)
 
 
