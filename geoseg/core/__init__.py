@@ -1,1 +1,1 @@
-"""What every room needs and no room owns: errors, files, texts, queues. Knows neither rasters nor tensors."""
+"""Common to all packages: errors, events, registries, files, texts, queues. Knows neither rasters nor tensors."""

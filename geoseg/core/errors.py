@@ -1,4 +1,4 @@
-"""Everything that can go wrong for a reason the user can mend.
+"""Errors whose cause the user can mend.
 
 GeosegError
 ├── SceneError       the input raster cannot be opened, read, or used
@@ -7,7 +7,7 @@ GeosegError
 ├── LabelError       labels do not match their images or their classes
 └── OutputError      a result exists already or cannot be written
 
-A message says what is wrong with the value, then what to do, on one line. Anything else that escapes is a bug.
+A message says on one line what is wrong with a value, then what to do. Any other exception that escapes is a bug.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from geoseg.core.redaction import public_text
 
 
 class GeosegError(Exception):
-    """Base of every error that geoseg raises on purpose; what its message quotes is stripped of secrets, and short."""
+    """Base of all errors that geoseg raises on purpose; values quoted in the message are shortened, secrets removed."""
 
     def __init__(self, message: str = ""):
         super().__init__(shown(message, MOST_MESSAGE, quoted=False))
@@ -48,21 +48,21 @@ class OutputError(GeosegError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """End of a message about a word that is not known: what was meant, or nothing."""
+    """End of a message about an unknown word: ", did you mean X?" with the nearest known one, or nothing."""
     close = difflib.get_close_matches(word, list(known), 1) if len(word) <= MOST_SHOWN else []
     return f", did you mean {close[0]}?" if close else ""
 
 
 MOST_SHOWN = 80
-"""Characters of a value that a message shows."""
+"""Most characters of a value that a message shows."""
 MOST_MESSAGE = 4000
-"""Characters of a message."""
+"""Most characters of a message."""
 _MOST_READ = 20_000
-"""Characters of a text that are looked through for secrets; the others are not shown anyway."""
+"""Most characters of a text that are searched for secrets; the rest is not shown anyway."""
 
 
 class _Short(reprlib.Repr):
-    """Python's notation of a value, but for what is too long of it."""
+    """Python's notation of a value, shortened where it is long."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,8 +77,10 @@ _SHORT = _Short()
 
 
 def shown(value: Any, most: int = MOST_SHOWN, *, quoted: bool = True) -> str:
-    """A value as messages show it: as Python writes it, or a text as it is; without secrets, and no more than `most`
-    characters of it, however large it is. What is cut off is cut off last: half a URL hides what is secret in it."""
+    """A value as messages show it: in Python's notation, or a text without quotes; secrets removed.
+
+    It has at most `most` characters, and is cut off after secrets are removed: they could not be found in half a URL.
+    """
     if isinstance(value, str):
         if len(value) > _MOST_READ:
             value = value[:_MOST_READ].rpartition(" ")[0] + "..."

@@ -1,6 +1,6 @@
-"""What a command says while it works, to whoever wants to know: notices and progress, in one object.
+"""What a command reports while it works: notices and progress, to one object.
 
-Knows neither a terminal nor a log: who prints, draws a bar, or keeps lines subclasses `Reporter`.
+Knows neither a terminal nor a log: subclasses of `Reporter` print, draw a bar, or keep the lines.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ class Progress:
 
 
 class Reporter:
-    """Takes what a command says while it works. This one ignores it: override what you want to know."""
+    """Receives notices and progress of a command. The base class ignores both: override the methods you need."""
 
     def notice(self, line: str) -> None:
-        """Take one line that a person should read."""
+        """Receive a line for the user."""
 
     def progress(self, progress: Progress) -> None:
-        """Take how far a stage is; called often."""
+        """Receive the progress of a stage; called often."""
 
 
 SILENT = Reporter()

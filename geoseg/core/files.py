@@ -1,6 +1,6 @@
-"""How files come to be: beside their place, under a name of their own, and moved there when they are complete.
+"""Files written atomically: beside their place under a temporary name, and renamed when they are complete.
 
-Knows nothing of what is in them.
+Knows nothing of their contents.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 
 @contextmanager
 def workspace(output: Path) -> Iterator[Path]:
-    """A folder for the unfinished files of a result, beside its place and named after it; it goes whatever happens.
+    """A folder for the unfinished files of a result, beside it and named after it; always removed at the end.
 
-    What killed runs left of the same result goes first. One that is alive keeps its own: it holds a lock.
+    Folders that killed runs left of the same result are removed first. A living run holds a lock and keeps its own.
 
     Raises:
-        OutputError: if nothing can be written there.
+        OutputError: if it cannot be written.
     """
     folder = output.parent
     if folder.exists() and not folder.is_dir():
@@ -86,7 +86,7 @@ def _own_place(output: Path) -> tuple[Path, FileLock | None]:
 
 @contextmanager
 def draft_of(path: Path) -> Iterator[Path]:
-    """A draft of a file, which takes its place when it is complete.
+    """A path for the draft of a file, which is moved to its place at the end of the context.
 
     Raises:
         OutputError: if it cannot be written.
@@ -101,9 +101,9 @@ def draft_of(path: Path) -> Iterator[Path]:
 
 
 def publish(finished: Path, path: Path) -> None:
-    """Give a finished file its final name, with GDAL's sidecar if it has one; nobody ever sees half of it.
+    """Move a finished file to its final name atomically, with GDAL's sidecar if it has one.
 
-    It is on the disk before it has its name: after a power cut, too, there is the old file or the new one.
+    It is synced before it is renamed, so that also after a power cut either the old file or the new one is there.
 
     Raises:
         OutputError: if that name cannot be taken.
@@ -121,17 +121,17 @@ def publish(finished: Path, path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Make sure that a file's content is on the disk.
+    """Write a file's content through to the disk.
 
     Raises:
-        OSError: if it does not get there: some disks report only here that they are full.
+        OSError: if that fails: some disks report only here that they are full.
     """
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def sync_names(folder: Path) -> None:
-    """Make sure that the names in a folder are on the disk, where the system can do that."""
+    """Write the names in a folder through to the disk, where the system can."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -141,7 +141,7 @@ def sync_names(folder: Path) -> None:
 
 
 def reserve(descriptor: int, size: int) -> None:
-    """Make an open file of a size that is to be mapped: on a full disk, writing through a map would kill the process.
+    """Allocate an open file that is to be memory-mapped: on a full disk, writing to the map would kill the process.
 
     Raises:
         OSError: if there is no room.
@@ -153,14 +153,14 @@ def reserve(descriptor: int, size: int) -> None:
 
 
 def hidden_name(name: str, end: str) -> str:
-    """A hidden name after a file's name; of one that is too long, after its beginning and a digest of it."""
+    """A hidden file name made from a file's name, or from its beginning and a digest if it is too long."""
     if len(os.fsencode(name)) > _LONGEST_NAME:
         name = f"{name[: _LONGEST_NAME // 8]}.{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
     return f".{name}{end}"
 
 
 def try_lock(path: Path) -> FileLock | None:
-    """The lock of a name, which ends with the process that has it; None while another one has it.
+    """Acquire the lock file of a path, which is released when the process ends; None while another process holds it.
 
     Raises:
         NotImplementedError: on file systems without locks.
@@ -183,7 +183,7 @@ def try_lock(path: Path) -> FileLock | None:
 
 
 def let_go(lock: FileLock | None) -> None:
-    """Release a lock; its file goes."""
+    """Release a lock and remove its file."""
     if lock is not None:
         with suppress(OSError):
             os.unlink(lock.lock_file)
@@ -191,19 +191,19 @@ def let_go(lock: FileLock | None) -> None:
 
 
 def remove_if_empty(folder: Path) -> None:
-    """Remove a folder if nothing is in it."""
+    """Remove a folder if it is empty."""
     with suppress(OSError):
         folder.rmdir()
 
 
 def sidecar(path: Path) -> Path:
-    """Where GDAL keeps what the format has no room for, such as a CRS that GeoTIFF cannot express."""
+    """Path of GDAL's sidecar (PAM), which holds what the format cannot, such as a CRS that GeoTIFF cannot express."""
     return path.with_name(path.name + ".aux.xml")
 
 
 @contextmanager
 def write_errors(folder: Path) -> Iterator[None]:
-    """Turn a failing write into an OutputError that names the folder of the results."""
+    """Convert errors of writing into an OutputError that names the folder of the results."""
     try:
         yield
     except WRITE_FAILURES as error:
@@ -213,12 +213,12 @@ def write_errors(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def quiet_georeferencing() -> Iterator[None]:
-    """Silence rasterio about rasters without coordinates: geoseg gives its own notice."""
+    """Silence rasterio's warning about rasters without coordinates: geoseg gives its own notice."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, without line breaks; its kind if it says nothing."""
+    """Message of an error without line breaks; the error's class if it has none."""
     return " ".join(str(error).split()) or type(error).__name__

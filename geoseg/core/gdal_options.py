@@ -1,4 +1,4 @@
-"""GDAL's options for reading, whatever stands in the environment."""
+"""GDAL's options for reading, some of which environment variables override."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _SERVER = _WAITING | {
 
 
 def waiting_options() -> dict[str, Any]:
-    """How long servers are waited for, and how often asked again; a variable of the environment goes before."""
+    """Timeouts and retries of requests to servers; environment variables override them."""
     return _unless_given(_WAITING)
 
 
 def server_options() -> dict[str, Any]:
-    """How rasters on servers are asked for, likewise."""
+    """All options for rasters on servers, likewise."""
     return _unless_given(_SERVER)
 
 

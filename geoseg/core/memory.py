@@ -1,4 +1,4 @@
-"""Memory that is free goes back to the system, where the C library would keep it."""
+"""Return of freed memory to the system, where the C library (glibc) would keep it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ GIVE_BACK_PX = 2**21
 
 
 class MemoryReturn:
-    """Returns free memory to the system each time that enough pixels have passed."""
+    """Returns freed memory to the system each time that `GIVE_BACK_PX` pixels have been processed."""
 
     def __init__(self) -> None:
         self._passed_px = 0
 
     def passed(self, pixels: int) -> None:
-        """Count pixels that are done with."""
+        """Count pixels that have been processed."""
         self._passed_px += pixels
         if self._passed_px >= GIVE_BACK_PX:
             self._passed_px = 0
@@ -24,10 +24,10 @@ class MemoryReturn:
 
 
 def give_back_memory() -> None:
-    """Return free memory to the system, where the C library (glibc) keeps it otherwise.
+    """Return freed memory to the system, where the C library is glibc.
 
-    Buffers of some megabytes that several threads pass to each other leave its heaps full of holes, several times as
-    large as what is in use.
+    Buffers of some megabytes that threads pass to each other fragment its heaps, which grow to several times the
+    memory in use.
     """
     if _TRIM is not None:
         _TRIM(0)

@@ -1,4 +1,4 @@
-"""Names that are made to fit: of scenes, of files, of layers, and as a terminal or an XML document takes them."""
+"""Names made valid: for scenes, files and layers, and as terminals and XML documents accept them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _LONGEST_LAYER = 120
 """Letters of a layer's name; PostGIS and Oracle take fewer, GeoPackages any number."""
 _UNFIT = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|]+')
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
-"""What a terminal would obey instead of showing it, and what neither UTF-8 nor XML knows."""
+"""Control characters, which a terminal would obey, and characters that are invalid in UTF-8 or XML."""
 _NO_LAYER = re.compile(r"(gpkg|sqlite_|rtree_|idx_)", re.IGNORECASE)
-"""Begins of names that SQLite and GeoPackages keep for themselves."""
+"""Beginnings of names that SQLite and GeoPackages reserve."""
 
 
 def visible(text: str, keep: str = "") -> str:
-    r"""A text whose control characters are seen, such as \x1b; those in `keep` stay."""
+    r"""A text whose control characters are escaped, as in \x1b; those in `keep` stay."""
     return _UNSEEN.sub(lambda sign: sign[0] if sign[0] in keep else _escaped(sign[0]), text)
 
 
@@ -32,12 +32,12 @@ def _escaped(sign: str) -> str:
 
 
 def fit_for_files(name: str) -> str:
-    """A name without what files cannot have in theirs, that hides no file and is not too long."""
+    """A name without characters that file names cannot have, not hidden and not too long."""
     return shortened(_UNFIT.sub("_", _UNSEEN.sub("_", name)).strip(" ._")) or "scene"
 
 
 def shortened(name: str, most: int = LONGEST_NAME) -> str:
-    """A name of no more bytes than that: of one that is longer its beginning, and a digest that no other name has."""
+    """A name of at most `most` bytes: a longer one is cut, and a digest of it appended."""
     encoded = os.fsencode(name) if _is_encodable(name) else name.encode("utf-8", "backslashreplace")
     if len(encoded) <= most:
         return name
@@ -46,7 +46,7 @@ def shortened(name: str, most: int = LONGEST_NAME) -> str:
 
 
 def scene_name(path: str | os.PathLike[str]) -> str:
-    """Name of a scene: its file name without folder and extension, whatever kind of path or URL it is."""
+    """Name of a scene: the file name of its path or URL without folder and extension, without secrets."""
     text = public_form(path)
     if _is_file(text):
         return shortened(_UNSEEN.sub("_", PurePosixPath(text.replace(os.sep, "/")).stem)) or "scene"
@@ -54,13 +54,13 @@ def scene_name(path: str | os.PathLike[str]) -> str:
 
 
 def layer_name(name: str) -> str:
-    """A name as GeoPackages take it for a layer: it begins with a letter, a digit or _, and with none of their own."""
+    """A valid name for a layer of a GeoPackage: it begins with a letter, a digit or _, and not as reserved names do."""
     plain = re.sub(r"^[^\w]+", "", visible(name).replace("\\", "_"))[:_LONGEST_LAYER].rstrip()
     return f"layer_{plain}" if not plain or _NO_LAYER.match(plain) else plain
 
 
 def is_utf8(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is text; the names of files may be any bytes, which Python shows as lone surrogates."""
+    """Whether a path can be encoded in UTF-8; file names may be any bytes, which Python shows as lone surrogates."""
     try:
         os.fspath(path).encode("utf-8")
     except UnicodeEncodeError:

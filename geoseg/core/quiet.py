@@ -1,4 +1,4 @@
-"""Libraries that remark on what geoseg means, silenced for a while."""
+"""Silences log messages and warnings of libraries about what geoseg does on purpose."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet(*libraries: str) -> Iterator[None]:
-    """Let the loggers of some libraries log nothing but errors, and nobody warn."""
+    """Limit the loggers of some libraries to errors, and ignore all warnings, within a context."""
     loggers = [logging.getLogger(name) for name in libraries]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -27,7 +27,7 @@ def quiet(*libraries: str) -> Iterator[None]:
 
 @contextmanager
 def quiet_threads() -> Iterator[None]:
-    """Let library threads that cannot read or write end without a traceback: whoever waits for them gets the error."""
+    """Suppress tracebacks of library threads that end with an OSError: the thread that joins them gets the error."""
     before = threading.excepthook
 
     def pass_on(failure: threading.ExceptHookArgs) -> None:

@@ -1,8 +1,8 @@
-"""Paths and messages as others may see them: without passwords, keys and signatures.
+"""Paths and messages made public: without passwords, keys and signatures.
 
 In: a path or URL as GDAL takes it, or a line that quotes one. Out: the same without user names, passwords and headers.
-Of a URL's query only what says which picture is meant stays (`_OPEN_NAMES`, and numbers of up to four digits): every
-server calls its keys otherwise, so that no list of what is secret would be complete. Nothing is opened.
+Of a URL's query only parameters that identify the imagery stay (`_OPEN_NAMES`, and numbers of up to four digits):
+servers name their keys differently, so that no list of secret ones would be complete. Opens nothing.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ _ELEMENT = re.compile(
 )
 _MARKS = "://", "http:/", "https:/", "/vsi", "%3a%2f", "%253a"
 """What a word of a message holds, in lower case, if there is a URL in it."""
-_AROUND = re.compile(r"^([(\[<,;]*)(.*?)([)\]>,;:.]*)$", re.DOTALL)
+_PUNCTUATED = re.compile(r"^([(\[<,;]*)(.*?)([)\]>,;:.]*)$", re.DOTALL)
 _MOST_URLS = 50
 """URLs that stand one in another; more are no path of anybody."""
 _LEAST_LETTERS = 4
@@ -100,7 +100,7 @@ _LEAST_LETTERS = 4
 
 
 def public_form(path: str | os.PathLike[str]) -> str:
-    """A path or URL without its secrets; a path of files without any is returned as it is."""
+    """A path or URL without its secrets; a file path without any is returned unchanged."""
     text = os.fspath(path)
     if document := _DOCUMENT.match(text):
         return f"<{document[1]}>"
@@ -121,7 +121,7 @@ def public_form(path: str | os.PathLike[str]) -> str:
 
 
 def public_text(line: str, known: Iterable[str | os.PathLike[str]] = ()) -> str:
-    """A message without secrets: those of paths that are known to be its subject, and all that look like some."""
+    """A message without secrets: without those of the `known` paths, and without all that look like secrets."""
     for path in [os.fspath(each) for each in known]:
         shown = public_form(path)
         if shown != path:
@@ -135,7 +135,7 @@ def public_text(line: str, known: Iterable[str | os.PathLike[str]] = ()) -> str:
 
 
 def public_values(value: Any, known: Iterable[str | os.PathLike[str]] = ()) -> Any:
-    """Values as JSON has them, all of their texts without secrets."""
+    """JSON values with the secrets removed from all texts."""
     if isinstance(value, dict):
         return {public_values(name, known): public_values(inner, known) for name, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -146,7 +146,7 @@ def public_values(value: Any, known: Iterable[str | os.PathLike[str]] = ()) -> A
 def _public_word(word: str) -> str:
     if not any(mark in word.lower() for mark in _MARKS):
         return word
-    before, inner, behind = _AROUND.fullmatch(word).groups()  # type: ignore[union-attr]
+    before, inner, behind = _PUNCTUATED.fullmatch(word).groups()  # type: ignore[union-attr]
     for quote in "'\"":
         if inner.startswith(quote):
             quoted, _, rest = inner[1:].partition(quote)
@@ -168,7 +168,7 @@ def _without_options(text: str) -> str:
 
 
 def _urls(text: str) -> str:
-    """A text whose URLs are stripped: the first one goes on to the end of the quotes or braces that it stands in."""
+    """A text with the secrets of its URLs removed; the first URL ends where the enclosing quotes or braces do."""
     found = _SCHEME.search(text)
     if found is None:
         return text
@@ -188,7 +188,7 @@ def _end(before: str, rest: str) -> int:
 
 
 def _stripped(url: str) -> str:
-    """What follows the :// of a URL, without user and password, parameters of the path, and most of the query."""
+    """The part of a URL after ://, without user and password, path parameters, and most of the query."""
     if _SCHEME.match(url) or url.startswith("/vsi"):  # vrt://https://...
         return _without_matrix_and_query(_urls(url))
     authority, path = _split_authority(url)
@@ -203,7 +203,7 @@ def _without_matrix_and_query(path: str) -> str:
 
 
 def _split_authority(url: str) -> tuple[str, str]:
-    """Host and port, and what follows; a password may hold what ends the host in a proper URL."""
+    """Host with port, and the rest; a password may hold characters that end the host in a valid URL."""
     url = re.sub("%40", "@", url, count=0) if "%40" in re.split("[/?#]", url, maxsplit=1)[0] else url
     authority, path = _first(url)
     if "@" in authority:
@@ -220,7 +220,7 @@ def _first(url: str) -> tuple[str, str]:
 
 
 def _is_open(part: str) -> bool:
-    """Whether a parameter may be seen."""
+    """Whether a parameter of a query may be shown."""
     name, equals, value = part.partition("=")
     plain = _decoded(value)
     if _SECRET.fullmatch(name):
@@ -230,27 +230,27 @@ def _is_open(part: str) -> bool:
 
 
 def _connection(begin: str, rest: str) -> str:
-    """What a connection leads to, without who connects."""
+    """Parameters of a database connection without the credentials."""
     pairs = re.findall(r"(\w+)\s*=\s*('[^']*'|\"[^\"]*\"|[^\s,;]+)", rest)
     return begin + " ".join(f"{name}={value}" for name, value in pairs if name.lower() in _CONNECTION_NAMES)
 
 
 def _decoded(text: str) -> str:
-    """A text with nothing left that is percent-encoded, however often it was."""
+    """A text after percent-decoding, repeated until nothing is encoded."""
     while (plain := unquote(text)) != text:
         text = plain
     return text
 
 
 def _hides_more(shown: str, plain: str) -> bool:
-    """Whether a text that was decoded holds a URL or a query that could not be seen before."""
+    """Whether the decoded text holds a URL or a query that the encoded one hides."""
     if len(_SCHEME.findall(plain)) > len(_SCHEME.findall(shown)):
         return True
     return re.search(r"\?[^?]*=", plain) is not None and _urls(plain) != plain
 
 
 def _secret_parts(path: str, shown: str) -> list[str]:
-    """Parts of a path that its public form lacks, as they are and decoded, the longest first."""
+    """Parts of a path that its public form lacks, both raw and decoded, the longest first."""
     texts = {path, unquote_plus(path), _decoded(path)}
     parts = {part for text in texts for ends in ("", r"\s") for part in re.split(rf"[/?&=:@;,#{{}}<>'\"{ends}]+", text)}
     parts |= {value for text in texts for _, value in parse_qsl(text.partition("?")[2])}

@@ -1,7 +1,7 @@
-"""Open sets: things of one kind, each under a name, loaded when it is asked for, also from other packages.
+"""Registries: objects of one kind by name, loaded on demand, also from other packages.
 
-In: names, and where each thing is defined as "module:attribute". Out: the thing. A package that is installed adds its
-own by entry points: of the group `geoseg.losses`, an entry `soft = "their_package.losses:Soft"` is the loss `soft`.
+In: names, and where each object is defined, as "module:attribute". Out: the object. An installed package adds its own
+by entry points: in the group `geoseg.losses`, an entry `soft = "their_package.losses:Soft"` is the loss `soft`.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """A set of things by name. To know the names loads none of them."""
+    """Objects of one kind by name; listing the names loads none of them."""
 
     def __init__(self, kind: str, group: str, own: Mapping[str, str], error: type[GeosegError] = SpecError):
-        """Name a set.
+        """Define a registry.
 
         Args:
-            kind: what each thing is, for errors, e.g. "loss".
-            group: the group of entry points by which other packages add to it, e.g. "geoseg.losses".
-            own: where geoseg's own are defined, "module:attribute" by name.
-            error: what is raised for a name that is not there.
+            kind: kind of the objects, for error messages, e.g. "loss".
+            group: group of entry points by which other packages add to it, e.g. "geoseg.losses".
+            own: where geoseg's own objects are defined, "module:attribute" by name.
+            error: class of the error for an unknown name.
         """
         self.kind, self.group = kind, group
         self._own, self._error = dict(own), error
@@ -46,20 +46,20 @@ class Registry(Generic[T]):
         return tuple(dict.fromkeys([*self._own, *sorted(self._others)]))
 
     def get(self, name: str) -> T:
-        """The thing of that name; geoseg's own goes before one of another package.
+        """Load the object of a name; geoseg's own takes precedence over another package's.
 
         Raises:
-            GeosegError: of the set's kind, if there is none, naming the nearest; or the package that has it is broken.
+            GeosegError: of the registry's class, if the name is unknown, with the nearest name; or if the import fails.
         """
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
         return self._loaded[name]
 
     def check(self, name: str) -> str:
-        """The name itself, without loading anything.
+        """Return the name if it is known, without loading anything.
 
         Raises:
-            GeosegError: of the set's kind, if there is none, naming the nearest.
+            GeosegError: of the registry's class, if the name is unknown, with the nearest name.
         """
         if name not in self:
             raise self._error(self._unknown(name))

@@ -1,7 +1,7 @@
-"""Files that a person or another file names, read within bounds.
+"""Bounded reading of files that a user or another file names.
 
-Only regular files are read: a pipe would be waited for, and a device such as /dev/zero never ends. Errors are OSErrors,
-whose `strerror` says what to do, so that whoever reads a file handles them with those of the file system.
+Only regular files are read: a pipe would block, and a device such as /dev/zero never ends. Errors are OSErrors whose
+`strerror` says what to do, so that callers handle them with those of the file system.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _KINDS = {
 
 
 def check_regular(path: str | os.PathLike[str]) -> None:
-    """Make sure that a path does not lead to a pipe, a device or a socket; what is not there is no business of this.
+    """Refuse a path that leads to a pipe, a device or a socket; a missing file passes.
 
     Raises:
-        OSError: if it does, naming the kind.
+        OSError: naming the kind of file.
     """
     try:
         mode = os.stat(path).st_mode
@@ -36,7 +36,7 @@ def check_regular(path: str | os.PathLike[str]) -> None:
 
 
 def read_bounded(path: str | os.PathLike[str], most: int = MOST_BYTES) -> bytes:
-    """Read a regular file of at most so many bytes.
+    """Read a regular file of at most `most` bytes.
 
     Raises:
         OSError: if it cannot be read, is a pipe, a device or a socket, or is larger.

@@ -1,7 +1,7 @@
-"""Paths that libraries would misread: reached by links from a folder whose name is plain.
+"""Access to paths that libraries would misread, by links from a folder with a plain name.
 
-rasterio and pyogrio parse paths like URLs: `a!b` is b in an archive a, what follows a semicolon is a parameter, line
-breaks go, and what stands before a colon is a scheme. A file is itself, whatever it is called.
+rasterio and pyogrio parse paths like URLs: `a!b` is b in an archive a, text after a semicolon is a parameter, line
+breaks are dropped, and text before a colon is a scheme. Here an existing file is that file, whatever its name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MISREAD = re.compile(r"[!;:\x00-\x1f]")
 
 
 def whole_url(path: str | os.PathLike[str]) -> str:
-    """A path or URL; of a URL that was taken for a path of files, with both slashes again."""
+    """A path or URL as text; the second slash of a URL, which `Path` drops, is restored."""
     text = os.fspath(path)
     broken = _BROKEN.match(text)
     if broken is None or os.path.lexists(text):
@@ -36,21 +36,21 @@ def whole_url(path: str | os.PathLike[str]) -> str:
 
 
 def is_on_server(path: str) -> bool:
-    """Whether a path leads to a server or a bucket and to nothing on this machine."""
+    """Whether a path leads to a server or a bucket only, and not to a file of this machine."""
     return _ON_SERVER.match(path) is not None
 
 
 def joined(folder: Path, path: str | os.PathLike[str]) -> Path:
-    """A path that is relative to a folder; a URL, which `whole_url` mends, or a virtual file stays as it is."""
+    """A path taken relative to a folder; URLs, which `whole_url` restores, and virtual files stay as they are."""
     return Path(path) if _BROKEN.match(whole := os.fspath(path)) or "://" in whole else folder / path
 
 
 def as_file(path: str) -> str:
-    """A path that is a file's, whatever else it might be read as; any other as it is.
+    """A path that GDAL opens as the file that has it, whatever else it might be read as; other paths are unchanged.
 
-    Of a URL behind options no sidecar files are looked for: GDAL would add their endings to its query, and go on for
-    ever if the server does not care. It does not for paths with a query that hold `/vsicurl/`, wherever they do; the
-    option below means nothing without another one.
+    For a URL with options, GDAL would search for sidecar files by appending their endings to its query, without end if
+    the server ignores that. It does not search for paths with a query that contain `/vsicurl/` anywhere, which the
+    option below achieves; it has no other effect.
     """
     if path.startswith("/vsicurl?") and "/vsicurl/" not in path:
         return path.replace("?", "?pc_collection=/vsicurl/&", 1)
@@ -59,7 +59,7 @@ def as_file(path: str) -> str:
 
 @contextmanager
 def plain_folder(folder: Path) -> Iterator[Path]:
-    """A folder by a name that is never misread, its own if that is none."""
+    """A folder under a path that is never misread: its own, or a link to it."""
     if not _MISREAD.search(os.fspath(folder)):
         yield folder
         return
@@ -71,7 +71,7 @@ def plain_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def plain_path(path: Path) -> Iterator[Path]:
-    """A file by a name that is never misread, with those of its stem that lie beside it; its own if that is none."""
+    """A file under a path that is never misread, with the files of its stem beside it: its own, or links to them."""
     if not _MISREAD.search(os.fspath(path)) or not path.exists():
         yield path
         return

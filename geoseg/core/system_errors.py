@@ -1,7 +1,6 @@
-"""What the system does to a run: memory that ends, disks that are full, files that may not be opened.
+"""Errors of the system: lack of memory, full disks, files that may not be opened.
 
-In: an error that nobody expected. Out: one line that says what happened and what to do, or None if the error is
-geoseg's own fault.
+In: an unexpected exception. Out: one line that says what happened and what to do, or None if it is a bug in geoseg.
 """
 
 from __future__ import annotations
@@ -39,14 +38,14 @@ _REMEDIES = {
 
 
 def mishap(error: BaseException) -> str | None:
-    """Say on one line what the system did and what to do; None for an error that the system is not the cause of."""
+    """What the system refused and what to do, on one line; None for an error of another cause."""
     if lacks_memory(error):
         return _LESS_MEMORY
     return _of_the_system(error) if isinstance(error, OSError) else None
 
 
 def mendable(error: Exception) -> GeosegError | None:
-    """An error as one that the user can mend: as it is, or as what the system did; None for a fault of geoseg's own."""
+    """An exception as a GeosegError: itself if it is one, or the system's error in a line; None for a bug in geoseg."""
     if isinstance(error, GeosegError):
         return error
     line = mishap(error)
@@ -54,12 +53,12 @@ def mendable(error: Exception) -> GeosegError | None:
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether an error, or one that it came from, is for want of memory."""
+    """Whether an error, or one of its causes, is a lack of memory."""
     return any(map(_is_lack_of_memory, _causes(error)))
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, what it was raised from or on account of, and so on."""
+    """An error, its cause or context, the cause of that, and so on."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -74,7 +73,7 @@ def _is_lack_of_memory(error: BaseException) -> bool:
 
 
 def _of_the_system(error: OSError) -> str:
-    """The file, what is wrong with it, and what to do as far as that is known."""
+    """The file, its problem, and a remedy if one is known."""
     reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
     names = " and ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
     remedy = _REMEDIES.get(error.errno or 0)

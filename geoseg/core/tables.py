@@ -1,6 +1,6 @@
-"""Tables of texts as spreadsheets save them: any usual separator, encodings with a byte order mark.
+"""CSV files as spreadsheets save them: any usual separator, UTF-8, or UTF-16 with a byte order mark.
 
-In: a CSV file. Out: its rows as dicts by column, with the numbers of their lines.
+In: a CSV file. Out: its rows as dicts by column, with their line numbers.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from geoseg.core.regular_files import read_bounded
 
 _SEPARATORS = ",;\t|"
 _MARKS = (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")
-"""Byte order marks, and what they are of; UTF-8 may begin with one, too."""
+"""Byte order marks and their encodings; UTF-8 may begin with one, too."""
 
 
 class Table:
-    """A CSV file; names of columns are found whatever their case."""
+    """A CSV file whose columns are found regardless of case."""
 
     def __init__(self, path: Path):
         """Read the file.
 
         Raises:
             OSError: if it cannot be read.
-            LabelError: if it is no text in Unicode.
+            LabelError: if it is not Unicode text.
         """
         text = _decoded(read_bounded(path), path)
         first, _, rest = text.partition("\n")
@@ -38,17 +38,17 @@ class Table:
         self._names = [name.strip() for name in next(self._rows, [])]
 
     def columns(self, wanted: Iterable[str]) -> dict[str, str]:
-        """Names that are wanted, in any case, by the names that the file has for them."""
+        """The wanted columns that the file has, as {name in the file: wanted name}."""
         by_name = {name: name for name in self._names}
         by_case = {name.casefold(): name for name in reversed(self._names)}
         found = {name: by_name.get(name) or by_case.get(name.casefold()) for name in wanted}
         return {own: name for name, own in found.items() if own is not None}
 
     def rows(self, wanted: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
-        """Number of the line and cells of each row that is not empty, by the names that are wanted.
+        """Line number of each row that is not empty, and its cells by wanted column.
 
         Raises:
-            csv.Error: if a row is broken.
+            csv.Error: if a row is malformed.
         """
         columns = self.columns(wanted)
         for cells in self._rows:
@@ -58,7 +58,7 @@ class Table:
 
 
 def _separator(header: str) -> str:
-    """What stands between the names of the columns."""
+    """The separator of the header's column names."""
     return max(_SEPARATORS, key=header.count)
 
 

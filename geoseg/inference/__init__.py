@@ -1,1 +1,1 @@
-"""A scene and a model become a class raster, tile row by tile row, so that a run that was killed goes on."""
+"""Prediction: a scene and a model become a class raster, made tile row by tile row, so that a killed run can resume."""

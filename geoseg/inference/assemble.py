@@ -1,4 +1,4 @@
-"""Finished tile rows become whole rasters on the scene's grid, with what was counted on the way.
+"""Finished tile rows become whole rasters on the scene's grid, with their pixel counts.
 
 In: a work folder in which all tile rows are finished. Out: mosaics of their rows, shares of the classes, a thumbnail.
 """
@@ -28,7 +28,7 @@ from geoseg.spec import ClassSpec
 
 @dataclass(frozen=True)
 class ClassShare:
-    """How much of the scene one class takes."""
+    """Pixels, share and area of one class in a scene."""
 
     id: int
     """Class id in the raster."""
@@ -39,27 +39,27 @@ class ClassShare:
     share: float
     """Part of the pixels with data, 0 to 1."""
     area_m2: float | None
-    """Ground area in square metres, None where the scene has no ground size."""
+    """Area on the earth in square metres; None where the size of the scene's pixels in metres is unknown."""
 
 
 @dataclass(frozen=True)
 class Assembled:
-    """All that the network found in a scene."""
+    """The rasters of a whole scene, with pixel counts and a thumbnail."""
 
     rasters: dict[str, Path]
     """Rasters on the scene's grid, by kind: landcover, confidence, scores."""
     formats: dict[str, RasterFormat]
-    """What they hold."""
+    """Their formats, by kind."""
     counts: NDArray[np.int32]
     """Pixels by row and class (H, K)."""
     forwarded_px: int
-    """Pixels that the network saw."""
+    """Pixels that went through the network."""
     thumbnail: Thumbnail
-    """A small picture of the scene; of nothing if no preview is wanted."""
+    """The scene shrunk for the preview; empty if no preview is wanted."""
 
 
 def assemble(job: Job, work: WorkFolder) -> Assembled:
-    """Put finished tile rows together, and finish the seams between those that were forwarded apart.
+    """Assemble the finished tile rows, and blend the seams between those that different workers forwarded.
 
     Raises:
         OutputError: if the work folder is another run's, or something in it is gone.
@@ -90,7 +90,7 @@ def assemble(job: Job, work: WorkFolder) -> Assembled:
 def replace_classes(
     assembled: Assembled, info: SceneInfo, classes: Iterable[ClassSpec], strips: Iterable[Strip]
 ) -> None:
-    """Put another class raster in the place of the assembled one, strip by strip from top to bottom."""
+    """Replace the assembled class raster by another one, given in strips from top to bottom."""
     layout, mosaic = assembled.formats["landcover"], assembled.rasters["landcover"]
     ids_of = np.array([c.id for c in classes], np.uint8)
     path = mosaic.with_name("generalized.tif")
@@ -102,7 +102,7 @@ def replace_classes(
 
 
 def class_shares(counts: NDArray[np.int32], info: SceneInfo, classes: tuple[ClassSpec, ...]) -> tuple[ClassShare, ...]:
-    """Share and ground area of each class, given the pixels by row and class (H, K)."""
+    """Pixels, share and area on the earth of each class, given the pixels by row and class (H, K)."""
     pixels = counts.sum(axis=0, dtype=np.int64)
     row_areas = row_areas_m2(info.crs, info.transform, info.height, info.width)
     areas = None if row_areas is None else row_areas @ counts

@@ -4,7 +4,7 @@ In: a source and its grid. Out: batches in the grid's order, without the windows
 filling of pixels without data happen here, for all windows in the same way.
 
 Several neighbouring windows are read at once, as a *slab*, so that a file's blocks are decoded once and side by side.
-How windows are put together depends on their tile row alone: whoever forwards a tile row forwards the same batches.
+The batches of a tile row depend on that row alone, so every process that forwards it forwards the same batches.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _SLAB_PX_MOST = 2**25
 
 @dataclass(frozen=True)
 class Sample:
-    """One window on its way to the network."""
+    """One window to be forwarded."""
 
     place: Place
-    """Where it lies."""
+    """Its place in the grid."""
     part: Window
-    """What of it is forwarded, from the window's own corner: all of it, or less where only a part holds data."""
+    """The part that is forwarded, relative to the window's corner: all of it, or less where little holds data."""
     image: Values
     """Band values (C, T, T), uint8 or float32, without holes."""
     valid: Mask
@@ -54,19 +54,19 @@ class Batch:
 
     @property
     def windows(self) -> list[Window]:
-        """Where the forwarded parts lie in the source."""
+        """The forwarded parts as windows of the source."""
         return [sample.part.shift(sample.place.window.row, sample.place.window.col) for sample in self.samples]
 
 
 def tile_row_batches(source: Source, grid: Grid, i: int, fill: Sequence[float], batch_size: int) -> Iterator[Batch]:
-    """Yield the windows of a tile row in batches; those that decide no pixel with data are never forwarded.
+    """Yield the windows of a tile row in batches, without windows whose core holds no data.
 
     Args:
-        source: what is read.
-        grid: where its windows lie.
-        i: row of the grid.
-        fill: value per band that stands in for pixels without data.
-        batch_size: most windows in a batch; a tile row's windows are dealt out evenly.
+        source: raster to read.
+        grid: its windows.
+        i: tile row, a row of the grid.
+        fill: value per band that replaces pixels without data.
+        batch_size: most windows in a batch; the windows of a tile row are divided evenly.
     """
     held: list[Sample] = []
     even = -(-grid.cols.count // -(-grid.cols.count // batch_size))
@@ -93,13 +93,13 @@ def _samples(source: Source, grid: Grid, i: int, fill: Sequence[float]) -> Itera
 
 
 def _windows_per_slab(source: Source, grid: Grid) -> int:
-    """How many windows are read at once."""
+    """Number of windows that are read at once."""
     most = _SLAB_PX_MOST if source.has_wide_blocks else _SLAB_PX
     return max(1, most // (grid.rows.size * grid.cols.size))
 
 
 def _cut(image: Values, valid: Mask, slab: Window, place: Place, grid: Grid, source: Source) -> Sample | None:
-    """One window of a slab, reflected beyond the scene's edge; None if it decides no pixel with data."""
+    """One window of a slab, reflected beyond the scene's edge; None if its core holds no data."""
     window = place.window
     inside = window.clip(source.height, source.width)
     if not inside.pixels:  # all of it is padding
@@ -115,9 +115,9 @@ def _cut(image: Values, valid: Mask, slab: Window, place: Place, grid: Grid, sou
 
 
 def read_padded(source: Readable, window: Window, fill: Sequence[float]) -> tuple[Values, Mask]:
-    """Read a window (C, h, w) that may reach over the edge, as networks see it: reflected there, filled in its holes.
+    """Read a window (C, h, w) as networks see it: reflected beyond the raster's edge, pixels without data filled.
 
-    The second array (h, w) tells which pixels hold data, reflected likewise.
+    The second array (h, w), bool, is true where pixels hold data, reflected likewise.
     """
     inside = window.clip(source.height, source.width)
     image, valid = _read_filled(source, inside, fill)
@@ -125,7 +125,7 @@ def read_padded(source: Readable, window: Window, fill: Sequence[float]) -> tupl
 
 
 def _read_filled(source: Readable, window: Window, fill: Sequence[float]) -> tuple[Values, Mask]:
-    """Read a window inside the source; its holes get the fill value of each band."""
+    """Read a window inside the source; pixels without data get the fill value of each band."""
     image, valid = source.read(window)
     if not valid.all():
         stand_in = np.reshape(fill if image.dtype.kind == "f" else np.rint(fill), (-1, 1, 1)).astype(image.dtype)
@@ -134,7 +134,7 @@ def _read_filled(source: Readable, window: Window, fill: Sequence[float]) -> tup
 
 
 def _reflect(image: Values, valid: Mask, window: Window, inside: Window) -> tuple[Values, Mask]:
-    """Pad what was read `inside` to the whole window by reflection."""
+    """Pad values read from `inside` to the whole window, by reflection."""
     top, left = inside.row - window.row, inside.col - window.col
     rows = top, window.height - inside.height - top
     cols = left, window.width - inside.width - left
@@ -145,9 +145,9 @@ def _reflect(image: Values, valid: Mask, window: Window, inside: Window) -> tupl
 
 
 def part_with_data(valid: Mask, decided: tuple[slice, slice], margin: int, multiple: int) -> Window:
-    """Return the part of a window (T, T) that must be forwarded: pixels with data that it decides, and a margin around.
+    """The part of a window (T, T) that must be forwarded: the decided pixels that hold data, with a margin.
 
-    All of it unless that saves at least a quarter of the pixels: fewer shapes make fuller batches.
+    It is the whole window unless a part saves at least a quarter of the pixels: fewer shapes make fuller batches.
     """
     height, width = valid.shape
     held = np.zeros_like(valid)
@@ -159,7 +159,7 @@ def part_with_data(valid: Mask, decided: tuple[slice, slice], margin: int, multi
 
 
 def _span_with_data(held: NDArray[np.intp], length: int, margin: int, multiple: int) -> tuple[int, int]:
-    """First and last-plus-one index around those with data, both multiples, so that the network stays in step."""
+    """First and last-plus-one index of the span with data and its margin, both multiples of the network's stride."""
     first = max(0, int(held[0]) - margin) // multiple * multiple
     last = -(-min(length, int(held[-1]) + 1 + margin) // multiple) * multiple
     return first, min(length, last)

@@ -1,4 +1,4 @@
-"""Seals on finished files: their lengths and checksums, in a small file that is written last and appears at once.
+"""Seals of finished files: their lengths and checksums, in a small file that is written last, atomically.
 
 In: files that were just written. Out: a seal beside them; later, whether they are still what they were. A power cut may
 leave any file short, empty, or full of zeros, whatever its name: only what has a seal and agrees with it is finished.
@@ -23,15 +23,15 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Seal:
-    """What finished files held when they were sealed."""
+    """Lengths and checksums of finished files when they were sealed."""
 
     of: str
-    """Of which work they are a part."""
+    """Key of the work to which they belong."""
     files: Mapping[str, tuple[int, int]]
     """Length in bytes and CRC-32 of each, by name."""
 
     def holds(self, file: Path) -> bool:
-        """Whether a file that was sealed is what it was; False for one that was not, and for anything but a file."""
+        """Whether a sealed file is unchanged; False for one without a seal, and for anything but a regular file."""
         try:
             return not file.is_symlink() and self.files.get(file.name) == _measure(file)
         except OSError:
@@ -39,7 +39,7 @@ class Seal:
 
 
 def write_seal(path: Path, of: str, files: Iterable[Path]) -> None:
-    """Seal finished files, which are on the disk before their seal.
+    """Sync finished files to the disk, then write their seal.
 
     Raises:
         OSError: if that cannot be written, or a file is gone.
@@ -52,7 +52,7 @@ def write_seal(path: Path, of: str, files: Iterable[Path]) -> None:
 
 
 def read_seal(path: Path, of: str) -> Seal | None:
-    """The seal on a part of some work; None if it is missing, damaged, or on a part of another."""
+    """Read the seal of a part of some work; None if it is missing, damaged, or of other work."""
     content = read_checked(path)
     if content is None or content.get("of") != of:
         return None
@@ -60,7 +60,7 @@ def read_seal(path: Path, of: str) -> Seal | None:
 
 
 def write_checked(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object with its own checksum; it is there whole or not at all.
+    """Write a JSON object with its own checksum, atomically.
 
     Raises:
         OSError: if it cannot be written.
@@ -74,7 +74,7 @@ def write_checked(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def read_checked(path: Path) -> dict[str, Any] | None:
-    """What `write_checked` wrote; None if it is missing or damaged."""
+    """Read what `write_checked` wrote; None if it is missing or damaged."""
     try:
         outer = json.loads(path.read_bytes())
         if zlib.crc32(outer["content"].encode()) != outer["crc32"]:

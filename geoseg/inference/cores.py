@@ -1,4 +1,4 @@
-"""Finished blocks become pixels of the result rasters, and what is counted on the way.
+"""Finished blocks become pixels of the result rasters, and their counts by row and class.
 
 In: decided blocks of one tile row after the other. Out: rows of the rasters, in a work folder, and their records.
 """
@@ -28,7 +28,7 @@ from geoseg.spec import NODATA_ID
 
 @dataclass(frozen=True)
 class Pixels:
-    """Decided pixels, as arrays."""
+    """Classified pixels as arrays on the host."""
 
     window: Window
     """Where they lie in the source; may be empty."""
@@ -43,16 +43,16 @@ class Pixels:
 
     @classmethod
     def of(cls, decision: Decision, window: Window, valid: NDArray[np.bool_]) -> Pixels:
-        """A decision that is on the host, as arrays."""
+        """Convert a decision that is on the host to arrays."""
         percent, scores = (None if values is None else values.numpy() for values in (decision.percent, decision.scores))
         return cls(window, valid, decision.index.numpy(), percent, scores)
 
 
 class RowsWriter:
-    """Takes the blocks of some whole rows of the scene, then their record. Holds a thumbnail, and counts of pixels."""
+    """Writes blocks of some whole rows of the scene, and their record; holds their thumbnail and pixel counts."""
 
     def __init__(self, job: Job, work: WorkFolder, name: str, rows: Window):
-        """Write rows of the source under a name."""
+        """Open the parts of some rows of the source under a name, e.g. that of a tile row."""
         self._job, self._work, self._name = job, work, name
         self._ids = np.array([c.id for c in job.model.spec.classes], dtype=np.uint8)
         self._shown = shown_bands(job.model.spec.bands)
@@ -78,7 +78,7 @@ class RowsWriter:
                 self._write(kind, window, np.where(valid, source.to_scene(values, pixels.window), nodata))
 
     def show(self, sample: Sample) -> None:
-        """Add a window's own pixels to the thumbnail."""
+        """Add the pixels of a window's core to the thumbnail."""
         core, window = sample.place.core, sample.place.window
         if not self._job.spec.output.preview or not core.pixels:
             return
@@ -98,7 +98,7 @@ class RowsWriter:
         self._work.finish(self._name, record)
 
     def discard(self) -> None:
-        """Close what was not finished."""
+        """Close the parts without finishing them."""
         for part in self._parts.values():
             part.close()
 
@@ -110,7 +110,7 @@ class RowsWriter:
 
 
 def new_thumbnail(job: Job) -> Thumbnail:
-    """A thumbnail of the job's scene that was fed nothing yet."""
+    """An empty thumbnail of the job's scene."""
     return Thumbnail(job.source.height, job.source.width, len(shown_bands(job.model.spec.bands)))
 
 
@@ -122,7 +122,7 @@ def shown_bands(bands: tuple[str, ...]) -> list[int]:
 
 
 def kept_outputs(job: Job) -> frozenset[str]:
-    """What is to be kept of each row besides classes: which a run that goes on cannot get from classes alone."""
+    """Outputs to be kept of each row besides its classes: a resumed run cannot derive them from the classes."""
     output = job.spec.output
     wanted = {
         "confidence": job.wants_confidence,
@@ -133,7 +133,7 @@ def kept_outputs(job: Job) -> frozenset[str]:
 
 
 def raster_formats(job: Job) -> dict[str, RasterFormat]:
-    """What the rasters that a job makes hold, by kind."""
+    """Formats of the rasters that a job writes, by kind."""
     formats = {"landcover": landcover_format(job)}
     if job.wants_confidence:
         formats["confidence"] = confidence_format()
@@ -143,7 +143,7 @@ def raster_formats(job: Job) -> dict[str, RasterFormat]:
 
 
 def landcover_format(job: Job) -> RasterFormat:
-    """Class ids, with the classes' colours and names, the model and its settings."""
+    """Format of class ids, with colours and names of the classes, and the model and its settings as tags."""
     classes = job.model.spec.classes
     tags = class_tags(classes) | {
         "GEOSEG_MODEL": job.model.spec.name,
@@ -156,12 +156,12 @@ def landcover_format(job: Job) -> RasterFormat:
 
 
 def confidence_format() -> RasterFormat:
-    """Probability of the chosen class in percent."""
+    """Format of the chosen class's probability, in percent."""
     return RasterFormat("uint8", NODATA_ID, ("probability of the class in percent",), "average")
 
 
 def scores_format(job: Job) -> RasterFormat:
-    """Probability of every class, 0 to 1 or in percent."""
+    """Format of every class's probability, 0 to 1 or in percent."""
     names = tuple(c.name for c in job.model.spec.classes)
     if job.spec.output.scores_type == "uint8":
         return RasterFormat("uint8", NODATA_ID, tuple(f"{name}, percent" for name in names), "average")

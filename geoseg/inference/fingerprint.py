@@ -1,4 +1,4 @@
-"""Which scene, model and settings a result comes from, in a few letters: equal ones give equal pixels.
+"""Digests of scene, model and settings: equal digests mean equal pixels.
 
 In: what a job is made of. Out: a digest. Work that was begun under one is never continued under another.
 """
@@ -24,7 +24,7 @@ _DIGESTS: WeakKeyDictionary[torch.nn.Module, tuple[int, str]] = WeakKeyDictionar
 
 
 def fingerprint(scene: Scene, model: Model, spec: ClassifySpec, device: str) -> str:
-    """Digest of all that decides the classes of pixels.
+    """Digest of everything that decides the classes of pixels.
 
     Args:
         scene: its files' places, sizes and last changes count, and what it is.
@@ -57,13 +57,15 @@ def fingerprint(scene: Scene, model: Model, spec: ClassifySpec, device: str) -> 
 
 
 def raster_fingerprint(pixels: str, spec: GeneralizeSpec) -> str:
-    """Digest of a class raster: of the classes of its pixels, given their own digest, and how they are generalised."""
+    """Digest of a class raster, given that of its pixels as classified, and how they are generalised."""
     return _digest([pixels, spec.generalization.model_dump(mode="json")])
 
 
 def output_fingerprints(spec: PredictSpec) -> dict[str, str]:
-    """What each of the results besides the class raster is made with, by kind: those of equal digests are equal, if the
-    class raster is the same."""
+    """Digests of the settings of each result besides the class raster, by kind.
+
+    Results of equal digests made from the same class raster are equal.
+    """
     output, polygons = spec.output, spec.vector.of_generalized_raster
     made = {
         "polygons": _digest(polygons.model_dump(mode="json")) if output.polygons else None,
@@ -80,7 +82,7 @@ def _digest(parts: Any) -> str:
 
 
 def _file_state(path: str | Path) -> list[Any]:
-    """Absolute path, size and time of the last change of a file; of anything else its name."""
+    """Absolute path, size and modification time of a file; the name of anything else."""
     if not os.path.exists(path):
         return [str(path)]
     state = os.stat(path)
@@ -88,13 +90,13 @@ def _file_state(path: str | Path) -> list[Any]:
 
 
 def _area_state(aoi: Path) -> list[Any]:
-    """State of the file of an area of interest, and which of its layers is meant."""
+    """State of the file of an area of interest, and the name of the chosen layer."""
     path, layer = split_layer(aoi)
     return [*_file_state(path), layer]
 
 
 def weights_digest(module: torch.nn.Module) -> str:
-    """Digest of a network's kind and of all its weights; remembered as long as none of them changes."""
+    """Digest of a network's class and all its weights; cached until one of them changes."""
     tensors = module.state_dict()
     version = sum(tensor._version for tensor in tensors.values() if not tensor.is_inference())
     if module in _DIGESTS and _DIGESTS[module][0] == version:

@@ -1,6 +1,6 @@
-"""One scene, one model and their settings, checked to fit, before any pixel is forwarded.
+"""One scene, one model and their settings, checked to match before any pixel is forwarded.
 
-In: an open scene, a model, a PredictSpec. Out: a Job: what is read, on which grid, how it is run. Writes nothing.
+In: an open scene, a model, a PredictSpec. Out: a Job with the source, the grid and the runner. Writes nothing.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from geoseg.vector.settings import check_settings
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """One scene, its model and its grid, all checked to fit."""
+    """One scene, its model, settings and grid, checked to match."""
 
     scene: Scene
     """The scene, or the part of it in an area of interest."""
@@ -47,7 +47,7 @@ class Job:
     spec: PredictSpec
     """The settings as they were given."""
     resolved: ClassifySpec
-    """What decides pixels, with what was chosen for what was left open."""
+    """The settings that decide pixels, with defaults resolved."""
     grid: Grid
     """Where the windows lie."""
     runner: Runner
@@ -55,27 +55,27 @@ class Job:
     batch_size: int
     """Windows forwarded at once."""
     fingerprint: str
-    """Digest of all that decides pixels."""
+    """Digest of everything that decides pixels."""
     view: View
     """What the network sees besides its windows."""
     log: NoticeLog
-    """What a person should know."""
+    """Notices for the user."""
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings as resolved, but for what is written, as plain values."""
+        """The resolved settings without those of outputs, as plain values."""
         resolved = self.resolved.model_dump(mode="json", warnings=False)
         running = {"batch_size": self.batch_size, "device": str(self.runner.device)}
         return self.spec.vector.model_dump(mode="json") | resolved | running
 
     @property
     def manifest(self) -> Manifest:
-        """What a work folder says of this job."""
+        """The manifest of this job's work folder."""
         return Manifest(self.fingerprint, self.grid.tile, self.batch_size, self.grid.overlap)
 
     @property
     def wants_confidence(self) -> bool:
-        """Whether the probability of the chosen class is kept: for its own raster, or for the polygons."""
+        """Whether the probability of the chosen class is kept, for its own raster or for the polygons."""
         return self.spec.output.polygons or self.spec.output.confidence is not None
 
 
@@ -86,7 +86,7 @@ def prepare(
     reporter: Reporter,
     begun: Manifest | None = None,
 ) -> Job:
-    """Hold a scene, a model and settings against each other; what was fitted when the work was begun stays.
+    """Check that a scene, a model and settings match; a resumed job keeps the window size fitted when it was begun.
 
     Raises:
         GeosegError: if they don't fit: which, and the way out.
@@ -111,7 +111,7 @@ def prepare(
 
 
 def _without_fill(bands: SceneBands, spec: ClassifySpec, log: NoticeLog) -> SceneBands:
-    """The bands without fill that no tag tells of, if that is asked for; with a notice of any."""
+    """The bands, where untagged fill counts as nodata if the settings say so; with a notice of any fill."""
     fill = bands.find_fill()
     if (line := fill_notice(fill, spec)) is not None:
         log.notice(line)
@@ -121,7 +121,7 @@ def _without_fill(bands: SceneBands, spec: ClassifySpec, log: NoticeLog) -> Scen
 def _lay_grid(
     source: Source, model: Model, spec: ClassifySpec, target: Target, begun: Manifest | None, log: NoticeLog
 ) -> Grid:
-    """Windows as large as the device's memory holds, or as they were when the work was begun."""
+    """The grid of the largest windows that the device's memory holds; of a resumed job the grid that it had."""
     size = source.height, source.width
     if begun is not None and spec.tile is None:
         return make_grid(*size, model.spec, spec.model_copy(update={"tile": begun.tile}))
@@ -146,7 +146,7 @@ def _load_runner(model: Model, spec: ClassifySpec, target: Target, grid: Grid, l
 
 
 def _resolved(spec: ClassifySpec, grid: Grid, runner: Runner, bands: SceneBands) -> ClassifySpec:
-    """The settings, with what was chosen for what was left open."""
+    """The settings with defaults resolved."""
     chosen = {
         "tile": grid.tile,
         "overlap": grid.overlap,
@@ -158,9 +158,9 @@ def _resolved(spec: ClassifySpec, grid: Grid, runner: Runner, bands: SceneBands)
 
 
 def _deciding(resolved: ClassifySpec, spec: ClassifySpec, source: Source, model: ModelSpec) -> ClassifySpec:
-    """The settings as they decide pixels: equal where they mean the same for this model.
+    """The settings in normal form: equal wherever they give equal pixels with this model.
 
-    Windows count as they are wanted: how large they are where memory is scarce, the work folder knows.
+    The window size counts as requested; the size fitted to the memory stands in the work folder's manifest.
     """
     grid = make_grid(source.height, source.width, model, spec)
     branch = branch_of(model, spec)

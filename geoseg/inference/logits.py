@@ -1,4 +1,4 @@
-"""Logits of windows: whether they are numbers, and where they belong."""
+"""Logits of windows: whether they are finite, and where they lie in the window."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from geoseg.inference.batches import Sample
 
 
 def are_numbers(logits: Tensor) -> Tensor:
-    """Whether all logits are numbers, on their device; minus infinity, the logarithm of 0, is one."""
+    """Whether no logit is NaN or plus infinity, as a tensor on their device; minus infinity is the logarithm of 0."""
     return logits.sum() < torch.inf  # no comparison with NaN holds
 
 
 def check_numbers(are: Tensor) -> None:
-    """Refuse logits that are no numbers: of those the first class would always be the most likely.
+    """Refuse logits that are no numbers: the argmax of NaNs would always be the first class.
 
     Raises:
         ModelError: with the usual causes.
@@ -28,7 +28,7 @@ def check_numbers(are: Tensor) -> None:
 
 
 def whole_window(sample: Sample, part: Tensor) -> Tensor:
-    """Put the logits (K, h, w) of the forwarded part where they belong in the window (K, T, T)."""
+    """Place the logits (K, h, w) of the forwarded part in the window (K, T, T)."""
     if part.shape[1:] == sample.valid.shape:
         return part
     whole = part.new_zeros(part.shape[0], *sample.valid.shape)

@@ -1,4 +1,4 @@
-"""What a person should know before a model is let loose on a scene: a line each. Knows no network."""
+"""Notices for the user before a scene is classified, one line each. Knows no network."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from geoseg.spec import ClassifySpec, ModelSpec
 MOST_REFINING = 8
 """How many times finer than the scene's own pixels --resolution may be."""
 RESOLUTION_FACTOR = 1.5
-"""A model is told to be out of its depth beyond this ratio of ground resolutions."""
+"""Ratio of the scene's and the model's ground resolution beyond which a notice warns of poor classes."""
 
 
 def scene_notices(info: SceneInfo, choice: BandChoice, model: ModelSpec, spec: ClassifySpec) -> list[str]:
-    """What a person should know before a model is let loose on a scene, a line each."""
+    """How bands were chosen, and where scaling, resolution or georeferencing may spoil the result, one line each."""
     lines = [choice.describe(model.bands, info.descriptions)]
     scaling = scaling_notice(info.scaling_of(choice.indexes), model.scaling, is_rescaled=spec.rescale is not None)
     lines += [scaling] if scaling else []
@@ -43,11 +43,11 @@ def scene_notices(info: SceneInfo, choice: BandChoice, model: ModelSpec, spec: C
 
 
 def fill_notice(fill: Fill | None, spec: ClassifySpec) -> str | None:
-    """What a person should know of fill that no tag tells of, or of none where it was asked for; None for neither."""
+    """Notice of fill that no tag declares, or of --nodata auto without any; None if there is nothing to say."""
     if spec.nodata == "auto":
         counts = "none, so that nothing but what the file says is nodata"
         return f"--nodata auto: {counts}" if fill is None else f"--nodata auto: {fill.describe()} and counts as nodata"
     if fill is None:
         return None
     remedy = f"--nodata {fill.value:g} or --nodata auto" if fill.is_exact else "--nodata auto"
-    return f"{fill.describe()} and is classified like any ground: if there is none, pass {remedy}"
+    return f"{fill.describe()} and is classified like any other pixels: if they hold no data, pass {remedy}"

@@ -1,7 +1,7 @@
-"""The work of a prediction is begun, or gone on with after its folder was cleared of all that cannot be relied on.
+"""Beginning and resuming the work of a prediction.
 
-In: a work folder that was left at any time, in any state. Out: an empty one, or one with whole tile rows of this work
-alone, and what they still need of each other. All else goes, so that it is made again.
+In: a work folder that was left at any time, in any state. Out: an empty one, or one that holds only intact tile rows
+of this work, and the seams between them. Everything else is removed, to be made again.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def begin(
     kept: frozenset[str] = frozenset(),
     reporter: Reporter = SILENT,
 ) -> None:
-    """Begin the work of a manifest, or go on with it.
+    """Begin or resume the work that a manifest describes.
 
     Args:
         work: the work folder.
-        manifest: what the work is of.
-        resume: whether to go on with what was begun.
-        kept: what tile rows must have been kept for besides classes, as `kept_outputs` names it; others are made again.
+        manifest: scene, model and settings of the work.
+        resume: whether to keep the tile rows that are finished.
+        kept: outputs that each tile row must hold besides classes, as `kept_outputs` names them.
         reporter: takes notices.
 
     Raises:
@@ -66,20 +66,20 @@ def begin(
 
 @dataclass(frozen=True)
 class Mended:
-    """What was found in a work folder."""
+    """State of a work folder after it was cleaned."""
 
     whole: int
-    """Tile rows that are finished."""
+    """Number of tile rows that are finished and intact."""
     short: int
-    """Tile rows that lack an output that is wanted."""
+    """Number of tile rows that were removed for lack of a wanted output."""
     lacking: frozenset[str]
-    """Which outputs these lack."""
+    """The outputs that these lack."""
     damaged: int
-    """Tile rows that were finished, and are damaged."""
+    """Number of tile rows that were finished and are damaged."""
 
 
 def mend(work: WorkFolder, kept_for: frozenset[str]) -> Mended:
-    """Remove what is damaged, half written, of something else, or lacks an output that is wanted.
+    """Remove files that are damaged, incomplete or of other work, and tile rows that lack a wanted output.
 
     Raises:
         OSError: if something cannot be removed.
@@ -99,13 +99,13 @@ def mend(work: WorkFolder, kept_for: frozenset[str]) -> Mended:
 
 
 def _finished(work: WorkFolder) -> list[int]:
-    """Tile rows that were finished, whole or not."""
+    """Tile rows that were finished, intact or not."""
     names = [path.name.removesuffix(SEAL_END) for path in work.path.glob(f"*{SEAL_END}")]
     return [int(name) for name in names if name.isdecimal() and tile_row_name(int(name)) == name]
 
 
 def _whole(work: WorkFolder) -> Iterator[tuple[str, Seal]]:
-    """Seals of this work whose lasting files are what they were, by name."""
+    """Seals of this work whose permanent files are intact, by name."""
     for path in work.path.glob(f"*{SEAL_END}"):
         name, seal = path.name.removesuffix(SEAL_END), read_seal(path, work.manifest.key)
         if seal is not None and all(seal.holds(work.path / file) for file in seal.files if not _passes(file)):
@@ -113,12 +113,12 @@ def _whole(work: WorkFolder) -> Iterator[tuple[str, Seal]]:
 
 
 def _passes(file: str) -> bool:
-    """Whether a file goes once the seam is finished for which it was kept."""
+    """Whether a file is temporary: kept until a seam is finished."""
     return file.endswith((".below", ".above"))
 
 
 def _is_joined_or_can_be(work: WorkFolder, i: int, seals: Mapping[str, Seal]) -> bool:
-    """Whether a whole tile row's upper seam is finished, or all that this takes is there, or will be."""
+    """Whether an intact tile row's upper seam is finished, or can be from files that are there or will be made."""
     own, upper = seals[tile_row_name(i)], seals.get(tile_row_name(i - 1))
     if work.above(i).name not in own.files or seam_name(i) in seals:
         return True
@@ -127,7 +127,7 @@ def _is_joined_or_can_be(work: WorkFolder, i: int, seals: Mapping[str, Seal]) ->
 
 
 def _files_of(work: WorkFolder, seals: Mapping[str, Seal], kept: set[int]) -> Iterator[Path]:
-    """All files that stay: of tile rows that are kept, of their seams, and of what all share."""
+    """All files that stay: those of tile rows that are kept, of their seams, and those common to all."""
     tile_rows = {tile_row_name(i) for i in kept}
     seams = {seam_name(i) for i in kept if work.above(i).name in seals[tile_row_name(i)].files}
     for name, seal in seals.items():

@@ -1,8 +1,8 @@
-"""One scene shared among the workers of an executor: devices of this machine, or the workers of a cluster.
+"""One scene divided among the workers of an executor: devices of this machine, or the workers of a cluster.
 
-A scene is cut into shards, stretches of neighbouring tile rows. A worker writes the tile rows of its shard into the
-work folder, and what they leave at their seams; a seam between two shards is finished when both are there. So no pixel
-is forwarded twice, and the classes are those that one process finds.
+A scene is cut into shards, runs of neighbouring tile rows. A worker writes the tile rows of its shard into the work
+folder, with their probabilities at the seams; a seam between two shards is blended when both are there. So no pixel is
+forwarded twice, and the classes are those that a single process finds.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
     from distributed import Client
 
 _SHARDS_PER_WORKER = 4
-"""So many that whoever is done early takes over from the others; each costs a seam on the disk."""
+"""Several, so that workers that finish early take over from the others; each costs a seam on the disk."""
 
 
 @dataclass(frozen=True)
 class Workers:
-    """Who works on a scene, and with what."""
+    """The executor for a scene, with the model and the settings to use."""
 
     model: Model | str | os.PathLike[str] | None
-    """As it was given to `predict`."""
+    """Model as given to `predict`."""
     spec: PredictSpec
     """Settings."""
     scheduler: str | Client | Executor | None = None
@@ -53,7 +53,7 @@ class Workers:
 
 @dataclass(frozen=True)
 class Shard:
-    """Neighbouring tile rows of one scene, and all that is needed to forward them where the files are seen."""
+    """Neighbouring tile rows of one scene, and what a worker needs to forward them; picklable."""
 
     scene: str
     """As GDAL opens it."""
@@ -72,10 +72,10 @@ class Shard:
 
 
 def run_scene(job: Job, work: WorkFolder, workers: Workers, reporter: Reporter = SILENT) -> None:
-    """Finish all unfinished tile rows of a scene; the progress of `predicting` counts the source's pixels.
+    """Finish all unfinished tile rows of a scene; the stage `predicting` counts pixels of the source.
 
     Raises:
-        GeosegError: as soon as one worker fails; what is finished stays.
+        GeosegError: as soon as one worker fails; finished tile rows stay.
     """
     devices = find_devices(job.spec.run, job.runner.device)
     threads = max(1, torch.get_num_threads() // (1 if devices[0].startswith("cuda") else len(devices)))
@@ -135,27 +135,27 @@ def make_shards(job: Job, work: WorkFolder, workers: Workers, count: int) -> lis
 
 
 def bundle_path(model: str | os.PathLike[str] | None) -> str | None:
-    """Where a bundle lies, from anywhere; None means the default model."""
+    """Absolute path or URL of a bundle; None means the default model."""
     return None if model is None or os.fspath(model) == "default" else os.path.abspath(model)
 
 
 def _on_cpu(model: Model) -> Model:
-    """A model that can be sent to another process, which need not have the same device."""
+    """The model on the CPU, so that it can be sent to a process without its device."""
     return Model(model.spec, deepcopy(model.module).cpu())
 
 
 def split_evenly(tile_rows: range, count: int) -> Iterator[range]:
-    """Cut a range into at most `count` stretches whose lengths differ by one at most."""
+    """Cut a range into at most `count` runs whose lengths differ by one at most."""
     count = min(count, len(tile_rows))
     edges = [tile_rows.start + i * len(tile_rows) // count for i in range(count + 1)]
     return (range(first, last) for first, last in pairwise(edges))
 
 
 def find_devices(spec: RunSpec, device: torch.device) -> list[str]:
-    """The devices that share a scene: those that were named, or as many as were asked for.
+    """Names of the devices that work on a scene, e.g. cuda:0: those named in the settings, or as many as requested.
 
     Raises:
-        SpecError: if this machine does not have them.
+        SpecError: if this machine lacks them.
     """
     if spec.devices is None:
         return [str(device)]

@@ -1,4 +1,4 @@
-"""A scene as a model takes it: which bands, what their values stand for, at which resolution.
+"""A scene as a model reads it: which bands, with which scaling, at which resolution.
 
 In: an open scene, a model, a ClassifySpec. Out: the bands, and the source that windows are read from.
 """
@@ -19,7 +19,7 @@ _MOST_COARSENING = 64
 
 
 def select_bands(scene: Scene, model: ModelSpec, spec: ClassifySpec) -> tuple[SceneBands, BandChoice]:
-    """Choose the bands of a scene, what their values stand for, and which of them mark missing data.
+    """Choose the bands of a scene, their scaling, and how missing data are marked.
 
     Raises:
         GeosegError: if the scene does not fit the model or the settings.
@@ -41,7 +41,7 @@ def select_bands(scene: Scene, model: ModelSpec, spec: ClassifySpec) -> tuple[Sc
 
 
 def _suggestion(scene: Scene, choice: BandChoice, model: ModelSpec) -> tuple[float, float] | None:
-    """A --rescale that fits, looked up only when one is needed."""
+    """A suitable --rescale, sampled only if the types do not match."""
     try:
         check_dtype(scene.info.dtype_of(choice.indexes), model.dtype, None)
     except GeosegError:
@@ -50,10 +50,10 @@ def _suggestion(scene: Scene, choice: BandChoice, model: ModelSpec) -> tuple[flo
 
 
 def at_resolution(scene: SceneBands, model: ModelSpec, spec: ClassifySpec) -> Source:
-    """The bands at the resolution that is asked for.
+    """The bands at the requested resolution.
 
     Raises:
-        SpecError: if that is unknown, or too far from the scene's own.
+        SpecError: if it is unknown, or too far from the scene's own.
     """
     if spec.resolution == "native":
         return NativeScene(scene)
@@ -62,7 +62,7 @@ def at_resolution(scene: SceneBands, model: ModelSpec, spec: ClassifySpec) -> So
         raise SpecError("--resolution model: this model does not know its resolution: give metres instead")
     size = scene.info.pixel_size_m
     if size is None:
-        raise SpecError("--resolution needs a scene with a ground size, this one has no usable CRS: leave it out")
+        raise SpecError("--resolution needs a scene of known pixel size, this one has no usable CRS: leave it out")
     width, height = (
         max(1, round(n * metres / wanted)) for n, metres in zip((scene.width, scene.height), size, strict=True)
     )

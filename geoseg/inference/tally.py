@@ -1,4 +1,4 @@
-"""Class indexes become class ids, counted on the way. Pure functions on arrays."""
+"""Class indexes become class ids, with pixel counts by row and class. Pure functions on arrays."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SMALL_PX = 2**18
 def paint(
     index: NDArray[np.uint8], valid: NDArray[np.bool_], ids: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Class ids (h, w) of class indexes (h, w), nodata where they aren't valid, and pixels by row and class (h, K).
+    """Class ids (h, w) of class indexes (h, w), 255 where they aren't valid, and pixel counts by row and class (h, K).
 
     Args:
-        index: index of the class of each pixel.
-        valid: which pixels hold data.
+        index: index of each pixel's class (h, w).
+        valid: which pixels hold data (h, w).
         ids: id of each class (K,).
     """
     if index.size <= SMALL_PX:
@@ -34,7 +34,7 @@ def paint(
 def _paint_small(
     index: NDArray[np.uint8], valid: NDArray[np.bool_], ids: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """The same without a loop: what isn't valid is one class more, which isn't counted."""
+    """The same without a compiled loop: invalid pixels form a further class, which isn't counted."""
     rows, classes = index.shape[0], len(ids) + 1
     index = np.where(valid, index, np.uint8(len(ids)))
     places = index + classes * np.arange(rows)[:, None]
@@ -43,7 +43,7 @@ def _paint_small(
 
 
 def count_by_row(painted: NDArray[np.uint8], ids: NDArray[np.uint8]) -> NDArray[np.int32]:
-    """Pixels by row and class (h, K) of class ids (h, w); other ids count nowhere."""
+    """Pixel counts by row and class (h, K) of class ids (h, w); other ids are not counted."""
     known = np.isin(painted, ids)
     index = np.zeros(256, np.uint8)
     index[ids] = np.arange(len(ids))

@@ -1,4 +1,4 @@
-"""Tile rows of a scene, read, forwarded, blended, decided and written: the part of `predict` that takes the time.
+"""Tile rows of a scene, read, forwarded, blended, decided and written: the part of `predict` that takes most time.
 
 Three stages run side by side: a thread decodes ahead of the network, a thread writes behind it, and what passes between
 them is bounded. On a GPU everything from raw band values to class indexes happens there; only indexes come back.
@@ -36,13 +36,13 @@ _READ_AHEAD, _WRITE_BEHIND = 2, 2
 
 
 def run_tile_rows(job: Job, work: WorkFolder, tile_rows: range, stage: Stage) -> None:
-    """Finish those of some neighbouring tile rows that are not finished yet; the stage counts the source's pixels."""
+    """Finish the unfinished ones of a range of tile rows; the stage counts pixels of the source."""
     for stretch in _unfinished(work, tile_rows):
         _run_stretch(job, work, stretch, stage)
 
 
 def _unfinished(work: WorkFolder, tile_rows: range) -> Iterator[range]:
-    """Stretches of neighbouring tile rows that are not finished."""
+    """Runs of neighbouring tile rows that are not finished."""
     first = None
     for i in tile_rows:
         if not work.is_finished(i):
@@ -79,7 +79,7 @@ def _run_stretch(job: Job, work: WorkFolder, tile_rows: range, stage: Stage) -> 
 
 
 def _batches(job: Job, tile_rows: range) -> Iterator[tuple[int, Batch | None]]:
-    """The batches of each tile row and, behind them, None."""
+    """The batches of each tile row, followed by None."""
     fill = job.model.spec.normalization.mean
     with gdal_settings():  # they hold for one thread, and this one reads
         for i in tile_rows:
@@ -90,14 +90,14 @@ def _batches(job: Job, tile_rows: range) -> Iterator[tuple[int, Batch | None]]:
 
 @dataclass(frozen=True)
 class _TileRowEnd:
-    """All of a tile row was handed over."""
+    """Marks the end of a tile row in the queue."""
 
     i: int
 
 
 @dataclass(frozen=True)
 class _Finished:
-    """A block on its way to the disk."""
+    """A finished block to be written, with its part of the seams below and above."""
 
     sample: Sample
     window: Window
@@ -108,7 +108,7 @@ class _Finished:
 
 @dataclass(frozen=True)
 class _FinishedBatch:
-    """Blocks on their way from the device to the disk."""
+    """Finished blocks of a batch, being copied from the device."""
 
     blocks: list[_Finished]
     are_numbers: Tensor
@@ -133,7 +133,7 @@ def _finish_batch(
 
 
 class _SeamsOnDisk:
-    """What passes between tile rows: the latest on the device, all of it on its way to the work folder."""
+    """The seams between tile rows: the latest stay on the device, all are written to the work folder."""
 
     def __init__(self, job: Job, work: WorkFolder):
         self._job, self._work = job, work
@@ -161,7 +161,7 @@ class _SeamsOnDisk:
         self._open = seam
 
     def take(self) -> tuple[Tensor | None, Tensor | None]:
-        """What the last window left for below, and its own part of a seam above that is left open; on the host."""
+        """The last window's part of the seam below, and of an open seam above, on the host; None without one."""
         held = self._below, self._open
         self._below = self._open = None
         below, above = (None if seam is None else to_host(seam) for seam in held)
@@ -169,7 +169,7 @@ class _SeamsOnDisk:
 
 
 def seam_below(job: Job, work: WorkFolder, i: int) -> SeamFile:
-    """What tile row i leaves for the one below."""
+    """The file with tile row i's part of the seam below it."""
     return SeamFile(work.below(i), len(job.model.spec.classes), job.grid.rows.ramp)
 
 
@@ -180,7 +180,7 @@ def core_columns(grid: Grid, place: Place) -> Window:
 
 
 class _Writer:
-    """Takes finished batches and the ends of tile rows, in a thread of its own."""
+    """Writes finished batches and the ends of tile rows, in a thread of its own."""
 
     def __init__(self, job: Job, work: WorkFolder, first_open: int | None, only_seam: int | None):
         self._job, self._work, self._first_open, self._only_seam = job, work, first_open, only_seam
@@ -200,7 +200,7 @@ class _Writer:
         self._memory.passed(sum(block.sample.valid.size for block in item.blocks))
 
     def close(self) -> None:
-        """Let go of what was not finished."""
+        """Discard the rows that are not finished."""
         if self._rows is not None:
             self._rows.discard()
 
@@ -252,14 +252,14 @@ class _Writer:
 
 
 def save_open_seam(work: WorkFolder, place: Place, own: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
-    """Keep a window's own part of the seam above: column of the grid, probabilities, the scene's valid pixels."""
+    """Append a window's part of the seam above: its column in the grid, probabilities, and the scene's valid pixels."""
     with work.above(place.i).open("ab") as file:
         for array in (np.array(place.j), own, valid):
             np.save(file, array)
 
 
 def load_open_seams(work: WorkFolder, i: int) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.bool_]]]:
-    """Read them again, one by one."""
+    """Read these parts one after the other."""
     path = work.above(i)
     with path.open("rb") as file:
         while file.tell() < path.stat().st_size:
@@ -268,10 +268,10 @@ def load_open_seams(work: WorkFolder, i: int) -> Iterator[tuple[int, NDArray[np.
 
 
 def join_tile_rows(job: Job, work: WorkFolder, i: int) -> None:
-    """Finish the seam between two finished tile rows that were forwarded apart: the one above tile row i.
+    """Blend and write the seam above tile row i, between two finished tile rows of different shards.
 
     Raises:
-        OutputError: if what they left for it is gone.
+        OutputError: if the parts of the seam are missing.
     """
     if work.seal(seam_name(i)).exists():
         return

@@ -1,4 +1,4 @@
-"""In which windows a model sees a raster, and how many of them a device holds at once.
+"""The grid of windows in which a model sees a raster, and the batch size that a device holds.
 
 In: a raster's size, a model, settings, a device. Out: a grid of windows, and a batch size.
 """
@@ -19,19 +19,19 @@ from geoseg.spec.base import Precision
 from geoseg.spec.branch import PLAIN, BranchSpec
 
 BY_MODEL = ClassifySpec()
-"""Everything as the model has it."""
+"""The model's own settings."""
 BORDER = 32
 """Pixels by which a scene is reflected on each side, so that its edge is never the network's edge."""
 _CPU_BATCH_PX, _GPU_BATCH_PX = 2**20, 2**23
 """Most pixels forwarded at once: larger batches are no faster."""
 _MEMORY_SHARE = 0.6
-"""Part of the free memory that a batch may take; estimates are rough, and memory is handed out in pieces."""
+"""Part of the free memory that a batch may take; estimates are rough, and allocators fragment memory."""
 _SMALLEST_TILE = 256
 
 
 @dataclass(frozen=True)
 class Target:
-    """On what a network runs, and how."""
+    """The device on which a network runs, and its arithmetic."""
 
     device: torch.device
     """The device."""
@@ -40,17 +40,19 @@ class Target:
 
     @classmethod
     def choose(cls, device: str, precision: Precision) -> Target:
-        """The device and arithmetic that settings mean here.
+        """Resolve the device and arithmetic of the settings on this machine.
 
         Raises:
-            SpecError: if this machine does not have them.
+            SpecError: if this machine lacks them.
         """
         chosen = choose_device(device)
         return cls(chosen, choose_precision(precision, chosen))
 
     def fitting_grid(self, size: tuple[int, int], model: Model, spec: ClassifySpec) -> Grid:
-        """Windows (rows, columns) of the size that is asked for; else of the model's, or of half of it, or less, if the
-        device's memory holds no larger one."""
+        """The grid over a raster of a size (rows, columns), with windows of the requested size.
+
+        If none is requested it is the model's, halved until the device's memory holds a window.
+        """
         grid = make_grid(*size, model.spec, spec)
         if spec.tile is not None:
             return grid
@@ -62,13 +64,13 @@ class Target:
         return grid
 
     def fitting_batch(self, grid: Grid, model: Model) -> int:
-        """How many windows are forwarded at once."""
+        """Number of windows forwarded at once."""
         most = _CPU_BATCH_PX if self.device.type == "cpu" else _GPU_BATCH_PX
         wanted = max(1, min(32, most // (grid.rows.size * grid.cols.size)))
         return max(1, min(wanted, self._windows_in_memory(grid, model)))
 
     def _windows_in_memory(self, grid: Grid, model: Model) -> int:
-        """How many windows the device's free memory holds."""
+        """Number of windows that the device's free memory holds."""
         free = free_bytes(self.device)
         window_px = grid.rows.size * grid.cols.size
         each = activation_bytes(model.module, len(model.spec.bands), window_px, 4 if self.precision == "fp32" else 2)
@@ -76,12 +78,12 @@ class Target:
 
 
 def branch_of(model: ModelSpec, spec: ClassifySpec) -> BranchSpec:
-    """What a model sees besides its windows under some settings, which may leave that out."""
+    """The model's branch under some settings: what it sees besides its windows, nothing if `context` is off."""
     return model.branch if spec.context else PLAIN
 
 
 def make_grid(height: int, width: int, model: ModelSpec, spec: ClassifySpec = BY_MODEL) -> Grid:
-    """Lay the windows in which a model sees a raster.
+    """The grid of windows over a raster of height × width pixels.
 
     Raises:
         SpecError: if the overlap is more than half of the tile.

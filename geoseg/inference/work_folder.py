@@ -1,18 +1,18 @@
-"""The work folder of a prediction: what is finished of it, so that a run that was killed goes on from there.
+"""The work folder of a prediction: its finished tile rows, from which a killed run resumes.
 
 It lies beside the results, under a hidden name. A tile row is finished when its seal is there, which is written last,
-appears at once, and says of which work it is and what its files hold: whatever else is found is of a tile row that was
-not finished, and is written again. Several processes may work on different tile rows. What lies in it:
+atomically, and names the work to which it belongs and its files with their checksums. Other files belong to unfinished
+tile rows and are written again. Several processes may work on different tile rows. The files:
 
-    work.json             of which scene, model and settings this is the work
+    work.json             scene, model and settings of the work
     000012.landcover.tif  rows of tile row 12; none where it holds no data
-    000012.npz            what is known of them
-    000012.below          what it leaves for the seam below: K × ramp × width floats, gone once the next one is finished
-    000012.above          its own part of the seam above, if another process has the tile row above
-    000012.seal           the seal on all of these
+    000012.npz            their record: pixel counts and the like
+    000012.below          its part of the seam below: K × ramp × width floats, removed once the next row is finished
+    000012.above          its part of the seam above, if another process has the tile row above
+    000012.seal           the seal of all of these
     000012.seam...        that seam, finished, with a seal of its own
     averaged.npy          the scene averaged for a model's context, C + 1 channels, float32; and its seal
-    coarse.npy            what coarser views told, for a model that refines them; and its seal
+    coarse.npy            class probabilities of the coarser views, for a model that refines them; and its seal
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _MANIFEST = "work.json"
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of finished rows of the scene."""
+    """Pixel counts, thumbnail and list of rasters of some finished rows of the scene."""
 
     row: int
     """First row."""
@@ -51,15 +51,15 @@ class Record:
     kinds: tuple[str, ...]
     """Which rasters have a part for these rows: landcover, confidence, scores."""
     forwarded_px: int = 0
-    """Pixels that the network saw for them."""
+    """Pixels that went through the network for them."""
     thumbnail: ThumbnailRows | None = None
     """Their rows of the thumbnail."""
     kept: frozenset[str] = frozenset()
-    """What was to be kept of them besides classes, as `kept_outputs` names it."""
+    """Outputs that were kept of them besides classes, as `kept_outputs` names them."""
 
     @property
     def rows(self) -> range:
-        """The rows."""
+        """The rows of the scene."""
         return range(self.row, self.row + len(self.counts))
 
     def save(self, path: Path) -> None:
@@ -87,10 +87,10 @@ class Record:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Of what a work folder holds the work."""
+    """Identity of the work that a folder holds."""
 
     fingerprint: str
-    """Scene, model and what decides pixels in a few letters; work with another one is something else."""
+    """Digest of scene, model and the settings that decide pixels."""
     tile: int
     """Largest side of a window, as it was fitted to the device's memory."""
     batch_size: int
@@ -98,26 +98,26 @@ class Manifest:
     overlap: int = 0
     """Pixels shared by neighbouring windows of that size."""
     run: str = ""
-    """Which run has the folder now; new each time that one begins or goes on."""
+    """Id of the run that has the folder; each run, also a resumed one, has a new one."""
 
     @property
     def key(self) -> str:
-        """What finished parts must be of: they depend on all this but the batch size and the run."""
+        """Key that the seals of this work hold: all of the manifest but the batch size and the run."""
         return f"{self.fingerprint}-{self.tile}-{self.overlap}"
 
 
 class WorkFolder:
-    """Names and lists what lies in a work folder."""
+    """Names, lists and seals the files of a work folder."""
 
     def __init__(self, path: Path, manifest: Manifest | None = None):
-        """Name what lies in a folder; for a run, given its manifest, as long as the folder is that run's."""
+        """Open a folder; with a manifest, for its run, for as long as the folder belongs to that run."""
         self.path, self._manifest = path, manifest
 
     def check_owner(self) -> None:
-        """Make sure that no other run has taken the folder over.
+        """Check that no other run has taken the folder over.
 
         Raises:
-            OutputError: if one has: a worker that was given up for dead must not write into its work.
+            OutputError: if one has: a worker that was taken for dead must not write into another run's work.
         """
         if self._manifest is None or self.read_manifest() == self._manifest:
             return
@@ -126,14 +126,14 @@ class WorkFolder:
         raise OutputError(f"{self.path} was taken over by another run")
 
     def damage(self) -> OutputError:
-        """What to raise when something that was finished is gone."""
+        """The error to raise when a finished file is missing."""
         return OutputError(f"{self.path} was damaged while it was in use: --resume makes again what is missing")
 
     def check_place(self) -> None:
-        """Make sure that a folder that is there already may be emptied and written into.
+        """Check that an existing folder may be emptied and written into.
 
         Raises:
-            OutputError: if it leads elsewhere, or somebody else made it.
+            OutputError: if it is a link, no folder, or another user's.
         """
         if not os.path.lexists(self.path):
             return
@@ -145,57 +145,57 @@ class WorkFolder:
                 raise OutputError(f"{self.path} is another user's: have it removed, or choose another --output")
 
     def size(self) -> int:
-        """Bytes that it takes."""
+        """Size on disk, in bytes."""
         return sum(path.stat().st_size for path in self.path.glob("*") if path.is_file())
 
     def part(self, name: str, kind: str) -> Path:
-        """Rows of one of the rasters."""
+        """Path of a raster of some rows."""
         return self.path / f"{name}.{kind}.tif"
 
     def record(self, name: str) -> Path:
-        """What is known of these rows."""
+        """Path of the record of some rows."""
         return self.path / f"{name}.npz"
 
     def below(self, i: int) -> Path:
-        """What tile row i leaves for the seam below."""
+        """Path of tile row i's part of the seam below it."""
         return self.path / f"{tile_row_name(i)}.below"
 
     def above(self, i: int) -> Path:
-        """The own part of tile row i in the seam above."""
+        """Path of tile row i's part of the seam above it."""
         return self.path / f"{tile_row_name(i)}.above"
 
     def seal(self, name: str) -> Path:
-        """What says that rows, or a file that all share, are finished."""
+        """Path of the seal of some rows, or of a file common to all tile rows."""
         return self.path / f"{name}{SEAL_END}"
 
     def finish(self, name: str, record: Record) -> None:
-        """Write what is known of rows whose parts are written, and put the seal on all of it."""
+        """Write the record of rows whose rasters are written, and seal them all."""
         record.save(self.record(name))
         passing = [path for end in ("below", "above") if (path := self.path / f"{name}.{end}").exists()]
         files = [self.record(name), *(self.part(name, kind) for kind in record.kinds), *passing]
         write_seal(self.seal(name), self.manifest.key, files)
 
-    def share(self, file: Path) -> None:
-        """Put a seal on a finished file that all tile rows share, unless it has one."""
+    def seal_common(self, file: Path) -> None:
+        """Seal a finished file that is common to all tile rows, unless it is sealed."""
         if not self.seal(file.name).exists():
             write_seal(self.seal(file.name), self.manifest.key, [file])
 
     def is_finished(self, i: int) -> bool:
-        """Whether tile row i is."""
+        """Whether tile row i is finished."""
         return self._seal_of(tile_row_name(i)) is not None
 
     def has_lost_below(self, i: int) -> bool:
-        """Whether finished tile row i left something for the seam below that is not there any more."""
+        """Whether finished tile row i has lost its part of the seam below it."""
         seal, below = self._seal_of(tile_row_name(i)), self.below(i)
         return seal is not None and below.name in seal.files and not seal.holds(below)
 
     def has_lost_above(self, i: int) -> bool:
-        """Whether finished tile row i left an own part of the seam above that is not there any more."""
+        """Whether finished tile row i has lost its part of the seam above it."""
         seal, above = self._seal_of(tile_row_name(i)), self.above(i)
         return seal is not None and above.name in seal.files and not seal.holds(above)
 
     def records(self) -> Iterator[tuple[str, Record]]:
-        """The records of finished rows and their names, those of seams behind those of their tile rows."""
+        """Names and records of finished rows; seams come after their tile rows."""
         names = (path.name.removesuffix(SEAL_END) for path in self.path.glob(f"[0-9]*{SEAL_END}"))
         for name in sorted(names):
             if self._seal_of(name) is not None:
@@ -210,21 +210,21 @@ class WorkFolder:
 
     @property
     def manifest_path(self) -> Path:
-        """Where it stands of what this is the work."""
+        """Path of the manifest."""
         return self.path / _MANIFEST
 
     def read_manifest(self) -> Manifest | None:
-        """Of what this is the work; None if there is none."""
+        """Read the manifest; None if there is none, or it is damaged."""
         try:
             return Manifest(**(read_checked(self.manifest_path) or {}))
         except TypeError:
             return None
 
     def begin(self, manifest: Manifest) -> None:
-        """Begin anew.
+        """Empty the folder and begin new work.
 
         Raises:
-            OutputError: if what is there cannot be removed, or nothing can be written.
+            OutputError: if existing files cannot be removed, or the folder cannot be written.
         """
         with write_errors(self.path.parent):
             self.remove()
@@ -235,46 +235,45 @@ class WorkFolder:
             self.take_over(manifest)
 
     def take_over(self, manifest: Manifest) -> None:
-        """Make it the folder of a run."""
+        """Assign the folder to the run of a manifest."""
         self._manifest = replace(manifest, run=uuid4().hex)
         with write_errors(self.path.parent):
             write_checked(self.manifest_path, asdict(self._manifest))
 
     @property
     def manifest(self) -> Manifest:
-        """What it is of, and whose."""
+        """The manifest that the folder was opened with or begun for."""
         assert self._manifest is not None
         return self._manifest
 
     def remove(self) -> None:
-        """Remove it and all in it; first what says of which work it is, or half of it might be taken for all."""
+        """Remove the folder, its manifest first, so that a half removed one is not taken for work."""
         with suppress(OSError):
             self.manifest_path.unlink()
         shutil.rmtree(self.path, ignore_errors=True)
 
 
 def tile_row_name(i: int) -> str:
-    """Name of what belongs to tile row i; names sort as the tile rows do."""
+    """Stem of the files of tile row i; stems sort as tile rows do."""
     return f"{i:06d}"
 
 
 def seam_name(i: int) -> str:
-    """Name of what belongs to the seam above tile row i."""
+    """Stem of the files of the seam above tile row i."""
     return f"{i:06d}.seam"
 
 
 def work_path(landcover: Path) -> Path:
-    """Where the work on a class raster lies."""
+    """Path of the work folder of a class raster."""
     return landcover.with_name(hidden_name(landcover.stem, ".geoseg"))
 
 
 @contextmanager
 def locked(landcover: Path) -> Iterator[WorkFolder]:
-    """The work folder of a class raster, for this process alone; it goes unless a tile row in it is finished.
+    """The work folder of a class raster, locked for this process; removed at the end unless a tile row is finished.
 
     Raises:
-        OutputError: if another process is at work on the same result, the folder is not geoseg's, or nothing can be
-            written.
+        OutputError: if another process is making the same result, the folder is not geoseg's, or it cannot be written.
     """
     folder, work = landcover.parent, WorkFolder(work_path(landcover))
     is_new = not folder.exists()
@@ -304,20 +303,20 @@ def locked(landcover: Path) -> Iterator[WorkFolder]:
 
 
 class SeamFile:
-    """The probabilities that a tile row leaves for the one below, window by window; what is never written is 0."""
+    """A tile row's probabilities at the seam below it, stored window by window; 0 where nothing was written."""
 
     def __init__(self, path: Path, classes: int, ramp: int):
         self.path, self._classes, self._ramp = path, classes, ramp
 
     def write(self, columns: Window, seam: NDArray[np.float32]) -> None:
-        """Write (K, ramp, w) probabilities of a window's columns."""
+        """Write the probabilities (K, ramp, w) of a window's columns."""
         with self.path.open("r+b" if self.path.exists() else "w+b", buffering=0) as file:
             data = np.ascontiguousarray(seam).tobytes()
             if os.pwrite(file.fileno(), data, self._offset(columns.col)) < len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def read(self, columns: Window) -> NDArray[np.float32] | None:
-        """Read (K, ramp, w) probabilities of a window's columns; None if the tile row left nothing at all."""
+        """Read the probabilities (K, ramp, w) of a window's columns; None if there is no file."""
         shape = self._classes, self._ramp, columns.width
         size = 4 * self._classes * self._ramp * columns.width
         try:

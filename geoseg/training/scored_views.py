@@ -150,7 +150,7 @@ class ScoredRefined:
     def around(self, which: int, place: Place) -> Around:
         """Probabilities of the coarser view, and the share of the network's own answer."""
         coarse = self._coarse[which]
-        maps, boxes = coarse.around([place.window])
+        maps, boxes = coarse.of_windows([place.window])
         return Around((maps[0],), (ViewBox(*boxes[0]),), (coarse.refined.weights(place, place.window),))
 
     def classify(self, runner: Runner, batch: ScoredBatch) -> Tensor:

@@ -1,1 +1,1 @@
-"""Who does the tasks of a run: this process, others on this machine, the workers of a cluster. Knows no scene."""
+"""Executors run tasks: in this thread, in processes of this machine, on the workers of a cluster. Know no scene."""

@@ -1,6 +1,6 @@
-"""Tasks on a Dask cluster: processes of this machine, or any machines that see the same files.
+"""Executor that runs tasks on a Dask cluster: processes of this machine, or machines with a common file system.
 
-Dask hands tasks out, gives those of a worker that died to another, and gathers what failed. It is an extra:
+Dask distributes the tasks, gives those of a dead worker to another one, and collects errors. It is an extra:
 `pip install "geoseg[dask]"`.
 """
 
@@ -31,7 +31,7 @@ _ATTRIBUTE = "_geoseg_worker"
 
 
 class DaskWorkers:
-    """The workers of a cluster."""
+    """Runs tasks on the workers of a cluster; see `Executor`."""
 
     is_here = False
 
@@ -41,7 +41,7 @@ class DaskWorkers:
 
     @property
     def worker_count(self) -> int:
-        """How many workers there are at this moment."""
+        """Number of workers at this moment."""
         return len(self._client.scheduler_info(n_workers=-1)["workers"])
 
     def map(
@@ -51,7 +51,7 @@ class DaskWorkers:
         shared: Sequence[Any] = (),
         watch: Callable[[], None] = lambda: None,
     ) -> Generator[Outcome[Task, Value], None, None]:
-        """Have tasks done; see `Executor`. A worker does one at a time, whatever the number of its threads.
+        """Run tasks; see `Executor`. A worker runs one at a time, whatever the number of its threads.
 
         Raises:
             GeosegError: if the scheduler is lost.
@@ -65,10 +65,10 @@ class DaskWorkers:
 
 @contextmanager
 def open_dask(place: Workplace) -> Iterator[Executor]:
-    """Use the cluster at an address, that of a client, or for local:N one that lives as long as this context.
+    """Open the cluster at an address, that of a client, or for local:N one of N processes that ends with the context.
 
     Raises:
-        SpecError: if Dask is not installed, the address makes no sense, or nobody is there to work.
+        SpecError: if Dask is not installed, the address is invalid, or the cluster has no workers.
         GeosegError: if the scheduler is lost.
     """
     try:
@@ -107,7 +107,7 @@ def open_dask(place: Workplace) -> Iterator[Executor]:
 def _as_they_end(
     client: Client, tasks: dict[Any, Task], watch: Callable[[], None]
 ) -> Generator[Outcome[Task, Any], None, None]:
-    """What came of tasks, given by their futures; those that are not awaited any more are cancelled."""
+    """Yield the outcomes of tasks, given their futures, as they end; cancel the rest if the iterator is closed."""
     from distributed import as_completed
 
     ended, due = as_completed(list(tasks)), 0.0
@@ -124,7 +124,7 @@ def _as_they_end(
 
 
 def outcome_of(future: Any, task: Task) -> Outcome[Task, Any]:
-    """What came of a task, by its future."""
+    """Outcome of a task, given its future."""
     from distributed import KilledWorker
 
     try:
@@ -139,7 +139,7 @@ def outcome_of(future: Any, task: Task) -> Outcome[Task, Any]:
 
 @contextmanager
 def _lost_in_one_line() -> Iterator[None]:
-    """Turn what comes up once a scheduler is gone into one line."""
+    """Convert the errors that follow the loss of a scheduler into one line."""
     from distributed.comm.core import CommClosedError
 
     try:
@@ -152,7 +152,7 @@ def _lost_in_one_line() -> Iterator[None]:
 
 
 def _run(task: Any, function: Callable[..., Any], *shared: Any) -> Any:
-    """Do a task on the worker that this is."""
+    """Run a task on this worker."""
     from distributed import get_worker
 
     worker: Worker = vars(get_worker()).setdefault(_ATTRIBUTE, Worker())

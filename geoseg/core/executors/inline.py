@@ -1,4 +1,4 @@
-"""Tasks one after the other in this thread, each when its outcome is asked for."""
+"""Executor that runs tasks one after the other in this thread, each when its outcome is requested."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from geoseg.core.executors.protocol import Executor, Outcome, Task, Value, Worke
 
 
 class Inline:
-    """This thread."""
+    """Runs tasks in this thread; see `Executor`."""
 
     worker_count = 1
     is_here = True
@@ -22,7 +22,7 @@ class Inline:
         shared: Sequence[Any] = (),
         watch: Callable[[], None] = lambda: None,
     ) -> Generator[Outcome[Task, Value], None, None]:
-        """Do tasks in their order; see `Executor`. An interruption is no outcome: it ends all."""
+        """Run tasks in their order; see `Executor`. An interruption is no outcome: it is raised."""
         with closing(Worker()) as worker:
             for task in tasks:
                 try:

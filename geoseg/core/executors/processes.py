@@ -1,4 +1,4 @@
-"""Tasks in processes of this machine, one process for each device; they live as long as the tasks."""
+"""Executor that runs tasks in processes of this machine, one for each device, which end with the tasks."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _PATIENCE_S = 10
 
 
 class Processes:
-    """A process for each of some devices."""
+    """Runs tasks in one process for each device; see `Executor`."""
 
     is_here = False
 
     def __init__(self, devices: Sequence[str], prepare: Callable[[], None] | None = None):
-        """Name the devices, and what each process does first."""
+        """Set the devices, and a function that each process calls first."""
         self._devices, self._prepare = tuple(devices), prepare
 
     @property
@@ -43,7 +43,7 @@ class Processes:
         shared: Sequence[Any] = (),
         watch: Callable[[], None] = lambda: None,
     ) -> Generator[Outcome[Task, Value], None, None]:
-        """Have tasks done; see `Executor`. The task of a process that dies fails, the others go on with the rest."""
+        """Run tasks; see `Executor`. If a process dies, its task fails and the others go on with the rest."""
         processes: list[_Process] = []
         try:
             for device in self._devices[: len(tasks)]:
@@ -63,7 +63,7 @@ def open_processes(place: Workplace) -> Iterator[Executor]:
 
 
 class _Process:
-    """A process that does one task after the other, as seen by the one that started it."""
+    """A process that runs one task after the other, as its parent sees it."""
 
     def __init__(self, device: str, work: tuple[Any, ...]):
         context = get_context("spawn")  # a fork would share threads and CUDA's state
@@ -74,14 +74,14 @@ class _Process:
         self.is_busy = False
 
     def send(self, task: Any) -> None:
-        """Hand a task over; that the process is dead shows when its answer is read."""
+        """Send a task; whether the process is dead shows when its answer is received."""
         message = pickle.dumps(task)
         self.is_busy = True
         with suppress(OSError):
             self.connection.send_bytes(message)
 
     def receive(self) -> tuple[Any, BaseException | None]:
-        """What came of the task.
+        """Receive the value and the error of the task, one of which is None.
 
         Raises:
             EOFError, OSError: if the process died.
@@ -91,13 +91,13 @@ class _Process:
         return answer
 
     def end(self) -> None:
-        """Let the process end, at once if it is at work: what its task finished stays."""
+        """End the process, at once if it is working: files that its task finished stay."""
         self.connection.close()
         if self.is_busy:
             self._process.terminate()
 
     def join(self) -> None:
-        """Wait until the process is gone."""
+        """Wait until the process has ended."""
         self._process.join(_PATIENCE_S)
         if self._process.is_alive():
             self._process.kill()
@@ -107,7 +107,7 @@ class _Process:
 def _share_out(
     processes: Sequence[_Process], tasks: Sequence[Task], watch: Callable[[], None]
 ) -> Generator[Outcome[Task, Any], None, None]:
-    """Give each process a task, and the next one when it is done."""
+    """Send each process a task, and the next one when it has finished."""
     waiting, idle = deque(tasks), list(processes)
     busy: dict[Any, tuple[_Process, Task]] = {}
     while waiting or busy:
@@ -140,7 +140,7 @@ def _serve(
     function: Callable[..., Any],
     shared: tuple[Any, ...],
 ) -> None:
-    """Do the tasks that come, until there are no more."""
+    """Run the tasks that arrive, until the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started this process ends it
     Thread(target=_end_with_parent, daemon=True).start()
     if prepare is not None:
@@ -152,7 +152,7 @@ def _serve(
 
 
 def _answer(worker: Worker, function: Callable[..., Any], message: bytes, shared: tuple[Any, ...]) -> bytes:
-    """What comes of a task, pickled: a value and None, or None and an error."""
+    """Run a task and pickle its outcome: a value and None, or None and an error."""
     try:
         return pickle.dumps((worker.run(function, pickle.loads(message), shared), None))
     except BaseException as error:
@@ -160,7 +160,7 @@ def _answer(worker: Worker, function: Callable[..., Any], message: bytes, shared
 
 
 def _portable(error: BaseException) -> BaseException:
-    """An error with its traceback as a note, as the other process can make it again, or what comes nearest."""
+    """An error that can be unpickled in another process, or its nearest equivalent, with the traceback as a note."""
     trace = "".join(traceback.format_exception(error))
     try:
         same: BaseException = pickle.loads(pickle.dumps(error))
@@ -171,7 +171,7 @@ def _portable(error: BaseException) -> BaseException:
 
 
 def _end_with_parent() -> None:
-    """End this process once the one that started it is gone, however that ended."""
+    """End this process when its parent has ended, however that happened."""
     parent = parent_process()
     if parent is not None:
         parent.join()

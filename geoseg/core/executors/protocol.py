@@ -1,4 +1,4 @@
-"""What an executor is: it has tasks done by workers, and gives what came of each as soon as it is known."""
+"""The contract of an executor: it runs tasks on workers, and yields the outcome of each as soon as it is known."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ POLL_S = 0.5
 
 
 class Worker:
-    """What a worker has for its tasks, one after the other: its device, and what the last task opened."""
+    """State of a worker, which runs one task at a time: its device, and the resource that the last task opened."""
 
     def __init__(self, device: str | None = None):
-        """Name the device of a worker; None leaves it to the task."""
+        """Create the state of a worker on a device; None leaves the device to the task."""
         self.device = device
         self._lock = Lock()
         self._key: Any = None
@@ -27,12 +27,12 @@ class Worker:
         self._open = ExitStack()
 
     def run(self, function: Callable[..., Value], task: Any, shared: Sequence[Any] = ()) -> Value:
-        """Do a task; others wait meanwhile, whatever thread they come in."""
+        """Run a task; tasks of other threads wait until it ends."""
         with self._lock:
             return function(self, task, *shared)
 
     def keep(self, key: Any, opener: Callable[[], AbstractContextManager[Value]]) -> Value:
-        """What goes by a key: opened unless it is what the last task had, which is closed otherwise."""
+        """Return the resource of a key: the open one if the last task used that key, else a new one in its place."""
         if self._key is None or self._key != key:
             self.close()
             self._kept = self._open.enter_context(opener())
@@ -40,27 +40,27 @@ class Worker:
         return cast(Value, self._kept)
 
     def close(self) -> None:
-        """Let go of what is open."""
+        """Close the open resource."""
         self._key = self._kept = None
         self._open.close()
 
 
 @dataclass(frozen=True)
 class Outcome(Generic[Task, Value]):
-    """What came of a task."""
+    """Outcome of a task: its value, or the error that it raised."""
 
     task: Task
     """The task."""
     value: Value | None = None
     """What the function returned."""
     error: BaseException | None = None
-    """What it raised instead, or a GeosegError if its worker died."""
+    """The error that it raised, or a GeosegError if its worker died."""
 
     def result(self) -> Value:
-        """What the function returned.
+        """Return what the function returned.
 
         Raises:
-            BaseException: what it raised instead.
+            BaseException: the error that it raised instead.
         """
         if self.error is not None:
             raise self.error
@@ -69,7 +69,7 @@ class Outcome(Generic[Task, Value]):
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where tasks are to be done."""
+    """Settings of where tasks run."""
 
     scheduler: Any = None
     """Text of --scheduler, a library's client, or an executor that is open already; None for this machine."""
@@ -81,15 +81,15 @@ class Workplace:
 
 @runtime_checkable
 class Executor(Protocol):
-    """Has tasks done by workers. It is open as long as the context lasts that `open_executor` gives."""
+    """Runs tasks on workers, within the context that `open_executor` returns."""
 
     @property
     def worker_count(self) -> int:
-        """How many tasks are done at a time."""
+        """Number of tasks that run at a time."""
 
     @property
     def is_here(self) -> bool:
-        """Whether tasks are done in this thread, so that functions and tasks may hold what is open here.
+        """Whether tasks run in this thread, so that functions and tasks may hold open files and the like.
 
         Elsewhere functions must be importable and tasks, shared values and results are pickled.
         """
@@ -101,13 +101,14 @@ class Executor(Protocol):
         shared: Sequence[Any] = (),
         watch: Callable[[], None] = lambda: None,
     ) -> Generator[Outcome[Task, Value], None, None]:
-        """Have tasks done, and give what came of each, in the order in which they end.
+        """Run tasks, and yield the outcome of each in the order in which they end.
 
-        An error of a task is its outcome and stops no other. Closing the iterator ends the tasks that are at work.
+        A task that fails stops no other. Closing the iterator stops the tasks that are running.
 
         Args:
             function: called with a `Worker`, a task, and the shared values.
-            tasks: what is to be done.
+            tasks: one for each call.
             shared: values that all tasks need, sent to each worker once.
-            watch: called here every `POLL_S` or so while tasks are at work elsewhere, and after each task here.
+            watch: called in this thread about every `POLL_S` seconds while tasks run elsewhere, or after each task that
+                runs here.
         """

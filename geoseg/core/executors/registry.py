@@ -1,4 +1,4 @@
-"""Executors by name, and which of them a workplace means."""
+"""Executors by name, and the choice of one by a workplace."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ EXECUTORS: Registry[Callable[[Workplace], AbstractContextManager[Executor]]] = R
         "dask": "geoseg.core.executors.dask:open_dask",
     },
 )
-"""What opens an executor for a workplace, by name. Each understands NAME:local:2 as a scheduler: two workers here."""
+"""Functions that open an executor for a workplace, by name. All take the scheduler NAME:local:2: two workers here."""
 
 
 def open_executor(place: Workplace) -> AbstractContextManager[Executor]:
-    """Open the executor that a workplace means; one that is open already stays open.
+    """Open the executor of a workplace; one that is already open is used and left open.
 
     Raises:
-        GeosegError: if there is none, or it cannot be used; also on entering the context.
+        GeosegError: if it is unknown or cannot be used; also on entering the context.
     """
     if isinstance(place.scheduler, Executor):
         return nullcontext(place.scheduler)
@@ -32,10 +32,10 @@ def open_executor(place: Workplace) -> AbstractContextManager[Executor]:
 
 
 def executor_name(place: Workplace) -> str:
-    """Name of the executor that a workplace means.
+    """Name of the executor of a workplace.
 
-    Without a scheduler it is this thread, or a process for each of several devices. The text of a scheduler may begin
-    with an executor's name and a colon; whatever else it is, Dask knows it.
+    Without a scheduler it is `inline`, or `processes` for several devices. A scheduler may begin with an executor's
+    name and a colon; any other is an address for Dask.
     """
     if place.scheduler is None:
         return "inline" if len(place.devices) < 2 else "processes"

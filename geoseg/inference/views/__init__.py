@@ -1,4 +1,4 @@
-"""What a network sees besides its windows while a scene is predicted, by the kind of its branch.
+"""Views: what a network sees besides its windows while a scene is predicted, by the kind of its branch.
 
 A view is a `geoseg.inference.views.view.View`. Another package adds one by an entry point of the group `geoseg.views`,
 under the name that its `BranchSpec.kind` has.

@@ -1,4 +1,4 @@
-"""The classes of a coarser view, and windows of the finer one that are corrected by a network where it is unsure.
+"""Class probabilities of a coarser view, corrected by a network in the windows of the finer one where it is unsure.
 
 In: probabilities of the coarser view, and batches of windows. Out: logarithms of probabilities, on the device.
 """
@@ -23,34 +23,34 @@ from geoseg.raster.validity import Values
 from geoseg.raster.window_store import WindowStore
 
 SPARE_PX = 2
-"""Pixels around what a window needs, between which is interpolated."""
+"""Spare pixels of the coarser view beyond a window, for interpolation."""
 
 
 @dataclass(frozen=True)
 class CoarseClasses:
-    """Probabilities of the next coarser view, and which windows of the finer one are forwarded all the same."""
+    """Probabilities of the next coarser view, and which windows of the finer one are forwarded."""
 
     map: WindowStore
-    """The probabilities."""
+    """The probabilities (K, H, W), in 255ths."""
     ratio: int
-    """Side of its pixels, in those of the finer raster."""
+    """Side of a pixel of the coarser view, in pixels of the finer raster."""
     refined: RefinedWindows
     """The windows that are forwarded."""
 
-    def around(self, windows: Sequence[Window]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Probabilities around windows of one size (B, K, h, w), and where these lie in them (B, 4)."""
+    def of_windows(self, windows: Sequence[Window]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Probabilities (B, K, h, w) that cover B windows of one size, and the windows' boxes in these (B, 4)."""
         parts = [self._part(window) for window in windows]
         maps = np.stack([self._read(part) for part in parts])
         boxes = [self._box(*pair) for pair in zip(windows, parts, strict=True)]
         return (maps / 255).astype(np.float32), np.stack(boxes).astype(np.float32)
 
     def _part(self, window: Window) -> Window:
-        """The pixels between which a window is interpolated; as many for all windows of its size."""
+        """The coarser pixels from which a window is interpolated; as many for all windows of one size."""
         height, width = (-(-side // self.ratio) + 2 * SPARE_PX for side in (window.height, window.width))
         return Window(window.row // self.ratio - 1, window.col // self.ratio - 1, height, width)
 
     def _read(self, part: Window) -> Shares:
-        """Read a part; beyond the map it is as at its edge."""
+        """Read a part, padded beyond the map's edge by the edge's values."""
         inside = part.clip(self.map.height, self.map.width)
         rows, cols = (
             (first - start, start + side - first - length)
@@ -69,7 +69,7 @@ class CoarseClasses:
 
 @dataclass(frozen=True)
 class Refined:
-    """Windows that a network sees with the classes of a coarser view around them; see `view.Surroundings`."""
+    """Classifies windows given the class probabilities of a coarser view; see `view.Surroundings`."""
 
     runner: Runner
     """The network."""
@@ -78,26 +78,26 @@ class Refined:
 
     def classify(self, batch: Batch) -> Tensor:
         """Logarithms of probabilities of the forwarded parts of a batch (B, K, h, w)."""
-        maps, boxes = self.coarse.around(batch.windows)
+        maps, boxes = self.coarse.of_windows(batch.windows)
         context = Context((torch.from_numpy(maps),), (torch.from_numpy(boxes),)).to(self.runner.device)
         places = (sample.place for sample in batch.samples)
         weights = [self.coarse.refined.weights(*pair) for pair in zip(places, batch.windows, strict=True)]
         return refine(self.runner, batch.image, context, np.stack(weights))
 
     def forwarded_px(self, sample: Sample) -> int:
-        """All pixels of the part, or none where the coarser view is sure enough."""
+        """All pixels of the forwarded part, or 0 for a skipped window."""
         return 0 if (sample.place.i, sample.place.j) in self.coarse.refined.skipped else sample.part.pixels
 
 
 @torch.inference_mode()
 def refine(runner: Runner, image: Values, context: Context, weights: NDArray[np.float32]) -> Tensor:
-    """Refine windows (B, C, h, w), where weights (B, h, w) are above 0; below 1 the coarser view has the rest.
+    """Log probabilities (B, K, h, w) of windows, mixed from the network's and the coarser view's.
 
     Args:
         runner: a network that refines.
-        image: the windows.
-        context: the coarser view's probabilities around them.
-        weights: share of the network's answer in each pixel.
+        image: the windows (B, C, h, w).
+        context: the coarser view's probabilities that cover them.
+        weights: of the network's probabilities in each pixel (B, h, w), 0 to 1; the coarser view has the rest.
     """
     if weights.min() == 1:
         return runner(image, context)

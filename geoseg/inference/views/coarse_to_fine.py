@@ -1,7 +1,7 @@
-"""Coarser views of a scene classified one after the other, from the coarsest to the one before the scene itself.
+"""Coarser views of a scene, classified one after the other from the coarsest to the finest.
 
 In: a model that refines, and the levels over a scene. Out: probabilities of the finest of these levels. Each level is
-cut into windows, forwarded and blended like a scene; its classes go to the next finer one, and then are gone.
+cut into windows, forwarded and blended like a scene; its probabilities are dropped once the next finer one has them.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from geoseg.spec import ClassifySpec, ModelSpec
 
 @dataclass(frozen=True)
 class CoarseToFine:
-    """A model that refines, and how it is run."""
+    """Classifies the coarser views of a scene with a model that refines them."""
 
     runner: Runner
     """The network."""
     model: ModelSpec
-    """What it is."""
+    """The model's description."""
     batch_px: int
     """Pixels forwarded at once."""
     spec: ClassifySpec = BY_MODEL
-    """Which windows, and how many of them are forwarded."""
+    """Settings of the windows, and the fraction of them that is forwarded."""
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -52,11 +52,11 @@ class CoarseToFine:
         return tuple(coarser // finer for finer, coarser in pairwise(ratios))
 
     def classify_levels(self, pyramid: ContextPyramid, folder: Path | None) -> WindowStore:
-        """Classify level by level; return the probabilities of the finest one.
+        """Classify all levels, coarsest first; return the probabilities of the finest one.
 
         Args:
             pyramid: the model's levels over a raster.
-            folder: gets scratch files; None keeps all in memory.
+            folder: for scratch files; None keeps all in memory.
         """
         coarsest = len(pyramid.grids) - 1
         found = self._classify(LevelSource(pyramid, coarsest), WindowsAlone(self.runner), folder)
@@ -70,13 +70,13 @@ class CoarseToFine:
     def choose_windows(
         self, maps: Sequence[WindowStore], level: int, grids: Sequence[Grid], places: Sequence[Iterable[Place]]
     ) -> list[CoarseClasses]:
-        """Choose among places over several rasters, taken together, those that are forwarded.
+        """Choose the windows to forward, the least sure ones over several rasters taken together.
 
         Args:
-            maps: probabilities of a level of each raster.
-            level: which level; 0 is the finest.
+            maps: probabilities of one level, of each raster.
+            level: index of that level; 0 is the finest.
             grids: the windows of the next finer view of each.
-            places: those among which to choose.
+            places: the candidates, of each raster.
         """
         fraction, step, every = self.spec.refine_fraction, self.steps[level], zip(maps, grids, places, strict=True)
         skipped = [frozenset[tuple[int, int]]()] * len(maps)
@@ -114,7 +114,7 @@ def _shares(logits: Tensor) -> Shares:
 
 
 class LevelSource(NativeScene):
-    """One level over a scene, as windows are read from it."""
+    """One level over a scene as a raster to read windows from."""
 
     def __init__(self, pyramid: ContextPyramid, level: int):
         self._pyramid, self._level = pyramid, level
@@ -122,6 +122,6 @@ class LevelSource(NativeScene):
         self.has_wide_blocks = False
 
     def read(self, window: Window) -> tuple[Values, Mask]:
-        """Read a window inside: mean values (C, h, w), and which pixels hold any data (h, w)."""
+        """Read a window inside the level: mean values (C, h, w), and which pixels hold any data (h, w)."""
         weighted = self._pyramid.read(self._level, window)
         return weighted[:-1], weighted[-1] > 0

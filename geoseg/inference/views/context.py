@@ -1,8 +1,8 @@
-"""What a model's context branch has seen, kept for the windows to come.
+"""The view of a model with a context branch, and a cache of the features that the branch found.
 
-In: windows of a scene. Out: the context that a network takes along with them. Each view is seen once as long as it is
-among the last few. Where the next row of windows will mostly meet other views, only those of neighbouring windows are
-kept; else those of a row, up to a limit: memory never depends on how large the scene is.
+In: windows of a scene. Out: the context that a network takes along with them. A view is forwarded once as long as it is
+among the last few. Where the next row of windows mostly meets other views, only those of neighbouring windows are
+kept; else those of a row, up to a limit: memory does not depend on the size of the scene.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ WORTH_ROWS = 1.25
 
 
 class ContextView:
-    """Shows wider, coarser views of the scene, averaged once for all processes that work on it."""
+    """Shows wider, coarser views of the scene, averaged once for all processes; see `view.View`."""
 
     forwarded_share = 1.0
     maps_held = 3
-    """To blend."""
+    """For blending."""
 
     def __init__(self, inputs: ViewInputs):
         self._inputs = inputs
@@ -52,14 +52,14 @@ class ContextView:
 
     @property
     def scratch_bytes(self) -> float:
-        """Of the averaged scene."""
+        """Bytes per pixel of the source for the averaged scene."""
         return averaged_bytes(self._inputs.model)
 
     def surroundings(self, work: WorkFolder) -> ContextCache:
-        """Average the scene, unless that was done.
+        """Average the scene, unless the work folder holds it averaged, and open an empty cache.
 
         Raises:
-            GeosegError: if the scene cannot be read, or the work folder not be written.
+            GeosegError: if the scene cannot be read, or the work folder cannot be written.
         """
         inputs = self._inputs
         if work.path not in self._prepared:
@@ -72,30 +72,30 @@ class ContextView:
         pyramid = scene_pyramid(inputs.scene, inputs.source, inputs.model.branch.levels, shared=shared)
         pyramid.prepare()
         with write_errors(work.path.parent):
-            work.share(shared)
+            work.seal_common(shared)
         return pyramid
 
 
 class ContextCache:
-    """The context of any windows of one scene; see `view.Surroundings`."""
+    """Classifies windows with their context, caching the features of views; see `view.Surroundings`."""
 
     def __init__(self, runner: Runner, pyramid: ContextPyramid, keep: Sequence[int]):
-        """Keep the views of each level that were used last, `keep[level]` of them; see `views_worth_keeping`."""
+        """Keep the `keep[level]` most recently used views of each level; see `views_worth_keeping`."""
         self._runner, self._pyramid, self._keep = runner, pyramid, keep
         self._seen: list[OrderedDict[Window, Tensor]] = [OrderedDict() for _ in pyramid.grids]
         self.encoded = 0
-        """Views that were seen so far."""
+        """Number of views that were forwarded so far."""
 
     def classify(self, batch: Batch) -> Tensor:
         """Logits of the forwarded parts of a batch (B, K, h, w)."""
         return self._runner(batch.image, self.context(batch.windows))
 
     def forwarded_px(self, sample: Sample) -> int:
-        """All pixels of the part."""
+        """All pixels of the forwarded part."""
         return sample.part.pixels
 
     def context(self, windows: Sequence[Window]) -> Context:
-        """What the levels have seen around some windows (B), on the device."""
+        """Context features of all levels for B windows, on the device."""
         levels = [self._level(level, windows) for level in range(len(self._pyramid.grids))]
         maps, boxes = zip(*levels, strict=True)
         return Context(maps, boxes)
@@ -119,7 +119,7 @@ class ContextCache:
 
 
 def views_worth_keeping(levels: Sequence[ContextLevel], grid: Grid) -> list[int]:
-    """How many views of each level to keep, so that few are seen twice while windows are classified row by row."""
+    """Number of views of each level to keep, so that few are forwarded twice while windows are classified by rows."""
     return [_worth_keeping(level, grid) for level in levels]
 
 
@@ -134,6 +134,6 @@ def _worth_keeping(level: ContextLevel, grid: Grid) -> int:
 
 
 def _views_met(axis: Axis, side: int, border: int) -> int:
-    """How many views the windows along an axis meet, their cores being `side` pixels of the scene long."""
+    """Number of views that the windows along an axis meet, views having cores of `side` pixels of the scene."""
     spans = zip(axis.starts, axis.sizes, strict=True)
     return len({super_tile(start, start + size, side, border) for start, size in spans})

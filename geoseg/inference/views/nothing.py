@@ -1,4 +1,4 @@
-"""Nothing around: a network that sees windows alone."""
+"""The view of a network that sees its windows alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from geoseg.models.runner import Runner
 
 @dataclass(frozen=True)
 class WindowsAlone:
-    """Windows as they are."""
+    """Classifies windows without their surroundings; see `view.Surroundings`."""
 
     runner: Runner
     """The network."""
@@ -24,21 +24,21 @@ class WindowsAlone:
         return self.runner(batch.image)
 
     def forwarded_px(self, sample: Sample) -> int:
-        """All pixels of the part."""
+        """All pixels of the forwarded part."""
         return sample.part.pixels
 
 
 class Nothing:
-    """Shows nothing."""
+    """The view that shows nothing besides the windows; see `view.View`."""
 
     forwarded_share = 1.0
     scratch_bytes = 0.0
     maps_held = 3
-    """To blend."""
+    """For blending."""
 
     def __init__(self, inputs: ViewInputs):
         self._alone = WindowsAlone(inputs.runner)
 
     def surroundings(self, work: WorkFolder) -> WindowsAlone:
-        """There is nothing to get ready."""
+        """Surroundings that hold nothing; reads and writes nothing."""
         return self._alone

@@ -1,4 +1,4 @@
-"""The coarser levels over a scene, from its overviews or itself. In: a scene. Out: a pyramid of views."""
+"""Pyramids of the coarser levels over a scene, made from its overviews or from the scene itself."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def scene_pyramid(
     folder: Path | None = None,
     shared: Path | None = None,
 ) -> ContextPyramid:
-    """The levels over a scene, from its overviews if they will do, else from the scene itself.
+    """The pyramid of some levels over a scene, from its overviews if they are averages, else from the scene itself.
 
     Args:
-        scene: what is averaged, at its own resolution; an overview of it is closed when nothing uses it any more.
+        scene: the scene to average, at its own resolution.
         source: the scene as the network sees it, perhaps at another resolution: windows are given in its pixels.
-        levels: which levels.
-        folder: gets a scratch file that goes with the pyramid.
-        shared: a scratch file that stays, for all who want the same.
+        levels: the levels of the pyramid.
+        folder: for a scratch file that is removed with the pyramid.
+        shared: path of a scratch file that stays, for other processes that need the same levels.
     """
     size = source.height, source.width
     finest = min(_ratio(level, size) for level in levels)

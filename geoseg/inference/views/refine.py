@@ -1,4 +1,4 @@
-"""Coarser views of a scene are classified first, and corrected window by window where they are unsure."""
+"""The view of a model that refines: coarser views are classified first, and corrected where they are unsure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAME = "coarse.npy"
 
 
 class RefineView:
-    """Classes of coarser views, the same for all processes that work on a scene, and when the work is gone on with."""
+    """Shows class probabilities of coarser views, made once for all processes and for resumed runs; see `view.View`."""
 
     maps_held = 9
     """Three to blend; fine, coarse, both together, refined and settled ones."""
@@ -27,20 +27,20 @@ class RefineView:
 
     @property
     def forwarded_share(self) -> float:
-        """The share that the settings ask for."""
+        """Share of the windows that is forwarded, as set by `refine_fraction`."""
         return self._inputs.spec.refine_fraction
 
     @property
     def scratch_bytes(self) -> float:
-        """Of the averaged scene, and of its probabilities."""
+        """Bytes per pixel of the source for the averaged scene and its probabilities."""
         model = self._inputs.model
         return averaged_bytes(model, len(model.classes))
 
     def surroundings(self, work: WorkFolder) -> Refined:
-        """Classify the coarser views, unless that was done.
+        """Classify the coarser views, unless the work folder holds their probabilities.
 
         Raises:
-            GeosegError: if the scene cannot be read, or the work folder not be written.
+            GeosegError: if the scene cannot be read, or the work folder cannot be written.
         """
         if work.path not in self._prepared:
             self._prepared[work.path] = self._classify(work)
@@ -56,5 +56,5 @@ class RefineView:
             pyramid = scene_pyramid(inputs.scene, inputs.source, inputs.model.branch.levels, folder=work.path)
             coarse_to_fine.classify_levels(pyramid, work.path).publish(path)
         with write_errors(work.path.parent):
-            work.share(path)
+            work.seal_common(path)
         return coarse_to_fine.choose_windows([WindowStore.load(path)], 0, [grid], [grid.places()])[0]

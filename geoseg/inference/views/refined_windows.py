@@ -1,7 +1,7 @@
-"""Which windows of a finer view are worth forwarding, where a coarser one has been classified.
+"""Choice of the windows of a finer view to forward where a coarser one has been classified.
 
 In: probabilities of the coarser view, and the windows of the finer one. Out: the windows in which the coarser one is
-unsure, and the share that their answers have of each pixel. Knows no network.
+unsure, and the weight of the network's probabilities in each pixel. Knows no network.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from geoseg.geo.grid import Axis, Grid, Place, Window
 from geoseg.raster.window_store import WindowStore
 
 Shares = NDArray[np.uint8]
-"""Probabilities (K, h, w) in 255ths; all are 0 where nothing is known."""
+"""Probabilities (K, h, w) in 255ths; all are 0 where there is no data."""
 FADE = 8
-"""A window fades out towards a skipped one across its side over this."""
+"""A window fades out towards a skipped neighbour across 1 / FADE of its side."""
 
 
 @dataclass(frozen=True)
 class RefinedWindows:
-    """Which windows of a grid the network sees, and how these hand over to those left to a coarser view.
+    """The windows of a grid that are forwarded, and weights that blend them into those left to a coarser view.
 
-    Two answers, one from near by and one from afar, would meet in a straight line. So the finer one fades out towards
-    the skipped windows: classes change where the two balance, and that follows the ground.
+    Probabilities of a finer and of a coarser view would meet in a straight line. So the finer ones fade out towards
+    the skipped windows: classes change where the two balance, which depends on the imagery.
     """
 
     grid: Grid
@@ -38,9 +38,9 @@ class RefinedWindows:
     """Row and column of the windows that are left to the coarser view."""
 
     def weights(self, place: Place, window: Window) -> NDArray[np.float32]:
-        """Share of the finer answer in a place's window, or in a part of it (h, w); 0 all over a skipped one.
+        """Weights (h, w) of the finer probabilities in a place's window, or in a part of it; all 0 in a skipped one.
 
-        In windows that the network sees it depends on where a pixel lies alone: they agree where they overlap.
+        In forwarded windows a weight depends on the pixel's position alone, so overlapping windows agree.
         """
         is_seen = (place.i, place.j) not in self.skipped
         weights = np.full((window.height, window.width), is_seen, np.float32)
@@ -51,7 +51,7 @@ class RefinedWindows:
         return weights
 
     def _fade(self, weights: NDArray[np.float32], i: int, j: int, window: Window) -> None:
-        """Lower the weights of a window (h, w) in another one's territory, which is skipped, and near it."""
+        """Lower the weights (h, w) of a window in and near the territory of the skipped window (i, j)."""
         top, left = window.row + self.grid.border, window.col + self.grid.border
         down = _distances(self.grid.rows, i, top, window.height) / self._fade_px
         right = _distances(self.grid.cols, j, left, window.width) / self._fade_px
@@ -60,19 +60,19 @@ class RefinedWindows:
 
     @cached_property
     def _fade_px(self) -> int:
-        """Pixels across which a window fades out: at most half of its territory, so that it counts in the middle."""
+        """Pixels across which a window fades out: at most half of its territory, so that its middle has weight 1."""
         lengths = (last - first for axis in (self.grid.rows, self.grid.cols) for first, last in _territories(axis))
         return max(1, min(self.grid.tile // FADE, min(lengths) // 2))
 
 
 def _territories(axis: Axis) -> list[tuple[int, int]]:
-    """First and last-plus-one pixel of each window's territory: they meet in the middles of the seams."""
+    """First and last-plus-one pixel of each window's territory; territories meet in the middles of the seams."""
     borders = [0, *(seam + axis.ramp // 2 for seam in axis.seams), axis.end]
     return list(pairwise(borders))
 
 
 def _distances(axis: Axis, i: int, start: int, length: int) -> NDArray[np.float32]:
-    """Pixels from each of some positions to the territory of window i."""
+    """Distance in pixels from each of `length` positions to the territory of window i."""
     first, last = _territories(axis)[i]
     positions = np.arange(start, start + length)
     return np.maximum(np.maximum(first - positions, positions - last + 1), 0).astype(np.float32)
@@ -83,7 +83,7 @@ Uncertainties = dict[tuple[int, int], float]
 
 
 def mean_uncertainties(probabilities: WindowStore, ratio: int, grid: Grid, places: Iterable[Place]) -> Uncertainties:
-    """How unsure a coarser view is, on average, of what windows of a grid decide."""
+    """Mean uncertainty of a coarser view in the cores of some windows of a grid, 0 to 1."""
     uncertainties = {}
     for place in places:
         rows, cols = grid.inside(place)
@@ -98,7 +98,7 @@ def mean_uncertainties(probabilities: WindowStore, ratio: int, grid: Grid, place
 
 
 def most_certain(uncertainties: Sequence[Uncertainties], fraction: float) -> list[frozenset[tuple[int, int]]]:
-    """The windows of each of some grids to skip: all but that share of them, taken together, that is the least sure.
+    """Windows to skip in each of several grids: all but the least sure `fraction` of them, taken together.
 
     MagNet-Fast (Huynh et al. 2021, section 3.4) refines the patches of the highest mean uncertainty.
     """
@@ -110,7 +110,7 @@ def most_certain(uncertainties: Sequence[Uncertainties], fraction: float) -> lis
 
 
 def _uncertainty(shares: Shares) -> NDArray[np.float64]:
-    """1 less the margin between the two most likely classes (h, w)."""
+    """1 minus the margin between the two most likely classes (h, w)."""
     second, best = np.partition(shares, -2, axis=0)[-2:].astype(np.int64)
     unsure: NDArray[np.float64] = 1 - (best - second) / 255
     return unsure

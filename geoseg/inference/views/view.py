@@ -1,7 +1,6 @@
-"""The contract of a view: what lies around the windows of a scene, for a network that sees more than these.
+"""The contract of a view, which shows a network the surroundings of the windows of a scene.
 
-In: a scene, its windows, and the network that classifies them. Out: the logits of batches of windows, whatever else the
-network has to be shown for them.
+In: a scene, its windows, and the network that classifies them. Out: the logits of batches of windows.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from geoseg.spec import ClassifySpec, ModelSpec
 
 @dataclass(frozen=True)
 class ViewInputs:
-    """What a view is made for."""
+    """The scene, grid and network that a view is made for."""
 
     scene: SceneBands
     """The scene at its own resolution."""
@@ -31,7 +30,7 @@ class ViewInputs:
     grid: Grid
     """The windows, in the source's pixels."""
     model: ModelSpec
-    """What the network is."""
+    """The model's description."""
     runner: Runner
     """The network on its device."""
     spec: ClassifySpec
@@ -41,52 +40,52 @@ class ViewInputs:
 
 
 class Surroundings(Protocol):
-    """What lies around the windows of one scene, ready for one process and one pass over neighbouring tile rows."""
+    """Classifies windows of one scene with their surroundings, in one process and one pass over a run of tile rows."""
 
     def classify(self, batch: Batch) -> Tensor:
         """Logits, or logarithms of probabilities, of the forwarded parts of a batch (B, K, h, w), on the device.
 
-        Depends on the windows alone, not on those that were classified before.
+        The result depends on the windows alone, not on those that were classified before.
         """
         ...
 
     def forwarded_px(self, sample: Sample) -> int:
-        """How many pixels of a window the network sees."""
+        """Number of pixels of a window that are forwarded."""
         ...
 
 
 class View(Protocol):
-    """How a scene is shown to a network besides its windows; made of `ViewInputs`."""
+    """What a network sees of a scene besides its windows; made from `ViewInputs`."""
 
     @property
     def forwarded_share(self) -> float:
-        """Share of the windows that the network sees, 0 to 1."""
+        """Share of the windows that is forwarded, 0 to 1."""
         ...
 
     @property
     def scratch_bytes(self) -> float:
-        """Bytes that are taken in the work folder per pixel of the source."""
+        """Size of scratch files in the work folder, in bytes per pixel of the source."""
         ...
 
     @property
     def maps_held(self) -> int:
-        """Maps of all classes (K), float32, that are in memory at once for each pixel of a batch."""
+        """Number of maps of all K classes, float32, held in memory at once for each pixel of a batch."""
         ...
 
     def surroundings(self, work: WorkFolder) -> Surroundings:
-        """Get ready to classify windows.
+        """Prepare to classify windows.
 
-        Whatever all processes need is made by the first that comes, and kept in the work folder for the others, and for
-        when the work is gone on with. Called before anybody else reads from the scene.
+        What all processes need is made by the first one and kept in the work folder, for the others and for resumed
+        runs. Called before anything else reads from the scene.
 
         Raises:
-            GeosegError: if the scene cannot be read, or the work folder not be written.
+            GeosegError: if the scene cannot be read, or the work folder cannot be written.
         """
         ...
 
 
 def averaged_bytes(model: ModelSpec, bytes_more: int = 0) -> float:
-    """Bytes per pixel of a scene for its finest coarser view, averaged, and for what else is kept of each pixel."""
+    """Bytes per pixel of a scene that its finest coarser view takes, averaged, with `bytes_more` per pixel of it."""
     ratios = [level.ratio for level in model.branch.levels if level.ratio != "scene"]
     each = 4 * (len(model.bands) + 1) + bytes_more
     return each / min(ratios) ** 2 if ratios else 0
