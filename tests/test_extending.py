@@ -17,7 +17,7 @@ import pytest
 import rasterio
 import yaml
 from click.testing import CliRunner
-from test_train import write_tiles
+from support.labelled_tiles import write_tiles
 
 from geoseg.cli import main
 from geoseg.core.registry import Registry

@@ -1,18 +1,16 @@
 """Scenes that need a password or a signature: nothing that geoseg writes or prints holds one."""
 
 import json
-import multiprocessing
-import re
 import shutil
-from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner
-from conftest import save_bundle, write_raster
+from support.models import save_bundle
+from support.rasters import write_raster
+from support.servers import serving_apart
 
 from geoseg.cli import main
 from geoseg.core.redaction import public_values
@@ -23,43 +21,12 @@ from geoseg.training.run_folder import written_settings
 SECRET = "Pa55wordOfMine"
 
 
-class Ranges(BaseHTTPRequestHandler):
-    """Serves the current folder."""
-
-    def do_HEAD(self):
-        self.do_GET()
-
-    def do_GET(self):
-        path = Path(self.path.partition("?")[0].lstrip("/"))
-        if not path.is_file():
-            self.send_error(404)
-            return
-        content = path.read_bytes()
-        asked = re.match(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        first, last = (int(asked[1]), int(asked[2] or len(content) - 1)) if asked else (0, len(content) - 1)
-        part = content[first : last + 1]
-        self.send_response(206 if asked else 200)
-        self.send_header("Content-Length", str(len(part)))
-        if asked:
-            self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(content)}")
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(part)
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """A server in a process of its own: GDAL holds Python's lock while it asks about some virtual files."""
+    """The address of a server of the current folder, in a process of its own."""
     monkeypatch.chdir(tmp_path)
-    service = HTTPServer(("127.0.0.1", 0), Ranges)
-    process = multiprocessing.get_context("fork").Process(target=service.serve_forever, daemon=True)
-    process.start()
-    yield f"http://127.0.0.1:{service.server_port}"
-    process.kill()
-    service.server_close()
+    with serving_apart(tmp_path) as url:
+        yield url
 
 
 @pytest.fixture

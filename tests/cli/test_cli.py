@@ -14,7 +14,8 @@ import pytest
 import rasterio.shutil
 import yaml
 from click.testing import CliRunner
-from conftest import save_bundle, write_raster
+from support.models import save_bundle
+from support.rasters import write_raster
 
 from geoseg.cli import COMMANDS, main
 

@@ -6,7 +6,8 @@ import sys
 
 import numpy as np
 import yaml
-from conftest import save_bundle, write_raster
+from support.models import save_bundle
+from support.rasters import write_raster
 
 RUN = """
 import json, sys

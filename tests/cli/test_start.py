@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import write_raster
+from support.rasters import write_raster
 
 from geoseg.cli import COMMANDS
 

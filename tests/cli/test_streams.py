@@ -13,8 +13,8 @@ import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from conftest import write_raster
-from test_train import write_config, write_tiles
+from support.labelled_tiles import write_config, write_tiles
+from support.rasters import write_raster
 
 import geoseg
 from geoseg.cli import main

@@ -10,11 +10,13 @@ import rasterio
 import torch
 from affine import Affine
 from click.testing import CliRunner
-from conftest import TRANSFORM, UTM, Heard, class_specs, echo_model, write_raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.features import shapes
 from shapely.geometry import shape
+from support.models import class_specs, echo_model
+from support.rasters import TRANSFORM, UTM, write_raster
+from support.reporters import Heard
 
 from geoseg.cli import main
 from geoseg.cli.evaluate import Floor, parse_floor, shortfall

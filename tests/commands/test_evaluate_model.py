@@ -9,7 +9,9 @@ import pytest
 import yaml
 from affine import Affine
 from click.testing import CliRunner
-from conftest import TRANSFORM, Heard, Watching, class_specs, echo_model, save_bundle, write_raster
+from support.models import class_specs, echo_model, save_bundle
+from support.rasters import TRANSFORM, write_raster
+from support.reporters import Heard, Watching
 
 from geoseg.cli import main
 from geoseg.commands.evaluate_model import evaluate_model

@@ -19,13 +19,15 @@ import rasterio
 import shapely
 import torch
 from affine import Affine
-from conftest import TRANSFORM, UTM, CountingEcho, Echo, Heard, echo_model, make_spec, save_bundle, write_raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.control import GroundControlPoint
 from rasterio.features import rasterize
 from rasterio.rpc import RPC
 from rio_cogeo.cogeo import cog_validate
+from support.models import CountingEcho, Echo, echo_model, make_spec, save_bundle
+from support.rasters import TRANSFORM, UTM, write_raster
+from support.reporters import Heard
 
 from geoseg.commands.plan import plan_prediction
 from geoseg.commands.predict import predict

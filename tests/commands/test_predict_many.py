@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import rasterio
-from conftest import Heard, echo_model, write_raster
+from support.models import echo_model
+from support.rasters import write_raster
+from support.reporters import Heard
 
 import geoseg.commands.scene_tasks as scene_tasks
 from geoseg.commands.predict_many import predict_many

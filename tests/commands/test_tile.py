@@ -14,12 +14,13 @@ import rasterio
 import yaml
 from affine import Affine
 from click.testing import CliRunner
-from conftest import TRANSFORM, UTM, Heard, write_raster
 from hypothesis import given
 from hypothesis import strategies as st
 from rasterio.features import shapes
 from rasterio.transform import from_origin
 from shapely.geometry import shape
+from support.rasters import TRANSFORM, UTM, write_raster
+from support.reporters import Heard
 
 from geoseg.cli import main
 from geoseg.commands.tile import tile

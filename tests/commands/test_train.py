@@ -11,11 +11,10 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-import yaml
 from click.testing import CliRunner
-from conftest import Watching
-from rasterio.transform import from_origin
 from safetensors import safe_open
+from support.labelled_tiles import SMALL, write_config, write_tile, write_tiles
+from support.reporters import Watching
 
 from geoseg.cli.train import train as command
 from geoseg.commands.evaluate_model import evaluate_model
@@ -29,45 +28,6 @@ from geoseg.spec import TrainSpec, load_train_spec
 from geoseg.training.inputs import read_training_data
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
-COLORS = np.array([[40, 160, 60], [60, 60, 170]], np.uint8)
-"""Band values of the two classes that the small tiles show."""
-SMALL: dict[str, Any] = {
-    "name": "small",
-    "data": {"tiles": "tiles.csv", "bands": ["red", "green", "blue"], "resolution_m": 0.5},
-    "classes": [{"id": 3, "name": "grass", "color": "#00ff00"}, {"id": 9, "name": "water", "color": "#0000ff"}],
-    "network": {"architecture": "pointwise"},
-    "augment": {"gamma": 0.05, "brightness": 0.05, "contrast": 0.05, "band_mix": 0.0},
-    "epochs": 3,
-    "windows_per_epoch": 16,
-    "batch_size": 4,
-    "window": 32,
-    "optimizer": {"learning_rate": 0.1},
-    "ema": 0.5,
-    "precision": "fp32",
-    "device": "cpu",
-}
-
-
-def write_raster(path: Path, values: np.ndarray, left: float) -> None:
-    count, height, width = values.shape
-    grid = {"crs": "EPSG:32631", "transform": from_origin(left, 0, 0.5, 0.5)}
-    with rasterio.open(path, "w", "GTiff", width, height, count, dtype=values.dtype, **grid) as out:
-        out.write(values)
-
-
-def write_tiles(folder: Path, ids: tuple[int, ...] = (3, 9), bands: int = 3, splits: str = "train val") -> Path:
-    """Write one 40 × 48 px tile per split that shows every id in bands of columns; give its CSV."""
-    rng = np.random.default_rng(0)
-    lines = ["image,label,split"]
-    for place, split in enumerate(splits.split()):
-        index = np.repeat(np.arange(len(ids)), -(-48 // len(ids)))[:48] * np.ones((40, 1), int)
-        colors = np.resize(COLORS, (len(ids), bands))
-        image = np.moveaxis(colors[index], 2, 0) + rng.integers(0, 30, (bands, 40, 48))
-        write_raster(folder / f"{split}.tif", image.astype(np.uint8), left=1000.0 * place)
-        write_raster(folder / f"{split}_labels.tif", np.array(ids, np.uint8)[index][np.newaxis], left=1000.0 * place)
-        lines.append(f"{split}.tif,{split}_labels.tif,{split}")
-    (folder / "tiles.csv").write_text("\n".join(lines))
-    return folder / "tiles.csv"
 
 
 @pytest.fixture
@@ -75,12 +35,6 @@ def config(tmp_path: Path) -> Path:
     """A config beside its tiles."""
     write_tiles(tmp_path)
     return write_config(tmp_path)
-
-
-def write_config(folder: Path, **changes: Any) -> Path:
-    path = folder / "small.yaml"
-    path.write_text(yaml.safe_dump(SMALL | changes))
-    return path
 
 
 def weights(bundle: Path) -> dict[str, np.ndarray]:
@@ -167,7 +121,7 @@ def write_fitting_tiles(folder: Path, spec: TrainSpec) -> Path:
         painted = np.zeros((*ids.shape, 3), np.uint8)
         for c in spec.classes:
             painted[ids == c.id] = list(bytes.fromhex(colors[c.name][1:]))
-        write_raster(folder / f"{split}_labels.tif", np.moveaxis(painted, 2, 0), left=left)
+        write_tile(folder / f"{split}_labels.tif", np.moveaxis(painted, 2, 0), left=left)
     return path
 
 
@@ -199,7 +153,7 @@ def test_a_bundle_scores_what_its_run_said(tmp_path: Path) -> None:
     for split in ("train", "val"):
         with rasterio.open(tmp_path / f"{split}.tif") as image:
             values, left = image.read().astype(np.float32) / 20 + 100_000, image.transform.c
-        write_raster(tmp_path / f"{split}.tif", values, left)
+        write_tile(tmp_path / f"{split}.tif", values, left)
     config = write_config(tmp_path, data=SMALL["data"] | {"dtype": "float32"})
     result = train(config, tmp_path / "run")
     assert result.scores.miou > 0.95
@@ -358,7 +312,7 @@ def test_bad_tiles_are_one_clear_line(
 
 
 def test_labels_on_another_grid_are_one_clear_line(config: Path, tmp_path: Path) -> None:
-    write_raster(tmp_path / "train_labels.tif", np.full((1, 40, 48), 3, np.uint8), left=0.25)
+    write_tile(tmp_path / "train_labels.tif", np.full((1, 40, 48), 3, np.uint8), left=0.25)
     with pytest.raises(LabelError, match=r"train_labels\.tif is not on the grid of its image .*train\.tif"):
         train(config, tmp_path / "run")
 

@@ -14,14 +14,14 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from conftest import Heard
-from frames import frame_of
 from pyproj import Geod
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.features import rasterize
 from rasterio.rpc import RPC
 from scipy import ndimage
+from support.polygons import frame_of
+from support.reporters import Heard
 
 from geoseg.commands.vectorize import vectorize
 from geoseg.core.errors import OutputError, SceneError, SpecError

@@ -10,7 +10,8 @@ import pyogrio
 import pytest
 import rasterio
 from affine import Affine
-from conftest import UTM, class_specs, echo_model, write_raster
+from support.models import class_specs, echo_model
+from support.rasters import UTM, write_raster
 
 import geoseg
 from geoseg.core.errors import OutputError, SceneError

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from conftest import SHARED_DATA, Heard, needs_shared_data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS
+from support.rasters import SHARED_DATA, needs_shared_data
+from support.reporters import Heard
 
 from geoseg.core.errors import LabelError
 from geoseg.core.events import Stage

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from affine import Affine
-from conftest import Watching, write_raster
+from support.rasters import write_raster
+from support.reporters import Watching
 
 from geoseg.data.consistency import ImageTerms
 from geoseg.spec import ScalingSpec, TrainSpec, parse_spec

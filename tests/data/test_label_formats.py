@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affine import Affine
-from conftest import TRANSFORM, UTM
 from rasterio.crs import CRS
+from support.rasters import TRANSFORM, UTM
 
 from geoseg.core.errors import LabelError
 from geoseg.data.labels import LABEL_FORMATS, LabelSource, open_labels

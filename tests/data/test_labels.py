@@ -12,12 +12,12 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from conftest import SHARED_DATA, TRANSFORM, UTM, needs_shared_data, write_raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from rasterio.crs import CRS
 from rasterio.features import rasterize
+from support.rasters import SHARED_DATA, TRANSFORM, UTM, needs_shared_data, write_raster
 
 from geoseg.core.errors import LabelError, SpecError
 from geoseg.data.labels import LabelRules, LabelSource, open_labels

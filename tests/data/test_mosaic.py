@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from affine import Affine
-from conftest import class_specs, write_raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS
+from support.models import class_specs
+from support.rasters import write_raster
 
 from geoseg.data.labelled_raster import FilePool, FileRaster, MemoryRaster, read_into_memory
 from geoseg.data.listing import ListedRaster

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import geopandas
 import pytest
-from conftest import TRANSFORM, UTM, class_specs
 from fuzzing import CORPUS, LONG_S, ODD_VALUES, as_json, changed, edited, fuzz, seeds
 from rasterio.crs import CRS
+from support.models import class_specs
+from support.rasters import TRANSFORM, UTM
 
 from geoseg.data.labels import LabelRules, LabelSource, open_labels
 from geoseg.geo.aoi import find_area

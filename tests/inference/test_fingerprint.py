@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import echo_model, write_raster
+from support.models import echo_model
+from support.rasters import write_raster
 
 from geoseg.inference.fingerprint import fingerprint
 from geoseg.raster.scene import Scene

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from branches import POINT, SMALL, colours, scores
-from conftest import make_spec, write_raster
+from support.branches import POINT, SMALL, colours, scores
+from support.models import make_spec
+from support.rasters import write_raster
 
 from geoseg.core.errors import SpecError
 from geoseg.models.build import build_network

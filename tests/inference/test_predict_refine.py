@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from branches import POINT, SETTINGS, SMALL, colours, scores
-from conftest import Heard, make_spec, write_raster
+from support.branches import POINT, SETTINGS, SMALL, colours, scores
+from support.models import make_spec
+from support.rasters import write_raster
+from support.reporters import Heard
 
 from geoseg.commands.predict import predict
 from geoseg.core.errors import SpecError

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from conftest import CountingEcho, Heard, make_spec, write_raster
+from support.models import CountingEcho, make_spec
+from support.rasters import write_raster
+from support.reporters import Heard
 
 from geoseg.commands.predict import predict
 from geoseg.core.errors import OutputError

@@ -15,7 +15,9 @@ import rasterio
 import rasterio.shutil
 import shapely
 import torch
-from conftest import TRANSFORM, UTM, CountingEcho, Echo, Heard, echo_model, make_spec, write_raster
+from support.models import CountingEcho, Echo, echo_model, make_spec
+from support.rasters import TRANSFORM, UTM, write_raster
+from support.reporters import Heard
 
 from geoseg.commands.predict import predict
 from geoseg.commands.predict_many import predict_many

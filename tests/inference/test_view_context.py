@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from conftest import write_raster
 from rasterio.enums import Resampling
-from test_models_context import awake, network
-from test_pyramid import Ramp
+from support.context_networks import awake, network
+from support.rasters import Ramp, write_raster
 
 from geoseg.geo.grid import Grid, Window
 from geoseg.inference.views.context import FEWEST_VIEWS, WORTH_ROWS, ContextCache, views_worth_keeping

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from branches import FIELDS, SETTINGS, SMALL, colours
-from conftest import make_spec
+from support.branches import FIELDS, SETTINGS, SMALL, colours
+from support.models import make_spec
 
 from geoseg.core.events import SILENT
 from geoseg.inference.batches import Batch, tile_row_batches

@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from conftest import Echo, make_spec, save_bundle
+from support.models import Echo, make_spec, save_bundle
 
 from geoseg.core.errors import ModelError
 from geoseg.models.backends import BACKENDS, backend_of

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from branches import SMALL
-from conftest import class_specs, make_spec
+from support.branches import SMALL
+from support.models import class_specs, make_spec
 
 from geoseg.models.branches import BRANCHES
 from geoseg.models.build import build_network

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import make_spec, save_bundle
 from safetensors.torch import save_file
+from support.models import make_spec, save_bundle
 
 from geoseg.core.errors import ModelError
 from geoseg.models.build import build_network

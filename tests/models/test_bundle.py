@@ -16,7 +16,7 @@ import safetensors.numpy
 import safetensors.torch
 import segmentation_models_pytorch as smp
 import torch
-from conftest import make_spec, save_bundle
+from support.models import make_spec, save_bundle
 
 import geoseg
 from geoseg.core.errors import ModelError

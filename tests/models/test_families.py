@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import segmentation_models_pytorch as smp
 import torch
-from conftest import make_spec
+from support.models import make_spec
 from torch import nn
 
 from geoseg.core.errors import ModelError

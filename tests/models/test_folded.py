@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import make_spec
+from support.models import make_spec
 from torch import nn
 
 from geoseg.models.build import build_network

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import segmentation_models_pytorch as smp
 import torch
-from conftest import make_spec
+from support.context_networks import SMALL_ENCODER, awake, context_spec, model_spec, network, some_views
 
 from geoseg.core.errors import GeosegError, SpecError
 from geoseg.models.branches.context import ContextSegmenter, sample_boxes
@@ -18,50 +18,10 @@ from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
 from geoseg.models.segmentation import Context
 from geoseg.models.views import Views
-from geoseg.spec import ContextSpec, ModelSpec, NetworkSpec, TrainSpec, parse_spec
+from geoseg.spec import ContextSpec, ModelSpec, TrainSpec, parse_spec
 
-SMALL = "tu-test_resnet"  # all that an encoder has, in a hundredth of the time
-TINY = {"architecture": "unet", "encoder": SMALL, "multiple": 8}
-TINY["arguments"] = {"encoder_depth": 3, "decoder_channels": [16, 8, 8]}
 ENCODERS = {"dpt": ("tu-vit_tiny_patch16_224", {"dynamic_img_size": True})}
 OTHERS = [("unet", "tu-convnext_atto"), ("upernet", "tu-swin_tiny_patch4_window7_224"), ("fpn", "mobilenet_v2")]
-
-
-def context_spec(**changes: Any) -> ContextSpec:
-    values = {"levels": [{"ratio": 4, "size": 32}, {"ratio": "scene", "size": 32}], "network": TINY, "channels": 8}
-    return parse_spec(ContextSpec, values | changes, source="test")
-
-
-def model_spec(architecture: str = "unet", encoder: str = SMALL, **changes: Any) -> ModelSpec:
-    arguments = changes.pop("arguments", {})
-    return make_spec(
-        3,
-        bands=("red", "green"),
-        network=NetworkSpec(architecture=architecture, encoder=encoder, arguments=arguments),
-        context=changes.pop("context", context_spec()),
-        tile=changes.pop("tile", 64),
-        overlap=0,
-        **changes,
-    )
-
-
-def network(**changes: Any) -> ContextSegmenter:
-    torch.manual_seed(0)
-    built = build_network(model_spec(**changes))
-    assert isinstance(built, ContextSegmenter)
-    return built
-
-
-def some_views(count: int = 2, levels: int = 2, size: int = 32) -> Views:
-    generator = torch.Generator().manual_seed(1)
-    images = tuple(torch.rand(count, 3, size, size, generator=generator) for _ in range(levels))
-    return Views(images, tuple(torch.tensor([[0.3, 0.4, 0.5, 0.6]] * count) for _ in range(levels)))
-
-
-def awake(net: ContextSegmenter) -> ContextSegmenter:
-    """With a branch that has an effect."""
-    torch.nn.init.normal_(net.context.fusion.out.weight)
-    return net
 
 
 # ---------------------------------------------------------------------------------------------------------- any network
@@ -69,7 +29,7 @@ def awake(net: ContextSegmenter) -> ContextSegmenter:
 
 @pytest.mark.parametrize(
     ("architecture", "encoder"),
-    [(name, ENCODERS.get(name, (SMALL, {}))[0]) for name in smp.MODEL_ARCHITECTURES_MAPPING] + OTHERS,
+    [(name, ENCODERS.get(name, (SMALL_ENCODER, {}))[0]) for name in smp.MODEL_ARCHITECTURES_MAPPING] + OTHERS,
 )
 def test_an_untrained_branch_changes_no_bit_of_any_network(architecture: str, encoder: str) -> None:
     arguments = ENCODERS.get(architecture, ("", {}))[1] | ({"img_size": 128} if "swin" in encoder else {})

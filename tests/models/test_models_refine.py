@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import make_spec
 from scipy.ndimage import median_filter
+from support.models import make_spec
 
 from geoseg.core.errors import SpecError
 from geoseg.models.branches.refine import (

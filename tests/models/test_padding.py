@@ -11,7 +11,9 @@ import pytest
 import rasterio
 import segmentation_models_pytorch as smp
 import torch
-from conftest import Heard, make_spec, write_raster
+from support.models import make_spec
+from support.rasters import write_raster
+from support.reporters import Heard
 from timm.layers import AvgPool2dSame, Conv2dSame, StdConv2d
 from torch import Tensor, nn
 from torch.nn import functional

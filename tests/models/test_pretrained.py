@@ -7,8 +7,8 @@ import pytest
 import segmentation_models_pytorch as smp
 import timm
 import torch
-from conftest import class_specs, make_spec
 from safetensors.torch import save_file
+from support.models import class_specs, make_spec
 
 from geoseg.core.errors import ModelError
 from geoseg.models import auxiliary

@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import rasterio
-from conftest import write_raster
+from support.rasters import write_raster
 
 from geoseg.core.errors import OutputError
 from geoseg.outputs.attribute_table import aux_xml, write_aux

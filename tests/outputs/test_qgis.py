@@ -10,7 +10,7 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
-from conftest import UTM, write_raster
+from support.rasters import UTM, write_raster
 
 from geoseg.outputs.attribute_table import write_aux
 from geoseg.outputs.styles import (

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import shapely
 from affine import Affine
-from conftest import make_spec
 from rasterio.crs import CRS
+from support.models import make_spec
 
 from geoseg.geo.georef import PixelGrid
 from geoseg.outputs.stac import MLM, Prediction, landcover_item

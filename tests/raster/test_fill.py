@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner
-from conftest import echo_model, save_bundle, write_raster
+from support.models import echo_model, save_bundle
+from support.rasters import write_raster
 
 from geoseg.cli import main
 from geoseg.commands.info import describe

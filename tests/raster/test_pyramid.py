@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from conftest import Heard, write_raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.enums import Resampling
+from support.rasters import Ramp, write_raster
+from support.reporters import Heard
 from torch import from_numpy
 from torch.nn.functional import grid_sample
 
@@ -30,20 +31,6 @@ from geoseg.spec import ContextLevel
 SIZES = [(4099, 3001), (1003, 517), (37, 4099), (64, 64)]
 LEVELS = [ContextLevel(ratio=8, size=64), ContextLevel(ratio=24, size=32), ContextLevel(ratio="scene", size=96)]
 lengths, starts, ratios = st.integers(1, 900), st.integers(-400, 5000), st.integers(2, 40)
-
-
-class Ramp:
-    """A raster whose two bands are row and column of each pixel's middle; it counts the pixels that are read."""
-
-    def __init__(self, height: int, width: int, holes: float = 0.0):
-        self.height, self.width, self.read_px = height, width, 0
-        self._valid = np.random.default_rng(0).random((height, width)) >= holes
-
-    def read(self, window: Window) -> tuple[Values, Mask]:
-        assert window == window.clip(self.height, self.width)
-        self.read_px += window.pixels
-        rows, cols = np.mgrid[window.slices].astype(np.float32) + 0.5
-        return np.stack([rows, cols]), self._valid[window.slices].copy()
 
 
 def middles(pyramid: ContextPyramid, level: int, view: Window) -> np.ndarray:

@@ -13,10 +13,11 @@ import pyogrio
 import pytest
 import rasterio
 import rasterio.shutil
-from conftest import class_specs, echo_model, write_raster
 from rasterio.errors import RasterioIOError
 from rasterio.windows import Window as RasterioWindow
-from stumbling import FAULTS, stumbling_server
+from support.models import class_specs, echo_model
+from support.rasters import write_raster
+from support.stumbling_server import FAULTS, stumbling_server
 
 from geoseg.commands.evaluate import evaluate
 from geoseg.commands.predict import predict

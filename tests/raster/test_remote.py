@@ -10,8 +10,9 @@ from itertools import count
 import numpy as np
 import pytest
 import rasterio.shutil
-from conftest import echo_model, write_raster
-from test_secrets import server  # noqa: F401 (a fixture: GDAL keeps Python waiting while it asks about sources)
+from support.models import echo_model
+from support.rasters import write_raster
+from support.servers import serving_apart
 
 import geoseg
 from geoseg.commands.info import describe_scene
@@ -29,6 +30,14 @@ LOCAL = [
 ]  # fmt: skip
 
 
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """The address of a server of the current folder, in a process of its own."""
+    monkeypatch.chdir(tmp_path)
+    with serving_apart(tmp_path) as url:
+        yield url
+
+
 def outcome(source):
     """The scenes of a source, or the line that refuses them."""
     try:
@@ -42,7 +51,7 @@ def item(href):
 
 
 @pytest.mark.parametrize("href", LOCAL)
-def test_items_and_lists_of_a_server_name_no_local_file(tmp_path, server, href):  # noqa: F811
+def test_items_and_lists_of_a_server_name_no_local_file(tmp_path, server, href):
     (tmp_path / "item.json").write_text(json.dumps(item(href)))
     (tmp_path / "list.txt").write_text(f"https://h/a.tif\n{href}\n")
     (tmp_path / "collected.json").write_text(
@@ -57,13 +66,13 @@ def test_items_and_lists_of_a_server_name_no_local_file(tmp_path, server, href):
 @pytest.mark.parametrize(
     "href", ["a.tif", "../b.tif", "/c.tif", "//h/d.tif", "https://h/e.tif", "s3://b/f.tif", "/vsicurl/https://h/g.tif"]
 )
-def test_items_of_a_server_name_what_is_on_servers(tmp_path, server, href):  # noqa: F811
+def test_items_of_a_server_name_what_is_on_servers(tmp_path, server, href):
     (tmp_path / "item.json").write_text(json.dumps(item(href)))
     (scene,) = find_scenes(f"{server}/item.json")
     assert is_on_server(scene.path)
 
 
-def test_the_next_page_of_a_search_is_on_a_server(tmp_path, server):  # noqa: F811
+def test_the_next_page_of_a_search_is_on_a_server(tmp_path, server):
     link = {"rel": "next", "href": "file:///etc/passwd"}
     (tmp_path / "s.json").write_text(
         json.dumps({"type": "FeatureCollection", "features": [item("a.tif")], "links": [link]})
@@ -72,7 +81,7 @@ def test_the_next_page_of_a_search_is_on_a_server(tmp_path, server):  # noqa: F8
         find_scenes(f"{server}/s.json")
 
 
-def test_a_mosaic_on_a_server_consists_of_nothing_local(tmp_path, server):  # noqa: F811
+def test_a_mosaic_on_a_server_consists_of_nothing_local(tmp_path, server):
     inside = tmp_path / "secret.tif"
     write_raster(inside, np.ones((20, 30), np.uint8))
     rasterio.shutil.copy(inside, tmp_path / "near.vrt", driver="VRT")
@@ -121,7 +130,7 @@ def test_a_server_that_drips_is_not_waited_for(dripping, monkeypatch):
     assert time.monotonic() - begin < 5
 
 
-def test_an_answer_that_is_too_large_is_refused(tmp_path, server, monkeypatch):  # noqa: F811
+def test_an_answer_that_is_too_large_is_refused(tmp_path, server, monkeypatch):
     monkeypatch.setattr(files, "MOST_BYTES", 1000)
     (tmp_path / "a.json").write_text(" " * 2000)
     with pytest.raises(SceneError, match="larger than"):
@@ -168,7 +177,7 @@ def test_items_lead_to_files_whose_names_are_escaped(tmp_path, monkeypatch):
     assert [scene.path for scene in find_scenes("item.json")] == ["my scene#1.tif"]
 
 
-def test_lists_may_need_a_password(tmp_path, server):  # noqa: F811
+def test_lists_may_need_a_password(tmp_path, server):
     (tmp_path / "list.txt").write_text("a.tif\n")
     address = server.replace("://", "://me:pass%20word@")
     assert [scene.path for scene in find_scenes(f"{address}/list.txt")] == [f"{address}/a.tif"]

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from conftest import write_raster
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.rasters import write_raster
 
 from geoseg.geo.grid import Window
 from geoseg.raster.resample import ResampledScene

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 import rasterio
-from conftest import echo_model, save_bundle, write_raster
+from support.models import echo_model, save_bundle
+from support.rasters import write_raster
 
 from geoseg.commands.info import describe
 from geoseg.commands.plan import plan_prediction

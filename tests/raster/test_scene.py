@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 import rasterio
-from conftest import write_raster
 from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
+from support.rasters import write_raster
 
 from geoseg.core.errors import SceneError
 from geoseg.geo.grid import Window

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import rasterio
 from click.testing import CliRunner
-from conftest import SHARED_DATA, needs_shared_data, save_bundle
+from support.models import save_bundle
+from support.rasters import SHARED_DATA, needs_shared_data
 
 from geoseg.cli import main
 from geoseg.core.errors import SceneError

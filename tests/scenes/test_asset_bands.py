@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 import rasterio
-from conftest import echo_model, save_bundle, write_raster
+from support.models import echo_model, save_bundle
+from support.rasters import write_raster
 
 from geoseg.commands.predict_many import batch_of, plan_each, predict_many
 from geoseg.raster.bands.tags import BandTag

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pystac
 import pytest
-from conftest import Heard
+from support.reporters import Heard
 
 from geoseg.core.errors import SceneError
 from geoseg.core.naming import fit_for_files

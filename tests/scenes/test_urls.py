@@ -5,7 +5,8 @@ import zipfile
 import numpy as np
 import pytest
 import rasterio
-from conftest import echo_model, write_raster
+from support.models import echo_model
+from support.rasters import write_raster
 
 from geoseg.commands.predict import predict
 from geoseg.core.errors import SceneError

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import make_spec
 from hypothesis import given
 from hypothesis import strategies as st
+from support.models import make_spec
 
 from geoseg.core.errors import SpecError, shown
 from geoseg.spec import (

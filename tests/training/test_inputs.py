@@ -13,9 +13,10 @@ import pytest
 import rasterio
 import shapely
 from affine import Affine
-from conftest import SHARED_DATA, TRANSFORM, UTM, Heard, Watching, needs_shared_data, write_raster
 from PIL import Image
 from rasterio.features import rasterize
+from support.rasters import SHARED_DATA, TRANSFORM, UTM, needs_shared_data, write_raster
+from support.reporters import Heard, Watching
 
 from geoseg.core.errors import GeosegError, LabelError, OutputError, SceneError, SpecError
 from geoseg.data.labelled_raster import FilePool, FileRaster, MemoryRaster

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from branches import check_resuming, weights
-from conftest import make_spec
-from test_train import SMALL, write_config, write_tiles
+from support.branches import check_resuming, weights
+from support.labelled_tiles import SMALL, write_config, write_tiles
+from support.models import make_spec
 
 from geoseg.commands.train import train
 from geoseg.core.errors import SpecError

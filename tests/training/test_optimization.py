@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from conftest import make_spec
 from hypothesis import given
 from hypothesis import strategies as st
+from support.models import make_spec
 from torch import nn
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR

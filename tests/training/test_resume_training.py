@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import Watching
 from safetensors import safe_open
-from test_train import write_config, write_tiles
+from support.labelled_tiles import write_config, write_tiles
+from support.reporters import Watching
 
 import geoseg.commands.train as pipeline
 from geoseg.commands.train import TrainProgress, train

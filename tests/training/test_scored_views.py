@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from affine import Affine
-from branches import FIELDS, SMALL
-from conftest import make_spec
 from rasterio.crs import CRS
+from support.branches import FIELDS, SMALL
+from support.models import make_spec
 
 from geoseg.data.class_statistics import count_classes
 from geoseg.data.labelled_raster import MemoryRaster

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from branches import check_going_on, check_resuming, weights
-from conftest import Watching
-from test_train import SMALL, write_tiles
+from support.beacons import NO_COLOURS, beacon_module
+from support.branches import check_going_on, check_resuming, weights
+from support.labelled_tiles import SMALL, write_tiles
+from support.reporters import Watching
 
 from geoseg.commands.evaluate_model import evaluate_model
 from geoseg.commands.info import describe
@@ -31,7 +30,6 @@ from geoseg.training.scoring import scored_windows
 
 POINT = {"architecture": "pointwise", "multiple": 8}
 CONTEXT = {"levels": [{"ratio": 4, "size": 32}, {"ratio": "scene", "size": 16}], "network": POINT, "channels": 4}
-NO_COLOURS = "warp", "gamma", "contrast", "brightness", "saturation", "band_gain", "band_shift", "band_mix", "noise"
 TINY = {"context": CONTEXT, "tile": 48, "overlap": 16}
 
 
@@ -89,17 +87,6 @@ def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
 
 
 # --------------------------------------------------------------------------------------------------------- beacon task
-
-
-def beacon_module() -> Any:
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "beacon.py"
-    spec = importlib.util.spec_from_file_location("beacon", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["beacon"] = module  # dataclasses look it up
-    spec.loader.exec_module(module)
-    return module
 
 
 def small_unet(depth: int, *channels: int) -> dict[str, Any]:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from branches import check_going_on, check_resuming, weights
 from click.testing import CliRunner
-from conftest import Watching
-from test_train import SMALL, write_tiles
-from test_train_context import NO_COLOURS, beacon_module
+from support.beacons import NO_COLOURS, beacon_module
+from support.branches import check_going_on, check_resuming, weights
+from support.labelled_tiles import SMALL, write_tiles
+from support.reporters import Watching
 
 from geoseg.cli import main
 from geoseg.commands.evaluate_model import evaluate_model

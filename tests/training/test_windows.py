@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from affine import Affine
-from conftest import make_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.crs import CRS
+from support.models import make_spec
 
 from geoseg.data.class_statistics import CELL_PX, count_classes
 from geoseg.data.labelled_raster import MemoryRaster

@@ -9,7 +9,7 @@ import pyogrio
 import pytest
 import shapely
 from affine import Affine
-from frames import frame_of
+from support.polygons import frame_of
 
 import geoseg.vector.write
 from geoseg.core.errors import OutputError

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 import shapely
 from affine import Affine
-from frames import frame_of
 from pyproj import CRS
+from support.polygons import frame_of
 
 from geoseg.raster.legend import Legend
 from geoseg.raster.strips import Strip

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from conftest import Watching, write_raster
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
@@ -17,6 +16,8 @@ from geoseg.commands.predict import PredictResult, predict
 from geoseg.commands.train import train
 from geoseg.models.model import Model
 from geoseg.spec import ContextLevel, ContextSpec, NetworkSpec, RefineSpec
+from support.rasters import write_raster
+from support.reporters import Watching
 
 SETTINGS: dict[str, Any] = {
     "polygons": False, "preview": False, "stac": False, "tile": 64, "overlap": 16, "precision": "fp32"
