@@ -264,7 +264,7 @@ def _cut(mosaic: Mosaic, window: Window, min_labelled: float) -> Tile | None:
 
 def _grid_of(mosaic: Mosaic, window: Window) -> PixelGrid:
     """Grid of a tile; without a place if its mosaic has none."""
-    if mosaic.grid.is_placed:
+    if mosaic.grid.is_georeferenced:
         return mosaic.grid.part(window)
     return PixelGrid(window.height, window.width, mosaic.grid.transform, None)
 

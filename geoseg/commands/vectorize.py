@@ -22,7 +22,7 @@ from geoseg.core.events import SILENT, Reporter
 from geoseg.core.files import one_line
 from geoseg.core.naming import layer_name
 from geoseg.geo.aoi import find_area
-from geoseg.geo.crs import same_plane
+from geoseg.geo.crs import same_horizontal_crs
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.outputs.styles import add_layer_style, shared_qml, style_paths, vector_qml, vector_sld, write_style_files
@@ -138,7 +138,7 @@ def _check_checkable(grid: PixelGrid, spec: VectorizeSpec, output: Path) -> None
 def _is_geojson(grid: PixelGrid) -> bool:
     """Whether a raster's coordinates are those that GeoJSON has: longitudes up to 180° on WGS 84."""
     left, _, right, _ = grid.box(Window(0, 0, grid.height, grid.width))
-    return same_plane(grid.crs, "EPSG:4326") and left >= -180 and right <= 180
+    return same_horizontal_crs(grid.crs, "EPSG:4326") and left >= -180 and right <= 180
 
 
 def _style(layer: PolygonLayer, name: str, draft: Path, *, is_alone: bool) -> None:

@@ -112,7 +112,7 @@ def _roots(rasters: Sequence[LabelledRaster]) -> list[int]:
 
 def _near_pairs(rasters: Sequence[LabelledRaster]) -> NDArray[np.intp]:
     """Pairs (N, 2) of placed rasters whose boxes touch, to a hundredth of a pixel, whatever their CRS."""
-    placed = np.array([i for i, raster in enumerate(rasters) if raster.grid.is_placed], np.intp)
+    placed = np.array([i for i, raster in enumerate(rasters) if raster.grid.is_georeferenced], np.intp)
     if not len(placed):
         return np.zeros((0, 2), np.intp)
     grids = [rasters[i].grid for i in placed]

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from geoseg.core.errors import LabelError, SpecError
 from geoseg.data.class_statistics import ClassStatistics, cells_around, cells_within
 from geoseg.data.listing import ListedRaster
-from geoseg.geo.crs import plane_number
-from geoseg.geo.georef import Box, PixelGrid, grow, move_box
+from geoseg.geo.crs import crs_number
+from geoseg.geo.georef import Box, PixelGrid, grow, reproject_box
 from geoseg.geo.grid import Window
 from geoseg.spec import SplitSpec
 
@@ -135,7 +135,8 @@ def _refuse_twins(rasters: Sequence[CountedRaster]) -> None:
     """Refuse to learn from and score on one image; where images say where they lie, the guard band sees to that."""
     split_of: dict[Path, str | None] = {}
     for raster in rasters:
-        if split_of.setdefault(raster.file, raster.entry.split) != raster.entry.split and not raster.grid.is_placed:
+        first = split_of.setdefault(raster.file, raster.entry.split)
+        if first != raster.entry.split and not raster.grid.is_georeferenced:
             raise LabelError(f"{raster.entry.image} is given for train and for val: give it for one of them")
 
 
@@ -171,10 +172,10 @@ def _blocks(rasters: Sequence[CountedRaster], block_px: int) -> list[_Unit]:
 def _lattice(raster: CountedRaster, planes: list[Any]) -> tuple[Any, NDArray[np.int64]]:
     """Name of the lattice of blocks that an image lies on, and row and column of the image's corner on it."""
     grid, t = raster.grid, raster.grid.transform
-    if not (grid.is_placed and grid.is_upright):
+    if not (grid.is_georeferenced and grid.is_upright):
         return raster.file, np.zeros(2, np.int64)
     corner = np.array([round(t.f / t.e), round(t.c / t.a)], np.int64)
-    return (plane_number(grid.crs, planes), f"{t.a:.9g}", f"{t.e:.9g}"), corner
+    return (crs_number(grid.crs, planes), f"{t.a:.9g}", f"{t.e:.9g}"), corner
 
 
 def _drawn(units: list[_Unit], images: int, spec: SplitSpec, by: str) -> tuple[Sides, Sides]:
@@ -219,7 +220,7 @@ def _guard(rasters: Sequence[CountedRaster], train: Sides, val: Sides, guard_px:
         of_file[raster.file] += windows
     found = [list(of_file[raster.file]) for raster in rasters]
     planes: list[Any] = []
-    numbers = [plane_number(s.grid.crs, planes) if s.grid.is_placed else -1 for s in rasters]
+    numbers = [crs_number(s.grid.crs, planes) if s.grid.is_georeferenced else -1 for s in rasters]
     for number, crs in enumerate(planes):
         images = [i for i, plane in enumerate(numbers) if train[i] and plane == number]
         owners, boxes = _boxes_in(rasters, val, crs)
@@ -235,8 +236,8 @@ def _boxes_in(rasters: Sequence[CountedRaster], val: Sides, crs: Any) -> tuple[l
     """Boxes in a CRS of all validation windows that have a place there, and the image file that each belongs to."""
     owners, boxes = [], []
     for raster, windows in zip(rasters, val, strict=True):
-        for window in windows if raster.grid.is_placed else ():
-            box = move_box(raster.grid.box(window), raster.grid.crs, crs)
+        for window in windows if raster.grid.is_georeferenced else ():
+            box = reproject_box(raster.grid.box(window), raster.grid.crs, crs)
             if box is not None:
                 owners.append(raster.file)
                 boxes.append(box)

@@ -16,7 +16,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.data.class_statistics import CELL_PX
-from geoseg.geo.crs import plane_number
+from geoseg.geo.crs import crs_number
 from geoseg.geo.georef import Box, PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.raster.validity import Mask
@@ -60,15 +60,15 @@ class ValidationArea:
         self._planes: list[Any] = []
         boxes: dict[int, list[Box]] = {}
         for grid in grids:
-            if grid.is_placed:
-                boxes.setdefault(plane_number(grid.crs, self._planes), []).append(grid.box(_everything(grid)))
+            if grid.is_georeferenced:
+                boxes.setdefault(crs_number(grid.crs, self._planes), []).append(grid.box(_everything(grid)))
         self._boxes = boxes
         self._trees = {plane: shapely.STRtree(shapely.box(*np.array(boxes).T)) for plane, boxes in boxes.items()}
 
     def mask(self, grid: PixelGrid) -> Mask:
         """Which pixels (h, w) of a tile lie there; only tiles of one plane are compared."""
         mask = np.zeros((grid.height, grid.width), bool)
-        plane = plane_number(grid.crs, [*self._planes]) if grid.is_placed else len(self._planes)
+        plane = crs_number(grid.crs, [*self._planes]) if grid.is_georeferenced else len(self._planes)
         if plane in self._trees:
             for index in self._trees[plane].query(shapely.box(*grid.box(_everything(grid)))):
                 found = grid.window_of(self._boxes[plane][index])

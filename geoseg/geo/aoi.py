@@ -1,4 +1,4 @@
-"""Area of interest: the part of a raster that is worked on. In: a vector file or a box. Out: a window, and a mask."""
+"""Area of interest: the part of a raster to be processed. In: a vector file or a box. Out: a window and a mask."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from rasterio.features import rasterize
 
 from geoseg.core.errors import SpecError
-from geoseg.geo.antimeridian import turns_to
-from geoseg.geo.geodesy import whole_turn
+from geoseg.geo.antimeridian import shifts_onto
+from geoseg.geo.geodesy import x_period
 from geoseg.geo.georef import Box, PixelGrid
 from geoseg.geo.grid import Window
 
 
 @dataclass(frozen=True)
 class Area:
-    """Part of a raster."""
+    """Area of interest of a raster."""
 
     window: Window
     """Its bounding box, in pixels of the raster."""
@@ -47,22 +47,22 @@ class Area:
 def find_area(
     grid: PixelGrid, aoi: Path | None, bbox: tuple[float, float, float, float] | None, name: str
 ) -> Area | None:
-    """The area of interest in pixels of a raster; None if there is none.
+    """The area of interest in pixels of a raster; None if neither `aoi` nor `bbox` is given.
 
-    Longitudes may be counted from another turn than the raster's: -90 is found where it says 270.
+    Longitudes may differ from the raster's by multiples of 360°: -90 is found where the raster has 270.
 
     Args:
-        grid: the raster's.
+        grid: grid of the raster.
         aoi: vector file with polygons in any CRS; FILE|layername=NAME names one of its layers.
         bbox: left, bottom, right and top in the raster's CRS.
-        name: what the raster is called in errors.
+        name: name of the raster in errors.
 
     Raises:
-        SpecError: if the area cannot be read, cannot be placed, or lies off the raster.
+        SpecError: if the area cannot be read or reprojected, or lies off the raster.
     """
     if aoi is None and bbox is None:
         return None
-    if not grid.is_placed:
+    if not grid.is_georeferenced:
         raise SpecError(f"{name} has no coordinates: leave out {'bbox' if aoi is None else 'aoi'}")
     found = _boxed_area(grid, Box(*bbox)) if bbox is not None else _drawn_area(grid, aoi)
     if found is None:
@@ -71,9 +71,9 @@ def find_area(
 
 
 def _boxed_area(grid: PixelGrid, bbox: Box) -> Area | None:
-    """The pixels that a box meets, at any turn of longitudes; None if there are none."""
-    turn = whole_turn(grid.crs, grid.bounds)
-    boxes = [bbox.shift(k * (turn or 0)) for k in turns_to(bbox, grid.bounds, turn)]
+    """The pixels that a box meets, wrapped onto the raster; None if there are none."""
+    period = x_period(grid.crs, grid.bounds)
+    boxes = [bbox.shift(k * (period or 0)) for k in shifts_onto(bbox, grid.bounds, period)]
     windows = [grid.window_of(box).clip(grid.height, grid.width) for box in boxes]
     found = {window for window in windows if window.pixels}
     if len(found) < 2:
@@ -95,7 +95,7 @@ def _drawn_area(grid: PixelGrid, aoi: Path | None) -> Area | None:
 
 
 def _window_around(shape: Any, grid: PixelGrid) -> Window:
-    """Smallest window of a raster around a shape in its pixels; empty if the shape is, or lies off the raster."""
+    """Smallest window of a raster around a shape in pixel coordinates; empty if the shape is or lies elsewhere."""
     if shape.is_empty:
         return Window(0, 0, 0, 0)
     low_x, low_y, high_x, high_y = shapely.bounds(shape)

@@ -1,4 +1,4 @@
-"""Area of interest that a file draws: its polygons, in pixels of a raster. In: a vector file, a raster's grid."""
+"""Area of interest from the polygons of a file. In: a vector file, a raster's grid. Out: polygons in its pixels."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from shapely.errors import GEOSException
 
 from geoseg.core.errors import SpecError
 from geoseg.core.files import one_line
-from geoseg.geo.antimeridian import turned
-from geoseg.geo.crs import crs_name, is_way, same_plane
-from geoseg.geo.geodesy import whole_turn
+from geoseg.geo.antimeridian import wrapped_onto
+from geoseg.geo.crs import can_transform, crs_name, same_horizontal_crs
+from geoseg.geo.geodesy import x_period
 from geoseg.geo.georef import Box, PixelGrid
 from geoseg.geo.layer_paths import LAYER, split_layer
 from geoseg.geo.reproject import Projection
 from geoseg.geo.vector_files import Polygons, VectorError, polygon_layers, polygonal, read_polygons
 
 EDGE_PARTS = 64
-"""As many pieces as an edge as long as the raster is cut into before it is bent into another CRS."""
+"""Parts into which an edge as long as the raster is divided before it is reprojected, which bends it."""
 
 
 def read_shape(aoi: Path, grid: PixelGrid) -> Any:
-    """All polygons of a layer as one, in pixels of a raster; without what lies far from it.
+    """The union of all polygons of a layer, in pixel coordinates of a raster; without parts far from it.
 
     Raises:
-        SpecError: if they cannot be read, or cannot be placed.
+        SpecError: if they cannot be read or reprojected, or do not lie on the raster.
     """
     return _to_pixels(_read_shape(aoi, grid), grid)
 
 
 def _read_shape(aoi: Path, grid: PixelGrid) -> Any:
-    """All polygons of a layer as one, in the raster's CRS and turn; without what lies far from the raster."""
+    """The union of all polygons of a layer in the raster's CRS, wrapped onto the raster; without parts far from it."""
     try:
         polygons = _read_polygons(aoi)
     except VectorError as error:
         raise SpecError(f"cannot read aoi {aoi}: {error}") from None
     if not shapely.area(polygons.shapes).any():
         raise SpecError(f"aoi {aoi} holds no polygon: give a file with polygons")
-    if polygons.crs and grid.crs and not is_way(polygons.crs, grid.crs):
+    if polygons.crs and grid.crs and not can_transform(polygons.crs, grid.crs):
         raise SpecError(
             f"aoi {aoi} cannot be brought from {crs_name(polygons.crs)} into the raster's {crs_name(grid.crs)}: "
             "give it in the raster's coordinates"
@@ -54,10 +54,10 @@ def _read_shape(aoi: Path, grid: PixelGrid) -> Any:
         raise SpecError(f"aoi {aoi} does not say in which coordinate system it is: assign one (ogr2ogr -a_srs)")
     try:
         shape = shapely.union_all(polygons.shapes)
-        if polygons.crs and grid.crs and not same_plane(polygons.crs, grid.crs):
+        if polygons.crs and grid.crs and not same_horizontal_crs(polygons.crs, grid.crs):
             shape = _moved(shape, CRS.from_user_input(polygons.crs), CRS.from_user_input(grid.crs), grid)
         if np.isfinite(shapely.get_coordinates(shape)).all():
-            copies, _ = turned(np.array([shape], object), grid.bounds, whole_turn(grid.crs, grid.bounds))
+            copies, _ = wrapped_onto(np.array([shape], object), grid.bounds, x_period(grid.crs, grid.bounds))
             shape = shapely.union_all(copies)
     except (ProjError, GEOSException) as error:
         raise SpecError(f"aoi {aoi} cannot be brought into the raster's CRS: {one_line(error)}") from None
@@ -67,7 +67,7 @@ def _read_shape(aoi: Path, grid: PixelGrid) -> Any:
 
 
 def _read_polygons(aoi: Path) -> Polygons:
-    """All polygons of the only layer of a file, or of the one that is named behind it.
+    """All polygons of the only layer of a file, or of the one that its path names.
 
     Raises:
         VectorError: if they cannot be read, or it is not clear which layer is meant.
@@ -86,44 +86,46 @@ def _read_polygons(aoi: Path) -> Polygons:
 
 
 def _moved(shape: Any, source: CRS, target: CRS, grid: PixelGrid) -> Any:
-    """A shape in another CRS, cut to the surroundings of the raster first: the rest may have no place there."""
+    """A shape in another CRS, clipped to the surroundings of the raster first: the rest may not be transformable."""
     outline = _outline_in(source, target, grid)
     if outline is None:
         shape, box, side = _unbounded(shape, Projection(target, source, grid.bounds, None))
-        way = Projection(source, target, box, None)
+        projection = Projection(source, target, box, None)
     else:
         west, south, east, north = shapely.bounds(outline)
         box, side = Box(west, south, east, north), math.sqrt(outline.area)
-        copies, _ = turned(np.array([shape], object), box, whole_turn(source, box))
+        copies, _ = wrapped_onto(np.array([shape], object), box, x_period(source, box))
         shape = shapely.intersection(shapely.union_all(copies), shapely.buffer(outline, 0.05 * side))
-        way = Projection(source, target, box, whole_turn(target, grid.bounds))
+        projection = Projection(source, target, box, x_period(target, grid.bounds))
     if shape.is_empty:
         return shape
-    moved = shapely.transform(shapely.segmentize(shape, side / EDGE_PARTS), lambda xy: way.lead_on(xy, way.plain(xy)))
+    moved = shapely.transform(shapely.segmentize(shape, side / EDGE_PARTS), lambda xy: projection.unwrapped(xy))
     if not np.isfinite(shapely.get_coordinates(moved)).all():
         return moved
     return polygonal(np.array([shapely.make_valid(moved)], object))[0]
 
 
-def _unbounded(shape: Any, way: Projection) -> tuple[Any, Box, float]:
-    """A shape in whose CRS the raster has no outline, cut to its latitudes at least; its box, and its larger side."""
-    south, north = way.reach.bottom, way.reach.top
+def _unbounded(shape: Any, projection: Projection) -> tuple[Any, Box, float]:
+    """A shape in whose CRS the raster has no outline, clipped to the raster's latitudes; its box and longer side."""
+    south, north = projection.target_bounds.bottom, projection.target_bounds.top
     west, low, east, high = shapely.bounds(shape)
-    if way.target.is_geographic and math.isfinite(south):
+    if projection.target.is_geographic and math.isfinite(south):
         pad = 0.05 * (north - south)
         shape = polygonal(np.array([shapely.clip_by_rect(shape, west, south - pad, east, north + pad)], object))[0]
     return shape, Box(west, low, east, high), max(east - west, high - low)
 
 
 def _outline_in(source: CRS, target: CRS, grid: PixelGrid) -> Any:
-    """Outline of a raster of the CRS `target` in the CRS `source`; None if it has none there, or lies round a pole."""
+    """Outline in the CRS `source` of a raster in the CRS `target`; None if it has none there, or a pole lies in it."""
     piece = grid.step * max(grid.height, grid.width) / EDGE_PARTS
     whole = shapely.segmentize(shapely.box(*grid.bounds), piece)
-    reach = Projection(target, source, grid.bounds, None).reach
-    way = Projection(target, source, grid.bounds, whole_turn(source, reach) if math.isfinite(reach.left) else None)
-    if way.is_round_pole:
+    bounds = Projection(target, source, grid.bounds, None).target_bounds
+    projection = Projection(
+        target, source, grid.bounds, x_period(source, bounds) if math.isfinite(bounds.left) else None
+    )
+    if projection.contains_pole:
         return None
-    outline = shapely.transform(whole, lambda xy: way.lead_on(xy, way.plain(xy)))
+    outline = shapely.transform(whole, lambda xy: projection.unwrapped(xy))
     return outline if np.isfinite(shapely.get_coordinates(outline)).all() and shapely.is_valid(outline) else None
 
 

@@ -1,18 +1,18 @@
 """How large a pixel and a polygon are on the ground.
 
-What goes in: a coordinate system, an affine transform, a raster's size, polygons in the coordinates of that system.
-What comes out: metres and square metres, or None where the question makes no sense: no coordinate system, a local one,
-one that cannot be inverted where the scene lies. Nothing here raises for an odd coordinate system.
+In: a coordinate system, an affine transform, a raster's size, polygons in the coordinates of that system. Out: metres
+and square metres, or None where these are undefined: no coordinate system, a local one, or one that cannot be inverted
+where the scene lies. Nothing here raises for an odd coordinate system.
 
-One rule serves all: coordinates are laid onto a plane on which areas are true (`equal_area_plane`), and measured there.
+All areas are measured in the same way: coordinates are projected to a plane with true areas (`equal_area_plane`).
 
 - An ordinary projection (UTM, state plane, national grids) *is* such a plane, in its own unit.
 - Where longitude and latitude run along the axes (geographic; Mercator in all its kinds) the plane is a cylindrical
   equal-area projection of the same ellipsoid: the straight edges of pixels stay straight there, so areas are exact.
 - Any other projection that distorts areas by more than 2 % (polar stereographic off its true latitude,
-  geostationary) is laid onto Lambert's azimuthal equal-area projection about the scene's centre.
+  geostationary) is replaced by Lambert's azimuthal equal-area projection about the scene's centre.
 
-Distortion counts at the scene's centre and corners: a map of the world in Mercator is perfect in its middle.
+Distortion is measured at the scene's centre and corners: a world map in Mercator has none in its middle.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import ProjError
 
-from geoseg.geo.crs import flat
+from geoseg.geo.crs import horizontal
 from geoseg.geo.georef import Box
 
-__all__ = ["Measure", "measure_of", "pixel_size_m", "row_areas_m2", "whole_turn"]
+__all__ = ["Measure", "measure_of", "pixel_size_m", "row_areas_m2", "x_period"]
 
 Coordinates = NDArray[np.float64]
 """x and y of V points (V, 2)."""
@@ -46,7 +46,7 @@ DISTORTION = 0.02
 """Relative error of the area up to which a projection's own plane is taken: UTM and national grids stay below 0.3 %."""
 
 SAMPLE_M = 1000.0
-"""Side of the square with which distortion is measured: rounding tells far below it, the curvature far above it."""
+"""Side of the square with which distortion is measured: rounding matters far below it, the curvature far above it."""
 
 SQUARE = np.array([(-0.5, 0.5), (-0.5, -0.5), (0.5, -0.5), (0.5, 0.5)])
 """A square about the origin, from the upper left down and round (4, 2): the order of all quadrangles here."""
@@ -67,7 +67,7 @@ def pixel_size_m(crs: Any, transform: Affine, height: int, width: int) -> tuple[
 
 
 def row_areas_m2(crs: Any, transform: Affine, height: int, width: int) -> NDArray[np.float64] | None:
-    """Area of one pixel in each row (H,), taken at the middle column; 0 where a row is off the ground.
+    """Area of one pixel in each row (H,), taken at the middle column; 0 where a row lies off the earth.
 
     Exact where rows run along parallels. Elsewhere areas vary along a row by no more than the projection's distortion.
     """
@@ -82,24 +82,24 @@ def row_areas_m2(crs: Any, transform: Affine, height: int, width: int) -> NDArra
 
 @dataclass(frozen=True)
 class Measure:
-    """How polygons are measured on the ground; all of one layer in the same way."""
+    """Geodetic measurement of polygons: areas and perimeters, all of one layer in the same way."""
 
     system: GeodeticSystem
-    """Their coordinate system."""
+    """Coordinate system of the polygons."""
     plane: Plane
-    """Where areas are measured."""
+    """Plane on which areas are measured."""
     is_planar: bool
     """Whether lengths are the projection's own, or those of geodesics on the ellipsoid."""
 
     def areas(self, xy: Coordinates, rings: Offsets, polygons: Offsets) -> NDArray[np.float64]:
-        """Area of each polygon (N,) in square metres; NaN for one that is off the ground.
+        """Area of each polygon (N,) in square metres; NaN for one that reaches off the earth.
 
         Args:
             xy: vertices (V, 2) of all rings one after another, holes running against their exteriors.
             rings: where each ring begins in `xy` (R + 1,); each ends on its first vertex.
             polygons: where each polygon begins among the rings (N + 1,).
         """
-        with np.errstate(invalid="ignore"):  # vertices that are not on the ground, such as space around a full disk
+        with np.errstate(invalid="ignore"):  # vertices off the earth, as in the space around a full disk
             x, y = self.plane(xy).T
             # From each ring's first vertex, lest digits be lost far from the origin.
             first = np.repeat(rings[:-1], np.diff(rings))
@@ -109,7 +109,7 @@ class Measure:
         return np.where(np.isfinite(areas), areas, np.nan)
 
     def perimeters(self, xy: Coordinates, rings: Offsets, polygons: Offsets) -> NDArray[np.float64]:
-        """Length of all rings of each polygon (N,) in metres; NaN for one off the ground; arguments as above."""
+        """Length of all rings of each polygon (N,) in metres; NaN for one off the earth; arguments as of `areas`."""
         with np.errstate(invalid="ignore"):
             if self.is_planar:
                 lengths = np.hypot(*np.diff(xy, axis=0).T) * self.system.unit
@@ -122,7 +122,7 @@ class Measure:
 
 
 def measure_of(crs: Any, corners: Coordinates) -> Measure | None:
-    """How polygons within some corners (4, 2) are measured; None where the coordinate system doesn't tell."""
+    """How polygons between four corners (4, 2) are measured; None where the coordinate system gives no metres."""
     system = geodetic_system(crs)
     plane = equal_area_plane(system, corners)
     if system is None or plane is None:
@@ -146,7 +146,7 @@ def _totals(of_rings: NDArray[np.float64], polygons: Offsets) -> NDArray[np.floa
 
 @dataclass(frozen=True)
 class GeodeticSystem:
-    """What measuring needs to know of a coordinate system that lies somewhere on a planet."""
+    """Parameters of a geographic or projected coordinate system that measuring needs."""
 
     unit: float
     """Metres in one unit of x and y; radians where the system is geographic."""
@@ -165,7 +165,7 @@ class GeodeticSystem:
         return np.stack(self.to_geographic.transform(xy[:, 0], xy[:, 1]), axis=1) * self.radians
 
     def areal_error(self, centre: Coordinates) -> float:
-        """By how much planar areas are wrong at a point (2,), relative to the true ones.
+        """Relative error of planar areas at a point (2,).
 
         Infinite where the system is geographic (it has no planar areas) or the point is off the map.
         """
@@ -182,16 +182,16 @@ class GeodeticSystem:
 
 
 def geodetic_system(crs: Any) -> GeodeticSystem | None:
-    """What is known of a coordinate system (rasterio's, pyproj's, or a name); None if it is nowhere on a planet."""
+    """The geodetic parameters of a coordinate system (rasterio's, pyproj's, or a name); None if it is a local one."""
     try:
-        horizontal = flat(CRS.from_user_input(crs)) if crs else None
-        return None if horizontal is None else described(horizontal)
+        system = horizontal(CRS.from_user_input(crs)) if crs else None
+        return None if system is None else geodetic_parameters(system)
     except (ProjError, ValueError):
         return None
 
 
-def described(crs: CRS) -> GeodeticSystem | None:
-    """The description of a flat coordinate system; None for a local or an earth-centred one."""
+def geodetic_parameters(crs: CRS) -> GeodeticSystem | None:
+    """The geodetic parameters of a horizontal coordinate system; None for a local or an earth-centred one."""
     geographic = crs if crs.is_geographic else crs.geodetic_crs
     if geographic is None or geographic.ellipsoid is None or not (crs.is_geographic or crs.is_projected):
         return None
@@ -208,7 +208,7 @@ def described(crs: CRS) -> GeodeticSystem | None:
 
 
 def equal_area_plane(system: GeodeticSystem | None, corners: Coordinates) -> Plane | None:
-    """The plane that suits a scene with these corners (4, 2); None if it lies off the ground."""
+    """The plane with true areas for a scene with these corners (4, 2); None if the scene lies off the earth."""
     if system is None:
         return None
     if system.to_geographic is None:
@@ -258,8 +258,8 @@ def is_cylindrical(angles: Coordinates) -> bool:
 def radians_per_x(system: GeodeticSystem, centre: Coordinates) -> float:
     """Radians of longitude in one unit of x, the same all over a cylindrical projection."""
     square = system.sample(centre)
-    turn = np.diff(system.angles(square[1:3])[:, 0])[0]
-    return float(math.remainder(turn, math.tau) / (square[2, 0] - square[1, 0]))
+    difference = np.diff(system.angles(square[1:3])[:, 0])[0]
+    return float(math.remainder(difference, math.tau) / (square[2, 0] - square[1, 0]))
 
 
 def azimuthal_plane(system: GeodeticSystem, centre: Coordinates) -> Plane | None:
@@ -278,10 +278,10 @@ def azimuthal_plane(system: GeodeticSystem, centre: Coordinates) -> Plane | None
     return plane
 
 
-def whole_turn(crs: Any, box: Box) -> float | None:
-    """How far along x the same ground comes again, in CRS units: 360 where x is a longitude in degrees.
+def x_period(crs: Any, box: Box) -> float | None:
+    """Period of x in CRS units: 360 where x is a longitude in degrees.
 
-    None where meridians are no columns all over a box: there x does not go on for ever.
+    None where x is not periodic, as meridians do not run along y all over the box.
     """
     system = geodetic_system(crs)
     if system is None:

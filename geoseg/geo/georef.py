@@ -1,4 +1,4 @@
-"""Where the pixels of a raster lie. In: transforms and coordinate systems. Out: offsets, boxes. Reads nothing."""
+"""Georeferencing of rasters. In: transforms and coordinate systems. Out: grids, offsets, boxes. Reads nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pyproj.exceptions import ProjError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from geoseg.geo.crs import crs_name, same_plane
+from geoseg.geo.crs import crs_name, same_horizontal_crs
 from geoseg.geo.grid import Window
 
 
@@ -28,7 +28,7 @@ class Box(NamedTuple):
 
     @property
     def is_finite(self) -> bool:
-        """Whether all sides have a place."""
+        """Whether all sides are finite."""
         return all(map(math.isfinite, self))
 
     def shift(self, x: float) -> Box:
@@ -38,7 +38,7 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True)
 class PixelGrid:
-    """Where the pixels of a raster lie."""
+    """The pixel grid of a raster: its size and georeferencing."""
 
     height: int
     """Rows."""
@@ -50,8 +50,8 @@ class PixelGrid:
     """Coordinate system, if it is known."""
 
     @property
-    def is_placed(self) -> bool:
-        """Whether the raster says where it lies; one without coordinates has the identity as transform."""
+    def is_georeferenced(self) -> bool:
+        """Whether the raster has a transform; one without has the identity."""
         return not self.transform.is_identity
 
     @property
@@ -76,7 +76,7 @@ class PixelGrid:
 
     def same_as(self, other: PixelGrid) -> bool:
         """Whether the pixels coincide, to a hundredth of a pixel."""
-        return self.overlays(other) and same_plane(self.crs, other.crs)
+        return self.overlays(other) and same_horizontal_crs(self.crs, other.crs)
 
     def overlays(self, other: PixelGrid) -> bool:
         """Whether the pixels have the same coordinates, to a hundredth of a pixel, whatever the CRS."""
@@ -86,28 +86,28 @@ class PixelGrid:
         return all(math.dist(self.xy(*corner), other.xy(*corner)) < 0.01 * self.step for corner in corners)
 
     def xy(self, column: float, row: float) -> tuple[float, float]:
-        """CRS coordinates of a place counted in pixels from the upper left corner."""
+        """CRS coordinates of a point given in pixels from the upper left corner."""
         t = self.transform
         return t.a * column + t.b * row + t.c, t.d * column + t.e * row + t.f
 
     def offset_of(self, other: PixelGrid) -> tuple[int, int] | None:
-        """Row and column of the other's corner in this one's pixels; None if they share no lattice of pixels."""
+        """Row and column of the other's corner in this one's pixels; None if their pixels do not coincide."""
         a, b = self.transform, other.transform
-        if not (self.is_placed and other.is_placed and self.is_upright and other.is_upright):
+        if not (self.is_georeferenced and other.is_georeferenced and self.is_upright and other.is_upright):
             return None
-        if max(abs(a.a - b.a), abs(a.e - b.e)) > 1e-6 * self.step or not same_plane(self.crs, other.crs):
+        if max(abs(a.a - b.a), abs(a.e - b.e)) > 1e-6 * self.step or not same_horizontal_crs(self.crs, other.crs):
             return None
         row, column = self.nearest_offset(other)
         x, y = self.xy(column, row)
         return (row, column) if max(abs(x - b.c), abs(y - b.f)) <= 0.01 * self.step else None
 
     def nearest_offset(self, other: PixelGrid) -> tuple[int, int]:
-        """Row and column of the other's corner in this one's pixels, rounded; both are upright."""
+        """Row and column of the other's corner in this one's pixels, rounded; both grids must be upright."""
         a, b = self.transform, other.transform
         return round((b.f - a.f) / a.e), round((b.c - a.c) / a.a)
 
     def part(self, window: Window) -> PixelGrid:
-        """The grid of a window, which may reach beyond this one."""
+        """The grid of a window, which may reach beyond the raster."""
         t, (x, y) = self.transform, self.xy(window.col, window.row)
         return PixelGrid(window.height, window.width, Affine(t.a, t.b, x, t.d, t.e, y), self.crs)
 
@@ -135,36 +135,36 @@ class PixelGrid:
 
 
 def grow(window: Window, px: int) -> Window:
-    """A window with so many pixels more on each side."""
+    """A window enlarged by so many pixels on each side."""
     return Window(window.row - px, window.col - px, window.height + 2 * px, window.width + 2 * px)
 
 
 def grid_of(dataset: rasterio.DatasetReader) -> PixelGrid:
     """Grid of an open raster."""
-    return PixelGrid(dataset.height, dataset.width, placing(dataset.transform), dataset.crs)
+    return PixelGrid(dataset.height, dataset.width, usable_transform(dataset.transform), dataset.crs)
 
 
-def placing(transform: Affine) -> Affine:
-    """A transform as a file has it; the identity if it places no pixel, as one with zeros or NaN does."""
+def usable_transform(transform: Affine) -> Affine:
+    """The transform of a file; the identity if it cannot be inverted, as one with zeros or NaN."""
     is_sound = all(map(math.isfinite, transform[:6])) and transform.determinant != 0
     return transform if is_sound else Affine.identity()
 
 
-def move_box(box: Box, source: CRS | None, target: CRS | None, *, goes_on: bool = False) -> Box | None:
-    """Box around a box of another CRS; None where it has no place.
+def reproject_box(box: Box, source: CRS | None, target: CRS | None, *, past_180: bool = False) -> Box | None:
+    """Bounding box in `target` of a box in `source`; None if it cannot be transformed.
 
-    Across the antimeridian it reaches all around the globe, or goes on beyond 180°.
+    A box across the antimeridian gets all longitudes, or, if `past_180`, a right side beyond 180°.
     """
-    if same_plane(source, target):
+    if same_horizontal_crs(source, target):
         return box
     if source is None or target is None:
         return None
     try:
         left, bottom, right, top = _transformer(source.to_wkt(), target.to_wkt()).transform_bounds(*box)
-    except (ProjError, CRSError):  # a local system leads nowhere
+    except (ProjError, CRSError):  # there is no transformation from a local system
         return None
     if left > right:
-        left, right = (left, right + 360) if goes_on else (-180.0, 180.0)
+        left, right = (left, right + 360) if past_180 else (-180.0, 180.0)
     moved = Box(left, bottom, right, top)
     return moved if moved.is_finite else None
 

@@ -1,8 +1,8 @@
-"""Polygons of vector files as people have them: any format, with all that is wrong in them.
+"""Reading of polygons from vector files of any format, with repair of their faults.
 
-In: a path, a layer, a column, boxes. Out: valid polygons in the plane, their cells, their coordinate system. Rings that
-are not closed are closed, curves become lines, heights go; of mixed geometry the polygons stay. What no polygon can be
-made of is an error that names the feature: nothing is left out in silence.
+In: a path, a layer, a column, boxes. Out: valid two-dimensional polygons, their values in the column, their coordinate
+system. Open rings are closed, curves become lines, heights are dropped; of mixed geometry only the polygons are kept. A
+feature that cannot be repaired is an error that names it: none is left out silently.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from geoseg.core.safe_paths import plain_path, whole_url
 from geoseg.geo.georef import Box
 
 PARQUET_FILES = (".parquet", ".geoparquet")
-"""Endings of files that are read by Arrow: GDAL is rarely built with what they need."""
+"""Extensions of GeoParquet, which Arrow reads: few builds of GDAL can."""
 FARTHEST = 1e12
-"""Coordinates beyond it are no place, in any unit: the Earth's circumference is 4e10 mm."""
+"""Larger coordinates are invalid in any unit: the Earth's circumference is 4e10 mm."""
 REASON_PART = 100
-"""Characters of the beginning and of the end of a long reason."""
+"""Characters that are kept of the beginning and of the end of a long error text."""
 NO_POLYGONS = ("Point", "MultiPoint", "LineString", "MultiLineString", "CircularString", "CompoundCurve", "MultiCurve")
 """Geometry types of layers without polygons."""
 
@@ -46,7 +46,7 @@ Shapes = NDArray[np.object_]
 
 
 class VectorError(Exception):
-    """What keeps a file from being read as polygons, in a line that does not name the file."""
+    """A file cannot be read as polygons; the message is one line that does not name the file."""
 
 
 @dataclass(frozen=True)
@@ -55,31 +55,31 @@ class Polygons:
 
     shapes: Shapes
     """Valid polygons and multipolygons (N,), none empty, without heights."""
-    cells: list[Any]
-    """What stands in the wanted column for each of them."""
+    values: list[Any]
+    """Their values in the requested column (N,); None if none was requested."""
     crs: Any
-    """Whatever names their coordinate system, or None."""
+    """Coordinate system, as text that pyproj reads, or None."""
     others: tuple[str, ...]
-    """Kinds of geometry without any area that stood beside them, or alone."""
+    """Geometry types of the features without area that were left out, sorted."""
 
 
 @dataclass(frozen=True)
 class _Features:
-    """Features as they are read."""
+    """Features as they are read, before repair."""
 
     numbers: NDArray[np.int64]
-    """As the file counts them (N,)."""
+    """Feature ids in the file (N,)."""
     geometry: Shapes
     """Well-known binary (N,), None where there is none."""
-    cells: NDArray[Any]
-    """What stands in the wanted column (N,)."""
+    values: NDArray[Any]
+    """Values in the requested column (N,)."""
     crs: Any
-    """Whatever names the coordinate system, or None."""
+    """Coordinate system, as text that pyproj reads, or None."""
 
 
 @cache
 def _bound_connections() -> None:
-    """Let servers that stall fail within a while: the GDAL of vector files is another one than that of rasters."""
+    """Bound the wait for a stalled server, in the GDAL of pyogrio, which is another one than rasterio's."""
     pyogrio.set_gdal_config_options(waiting_options())
 
 
@@ -96,7 +96,7 @@ def polygon_layers(path: Path) -> list[str]:
 
 
 def read_columns(path: Path, layer: str) -> tuple[list[str], Any]:
-    """Names of the columns besides the geometry, and the coordinate system.
+    """Names of the columns without the geometry, and the coordinate system.
 
     Raises:
         VectorError: if the file cannot be read.
@@ -110,7 +110,7 @@ def read_columns(path: Path, layer: str) -> tuple[list[str], Any]:
 
 
 def layer_extent(path: Path, layer: str) -> Box | None:
-    """Bounding box of a layer; None where it is not known without reading everything.
+    """Bounding box of a layer; None for GeoParquet and layers without extent.
 
     Raises:
         VectorError: if the file cannot be read.
@@ -121,14 +121,15 @@ def layer_extent(path: Path, layer: str) -> Box | None:
 
 
 def _modified(path: Path) -> int:
-    """When a file was changed, as far as that is known; 0 if there is none."""
+    """Time of a file's last change in nanoseconds; 0 if it is unknown."""
     try:
         return path.stat().st_mtime_ns
     except (OSError, ValueError):  # a URL, or a name that no file can have
         return 0
 
 
-# What is asked of each file for each image that it has labels of, found once: text is read from end to end for it.
+# One file may hold the labels of many images, so its layers, columns and extent are kept: for them GDAL reads all of a
+# text file.
 
 
 @lru_cache(maxsize=64)
@@ -153,12 +154,12 @@ def _extent(path: Path, layer: str, _changed: int) -> Box | None:
 
 
 def read_polygons(path: Path, layer: str, column: str | None, boxes: Sequence[Box] | None) -> Polygons:
-    """Polygons of a layer whose bounding boxes meet any of some boxes, or all of them.
+    """Read the polygons of a layer whose bounding boxes meet one of several boxes, or all polygons.
 
     Args:
         path: the file.
         layer: one of `polygon_layers`.
-        column: whose cells are wanted, if any are.
+        column: column whose values are requested, if any.
         boxes: in the file's coordinate system; None for everything.
 
     Raises:
@@ -173,7 +174,7 @@ def read_polygons(path: Path, layer: str, column: str | None, boxes: Sequence[Bo
         return _polygons(features, None)
     try:
         parts = [_read_layer(path, layer, column, box) for box in boxes]
-    except FeatureError:  # GDAL cannot tell where something broken lies
+    except FeatureError:  # GDAL cannot compare a broken feature with a box
         parts = []
     if parts and not any(has_warned for _, has_warned in parts):
         return _polygons(_joined([features for features, _ in parts]), None)
@@ -186,7 +187,7 @@ def read_polygons(path: Path, layer: str, column: str | None, boxes: Sequence[Bo
 
 
 def _called(function: Any, path: Path, **options: Any) -> Any:
-    """What a function of pyogrio returns, without warnings, and with errors that are one line."""
+    """Call a function of pyogrio without warnings, and with errors of one line."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -205,7 +206,7 @@ def _check_regular(path: Path) -> None:
 
 @contextmanager
 def _reachable(path: Path) -> Iterator[str]:
-    """A file by a name that pyogrio takes for it.
+    """The path or URL of a file in a form that pyogrio reads.
 
     Raises:
         VectorError: if it is a pipe, a device or a socket.
@@ -217,24 +218,24 @@ def _reachable(path: Path) -> Iterator[str]:
 
 
 def _reason(error: Exception) -> str:
-    """What GDAL says, without its hints for programmers and without the middle of a database's query."""
+    """GDAL's message without its hints for programmers, and without the middle of a long one, as of a query."""
     text = one_line(error).partition("; It might help")[0]
     return text if len(text) <= 3 * REASON_PART else f"{text[:REASON_PART]} ... {text[-REASON_PART:]}"
 
 
 def _read_layer(path: Path, layer: str, column: str | None, box: Box | None) -> tuple[_Features, bool]:
-    """Features of a layer, and whether GDAL had something to say about them.
+    """Features of a layer, and whether GDAL warned about any.
 
     Raises:
-        FeatureError: if some feature's place cannot be compared with the box.
+        FeatureError: if a broken feature cannot be compared with the box.
     """
     columns = [] if column is None else [column]
     bbox = None if box is None else tuple(box)  # pyogrio takes no subclass
-    with warnings.catch_warnings(record=True) as heard:
+    with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
             with _reachable(path) as name:
-                about, numbers, geometry, cells = pyogrio.raw.read(
+                about, numbers, geometry, fields = pyogrio.raw.read(
                     name, layer=layer, columns=columns, bbox=bbox, return_fids=True
                 )
         except FeatureError as error:
@@ -245,19 +246,21 @@ def _read_layer(path: Path, layer: str, column: str | None, box: Box | None) -> 
             raise VectorError(_reason(error)) from None
     if geometry is None:
         geometry = np.full(len(numbers), None, object)
-    values = cells[0] if column is not None else np.full(len(numbers), None, object)
-    return _Features(numbers, geometry, values, about["crs"]), bool(heard)
+    values = fields[0] if column is not None else np.full(len(numbers), None, object)
+    return _Features(numbers, geometry, values, about["crs"]), bool(warned)
 
 
 def _joined(parts: Sequence[_Features]) -> _Features:
-    """Features of several reads, each once, in the file's order: spatial indexes give what they find in their own."""
+    """Features of several reads, each once, sorted by id: spatial indexes return them in an order of their own."""
     numbers, first = np.unique(np.concatenate([part.numbers for part in parts]), return_index=True)
-    geometry, cells = (np.concatenate([getattr(part, name) for part in parts])[first] for name in ("geometry", "cells"))
-    return _Features(numbers, geometry, cells, parts[0].crs)
+    geometry, values = (
+        np.concatenate([getattr(part, name) for part in parts])[first] for name in ("geometry", "values")
+    )
+    return _Features(numbers, geometry, values, parts[0].crs)
 
 
 def _hides_broken(path: Path, layer: str, features: _Features) -> bool:
-    """Whether some feature has no geometry because it is broken, which GDAL may say only where it has to place it."""
+    """Whether a feature has no geometry because it is broken, which GDAL may report only for a query by box."""
     if all(geometry is not None for geometry in features.geometry):
         return False
     try:
@@ -268,14 +271,14 @@ def _hides_broken(path: Path, layer: str, features: _Features) -> bool:
 
 
 def _check_readable(features: _Features) -> None:
-    """Refuse features without geometry in a file of which GDAL did not understand everything."""
+    """Refuse features without geometry in a file about which GDAL warned."""
     lost = [geometry is None for geometry in features.geometry]
     if any(lost):
         raise VectorError(f"feature {features.numbers[np.argmax(lost)]} has no readable geometry: correct or remove it")
 
 
 def _open_parquet(path: Path) -> tuple[Any, dict[str, Any]]:
-    """An open Parquet file, and what it says of its geometry."""
+    """An open GeoParquet file, and its `geo` metadata."""
     _check_regular(path)
     try:
         file = pyarrow.parquet.ParquetFile(path)
@@ -291,7 +294,7 @@ def _open_parquet(path: Path) -> tuple[Any, dict[str, Any]]:
 
 
 def _parquet_crs(geo: dict[str, Any]) -> Any:
-    """The coordinate system of GeoParquet: PROJ's JSON, or longitude and latitude where nothing is said."""
+    """The coordinate system of GeoParquet: PROJJSON, or longitude and latitude where it is left out."""
     crs = geo["columns"][geo["primary_column"]].get("crs", "OGC:CRS84")
     return json.dumps(crs) if isinstance(crs, dict) else crs
 
@@ -303,41 +306,41 @@ def _read_parquet(path: Path, column: str | None) -> _Features:
         raise VectorError("its geometry is not well-known binary (WKB): write it as that, or as .gpkg")
     try:
         table = file.read(columns=[name] if column is None else [name, column])
-        geometry, cells = (np.full(len(table), None, object) for _ in range(2))
+        geometry, values = (np.full(len(table), None, object) for _ in range(2))
         geometry[:] = table[name].to_pylist()
-        cells[:] = None if column is None else table[column].to_pylist()
+        values[:] = None if column is None else table[column].to_pylist()
     except (OSError, ValueError, pyarrow.ArrowException) as error:  # texts that are not UTF-8, among others
         raise VectorError(_reason(error)) from None
-    return _Features(np.arange(len(table)), geometry, cells, _parquet_crs(geo))
+    return _Features(np.arange(len(table)), geometry, values, _parquet_crs(geo))
 
 
 # ---------------------------------------------------------------------------------------------------------- geometry
 
 
 def _polygons(features: _Features, boxes: Sequence[Box] | None) -> Polygons:
-    """The polygons that features are, or hold; a feature without geometry is none."""
+    """The valid polygons of features, and of the collections among them; features without geometry are skipped."""
     shapes = _built(features)
     present = ~(shapely.is_missing(shapes) | shapely.is_empty(shapes))
     if boxes is not None:
         present &= np.any([_meets(shapes, box) for box in boxes], axis=0)
-    shapes, numbers, cells = shapes[present], features.numbers[present], features.cells[present]
+    shapes, numbers, values = shapes[present], features.numbers[present], features.values[present]
     flat = polygonal(shapes)
     mended = _mended(flat, numbers)
     is_area = ~shapely.is_empty(flat)
     others = sorted({str(shape.geom_type) for shape in shapes[~is_area]})
     kept = ~shapely.is_empty(mended)
-    return Polygons(mended[kept], cells[kept].tolist(), features.crs, tuple(others))
+    return Polygons(mended[kept], values[kept].tolist(), features.crs, tuple(others))
 
 
 def _meets(shapes: Shapes, box: Box) -> NDArray[np.bool_]:
-    """Whether the bounding boxes of shapes (N,) meet a box."""
+    """Which of some shapes (N,) have a bounding box that meets a box."""
     left, bottom, right, top = shapely.bounds(shapes).T
     meets: NDArray[np.bool_] = (left <= box.right) & (right >= box.left) & (bottom <= box.top) & (top >= box.bottom)
     return meets
 
 
 def _built(features: _Features) -> Shapes:
-    """Geometry (N,) from well-known binary, without heights; None where there is none.
+    """Geometry (N,) from well-known binary, in two dimensions; None where there is none.
 
     Raises:
         VectorError: if a feature is broken beyond repair.
@@ -358,7 +361,7 @@ def _built(features: _Features) -> Shapes:
 
 
 def polygonal(shapes: Shapes) -> Shapes:
-    """The same (N,), but of collections the polygons they hold; empty where there is no polygon."""
+    """Shapes (N,) reduced to polygons: of a collection those that it holds; empty where there is none."""
     kinds = shapely.get_type_id(shapes)
     if np.isin(kinds, (GeometryType.POLYGON, GeometryType.MULTIPOLYGON)).all():
         return shapes
@@ -373,7 +376,7 @@ def polygonal(shapes: Shapes) -> Shapes:
 
 
 def _mended(shapes: Shapes, numbers: NDArray[np.int64]) -> Shapes:
-    """The same, valid: what crosses itself is what it encloses.
+    """Shapes (N,) made valid; a ring that crosses itself becomes the area that it encloses.
 
     Raises:
         VectorError: if that fails; it names the feature.

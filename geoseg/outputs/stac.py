@@ -29,7 +29,7 @@ from shapely.geometry.polygon import orient
 
 from geoseg.core.redaction import public_form
 from geoseg.core.version import __version__
-from geoseg.geo.antimeridian import within_180
+from geoseg.geo.antimeridian import split_at_180
 from geoseg.geo.georef import PixelGrid
 from geoseg.spec import ClassSpec, ModelSpec
 
@@ -122,7 +122,7 @@ def _properties(prediction: Prediction) -> dict[str, Any]:
 def _projection(grid: PixelGrid) -> dict[str, Any]:
     """Fields of the projection extension: a code where there is one, else WKT."""
     fields: dict[str, Any] = {"proj:shape": [grid.height, grid.width]}
-    if grid.is_placed:
+    if grid.is_georeferenced:
         fields["proj:transform"] = list(grid.transform)[:6]
     crs = _known_crs(grid)
     authority = crs.to_authority() if crs else None
@@ -134,7 +134,7 @@ def _projection(grid: PixelGrid) -> dict[str, Any]:
 
 def _known_crs(grid: PixelGrid) -> CRS | None:
     try:
-        return CRS.from_user_input(grid.crs) if grid.crs and grid.is_placed else None
+        return CRS.from_user_input(grid.crs) if grid.crs and grid.is_georeferenced else None
     except ProjError:
         return None
 
@@ -176,7 +176,7 @@ def _closed_over_pole(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDA
 
 def _within_180(footprint: BaseGeometry) -> Polygon | MultiPolygon:
     """Bring longitudes into -180 to 180, cutting where they leave it (RFC 7946, section 3.1.9)."""
-    cut = within_180(np.array([footprint], object))[0]
+    cut = split_at_180(np.array([footprint], object))[0]
     parts = [orient(part) for part in shapely.get_parts(cut) if isinstance(part, Polygon)]
     return parts[0] if len(parts) == 1 else MultiPolygon(parts)
 

@@ -22,7 +22,7 @@ from geoseg.core.events import SILENT, Reporter, Stage
 from geoseg.core.files import one_line
 from geoseg.core.naming import visible
 from geoseg.geo.aoi import Area
-from geoseg.geo.georef import placing
+from geoseg.geo.georef import usable_transform
 from geoseg.geo.grid import Window, strip_windows
 from geoseg.raster.legend import CLASSES_TAG, Legend
 from geoseg.raster.reading import open_dataset, to_rasterio
@@ -193,7 +193,7 @@ def placement(raster: Any) -> tuple[Affine, Any, str | None]:
 
     Without a transform a coordinate system is worth nothing: control points and RPCs come like that.
     """
-    transform = placing(raster.transform)
+    transform = usable_transform(raster.transform)
     if transform.is_identity:
         has = "only ground control points" if raster.gcps[0] else "only RPCs" if raster.rpcs else "no georeferencing"
         return Affine.identity(), None, f"the raster has {has}: polygons are in pixel coordinates"

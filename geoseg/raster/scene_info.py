@@ -15,7 +15,7 @@ from rasterio.enums import ColorInterp
 
 from geoseg.core.redaction import public_form
 from geoseg.geo.geodesy import pixel_size_m
-from geoseg.geo.georef import placing
+from geoseg.geo.georef import usable_transform
 from geoseg.raster.bands.names import ALPHA
 from geoseg.raster.bands.tags import BandTag, or_told, tags_of
 from geoseg.raster.reading.dataset import Dataset
@@ -109,8 +109,8 @@ def describe_dataset(dataset: Dataset, path: str, name: str, alpha: int | None) 
         offsets=tuple(map(float, dataset.offsets)),
         mask=mask_kind(dataset, alpha),
         crs=dataset.crs,
-        transform=placing(dataset.transform),
-        gcps=dataset.gcps if placing(dataset.transform).is_identity else ([], None),
+        transform=usable_transform(dataset.transform),
+        gcps=dataset.gcps if usable_transform(dataset.transform).is_identity else ([], None),
         rpcs=dataset.rpcs,
     )
 

@@ -1,7 +1,7 @@
-"""Regions in, a layer of polygons out: the columns that every vector file of geoseg has, batch by batch.
+"""The layer of polygons of a class raster: the columns that every vector file of geoseg has, batch by batch.
 
-What goes in: regions on the pixel lattice, the raster's transform and coordinate system, names and colours of classes.
-What comes out: Arrow batches with geometry as WKB. Knows no files.
+In: regions on the pixel lattice, the raster's transform and coordinate system, names and colours of classes. Out: Arrow
+batches with geometry as WKB. Knows no files.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ class PolygonLayer:
     """The polygons of a class raster with their attributes.
 
     - `class_id` int32, `class` text
-    - `area_m2`, `perimeter_m` float: on the ground; null where the coordinate system doesn't tell
+    - `area_m2`, `perimeter_m` float: geodetic; null where the coordinate system gives no metres
     - `confidence` float 0..1: mean over the pixels; absent if the regions have none
     - `color` text: absent if no class has one
     - geometry with exteriors counter-clockwise
     """
 
     regions: Regions
-    """What the polygons show; parts of one feature one after another."""
+    """The regions that the polygons outline; those of one feature stand together."""
     transform: Affine
     """Pixel corner (column, row) -> coordinates of `crs`."""
     crs: Any
-    """Whatever names a coordinate system, or None."""
+    """Coordinate system of the raster, as rasterio or pyproj has it, or None."""
     legend: Legend = field(default_factory=Legend)
     """What class ids mean."""
     features: Offsets | None = None
     """Where each feature begins among the regions (F + 1,); None if each region is one."""
     target: CRS | None = None
-    """Coordinate system of the geometry, if it isn't `crs`."""
+    """Coordinate system of the geometry, if it is not `crs`."""
 
     def __len__(self) -> int:
         return len(self._features) - 1
@@ -71,11 +71,11 @@ class PolygonLayer:
     @property
     def geometry_type(self) -> str:
         """Polygon or MultiPolygon."""
-        return "MultiPolygon" if self.features is not None or self._is_cut else "Polygon"
+        return "MultiPolygon" if self.features is not None or self._is_split else "Polygon"
 
     @property
     def output_crs(self) -> CRS | None:
-        """The coordinate system of the geometry as pyproj has it; None if there is none or it makes no sense to it."""
+        """The coordinate system of the geometry; None if there is none, or pyproj cannot read it."""
         if self.target is not None:
             return self.target
         try:
@@ -85,12 +85,12 @@ class PolygonLayer:
 
     @cached_property
     def vertices(self) -> int:
-        """Vertices of all polygons, the last of a ring counted although it is its first."""
+        """Number of vertices of all polygons, with the one that closes each ring."""
         return len(self.regions.corners)
 
     @cached_property
     def largest(self) -> int:
-        """Vertices of the largest feature."""
+        """Number of vertices of the largest feature."""
         begins = self.regions.ring_offsets[self.regions.region_offsets[self._features]]
         return int(np.diff(begins).max(initial=0))
 
@@ -105,7 +105,7 @@ class PolygonLayer:
         return pa.schema([*(pa.field(*column) for column in columns), geometry])
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The features, some at a time."""
+        """Yield the features in batches of about BATCH vertices."""
         begins = self.regions.ring_offsets[self.regions.region_offsets[self._features]]  # first vertex of each feature
         edges = np.unique([*np.searchsorted(begins, np.arange(0, begins[-1], BATCH)), len(self)])
         for first, last in itertools.pairwise(edges.tolist()):
@@ -117,7 +117,7 @@ class PolygonLayer:
 
     @cached_property
     def _corners(self) -> NDArray[np.float64]:
-        """Coordinates (4, 2) of `crs` of the corners of what the polygons lie in."""
+        """Corners (4, 2) of the bounding box of all polygons, in coordinates of `crs`."""
         (left, top), (right, bottom) = self.regions.corners.min(axis=0), self.regions.corners.max(axis=0)
         return _moved(
             np.array([(left, top), (left, bottom), (right, bottom), (right, top)], np.float64), self.transform
@@ -130,9 +130,9 @@ class PolygonLayer:
         return projection_of(self.crs, self.target, self._corners)
 
     @property
-    def _is_cut(self) -> bool:
-        """Whether polygons are cut at 180°."""
-        return self._projection is not None and self._projection.cuts
+    def _is_split(self) -> bool:
+        """Whether polygons may be split at 180°, so that all become multipolygons."""
+        return self._projection is not None and self._projection.crosses_180
 
     def _batch(self, first: int, last: int) -> pa.RecordBatch:
         """Features `first` to `last`, the latter excluded."""
@@ -144,12 +144,12 @@ class PolygonLayer:
         xy = _moved(corners, self.transform)
         columns = self._attributes(xy, of_ring, of_part, of_feature, parts[0])
         if self._projection is not None:
-            xy = self._projection.move(xy)
+            xy = self._projection.reproject(xy)
         if self.transform.determinant > 0:  # not mirrored, as north-up rasters are: rings would run the wrong way
             _reverse_rings(xy, of_ring)
         geometry = _wkb(xy, of_ring, of_part, of_feature, self.features is not None)
-        if self._projection is not None and self._projection.cuts:
-            geometry = pa.array(shapely.to_wkb(self._projection.cut(shapely.from_wkb(geometry.to_numpy(False)))))
+        if self._projection is not None and self._projection.crosses_180:
+            geometry = pa.array(shapely.to_wkb(self._projection.split(shapely.from_wkb(geometry.to_numpy(False)))))
         return pa.RecordBatch.from_arrays([*columns, geometry], schema=self.schema)
 
     def _attributes(
@@ -175,12 +175,12 @@ class PolygonLayer:
 
 
 def by_class(regions: Regions) -> tuple[Regions, Offsets]:
-    """Regions ordered by class, and where each class begins among them: one feature per class."""
+    """Regions ordered by class, and where each class begins among them (F + 1,): one feature per class."""
     return _grouped(regions, regions.class_id.astype(np.int64))
 
 
 def by_touch(regions: Regions) -> tuple[Regions, Offsets]:
-    """Regions ordered so that those of a class that touch at corners stand together, and where each group begins."""
+    """Regions ordered so that 8-connected ones of a class stand together, and where each group begins (F + 1,)."""
     group = np.arange(len(regions), dtype=np.int32)
     _unite_pairs(group, regions.touching)
     flatten(group)
@@ -206,7 +206,7 @@ def _texts(class_id: NDArray[np.uint8], text_of: Any) -> pa.Array:
 
 
 def _moved(corners: NDArray[np.float64], transform: Affine) -> NDArray[np.float64]:
-    """Lattice coordinates (V, 2) through a transform.
+    """CRS coordinates (V, 2) of lattice coordinates (V, 2).
 
     Element by element, so that a node gets the same value in each ring that passes it: a matrix product rounds
     differently from place to place and would open gaps.

@@ -1,4 +1,4 @@
-"""Settings of polygons held against the raster that they are for: metres in pixels, names as ids, a CRS that fits."""
+"""Polygon settings resolved for one raster: metres as pixels, class names as ids, a target CRS that fits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
 from geoseg.core.errors import SpecError
-from geoseg.geo.geodesy import pixel_size_m, row_areas_m2, whole_turn
+from geoseg.geo.geodesy import pixel_size_m, row_areas_m2, x_period
 from geoseg.geo.georef import Box, PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.raster.legend import Legend
@@ -19,10 +19,10 @@ from geoseg.vector.generalize.rules import MergeRules
 
 
 def check_settings(spec: VectorSpec, grid: PixelGrid, legend: Legend, name: str) -> None:
-    """Find out before anything is read or classified that settings make no sense with a raster.
+    """Check settings against a raster before anything is read or classified.
 
     Raises:
-        SpecError: which, and what to do.
+        SpecError: if one makes no sense with it.
     """
     target_crs(spec, grid, name)
     simplify_px(spec, grid)
@@ -32,12 +32,18 @@ def check_settings(spec: VectorSpec, grid: PixelGrid, legend: Legend, name: str)
 
 
 def _in_px(measure: Measure) -> float | None:
-    """A measure that was given in pixels; None for one in metres."""
+    """A length or area given in pixels; None for one in metres."""
     return float(measure.removesuffix(PX)) if isinstance(measure, str) and measure.endswith(PX) else None
 
 
 def merge_rules(spec: GeneralizeSpec, grid: PixelGrid) -> tuple[NDArray[np.float64], MergeRules]:
-    """Area of a pixel in each row, and what is too small, in the same unit: square metres, or pixels if all are."""
+    """Area of a pixel in each row (H,), and the areas below which regions and holes are merged, all in one unit.
+
+    The unit is the pixel where all settings are in pixels, else the square metre.
+
+    Raises:
+        SpecError: if an area is in square metres and the pixels have no size in metres.
+    """
     given = {"fill_holes": spec.fill_holes, "min_area": spec.min_area}
     wanted = {name: measure for name, measure in given.items() if measure is not None}
     in_px = {name: pixels for name, measure in wanted.items() if (pixels := _in_px(measure)) is not None}
@@ -53,7 +59,11 @@ def merge_rules(spec: GeneralizeSpec, grid: PixelGrid) -> tuple[NDArray[np.float
 
 
 def simplify_px(spec: VectorSpec, grid: PixelGrid) -> float | None:
-    """Tolerance in sides of a pixel."""
+    """Tolerance of simplification in pixel sides; None for no simplification.
+
+    Raises:
+        SpecError: if it is in metres and the pixels have no size in metres.
+    """
     if spec.simplify is None:
         return None
     if (pixels := _in_px(spec.simplify)) is not None:
@@ -65,7 +75,11 @@ def simplify_px(spec: VectorSpec, grid: PixelGrid) -> float | None:
 
 
 def kept_ids(spec: VectorSpec, legend: Legend) -> frozenset[int] | None:
-    """Ids of the classes that become polygons; None for all."""
+    """Ids of the classes that become polygons; None for all.
+
+    Raises:
+        SpecError: if a name is not in the legend.
+    """
     if spec.classes is None:
         return None
     by_name = {name: k for k, name in legend.names.items()}
@@ -78,7 +92,11 @@ def kept_ids(spec: VectorSpec, legend: Legend) -> frozenset[int] | None:
 
 
 def target_crs(spec: VectorSpec, grid: PixelGrid, name: str) -> CRS | None:
-    """The coordinate system that polygons are brought into, if it isn't the raster's."""
+    """The coordinate system to which polygons are reprojected; None for the raster's own.
+
+    Raises:
+        SpecError: if it is unknown, or the raster cannot be transformed to it.
+    """
     if spec.to_crs is None:
         return None
     if grid.crs is None:
@@ -89,13 +107,13 @@ def target_crs(spec: VectorSpec, grid: PixelGrid, name: str) -> CRS | None:
         raise SpecError(f"to_crs = {spec.to_crs!r}: no such coordinate system: give e.g. EPSG:4326") from None
     if not (target.is_geographic or target.is_projected):
         raise SpecError(f"to_crs = {spec.to_crs!r}: {target.name} is no system of maps: give e.g. EPSG:4326")
-    if not _comes_back(grid, target):
+    if not _survives_round_trip(grid, target):
         raise SpecError(f"to_crs = {spec.to_crs!r}: {name} reaches beyond what {target.name} can show: give another")
     return target
 
 
-def _comes_back(grid: PixelGrid, target: CRS) -> bool:
-    """Whether places all over a raster are where they were, to a pixel, after the way into a system and back."""
+def _survives_round_trip(grid: PixelGrid, target: CRS) -> bool:
+    """Whether points all over a raster come back to a pixel when transformed to a system and back again."""
     columns, rows = np.meshgrid(np.linspace(0, grid.width, 9), np.linspace(0, grid.height, 9))
     t = grid.transform
     x, y = t.a * columns + t.b * rows + t.c, t.d * columns + t.e * rows + t.f
@@ -103,17 +121,17 @@ def _comes_back(grid: PixelGrid, target: CRS) -> bool:
         source = CRS.from_user_input(grid.crs)
         there = Transformer.from_crs(source, target, always_xy=True).transform(x, y)
         back = Transformer.from_crs(target, source, always_xy=True).transform(*there)
-    except ProjError:  # a local system leads nowhere
+    except ProjError:  # there is no transformation from a local system
         return False
     if not np.isfinite(np.stack([*there, *back])).all() or _is_torn(there, target):
         return False
-    turn = whole_turn(source, grid.box(Window(0, 0, grid.height, grid.width)))
-    off = back[0] - x if turn is None else np.remainder(back[0] - x + turn / 2, turn) - turn / 2
+    period = x_period(source, grid.box(Window(0, 0, grid.height, grid.width)))
+    off = back[0] - x if period is None else np.remainder(back[0] - x + period / 2, period) - period / 2
     return bool(np.hypot(off, back[1] - y).max() < grid.step)
 
 
-def _is_torn(places: tuple[NDArray[np.float64], NDArray[np.float64]], target: CRS) -> bool:
-    """Whether neighbours (9, 9) on a map of the world lie at its two ends; longitudes are led on, other x are not."""
-    x, y = places
-    turn = None if target.is_geographic else whole_turn(target, Box(x.min(), y.min(), x.max(), y.max()))
-    return turn is not None and max(np.abs(np.diff(x, axis=axis)).max() for axis in (0, 1)) > turn / 2
+def _is_torn(points: tuple[NDArray[np.float64], NDArray[np.float64]], target: CRS) -> bool:
+    """Whether neighbours among points (9, 9) lie at both ends of a world map; only longitudes are unwrapped later."""
+    x, y = points
+    period = None if target.is_geographic else x_period(target, Box(x.min(), y.min(), x.max(), y.max()))
+    return period is not None and max(np.abs(np.diff(x, axis=axis)).max() for axis in (0, 1)) > period / 2

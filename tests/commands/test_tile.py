@@ -98,7 +98,7 @@ def pixels(side: SplitSide) -> np.ndarray:
         window = Window(0, 0, ground.height, ground.width)
         (values, valid), labels = ground.read(window), ground.read_labels(window)
         row, col = np.nonzero(valid & (labels != IGNORE))
-        place = np.array(ground.grid.xy(col, row)) if ground.grid.is_placed else np.zeros((2, len(row)))
+        place = np.array(ground.grid.xy(col, row)) if ground.grid.is_georeferenced else np.zeros((2, len(row)))
         rows.append(np.stack([*np.round(place / ground.grid.step, 1), labels[row, col], *values[:, row, col]], axis=1))
     together = np.concatenate(rows)
     return together[np.lexsort(together.T[::-1])]

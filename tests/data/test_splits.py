@@ -68,7 +68,9 @@ def check_guard(rasters: list[CountedRaster], splits: list[RasterSplit], reach: 
     for learner, share in zip(rasters, splits, strict=True):
         pixels = learnt_pixels(learner, share)
         for other, its_share in zip(rasters, splits, strict=True):
-            same_place = learner.grid.is_placed and other.grid.is_placed and learner.grid.crs == other.grid.crs
+            same_place = (
+                learner.grid.is_georeferenced and other.grid.is_georeferenced and learner.grid.crs == other.grid.crs
+            )
             if learner.file != other.file and not same_place:
                 continue
             for window in its_share.val:

@@ -1,10 +1,10 @@
-"""Coordinate systems that tell the same plane in other words are the same; names are short."""
+"""Horizontal coordinate systems are equal however they are written; names are short."""
 
 import pytest
 from pyproj import CRS
 from rasterio.crs import CRS as RasterioCRS
 
-from geoseg.geo.crs import crs_name, flat, plane_difference, plane_number, same_plane
+from geoseg.geo.crs import crs_name, crs_number, horizontal, horizontal_difference, same_horizontal_crs
 
 UTM33 = "EPSG:32633"
 ESRI = CRS(UTM33).to_wkt("WKT1_ESRI")
@@ -38,9 +38,9 @@ LOCAL = 'LOCAL_CS["site grid",UNIT["metre",1]]'
         (None, None),
     ],
 )
-def test_a_plane_told_in_other_words_is_the_same(one: str | None, other: str | None) -> None:
-    assert plane_difference(one, other) is None
-    assert plane_difference(other, one) is None
+def test_a_horizontal_system_written_in_other_words_is_the_same(one: str | None, other: str | None) -> None:
+    assert horizontal_difference(one, other) is None
+    assert horizontal_difference(other, one) is None
 
 
 @pytest.mark.parametrize(
@@ -62,18 +62,18 @@ def test_a_plane_told_in_other_words_is_the_same(one: str | None, other: str | N
         (UTM33, None, "no coordinate system"),
     ],
 )  # fmt: skip
-def test_what_makes_planes_differ_is_told_in_a_few_words(one: str, other: str | None, difference: str) -> None:
-    found = plane_difference(one, other)
+def test_what_makes_systems_differ_is_said_in_a_few_words(one: str, other: str | None, difference: str) -> None:
+    found = horizontal_difference(one, other)
     assert found is not None
     assert difference in found
     assert len(found) < 140
-    assert not same_plane(other, one)
+    assert not same_horizontal_crs(other, one)
 
 
-def test_systems_are_counted_by_their_planes() -> None:
-    planes: list[str] = []
-    assert [plane_number(crs, planes) for crs in (UTM33, "EPSG:25833", ESRI, "EPSG:32633+5773")] == [0, 1, 0, 0]
-    assert planes == [UTM33, "EPSG:25833"]
+def test_systems_are_counted_by_what_is_horizontal() -> None:
+    systems: list[str] = []
+    assert [crs_number(crs, systems) for crs in (UTM33, "EPSG:25833", ESRI, "EPSG:32633+5773")] == [0, 1, 0, 0]
+    assert systems == [UTM33, "EPSG:25833"]
 
 
 @pytest.mark.parametrize(
@@ -93,6 +93,6 @@ def test_names_are_short(crs: object, name: str) -> None:
     assert crs_name(crs) == name
 
 
-def test_heights_and_shifts_are_no_part_of_a_plane() -> None:
-    assert flat(CRS("EPSG:7405")) == CRS("EPSG:27700")
-    assert flat(CRS(OSGB36)).is_bound is False
+def test_heights_and_shifts_are_no_part_of_a_horizontal_system() -> None:
+    assert horizontal(CRS("EPSG:7405")) == CRS("EPSG:27700")
+    assert horizontal(CRS(OSGB36)).is_bound is False

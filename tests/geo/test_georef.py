@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rasterio.crs import CRS
 from rasterio.warp import transform as transform_points
 
-from geoseg.geo.georef import Box, PixelGrid, grow, move_box
+from geoseg.geo.georef import Box, PixelGrid, grow, reproject_box
 from geoseg.geo.grid import Window
 
 UTM17, UTM18, DEGREES = (CRS.from_epsg(code) for code in (32617, 32618, 4326))
@@ -59,14 +59,14 @@ def test_strangers_share_no_lattice(other: PixelGrid) -> None:
 
 def test_coordinates_of_an_unknown_system_are_coordinates_all_the_same() -> None:
     one, other = grid(crs=None), grid(PLACE @ Affine.translation(3, 4), None)
-    assert one.is_placed
+    assert one.is_georeferenced
     assert one.offset_of(other) == (4, 3)
 
 
 @pytest.mark.parametrize("crs", [None, UTM17])
 def test_the_identity_says_nothing(crs: CRS | None) -> None:
     nowhere = grid(Affine.identity(), crs)
-    assert not nowhere.is_placed
+    assert not nowhere.is_georeferenced
     assert nowhere.offset_of(nowhere) is None
 
 
@@ -96,7 +96,7 @@ def test_where_rows_lean_it_is_around_the_window(transform: Affine, window: Wind
 @pytest.mark.parametrize("target", [UTM18, DEGREES, CRS.from_epsg(3857), CRS.from_epsg(3035)])
 def test_a_moved_box_holds_what_the_box_holds(target: CRS) -> None:
     box = (300_000.0, 4_300_000.0, 340_000.0, 4_330_000.0)
-    moved = move_box(box, UTM17, target)
+    moved = reproject_box(box, UTM17, target)
     assert moved is not None
     x, y = np.random.default_rng(0).uniform(box[:2], box[2:], (2000, 2)).T
     x, y = np.r_[x, box[0], box[2], x, x], np.r_[y, box[1], box[3], np.full(2000, box[1]), np.full(2000, box[3])]
@@ -109,15 +109,15 @@ def test_a_moved_box_holds_what_the_box_holds(target: CRS) -> None:
 
 def test_boxes_without_a_place_elsewhere() -> None:
     box = (0.0, 0.0, 1.0, 1.0)
-    assert move_box(box, None, None) == box
-    assert move_box(box, UTM17, UTM17) == box
-    assert move_box(box, None, UTM17) is None
-    assert move_box(box, UTM17, None) is None
-    assert move_box(Box(1e12, 1e12, 1e13, 1e13), UTM17, DEGREES) is None
+    assert reproject_box(box, None, None) == box
+    assert reproject_box(box, UTM17, UTM17) == box
+    assert reproject_box(box, None, UTM17) is None
+    assert reproject_box(box, UTM17, None) is None
+    assert reproject_box(Box(1e12, 1e12, 1e13, 1e13), UTM17, DEGREES) is None
 
 
 def test_a_box_across_the_antimeridian_is_all_around_the_globe() -> None:
-    moved = move_box(Box(700_000, 0, 900_000, 10_000), CRS.from_epsg(32660), DEGREES)
+    moved = reproject_box(Box(700_000, 0, 900_000, 10_000), CRS.from_epsg(32660), DEGREES)
     assert moved is not None
     assert moved[:1] + moved[2:3] == (-180, 180)
     assert math.isclose(moved[3], 0.09, abs_tol=0.01)

@@ -112,7 +112,7 @@ def test_of_collections_the_polygons_stay_and_cells_stay_with_them(tmp_path: Pat
     for path in (tmp_path / "p.gpkg", tmp_path / "p.parquet"):
         frame.to_parquet(path) if path.suffix == ".parquet" else frame.to_file(path)
         polygons = read_polygons(path, "p", "kind", None)
-        assert polygons.cells == ["a", "d", "f"]
+        assert polygons.values == ["a", "d", "f"]
         assert shapely.area(polygons.shapes).tolist() == [5, 2, 4]
         assert set(shapely.get_type_id(polygons.shapes).tolist()) <= {3, 6}
         assert polygons.others == ("Point",)
@@ -124,7 +124,7 @@ def test_polygons_of_several_boxes_are_those_of_the_file_in_its_order(tmp_path: 
     for path in (tmp_path / "p.gpkg", tmp_path / "p.parquet"):
         frame.to_parquet(path) if path.suffix == ".parquet" else frame.to_file(path)
         polygons = read_polygons(path, "p", "kind", [Box(9, 0, 10, 1), Box(1, 0, 2.5, 1)])
-        assert polygons.cells == [0, 1, 3]
+        assert polygons.values == [0, 1, 3]
 
 
 def test_layers_without_polygons_are_passed_over_unless_there_is_no_other(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
-"""Labels that are polygons, of any vector format and coordinate system, burnt window by window.
+"""Labels that are polygons, in any vector format and coordinate system, rasterized window by window.
 
-In: a vector file, the grid of its image, the classes, and what stands for them in the file. Out: class indexes.
+In: a vector file, the grid of its image, the classes, and which value of a column stands for which class. Out: class
+indexes (h, w).
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from geoseg.core.files import one_line
 from geoseg.data.labels.example import Example, Shown
 from geoseg.data.labels.rules import OTHER, LabelRules, class_list, resolve_rules
 from geoseg.data.labels.source import LabelSource
-from geoseg.geo.antimeridian import turned, turns_to
-from geoseg.geo.crs import crs_name, is_way, same_plane
-from geoseg.geo.geodesy import whole_turn
-from geoseg.geo.georef import Box, PixelGrid, grow, move_box
+from geoseg.geo.antimeridian import shifts_onto, wrapped_onto
+from geoseg.geo.crs import can_transform, crs_name, same_horizontal_crs
+from geoseg.geo.geodesy import x_period
+from geoseg.geo.georef import Box, PixelGrid, grow, reproject_box
 from geoseg.geo.grid import Window
 from geoseg.geo.reproject import Projection
 from geoseg.geo.vector_files import (
@@ -45,7 +46,7 @@ from geoseg.geo.vector_files import (
 from geoseg.spec import IGNORE, ClassSpec
 
 LARGE = 1000
-"""Polygons of more vertices are clipped to a window before they are burnt: GDAL's burning takes 2 µs per vertex."""
+"""Polygons of more vertices are clipped to a window before they are rasterized: GDAL takes 2 µs per vertex."""
 
 Shapes = NDArray[np.object_]
 
@@ -53,7 +54,7 @@ VECTOR_FILES = (
     ".gpkg", ".geojson", ".geojsonl", ".json", ".topojson", ".shp", ".shz", ".zip", ".fgb", ".kml", ".kmz", ".gml",
     ".gdb", ".sqlite", ".tab", ".mif", ".dxf", *PARQUET_FILES,
 )  # fmt: skip
-"""Endings of files that hold polygons."""
+"""Extensions of vector files."""
 
 
 class PolygonFiles:
@@ -62,7 +63,7 @@ class PolygonFiles:
     is_vector = True
 
     def matches(self, source: LabelSource) -> bool:
-        """Whether the file's ending is that of a vector format."""
+        """Whether the file has the extension of a vector format."""
         return source.path.suffix.lower() in VECTOR_FILES
 
     def open(self, source: LabelSource) -> PolygonLabels:
@@ -96,7 +97,7 @@ class PolygonLabels:
             )
         self._grid = grid
         polygons = _read(path, source.rules, grid, image)
-        indexes = _polygon_classes(polygons.cells, source.classes, source.rules, path)
+        indexes = _polygon_classes(polygons.values, source.classes, source.rules, path)
         try:
             self._shapes, owners = _parts_near(polygons, grid)
         except (ProjError, GEOSException) as error:
@@ -125,11 +126,11 @@ class PolygonLabels:
         return burnt
 
     def _within(self, window: Window) -> NDArray[np.intp]:
-        """Numbers of the polygons whose boxes meet that of a window, in the file's order."""
+        """Indexes of the polygons whose bounding boxes meet that of a window, in the file's order."""
         return np.sort(self._tree.query(shapely.box(*self._grid.box(window))))
 
     def unmarked_px(self) -> int:
-        """None: polygons say which class they are of."""
+        """0: the class of a polygon is never left to custom."""
         return 0
 
 
@@ -159,10 +160,10 @@ def _read(path: Path, rules: LabelRules, grid: PixelGrid, image: Path) -> Polygo
 
 
 def _check_way(path: Path, crs: Any, grid: PixelGrid, image: Path) -> None:
-    """Make sure that polygons can be brought to their image."""
+    """Make sure that polygons can be transformed to the CRS of their image."""
     if not crs:
         raise LabelError(f"{path} does not say in which coordinate system it is: assign one (ogr2ogr -a_srs)")
-    if not is_way(crs, grid.crs):
+    if not can_transform(crs, grid.crs):
         raise LabelError(
             f"there is no way from the coordinate system of {path} ({crs_name(crs)}) to that of {image} "
             f"({crs_name(grid.crs)}): give both one that is known on Earth"
@@ -199,33 +200,33 @@ def _off_image(path: Path, image: Path) -> LabelError:
 
 
 def _box_in(grid: PixelGrid, crs: Any, margin: float) -> Box | None:
-    """Box of an image in another CRS, a share of its sides and a pixel wider; None where it has none there."""
+    """Bounding box of an image in another CRS, wider by a pixel and a share of its side; None if it has none."""
     around = grow(Window(0, 0, grid.height, grid.width), 1 + int(margin * max(grid.height, grid.width)))
     try:
-        return move_box(grid.box(around), grid.crs, RasterioCRS.from_user_input(crs), goes_on=True)
+        return reproject_box(grid.box(around), grid.crs, RasterioCRS.from_user_input(crs), past_180=True)
     except CRSError:
         return None
 
 
 def _boxes(grid: PixelGrid, crs: Any, extent: Box | None) -> list[Box] | None:
-    """Where the polygons of an image may lie in their CRS, at every turn of longitudes; None if anywhere."""
+    """Boxes in which the polygons of an image may lie in their CRS, one per period of x; None if anywhere."""
     box = _box_in(grid, crs, 0.01)
     if box is None:
         return None
-    turn = whole_turn(crs, box)
-    return [box.shift(k * (turn or 0)) for k in turns_to(box, extent, turn)]
+    period = x_period(crs, box)
+    return [box.shift(k * (period or 0)) for k in shifts_onto(box, extent, period)]
 
 
 def _parts_near(polygons: Polygons, grid: PixelGrid) -> tuple[Shapes, NDArray[np.intp]]:
-    """The polygons that polygons are made of, in the CRS of an image, and the number of the one each belongs to.
+    """Single parts (M,) of polygons, in the CRS of an image, and the index of the polygon that each belongs to (M,).
 
-    What lies far off is cut away first: it may have no place in the CRS of the image.
+    What lies far from the image is clipped first: its coordinates may not be transformable.
     """
-    is_same = same_plane(polygons.crs, grid.crs)
+    is_same = same_horizontal_crs(polygons.crs, grid.crs)
     box = _box_in(grid, polygons.crs, 0.01 if is_same else 1.0)
     near, owners = polygons.shapes, np.arange(len(polygons.shapes))
     if box is not None:
-        near, owners = turned(near, box, whole_turn(polygons.crs, box))
+        near, owners = wrapped_onto(near, box, x_period(polygons.crs, box))
         near = shapely.clip_by_rect(near, *box)
     parts, inner = _single(near)
     owners = owners[inner]
@@ -237,22 +238,22 @@ def _parts_near(polygons: Polygons, grid: PixelGrid) -> tuple[Shapes, NDArray[np
 
 
 def _single(shapes: Shapes) -> tuple[Shapes, NDArray[np.intp]]:
-    """Single parts, also of collections of multipolygons, and the number of the shape each belongs to."""
+    """Single parts (M,), also of collections of multipolygons, and the index of the shape that each belongs to (M,)."""
     collections, owners = shapely.get_parts(shapes, return_index=True)
     parts, numbers = shapely.get_parts(collections, return_index=True)
     return parts, owners[numbers]
 
 
 def _on_image(shapes: Shapes, crs: Any, grid: PixelGrid) -> tuple[Shapes, NDArray[np.intp]]:
-    """Shapes in the CRS of an image, at every turn that brings them to it, and the number of each."""
+    """Shapes in the CRS of an image, wrapped onto it, and the index of the shape that each is a copy of."""
     here = grid.box(Window(0, 0, grid.height, grid.width))
-    turn = whole_turn(grid.crs, here)
+    period = x_period(grid.crs, here)
     within = _box_in(grid, crs, 0.01) or here
     wide = _box_in(grid, crs, 1.0) or within
     box = Box(wide.left, within.bottom, wide.right, within.top)
-    way = Projection(CRS.from_user_input(crs), CRS.from_user_input(grid.crs), box, turn)
-    moved = np.asarray(shapely.transform(shapes, lambda xy: way.lead_on(xy, way.plain(xy))), object)
-    return turned(moved, here, turn)
+    projection = Projection(CRS.from_user_input(crs), CRS.from_user_input(grid.crs), box, period)
+    moved = np.asarray(shapely.transform(shapes, lambda xy: projection.unwrapped(xy)), object)
+    return wrapped_onto(moved, here, period)
 
 
 # ----------------------------------------------------------------------------------------------------------- classes
@@ -261,7 +262,7 @@ def _on_image(shapes: Shapes, crs: Any, grid: PixelGrid) -> tuple[Shapes, NDArra
 def _polygon_classes(
     values: Sequence[Any], classes: Sequence[ClassSpec], rules: LabelRules, path: Path
 ) -> NDArray[np.uint8]:
-    """Class index per polygon."""
+    """Class index per polygon (N,)."""
     if rules.values:
         resolved = resolve_rules(classes, rules)
     else:
@@ -278,7 +279,7 @@ def _polygon_classes(
 
 
 def _text(value: Any) -> str:
-    """A cell as text: nothing for an empty one; whole numbers without the .0 that vector formats give them."""
+    """A value of a column as text: "" for null; whole numbers without the .0 that vector formats give them."""
     if value is None or value != value:
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -17,7 +17,7 @@ from rasterio.errors import RasterioError
 from geoseg.core.errors import LabelError
 from geoseg.core.safe_paths import whole_url
 from geoseg.data.labels.source import LabelSource
-from geoseg.geo.crs import plane_difference
+from geoseg.geo.crs import horizontal_difference
 from geoseg.geo.georef import PixelGrid, grid_of
 from geoseg.geo.grid import Window, strip_windows
 from geoseg.raster.reading import to_rasterio, unreadable
@@ -177,13 +177,13 @@ def _check_grid(own: PixelGrid, grid: PixelGrid, path: Path, image: Path) -> Non
     """Labels must share their image's pixels, as far as both say where they lie."""
     same_size = (own.height, own.width) == (grid.height, grid.width)
     fits = own.overlays(grid) and None in (own.crs, grid.crs)
-    if own.same_as(grid) or fits or (same_size and not (own.is_placed and grid.is_placed)):
+    if own.same_as(grid) or fits or (same_size and not (own.is_georeferenced and grid.is_georeferenced)):
         return
     if own.overlays(grid):
         raise LabelError(
             f"{path} is not on the grid of its image {image}: the numbers are the same, the coordinate system is not "
-            f"({plane_difference(own.crs, grid.crs)}): if one is a mistake, correct it (gdal_edit -a_srs), else warp "
-            "the labels onto the image's grid (gdalwarp -r near)"
+            f"({horizontal_difference(own.crs, grid.crs)}): if one is a mistake, correct it (gdal_edit -a_srs), else "
+            "warp the labels onto the image's grid (gdalwarp -r near)"
         )
     raise LabelError(
         f"{path} is not on the grid of its image {image}: {own} against {grid}: "
