@@ -75,10 +75,10 @@ def measure_predict(scene: str, output: str, model: str | None, settings: dict[s
 def measure_forward(scene: str, model: str | None, precision: str, tile: int) -> dict[str, object]:
     """Forward the pixels of a scene in tiles without overlap, held in memory: the network's own arithmetic, with the
     normalisation in front of it and nothing behind it. One tile at a time, which is as fast as several on a CPU."""
-    from geoseg.models.runner import Runner
+    from geoseg.models.runner import Runner, RunnerOptions
 
     loaded = find_model(model)
-    runner = Runner(loaded.module, precision=precision, bands=len(loaded.spec.bands))
+    runner = Runner(loaded.module, "auto", precision, RunnerOptions(bands=len(loaded.spec.bands)))
     with rasterio.open(scene) as dataset:
         tiles = [
             dataset.read(window=RasterioWindow(col, row, tile, tile))[None]

@@ -35,7 +35,7 @@ import geoseg
 from geoseg.inference.windows import BORDER, make_grid
 from geoseg.models.build import build_network
 from geoseg.models.padding import EdgeConv2d
-from geoseg.models.runner import Runner
+from geoseg.models.runner import Runner, RunnerOptions
 from geoseg.spec import ClassifySpec
 
 SIZES = (700, 700), (1500, 2600), (2600, 2600), (333, 1555), (1037, 1201)
@@ -167,7 +167,7 @@ def run_cost(options: argparse.Namespace, folder: Path) -> None:
     """Forward passes with both paddings, in turn; processor time of one thread, which other programs disturb least."""
     model = geoseg.load_model(options.model)
     for precision in ("fp32", "bf16"):
-        runners = {how: Runner(padded(model, how).module, "cpu", precision, bands=3) for how in PADDINGS}
+        runners = {how: Runner(padded(model, how).module, "cpu", precision, RunnerOptions(bands=3)) for how in PADDINGS}
         for side in options.sides:
             image = np.random.default_rng(0).integers(0, 256, (1, 3, side, side), dtype=np.uint8)
             spent: dict[str, list[float]] = {how: [] for how in PADDINGS}

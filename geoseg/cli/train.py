@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from geoseg.cli.early import read_train_config
-from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option
+from geoseg.cli.options import Command, given, json_option, overwrite_option, quiet_option
 from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import Notices, notice, scores_line, scores_table, show, show_json
 from geoseg.cli.value_types import FilePath
@@ -56,9 +56,6 @@ if TYPE_CHECKING:
 def train(
     config: Path,
     output: Path,
-    data: Path | None,
-    resume: bool,
-    overwrite: bool,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -68,15 +65,14 @@ def train(
     CONFIG.yaml says what the model learns from: labelled tiles, or whole scenes with rasters or polygons of labels. An
     interrupted run keeps the best epoch so far, and goes on with --resume.
     """
-    spec = read_train_config(config, data)
+    spec = read_train_config(config, options["data"])
     from geoseg.commands.train import is_main_process
     from geoseg.commands.train import train as run
 
-    settings = {name: value for name, value in options.items() if value is not None}
     quiet = quiet or not is_main_process()
     try:
         with _reporter(quiet) as reporter:
-            result = run(spec, output, data=data, overwrite=overwrite, resume=resume, reporter=reporter, **settings)
+            result = run(spec, output, reporter=reporter, **given(options))
     except KeyboardInterrupt:
         if not quiet:
             notice("the same command with --resume goes on with this run")

@@ -21,7 +21,7 @@ from geoseg.inference.windows import Target, branch_of, make_grid
 from geoseg.inference.work_folder import Manifest
 from geoseg.models.bundle import load_model
 from geoseg.models.model import Model
-from geoseg.models.runner import Runner
+from geoseg.models.runner import Runner, RunnerOptions
 from geoseg.models.tta import find_augmentations
 from geoseg.raster.legend import Legend
 from geoseg.raster.resample import Source
@@ -137,10 +137,12 @@ def _load_runner(model: Model, spec: ClassifySpec, target: Target, grid: Grid, l
         model.module,
         str(target.device),
         target.precision,
-        augmentations=find_augmentations(spec.tta, spec.tta_scales),
-        multiple=model.spec.network.multiple,
-        compiled_sizes=set(product(grid.rows.sizes, grid.cols.sizes)) if spec.compile else (),
-        bands=len(model.spec.bands),
+        RunnerOptions(
+            augmentations=find_augmentations(spec.tta, spec.tta_scales),
+            multiple=model.spec.network.multiple,
+            compiled_sizes=set(product(grid.rows.sizes, grid.cols.sizes)) if spec.compile else (),
+            bands=len(model.spec.bands),
+        ),
         reporter=log,
     )
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from geoseg.core.errors import GeosegError, SpecError
 from geoseg.core.events import SILENT, Reporter
@@ -63,32 +64,40 @@ def _cpu_has_bf16() -> bool:
     return bool(probe and probe())
 
 
+@dataclass(frozen=True)
+class RunnerOptions:
+    """How a network is run, besides device and precision."""
+
+    augmentations: Sequence[Augmentation] = (Augmentation(),)
+    """Test-time augmentations of each window; the probabilities are averaged."""
+    multiple: int = 1
+    """The network's stride in pixels; the sides of scaled windows are multiples of it."""
+    compiled_sizes: Collection[tuple[int, int]] = ()
+    """Height and width of the windows for which torch.compile fuses the network."""
+    bands: int = 0
+    """Number of bands of a network whose weights are final; 0 if they may change. On a CPU in fp32, its batch
+    normalisations are then folded into the convolutions: 8 % of a U-Net's time; in bf16 that gains nothing."""
+
+
 class Runner:
     """A network on its device, ready for batches."""
 
     def __init__(
         self,
-        segmenter: Segmenter,
+        network: nn.Module,
         device: str = "auto",
         precision: str = "auto",
+        options: RunnerOptions = RunnerOptions(),
         *,
-        augmentations: Sequence[Augmentation] = (Augmentation(),),
-        multiple: int = 1,
-        compiled_sizes: Collection[tuple[int, int]] = (),
-        bands: int = 0,
         reporter: Reporter = SILENT,
     ):
-        """Move a network to its device.
+        """Move a network to its device, in evaluation mode.
 
         Args:
-            segmenter: the network.
+            network: a `Segmenter`: band values (B, C, H, W) -> logits (B, K, H, W).
             device: auto, cpu, cuda, cuda:1 or mps.
-            precision: arithmetic.
-            augmentations: how each window is shown; the probabilities are averaged.
-            multiple: the network's stride, which scaled windows keep to.
-            compiled_sizes: height and width of the windows for which torch.compile fuses the network.
-            bands: number of bands, if the network will not change any more: on a CPU in fp32 its batch normalisations
-                are then folded into its convolutions, 8 % of a U-Net's time; in bf16 that gains nothing.
+            precision: auto, fp32, bf16 or fp16.
+            options: augmentations, fusion, folding.
             reporter: takes notices.
 
         Raises:
@@ -96,16 +105,15 @@ class Runner:
         """
         self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
-        if isinstance(segmenter, torch.nn.Module):
-            if bands and (self.device.type, self.precision) == ("cpu", "fp32"):
-                segmenter = folded(segmenter.cpu(), bands)
-            segmenter.to(self.device).to(memory_format=torch.channels_last).eval()
-        if bands and isinstance(segmenter, SegmentationNetwork) and not keeps_uniform(segmenter, multiple):
+        if options.bands and (self.device.type, self.precision) == ("cpu", "fp32"):
+            network = folded(network.cpu(), options.bands)
+        network.to(self.device).to(memory_format=torch.channels_last).eval()
+        if options.bands and isinstance(network, SegmentationNetwork) and not keeps_uniform(network, options.multiple):
             reporter.notice(_UNEVEN)
-        self.segmenter = segmenter
-        forward = _Compiled(segmenter, compiled_sizes) if compiled_sizes else segmenter
-        is_plain = tuple(augmentations) == (Augmentation(),)
-        self._forward = forward if is_plain else Augmented(forward, augmentations, multiple)
+        self.network = network
+        forward: Segmenter = _Compiled(network, options.compiled_sizes) if options.compiled_sizes else network
+        is_plain = tuple(options.augmentations) == (Augmentation(),)
+        self._forward = forward if is_plain else Augmented(forward, options.augmentations, options.multiple)
         self._most: int | None = None
         self._reporter = reporter
         self._uniform: tuple[bytes, Tensor] | None = None
@@ -118,7 +126,7 @@ class Runner:
 
     def encode(self, level: int, view: NDArray[Any]) -> Tensor:
         """Features (1, F, h, w) of one view (C + 1, n, n) of a level of the context, on the device."""
-        network: Any = self.segmenter  # one with such a branch
+        network: Any = self.network  # one with such a branch
         with self.session():
             values = torch.from_numpy(view)[None].to(self.device)
             features: Tensor = network.encode(level, values.contiguous(memory_format=torch.channels_last))
@@ -126,14 +134,14 @@ class Runner:
 
     def upsampled(self, context: Context, size: tuple[int, int]) -> Tensor:
         """Log probabilities (B, K, *size) of a coarser view where windows of some size lie; nothing is forwarded."""
-        network: Any = self.segmenter  # one that refines
+        network: Any = self.network  # one that refines
         with torch.inference_mode():
             coarse: Tensor = network.coarse(context, size)
             return coarse.log()
 
     def see(self, views: Views) -> Context:
         """What the network makes of the surroundings of windows, on the device."""
-        network: Any = self.segmenter  # one with a branch
+        network: Any = self.network  # one with a branch
         with self.session():
             seen: Context = network.see(Views(*(tuple(part.to(self.device) for part in parts) for parts in views)))
         return seen

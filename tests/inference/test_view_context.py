@@ -30,7 +30,7 @@ def runner() -> Runner:
 
 
 def test_each_view_is_seen_once(runner: Runner) -> None:
-    spec, grid = runner.segmenter.context.spec, Grid(600, 900, 64, 16, 8, border=8)
+    spec, grid = runner.network.context.spec, Grid(600, 900, 64, 16, 8, border=8)
     pyramid = ContextPyramid(Ramp(600, 900), spec.levels)
     keep = views_worth_keeping(spec.levels, grid)
     cache = ContextCache(runner, pyramid, keep)
@@ -76,7 +76,7 @@ def test_classes_do_not_depend_on_the_order_of_windows_or_on_batches(runner: Run
     rng = np.random.default_rng(0)
     windows = [Window(int(row), int(col), 64, 64) for row, col in rng.integers(-8, 500, (12, 2))]
     images = rng.random((12, 2, 64, 64), np.float32)
-    spec = runner.segmenter.context.spec
+    spec = runner.network.context.spec
 
     def classify(order: list[int], size: int, keep: int) -> torch.Tensor:
         cache = ContextCache(runner, ContextPyramid(Ramp(600, 555), spec.levels), [keep, keep])
@@ -94,7 +94,7 @@ def test_classes_do_not_depend_on_the_order_of_windows_or_on_batches(runner: Run
 
 
 def test_a_cache_and_views_side_by_side_say_the_same(runner: Runner) -> None:
-    pyramid = ContextPyramid(Ramp(400, 300), runner.segmenter.context.spec.levels)
+    pyramid = ContextPyramid(Ramp(400, 300), runner.network.context.spec.levels)
     windows = [Window(0, 0, 64, 64), Window(200, 100, 64, 64)]
     image = np.random.default_rng(0).random((2, 2, 64, 64), np.float32)
     cut = [[(pyramid.view(level, window), window) for window in windows] for level in (0, 1)]
@@ -112,7 +112,7 @@ def test_an_even_scene_gives_even_classes(runner: Runner) -> None:
             shape = window.height, window.width
             return np.full((2, *shape), 5, np.float32), np.ones(shape, bool)
 
-    pyramid = ContextPyramid(Even(2000, 2000), runner.segmenter.context.spec.levels[:1])
+    pyramid = ContextPyramid(Even(2000, 2000), runner.network.context.spec.levels[:1])
     views = [pyramid.read(0, pyramid.view(0, Window(row, col, 64, 64))) for row in (900, 960) for col in (900, 1100)]
     assert all(np.array_equal(view, views[0]) for view in views)
 

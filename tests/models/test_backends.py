@@ -79,6 +79,25 @@ def test_an_unknown_suffix_is_answered_with_the_known_ones(tmp_path: Path) -> No
         backend_of(tmp_path / "m.safetensor")
 
 
+@pytest.mark.parametrize("name", ["model", "model.v2", "model.weights", "MODEL.SafeTensors"])
+def test_a_bundle_is_read_whatever_its_name_ends_in(name: str, tmp_path: Path) -> None:
+    path = save_bundle(tmp_path / "m.safetensors").rename(tmp_path / name)
+    assert read_spec(path) == load_model(path).spec
+
+
+@pytest.mark.parametrize("content", [b"", b"\x02", b"\x02\0\0\0\0\0\0\0PK", b"\xff\0\0\0\0\0\0\0{}"])
+def test_a_file_of_neither_a_known_suffix_nor_a_bundles_content_is_refused(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "m.weights").write_bytes(content)
+    with pytest.raises(ModelError, match=r"no kind of model file is called '.weights': there are .safetensors, .echo"):
+        read_spec(tmp_path / "m.weights")
+
+
+def test_a_registered_suffix_decides_before_the_content(tmp_path: Path) -> None:
+    path = save_bundle(tmp_path / "m.safetensors").rename(tmp_path / "m.echo")
+    with pytest.raises(ModelError, match="is no echo"):
+        read_spec(path)
+
+
 def test_what_a_bundle_says_is_read_without_pytorch(tmp_path: Path) -> None:
     path = save_bundle(tmp_path / "m.safetensors")
     code = f"import sys; from geoseg.models.header import read_spec; read_spec({str(path)!r}); print(*sys.modules)"

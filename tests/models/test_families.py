@@ -20,7 +20,7 @@ from geoseg.models.families import FAMILIES
 from geoseg.models.families.body import Body, Family, Features
 from geoseg.models.families.building import build_body
 from geoseg.models.outline import build_outline
-from geoseg.models.runner import Runner
+from geoseg.models.runner import Runner, RunnerOptions
 from geoseg.models.tta import find_augmentations
 from geoseg.models.weights.matching import check_fit, kinds_of
 from geoseg.spec import ModelSpec, NetworkSpec
@@ -118,8 +118,8 @@ def test_one_step_moves_its_weights_and_a_bundle_keeps_them(name: str, tmp_path)
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_on_windows_shown_in_several_ways(name: str) -> None:
     spec = a_spec(name, 3)
-    settings = {"augmentations": find_augmentations("flips"), "multiple": spec.network.multiple, "bands": 3}
-    runner = Runner(build_network(spec), "cpu", "fp32", **settings)
+    options = RunnerOptions(augmentations=find_augmentations("flips"), multiple=spec.network.multiple, bands=3)
+    runner = Runner(build_network(spec), "cpu", "fp32", options)
     windows = np.random.default_rng(0).integers(0, 255, (1, 3, 128, 128), dtype=np.uint8)
     assert runner(windows).shape == (1, len(spec.classes), 128, 128)
 

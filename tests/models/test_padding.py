@@ -25,7 +25,7 @@ from geoseg.models import padding
 from geoseg.models.build import build_network
 from geoseg.models.folded import folded
 from geoseg.models.padding import EdgeConv2d, replicate_edges
-from geoseg.models.runner import Runner
+from geoseg.models.runner import Runner, RunnerOptions
 from geoseg.models.segmentation import Normalize, SegmentationNetwork
 from geoseg.models.uniform import keeps_uniform
 from geoseg.spec import NetworkSpec, Precision
@@ -194,7 +194,7 @@ def default_model() -> geoseg.Model:
 def test_a_uniform_window_has_one_class(
     value: tuple[int, ...], precision: Precision, default_model: geoseg.Model
 ) -> None:
-    runner = Runner(default_model.module, "cpu", precision, bands=3)
+    runner = Runner(default_model.module, "cpu", precision, RunnerOptions(bands=3))
     image = np.full((1, 3, 192, 160), np.reshape(value, (3, 1, 1)), np.uint8)
     assert len(runner(image).argmax(dim=1).unique()) == 1
 
@@ -254,7 +254,8 @@ def test_a_network_that_answers_by_position_says_so(
     architecture: str, encoder: str, arguments: dict[str, Any], told: bool
 ) -> None:
     heard = Heard()
-    Runner(network(architecture, encoder, arguments), "cpu", "fp32", multiple=32, bands=3, reporter=heard)
+    options = RunnerOptions(multiple=32, bands=3)
+    Runner(network(architecture, encoder, arguments), "cpu", "fp32", options, reporter=heard)
     assert [("by position in a window" in line) for line in heard.lines] == [True] * told
 
 

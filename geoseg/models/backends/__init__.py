@@ -1,4 +1,4 @@
-"""Kinds of model files, by the suffix of their names. Knows no PyTorch until a file is opened.
+"""Model file formats by the suffix of the file name. PyTorch is imported only when a model is opened.
 
 Another package adds one by an entry point of the group `geoseg.backends` whose name is the suffix, e.g. `.onnx`.
 """
@@ -51,12 +51,14 @@ BACKENDS: Registry[Backend] = Registry(
 
 
 def backend_of(path: Path) -> Backend:
-    """What opens a file.
+    """The backend that opens a file: by its suffix, or, if no backend has that suffix, by its content.
 
     Raises:
-        ModelError: if nothing does.
+        ModelError: if its suffix is unknown and it is no safetensors file.
     """
     suffix = path.suffix.lower()
+    if suffix not in BACKENDS and _is_safetensors(path):
+        suffix = ".safetensors"
     try:
         return BACKENDS.get(suffix)
     except ModelError as error:
@@ -66,3 +68,13 @@ def backend_of(path: Path) -> Backend:
             f"{path} is not a geoseg model: {error}; pickled models (.pt, .pth, .ckpt) can run code when loaded and "
             "are refused: write a bundle with geoseg.save_model"
         ) from None
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file starts as safetensors does: with the size of a JSON header (8 bytes) that lies in the file."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+        return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= path.stat().st_size - 8
+    except OSError:
+        return False
