@@ -1,4 +1,4 @@
-"""The settings that every part shares: what a model is, how a scene is predicted, how a model is trained.
+"""Settings of all parts: descriptions of models, and settings of prediction, training, evaluation and tiling.
 
 Knows neither tensors nor rasters.
 """

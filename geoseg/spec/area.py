@@ -1,4 +1,4 @@
-"""Which part of a raster is meant."""
+"""The area of interest in a raster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Box = tuple[float, float, float, float]
 
 
 class AreaSpec(Spec):
-    """The area of interest."""
+    """The area of interest in a raster; the whole raster if neither is given."""
 
     aoi: FilePath | None = None
     """Area of interest: the polygons of a vector file in any CRS, FILE|layername=NAME where it has several layers;

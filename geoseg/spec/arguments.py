@@ -1,7 +1,7 @@
-"""With which arguments networks may be built: those of the architectures of segmentation-models-pytorch, and the few of
-timm's encoders that change what they are.
+"""Keyword arguments with which networks may be built: those of the architectures of segmentation-models-pytorch, and
+the few of timm's encoders that change the network.
 
-A bundle names them, so a stranger does: none of these opens a file, asks a server, or is unbounded.
+Bundles from unknown people name them, so none of these opens a file, sends a request, or is unbounded.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ ARCHITECTURES = (
 """The architectures of segmentation-models-pytorch."""
 Channels = Annotated[int, Field(ge=1, le=16384)]
 ChannelList = Annotated[list[Channels], Field(max_length=8)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 Pixels = Annotated[int, Field(ge=1, le=4096)]
-Cells = Annotated[int, Field(ge=1, le=64)]
+PatchSide = Annotated[int, Field(ge=1, le=64)]
 Few = Annotated[int, Field(ge=1, le=256)]
 FewList = Annotated[list[Few], Field(max_length=8)]
 
@@ -48,7 +48,7 @@ class NormArguments(TypedDict, total=False):
 
 
 class EncoderArguments(TypedDict, total=False):
-    """Arguments of timm's models; which of them a model takes, timm knows."""
+    """Arguments of timm's models; timm checks which of them a model takes."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", allow_inf_nan=False)  # type: ignore[misc]
 
@@ -57,8 +57,8 @@ class EncoderArguments(TypedDict, total=False):
     dynamic_img_pad: bool
     strict_img_size: bool
     always_partition: bool
-    patch_size: Cells | Annotated[list[Cells], Field(min_length=2, max_length=2)]
-    window_size: Cells | Annotated[list[Cells], Field(min_length=2, max_length=2)]
+    patch_size: PatchSide | Annotated[list[PatchSide], Field(min_length=2, max_length=2)]
+    window_size: PatchSide | Annotated[list[PatchSide], Field(min_length=2, max_length=2)]
     embed_dim: Channels | ChannelList
     depth: Few
     depths: FewList
@@ -71,10 +71,10 @@ class EncoderArguments(TypedDict, total=False):
     init_values: Annotated[float, Field(gt=0, le=10)] | None
     num_classes: Annotated[int, Field(ge=0, le=100_000)]
     global_pool: Literal["", "avg", "max", "avgmax", "token", "map"]
-    drop_rate: Share
-    drop_path_rate: Share
-    proj_drop_rate: Share
-    attn_drop_rate: Share
+    drop_rate: Fraction
+    drop_path_rate: Fraction
+    proj_drop_rate: Fraction
+    attn_drop_rate: Fraction
 
 
 class NetworkArguments(EncoderArguments, total=False):
@@ -99,9 +99,9 @@ class NetworkArguments(EncoderArguments, total=False):
     decoder_readout: Literal["ignore", "add", "cat"]
     decoder_atrous_rates: FewList
     decoder_aspp_separable: bool
-    decoder_aspp_dropout: Share
-    decoder_dropout: Share
+    decoder_aspp_dropout: Fraction
+    decoder_dropout: Fraction
     psp_out_channels: Channels
-    psp_dropout: Share
+    psp_dropout: Fraction
     upsampling: Annotated[int, Field(ge=1, le=32)] | None
     activation: Literal["identity"] | None

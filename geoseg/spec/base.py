@@ -1,4 +1,4 @@
-"""What all specs share: how settings are validated, and how a mistake in them is reported.
+"""The base of all specs: validation of settings, and messages about invalid ones.
 
 In: YAML files, JSON metadata, keyword arguments. Out: frozen, validated specs.
 """
@@ -20,7 +20,7 @@ from geoseg.spec.plain import check_plain
 NODATA_ID = 255
 """Class id of pixels without data, in every class raster."""
 IGNORE = 255
-"""Class index of pixels that neither teach nor count: not labelled, or without data."""
+"""Class index of pixels excluded from losses and scores: not labelled, or without data."""
 
 DataType = Literal["uint8", "uint16", "int16", "float32"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -44,23 +44,23 @@ def _names_a_file(value: Any) -> Any:
 
 
 FilePath = Annotated[Path, BeforeValidator(_names_a_file)]
-"""Where a file lies; never empty."""
+"""Path of a file; never empty."""
 LARGEST_COUNT = 2**31 - 1
-"""Largest number of anything, of pixels along a side, and of a band."""
+"""Largest count of anything, number of pixels along a side, or band number."""
 LARGEST = 1e30
 """Statistics and their reciprocals stay well within what float32 holds."""
 MOST_BANDS = 1024
 """Most bands that a model takes."""
 LARGEST_SIZE_M = 1e7
-"""Largest pixel on the ground, and the reciprocal of the smallest, in metres."""
+"""Largest pixel size on the ground in metres, and the reciprocal of the smallest."""
 LARGEST_MULTIPLE = 1024
 """Largest stride of a network, in pixels."""
 LARGEST_RATIO = 4096
 """Largest side of a coarser view's pixel, in pixels of the scene."""
 SMALLEST_TILE, LARGEST_TILE = 32, 16384
 """Bounds of a window's side, in pixels."""
-MOST_TOLD = 1000
-"""Characters of a message about settings."""
+MOST_PROBLEM = 1000
+"""Most characters of a message about settings."""
 SpecT = TypeVar("SpecT", bound="Spec")
 
 
@@ -71,17 +71,17 @@ class Spec(BaseModel):
 
     @classmethod
     def settings(cls) -> dict[str, FieldInfo]:
-        """The settings, by the names under which they are written."""
+        """The settings, by their names in files and keyword arguments."""
         return dict(cls.model_fields)
 
     @classmethod
     def known_settings(cls) -> list[str]:
-        """Names of all settings that may stand here."""
+        """Names of all valid settings."""
         return list(cls.settings())
 
     @classmethod
     def written_place(cls, place: Sequence[int | str]) -> tuple[int | str, ...]:
-        """Where a person has written what stands at a place in the spec."""
+        """Location of a value in the written settings, given its location in the spec."""
         return tuple(place)
 
 
@@ -89,7 +89,7 @@ def parse_spec(kind: type[SpecT], values: Any, *, source: str) -> SpecT:
     """Validate plain values as a spec.
 
     Raises:
-        SpecError: naming the source, the field, and the remedy, on one line.
+        SpecError: with the source, the field, and the remedy, on one line.
     """
     if not isinstance(values, dict):
         raise SpecError(f"{source} holds no settings: write `name: value` lines")
@@ -98,12 +98,12 @@ def parse_spec(kind: type[SpecT], values: Any, *, source: str) -> SpecT:
         return kind.model_validate(values)
     except ValidationError as error:
         problem = " ".join(_first_problem(kind, error).split())
-        raise SpecError(f"{source}: {shown(problem, MOST_TOLD, quoted=False)}") from None
+        raise SpecError(f"{source}: {shown(problem, MOST_PROBLEM, quoted=False)}") from None
 
 
 def _first_problem(kind: type[Spec], error: ValidationError) -> str:
-    """The first thing that is wrong: its field, its value, and what to do."""
-    problem = _most_telling(kind, error)
+    """The first problem: its field, its value, and what to do."""
+    problem = _most_specific(kind, error)
     loc = kind.written_place(problem["loc"])
     place = [str(part) for part in loc if not isinstance(part, str) or part.isidentifier()]
     if problem["type"] == "extra_forbidden":
@@ -125,9 +125,11 @@ def _first_problem(kind: type[Spec], error: ValidationError) -> str:
     return f"{field} = {shown(value)}: {message}" if field else message
 
 
-def _most_telling(kind: type[Spec], error: ValidationError) -> ErrorDetails:
-    """Of a value that may be of several kinds, each of which it misses: the problem with a word, if it is one, else
-    with the last and most general kind."""
+def _most_specific(kind: type[Spec], error: ValidationError) -> ErrorDetails:
+    """The problem to report for a value that fits none of several types.
+
+    That is the mismatch with a list of words if the value is a text, else with the last and most general type.
+    """
     problems = error.errors()
     first = kind.written_place(problems[0]["loc"])[:1]
     same = [problem for problem in problems if kind.written_place(problem["loc"])[:1] == first]
@@ -148,11 +150,11 @@ WANTED = {
     "dict": "several settings, indented below it",
     "model": "several settings, indented below it",
 }
-"""What is wanted where pydantic finds another type, by the beginning of the problem's name."""
+"""The expected type in words, by the beginning of the name of pydantic's error."""
 
 
 def _in_plain_words(problem: ErrorDetails) -> str:
-    """What to do about a problem that pydantic found."""
+    """The remedy for an error of pydantic's."""
     name, context = problem["type"], problem.get("ctx", {})
     if name == "literal_error":
         choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
@@ -167,7 +169,7 @@ def _in_plain_words(problem: ErrorDetails) -> str:
 
 
 def _spec_at(kind: type[Spec], place: Sequence[str]) -> type[Spec]:
-    """The spec whose field stands at a place such as data, split."""
+    """The spec at a location such as ("data", "split")."""
     for name in place:
         field = kind.settings().get(name)
         inner = [part for part in _parts(field.annotation) if _is_spec(part)] if field else []
@@ -176,14 +178,14 @@ def _spec_at(kind: type[Spec], place: Sequence[str]) -> type[Spec]:
 
 
 def _names_at(kind: type[Spec], place: Sequence[str]) -> list[str]:
-    """What may stand at a place."""
+    """Names of the valid settings at a location."""
     field = _spec_at(kind, place[:-1]).settings().get(place[-1]) if place else None
     dicts = [part for part in _parts(field.annotation) if is_typeddict(part)] if field else []
     return list(get_type_hints(dicts[0])) if dicts else _spec_at(kind, place).known_settings()
 
 
 def _parts(annotation: Any) -> list[Any]:
-    """An annotation and what it is made of: tuple[ClassSpec, ...] has the part ClassSpec."""
+    """An annotation and its arguments, recursively: tuple[ClassSpec, ...] contains ClassSpec."""
     return [annotation, *(part for inner in get_args(annotation) for part in _parts(inner))]
 
 

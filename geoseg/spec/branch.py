@@ -1,6 +1,6 @@
-"""What a model has besides a network that sees its windows alone, as settings: nothing, a context, or a refinement.
+"""Settings of a model's branch, which sees more than the windows: context, refinement, or none.
 
-Whoever wants to know what lies around windows asks `ModelSpec.branch` or `TrainSpec.branch`, whichever it is.
+Other modules use `ModelSpec.branch` and `TrainSpec.branch`, and never ask which branch it is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from geoseg.spec.levels import ContextLevel
 
 @dataclass(frozen=True)
 class TrainingTerms:
-    """What of a training run a branch has to go with."""
+    """Settings of a training run that must suit its branch."""
 
     window: int
     """Side of a training window, in pixels."""
@@ -22,28 +22,28 @@ class TrainingTerms:
     pastes: bool
     """Whether parts of windows are pasted into others."""
     has_second_head: bool
-    """Whether a second head learns from the encoder."""
+    """Whether an auxiliary head is trained on the encoder."""
     starts_trained: bool
     """Whether the network starts from a trained bundle."""
 
 
 class BranchSpec(Protocol):
-    """How a model sees more than its windows."""
+    """Settings of a branch: how a model sees the surroundings of its windows."""
 
     kind: ClassVar[str]
-    """Its name, under which its network and its view are registered."""
+    """Name under which its network and its view are registered."""
     title: ClassVar[str]
-    """What people call it, in a word or two."""
+    """Name shown to people, in a word or two."""
     skips: ClassVar[bool]
-    """Whether windows may be left to what a coarser view shows, see `ClassifySpec.refine_fraction`."""
+    """Whether windows may be skipped and classified by a coarser view alone, see `ClassifySpec.refine_fraction`."""
 
     @property
     def levels(self) -> tuple[ContextLevel, ...]:
-        """The coarser views of a scene, of which it needs the ratios and, where it sees parts, their sizes."""
+        """The coarser views of a scene that it sees."""
         ...
 
     def check_tile(self, tile: int, what: str) -> None:
-        """Refuse windows for which a view is too small.
+        """Refuse windows that are too large for a view.
 
         Raises:
             ValueError: if a side of `tile` pixels is too large.
@@ -51,19 +51,19 @@ class BranchSpec(Protocol):
         ...
 
     def describe(self) -> str:
-        """Say in a line what it sees."""
+        """What it sees, on one line."""
         ...
 
     def training_views(self, window: int) -> tuple[ContextLevel, ...]:
-        """The wider views that training shows around each window of a side in pixels."""
+        """The coarser views, centred on each training window, given the window's side in pixels."""
         ...
 
     def shown_px(self, window: int) -> int:
-        """Side of what the widest of them surely shows, in pixels of the scene; 0 if none has a size in these."""
+        """Side of the area that the widest of these always shows, in pixels of the scene; 0 if none has a fixed size."""
         ...
 
     def check_training(self, terms: TrainingTerms) -> None:
-        """Refuse a training run that does not go with it.
+        """Refuse a training run whose settings do not suit it.
 
         Raises:
             ValueError: saying what to change.
@@ -73,7 +73,7 @@ class BranchSpec(Protocol):
 
 @dataclass(frozen=True)
 class PlainSpec:
-    """Windows alone."""
+    """No branch: the network sees its windows alone."""
 
     kind: ClassVar[str] = "plain"
     title: ClassVar[str] = "Windows"
@@ -81,27 +81,27 @@ class PlainSpec:
 
     @property
     def levels(self) -> tuple[ContextLevel, ...]:
-        """None."""
+        """No views."""
         return ()
 
     def check_tile(self, tile: int, what: str) -> None:
-        """Windows of any size will do."""
+        """Accept windows of any size."""
 
     def describe(self) -> str:
-        """Say in a line what it sees."""
+        """What it sees, on one line."""
         return "windows alone"
 
     def training_views(self, window: int) -> tuple[ContextLevel, ...]:
-        """None."""
+        """No views."""
         return ()
 
     def shown_px(self, window: int) -> int:
-        """Nothing."""
+        """0 pixels."""
         return 0
 
     def check_training(self, terms: TrainingTerms) -> None:
-        """Any run will do."""
+        """Accept any run."""
 
 
 PLAIN = PlainSpec()
-"""Of all models that have nothing besides their network."""
+"""The branch of all models that see their windows alone."""

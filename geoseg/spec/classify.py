@@ -1,4 +1,4 @@
-"""What decides the class of a pixel, besides the scene and the model."""
+"""Settings that decide the class of a pixel, besides the scene and the model."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Resolution = Literal["native", "model"] | Annotated[float, Field(ge=1 / LARGEST_
 
 
 class ClassifySpec(AreaSpec):
-    """What decides the class of a pixel: equal settings, scene and model give equal pixels.
+    """Settings that decide the class of a pixel: equal settings, scene and model give equal pixels.
 
-    None leaves the choice to the model.
+    None means the model's own value.
     """
 
     tile: int | None = Field(default=None, ge=SMALLEST_TILE, le=LARGEST_TILE)
@@ -28,13 +28,13 @@ class ClassifySpec(AreaSpec):
     """Test-time augmentation: probabilities averaged over mirror images (flips, 4 × the work), or all symmetries of a
     square (d4, 8 ×)."""
     tta_scales: tuple[Annotated[float, Field(ge=0.25, le=4)], ...] = Field(default=(1.0,), min_length=1)
-    """Sizes at which each window is seen, as shares of its own; probabilities are averaged over them."""
+    """Scales at which each window is seen, relative to its own size; probabilities are averaged over them."""
     compile: bool = False
-    """Fuse the network with torch.compile: takes a minute, pays for itself after some hundred megapixels."""
+    """Compile the network with torch.compile: takes a minute, pays for itself after some hundred megapixels."""
     context: bool = True
     """Let a model see the surroundings of each window, if it has a context branch or refines coarser views."""
     refine_fraction: float = Field(default=1.0, ge=0, le=1)
-    """Share of the windows in which a model that refines coarser views looks again, the least sure ones first."""
+    """Share of the windows that a model with refinement classifies again at full resolution, the least sure first."""
     bands: tuple[Annotated[int, Field(ge=1, le=LARGEST_COUNT)], ...] | None = None
     """The scene's bands in the model's order, counted from 1, e.g. 1,2,3; None means those found by name or colour."""
     nodata: Literal["auto"] | Annotated[float, Field(allow_inf_nan=True)] | None = None
@@ -43,7 +43,7 @@ class ClassifySpec(AreaSpec):
     rescale: tuple[float, float] | None = None
     """The scene's values that become the lowest and highest value of the model's type, e.g. 0,3000."""
     resolution: Resolution = "native"
-    """Ground size of a pixel that the network sees: native, model, or metres."""
+    """Ground resolution at which the network sees the scene: native, model, or metres per pixel."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

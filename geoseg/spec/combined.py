@@ -1,4 +1,4 @@
-"""Settings of several parts, each for another reader: nested in Python, flat wherever a person writes them."""
+"""Specs made of several parts: nested in Python, flat in files, keyword arguments and options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from geoseg.spec.base import Spec
 
 
 class CombinedSpec(Spec):
-    """A spec whose fields are specs, with settings of distinct names.
+    """A spec whose fields are specs, all of whose settings have distinct names.
 
     It is made from settings by their own names, `PredictSpec(tile=512)`, from whole parts,
     `PredictSpec(classify=ClassifySpec(tile=512))`, or from both.
@@ -21,18 +21,18 @@ class CombinedSpec(Spec):
 
     @classmethod
     def parts(cls) -> dict[str, type[Spec]]:
-        """The specs that it is made of, by field."""
+        """The classes of its parts, by field."""
         kinds = {name: field.annotation for name, field in cls.model_fields.items()}
         return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Spec)}
 
     @classmethod
     def settings(cls) -> dict[str, FieldInfo]:
-        """All settings, by the names under which they are written."""
+        """All settings, by their names in files and keyword arguments."""
         return {name: field for kind in cls.parts().values() for name, field in kind.settings().items()}
 
     @classmethod
     def written_place(cls, place: Sequence[int | str]) -> tuple[int | str, ...]:
-        """Where a person has written what stands at a place, without the part that it is in."""
+        """Location of a value in the written settings, which do not name the part."""
         return tuple(place[1:] if place and place[0] in cls.parts() else place)
 
     @model_validator(mode="before")
@@ -51,9 +51,9 @@ class CombinedSpec(Spec):
         return parts
 
     def flat(self) -> dict[str, Any]:
-        """All settings by their own names."""
+        """All settings by name."""
         return {name: value for part in self.parts() for name, value in getattr(self, part)}
 
     def with_settings(self, **settings: Any) -> Self:
-        """The same with other values of some settings, which are validated."""
+        """A copy with other values of some settings, which are validated."""
         return type(self).model_validate(self.flat() | settings)

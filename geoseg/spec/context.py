@@ -1,4 +1,4 @@
-"""The context branch of a model: how far it sees around a window, and through which network."""
+"""Settings of a context branch: the coarser views of a window's surroundings, and the networks that see them."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class ContextSpec(Spec):
     levels: tuple[ContextLevel, ...] = Field(default=(ContextLevel(),), max_length=8)
     """The views."""
     network: NetworkSpec = SMALL_UNET
-    """Network of each level; it sees the model's bands and one more that tells where there is data."""
+    """Network of each level; it sees the model's bands and one more, the share of each pixel that holds data."""
     channels: int = Field(default=16, ge=1, le=4096)
-    """Channels in which a level passes on what it has seen."""
+    """Channels of the features that each level contributes."""
     dropout: float = Field(default=0.15, ge=0, lt=1)
     """Share of the training windows that see no context, so that the model also works without."""
     auxiliary: float = Field(default=0.4, ge=0)
-    """Weight of the loss on classes that each level tells on its own; only training has it."""
+    """Weight of the auxiliary loss on classes that each level predicts on its own, while training."""
     freeze_local: bool = False
-    """Leave the network that init_from brings as it is, and train the branch alone."""
+    """Freeze the network that init_from loads, and train the branch alone."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -54,7 +54,7 @@ class ContextSpec(Spec):
         return self
 
     def check_tile(self, tile: int, what: str) -> None:
-        """Refuse windows that could reach beyond their view.
+        """Refuse windows that could extend beyond their view.
 
         Raises:
             ValueError: if a side of `tile` pixels is too large for a level.
@@ -68,7 +68,7 @@ class ContextSpec(Spec):
                 )
 
     def describe(self) -> str:
-        """Say in a line how far a branch sees, and through what."""
+        """The views and their network, on one line."""
         views = [
             f"the whole scene in {level.size} px"
             if level.ratio == "scene"
@@ -78,15 +78,15 @@ class ContextSpec(Spec):
         return f"{' and '.join(views)}, seen by {self.network.architecture} {self.network.encoder}".rstrip()
 
     def training_views(self, window: int) -> tuple[ContextLevel, ...]:
-        """The levels, as when the model predicts."""
+        """The same levels as when the model predicts."""
         return self.levels
 
     def shown_px(self, window: int) -> int:
-        """Side of the widest core, in which windows lie anywhere, in pixels of the scene."""
+        """Side of the widest core, anywhere in which a window's centre may lie, in pixels of the scene; 0 if none."""
         return max((level.core_px * level.ratio for level in self.levels if level.ratio != "scene"), default=0)
 
     def check_training(self, terms: TrainingTerms) -> None:
-        """Refuse windows beyond their view, pasted parts that no view shows, and a frozen network that knows nothing.
+        """Refuse windows that extend beyond their view, CutMix, and a frozen network with random weights.
 
         Raises:
             ValueError: saying what to change.

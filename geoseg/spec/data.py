@@ -1,4 +1,4 @@
-"""What a model learns from: labelled images, what their labels hold, and how they are split."""
+"""Settings of training data: labelled images, the values of their labels, and the split."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from geoseg.spec.base import LARGEST_COUNT, LARGEST_SIZE_M, MOST_BANDS, DataType
 
 
 def _as_written(value: Any) -> Any:
-    """A label as it stands in a file; what YAML or Python takes for something else might be another label."""
+    """Refuse a label that YAML or Python read as another type: its text in the file is lost."""
     if isinstance(value, bool | float):
         kind = "a truth value" if isinstance(value, bool) else "a number with a fraction"
         raise ValueError(f"read as {kind}: put the label in quotes, as it stands in the file")
@@ -33,7 +33,7 @@ class LabelledRasterSpec(Spec):
 
 
 class SplitSpec(Spec):
-    """Which pixels are learnt from, and which are kept for scoring."""
+    """Which pixels are used for training, and which for validation."""
 
     by: Literal["auto", "column", "blocks", "scene", "random"] = "auto"
     """column: as given; blocks: by square blocks of pixels; scene: whole images; random: image by image, which lets
@@ -41,11 +41,11 @@ class SplitSpec(Spec):
     column: str = "split"
     """Column of the CSV that holds train or val; rows with another word are left out."""
     val_share: float = Field(default=0.2, gt=0, lt=1)
-    """Share of the labelled pixels that is kept for scoring, when geoseg splits."""
+    """Share of the labelled pixels that is kept for validation, when geoseg splits."""
     block_px: int = Field(default=1024, ge=64, le=LARGEST_COUNT)
     """Side of a block, in pixels."""
     guard_px: int | None = Field(default=None, ge=0, le=LARGEST_COUNT)
-    """Labels nearer than this to validation pixels are not learnt from; None means the side of a window as it is read,
+    """Labels nearer than this to validation pixels are not used for training; None means the side of a window as read,
     so that no training window reaches validation pixels. Images without coordinates have no neighbours."""
     seed: int = Field(default=0, ge=0, le=LARGEST_COUNT)
     """Seed of the draw of blocks or images."""
@@ -61,9 +61,9 @@ class DataSpec(Spec):
     labels: str | None = None
     """Path or pattern of their labels; each * stands for the same text as in `images`, e.g. labels/*/*_mask.png."""
     scenes: tuple[LabelledRasterSpec, ...] = ()
-    """Images and labels by name."""
+    """List of images with their labels."""
     split: SplitSpec = SplitSpec()
-    """Which pixels are learnt from, and which are kept for scoring."""
+    """Which pixels are used for training, and which for validation."""
     bands: tuple[Name, ...] = Field(min_length=1, max_length=MOST_BANDS)
     """Band names in the network's order: red, green, blue, nir, ..."""
     band_indexes: tuple[Annotated[int, Field(ge=1, le=LARGEST_COUNT)], ...] | None = None
@@ -73,16 +73,16 @@ class DataSpec(Spec):
     nodata: float | None = Field(default=None, allow_inf_nan=True)
     """Value that marks pixels without data, over what the files say."""
     resolution_m: float | None = Field(default=None, ge=1 / LARGEST_SIZE_M, le=LARGEST_SIZE_M)
-    """Ground size of a pixel, in metres; None takes it from the first image that has coordinates."""
+    """Pixel size on the ground, in metres; None takes it from the first image that has coordinates."""
     label_values: dict[Label, Label] = Field(default={})
-    """What labels hold -> name or id of a class, or `ignore`. Labels hold numbers, colours like "#3c1098" (palette and
+    """Label value -> name or id of a class, or `ignore`. Label values are numbers, colours like "#3c1098" (palette and
     RGB images), or texts (polygons); `other` stands for all the rest. Empty means: class ids or class names."""
     label_column: str | None = None
     """Column of the polygons that holds their class; needed where there are several columns."""
     label_layer: str | None = None
     """Layer of the vector file; None means its only one."""
     class_balance: float = Field(default=0.4, ge=0, le=1)
-    """Share of the training windows drawn around an evenly drawn class; the rest are drawn evenly by area."""
+    """Share of the training windows drawn to show a class drawn uniformly; the rest are drawn uniformly by area."""
     memory_mb: int = Field(default=2048, ge=0, le=LARGEST_COUNT)
     """Images are held in memory if all of them fit into this; else windows are read from the files when drawn."""
 

@@ -1,4 +1,4 @@
-"""How a model is scored."""
+"""Settings of the evaluation of a model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from geoseg.spec.base import Device, Precision, Spec
 
 Split = Literal["val", "train"]
 BOUNDARY_PX_MOST = 512
-"""Largest reach of a boundary, in pixels: windows are read with so much around them."""
+"""Largest boundary width, in pixels: windows are read with a halo of this width."""
 
 
 class EvaluateSpec(Spec):
@@ -25,7 +25,7 @@ class EvaluateSpec(Spec):
     context: bool = True
     """Let a model see the surroundings of each window, if it has a context branch or refines coarser views."""
     refine_fraction: float = Field(default=1.0, ge=0, le=1)
-    """Share of the windows in which a model that refines coarser views looks again, the least sure ones first."""
+    """Share of the windows that a model with refinement classifies again at full resolution, the least sure first."""
     boundary_px: int | None = Field(default=None, ge=0, le=BOUNDARY_PX_MOST)
     """How far from a class's contour its boundary reaches, in pixels; 0 leaves boundaries out; None means the config's,
     or 3 for a prediction."""

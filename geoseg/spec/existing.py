@@ -1,4 +1,4 @@
-"""What becomes of results that exist."""
+"""Handling of results that already exist."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from geoseg.spec.base import Spec, parse_spec
 
 
 class ExistingSpec(Spec):
-    """What becomes of results that exist; without either, they are refused before any work is done."""
+    """Handling of existing results; if neither is set, they are an error before any work is done."""
 
     overwrite: bool = False
     """Replace results that exist."""
@@ -18,15 +18,15 @@ class ExistingSpec(Spec):
 
     @property
     def may_replace(self) -> bool:
-        """Whether results may exist."""
+        """Whether existing results are no error."""
         return self.overwrite or self.resume
 
 
 def split_existing(settings: Mapping[str, Any]) -> tuple[ExistingSpec, dict[str, Any]]:
-    """What becomes of results that exist, and all other settings.
+    """Separate the settings of `ExistingSpec` from all others.
 
     Raises:
-        SpecError: if one of the first makes no sense.
+        SpecError: if one of them is invalid.
     """
     own = {name: value for name, value in settings.items() if name in ExistingSpec.model_fields}
     rest = {name: value for name, value in settings.items() if name not in own}

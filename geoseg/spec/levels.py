@@ -1,4 +1,4 @@
-"""One coarser view of a scene: how coarse, how large, and where in it windows lie."""
+"""Settings of one coarser view of a scene: its ratio, its size, and the margin around windows."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from geoseg.spec.base import LARGEST_RATIO, Spec
 
 
 class ContextLevel(Spec):
-    """One wider, coarser view of the surroundings of a window."""
+    """One wider, coarser view of a window's surroundings: size × size context pixels."""
 
     ratio: int | Literal["scene"] = Field(default=8, union_mode="left_to_right")
     """Side of a context pixel, in pixels of the scene; or scene: the whole scene in one view."""
     size: int = Field(default=256, ge=8, le=4096)
     """Side of the view, in context pixels; a multiple of context.network.multiple."""
     margin: float = Field(default=0.25, ge=0, lt=0.5)
-    """Share of the view's side, along each edge, in which no window has its middle. Half a window must fit into it. The
+    """Share of the view's side, along each edge, in which no window has its centre. Half a window must fit into it. The
     whole scene needs none."""
 
     @model_validator(mode="after")
@@ -35,10 +35,10 @@ class ContextLevel(Spec):
 
     @property
     def core_px(self) -> int:
-        """Side of what lies inside of the margins, in context pixels."""
+        """Side of the core, the view without its margins, in context pixels."""
         return self.size - 2 * self.margin_px
 
     @property
     def largest_tile(self) -> int | None:
-        """Largest side of a window that always lies inside its view, in pixels of the scene; None for any."""
+        """Largest side of a window that always lies within its view, in pixels of the scene; None if any does."""
         return None if self.ratio == "scene" else 2 * self.margin_px * self.ratio

@@ -1,4 +1,4 @@
-"""What training minimises, as a config names it."""
+"""Settings of the loss, a weighted sum of registered losses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OWN = {
 }
 """Where geoseg's own losses are defined; each is a `geoseg.losses.loss.Loss`."""
 LOSSES: Registry[Any] = Registry("loss", "geoseg.losses", OWN)
-"""Losses that can be summed, by name."""
+"""Losses by name."""
 PARAMETERS = {
     ("cross_entropy", "label_smoothing"): "label_smoothing",
     ("ohem", "threshold"): "ohem_threshold",
@@ -36,7 +36,7 @@ PARAMETERS = {
 
 
 class LossTerm(Spec):
-    """One loss of a sum: its weight, and its parameters, which the loss validates when it is made."""
+    """One term of the sum: its weight, and its parameters, which the loss validates when it is built."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -82,27 +82,27 @@ class LossSpec(Spec):
     """How the classes count in cross_entropy, ohem and focal: by their frequency in the training labels, or as given in
     the order of `classes`."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the target of cross_entropy that is spread evenly over all classes."""
+    """Share of the target of cross_entropy that is spread uniformly over all classes."""
     ohem_threshold: float = Field(default=0.7, gt=0, le=1)
     """Pixels whose true class has less than this probability are hard."""
     ohem_share: float = Field(default=0.0625, gt=0, le=1)
-    """Least share of the labelled pixels that is kept as hard."""
+    """Least share of the labelled pixels that count as hard."""
     focal_gamma: Weight = 2.0
-    """How strongly focal turns away from pixels that are right already."""
+    """Focusing parameter of focal: how strongly well-classified pixels are down-weighted."""
     tversky_alpha: Weight = 0.3
-    """Cost of a pixel wrongly given to a class."""
+    """Weight of false positives of a class."""
     tversky_beta: Weight = 0.7
-    """Cost of a pixel that a class misses."""
+    """Weight of false negatives of a class."""
 
     @classmethod
     def known_settings(cls) -> list[str]:
-        """The fields, and the losses that are none."""
+        """The fields, and the registered losses without a field."""
         return [*cls.model_fields, *(name for name in LOSSES if name not in cls.model_fields)]
 
     @model_validator(mode="before")
     @classmethod
     def _flattened(cls, values: Any) -> Any:
-        """Parameters that are written below their loss go to their fields; what is no loss is refused."""
+        """Move parameters written below their loss to their fields; refuse unknown losses."""
         if not isinstance(values, dict):
             return values
         flat: dict[Any, Any] = {}
@@ -125,22 +125,22 @@ class LossSpec(Spec):
 
     @property
     def terms(self) -> dict[str, LossTerm]:
-        """The losses that count, by name."""
+        """Losses with a weight above 0, by name."""
         fields = {name: LossTerm(weight=getattr(self, name), **self._own(name)) for name in self._weights()}
         return {name: term for name, term in (fields | self.__pydantic_extra__).items() if term.weight}
 
     @classmethod
     def _weights(cls) -> list[str]:
-        """Fields that are the weight of a loss."""
+        """Fields that hold the weight of a loss."""
         return [name for name in OWN if name in cls.model_fields]
 
     def _own(self, name: str) -> dict[str, Any]:
-        """Parameters of a loss that is a field."""
+        """Parameters of a loss that has a field."""
         return {parameter: getattr(self, field) for (of, parameter), field in PARAMETERS.items() if of == name}
 
 
 def _flat(name: str, settings: dict[Any, Any], others: dict[Any, Any]) -> dict[Any, Any]:
-    """The fields of a loss that is written with its parameters below it."""
+    """Fields for a loss that is written with its parameters below it."""
     own = {parameter: field for (of, parameter), field in PARAMETERS.items() if of == name}
     known = {"weight": name, **own}
     for parameter, value in settings.items():

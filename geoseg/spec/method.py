@@ -1,4 +1,4 @@
-"""How a network learns, as a config names it."""
+"""Settings of the training method."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ METHODS: Registry[Any] = Registry(
 
 
 class MethodSpec(Spec):
-    """A training method by its name, or by its name and parameters, which the method validates when a run begins."""
+    """A training method by name, or by name and parameters, which the method validates when a run begins."""
 
     model_config = ConfigDict(extra="allow")
 

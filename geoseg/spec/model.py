@@ -1,4 +1,4 @@
-"""What a model is: its bands, its network, its classes, and what a person should know of it."""
+"""Description of a model: its bands, network and classes, and its card."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class NormalizationSpec(Spec):
     """Statistics per band, in the bands' own values: the network sees (value - mean) / std."""
 
     mean: tuple[Annotated[float, Field(ge=-LARGEST, le=LARGEST)], ...]
-    """Mean per band; also what stands in for pixels without data."""
+    """Mean per band; it also replaces pixels without data."""
     std: tuple[Annotated[float, Field(ge=1 / LARGEST, le=LARGEST)], ...]
     """Standard deviation per band."""
 
 
 class ScalingSpec(Spec):
-    """What band values stand for: value * scale + offset, e.g. reflectance."""
+    """Scale and offset of band values: value * scale + offset is a physical quantity, e.g. reflectance."""
 
     scale: tuple[Annotated[float, Field(ge=-LARGEST, le=LARGEST)], ...]
     """Scale per band, not 0."""
@@ -60,16 +60,16 @@ class ScalingSpec(Spec):
 
 
 class ModelCard(Spec):
-    """What a person should know before trusting the model."""
+    """Data, limits and scores of a model, for people who consider using it."""
 
     description: Text = ""
     """What it maps, in a sentence."""
     data: Text = ""
     """What it was trained on."""
     credits: Text = ""
-    """Who made the data, as they ask to be cited."""
+    """Makers of the data, in the form in which they wish to be cited."""
     licence: Text = ""
-    """Under which terms the weights may be used."""
+    """Licence of the weights."""
     limits: Text = ""
     """Where it is known to fail."""
     scores: dict[str, Any] = Field(default={})
@@ -79,7 +79,7 @@ class ModelCard(Spec):
 
 
 class ModelSpec(Spec):
-    """Everything a bundle says about its model."""
+    """Description of a model, as its bundle holds it."""
 
     name: Name
     """Short name, e.g. landcover-naip-rgb."""
@@ -92,19 +92,19 @@ class ModelSpec(Spec):
     normalization: NormalizationSpec
     """Statistics of the bands."""
     scaling: ScalingSpec | None = None
-    """What the values of the bands stand for, as the training data say; None where they say nothing."""
+    """Scale and offset of the bands in the training data; None where these have none."""
     classes: tuple[ClassSpec, ...] = Field(min_length=1, max_length=NODATA_ID)
     """Classes in the order of the logits."""
     resolution_m: float | None = Field(default=None, ge=1 / LARGEST_SIZE_M, le=LARGEST_SIZE_M)
-    """Ground size of a pixel the model was trained on, in metres."""
+    """Ground resolution that the model was trained on, in metres per pixel."""
     tile: int = Field(default=1024, ge=SMALLEST_TILE, le=LARGEST_TILE)
     """Largest side of a window, in pixels."""
     overlap: int = Field(default=64, ge=0, le=LARGEST_TILE)
     """Pixels shared by neighbouring windows, across which their probabilities are blended."""
     context: ContextSpec | None = None
-    """How the model sees the surroundings of a window; None if it sees none."""
+    """Branch for the surroundings of a window; None if there is none."""
     refine: RefineSpec | None = None
-    """From which coarser views the model refines its classes; None if it tells them at once."""
+    """Coarser views from which the model refines its classes; None if it predicts them directly."""
     card: ModelCard = ModelCard()
     """The model's card."""
 
@@ -126,9 +126,9 @@ class ModelSpec(Spec):
 
     @property
     def branch(self) -> BranchSpec:
-        """What the model sees besides its windows, and how."""
+        """Settings of the model's branch, which sees more than the windows."""
         return self.context or self.refine or PLAIN
 
     def without_branch(self) -> ModelSpec:
-        """The same model, seeing its windows alone."""
+        """The same model without its branch."""
         return self.model_copy(update={"context": None, "refine": None})

@@ -1,4 +1,4 @@
-"""Which network classifies pixels."""
+"""Settings of a network."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from geoseg.spec.base import LARGEST_MULTIPLE, Name, Spec, Word
 
 
 def _by_architecture(value: Any, known: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
-    """Arguments of a network of geoseg's own; those of another package's network, that package checks."""
+    """Validate the arguments of geoseg's own networks; those of other packages are validated by these."""
     architecture = str(info.data.get("architecture", "")).lower()
     return known(value) if architecture in (*ARCHITECTURES, "pointwise") or not isinstance(value, dict) else value
 
 
 def _as_it_is(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Arguments as they were validated: those of another package's network have names that are not known here."""
+    """Serialise arguments unchanged: those of other packages' networks have names that are unknown here."""
     return arguments
 
 
 class NetworkSpec(Spec):
-    """Which network, and with which arguments it is built."""
+    """The architecture and encoder of a network, and the arguments to build it."""
 
     architecture: Name
     """An architecture of segmentation-models-pytorch in lower case (unet, fpn), pointwise: a 1 × 1 convolution, or

@@ -1,4 +1,4 @@
-"""What is written besides the class raster."""
+"""Settings of the outputs besides the class raster."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from geoseg.spec.base import FilePath, Spec
 
 
 class OutputSpec(Spec):
-    """What is written besides the class raster and its styles."""
+    """Outputs besides the class raster and its styles."""
 
     scores: FilePath | None = None
     """Also write per-class probabilities to this GeoTIFF (a folder for several scenes)."""

@@ -1,10 +1,10 @@
 """Settings as text: YAML files, and the JSON of bundles.
 
-In: text that anybody may have written. Out: plain values (None, bool, int, float, str, list, dict) of a bounded size.
+In: text that is not trusted. Out: plain values (None, bool, int, float, str, list, dict) of a bounded size.
 
-YAML is read as its version 1.2 has it: NO, on, 010, 12:30 and 2020-01-01 are texts, not truth values, octal or base-60
-numbers and dates. Fields that hold something else parse such a text themselves, so that nothing is lost before it is
-known what a value is for.
+YAML is read according to version 1.2: NO, on, 010, 12:30 and 2020-01-01 are texts, not truth values, octal or base-60
+numbers and dates. Fields of other types parse such a text themselves, so that no value is converted before its type is
+known.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML file of settings.
 
     Raises:
-        SpecError: if the file is missing, too large, is no YAML, or holds no mapping.
+        SpecError: if the file is missing, too large, not YAML, or holds no mapping.
     """
     loader = None
     try:
         loader = _Loader(_read(Path(path)))
         values = loader.get_single_data()
     except yaml.MarkedYAMLError as error:
-        raise SpecError(f"{path} is not YAML: {_told(error)}") from None
+        raise SpecError(f"{path} is not YAML: {_in_words(error)}") from None
     except ReaderError as error:
         if error.encoding != "unicode":
             raise SpecError(f"{path} is no text in UTF-8: save it as UTF-8") from None
@@ -70,7 +70,7 @@ def parse_json(text: str, source: str) -> Any:
     """Parse JSON.
 
     Raises:
-        SpecError: if it is none, names a setting twice, or is larger than settings are.
+        SpecError: if it is not JSON, names a setting twice, or exceeds the limits.
     """
     try:
         values = json.loads(text, object_pairs_hook=_each_once, parse_constant=_no_number)
@@ -81,7 +81,7 @@ def parse_json(text: str, source: str) -> Any:
 
 
 def check_plain(values: Any, source: str) -> None:
-    """Refuse settings that are larger, deeper or longer than any are.
+    """Refuse values that exceed the limits of size, depth or length.
 
     Raises:
         SpecError: naming the limit.
@@ -129,7 +129,7 @@ def _parts(value: Any) -> Iterator[Any]:
 
 
 def _no_number(name: str) -> NoReturn:
-    """Refuse NaN and Infinity, which Python reads but JSON does not know."""
+    """Refuse NaN and Infinity, which Python reads but JSON does not have."""
     raise ValueError(f"{name} is no number")
 
 
@@ -146,7 +146,7 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML of a few plain kinds, with names that stand once."""
+    """Loader of YAML with plain types only, in which no name occurs twice."""
 
     yaml_implicit_resolvers: dict[str, list[Any]] = {}  # noqa: RUF012
     yaml_constructors: dict[str | None, Any] = {  # type: ignore[misc]  # noqa: RUF012
@@ -164,7 +164,7 @@ class _Loader(yaml.SafeLoader):
         self._levels = 0
 
     def compose_node(self, parent: Node | None, index: Any) -> Node | None:
-        """Compose the next node, unless it lies too deep."""
+        """Compose the next node, unless it is nested too deeply."""
         if self._levels > MOST_LEVELS:
             _refuse(f"more than {MOST_LEVELS} levels", self.peek_event())  # type: ignore[no-untyped-call]
         self._levels += 1
@@ -173,7 +173,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def compose_mapping_node(self, anchor: Any) -> MappingNode:
-        """Compose a mapping whose names each stand there once."""
+        """Compose a mapping in which no name occurs twice."""
         node = super().compose_mapping_node(anchor)
         seen: set[tuple[str, str]] = set()
         for key, _ in node.value:
@@ -185,7 +185,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def flatten_mapping(self, node: MappingNode) -> None:
-        """Take in what merge keys name."""
+        """Expand merge keys."""
         for key, value in node.value:
             if key.tag == _PREFIX + "merge" and isinstance(value, SequenceNode) and len(value.value) > MOST_MERGED:
                 _refuse(f"<< names more than {MOST_MERGED} mappings", key)
@@ -194,7 +194,7 @@ class _Loader(yaml.SafeLoader):
             _refuse(f"more than {MOST_VALUES:,} values", node)
 
     def construct_object(self, node: Node, deep: bool = False) -> Any:
-        """Make the value of a node."""
+        """Convert a node to its value."""
         try:
             return super().construct_object(node, deep)
         except _UNREADABLE:
@@ -203,7 +203,7 @@ class _Loader(yaml.SafeLoader):
             _refuse(f"{text} is no {kind}: write it otherwise, or in quotes", node)
 
     def construct_whole(self, node: Node) -> int:
-        """Make a whole number: decimal digits."""
+        """Convert decimal digits to an int."""
         return int(str(self.construct_scalar(node)))  # type: ignore[arg-type]  # or it refuses
 
 
@@ -227,8 +227,8 @@ for _kind, _pattern, _first in (
     _Loader.add_implicit_resolver(_PREFIX + _kind, re.compile(f"(?:{_pattern})\\Z"), _first)
 
 
-def _told(error: yaml.MarkedYAMLError) -> str:
-    """What is wrong, and in which line."""
+def _in_words(error: yaml.MarkedYAMLError) -> str:
+    """The line and the problem."""
     mark = error.problem_mark or error.context_mark
     place = f"line {mark.line + 1}: " if mark else ""
     parts = [" ".join(part.split()) for part in (error.context, error.problem) if part]

@@ -1,4 +1,4 @@
-"""How a scene is predicted: what decides pixels, what makes polygons of them, what is written, on what it runs."""
+"""Settings of prediction: classification, polygons, outputs, devices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from geoseg.spec.vector import VectorSpec
 
 
 class PredictSpec(CombinedSpec):
-    """How a scene is predicted, and what is made of it."""
+    """Settings of prediction."""
 
     classify: ClassifySpec = ClassifySpec()
     """What decides the class of a pixel."""

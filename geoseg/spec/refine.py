@@ -1,4 +1,4 @@
-"""Progressive refinement: classes told from coarse views of a scene, and corrected where they are unsure."""
+"""Settings of progressive refinement: classes predicted from coarse views, and corrected where they are unsure."""
 
 from __future__ import annotations
 
@@ -12,29 +12,28 @@ from geoseg.spec.branch import TrainingTerms
 from geoseg.spec.levels import ContextLevel
 
 VIEW_MARGIN = 0.375
-"""Margin of the views that training shows, as a share of their side: each lies within the next coarser one."""
+"""Margin of the training views, as a share of their side: each lies within the next coarser one."""
 
 
 class RefineSpec(Spec):
-    """A network that tells classes at several resolutions, and one that settles between two of them (MagNet; Huynh et
-    al. 2021)."""
+    """A network that predicts classes at several resolutions, and a module that fuses two of them (MagNet; Huynh et al.
+    2021)."""
 
     kind: ClassVar[str] = "refine"
     title: ClassVar[str] = "Refinement"
     skips: ClassVar[bool] = True
 
     ratios: tuple[Annotated[int, Field(le=LARGEST_RATIO)], ...] = Field(default=(4, 16), max_length=8)
-    """Sides of the pixels of each coarser view, in pixels of the scene, finest first; each a multiple of the one
-    before."""
+    """Pixel size of each coarser view, in pixels of the scene, finest first; each a multiple of the one before."""
     channels: int = Field(default=64, ge=4, le=4096)
     """Channels of the refinement module; 64 are 88,000 weights for 7 classes."""
     points: float = Field(default=0.75, gt=0, le=1)
     """Share of the pixels whose classes are taken from the finer view: those where the coarser one is unsure and the
     refined one sure."""
     median_px: int = Field(default=11, ge=1, le=255)
-    """Side of the median filter over how unsure pixels are, an odd number of pixels; 1 is none."""
+    """Side of the median filter over the uncertainties, an odd number of pixels; 1 is none."""
     freeze_local: bool = False
-    """Leave the network that init_from brings as it is, and train the refinement module alone."""
+    """Freeze the network that init_from loads, and train the refinement module alone."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -51,14 +50,14 @@ class RefineSpec(Spec):
 
     @property
     def levels(self) -> tuple[ContextLevel, ...]:
-        """The coarser views, finest first; all of a level is seen, so that only its ratio matters."""
+        """The coarser views, finest first; each is seen entirely, so that only its ratio matters."""
         return tuple(ContextLevel(ratio=ratio) for ratio in self.ratios)
 
     def check_tile(self, tile: int, what: str) -> None:
-        """Windows of any size will do."""
+        """Accept windows of any size."""
 
     def describe(self) -> str:
-        """Say in a line through which views classes are refined."""
+        """The ratios of the views, on one line."""
         coarse = ", ".join(f"1:{ratio}" for ratio in reversed(self.ratios))
         return f"classes from {coarse}, refined to 1:1 where they are unsure"
 
@@ -71,7 +70,7 @@ class RefineSpec(Spec):
         return window * max(self.ratios)
 
     def check_training(self, terms: TrainingTerms) -> None:
-        """Refuse what knows windows alone, a frozen network that knows nothing, and windows of odd sides.
+        """Refuse CutMix, an auxiliary head, a frozen network with random weights, and windows with odd sides.
 
         Raises:
             ValueError: saying what to change.

@@ -1,4 +1,4 @@
-"""On what a scene is classified, which decides no pixel."""
+"""Settings of the devices, which do not change any pixel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from geoseg.spec.base import LARGEST_COUNT, Device, Devices, Spec
 
 
 class RunSpec(Spec):
-    """On what a scene is classified. Pixels are equal on devices of one kind, and however many work at once."""
+    """Devices and batch size. Pixels are equal on devices of one kind, whatever their number."""
 
     batch_size: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
     """Windows forwarded at once; None means as many as suit the device."""

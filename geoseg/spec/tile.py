@@ -1,4 +1,4 @@
-"""How labelled rasters are cut into tiles."""
+"""Settings of the cutting of labelled rasters into tiles."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from geoseg.spec.base import Spec
 
 LEAST_PX, MOST_PX = 32, 8192
-"""Sides of a tile that make sense, in pixels: the smallest training window, and what is no burden to memory."""
+"""Bounds of a tile's side, in pixels: the smallest training window, and a size that memory holds easily."""
 
 
 class TileSpec(Spec):

@@ -1,4 +1,4 @@
-"""How a model is trained."""
+"""Settings of training."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class AugmentSpec(Spec):
     band_gain: float = Field(default=0.06, ge=0)
     """Spread of the logarithm of brightness, contrast and gamma of each band on its own."""
     band_shift: float = Field(default=0.03, ge=0)
-    """Spread of what is added to each band, e.g. haze."""
+    """Spread of an offset added to each band, e.g. haze."""
     band_mix: float = Field(default=0.05, ge=0)
     """Spread of the share of each band that leaks into each other one."""
     noise: float = Field(default=0.03, ge=0)
@@ -60,7 +60,7 @@ class AugmentSpec(Spec):
     """Largest standard deviation of a Gaussian blur, in pixels."""
     cutmix: float = Field(default=0.0, ge=0, le=1)
     """Share of the windows into which a rectangle of another window is pasted, with its labels (CutMix; French et al.
-    2020), a quarter to three quarters of each side: what stands there cannot be told from what surrounds it."""
+    2020), a quarter to three quarters of each side: its classes do not follow from its surroundings."""
     cutout: float = Field(default=0.0, ge=0, le=1)
     """Share of the windows from which a rectangle is cut, a tenth to a third of each side; it does not count."""
 
@@ -71,7 +71,7 @@ class AugmentSpec(Spec):
         return self
 
     def read_side(self, window: int) -> int:
-        """Side of what a window of a side may show once it is scaled, in pixels.
+        """Side of the area to read for a window of a given side, with room for its scaling, in pixels.
 
         It exceeds the window by an even number: else the window's middle would lie between two pixels, and windows that
         are only turned by quarters would be blurred.
@@ -81,7 +81,7 @@ class AugmentSpec(Spec):
 
 
 class OptimizerSpec(Spec):
-    """How the weights move."""
+    """How the weights are updated."""
 
     name: Literal["adamw", "sgd"] = "adamw"
     """adamw, or sgd with Nesterov momentum."""
@@ -96,7 +96,7 @@ class OptimizerSpec(Spec):
     clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient."""
     accumulate: int = Field(default=1, ge=1, le=LARGEST_COUNT)
-    """Batches whose gradients are averaged before the weights move."""
+    """Batches whose gradients are averaged before each update of the weights."""
 
 
 class ScheduleSpec(Spec):
@@ -117,7 +117,7 @@ class TrainSpec(Spec):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     """Name of the model, and of its bundle's file: letters, digits, dot, dash and underscore."""
     data: DataSpec
-    """What it learns from."""
+    """The training data."""
     classes: tuple[ClassSpec, ...] = Field(min_length=2, max_length=254)
     """Classes in the order of the logits; label value 255 means: not labelled."""
     network: NetworkSpec
@@ -125,22 +125,22 @@ class TrainSpec(Spec):
     context: ContextSpec | None = None
     """A branch that sees the surroundings of each window; None trains a network that sees its windows alone."""
     refine: RefineSpec | None = None
-    """Coarser views of the scene whose classes are refined step by step; None trains a network that tells them at
-    once."""
+    """Coarser views of the scene whose classes are refined step by step; None trains a network that predicts them
+    directly."""
     encoder_weights: str | None = None
     """Pretrained weights of the encoder: imagenet or another tag of smp or timm, or a file of timm's weights
     (.safetensors or .pth); None starts from random ones."""
     init_from: FilePath | None = None
     """Bundle whose weights the network starts from, or default; its bands and classes may differ."""
     frozen_epochs: int = Field(default=0, ge=0, le=LARGEST_COUNT)
-    """First epochs in which the encoder stays as it is."""
+    """Number of first epochs in which the encoder is frozen."""
     method: MethodSpec = MethodSpec()
     """How it learns: supervised, from labelled windows alone; or a method of another package, by its name or with
     parameters: {name: ..., parameter: ...}."""
     loss: LossSpec = LossSpec()
-    """What is minimised."""
+    """The loss that is minimised."""
     optimizer: OptimizerSpec = OptimizerSpec()
-    """How the weights move."""
+    """How the weights are updated."""
     schedule: ScheduleSpec = ScheduleSpec()
     """How the learning rate changes."""
     augment: AugmentSpec = AugmentSpec()
@@ -218,7 +218,7 @@ class TrainSpec(Spec):
 
     @property
     def branch(self) -> BranchSpec:
-        """What the model is to see besides its windows, and how."""
+        """Settings of the model's branch, which sees more than the windows."""
         return self.context or self.refine or PLAIN
 
     @property
@@ -228,12 +228,12 @@ class TrainSpec(Spec):
 
     @property
     def views(self) -> tuple[ContextLevel, ...]:
-        """The wider views that training shows around each window."""
+        """The coarser views, centred on each training window."""
         return self.branch.training_views(self.window)
 
     @property
     def read_side(self) -> int:
-        """Side of what a training window may show once it is scaled, in pixels."""
+        """Side of the area to read for a training window, with room for its scaling, in pixels."""
         return self.augment.read_side(self.window)
 
 

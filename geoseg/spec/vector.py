@@ -1,4 +1,4 @@
-"""How a class raster is generalised and written as polygons."""
+"""Settings of the generalisation of class rasters, and of polygons."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from geoseg.spec.base import Spec
 from geoseg.spec.combined import CombinedSpec
 
 PX = "px"
-"""What follows a length or an area that is given in pixels."""
+"""Unit of a length or an area that is given in pixels."""
 
 
 def _measured(value: Any) -> float | str:
-    """A number, or a text that ends in px, if it makes sense as a length or an area."""
+    """A length or an area: a positive number, or a text that ends in px."""
     text = str(value).strip()
     try:
         size = float(text.removesuffix(PX))
@@ -32,13 +32,13 @@ Measure = Annotated[float | str, BeforeValidator(_measured)]
 
 
 class GeneralizeSpec(Spec):
-    """How a class raster is generalised once it is classified."""
+    """How a class raster is generalised after classification."""
 
     majority: int | None = Field(default=None, ge=3, le=31)
-    """Give each pixel the class that most pixels have in a square of this many pixels a side around it; an odd
-    number, e.g. 3."""
+    """Majority filter: give each pixel the most frequent class in the square of this many pixels a side centred on it;
+    an odd number, e.g. 3."""
     fill_holes: Measure | None = None
-    """Fill holes smaller than this, in m², or in pixels (9px): ground that one region encloses, with or without
+    """Fill holes smaller than this, in m², or in pixels (9px): areas that one region encloses, with or without
     data."""
     min_area: Measure | None = None
     """Minimum mapping unit: merge regions smaller than this, in m², or in pixels (9px), into the neighbour with which
@@ -52,12 +52,12 @@ class GeneralizeSpec(Spec):
 
     @property
     def generalizes(self) -> bool:
-        """Whether the class raster changes."""
+        """Whether any setting changes the class raster."""
         return any(getattr(self, name) is not None for name in GeneralizeSpec.model_fields)
 
     @property
     def generalization(self) -> GeneralizeSpec:
-        """What changes the class raster, without what is done to polygons."""
+        """The settings that change the class raster, without those of polygons."""
         return GeneralizeSpec(**{name: getattr(self, name) for name in GeneralizeSpec.model_fields})
 
 
@@ -80,7 +80,7 @@ class VectorSpec(GeneralizeSpec):
 
     @property
     def of_generalized_raster(self) -> VectorSpec:
-        """What is left to do once the raster is generalised."""
+        """The settings that remain once the raster is generalised."""
         return self.model_copy(update=dict.fromkeys(GeneralizeSpec.model_fields))
 
 
@@ -88,6 +88,6 @@ class VectorizeSpec(CombinedSpec):
     """How a class raster, or a part of it, is generalised and written as polygons."""
 
     vector: VectorSpec = VectorSpec()
-    """How."""
+    """Generalisation and polygons."""
     area: AreaSpec = AreaSpec()
-    """Which part."""
+    """The part of the raster."""
