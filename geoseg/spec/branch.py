@@ -59,7 +59,7 @@ class BranchSpec(Protocol):
         ...
 
     def shown_px(self, window: int) -> int:
-        """Side of the area that the widest of these always shows, in pixels of the scene; 0 if none has a fixed size."""
+        """Side of the area that the widest of these shows entirely, in scene pixels; 0 if none has a fixed size."""
         ...
 
     def check_training(self, terms: TrainingTerms) -> None:
