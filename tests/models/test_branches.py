@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.branches import SMALL
+from support.branches import FIELDS, SMALL
 from support.models import class_specs, make_spec
 
 from geoseg.models.branches import BRANCHES
@@ -17,15 +17,10 @@ from geoseg.models.learning import LabelledWindows
 from geoseg.models.segmentation import NOTHING
 from geoseg.models.views import NO_VIEWS, Views
 from geoseg.models.weights.start import start_from
-from geoseg.spec import ContextLevel, ContextSpec, ModelSpec, RefineSpec
+from geoseg.spec import ModelSpec
 
 BANDS = ("red", "green", "blue")
 SIDE = 32
-FIELDS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "context": {"context": ContextSpec(levels=(ContextLevel(ratio=4, size=SIDE),), network=SMALL, channels=4)},
-    "refine": {"refine": RefineSpec(ratios=(4,), channels=8, median_px=3)},
-}
 NAMES = list(BRANCHES)
 
 
