@@ -1,1 +1,1 @@
-"""Labelled rasters: listed, read, counted, split."""
+"""Labelled rasters: listing, labels, class statistics, splits, tiles."""

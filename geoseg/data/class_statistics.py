@@ -1,7 +1,7 @@
-"""Class statistics of labelled rasters, counted once.
+"""Class statistics of labelled rasters, cell by cell.
 
-In: a labelled raster, read window by window. Out: for every small cell that has labels, its pixels per class and the
-sums of its band values; normalization, sampling and splits follow from these without reading anything again.
+In: a labelled raster, read once, window by window. Out: for every square cell with labels, its pixels per class and the
+sums of its band values. Normalization, sampling and splits are computed from these without reading the raster again.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from geoseg.raster.validity import Mask, Values
 from geoseg.spec import IGNORE, NormalizationSpec
 
 CELL_PX = 32
-"""Side of a cell: fine enough to find windows of a class, coarse enough to hold a scene's cells in memory."""
+"""Side of a cell in pixels: small enough to find windows of a class, large enough for all cells to fit into memory."""
 READ_PX = 1024
-"""Side of the windows that are read, a multiple of the cell."""
+"""Side of the windows that are read in pixels, a multiple of CELL_PX."""
 NOT_REPORTED = Stage(SILENT, "reading", 0)
-"""Counts what nobody hears of."""
+"""A stage that reports to nobody."""
 
 
 @dataclass(frozen=True)
 class ClassStatistics:
-    """Pixels per class and sums of the values, in the cells of a raster that have labelled pixels."""
+    """Pixels per class and sums of band values, for the N cells of a raster that have labelled pixels with data."""
 
     cells: NDArray[np.int64]
-    """First row and column of each cell, in pixels (N, 2)."""
+    """Row and column of the first pixel of each cell (N, 2)."""
     counts: NDArray[np.int64]
     """Labelled pixels with data per cell and class (N, K)."""
     sums: NDArray[np.float64]
@@ -48,11 +48,11 @@ class ClassStatistics:
 
     @property
     def centres(self) -> NDArray[np.int64]:
-        """Row and column of the cells' middles (N, 2), which may lie beyond the edge of the raster."""
+        """Row and column of the centre of each cell (N, 2), which may lie beyond the edge of the raster."""
         return self.cells + CELL_PX // 2
 
     def inside(self, windows: Iterable[Window]) -> Mask:
-        """Which cells (N) lie in any of some windows, each of whole cells up to the edge of the raster."""
+        """Which cells (N,) lie in one of several windows, each made of whole cells up to the edge of the raster."""
         places = self.cells // CELL_PX
         held = np.zeros(places.max(axis=0, initial=0) + 1, bool)
         for window in filter(attrgetter("pixels"), windows):
@@ -62,32 +62,32 @@ class ClassStatistics:
         return inside
 
     def only(self, chosen: Mask) -> ClassStatistics:
-        """The statistics of some cells (N)."""
+        """The statistics of the cells where a mask (N,) is true."""
         return ClassStatistics(*(column[chosen] for column in self.columns))
 
     @property
     def columns(self) -> tuple[NDArray[Any], ...]:
-        """All of it, cell by cell."""
+        """The fields in their order, each with one row per cell."""
         return tuple(getattr(self, field.name) for field in fields(self))
 
     @property
     def class_counts(self) -> NDArray[np.int64]:
-        """Pixels per class (K)."""
+        """Pixels per class (K,)."""
         totals: NDArray[np.int64] = self.counts.sum(axis=0)
         return totals
 
 
 def count_classes(raster: LabelledRaster, classes: int, bands: int, stage: Stage = NOT_REPORTED) -> ClassStatistics:
-    """Count a raster, which is read once, in windows.
+    """Count the pixels per class of a raster, in one pass.
 
     Args:
-        raster: what is counted.
-        classes: K.
-        bands: C.
+        raster: the labelled raster.
+        classes: number of classes, K.
+        bands: number of bands, C.
         stage: advances by the pixels of each window that was read.
 
     Raises:
-        LabelError: if the labels hold something unknown.
+        LabelError: if the labels are damaged, or hold a value that is no class.
         SceneError: if the image is damaged.
     """
     parts = []
@@ -105,13 +105,13 @@ def count_classes(raster: LabelledRaster, classes: int, bands: int, stage: Stage
 
 
 def join_statistics(several: Iterable[ClassStatistics]) -> ClassStatistics:
-    """The cells of several rasters, one raster after another."""
+    """Concatenate the cells of several rasters."""
     columns = zip(*(statistics.columns for statistics in several), strict=True)
     return ClassStatistics(*(np.concatenate(column) for column in columns))
 
 
 def normalization_of(statistics: ClassStatistics) -> NormalizationSpec:
-    """Mean and standard deviation per band over all labelled pixels; a flat band gets 1.
+    """Mean and standard deviation per band over all labelled pixels; the deviation of a constant band is 1.
 
     Raises:
         LabelError: if no pixel is labelled.
@@ -138,7 +138,7 @@ def cells_around(window: Window) -> Window:
 
 
 def cells_within(window: Window) -> Window:
-    """The window of the cells whose middles lie in a window."""
+    """The window of the cells whose centres lie in a window."""
     edges = window.row, window.col, window.row + window.height, window.col + window.width
     return _of_cells(*((edge + CELL_PX // 2 - 1) // CELL_PX for edge in edges))
 
@@ -174,7 +174,7 @@ def _values(band: Values, counted: Mask) -> NDArray[np.float64]:
 
 
 def _by_cell(values: NDArray[Any], fill: int) -> NDArray[Any]:
-    """(H, W), filled up to whole cells, as rows of cells, columns of cells, rows, columns."""
+    """Values (H, W), padded to whole cells, as an array (rows of cells, columns of cells, CELL_PX, CELL_PX)."""
     height, width = values.shape
     padded = np.pad(values, ((0, -height % CELL_PX), (0, -width % CELL_PX)), constant_values=fill)
     rows, cols = padded.shape

@@ -1,7 +1,7 @@
-"""What labelled images have in common, and where they differ although one model is to learn from all of them.
+"""Consistency of the images that one model learns from: pixel size, scale and offset, bands.
 
-In: images one by one: size of a pixel, scale and offset, how their bands were found. Out: the terms in which all of
-them are read, and a line for each difference that a person should know. Opens nothing.
+In: these properties, image by image. Out: the pixel size and scaling that are common to all, and a notice for each
+difference that the user should know. Opens nothing.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from geoseg.raster.scaling import conversion, describe_scaling
 from geoseg.spec import ScalingSpec
 
 RESOLUTION_FACTOR = 1.5
-"""Images are told to show ground at different scales beyond this ratio of their pixels' sizes."""
+"""Ratio of the largest to the smallest pixel size above which the user is notified."""
 MOST_FACTOR = 2
-"""Beyond this ratio no single size says what a model has learnt from."""
+"""Ratio of the pixel sizes above which no single resolution describes the model."""
 
 
 @dataclass
 class ImageTerms:
-    """Terms of images, fed one after the other."""
+    """Properties of images, added one after the other."""
 
     scaling: ScalingSpec | None = None
-    """What the values of all images are to stand for: given, else as the first image that says it has it."""
+    """Scaling to which the values of all images are converted: given, else that of the first image that has one."""
     names: list[str] = field(default_factory=list)
-    """Images by name."""
+    """Names of the images."""
     scalings: list[ScalingSpec | None] = field(default_factory=list)
-    """What their values stand for."""
+    """Scalings of the images; None for one without scale and offset."""
     sizes_m: dict[str, float] = field(default_factory=dict)
-    """Size of a pixel, of the images that have one."""
+    """Pixel size in metres by name, of the images for which it is known."""
     guessed: list[str] = field(default_factory=list)
-    """Images whose bands were found by nothing but their position."""
+    """Names of the images whose bands were found by position only."""
 
     def add(self, name: str, size_m: float | None, scaling: ScalingSpec | None, *, is_guess: bool) -> None:
-        """Take an image in."""
+        """Add an image."""
         self.names.append(name)
         self.scalings.append(scaling)
         self.scaling = self.scaling or scaling
@@ -45,21 +45,21 @@ class ImageTerms:
 
     @property
     def size_range_m(self) -> tuple[float, float] | None:
-        """Smallest and largest size of a pixel where images differ in it; None where they are about alike."""
+        """Smallest and largest pixel size in metres if images differ in it; None if they are about equal."""
         sizes = self.sizes_m.values()
         differ = bool(sizes) and max(sizes) > RESOLUTION_FACTOR * min(sizes)
         return (_rounded(min(sizes)), _rounded(max(sizes))) if differ else None
 
     @property
     def resolution_m(self) -> float | None:
-        """Size of a pixel, as the first image has it; None where images differ much or none has one."""
+        """Pixel size of the first image in metres; None if images differ much, or it is known for none."""
         sizes = self.sizes_m.values()
         if not sizes or max(sizes) > MOST_FACTOR * min(sizes):
             return None
         return _rounded(next(iter(self.sizes_m.values())))
 
     def notices(self, resolution_m: float | None) -> list[str]:
-        """What a person should know, given the resolution that the settings name."""
+        """Notices for the user, given the resolution in the settings, in metres."""
         return [*self._of_sizes(resolution_m), *self._of_scalings(), *self._of_bands()]
 
     def _of_sizes(self, resolution_m: float | None) -> list[str]:
@@ -94,7 +94,7 @@ class ImageTerms:
         if not self.guessed:
             return []
         return [
-            f"bands are found by position in {_listed(self.guessed)}, for no name or colour tells them: say in "
+            f"bands are found by position in {_listed(self.guessed)}, for no name or colour identifies them: say in "
             "data.band_indexes where they stand if it is elsewhere"
         ]
 

@@ -1,7 +1,7 @@
-"""Labelled rasters: the band values of an image, which of its pixels hold data, and the class of each pixel.
+"""Labelled rasters: an image and the classes of its pixels, on disk or in memory.
 
-In: an open scene and its labels, or arrays. Out: the same, window by window. A labelled raster is read by one thread at
-a time.
+In: an open scene and its labels, or arrays. Out: band values, a mask of the pixels with data, and class indexes, window
+by window. A labelled raster is read by one thread at a time.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from geoseg.raster.scene_bands import SceneBands
 from geoseg.raster.validity import Mask, Values
 
 ROWS_AT_ONCE = 512
-"""Rows that are read at once where all of an image is read."""
+"""Rows that are read at once where a whole raster is read."""
 
 
 class LabelledRaster(Protocol):
-    """An image with the classes of its pixels, on disk or in memory, whole or in part; H rows and W columns."""
+    """An image (C, H, W) with the classes of its pixels (H, W), whole or in part."""
 
     @property
     def name(self) -> str:
@@ -34,7 +34,7 @@ class LabelledRaster(Protocol):
 
     @property
     def grid(self) -> PixelGrid:
-        """Where its pixels lie."""
+        """Its pixel grid."""
         ...
 
     @property
@@ -48,15 +48,15 @@ class LabelledRaster(Protocol):
         ...
 
     def read(self, window: Window) -> tuple[Values, Mask]:
-        """Read a window inside: band values (C, h, w), to be changed at will, and which pixels hold data (h, w)."""
+        """Read a window inside: band values (C, h, w), free to be changed, and which pixels hold data (h, w)."""
         ...
 
     def read_labels(self, window: Window) -> Indexes:
-        """Class indexes (h, w) of a window inside, to be changed at will; IGNORE where nothing is labelled."""
+        """Read class indexes (h, w) of a window inside, free to be changed; IGNORE where nothing is labelled."""
         ...
 
     def open_part(self) -> LabelledRaster:
-        """The same raster as if it held no data outside of what its side of a split may see."""
+        """The same raster without data outside its side of a split."""
         ...
 
 
@@ -64,7 +64,7 @@ Files = tuple[SceneBands, Labels]
 
 
 class FilePool:
-    """Files of many labelled rasters, of which those that were read last stay open."""
+    """The files of many labelled rasters, of which the most recently read ones stay open."""
 
     def __init__(self, limit: int = 64):
         self._limit = limit
@@ -98,19 +98,19 @@ class FileRaster:
         self._files = files
 
     def read(self, window: Window) -> tuple[Values, Mask]:
-        """Read a window of the image."""
+        """Read a window of the image: band values (C, h, w), and which pixels hold data (h, w)."""
         return self._files()[0].read(window)
 
     def read_labels(self, window: Window) -> Indexes:
-        """Read a window of the labels."""
+        """Read class indexes (h, w) of a window."""
         return self._files()[1].read(window)
 
     def open_part(self) -> FileRaster:
-        """The raster itself: all of it may be seen."""
+        """The raster itself: all of it is on one side."""
         return self
 
     def unmarked_px(self) -> int:
-        """Count the pixels that the labels leave out for the value 255 alone."""
+        """Count the pixels that are not labelled only by the convention that 255 means so; see `Labels.unmarked_px`."""
         return self._files()[1].unmarked_px()
 
 
@@ -121,7 +121,7 @@ class MemoryRaster:
     name: str
     """The image's file name."""
     grid: PixelGrid
-    """Where its pixels lie."""
+    """Its pixel grid."""
     image: Values
     """Band values (C, H, W)."""
     valid: Mask
@@ -140,20 +140,20 @@ class MemoryRaster:
         return self.grid.width
 
     def read(self, window: Window) -> tuple[Values, Mask]:
-        """Copy a window of the image."""
+        """Copy a window of the image: band values (C, h, w), and which pixels hold data (h, w)."""
         return self.image[:, *window.slices].copy(), self.valid[window.slices].copy()
 
     def read_labels(self, window: Window) -> Indexes:
-        """Copy a window of the labels."""
+        """Copy class indexes (h, w) of a window."""
         return self.labels[window.slices].copy()
 
     def open_part(self) -> MemoryRaster:
-        """The raster itself: all of it may be seen."""
+        """The raster itself: all of it is on one side."""
         return self
 
 
 def read_into_memory(raster: LabelledRaster) -> MemoryRaster:
-    """Read all of a labelled raster into memory, some rows at a time: what reading takes besides is small."""
+    """Read a whole labelled raster into memory, some rows at a time, so that reading needs little more memory."""
     size = raster.height, raster.width
     valid, labels = np.empty(size, bool), np.empty(size, np.uint8)
     image: Values | None = None

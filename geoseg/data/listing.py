@@ -1,6 +1,6 @@
-"""Which images have which labels, and which ground they are for.
+"""Listing of labelled rasters: each image with its labels, and its side of the split if that is given.
 
-In: a DataSpec. Out: a list of labelled images. Opens the CSV and lists folders; never opens an image.
+In: a DataSpec. Out: a list of files. Reads the CSV and lists folders; never opens an image.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class ListedRaster:
     label: Path
     """Raster on the image's grid, or polygons."""
     split: str | None
-    """train, val, or None where nothing is given."""
+    """train or val; None if it is not given."""
 
 
 def list_rasters(data: DataSpec) -> list[ListedRaster]:
-    """List what a DataSpec names, without what is neither for train nor for val.
+    """List the labelled rasters of a DataSpec, without those whose split is neither train nor val.
 
     Raises:
         LabelError: if the CSV cannot be read or lacks a column, a pattern matches nothing, or labels are missing.
@@ -91,18 +91,18 @@ def _row(cells: dict[str, str], path: Path, number: int, split: SplitSpec) -> Li
 
 
 def _beside(path: Path, cell: str) -> Path:
-    """A path in a list, which starts at the list's folder; Windows writes it with backslashes."""
+    """A path of a list, relative to the list's folder, perhaps with the backslashes of Windows."""
     beside = joined(path.parent, cell)
     return joined(path.parent, cell.replace("\\", "/")) if "\\" in cell and not beside.exists() else beside
 
 
 def _is_given(split: SplitSpec) -> bool:
-    """Whether the column says which ground is learnt from."""
+    """Whether the split may be given by the column."""
     return split.by in ("auto", "column")
 
 
 def _pairs(images: str, labels: str) -> list[ListedRaster]:
-    """Images that match a pattern, each with the label whose stars stand for the same texts."""
+    """Images that match a pattern, each with the label path in which the stars match the same texts."""
     if "://" in images or "://" in labels:
         return _addresses(images, labels)
     images, labels = Path(images).as_posix(), Path(labels).as_posix()
@@ -128,19 +128,19 @@ def _pairs(images: str, labels: str) -> list[ListedRaster]:
 
 
 def _addresses(images: str, labels: str) -> list[ListedRaster]:
-    """An image and its label, one of which is on a server, where nothing can be listed."""
+    """One image and its label, at least one of them on a server, where nothing can be listed."""
     if "*" in images + labels:
         raise LabelError(f"{images} and {labels}: patterns are for files, list what is on a server in data.scenes")
     return [ListedRaster(Path(images), Path(labels), None)]
 
 
 def _star_texts(pattern: str, path: str) -> Sequence[str]:
-    """What the stars of a pattern stand for in a path."""
+    """The texts that the stars of a pattern match in a path."""
     match = re.fullmatch("([^/]*)".join(map(re.escape, pattern.split("*"))), path)
     return match.groups() if match else ()
 
 
 def _fill(pattern: str, texts: Sequence[str]) -> str:
-    """A pattern with texts for its stars."""
+    """Replace the stars of a pattern by texts."""
     pieces = pattern.split("*")
     return pieces[0] + "".join(text + piece for text, piece in zip(texts, pieces[1:], strict=False))

@@ -1,6 +1,6 @@
-"""Labelled rasters that touch, seen as one.
+"""Mosaics of adjacent labelled rasters.
 
-In: labelled rasters. Out: mosaics of those that share a lattice of pixels, read window by window.
+In: labelled rasters. Out: mosaics of those that touch and have coinciding pixels, read window by window.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from geoseg.spec import IGNORE
 
 
 class Mosaic:
-    """Labelled rasters on one lattice of pixels, seen as one; between them there is no data."""
+    """Labelled rasters with coinciding pixels, read as one; there is no data in the gaps between them."""
 
     def __init__(self, rasters: Sequence[LabelledRaster]):
         offsets = [(0, 0), *(rasters[0].grid.nearest_offset(raster.grid) for raster in rasters[1:])]
@@ -37,7 +37,7 @@ class Mosaic:
         self._bounds = np.array(corners)
 
     def read(self, window: Window) -> tuple[Values, Mask]:
-        """Read a window; the values of gaps are 0."""
+        """Read a window: band values (C, h, w), 0 in gaps, and which pixels hold data (h, w)."""
         parts = [(at, *raster.read(inner)) for at, raster, inner in self._parts(window)]
         bands = parts[0][1].shape[0] if parts else self.rasters[0].read(Window(0, 0, 1, 1))[0].shape[0]
         dtype = np.result_type(*(image.dtype for _, image, _ in parts)) if parts else np.dtype(np.float32)
@@ -49,7 +49,7 @@ class Mosaic:
         return values, valid
 
     def read_labels(self, window: Window) -> Indexes:
-        """Read a window of the labels."""
+        """Read class indexes (h, w) of a window; IGNORE in gaps."""
         labels = np.full((window.height, window.width), IGNORE, np.uint8)
         for at, raster, inner in self._parts(window):
             found = raster.read_labels(inner)
@@ -57,21 +57,21 @@ class Mosaic:
         return labels
 
     def open_part(self) -> Mosaic:
-        """The mosaic of the rasters' open parts: nothing is seen that belongs to the other side of a split."""
+        """The mosaic of the rasters' open parts, without data of other sides of the split."""
         return Mosaic([raster.open_part() for raster in self.rasters])
 
     def name_at(self, row: int, col: int) -> str:
-        """Name of the raster that holds a pixel; the whole's name in a gap."""
+        """Name of the raster that holds a pixel; the name of the mosaic in a gap."""
         member = self.member_at(row, col)
         return self.name if member is None else self.rasters[member].name
 
     def member_at(self, row: int, col: int) -> int | None:
-        """Number of the raster that holds a pixel; None in a gap."""
+        """Index of the raster that holds a pixel; None in a gap."""
         here = (self._bounds[:, :2] <= (row, col)).all(axis=1) & ((row, col) < self._bounds[:, 2:]).all(axis=1)
         return int(np.argmax(here)) if here.any() else None
 
     def _parts(self, window: Window) -> list[tuple[Window, LabelledRaster, Window]]:
-        """Grounds that a window meets: where in the window, which, and where in themselves."""
+        """The rasters that a window meets: the part of the window that each covers, the raster, and its own part."""
         first, last = (window.row, window.col), (window.row + window.height, window.col + window.width)
         near = np.flatnonzero(((self._bounds[:, :2] < last) & (self._bounds[:, 2:] > first)).all(axis=1))
         found = []
@@ -83,9 +83,9 @@ class Mosaic:
 
 
 def join_neighbours(rasters: Sequence[LabelledRaster]) -> list[tuple[Mosaic, list[int]]]:
-    """Join rasters that touch on one lattice of pixels; each with the numbers of the rasters it is made of.
+    """Join rasters that touch and have coinciding pixels: each mosaic with the indexes of its rasters.
 
-    Images without coordinates are left alone: nothing says where they lie.
+    A raster without georeferencing is a mosaic of its own.
     """
     groups: dict[int, list[int]] = {}
     for index, root in enumerate(_roots(rasters)):
@@ -94,7 +94,7 @@ def join_neighbours(rasters: Sequence[LabelledRaster]) -> list[tuple[Mosaic, lis
 
 
 def _roots(rasters: Sequence[LabelledRaster]) -> list[int]:
-    """For each raster, the first of those it is connected with."""
+    """For each raster the lowest index among those connected to it."""
     roots = list(range(len(rasters)))
 
     def root(index: int) -> int:
@@ -111,7 +111,7 @@ def _roots(rasters: Sequence[LabelledRaster]) -> list[int]:
 
 
 def _near_pairs(rasters: Sequence[LabelledRaster]) -> NDArray[np.intp]:
-    """Pairs (N, 2) of placed rasters whose boxes touch, to a hundredth of a pixel, whatever their CRS."""
+    """Pairs (N, 2) of georeferenced rasters whose boxes touch to a hundredth of a pixel, whatever their CRS."""
     placed = np.array([i for i, raster in enumerate(rasters) if raster.grid.is_georeferenced], np.intp)
     if not len(placed):
         return np.zeros((0, 2), np.intp)

@@ -1,6 +1,6 @@
-"""Labelled rasters of which only some windows may be seen: one side of a split.
+"""Labelled rasters reduced to one side of a split.
 
-In: a labelled raster and windows of it. Out: a labelled raster without the labels elsewhere.
+In: a labelled raster and windows of it. Out: a labelled raster without labels elsewhere.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from geoseg.spec import IGNORE
 
 @dataclass(frozen=True)
 class Rectangles:
-    """The pixels that lie in any of many windows of one raster."""
+    """The union of N windows of one raster."""
 
     bounds: NDArray[np.int64]
-    """First row, first column, last-plus-one row and column of each (N, 4)."""
+    """First row, first column, last-plus-one row and last-plus-one column of each window (N, 4)."""
 
     @classmethod
     def of(cls, windows: Iterable[Window]) -> Rectangles:
-        """From windows; empty ones vanish."""
+        """Make the union of windows; empty ones are dropped."""
         rows = [(w.row, w.col, w.row + w.height, w.col + w.width) for w in windows if w.pixels]
         return cls(np.array(rows, np.int64).reshape(-1, 4))
 
     def mask(self, window: Window) -> Mask:
-        """Which pixels (h, w) of a window belong to any of them."""
+        """Which pixels (h, w) of a window lie in the union."""
         mask = np.zeros((window.height, window.width), bool)
         corner = np.array([window.row, window.col, window.row, window.col])
         size = np.array([window.height, window.width] * 2)
@@ -45,14 +45,14 @@ class Rectangles:
 
 @dataclass(frozen=True)
 class PartlyLabelled:
-    """A labelled raster that shows the labels of a part of its pixels, and IGNORE elsewhere."""
+    """A labelled raster with labels in a part of its pixels, and IGNORE elsewhere."""
 
     raster: LabelledRaster
-    """All of it."""
+    """The whole raster."""
     open: Rectangles
-    """Where labels are shown."""
+    """Where labels are kept."""
     closed: Rectangles
-    """Where they are not, even inside of what is open."""
+    """Where they are not, even inside `open`, as in a guard band."""
 
     @property
     def name(self) -> str:
@@ -61,7 +61,7 @@ class PartlyLabelled:
 
     @property
     def grid(self) -> PixelGrid:
-        """Where its pixels lie."""
+        """Its pixel grid."""
         return self.raster.grid
 
     @property
@@ -75,40 +75,40 @@ class PartlyLabelled:
         return self.raster.width
 
     def read(self, window: Window) -> tuple[Values, Mask]:
-        """Read a window of the image; all of it is shown."""
+        """Read a window of the image, also outside `open`: band values (C, h, w), and which pixels hold data (h, w)."""
         return self.raster.read(window)
 
     def read_labels(self, window: Window) -> Indexes:
-        """Read a window of the labels; IGNORE where they are not shown."""
+        """Read class indexes (h, w) of a window; IGNORE where labels are not kept."""
         labels = self.raster.read_labels(window)
         labels[~self.shown(window)] = IGNORE
         return labels
 
     def open_part(self) -> OpenPart:
-        """The raster as if it held no data outside of the open windows."""
+        """The same raster without data outside `open`."""
         return OpenPart(self)
 
     def shown(self, window: Window) -> Mask:
-        """Where labels of a window are shown."""
+        """Where labels of a window are kept (h, w)."""
         return self.open.mask(window) & ~self.closed.mask(window)
 
 
 class OpenPart:
-    """A partly labelled raster that holds no data outside of its open windows."""
+    """A partly labelled raster without data outside its open windows."""
 
     def __init__(self, part: PartlyLabelled):
         self._part = part
         self.name, self.grid, self.height, self.width = part.name, part.grid, part.height, part.width
 
     def read(self, window: Window) -> tuple[Values, Mask]:
-        """Read a window of the image."""
+        """Read a window: band values (C, h, w), and which pixels hold data and are open (h, w)."""
         values, valid = self._part.read(window)
         return values, valid & self._part.open.mask(window)
 
     def read_labels(self, window: Window) -> Indexes:
-        """Read a window of the labels."""
+        """Read class indexes (h, w) of a window."""
         return self._part.read_labels(window)
 
     def open_part(self) -> OpenPart:
-        """The raster itself: no more than its open part is seen."""
+        """The raster itself: it has no other part."""
         return self

@@ -1,4 +1,4 @@
-"""Which pixels of labelled rasters are for training and which for validation, so that scores are of places never seen.
+"""Split of labelled rasters into training and validation pixels, with a guard band between them.
 
 In: the grid and the class statistics of each raster. Out: windows of each raster. Reads nothing.
 """
@@ -25,64 +25,64 @@ from geoseg.geo.grid import Window
 from geoseg.spec import SplitSpec
 
 DRAWS = 200
-"""Random draws of blocks or images, of which the one is taken whose classes are shared most evenly."""
+"""Number of random draws of fold blocks or images; the one with the most even class shares is taken."""
 
 
 @dataclass(frozen=True)
 class CountedRaster:
-    """What is known of a labelled raster before it is split."""
+    """A labelled raster with its class statistics, before it is split."""
 
     entry: ListedRaster
-    """Its files."""
+    """Files of the raster."""
     grid: PixelGrid
-    """Where its pixels lie."""
+    """Grid of the raster."""
     statistics: ClassStatistics
-    """Its classes, counted."""
+    """Class statistics of the raster."""
 
     @property
     def everything(self) -> Window:
-        """All of the raster."""
+        """The window of the whole raster."""
         return Window(0, 0, self.grid.height, self.grid.width)
 
     @cached_property
     def file(self) -> Path:
-        """The image's file, whatever way leads there."""
+        """Path of the image, without symbolic links."""
         return self.entry.image.resolve()
 
 
 @dataclass(frozen=True)
 class RasterSplit:
-    """How a raster is split; all windows are of whole cells, up to the raster's edge."""
+    """Windows of a raster on each side of the split, made of whole cells up to the raster's edge."""
 
     train: tuple[Window, ...]
-    """To learn from."""
+    """Training windows."""
     val: tuple[Window, ...]
-    """To score on."""
+    """Validation windows."""
     closed: tuple[Window, ...]
-    """Validation windows, of this or another raster, and the guard band around them: not learnt from."""
+    """Validation windows of this or another raster with their guard band, where nothing is learnt."""
 
 
 @dataclass(frozen=True)
 class _Unit:
-    """What goes to one side as a whole: a raster, or what all rasters show of one fold block."""
+    """What goes to one side of the split as a whole: a raster, or the parts of all rasters in one fold block."""
 
     parts: list[tuple[int, Window]]
-    """Number of the image, and which of its pixels."""
+    """Index of a raster, and a window of it."""
     counts: NDArray[np.int64]
-    """Labelled pixels per class (K)."""
+    """Labelled pixels per class (K,)."""
 
 
 SIDES = ("train", "val")
-"""Words that say on which side of a given split a raster is."""
+"""Values of the split column."""
 Sides = list[list[Window]]
-"""Windows of each raster."""
+"""Windows of each raster on one side of the split."""
 
 
 def how_to_split(rasters: Sequence[CountedRaster], spec: SplitSpec) -> str:
-    """What `auto` means here; else the setting itself.
+    """The setting `by`, with `auto` resolved: column if rasters have a split given, else blocks.
 
     Raises:
-        SpecError: if splits should be given but are not.
+        SpecError: if only some rasters have one, or not all of them although `by` is column.
     """
     given = [raster.entry.split is not None for raster in rasters]
     if spec.by == "auto" and not any(given):
@@ -99,17 +99,17 @@ def how_to_split(rasters: Sequence[CountedRaster], spec: SplitSpec) -> str:
 def split_rasters(
     rasters: Sequence[CountedRaster], spec: SplitSpec, guard_px: int, needed: Sequence[str] = SIDES
 ) -> list[RasterSplit]:
-    """Split labelled rasters, and close what lies around validation windows to training.
+    """Split labelled rasters, with a guard band around validation windows.
 
     Args:
-        rasters: what is split.
+        rasters: the labelled rasters.
         spec: how to split them.
-        guard_px: width of the guard band, in the pixels of the image that learns.
-        needed: sides that must not be empty.
+        guard_px: width of the guard band, in pixels of the training image.
+        needed: sides that must have labelled pixels.
 
     Raises:
         LabelError: if one side is left without labelled pixels.
-        SpecError: if splits should be given but are not.
+        SpecError: as `how_to_split`.
     """
     by = how_to_split(rasters, spec)
     if by == "column":
@@ -132,7 +132,7 @@ def _given(rasters: Sequence[CountedRaster], side: str, is_needed: bool) -> Side
 
 
 def _refuse_twins(rasters: Sequence[CountedRaster]) -> None:
-    """Refuse to learn from and score on one image; where images say where they lie, the guard band sees to that."""
+    """Refuse an image on both sides of a given split; the guard band separates georeferenced ones."""
     split_of: dict[Path, str | None] = {}
     for raster in rasters:
         first = split_of.setdefault(raster.file, raster.entry.split)
@@ -152,11 +152,11 @@ def _images(rasters: Sequence[CountedRaster]) -> list[_Unit]:
 
 
 def _blocks(rasters: Sequence[CountedRaster], block_px: int) -> list[_Unit]:
-    """What all rasters show of each fold block; blocks lie on one lattice per CRS and pixel size."""
+    """The parts of all rasters in each fold block; there is one lattice of blocks per CRS and pixel size."""
     units: dict[Any, _Unit] = {}
-    planes: list[Any] = []
+    systems: list[Any] = []
     for index, raster in enumerate(rasters):
-        lattice, origin = _lattice(raster, planes)
+        lattice, origin = _lattice(raster, systems)
         blocks = (raster.statistics.centres + origin) // block_px
         keys, members = np.unique(blocks, axis=0, return_inverse=True)
         counts = np.zeros((len(keys), raster.statistics.counts.shape[1]), np.int64)
@@ -169,13 +169,13 @@ def _blocks(rasters: Sequence[CountedRaster], block_px: int) -> list[_Unit]:
     return list(units.values())
 
 
-def _lattice(raster: CountedRaster, planes: list[Any]) -> tuple[Any, NDArray[np.int64]]:
-    """Name of the lattice of blocks that an image lies on, and row and column of the image's corner on it."""
+def _lattice(raster: CountedRaster, systems: list[Any]) -> tuple[Any, NDArray[np.int64]]:
+    """Key of the lattice of blocks of an image, and row and column of the image's corner on it (2,)."""
     grid, t = raster.grid, raster.grid.transform
     if not (grid.is_georeferenced and grid.is_upright):
         return raster.file, np.zeros(2, np.int64)
     corner = np.array([round(t.f / t.e), round(t.c / t.a)], np.int64)
-    return (crs_number(grid.crs, planes), f"{t.a:.9g}", f"{t.e:.9g}"), corner
+    return (crs_number(grid.crs, systems), f"{t.a:.9g}", f"{t.e:.9g}"), corner
 
 
 def _drawn(units: list[_Unit], images: int, spec: SplitSpec, by: str) -> tuple[Sides, Sides]:
@@ -193,7 +193,7 @@ def _drawn(units: list[_Unit], images: int, spec: SplitSpec, by: str) -> tuple[S
 
 
 def _most_even(counts: NDArray[np.int64], spec: SplitSpec) -> NDArray[np.int64]:
-    """Which units (N) are kept for scoring: of many draws that with the most even shares of the classes (N, K)."""
+    """Which units (N,) are for validation (1), by the draw with the most even shares of the classes (N, K)."""
     rng = np.random.default_rng(spec.seed)
     draws = [_draw(counts.sum(axis=1), spec.val_share, rng) for _ in range(DRAWS)]
     total = np.maximum(counts.sum(axis=0), 1)
@@ -203,26 +203,26 @@ def _most_even(counts: NDArray[np.int64], spec: SplitSpec) -> NDArray[np.int64]:
     return draws[best]
 
 
-def _draw(areas: NDArray[np.int64], share: float, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Take units in random order until their area reaches a share; at least one, and never all."""
+def _draw(areas: NDArray[np.int64], val_share: float, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Take units (N,) in random order up to a share of the total area; at least one, and never all."""
     order = rng.permutation(len(areas))
     before = np.cumsum(areas[order]) - areas[order] / 2
-    count = min(max(1, int((before < share * areas.sum()).sum())), len(areas) - 1)
+    count = min(max(1, int((before < val_share * areas.sum()).sum())), len(areas) - 1)
     chosen = np.zeros(len(areas), np.int64)
     chosen[order[:count]] = 1
     return chosen
 
 
 def _guard(rasters: Sequence[CountedRaster], train: Sides, val: Sides, guard_px: int) -> Sides:
-    """Per raster to learn from: validation windows in its pixels, grown by the guard band."""
+    """For each training raster the validation windows in its pixels, enlarged by the guard band."""
     of_file: dict[Path, list[Window]] = defaultdict(list)
     for raster, windows in zip(rasters, val, strict=True):
         of_file[raster.file] += windows
     found = [list(of_file[raster.file]) for raster in rasters]
-    planes: list[Any] = []
-    numbers = [crs_number(s.grid.crs, planes) if s.grid.is_georeferenced else -1 for s in rasters]
-    for number, crs in enumerate(planes):
-        images = [i for i, plane in enumerate(numbers) if train[i] and plane == number]
+    systems: list[Any] = []
+    numbers = [crs_number(s.grid.crs, systems) if s.grid.is_georeferenced else -1 for s in rasters]
+    for number, crs in enumerate(systems):
+        images = [i for i, system in enumerate(numbers) if train[i] and system == number]
         owners, boxes = _boxes_in(rasters, val, crs)
         for image, box in _near(rasters, images, boxes, guard_px):
             if owners[box] != rasters[image].file:
@@ -233,7 +233,7 @@ def _guard(rasters: Sequence[CountedRaster], train: Sides, val: Sides, guard_px:
 
 
 def _boxes_in(rasters: Sequence[CountedRaster], val: Sides, crs: Any) -> tuple[list[Path], list[Box]]:
-    """Boxes in a CRS of all validation windows that have a place there, and the image file that each belongs to."""
+    """Bounding boxes in a CRS of all validation windows that can be transformed to it, and the image file of each."""
     owners, boxes = [], []
     for raster, windows in zip(rasters, val, strict=True):
         for window in windows if raster.grid.is_georeferenced else ():
@@ -247,7 +247,7 @@ def _boxes_in(rasters: Sequence[CountedRaster], val: Sides, crs: Any) -> tuple[l
 def _near(
     rasters: Sequence[CountedRaster], images: Sequence[int], boxes: Sequence[Box], guard_px: int
 ) -> list[tuple[int, int]]:
-    """Pairs of an image and a box that lie no farther apart than the guard band."""
+    """Pairs of a raster's and a box's index that lie no farther apart than the guard band."""
     if not boxes or not images:
         return []
     grown = [rasters[i].grid.box(grow(rasters[i].everything, guard_px + 1)) for i in images]

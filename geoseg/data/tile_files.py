@@ -1,6 +1,6 @@
-"""Labelled rasters as a folder of tiles: small images, rasters of their labels, a list, and the start of a config.
+"""Writing of tiles: a folder of small images, rasters of their labels, a list of both, and a draft of a config.
 
-In: tiles one by one. Out: a folder that a training config names; it gets all of its files or none.
+In: tiles one by one. Out: a folder from which `geoseg train` learns; it gets all of its files or none.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from geoseg.raster.validity import Mask, Values
 from geoseg.spec import NODATA_ID, ScalingSpec, TrainSpec
 
 IMAGES, LABELS, TABLE, CONFIG = "images", "labels", "tiles.csv", "classes.yaml"
-"""What the folder of the results holds."""
+"""Names of the folders and files in the folder of the tiles."""
 MARK = "# Written by geoseg tile."
-"""How CONFIG begins; a folder without it was filled by somebody else, and is never cleared."""
+"""First line of CONFIG; a folder without it was not written by geoseg, and is never cleared."""
 HEAD = f"""{MARK} The start of a training config: add a name, a network and what else is to
 # be set, as in the config that the tiles were made with. The tiles hold no labels within its guard band, so that none
 # is needed here.
 """
 BLOCK_PX = 256
-"""Side of a block of a file in pixels."""
+"""Side of the blocks of the files in pixels."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A tile on its way to the disk."""
+    """A tile to be written."""
 
     grid: PixelGrid
-    """Where its pixels lie."""
+    """Its pixel grid."""
     values: Values
     """Band values (C, h, w), uint8 or float32."""
     valid: Mask
@@ -49,7 +49,7 @@ class Tile:
 
 
 class TileFiles:
-    """The files of a set of tiles, in a workspace."""
+    """Writes a set of tiles into a working folder."""
 
     def __init__(self, folder: Path, spec: TrainSpec, dtype: str, nodata: float | None, scaling: ScalingSpec | None):
         self.folder, self.spec, self.dtype, self.nodata, self.scaling = folder, spec, dtype, nodata, scaling
@@ -69,7 +69,7 @@ class TileFiles:
         self._rows.append((image, label, split))
 
     def finish(self, resolution_m: float | None) -> None:
-        """Write the list of the tiles, and the start of a config that reads them."""
+        """Write the list of the tiles, and the draft of a config that names it."""
         with write_errors(self.folder.parent):
             with (self.folder / TABLE).open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file, lineterminator="\n").writerows([("image", "label", "split"), *self._rows])
@@ -77,7 +77,7 @@ class TileFiles:
             (self.folder / CONFIG).write_text(HEAD + text, encoding="utf-8")
 
     def _write_image(self, path: Path, tile: Tile) -> None:
-        """Pixels without data get the nodata value; without one, a mask in the file tells of them."""
+        """Write an image; pixels without data get the nodata value, or without one a mask in the file."""
         bands = self.spec.data.bands
         if self.nodata is not None:
             tile.values[:, ~tile.valid] = self.nodata
@@ -111,7 +111,7 @@ class TileFiles:
 
 
 def _as_type(values: Values, dtype: np.dtype[Any]) -> Values:
-    """Values in the type of the files; those that were converted to common terms may be no whole numbers of it."""
+    """Values in the type of the files: rounded and clipped, as values that were rescaled may not fit it."""
     if values.dtype.kind == "f" and dtype.kind != "f" and dtype.itemsize <= 2:
         limits = np.iinfo(dtype)
         values = np.clip(np.rint(values), limits.min, limits.max)
@@ -140,7 +140,8 @@ def _create(path: Path, grid: PixelGrid, count: int, dtype: str, profile: dict[s
 
 
 def publish_tiles(work: Path, folder: Path) -> None:
-    """Move the finished files to their places; the list goes first and comes last, so it never names a missing tile."""
+    """Move finished files to their folder: the old list goes first and the new one comes last, so that no list names a
+    missing tile."""
     old = work / "replaced"
     with write_errors(folder):
         old.mkdir()

@@ -1,6 +1,6 @@
-"""How tiles of one exact size lie on a raster, and which of them hold labels or pixels of validation tiles.
+"""The lattice of equal tiles on a raster: which tiles have labels, and which pixels lie in validation tiles.
 
-In: the size of a raster, and the cells of it that have labels. Out: windows. Unlike the windows of a prediction
+In: the size of a raster, and its cells with labels. Out: windows. Unlike the windows of a prediction
 (`geo/grid.py`), whose sides differ by a stride so that none overlaps more than asked, all tiles have the same side: the
 last of a row or column is pulled back onto the edge. Reads nothing.
 """
@@ -24,7 +24,7 @@ from geoseg.raster.validity import Mask
 
 @dataclass(frozen=True)
 class TileLattice:
-    """How tiles lie on a raster."""
+    """Size and overlap of the tiles of a raster."""
 
     size: int
     """Side of a tile in pixels."""
@@ -32,12 +32,12 @@ class TileLattice:
     """Pixels shared by neighbouring tiles."""
 
     def starts(self, length: int) -> NDArray[np.int64]:
-        """First pixel of each tile along an axis; the last tile ends on the edge."""
+        """First pixel of each tile along an axis of so many pixels; the last tile ends on the edge."""
         last = max(0, length - self.size)
         return np.append(np.arange(0, last, self.size - self.overlap), last)
 
     def windows(self, height: int, width: int, cells: NDArray[np.int64]) -> list[Window]:
-        """Tiles, row by row, that meet one of the cells with labels, given by their corners (N, 2)."""
+        """Tiles, row by row, that meet a cell with labels, given by the first row and column of each cell (N, 2)."""
         rows, cols = self.starts(height), self.starts(width)
         (top, bottom), (left, right) = self._meeting(rows, cells[:, 0]), self._meeting(cols, cells[:, 1])
         # Each cell meets a rectangle of tiles: four corners whose running sums count the cells of every tile.
@@ -54,24 +54,24 @@ class TileLattice:
 
 
 class ValidationArea:
-    """What validation tiles cover: `geoseg train` does not learn there, whatever a training tile shows of it."""
+    """The area of all validation tiles: labels of training tiles are masked there."""
 
     def __init__(self, grids: Iterable[PixelGrid]):
-        self._planes: list[Any] = []
+        self._systems: list[Any] = []
         boxes: dict[int, list[Box]] = {}
         for grid in grids:
             if grid.is_georeferenced:
-                boxes.setdefault(crs_number(grid.crs, self._planes), []).append(grid.box(_everything(grid)))
+                boxes.setdefault(crs_number(grid.crs, self._systems), []).append(grid.box(_everything(grid)))
         self._boxes = boxes
-        self._trees = {plane: shapely.STRtree(shapely.box(*np.array(boxes).T)) for plane, boxes in boxes.items()}
+        self._trees = {system: shapely.STRtree(shapely.box(*np.array(found).T)) for system, found in boxes.items()}
 
     def mask(self, grid: PixelGrid) -> Mask:
-        """Which pixels (h, w) of a tile lie there; only tiles of one plane are compared."""
+        """Which pixels (h, w) of a tile lie in the area; only tiles with equal coordinate systems are compared."""
         mask = np.zeros((grid.height, grid.width), bool)
-        plane = crs_number(grid.crs, [*self._planes]) if grid.is_georeferenced else len(self._planes)
-        if plane in self._trees:
-            for index in self._trees[plane].query(shapely.box(*grid.box(_everything(grid)))):
-                found = grid.window_of(self._boxes[plane][index])
+        system = crs_number(grid.crs, [*self._systems]) if grid.is_georeferenced else len(self._systems)
+        if system in self._trees:
+            for index in self._trees[system].query(shapely.box(*grid.box(_everything(grid)))):
+                found = grid.window_of(self._boxes[system][index])
                 mask[found.clip(grid.height, grid.width).slices] = True
         return mask
 

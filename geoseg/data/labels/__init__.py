@@ -39,15 +39,15 @@ class Labels(Protocol):
     def __exit__(self, *error: object) -> None: ...
 
     def read(self, window: Window) -> Indexes:
-        """Class indexes (h, w) of a window inside the image, to be changed at will; IGNORE where nothing is labelled.
+        """Read class indexes (h, w) of a window inside the image, free to be changed; IGNORE where nothing is labelled.
 
         Raises:
-            LabelError: if the file is damaged, or holds something that stands for no class.
+            LabelError: if the file is damaged, or holds a value that stands for no class.
         """
         ...
 
     def unmarked_px(self) -> int:
-        """Count the pixels that are left out for their value 255 though neither the file nor the rules say so.
+        """Count the pixels of value 255 that are taken as not labelled though neither the file nor the rules say so.
 
         Raises:
             LabelError: if the file is damaged.
@@ -73,8 +73,7 @@ class LabelFormat(Protocol):
         """Open the labels on the grid of their image.
 
         Raises:
-            LabelError: if the file cannot be read, does not lie on the image, or does not say classes as the rules
-                have it.
+            LabelError: if the file cannot be read, does not lie on the image, or is not coded as the rules say.
             SpecError: if the rules make no sense.
         """
         ...
@@ -119,7 +118,7 @@ def open_labels(source: LabelSource) -> Labels:
 
 
 def unmarked_labels(pixels: int) -> str:
-    """The notice of pixels that `Labels.unmarked_px` counts."""
+    """The notice for a number of pixels that `Labels.unmarked_px` counts."""
     return (
         f"{pixels:,} px of the value 255 count as not labelled, though the file does not say that 255 is nodata: name "
         "255 in data.label_values of a config if it is a class, else say so with gdal_edit.py -a_nodata 255"

@@ -24,11 +24,11 @@ class ClassIds:
     is_vector = False
 
     def matches(self, source: LabelSource) -> bool:
-        """Whether it is a raster at all, which is found out by opening it: this is the last format that is asked."""
+        """Always: this is the last format that is tried, and opening the file shows whether it is a raster at all."""
         return True
 
     def open(self, source: LabelSource) -> RasterLabels:
-        """Open a raster."""
+        """Open the file as a raster."""
         return RasterLabels(source, _IdCoding.of)
 
     def example(self, folder: Path, shown: Shown) -> Example:
@@ -41,7 +41,7 @@ CLASS_IDS = ClassIds()
 
 
 class _IdCoding:
-    """Class ids stand for classes."""
+    """Coding by class ids."""
 
     bands = (1,)
 
@@ -51,10 +51,10 @@ class _IdCoding:
 
     @classmethod
     def of(cls, source: LabelSource, file: RasterFile) -> Self:
-        """What the ids of an open raster stand for.
+        """The coding of an open raster.
 
         Raises:
-            LabelError: if it has no ids.
+            LabelError: if it is not one band of whole numbers.
         """
         count, dtype = source.header.count, source.header.dtype
         if count > 2 or (count == 2 and not file.is_masked) or not np.issubdtype(np.dtype(dtype), np.integer):
@@ -73,7 +73,7 @@ class _IdCoding:
         return ids
 
     def indexes(self, values: Codes) -> NDArray[np.uint8]:
-        """Look up every id that there may be once, then all pixels."""
+        """Class indexes (h, w) of ids, through a table of all ids that may occur."""
         first, last = int(values.min()), int(values.max())
         if last - first < 2**16:
             keys, places = np.arange(first, last + 1), values.astype(np.int64) - first
@@ -84,7 +84,7 @@ class _IdCoding:
         return found
 
     def complaint(self, values: Codes) -> str:
-        """Name them."""
+        """Name the unknown ids, and say what to do."""
         return (
             f"class id {', '.join(map(str, np.unique(values)[:5]))} is unknown; the classes are "
             f"{class_list(self._classes)}: add it to `classes` or data.label_values, or set those pixels to 255 "
@@ -93,7 +93,7 @@ class _IdCoding:
 
 
 def _id_table(classes: Sequence[ClassSpec], rules: LabelRules, nodata: int | None) -> tuple[dict[int, int], int]:
-    """Class id -> index, and the index of all other ids; 255 and nodata are not labelled unless they are named."""
+    """Class index by id, and the index of all other ids; 255 and nodata are not labelled unless rules name them."""
     if rules.values:
         resolved = resolve_rules(classes, rules)
         index_of = {int(key): index for key, index in resolved.items() if re.fullmatch(r"-?[0-9]+", str(key))}

@@ -1,4 +1,4 @@
-"""Labels whose colours stand for classes: RGB pictures, and palettes."""
+"""Labels coded by colour: RGB pictures, and rasters with a palette."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from geoseg.spec import IGNORE, ClassSpec
 RGB = (1, 2, 3)
 """Bands of a picture that are read."""
 CORNER_PX = 1024
-"""Side of the part of a picture whose colours are named when the rules name none."""
+"""Side of the corner of a picture whose colours an error lists when the rules name none."""
 
 
 class Colours:
-    """The format of pictures in red, green and blue."""
+    """The format of RGB pictures."""
 
     is_vector = False
 
     def matches(self, source: LabelSource) -> bool:
-        """Whether it has three or four bands of bytes."""
+        """Whether the file has three or four uint8 bands."""
         return source.header.is_picture
 
     def open(self, source: LabelSource) -> RasterLabels:
-        """Open a picture."""
+        """Open the file as a picture."""
         return RasterLabels(source, _ColorCoding.of)
 
     def example(self, folder: Path, shown: Shown) -> Example:
@@ -50,11 +50,11 @@ class Palette:
     is_vector = False
 
     def matches(self, source: LabelSource) -> bool:
-        """Whether the rules name colours; pictures are asked before."""
+        """Whether the rules name colours; pictures are tried before."""
         return source.rules.by_color
 
     def open(self, source: LabelSource) -> RasterLabels:
-        """Open a raster with a palette."""
+        """Open the file as a raster with a palette."""
         return RasterLabels(source, _PaletteCoding.of)
 
     def example(self, folder: Path, shown: Shown) -> Example:
@@ -69,7 +69,7 @@ COLOURS, PALETTE = Colours(), Palette()
 
 
 class _PaletteCoding:
-    """Numbers whose colours in a palette stand for classes."""
+    """Coding by the colours of a palette."""
 
     bands = (1,)
     leaves_out_255 = False
@@ -83,7 +83,7 @@ class _PaletteCoding:
 
     @classmethod
     def of(cls, source: LabelSource, file: RasterFile) -> Self:
-        """What the palette's colours of an open raster stand for.
+        """The coding of an open raster.
 
         Raises:
             LabelError: if it has no palette.
@@ -101,22 +101,22 @@ class _PaletteCoding:
         return cls(table, palette, file.nodata)
 
     def values(self, bands: Codes) -> Codes:
-        """The numbers."""
+        """The palette indexes (h, w)."""
         ids: Codes = bands[0]
         return ids
 
     def indexes(self, values: Codes) -> NDArray[np.uint8]:
-        """Look the numbers up."""
+        """Class indexes (h, w) of palette indexes."""
         found: NDArray[np.uint8] = self._table[values]
         return found
 
     def complaint(self, values: Codes) -> str:
-        """Name their colours."""
+        """Name the unknown colours, and say what to do."""
         return _color_complaint(self._palette[values])
 
 
 class _ColorCoding:
-    """Colours of a picture stand for classes."""
+    """Coding by the colours of a picture."""
 
     bands = RGB
     leaves_out_255 = False
@@ -129,10 +129,10 @@ class _ColorCoding:
 
     @classmethod
     def of(cls, source: LabelSource, file: RasterFile) -> Self:
-        """What the colours of an open picture stand for.
+        """The coding of an open picture.
 
         Raises:
-            LabelError: if the rules do not say it.
+            LabelError: if the rules name no colours.
         """
         if not source.rules.by_color:
             colors = _colors_text(_pack(file.read(RGB, file.corner(CORNER_PX))))
@@ -143,27 +143,27 @@ class _ColorCoding:
         return cls(_color_table(source.classes, source.rules), file.nodata)
 
     def values(self, bands: Codes) -> Codes:
-        """Colours as 0xrrggbb."""
+        """Colours (h, w) as 0xrrggbb."""
         return _pack(bands)
 
     def indexes(self, values: Codes) -> NDArray[np.uint8]:
-        """Look the colours up."""
+        """Class indexes (h, w) of colours."""
         found: NDArray[np.uint8] = self._table[values]
         return found
 
     def complaint(self, values: Codes) -> str:
-        """Name them."""
+        """Name the unknown colours, and say what to do."""
         return _color_complaint(values)
 
 
 @dataclass(frozen=True)
 class _ColorTable:
-    """What colours stand for."""
+    """Class indexes by colour."""
 
     named: dict[int, int]
-    """Colour as 0xrrggbb -> class index."""
+    """Class index by colour, 0xrrggbb."""
     other: int
-    """Index of all other colours."""
+    """Class index of all other colours."""
 
 
 def _color_table(classes: Sequence[ClassSpec], rules: LabelRules) -> _ColorTable:
@@ -174,7 +174,7 @@ def _color_table(classes: Sequence[ClassSpec], rules: LabelRules) -> _ColorTable
 
 @lru_cache(maxsize=2)
 def _all_colors(named: tuple[tuple[int, int], ...], other: int) -> NDArray[np.uint8]:
-    """Class indexes (2 ** 24) by colour."""
+    """Class indexes (2 ** 24,) by colour."""
     table = np.full(2**24, other, np.uint8)
     for color, index in named:
         table[color] = index
@@ -201,7 +201,7 @@ def _color_complaint(colors: Codes) -> str:
 
 
 def _colors_text(colors: Codes) -> str:
-    """The most frequent colours, and how often they occur."""
+    """The most frequent colours and their pixel counts, as text."""
     values, counts = np.unique(colors, return_counts=True)
     first = np.argsort(-counts, kind="stable")[:6]
     return ", ".join(f"#{int(values[i]):06x} ({counts[i]:,} px)" for i in first)

@@ -86,7 +86,7 @@ POLYGONS = PolygonFiles()
 
 
 class PolygonLabels:
-    """Polygons of a vector file; a pixel belongs to the last polygon of the file that holds its centre."""
+    """Polygons of a vector file; the class of a pixel is that of the last polygon of the file that holds its centre."""
 
     def __init__(self, source: LabelSource):
         path, grid, image = source.path, source.grid, source.image
@@ -115,7 +115,7 @@ class PolygonLabels:
         """Nothing stays open."""
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """Class indexes (h, w) of a window."""
+        """Rasterize class indexes (h, w) of a window."""
         found = self._within(window)
         shapes, large = self._shapes[found], self._are_large[found]
         shapes[large] = shapely.clip_by_rect(shapes[large], *self._grid.box(grow(window, 2)))
@@ -138,10 +138,10 @@ class PolygonLabels:
 
 
 def _read(path: Path, rules: LabelRules, grid: PixelGrid, image: Path) -> Polygons:
-    """The polygons near an image, with their classes as the file has them.
+    """Read the polygons near an image, with their values in the class column.
 
     Raises:
-        LabelError: if the file cannot be read, its column or layer is unclear, or nothing in it is near.
+        LabelError: if the file cannot be read, its column or layer is ambiguous, or no polygon is near.
     """
     try:
         layer = _layer(path, rules)

@@ -1,6 +1,6 @@
-"""Labels that are rasters, whatever in them stands for the classes.
+"""Labels that are rasters, with any coding of the classes.
 
-In: a raster on its image's grid, and the coding of its values. Out: class indexes, window by window.
+In: a raster on its image's grid, and the coding of its values. Out: class indexes (h, w), window by window.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ from geoseg.raster.validity import has_mask_of_all_bands, read_mask
 from geoseg.spec import IGNORE, NODATA_ID
 
 UNKNOWN = 254
-"""Stands in tables for what is no class; there are 254 classes at most."""
+"""Index of a value that stands for no class; there are 254 classes at most."""
 Codes = NDArray[np.integer[Any]]
-"""What stands for classes in a raster, of any type of whole numbers."""
+"""Values that stand for classes, of any integer type."""
 
 
 class Coding(Protocol):
-    """What in a raster stands for the classes."""
+    """How the values of a raster stand for classes."""
 
     @property
     def bands(self) -> Sequence[int]:
-        """Numbers of the bands that are read, C of them, from 1 on."""
+        """Numbers of the C bands that are read, counted from 1."""
         ...
 
     @property
     def leaves_out_255(self) -> bool:
-        """Whether the value 255 is not labelled by custom alone, though neither the file nor the rules say so."""
+        """Whether the value 255 is taken as not labelled though neither the file nor the rules say so."""
         ...
 
     def values(self, bands: Codes) -> Codes:
-        """What stands for the class of each pixel (h, w), from the bands (C, h, w)."""
+        """The value of each pixel (h, w) that stands for its class, from the bands (C, h, w)."""
         ...
 
     def indexes(self, values: Codes) -> NDArray[np.uint8]:
-        """Class indexes of values (h, w), UNKNOWN where they stand for no class."""
+        """Class indexes of values (h, w), UNKNOWN for those that stand for no class."""
         ...
 
     def complaint(self, values: Codes) -> str:
-        """What is wrong with values (N,) that stand for no class, and what to do."""
+        """The error text for values (N,) that stand for no class, with what to do."""
         ...
 
 
@@ -75,13 +75,13 @@ class RasterFile:
 
     @property
     def nodata(self) -> int | None:
-        """The value of pixels without data, if the file names one that is a whole number."""
+        """The nodata value of the file, if it has one that is a whole number."""
         value = self._dataset.nodata
         return int(value) if value is not None and float(value).is_integer() else None
 
     @property
     def palette(self) -> dict[int, tuple[int, ...]] | None:
-        """Colours (red, green, blue, ...) by value; None if there are none."""
+        """Colours (red, green, blue, ...) by value; None without a palette."""
         try:
             colors: dict[int, tuple[int, ...]] = self._dataset.colormap(1)
         except ValueError:
@@ -89,7 +89,7 @@ class RasterFile:
         return colors
 
     def strips(self) -> Iterator[Window]:
-        """Windows of whole rows that cover the raster."""
+        """Yield windows of whole rows that cover the raster."""
         return strip_windows(Window(0, 0, *self._dataset.shape), self._dataset.block_shapes[0][0])
 
     def read(self, bands: Sequence[int], window: Window) -> Codes:
@@ -103,7 +103,7 @@ class RasterFile:
         return values
 
     def read_valid(self, window: Window) -> NDArray[np.bool_]:
-        """Read which pixels (h, w) the mask says hold data.
+        """Read which pixels (h, w) hold data by the mask of the file.
 
         Raises:
             LabelError: if the file is damaged.
@@ -113,7 +113,7 @@ class RasterFile:
         return valid
 
     def corner(self, side: int) -> Window:
-        """The first rows and columns, at most so many."""
+        """The window of the first `side` rows and columns, or of fewer if there are not so many."""
         return Window(0, 0, side, side).clip(*self._dataset.shape)
 
     def close(self) -> None:
@@ -125,10 +125,10 @@ class RasterLabels:
     """Labels in a raster."""
 
     def __init__(self, source: LabelSource, coding: Callable[[LabelSource, RasterFile], Coding]):
-        """Open a raster, and find out from it what stands for the classes.
+        """Open a raster, and derive the coding from it.
 
         Raises:
-            LabelError: if it cannot be read, is not on its image's grid, or does not say classes as the rules have it.
+            LabelError: if it cannot be read, is not on its image's grid, or is not coded as the rules say.
             SpecError: if the rules make no sense.
         """
         self._file = RasterFile(source)
@@ -144,7 +144,11 @@ class RasterLabels:
         self._file.close()
 
     def read(self, window: Window) -> NDArray[np.uint8]:
-        """Class indexes (h, w) of a window."""
+        """Read class indexes (h, w) of a window.
+
+        Raises:
+            LabelError: if the file is damaged, or a value stands for no class.
+        """
         values = self._coding.values(self._file.read(self._coding.bands, window))
         indexes = self._coding.indexes(values)
         if self._file.is_masked:
@@ -155,7 +159,7 @@ class RasterLabels:
         return indexes
 
     def unmarked_px(self) -> int:
-        """Count, in a pass of its own, what is left out for its value 255 without a word in the file or the rules."""
+        """Count the pixels that are not labelled only for their value 255, in a pass of its own."""
         return sum(map(self._unmarked_in, self._file.strips())) if self._coding.leaves_out_255 else 0
 
     def _unmarked_in(self, window: Window) -> int:
@@ -174,7 +178,7 @@ def _read_errors(path: Path) -> Iterator[None]:
 
 
 def _check_grid(own: PixelGrid, grid: PixelGrid, path: Path, image: Path) -> None:
-    """Labels must share their image's pixels, as far as both say where they lie."""
+    """Make sure that labels and image have the same pixel grid, as far as both are georeferenced."""
     same_size = (own.height, own.width) == (grid.height, grid.width)
     fits = own.overlays(grid) and None in (own.crs, grid.crs)
     if own.same_as(grid) or fits or (same_size and not (own.is_georeferenced and grid.is_georeferenced)):

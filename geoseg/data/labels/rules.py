@@ -1,4 +1,4 @@
-"""What stands in labels for which class: numbers, colours, texts, and what is to be ignored."""
+"""Label rules: which number, colour or text of a label file stands for which class, and which is ignored."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from geoseg.core.errors import SpecError
 from geoseg.spec import IGNORE, ClassSpec
 
 OTHER = "other"
-"""Key of LabelRules.values that stands for all that the others don't name."""
+"""Key of LabelRules.values for all values that no other key names."""
 
 
 @dataclass(frozen=True)
 class LabelRules:
-    """How a label file is to be understood."""
+    """Which values of a label file stand for which classes, and where they are in a vector file."""
 
     values: tuple[tuple[int | str, int | str], ...] = ()
-    """What stands in the file (number, #rrggbb, text, or `other`) -> id or name of a class, or `ignore`."""
+    """Value in the file (number, #rrggbb, text, or `other`) -> id or name of a class, or `ignore`."""
     column: str | None = None
     """Column of the polygons that holds their class."""
     layer: str | None = None
@@ -26,17 +26,21 @@ class LabelRules:
 
     @classmethod
     def of(cls, values: Mapping[int | str, int | str], column: str | None = None, layer: str | None = None) -> Self:
-        """Rules from plain settings."""
+        """Make rules from the settings of a config."""
         return cls(tuple((_plain_key(key), value) for key, value in values.items()), column, layer)
 
     @property
     def by_color(self) -> bool:
-        """Whether classes are told by their colour."""
+        """Whether the rules name colours."""
         return any(str(key).startswith("#") for key, _ in self.values)
 
 
 def resolve_rules(classes: Sequence[ClassSpec], rules: LabelRules) -> dict[int | str, int]:
-    """What stands in the file -> class index."""
+    """Class index by value in the file.
+
+    Raises:
+        SpecError: if a value is given a class that does not exist.
+    """
     known: dict[int | str, int] = {"ignore": IGNORE}
     known |= {c.id: index for index, c in enumerate(classes)} | {c.name: index for index, c in enumerate(classes)}
     unknown = [value for _, value in rules.values if value not in known]
