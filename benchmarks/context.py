@@ -35,14 +35,14 @@ from geoseg.metrics.counter import ScoreCounter
 from geoseg.models.branches.context import ContextSegmenter
 from geoseg.models.build import build_network
 from geoseg.models.model import Model
-from geoseg.models.segmentation import NOTHING, SegmentationNetwork
-from geoseg.models.views import Views
+from geoseg.models.segmentation import SegmentationNetwork
+from geoseg.models.surroundings import NOTHING, Views
 from geoseg.raster.pyramid import LevelGrid
 from geoseg.spec import ClassSpec, ContextSpec, ModelSpec, NetworkSpec, NormalizationSpec, TrainSpec, parse_spec
-from geoseg.training.inputs import read_training_data
-from geoseg.training.progress import TrainProgress
-from geoseg.training.scored_batch import ScoredBatch
-from geoseg.training.scoring import load_scored, scored_windows
+from geoseg.training.data.training_data import read_training_data
+from geoseg.training.run.progress import TrainProgress
+from geoseg.training.scoring.score_windows import load_scored, scored_windows
+from geoseg.training.scoring.scored_batch import ScoredBatch
 
 
 def small_unet(depth: int, *channels: int) -> dict[str, Any]:

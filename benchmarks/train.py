@@ -49,12 +49,12 @@ from geoseg.spec import (
     SplitSpec,
     TrainSpec,
 )
-from geoseg.training.augment import Augment
 from geoseg.training.learner import Learner
 from geoseg.training.loader import Loader
 from geoseg.training.optimization import make_optimizer
-from geoseg.training.trainer import LIGHTNING_PRECISION
-from geoseg.training.windows import TrainingWindows
+from geoseg.training.run.trainer import LIGHTNING_PRECISION
+from geoseg.training.windows.augment import Augment
+from geoseg.training.windows.random_windows import TrainingWindows
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sample_data"))
 from make_sample_data import CLASSES, make_scene

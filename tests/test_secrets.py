@@ -15,8 +15,8 @@ from support.servers import serving_apart
 from geoseg.cli import main
 from geoseg.core.redaction import public_values
 from geoseg.spec import TrainSpec
-from geoseg.training.provenance import without_folders
-from geoseg.training.run_folder import written_settings
+from geoseg.training.run.provenance import without_folders
+from geoseg.training.run.run_folder import written_settings
 
 SECRET = "Pa55wordOfMine"
 

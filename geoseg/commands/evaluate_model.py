@@ -39,12 +39,12 @@ from geoseg.spec import (
 )
 from geoseg.spec.evaluate import Split
 from geoseg.spec.settings import EvaluateSettings
-from geoseg.training.examples import find_examples
-from geoseg.training.fitting import fit_config
-from geoseg.training.inputs import read_training_data
-from geoseg.training.scored_windows import ScoredWindows
-from geoseg.training.scoring import load_scored, score_windows, scored_windows
-from geoseg.training.settings import Config, resolve_settings
+from geoseg.training.data.config_for_model import config_for_model
+from geoseg.training.data.training_data import read_training_data
+from geoseg.training.run.settings import Config, resolve_settings
+from geoseg.training.scoring.examples import find_examples
+from geoseg.training.scoring.score_windows import load_scored, score_windows, scored_windows
+from geoseg.training.scoring.scored_windows import ScoredWindows
 
 __all__ = ["ModelEvaluation", "Split", "evaluate_model"]
 
@@ -127,7 +127,7 @@ def evaluate_model(
     if not wanted.context:
         loaded = Model(loaded.spec.without_branch(), loaded.module)
     with gdal_settings(), workspace(Path(tempfile.gettempdir()) / "geoseg-evaluate") as scratch:
-        spec = fit_config(resolve_settings(config, data, {}), loaded.spec)
+        spec = config_for_model(resolve_settings(config, data, {}), loaded.spec)
         scorer = Runner(loaded.module, wanted.device, wanted.precision)
         read = read_training_data(spec, only=wanted.split, scaling=loaded.spec.scaling, reporter=log)
         _report_resolution(read.resolution_m, loaded.spec, log)

@@ -44,9 +44,9 @@ from geoseg.spec import (
 )
 from geoseg.spec.settings import TileSettings
 from geoseg.spec.tile import TileSpec
-from geoseg.training.image_files import open_image
-from geoseg.training.inputs import TrainingData, read_training_data
-from geoseg.training.sides import SplitSide
+from geoseg.training.data.image_files import open_image
+from geoseg.training.data.split_sides import SplitSide
+from geoseg.training.data.training_data import TrainingData, read_training_data
 
 __all__ = ["TileResult", "tile"]
 

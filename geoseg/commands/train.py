@@ -17,14 +17,14 @@ from geoseg.core.quiet import quiet
 from geoseg.losses.combined import make_losses
 from geoseg.raster.gdal import TRAINING_CACHE_MB, gdal_settings
 from geoseg.spec.settings import TrainSettings
-from geoseg.training.build import build_run
-from geoseg.training.inputs import read_training_data
+from geoseg.training.data.training_data import read_training_data
 from geoseg.training.methods.method import check_method
-from geoseg.training.progress import BeforeTraining, TrainProgress
-from geoseg.training.result import TrainResult, make_result, write_run_report
-from geoseg.training.run_folder import RunFolder
-from geoseg.training.settings import Config, choose_hardware, resolve_settings
-from geoseg.training.trainer import fit, is_main_process
+from geoseg.training.run.build import build_run
+from geoseg.training.run.progress import BeforeTraining, TrainProgress
+from geoseg.training.run.result import TrainResult, make_result, write_run_report
+from geoseg.training.run.run_folder import RunFolder
+from geoseg.training.run.settings import Config, choose_hardware, resolve_settings
+from geoseg.training.run.trainer import fit, is_main_process
 
 __all__ = ["TrainProgress", "TrainResult", "is_main_process", "train"]
 

@@ -20,8 +20,8 @@ from geoseg.core.files import draft_of, one_line
 from geoseg.models.backends import backend_of
 from geoseg.models.build import build_network
 from geoseg.models.header import METADATA_KEY, existing_model, header_errors, parse_metadata
+from geoseg.models.meta_network import build_meta_network
 from geoseg.models.model import Model
-from geoseg.models.outline import build_outline
 from geoseg.models.weights.matching import Kind, check_fit, check_numbers, kinds_of
 from geoseg.spec import ModelSpec
 
@@ -49,7 +49,7 @@ def open_bundle(path: Path) -> Model:
     """
     header = _read_header(path)
     spec = parse_metadata(header.metadata, path)
-    check_fit(build_outline(spec), header.weights, str(path))
+    check_fit(build_meta_network(spec), header.weights, str(path))
     try:
         module, weights = build_network(spec, fresh=False), load_file(path)
     except (SafetensorError, OSError, RuntimeError, MemoryError) as error:
@@ -77,7 +77,7 @@ def save_model(module: nn.Module, spec: ModelSpec, path: str | os.PathLike[str],
     """
     path = Path(path)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    check_fit(build_outline(spec), kinds_of(weights), str(path))
+    check_fit(build_meta_network(spec), kinds_of(weights), str(path))
     check_numbers(weights, str(path))
     text = _as_json(spec, path)
     if half:

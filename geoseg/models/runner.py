@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from geoseg.core.errors import GeosegError, SpecError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.core.system_errors import lacks_memory
-from geoseg.models.folded import folded
-from geoseg.models.segmentation import NOTHING, Context, SegmentationNetwork, Segmenter
+from geoseg.models.batch_norm_folding import folded
+from geoseg.models.segmentation import SegmentationNetwork, Segmenter
+from geoseg.models.surroundings import NOTHING, Context, Views
 from geoseg.models.tta import Augmentation, Augmented
-from geoseg.models.uniform import keeps_uniform
-from geoseg.models.views import Views
-from geoseg.models.windows import check_size, misfit
+from geoseg.models.uniformity_check import keeps_uniform
+from geoseg.models.window_check import check_size, misfit
 
 _MOST_FUSED = 8
 """Shapes of batches for which a network is fused: torch.compile gives up beyond that, and each takes its time."""

@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from geoseg.models.families.body import Body
-from geoseg.models.learning import Criterion, LabelledWindows
-from geoseg.models.views import Views
+from geoseg.models.surroundings import NOTHING, Context, Views
+from geoseg.models.training_batch import Criterion, LabelledWindows
 from geoseg.spec import NormalizationSpec
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a network knows of the surroundings of the windows of a batch."""
-
-    maps: tuple[Tensor, ...]
-    """Per level: features, or probabilities, of each window's view (B, F, h, w), or of one for all (1, F, h, w)."""
-    boxes: tuple[Tensor, ...]
-    """Per level: left, top, right and bottom of each window as shares of its view (B, 4)."""
-
-    def to(self, device: torch.device) -> Context:
-        """Return it on a device."""
-        return Context(*(tuple(one.to(device) for one in parts) for parts in (self.maps, self.boxes)))
-
-    def part(self, windows: slice | list[int]) -> Context:
-        """Return what belongs to some of the windows."""
-        maps = tuple(level if len(level) == 1 else level[windows] for level in self.maps)
-        return Context(maps, tuple(boxes[windows] for boxes in self.boxes))
-
-
-NOTHING = Context((), ())
-"""Of windows that are classified as they are."""
 
 
 class Segmenter(Protocol):

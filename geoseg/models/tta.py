@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from geoseg.models.segmentation import NOTHING, Context, Segmenter
+from geoseg.models.segmentation import Segmenter
+from geoseg.models.surroundings import NOTHING, Context
 
 
 @dataclass(frozen=True)

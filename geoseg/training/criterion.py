@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from geoseg.losses.combined import SegmentationLoss
-from geoseg.models.auxiliary import AuxiliaryHead
+from geoseg.models.auxiliary_head import AuxiliaryHead
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.spec import LossSpec, TrainSpec
 

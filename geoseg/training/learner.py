@@ -25,13 +25,13 @@ from geoseg.models.runner import Runner
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.weights.encoder import encoder_of
 from geoseg.spec import ModelSpec, TrainSpec
-from geoseg.training.augment import Augment
 from geoseg.training.loader import Loader
 from geoseg.training.methods.method import Batch, Setup, make_method
 from geoseg.training.optimization import ema_update, learning_rate_curve, make_optimizer
-from geoseg.training.scored_batch import ScoredBatch, stack_uncounted
-from geoseg.training.scored_windows import ScoredWindows
-from geoseg.training.windows import TrainingWindows
+from geoseg.training.scoring.scored_batch import ScoredBatch, stack_uncounted
+from geoseg.training.scoring.scored_windows import ScoredWindows
+from geoseg.training.windows.augment import Augment
+from geoseg.training.windows.random_windows import TrainingWindows
 
 FORMER_NAMES = {"auxiliary.": "method.criterion.heads.0."}
 """How the names of weights begin in checkpoints of geoseg 0.1, and how they begin here."""

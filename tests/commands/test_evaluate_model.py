@@ -20,7 +20,7 @@ from geoseg.metrics.counter import ScoreCounter
 from geoseg.models.header import read_spec
 from geoseg.models.model import Model
 from geoseg.spec import load_train_spec
-from geoseg.training.inputs import read_training_data
+from geoseg.training.data.training_data import read_training_data
 
 HEIGHT, WIDTH = 256, 384
 CLASSES = [c.model_dump() for c in class_specs(4)]

@@ -29,8 +29,8 @@ from geoseg.data.tile_files import TileFiles
 from geoseg.data.tile_lattice import TileLattice
 from geoseg.geo.grid import Window
 from geoseg.spec import IGNORE, load_train_spec
-from geoseg.training.inputs import TrainingData, read_training_data
-from geoseg.training.sides import SplitSide
+from geoseg.training.data.split_sides import SplitSide
+from geoseg.training.data.training_data import TrainingData, read_training_data
 
 SPEC: dict[str, Any] = {
     "name": "small",

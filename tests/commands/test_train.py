@@ -25,7 +25,7 @@ from geoseg.metrics.metric import METRICS, Counts, Wording
 from geoseg.models.bundle import load_model
 from geoseg.models.header import read_spec
 from geoseg.spec import TrainSpec, load_train_spec
-from geoseg.training.inputs import read_training_data
+from geoseg.training.data.training_data import read_training_data
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 

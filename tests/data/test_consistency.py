@@ -8,7 +8,7 @@ from support.reporters import Watching
 
 from geoseg.data.consistency import ImageTerms
 from geoseg.spec import ScalingSpec, TrainSpec, parse_spec
-from geoseg.training.inputs import TrainingData, read_training_data
+from geoseg.training.data.training_data import TrainingData, read_training_data
 
 A, B = ScalingSpec(scale=(0.0001,), offset=(0.0,)), ScalingSpec(scale=(0.0001,), offset=(-0.1,))
 

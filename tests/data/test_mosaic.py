@@ -21,7 +21,7 @@ from geoseg.data.partly_labelled import PartlyLabelled, Rectangles
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.spec import IGNORE, DataSpec
-from geoseg.training.image_files import open_pair
+from geoseg.training.data.image_files import open_pair
 
 UTM17, UTM18 = CRS.from_epsg(32617), CRS.from_epsg(32618)
 NOWHERE = Affine.identity()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from geoseg.geo.grid import Grid, Window
 from geoseg.inference.views.coarse_classes import CoarseClasses
 from geoseg.inference.views.refined_windows import RefinedWindows, mean_uncertainties, most_certain
-from geoseg.models.sampling import sample_boxes
+from geoseg.models.box_sampling import sample_boxes
 from geoseg.raster.window_store import WindowStore
 
 ALL = RefinedWindows(Grid(240, 320, 32, 0))

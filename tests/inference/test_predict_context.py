@@ -11,7 +11,7 @@ from support.rasters import write_raster
 from geoseg.core.errors import SpecError
 from geoseg.models.build import build_network
 from geoseg.models.model import Model
-from geoseg.models.segmentation import Context
+from geoseg.models.surroundings import Context
 from geoseg.models.tta import Augmentation, find_augmentations
 from geoseg.spec import ContextLevel, ContextSpec, NormalizationSpec
 

@@ -17,7 +17,7 @@ from geoseg.inference.windows import make_grid
 from geoseg.models.build import build_network
 from geoseg.models.model import Model
 from geoseg.models.runner import Runner
-from geoseg.models.segmentation import Context
+from geoseg.models.surroundings import Context
 from geoseg.spec import ClassifySpec, NormalizationSpec, RefineSpec
 
 

@@ -16,7 +16,7 @@ from geoseg.geo.grid import Grid, Window
 from geoseg.inference.views.context import FEWEST_VIEWS, WORTH_ROWS, ContextCache, views_worth_keeping
 from geoseg.inference.views.pyramids import scene_pyramid
 from geoseg.models.runner import Runner
-from geoseg.models.views import Views
+from geoseg.models.surroundings import Views
 from geoseg.raster.pyramid import ContextPyramid
 from geoseg.raster.resample import NativeScene, ResampledScene
 from geoseg.raster.scene import Scene

@@ -13,9 +13,8 @@ from support.models import class_specs, make_spec
 from geoseg.models.branches import BRANCHES
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
-from geoseg.models.learning import LabelledWindows
-from geoseg.models.segmentation import NOTHING
-from geoseg.models.views import NO_VIEWS, Views
+from geoseg.models.surroundings import NO_VIEWS, NOTHING, Views
+from geoseg.models.training_batch import LabelledWindows
 from geoseg.models.weights.start import start_from
 from geoseg.spec import ModelSpec
 

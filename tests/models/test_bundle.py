@@ -23,7 +23,7 @@ from geoseg.core.errors import ModelError
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
 from geoseg.models.header import read_spec
-from geoseg.models.outline import build_outline
+from geoseg.models.meta_network import build_meta_network
 from geoseg.models.weights.encoder import load_encoder_weights
 from geoseg.spec import ModelCard, NetworkSpec
 
@@ -191,7 +191,7 @@ def test_tables_out_of_all_proportion_are_refused() -> None:
     network = UNET | {"encoder": "tu-swinv2_cr_tiny_224", "arguments": {"img_size": 4096}}
     spec = make_spec(bands=RGB, network=NetworkSpec(**network))
     with pytest.raises(ModelError, match="would keep tables of"):
-        build_outline(spec)
+        build_meta_network(spec)
 
 
 @pytest.mark.parametrize(
@@ -331,6 +331,6 @@ def test_counters_that_old_files_lack_are_not_missed(tmp_path: Path) -> None:
 def test_outlines_are_the_networks_themselves_but_for_their_memory(architecture: str) -> None:
     encoder = "tu-vit_tiny_patch16_224" if architecture == "dpt" else "mit_b0" if architecture == "fpn" else "resnet18"
     spec = make_spec(bands=RGB, network=NetworkSpec(architecture=architecture, encoder=encoder))
-    outline, network = build_outline(spec).state_dict(), build_network(spec).state_dict()
+    outline, network = build_meta_network(spec).state_dict(), build_network(spec).state_dict()
     assert {n: (t.shape, t.dtype) for n, t in outline.items()} == {n: (t.shape, t.dtype) for n, t in network.items()}
     assert sum(t.nbytes for t in outline.values() if t.device.type != "meta") < 10**6

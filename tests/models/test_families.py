@@ -19,7 +19,7 @@ from geoseg.models.bundle import load_model, save_model
 from geoseg.models.families import FAMILIES
 from geoseg.models.families.body import Body, Family, Features
 from geoseg.models.families.building import build_body
-from geoseg.models.outline import build_outline
+from geoseg.models.meta_network import build_meta_network
 from geoseg.models.runner import Runner, RunnerOptions
 from geoseg.models.tta import find_augmentations
 from geoseg.models.weights.matching import check_fit, kinds_of
@@ -108,7 +108,7 @@ def test_one_step_moves_its_weights_and_a_bundle_keeps_them(name: str, tmp_path)
     network(torch.rand(2, 3, 128, 128)).square().mean().backward()
     optimizer.step()
     assert any(not torch.equal(tensor, before[key]) for key, tensor in network.named_parameters())
-    check_fit(build_outline(spec), kinds_of(network.state_dict()), name)
+    check_fit(build_meta_network(spec), kinds_of(network.state_dict()), name)
     loaded = load_model(save_model(network, spec, tmp_path / "m.safetensors"))
     assert loaded.spec == spec
     found = loaded.module.state_dict()

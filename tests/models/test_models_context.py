@@ -16,8 +16,7 @@ from geoseg.core.errors import GeosegError, SpecError
 from geoseg.models.branches.context import ContextSegmenter, sample_boxes
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
-from geoseg.models.segmentation import Context
-from geoseg.models.views import Views
+from geoseg.models.surroundings import Context, Views
 from geoseg.spec import ContextSpec, ModelSpec, TrainSpec, parse_spec
 
 ENCODERS = {"dpt": ("tu-vit_tiny_patch16_224", {"dynamic_img_size": True})}

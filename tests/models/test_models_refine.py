@@ -25,7 +25,7 @@ from geoseg.models.branches.refine import (
 )
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
-from geoseg.models.segmentation import Context
+from geoseg.models.surroundings import Context
 from geoseg.spec import NetworkSpec, RefineSpec, TrainSpec, parse_spec
 
 POINT = NetworkSpec(architecture="pointwise", multiple=8)

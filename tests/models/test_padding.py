@@ -22,12 +22,12 @@ import geoseg
 from geoseg.geo.grid import Grid
 from geoseg.inference.windows import BORDER
 from geoseg.models import padding
+from geoseg.models.batch_norm_folding import folded
 from geoseg.models.build import build_network
-from geoseg.models.folded import folded
 from geoseg.models.padding import EdgeConv2d, replicate_edges
 from geoseg.models.runner import Runner, RunnerOptions
 from geoseg.models.segmentation import Normalize, SegmentationNetwork
-from geoseg.models.uniform import keeps_uniform
+from geoseg.models.uniformity_check import keeps_uniform
 from geoseg.spec import NetworkSpec, Precision
 
 CONVOLUTIONS: list[dict[str, Any]] = [

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from support.models import class_specs, make_spec
 
 from geoseg.core.errors import ModelError
-from geoseg.models import auxiliary
-from geoseg.models.auxiliary import AuxiliaryHead
+from geoseg.models import auxiliary_head as auxiliary
+from geoseg.models.auxiliary_head import AuxiliaryHead
 from geoseg.models.build import build_network
 from geoseg.models.bundle import save_model
 from geoseg.models.families import timm_sources

@@ -8,7 +8,7 @@ import torch
 
 from geoseg.models.branches.context import ContextSegmenter
 from geoseg.models.build import build_network
-from geoseg.models.views import Views
+from geoseg.models.surroundings import Views
 from geoseg.spec import ContextSpec, ModelSpec, NetworkSpec, parse_spec
 from support.models import make_spec
 

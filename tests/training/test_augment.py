@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from geoseg.spec import IGNORE, AugmentSpec
-from geoseg.training.augment import HOLE_SIDES, Augment, draw_matrices, draw_rectangles, move, vary_colors
+from geoseg.training.windows.augment import HOLE_SIDES, Augment, draw_matrices, draw_rectangles, move, vary_colors
 
 STILL = dict.fromkeys(
     (

@@ -22,11 +22,11 @@ from geoseg.core.errors import GeosegError, LabelError, OutputError, SceneError,
 from geoseg.data.labelled_raster import FilePool, FileRaster, MemoryRaster
 from geoseg.geo.grid import Window
 from geoseg.spec import IGNORE, TrainSpec, parse_spec
-from geoseg.training import counting as counting_module
-from geoseg.training import image_files
-from geoseg.training.inputs import TrainingData, read_training_data
-from geoseg.training.sides import SplitSide
-from geoseg.training.windows import Sampling, TrainingWindows
+from geoseg.training.data import image_files
+from geoseg.training.data import stored_statistics as counting_module
+from geoseg.training.data.split_sides import SplitSide
+from geoseg.training.data.training_data import TrainingData, read_training_data
+from geoseg.training.windows.random_windows import Sampling, TrainingWindows
 
 NOWHERE = Affine.identity()
 CLASSES = [{"id": 3, "name": "grass", "color": "#00ff00"}, {"id": 9, "name": "water", "color": "#0000ff"}]

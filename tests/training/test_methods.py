@@ -17,9 +17,9 @@ from geoseg.commands.train import train
 from geoseg.core.errors import SpecError
 from geoseg.models.build import build_network
 from geoseg.spec import NetworkSpec, TrainSpec, parse_spec
-from geoseg.training.augment import Augment
 from geoseg.training.methods.method import LABELLED, METHODS, Method, Setup, make_method
-from geoseg.training.windows import WindowBatch
+from geoseg.training.windows.augment import Augment
+from geoseg.training.windows.random_windows import WindowBatch
 
 every_method = pytest.mark.parametrize("name", METHODS.names)
 STILL: dict[str, Any] = dict.fromkeys(

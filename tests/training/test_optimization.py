@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import SGD, AdamW
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 
-from geoseg.models.auxiliary import AuxiliaryHead
+from geoseg.models.auxiliary_head import AuxiliaryHead
 from geoseg.models.build import build_network
 from geoseg.spec import NetworkSpec, OptimizerSpec, ScheduleSpec
 from geoseg.training.optimization import ema_update, learning_rate_curve, make_optimizer

@@ -19,12 +19,12 @@ from geoseg.data.partly_labelled import PartlyLabelled, Rectangles
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Grid, Window
 from geoseg.models.build import build_network
-from geoseg.models.runner import Runner
+from geoseg.models.runner import Runner, RunnerOptions
 from geoseg.spec import NormalizationSpec
-from geoseg.training.scored_batch import stack_scored
-from geoseg.training.scored_views import SCORED_VIEWS
-from geoseg.training.scored_windows import ScoredWindows
-from geoseg.training.windows import LabelledCells
+from geoseg.training.scoring.scored_batch import stack_scored
+from geoseg.training.scoring.scored_views import SCORED_VIEWS
+from geoseg.training.scoring.scored_windows import ScoredWindows
+from geoseg.training.windows.random_windows import LabelledCells
 
 every_kind = pytest.mark.parametrize("kind", SCORED_VIEWS.names)
 SIDE, HEIGHT, WIDTH = 64, 150, 130
@@ -46,8 +46,8 @@ def scored(kind: str, folder: Path) -> tuple[ScoredWindows, Runner]:
     counts = count_classes(rasters[0], len(model.classes), 3)
     cells = LabelledCells(np.insert(counts.cells, 0, 0, axis=1), counts.counts)
     grids = [Grid(HEIGHT, WIDTH, SIDE, 16, model.network.multiple)]
-    settings = {"multiple": model.network.multiple, "bands": 3}
-    runner = Runner(build_network(model).eval(), "cpu", "fp32", **settings)
+    options = RunnerOptions(multiple=model.network.multiple, bands=3)
+    runner = Runner(build_network(model).eval(), "cpu", "fp32", options)
     return ScoredWindows(rasters, cells, grids, model, folder), runner
 
 

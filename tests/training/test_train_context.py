@@ -21,12 +21,12 @@ from geoseg.metrics.counter import ScoreCounter
 from geoseg.models.branches.context import ContextSegmenter
 from geoseg.models.bundle import load_model
 from geoseg.models.model import Model
-from geoseg.models.views import NO_VIEWS, Views
+from geoseg.models.surroundings import NO_VIEWS, Views
 from geoseg.spec import IGNORE, TrainSpec, parse_spec
-from geoseg.training.inputs import read_training_data
-from geoseg.training.scored_batch import ScoredBatch, stack_scored
-from geoseg.training.scored_windows import ScoredWindows
-from geoseg.training.scoring import scored_windows
+from geoseg.training.data.training_data import read_training_data
+from geoseg.training.scoring.score_windows import scored_windows
+from geoseg.training.scoring.scored_batch import ScoredBatch, stack_scored
+from geoseg.training.scoring.scored_windows import ScoredWindows
 
 POINT = {"architecture": "pointwise", "multiple": 8}
 CONTEXT = {"levels": [{"ratio": 4, "size": 32}, {"ratio": "scene", "size": 16}], "network": POINT, "channels": 4}

@@ -17,10 +17,10 @@ from geoseg.geo.grid import Window
 from geoseg.models.branches.context import sample_boxes
 from geoseg.raster.level_grid import LevelGrid
 from geoseg.spec import IGNORE, AugmentSpec, ContextLevel
-from geoseg.training.augment import Augment
-from geoseg.training.view_cuts import majority
-from geoseg.training.view_windows import ViewBatch, ViewWindows, stack_view_windows
-from geoseg.training.windows import LabelledCells, Sampling
+from geoseg.training.windows.augment import Augment
+from geoseg.training.windows.random_windows import LabelledCells, Sampling
+from geoseg.training.windows.view_resampling import majority
+from geoseg.training.windows.view_windows import ViewBatch, ViewWindows, stack_view_windows
 
 PLAIN = AugmentSpec(
     d4=False, warp=0, gamma=0, contrast=0, brightness=0, saturation=0, band_gain=0, band_shift=0, band_mix=0, noise=0,

@@ -17,12 +17,19 @@ from geoseg.data.mosaic import join_neighbours
 from geoseg.data.partly_labelled import PartlyLabelled, Rectangles
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Grid, Window
-from geoseg.models.views import NO_VIEWS
+from geoseg.models.surroundings import NO_VIEWS
 from geoseg.spec import IGNORE, NormalizationSpec, TrainSpec
 from geoseg.training.loader import Loader
-from geoseg.training.scored_batch import stack_scored, stack_uncounted
-from geoseg.training.scored_windows import ScoredWindows
-from geoseg.training.windows import LabelledCells, Sampling, TrainingWindows, cut, keep_inside, stack_windows
+from geoseg.training.scoring.scored_batch import stack_scored, stack_uncounted
+from geoseg.training.scoring.scored_windows import ScoredWindows
+from geoseg.training.windows.random_windows import (
+    LabelledCells,
+    Sampling,
+    TrainingWindows,
+    cut,
+    keep_inside,
+    stack_windows,
+)
 
 UTM = CRS.from_epsg(32617)
 FILL = (7.0, 6.0)

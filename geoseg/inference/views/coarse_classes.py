@@ -17,7 +17,7 @@ from geoseg.geo.grid import Window
 from geoseg.inference.batches import Batch, Sample
 from geoseg.inference.views.refined_windows import RefinedWindows, Shares
 from geoseg.models.runner import Runner
-from geoseg.models.segmentation import Context
+from geoseg.models.surroundings import Context
 from geoseg.raster.level_grid import ViewBox
 from geoseg.raster.validity import Values
 from geoseg.raster.window_store import WindowStore

@@ -22,7 +22,7 @@ from geoseg.inference.views.pyramids import scene_pyramid
 from geoseg.inference.views.view import ViewInputs, averaged_bytes
 from geoseg.inference.work_folder import WorkFolder
 from geoseg.models.runner import Runner
-from geoseg.models.segmentation import Context
+from geoseg.models.surroundings import Context
 from geoseg.raster.level_grid import super_tile
 from geoseg.raster.pyramid import ContextPyramid
 from geoseg.spec import ContextLevel

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from geoseg.models.box_sampling import sample_boxes
 from geoseg.models.families.body import Body
 from geoseg.models.families.building import build_body
-from geoseg.models.learning import Criterion, LabelledWindows
-from geoseg.models.sampling import sample_boxes
-from geoseg.models.segmentation import NOTHING, Context, Normalize, SegmentationNetwork
-from geoseg.models.views import Views
+from geoseg.models.segmentation import Normalize, SegmentationNetwork
+from geoseg.models.surroundings import NOTHING, Context, Views
+from geoseg.models.training_batch import Criterion, LabelledWindows
 from geoseg.spec import ContextSpec, ModelSpec
 
 FUSION_STRIDE = 4

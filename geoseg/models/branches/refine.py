@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from geoseg.models.box_sampling import sample_boxes
 from geoseg.models.families.body import Body
-from geoseg.models.learning import Criterion, LabelledWindows
-from geoseg.models.sampling import sample_boxes
-from geoseg.models.segmentation import NOTHING, Context, Normalize, SegmentationNetwork
-from geoseg.models.views import Views
+from geoseg.models.segmentation import Normalize, SegmentationNetwork
+from geoseg.models.surroundings import NOTHING, Context, Views
+from geoseg.models.training_batch import Criterion, LabelledWindows
 from geoseg.spec import IGNORE, ModelSpec, RefineSpec
 
 REACH_PX = 4

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from geoseg.core.errors import SpecError
 from geoseg.core.registry import Registry
-from geoseg.models.learning import LabelledWindows
 from geoseg.models.segmentation import SegmentationNetwork
+from geoseg.models.training_batch import LabelledWindows
 from geoseg.spec import Spec, TrainSpec, parse_spec
 from geoseg.spec import method as settings
-from geoseg.training.augment import Augment
+from geoseg.training.windows.augment import Augment
 
 LABELLED = "labelled"
 """Windows with labels: the kind of data that every run has."""

@@ -21,18 +21,18 @@ from geoseg.data.listing import ListedRaster, list_rasters
 from geoseg.data.splits import SIDES, CountedRaster, split_rasters
 from geoseg.geo.georef import PixelGrid
 from geoseg.spec import DataSpec, NormalizationSpec, ScalingSpec, TrainSpec
-from geoseg.training.counting import (
-    count_or_load,
-    fingerprint,
-    read_and_count,
-)
-from geoseg.training.image_files import (
+from geoseg.training.data.image_files import (
     count_unmarked,
     find_rasters,
     look_at_images,
 )
-from geoseg.training.sides import SideParts, SplitSide, make_side
-from geoseg.training.split_checks import check_sides, check_window, guard_band, report_split
+from geoseg.training.data.split_checks import check_sides, check_window, guard_band, report_split
+from geoseg.training.data.split_sides import SideParts, SplitSide, join_side
+from geoseg.training.data.stored_statistics import (
+    count_or_load,
+    fingerprint,
+    read_and_count,
+)
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,13 @@ def read_training_data(
     if only is None:
         report_split(spec, split.guarded_px, split.train.statistics, reporter)
         check_sides(split.train.statistics, split.val.statistics, spec, unmarked_px, reporter)
-    train = make_side(rasters, split.train)
+    train = join_side(rasters, split.train)
     if only is None:
         check_window(spec, train)
     together = join_statistics(split.val.statistics if only == "val" else split.train.statistics)
     return TrainingData(
         train=train,
-        val=make_side(rasters, split.val),
+        val=join_side(rasters, split.val),
         normalization=normalization_of(together),
         value_range=_value_range(together, spec.data),
         resolution_m=spec.data.resolution_m or terms.resolution_m,

@@ -7,8 +7,8 @@ import torch
 from support.models import make_spec
 from torch import nn
 
+from geoseg.models.batch_norm_folding import folded
 from geoseg.models.build import build_network
-from geoseg.models.folded import folded
 from geoseg.spec import NetworkSpec
 
 NETWORKS = [

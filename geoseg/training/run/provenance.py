@@ -12,8 +12,8 @@ from geoseg.core.version import __version__
 from geoseg.models.header import read_spec
 from geoseg.raster.scaling import conversion
 from geoseg.spec import DataSpec, ModelSpec, NormalizationSpec, TrainSpec
-from geoseg.training.inputs import TrainingData
-from geoseg.training.settings import Hardware
+from geoseg.training.data.training_data import TrainingData
+from geoseg.training.run.settings import Hardware
 
 
 def model_spec(spec: TrainSpec, data: TrainingData) -> ModelSpec:

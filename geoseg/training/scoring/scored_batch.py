@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geoseg.data.labels import Indexes
-from geoseg.models.views import Views
+from geoseg.models.surroundings import Views
 from geoseg.raster.level_grid import ViewBox
 
 
-class Around(NamedTuple):
+class WindowSurroundings(NamedTuple):
     """What lies around one window, as arrays."""
 
     images: tuple[NDArray[np.float32], ...] = ()
@@ -27,7 +27,7 @@ class Around(NamedTuple):
     """Where a coarser view is refined: share of the network's own answer in each pixel (T, T), see `RefinedWindows`."""
 
 
-NOTHING_AROUND = Around()
+NO_SURROUNDINGS = WindowSurroundings()
 """Of windows that are seen alone."""
 
 
@@ -43,7 +43,7 @@ class ScoredWindow:
     """Pixels (T, T) that are scored with this window; the others are scored with its neighbours."""
     valid: NDArray[np.bool_]
     """Pixels (T, T) that hold data."""
-    around: Around = NOTHING_AROUND
+    surroundings: WindowSurroundings = NO_SURROUNDINGS
     """What lies around it, as the model sees that."""
 
 
@@ -57,18 +57,18 @@ class ScoredBatch(NamedTuple):
     counted: Tensor
     """Which pixels count (B, T, T)."""
     views: Views
-    """What lies around them, see `Around`."""
+    """What lies around them, see `WindowSurroundings`."""
     weights: tuple[Tensor, ...]
     """Where a coarser view is refined: share of the network's own answer (B, T, T)."""
 
 
 def stack_scored(items: Sequence[ScoredWindow]) -> ScoredBatch:
     """Make a batch of scored windows."""
-    images, labels, counted, around = zip(
-        *((item.image, item.labels, item.counted, item.around) for item in items), strict=True
+    images, labels, counted, surroundings = zip(
+        *((item.image, item.labels, item.counted, item.surroundings) for item in items), strict=True
     )
     maps, boxes, weights = (
-        tuple(_stack(level) for level in zip(*parts, strict=True)) for parts in zip(*around, strict=True)
+        tuple(_stack(level) for level in zip(*parts, strict=True)) for parts in zip(*surroundings, strict=True)
     )
     return ScoredBatch(
         torch.from_numpy(np.stack(images)),

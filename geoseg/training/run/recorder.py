@@ -21,8 +21,8 @@ from geoseg.metrics.scores import Scores
 from geoseg.models.bundle import save_model
 from geoseg.spec import ModelSpec
 from geoseg.training.learner import Learner
-from geoseg.training.progress import TrainProgress
-from geoseg.training.run_folder import RunFolder
+from geoseg.training.run.progress import TrainProgress
+from geoseg.training.run.run_folder import RunFolder
 
 LOSS_EVERY_S = 0.2
 """Least time between two looks at the loss."""

@@ -23,15 +23,15 @@ from torch import Tensor
 from geoseg.data.labels import Indexes
 from geoseg.data.mosaic import Mosaic
 from geoseg.geo.grid import Window
-from geoseg.models.learning import LabelledWindows
-from geoseg.models.views import Views
+from geoseg.models.surroundings import Views
+from geoseg.models.training_batch import LabelledWindows
 from geoseg.raster.averaging import Weighted
 from geoseg.raster.pyramid import ContextPyramid
 from geoseg.raster.validity import Values
 from geoseg.spec import IGNORE, AugmentSpec, ContextLevel
-from geoseg.training.augment import Augment, draw_matrices
-from geoseg.training.view_cuts import View, ViewCut, majority
-from geoseg.training.windows import LabelledCells, Sampling, TrainingWindows, cut
+from geoseg.training.windows.augment import Augment, draw_matrices
+from geoseg.training.windows.random_windows import LabelledCells, Sampling, TrainingWindows, cut
+from geoseg.training.windows.view_resampling import View, ViewCut, majority
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from geoseg.data.mosaic import Mosaic
 from geoseg.geo.grid import Axis, Grid, Place
 from geoseg.inference.batches import read_padded
 from geoseg.spec import IGNORE, ModelSpec
-from geoseg.training.scored_batch import ScoredWindow
-from geoseg.training.scored_views import SCORED_VIEWS, ScoredInputs
-from geoseg.training.windows import LabelledCells
+from geoseg.training.scoring.scored_batch import ScoredWindow
+from geoseg.training.scoring.scored_views import SCORED_VIEWS, ScoredInputs
+from geoseg.training.windows.random_windows import LabelledCells
 
 
 class ScoredWindows:
@@ -68,7 +68,7 @@ class ScoredWindows:
         labels[at] = np.where(valid[at], raster.read_labels(inside), IGNORE)
         counted = np.zeros(valid.shape, bool)
         counted[place.core.shift(-window.row, -window.col).slices] = True
-        return ScoredWindow(image.astype(np.float32), labels, counted, valid, self.view.around(which, place))
+        return ScoredWindow(image.astype(np.float32), labels, counted, valid, self.view.surroundings(which, place))
 
     def name_of(self, index: int) -> str:
         """What people call a window: the image in its middle, and its corner there."""

@@ -18,7 +18,7 @@ from geoseg.core.errors import SpecError
 from geoseg.core.files import one_line, write_errors
 from geoseg.core.quiet import quiet_threads
 from geoseg.spec import TrainSpec
-from geoseg.training.build import Run
+from geoseg.training.run.build import Run
 
 LIGHTNING_PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 

@@ -16,7 +16,7 @@ from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.mosaic import Mosaic, join_neighbours
 from geoseg.data.partly_labelled import PartlyLabelled, Rectangles
 from geoseg.geo.grid import Window
-from geoseg.training.windows import LabelledCells
+from geoseg.training.windows.random_windows import LabelledCells
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class SideParts:
     """Of each raster: what its shown labels consist of."""
 
 
-def make_side(rasters: Sequence[LabelledRaster], parts: SideParts) -> SplitSide:
+def join_side(rasters: Sequence[LabelledRaster], parts: SideParts) -> SplitSide:
     """Join the rasters of one side where they touch, and move their cells along."""
     used = [index for index, one in enumerate(parts.statistics) if len(one.cells)]
     shown = [PartlyLabelled(rasters[i], *(Rectangles.of(some) for some in parts.windows[i])) for i in used]

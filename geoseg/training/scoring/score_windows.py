@@ -17,10 +17,10 @@ from geoseg.inference.windows import make_grid
 from geoseg.metrics.scores import Scores
 from geoseg.metrics.scoring import Comparison, score
 from geoseg.spec import ModelSpec
+from geoseg.training.data.split_sides import SplitSide
 from geoseg.training.loader import Loader
-from geoseg.training.scored_batch import ScoredBatch, stack_scored
-from geoseg.training.scored_windows import ScoredWindows
-from geoseg.training.sides import SplitSide
+from geoseg.training.scoring.scored_batch import ScoredBatch, stack_scored
+from geoseg.training.scoring.scored_windows import ScoredWindows
 
 
 class Predict(Protocol):

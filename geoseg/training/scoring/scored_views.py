@@ -19,12 +19,12 @@ from geoseg.geo.grid import Grid, Place, Window
 from geoseg.inference.views.coarse_classes import CoarseClasses, refine
 from geoseg.inference.views.coarse_to_fine import CoarseToFine
 from geoseg.models.runner import Runner
-from geoseg.models.segmentation import Context
+from geoseg.models.surroundings import Context
 from geoseg.raster.level_grid import LevelGrid, ViewBox
 from geoseg.raster.pyramid import ContextPyramid
 from geoseg.raster.readable import Readable
 from geoseg.spec import ClassifySpec, ModelSpec
-from geoseg.training.scored_batch import NOTHING_AROUND, Around, ScoredBatch
+from geoseg.training.scoring.scored_batch import NO_SURROUNDINGS, ScoredBatch, WindowSurroundings
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class ScoredView(Protocol):
         """
         ...
 
-    def around(self, which: int, place: Place) -> Around:
+    def surroundings(self, which: int, place: Place) -> WindowSurroundings:
         """What lies around the window of a raster at a place."""
         ...
 
@@ -90,9 +90,9 @@ class ScoredAlone:
     def prepare(self, make_runner: Callable[[], Runner], batch_px: int, fraction: float = 1.0) -> None:
         """There is nothing to do."""
 
-    def around(self, which: int, place: Place) -> Around:
+    def surroundings(self, which: int, place: Place) -> WindowSurroundings:
         """Nothing."""
-        return NOTHING_AROUND
+        return NO_SURROUNDINGS
 
     def classify(self, runner: Runner, batch: ScoredBatch) -> Tensor:
         """Logits (B, K, T, T)."""
@@ -112,11 +112,11 @@ class ScoredInContext:
     def prepare(self, make_runner: Callable[[], Runner], batch_px: int, fraction: float = 1.0) -> None:
         """There is nothing to do: views are averaged when the first is read."""
 
-    def around(self, which: int, place: Place) -> Around:
+    def surroundings(self, which: int, place: Place) -> WindowSurroundings:
         """The view of each level in which the window lies."""
         pyramid, window = self.pyramids[which], place.window
         views = [pyramid.view(level, window) for level in range(len(pyramid.grids))]
-        return Around(
+        return WindowSurroundings(
             tuple(pyramid.read(level, view) for level, view in enumerate(views)),
             tuple(pyramid.box(level, window, view) for level, view in enumerate(views)),
         )
@@ -147,11 +147,11 @@ class ScoredRefined:
         places = [[place for of, place in self._inputs.places if of == which] for which in range(len(maps))]
         self._coarse = coarse_to_fine.choose_windows(maps, 0, self._inputs.grids, places)
 
-    def around(self, which: int, place: Place) -> Around:
+    def surroundings(self, which: int, place: Place) -> WindowSurroundings:
         """Probabilities of the coarser view, and the share of the network's own answer."""
         coarse = self._coarse[which]
         maps, boxes = coarse.of_windows([place.window])
-        return Around((maps[0],), (ViewBox(*boxes[0]),), (coarse.refined.weights(place, place.window),))
+        return WindowSurroundings((maps[0],), (ViewBox(*boxes[0]),), (coarse.refined.weights(place, place.window),))
 
     def classify(self, runner: Runner, batch: ScoredBatch) -> Tensor:
         """Logarithms of probabilities (B, K, T, T)."""
@@ -169,8 +169,8 @@ SCORED_VIEWS: Registry[Callable[[ScoredInputs], ScoredView]] = Registry(
     "view of scored windows",
     "geoseg.scored_views",
     {
-        "plain": "geoseg.training.scored_views:ScoredAlone",
-        "context": "geoseg.training.scored_views:ScoredInContext",
-        "refine": "geoseg.training.scored_views:ScoredRefined",
+        "plain": "geoseg.training.scoring.scored_views:ScoredAlone",
+        "context": "geoseg.training.scoring.scored_views:ScoredInContext",
+        "refine": "geoseg.training.scoring.scored_views:ScoredRefined",
     },
 )

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from geoseg.models.views import NO_VIEWS, Views
+from geoseg.models.surroundings import NO_VIEWS, Views
 
 
 @dataclass(frozen=True)

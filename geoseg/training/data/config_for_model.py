@@ -15,10 +15,10 @@ from geoseg.spec import (
     ModelSpec,
     TrainSpec,
 )
-from geoseg.training.image_files import open_image
+from geoseg.training.data.image_files import open_image
 
 
-def fit_config(spec: TrainSpec, model: ModelSpec) -> TrainSpec:
+def config_for_model(spec: TrainSpec, model: ModelSpec) -> TrainSpec:
     """Turn a training config into what a model sees: its classes in its order, its bands in its order, its type.
 
     Raises:

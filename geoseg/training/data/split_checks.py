@@ -15,7 +15,7 @@ from geoseg.core.errors import LabelError, SpecError
 from geoseg.core.events import Reporter
 from geoseg.data.class_statistics import ClassStatistics
 from geoseg.spec import NODATA_ID, TrainSpec
-from geoseg.training.sides import SplitSide
+from geoseg.training.data.split_sides import SplitSide
 
 
 def guard_band(spec: TrainSpec) -> int:

@@ -21,7 +21,7 @@ from geoseg.geo.grid import Window
 from geoseg.raster.averaging import Weighted
 from geoseg.raster.level_grid import LevelGrid, ViewBox
 from geoseg.spec import IGNORE
-from geoseg.training.augment import move
+from geoseg.training.windows.augment import move
 
 STRIP_PX = 512
 """Height of the strips in which labels are counted."""

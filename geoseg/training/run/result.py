@@ -18,9 +18,9 @@ from geoseg.models.runner import Runner
 from geoseg.outputs.report.contents import Report
 from geoseg.outputs.report.page import write_report
 from geoseg.raster.scaling import describe_scaling
-from geoseg.training.build import Run
-from geoseg.training.examples import find_examples
-from geoseg.training.scoring import scored_windows
+from geoseg.training.run.build import Run
+from geoseg.training.scoring.examples import find_examples
+from geoseg.training.scoring.score_windows import scored_windows
 
 EXAMPLES = 4
 """Worst and best windows in the report, of each."""

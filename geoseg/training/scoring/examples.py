@@ -14,9 +14,9 @@ from geoseg.geo.grid import Window
 from geoseg.outputs.report.contents import ContextPicture, Example
 from geoseg.outputs.report.pictures import look
 from geoseg.spec import IGNORE
-from geoseg.training.scored_batch import ScoredWindow, stack_scored
-from geoseg.training.scored_windows import ScoredWindows
-from geoseg.training.scoring import Predict
+from geoseg.training.scoring.score_windows import Predict
+from geoseg.training.scoring.scored_batch import ScoredWindow, stack_scored
+from geoseg.training.scoring.scored_windows import ScoredWindows
 
 SHOWN_PX = 512
 """Largest side of an example; larger windows show their part with most labels."""

@@ -12,20 +12,20 @@ from geoseg.models.build import build_network
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.weights.encoder import load_encoder_weights
 from geoseg.models.weights.start import start_from
-from geoseg.models.windows import check_window
+from geoseg.models.window_check import check_window
 from geoseg.spec import ModelSpec, TrainSpec
-from geoseg.training.augment import Augment
-from geoseg.training.inputs import TrainingData
+from geoseg.training.data.training_data import TrainingData
 from geoseg.training.learner import Learner, LearnerInputs
 from geoseg.training.loader import Loader
 from geoseg.training.methods.method import LABELLED
-from geoseg.training.provenance import model_spec, provenance
-from geoseg.training.recorder import RunRecorder
-from geoseg.training.run_folder import RunFolder
-from geoseg.training.scoring import load_scored, scored_windows
-from geoseg.training.settings import Hardware
-from geoseg.training.view_windows import ViewWindows, stack_view_windows
-from geoseg.training.windows import Sampling, TrainingWindows, stack_windows
+from geoseg.training.run.provenance import model_spec, provenance
+from geoseg.training.run.recorder import RunRecorder
+from geoseg.training.run.run_folder import RunFolder
+from geoseg.training.run.settings import Hardware
+from geoseg.training.scoring.score_windows import load_scored, scored_windows
+from geoseg.training.windows.augment import Augment
+from geoseg.training.windows.random_windows import Sampling, TrainingWindows, stack_windows
+from geoseg.training.windows.view_windows import ViewWindows, stack_view_windows
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from geoseg.data.class_statistics import CELL_PX
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels import Indexes
 from geoseg.geo.grid import Window
-from geoseg.models.learning import LabelledWindows
+from geoseg.models.training_batch import LabelledWindows
 from geoseg.raster.validity import Values
 from geoseg.spec import IGNORE
-from geoseg.training.augment import Augment
+from geoseg.training.windows.augment import Augment
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ MOST_TABLES = 2**29
 """Bytes of the tables that a network keeps besides its weights, such as the masks of shifted windows."""
 
 
-def build_outline(spec: ModelSpec) -> nn.Module:
+def build_meta_network(spec: ModelSpec) -> nn.Module:
     """Build the network a spec names, without memory for its weights.
 
     Raises:

@@ -1,0 +1,46 @@
+"""What lies around the windows of a batch, as coarser views show it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Views(NamedTuple):
+    """What each level shows around the windows of a batch, and where the windows lie in it."""
+
+    images: tuple[Tensor, ...]
+    """Per level: band values and the share of each pixel that holds data (B, C + 1, n, n); or, where they are refined,
+    probabilities (B, K, h, w) of a coarser view."""
+    boxes: tuple[Tensor, ...]
+    """Per level: left, top, right and bottom of each window as shares of its view (B, 4)."""
+
+
+NO_VIEWS = Views((), ())
+"""Of windows around which nothing is seen."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a network knows of the surroundings of the windows of a batch."""
+
+    maps: tuple[Tensor, ...]
+    """Per level: features, or probabilities, of each window's view (B, F, h, w), or of one for all (1, F, h, w)."""
+    boxes: tuple[Tensor, ...]
+    """Per level: left, top, right and bottom of each window as shares of its view (B, 4)."""
+
+    def to(self, device: torch.device) -> Context:
+        """Return it on a device."""
+        return Context(*(tuple(one.to(device) for one in parts) for parts in (self.maps, self.boxes)))
+
+    def part(self, windows: slice | list[int]) -> Context:
+        """Return what belongs to some of the windows."""
+        maps = tuple(level if len(level) == 1 else level[windows] for level in self.maps)
+        return Context(maps, tuple(boxes[windows] for boxes in self.boxes))
+
+
+NOTHING = Context((), ())
+"""Of windows that are classified as they are."""

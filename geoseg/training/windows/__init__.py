@@ -1,0 +1,1 @@
+"""Training windows: drawn at random from labelled rasters, augmented, batched."""
