@@ -1,11 +1,11 @@
-"""Fill that no tag tells of: a constant in all bands, from the frame of a scene inwards.
+"""Fill that no tag declares: a constant in all bands, extending from the frame of a scene inwards.
 
-In: samples along the frame; later, windows of the scene. Out: the value of the fill and how far JPEG blurred it; which
-pixels are fill. Opens no file: whoever asks hands in what reads windows.
+In: samples along the frame; later, windows of the scene. Out: the value of the fill and how far JPEG blurred it; masks
+of the pixels that are fill. Opens no file: callers pass a function that reads windows.
 
-Fill are cells of `CELL` pixels a side that hold nothing but the constant and hang together with the frame, side by
-side; and in the cells around them the pixels that are as near to it as JPEG leaves them. So a white roof or dark water
-inside of the scene is none. Cells lie on a lattice of the scene, so that which pixels are fill depends on no window.
+Fill consists of cells of `CELL` × `CELL` pixels that hold nothing but the constant and are connected to the frame by
+their sides, and of pixels in the neighbouring cells that are as near to it as JPEG leaves them. So a white roof or dark
+water inside of the scene is none. Cells lie on a lattice of the scene, so the result does not depend on the windows.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ Mask = NDArray[np.bool_]
 
 CELL = 8
 """Side of a cell in the smallest case: strips of fill that are narrower are not followed."""
-_AROUND_PX = 24
-"""How far beside cells of fill its pixels are fill as well: JPEG blurs 16 pixels, and corners are pointed."""
+_EDGE_PX = 24
+"""Distance from cells of fill up to which pixels may be fill: JPEG blurs 16 pixels, and corners are pointed."""
 _MOST_CELLS = 2**24
-"""Cells are larger in larger scenes: a byte for each is held."""
+"""Most cells of a scene, a byte each: larger scenes have larger cells."""
 _CHUNK_CELLS = 128
-"""Cells along a side of what is read at once."""
+"""Side of a chunk, which is read at once, in cells."""
 _LEAST_OF_FRAME = 0.05
-"""Share of the frame from which a constant is taken for fill: less may be a roof, a cloud, a shadow."""
+"""Least share of the frame that fill takes: less may be a roof, a cloud, a shadow."""
 _MOST_NEAR = 0.1
-"""Pixels nearly of the value for each that has it: more of them is snow or water, which darkens bit by bit."""
+"""Most pixels with nearly the value, per pixel that has it: more are snow or water, whose values change gradually."""
 _USUAL = 0, 255, 65535, -9999, -32768
-"""Values that writers fill with, beside the lowest and highest of a type."""
+"""Usual fill values, besides the lowest and highest of a type."""
 _NEAR, _CORE = 12, 2
-"""How far JPEG takes 8-bit fill from its value: beside imagery, and elsewhere."""
+"""Largest deviation of 8-bit fill from its value after JPEG: next to imagery, and elsewhere."""
 _BRIGHT = 60
-"""How far from white snow and clouds are for long where they begin to saturate."""
+"""Deviation from white within which snow and clouds lie near the places where they saturate."""
 
 
 @dataclass(frozen=True)
@@ -50,27 +50,27 @@ class Fill:
     """A constant that fills a scene from its frame inwards."""
 
     value: float
-    """In all bands."""
+    """Its value, in all bands."""
     core: int
-    """How far values of the fill may be from it: 0, but for what JPEG blurred as a whole."""
+    """Largest deviation of the fill from the value: 0, except where JPEG changed all of it."""
     edge: int
-    """How far they may be from it beside imagery."""
+    """Largest deviation from the value next to imagery."""
     frame_share: float
-    """Share of the scene's frame that is fill, as sampled."""
+    """Share of the sampled pixels of the scene's frame that is fill."""
 
     @property
     def is_exact(self) -> bool:
-        """Whether no pixel of it has another value."""
+        """Whether all its pixels have exactly the value."""
         return self.edge == 0
 
     def describe(self) -> str:
-        """Say what and where it is."""
+        """Value and share of the frame, for messages."""
         about = "" if self.is_exact else "about "
         return f"a constant of {about}{self.value:g} in all bands takes {self.frame_share:.0%} of the scene's frame"
 
 
 def is_close(image: Values, value: float, tolerance: int) -> Mask:
-    """Which pixels (h, w) of an image (C, h, w) have a value in all bands, as far as a tolerance allows."""
+    """Mask (h, w) of the pixels of an image (C, h, w) whose values in all bands are within a tolerance of a value."""
     if not tolerance:
         exact: Mask = (image == value).all(axis=0)
         return exact
@@ -82,12 +82,12 @@ def is_close(image: Values, value: float, tolerance: int) -> Mask:
 
 
 def frame_windows(height: int, width: int, side_rows: int) -> list[Window]:
-    """Windows 4 pixels deep along a scene's frame, 16 a side, as far as they differ; bounded at any size.
+    """Distinct windows, 4 pixels deep, along a scene's frame: up to 16 a side.
 
     Args:
         height: of the scene.
         width: of the scene.
-        side_rows: rows of those on the left and right: few where a row of the file costs as much as all of it.
+        side_rows: height of the windows on the left and right: small where reading a pixel decodes whole rows.
     """
     rows = sorted({(2 * i + 1) * height // 32 for i in range(16)})
     cols = sorted({(2 * i + 1) * width // 32 for i in range(16)})
@@ -101,8 +101,8 @@ def find_fill(frame: Sequence[tuple[Values, Mask]], inside: Values, *, is_lossy:
     """Find fill in samples.
 
     Args:
-        frame: values (C, h, w) along the frame, and which of them count as data so far (h, w).
-        inside: values (C, n) from all over the scene.
+        frame: values (C, h, w) of windows along the frame, with their masks (h, w), true where tags leave data.
+        inside: values (C, n) sampled all over the scene.
         is_lossy: whether the file's compression changes values.
     """
     limits = np.finfo(inside.dtype) if inside.dtype.kind == "f" else np.iinfo(inside.dtype)
@@ -115,7 +115,7 @@ def find_fill(frame: Sequence[tuple[Values, Mask]], inside: Values, *, is_lossy:
 
 
 def _constants(frame: Sequence[tuple[Values, Mask]], inside: Values) -> list[Any]:
-    """Values of windows along the frame that hold one alone; in 8 bits those are classes more often than fill."""
+    """Values of constant windows along the frame; none for 8 bits, where they are classes more often than fill."""
     if inside.dtype.itemsize == 1:
         return []
     firsts = [(image, image.flat[0]) for image, _ in frame if image.size]
@@ -125,7 +125,7 @@ def _constants(frame: Sequence[tuple[Values, Mask]], inside: Values) -> list[Any
 def _examine(
     value: float, tolerance: int, frame: Sequence[tuple[Values, Mask]], inside: Values, *, is_lossy: bool
 ) -> Fill | None:
-    """A value as fill, if it takes enough of the frame in whole stretches and ends sharply."""
+    """A value as fill, if whole windows of it take enough of the frame and its edges are sharp; else None."""
     cores = [is_close(image, value, tolerance) & valid for image, valid in frame]
     total, whole = sum(core.size for core in cores), sum(core.size for core in cores if core.all())
     if not total or whole < _LEAST_OF_FRAME * total:
@@ -147,7 +147,7 @@ def _examine(
 
 
 def _bright_beside(frame: Sequence[tuple[Values, Mask]], cores: Sequence[Mask], nears: Sequence[Mask]) -> Mask:
-    """Which pixels (n) that are neither white nor nearly so, in windows where white ends, are bright nevertheless."""
+    """Whether each pixel (n) that is not nearly white, in windows that are partly white, is bright nevertheless."""
     ends = [(image, ~core & ~near) for (image, _), core, near in zip(frame, cores, nears, strict=True) if core.any()]
     return np.concatenate([is_close(image, 255, _BRIGHT)[rest] for image, rest in ends])
 
@@ -161,17 +161,17 @@ def _mostly(mask: Mask) -> bool:
 
 @dataclass(frozen=True)
 class FillMap:
-    """Where fill lies, cell by cell."""
+    """The cells of a scene that are fill."""
 
     fill: Fill
-    """What it is."""
+    """The fill."""
     cell: int
     """Side of a cell in pixels."""
     cells: Mask
-    """Cells (rows, columns) in which pixels of its value are fill."""
+    """Cells (rows, columns) whose pixels of the value are fill."""
 
     def mask(self, window: Window, image: Values) -> Mask:
-        """Which pixels (h, w) of a window are fill, given the values (C, h, w) as the file has them."""
+        """Mask (h, w) of the pixels of a window that are fill, given the values (C, h, w) as stored in the file."""
         rows = np.arange(window.row, window.row + window.height) // self.cell
         cols = np.arange(window.col, window.col + window.width) // self.cell
         here = self.cells[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
@@ -182,10 +182,10 @@ class FillMap:
 
 
 def trace_fill(fill: Fill, height: int, width: int, read: Callable[[Window], Values]) -> FillMap:
-    """Follow fill from a scene's frame inwards; no more is read than the frame, the fill, and what lies around it.
+    """Trace fill from a scene's frame inwards; reads the frame, the fill and its neighbourhood only.
 
     Args:
-        fill: what is followed.
+        fill: the fill to trace.
         height: of the scene.
         width: of the scene.
         read: reads a window of the scene: values (C, h, w) as the file has them.
@@ -193,14 +193,14 @@ def trace_fill(fill: Fill, height: int, width: int, read: Callable[[Window], Val
     cell = max(CELL, math.ceil(math.sqrt(height * width / _MOST_CELLS)))
     tracing = _Tracing(fill, Window(0, 0, height, width), cell, read)
     tracing.run()
-    around = tracing.reached
-    for _ in range(-(-_AROUND_PX // cell)):
-        around = _with_neighbours(around)
-    return FillMap(fill, cell, around | tracing.touched)
+    grown = tracing.reached
+    for _ in range(-(-_EDGE_PX // cell)):
+        grown = _with_neighbours(grown)
+    return FillMap(fill, cell, grown | tracing.touched)
 
 
 class _Tracing:
-    """Cells of fill that hang together with the frame, found chunk by chunk."""
+    """Cells of fill connected to the frame, found chunk by chunk."""
 
     def __init__(self, fill: Fill, scene: Window, cell: int, read: Callable[[Window], Values]):
         self._fill, self._scene, self._cell, self._read = fill, scene, cell, read
@@ -212,7 +212,7 @@ class _Tracing:
         self._full: dict[tuple[int, int], Mask] = {}
 
     def run(self) -> None:
-        """Begin at the frame, and go on wherever a chunk's border was reached."""
+        """Start at the frame, and continue in chunks whose border was reached."""
         chunks = tuple(-(-size // _CHUNK_CELLS) for size in self.shape)
         queue = deque((i, j) for i, j in np.ndindex(chunks) if i in (0, chunks[0] - 1) or j in (0, chunks[1] - 1))
         while queue:
@@ -221,7 +221,7 @@ class _Tracing:
                 queue.extend(near for near in _neighbours(chunk, chunks) if near not in queue)
 
     def _spread(self, chunk: tuple[int, int]) -> bool:
-        """Reach what hangs together in a chunk with what is reached already; whether that is more than before."""
+        """Reach the cells of a chunk connected to reached ones; whether there were new ones."""
         where = self._where(chunk)
         if not self._seeds(where).any():
             return False
@@ -241,10 +241,10 @@ class _Tracing:
         return Window(row, col, _CHUNK_CELLS, _CHUNK_CELLS).clip(*self.shape)
 
     def _seeds(self, where: Window) -> Mask:
-        """Cells of a window at the frame, or beside what is reached already."""
-        around = Window(where.row - 1, where.col - 1, where.height + 2, where.width + 2).clip(*self.shape)
-        beside = _beside(self.reached[around.slices])
-        seeds: Mask = beside[where.shift(-around.row, -around.col).slices].copy()
+        """Cells of a window at the frame, or next to reached ones."""
+        grown = Window(where.row - 1, where.col - 1, where.height + 2, where.width + 2).clip(*self.shape)
+        beside = _beside(self.reached[grown.slices])
+        seeds: Mask = beside[where.shift(-grown.row, -grown.col).slices].copy()
         rows, cols = (
             np.arange(start, start + size) for start, size in ((where.row, where.height), (where.col, where.width))
         )
@@ -253,7 +253,7 @@ class _Tracing:
         return seeds
 
     def _look(self, where: Window) -> Mask:
-        """Read a chunk: which of its cells are nothing but fill; those at the frame that are so outermost are kept."""
+        """Read a chunk: mask of its cells that are all fill; notes cells at the frame whose outermost pixels are."""
         cell = self._cell
         window = Window(where.row * cell, where.col * cell, where.height * cell, where.width * cell)
         window = window.clip(self._scene.height, self._scene.width)
@@ -283,21 +283,21 @@ def _with_neighbours(mask: Mask) -> Mask:
 
 
 def _beside(mask: Mask) -> Mask:
-    """Which pixels have a true one above, below, to the left or to the right."""
+    """Pixels that have a true one above, below, to the left or to the right."""
     padded = np.pad(mask, 1)
     beside: Mask = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
     return beside
 
 
 def _all_in_cells(mask: Mask, cell: int) -> Mask:
-    """Which cells (rows, columns) are true all over; cells at the lower and right end may be cut."""
+    """Cells (rows, columns) whose pixels are all true; cells at the lower and right end may be cut."""
     starts = [np.arange(0, size, cell) for size in mask.shape]
     whole: Mask = np.logical_and.reduceat(np.logical_and.reduceat(mask, starts[0], axis=0), starts[1], axis=1)
     return whole
 
 
 def _neighbours(chunk: tuple[int, int], chunks: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    """Chunks beside one."""
+    """The chunks next to one."""
     for row, col in ((-1, 0), (1, 0), (0, -1), (0, 1)):
         i, j = chunk[0] + row, chunk[1] + col
         if 0 <= i < chunks[0] and 0 <= j < chunks[1]:

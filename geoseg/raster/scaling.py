@@ -1,7 +1,7 @@
-"""What band values stand for: value * scale + offset, as a file's tags say. Pure functions on numbers.
+"""Scale and offset of band values: value * scale + offset is the physical quantity. Pure functions on numbers.
 
-In: scale and offset per band of a scene and of a model's training data. Out: how the scene's values become values as
-the model knows them, and what a person should know.
+In: scale and offset per band of a scene and of a model's training data. Out: the conversion of the scene's values to
+those of the model, and a notice.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from geoseg.spec import ScalingSpec
 from geoseg.spec.base import LARGEST
 
 _CLOSE = 1e-9
-"""Relative difference up to which two scales or offsets are one, written with other digits."""
+"""Relative difference up to which two scales or offsets count as equal: they are written with few digits."""
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """A linear change of values, per band."""
+    """A linear conversion of values, per band: value * factor + shift."""
 
     factor: tuple[float, ...]
-    """What values are multiplied with."""
+    """Factor per band."""
     shift: tuple[float, ...]
-    """What is added then."""
+    """Shift per band."""
 
     def apply(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Change values (C, h, w)."""
+        """Convert values (C, h, w)."""
         factor, shift = (np.array(part, np.float32).reshape(-1, 1, 1) for part in (self.factor, self.shift))
         changed: NDArray[np.float32] = image.astype(np.float32) * factor + shift
         return changed
@@ -38,30 +38,30 @@ class Conversion:
 
 @dataclass(frozen=True)
 class Rescaling:
-    """Values stretched onto the range from 0 to the highest of a model's type, and cut off beyond."""
+    """Values stretched to the range from 0 to the highest value of a model's type, and clipped."""
 
     low: float
     """The value that becomes 0."""
     factor: float
-    """What is multiplied with then."""
+    """Factor applied after subtracting `low`."""
     top: float
     """The highest value."""
 
     @classmethod
     def of(cls, low: float, high: float, top: float) -> Rescaling:
-        """Stretch the values from low to high."""
+        """Map low to 0 and high to top."""
         return cls(low, top / (high - low), top)
 
     def apply(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
-        """Change values (C, h, w)."""
+        """Convert values (C, h, w)."""
         changed: NDArray[np.float32] = np.clip((image.astype(np.float32) - self.low) * self.factor, 0, self.top)
         return changed
 
 
 def file_scaling(scales: Sequence[float], offsets: Sequence[float]) -> ScalingSpec | None:
-    """Scale and offset per band as a file has them; None where it says nothing, which reads as 1 and 0.
+    """Scale and offset per band of a file; None where it has none, which reads as 1 and 0.
 
-    A scale of 0, or one that is no usual number, says nothing either.
+    A scale of 0, or one that is not finite, counts as none.
     """
     says = any(scale != 1 for scale in scales) or any(offset != 0 for offset in offsets)
     is_usable = all(1 / LARGEST <= abs(scale) <= LARGEST for scale in scales)
@@ -70,7 +70,7 @@ def file_scaling(scales: Sequence[float], offsets: Sequence[float]) -> ScalingSp
 
 
 def conversion(own: ScalingSpec | None, wanted: ScalingSpec | None) -> Conversion | None:
-    """How values become those that stand for the same in other terms; None where they are equal or not both known."""
+    """Conversion between two scalings of the same quantity; None where they are equal or one is unknown."""
     if own is None or wanted is None:
         return None
     pairs = list(zip(own.scale, own.offset, wanted.scale, wanted.offset, strict=True))
@@ -81,7 +81,7 @@ def conversion(own: ScalingSpec | None, wanted: ScalingSpec | None) -> Conversio
 
 
 def describe_scaling(scaling: ScalingSpec) -> str:
-    """Write scale and offset on a line: once if all bands have the same."""
+    """Scale and offset on one line: once if all bands have the same."""
     pairs = list(dict.fromkeys(zip(scaling.scale, scaling.offset, strict=True)))
     return ", ".join(
         f"value x {scale:g}" + (f" {'+' if offset > 0 else '-'} {abs(offset):g}" if offset else "")
@@ -90,11 +90,11 @@ def describe_scaling(scaling: ScalingSpec) -> str:
 
 
 def scaling_notice(own: ScalingSpec | None, wanted: ScalingSpec | None, *, is_rescaled: bool) -> str | None:
-    """What a person should know of a scene's scale and offset against a model's; None where nothing is to be done."""
+    """Notice about a scene's scale and offset against a model's; None where they agree."""
     if own is None and wanted is None:
         return None
     if is_rescaled:
-        return "scale and offset are not applied: --rescale tells how the file's values become the model's"
+        return "scale and offset are not applied: --rescale sets how the file's values become the model's"
     if wanted is None:
         assert own is not None
         return (

@@ -1,7 +1,7 @@
-"""The input raster: opened, described, and the values of its bands as the file has them.
+"""The input raster: opened and described, with its band values as the file stores them.
 
-In: anything GDAL opens. Out: a Scene, complete once it is open, of which parts and chosen bands are values of their own
-that share the file. Knows no network and no padding: windows are read inside the scene only.
+In: anything GDAL opens. Out: a Scene, complete once it is open; parts of it and selections of bands are further objects
+on the same file. Knows no network and no padding: windows are read inside the scene only.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class Scene:
     dataset: Dataset
     """The open file."""
     info: SceneInfo
-    """What is seen in it."""
+    """Its description."""
     alpha: int | None
     """Number of the alpha band, or None."""
     tags: tuple[BandTag, ...] = ()
-    """What was said of the bands when the scene was opened."""
+    """Band metadata that was given when the scene was opened."""
     area: Area | None = None
-    """The area of interest that it is the part in."""
+    """The area of interest to which it is limited."""
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, name: str | None = None, tags: Sequence[BandTag] = ()) -> Self:
@@ -58,10 +58,10 @@ class Scene:
         Args:
             path: what GDAL opens.
             name: of the scene; default: that of its file.
-            tags: what is said of its bands elsewhere; the file's own word counts first.
+            tags: band metadata from elsewhere, e.g. a STAC Item; the file's own has precedence.
 
         Raises:
-            SceneError: if it is missing, no raster, of complex numbers, or a trap.
+            SceneError: if it is missing, no raster, of complex numbers, or unsafe to read.
         """
         path = whole_url(path)
         dataset = _open_dataset(path)
@@ -93,17 +93,17 @@ class Scene:
 
     @property
     def grid(self) -> PixelGrid:
-        """Where its pixels lie."""
+        """Its size, transform and CRS."""
         return PixelGrid(self.height, self.width, self.info.transform, self.info.crs)
 
     @property
     def has_wide_blocks(self) -> bool:
-        """Whether the file's blocks are whole rows, or nearly."""
+        """Whether the file's blocks are as wide as the raster, or nearly."""
         return bool(2 * self.dataset.block_shapes[0][1] > self.dataset.width)
 
     @property
     def held_pixels(self) -> int:
-        """Pixels of the scene that may hold data, at most."""
+        """Upper bound of the number of pixels that hold data."""
         return min(self.height * self.width, held_pixels(self.dataset))
 
     def files(self) -> list[str]:
@@ -111,7 +111,7 @@ class Scene:
         return sorted(self.dataset.files) or [self.info.path]
 
     def taken(self) -> datetime:
-        """When the scene was taken, as far as its file tells: by its tag, else by its last change, else now."""
+        """Acquisition time by the file's tag; else the file's modification time; else now."""
         text = str(self.dataset.tags().get("TIFFTAG_DATETIME", ""))
         with suppress(ValueError):
             return datetime.strptime(text, "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
@@ -120,7 +120,7 @@ class Scene:
         return datetime.now(UTC)
 
     def within(self, aoi: Path | None, bbox: tuple[float, float, float, float] | None) -> Self:
-        """Its part in an area of interest, nothing outside of which is read; the scene itself if none is given.
+        """The part of the scene in an area of interest, outside of which nothing is read; the scene itself without one.
 
         Raises:
             SpecError: if the area cannot be read, or lies off the scene.
@@ -133,11 +133,11 @@ class Scene:
         return replace(self, area=area, info=replace(info, gcps=([], None), rpcs=None))
 
     def in_file(self, window: Window) -> Window:
-        """Where a window of the scene lies in its file."""
+        """Convert a window of the scene to one of its file."""
         return window if self.area is None else window.shift(self.area.window.row, self.area.window.col)
 
     def read(self, bands: int | list[int], window: Window) -> Values:
-        """Read one band (h, w) or several (C, h, w), in the one type that holds the values of all of them.
+        """Read one band (h, w) or several (C, h, w), in the common type of their values.
 
         Raises:
             SceneError: if the file is damaged there.
@@ -163,9 +163,9 @@ class Scene:
             return read_mask(self.dataset, band, to_rasterio(self.in_file(window)))
 
     def lacks_blocks(self, bands: Iterable[int], window: Window) -> bool:
-        """Whether a sparse GeoTIFF has no tiles there, so that all pixels are alike; millions need not be made.
+        """Whether a sparse GeoTIFF has no tiles in a window, so that all pixels are equal and need not be read.
 
-        Of strips nobody can tell: GDAL may show one strip as blocks of a row each, and knows where the first one lies.
+        False for files in strips: GDAL may present a strip as blocks of one row, and knows only where the first lies.
         """
         if self.dataset.driver != "GTiff" or self.has_wide_blocks or self.info.mask == "mask":
             return False
@@ -176,19 +176,19 @@ class Scene:
             )
 
     def _blocks(self, band: int, window: Window) -> Iterator[tuple[int, int]]:
-        """Column and row of a band's blocks that a window of the file meets."""
+        """Column and row of each block of a band that a window of the file meets."""
         height, width = self.dataset.block_shapes[band - 1]
         rows = range(window.row // height, -(-(window.row + window.height) // height))
         cols = range(window.col // width, -(-(window.col + window.width) // width))
         return ((col, row) for row in rows for col in cols)
 
     def sample(self, bands: Sequence[int]) -> Values:
-        """Read 16 small windows spread over the scene, as (C, n) values; cheap at any size."""
+        """Read the values (C, n) of 16 small windows spread over the scene; cheap at any size."""
         windows = spread_windows(self.height, self.width)
         return np.concatenate([self.read(list(bands), window).reshape(len(bands), -1) for window in windows], axis=1)
 
     def suggest_rescale(self, bands: Sequence[int]) -> tuple[float, float] | None:
-        """2nd and 98th percentile of sampled valid values, rounded to three digits."""
+        """2nd and 98th percentile of sampled valid values, rounded to three digits, as LOW and HIGH of --rescale."""
         values = self.sample(bands)[:, None]
         valid = find_valid(values, [self.info.nodata[i - 1] for i in bands])
         if not valid.any():
@@ -218,7 +218,7 @@ def _open_dataset(path: str) -> Dataset:
 
 @contextmanager
 def read_errors(path: str) -> Iterator[None]:
-    """Raise what goes wrong while a scene is read as a SceneError that names it."""
+    """Convert errors of reading into a SceneError that names the scene."""
     try:
         yield
     except (RasterioError, MemoryError) as error:
@@ -226,7 +226,7 @@ def read_errors(path: str) -> Iterator[None]:
 
 
 def _check_dataset(dataset: Dataset, path: str) -> None:
-    """Refuse what cannot be a scene, or would exhaust memory or time."""
+    """Refuse rasters that cannot be a scene, or would exhaust memory or time."""
     if dataset.count == 0:
         parts = ", ".join(dataset.subdatasets[:3])
         raise SceneError(

@@ -1,7 +1,7 @@
-"""Chosen bands of a scene, as a model takes them: values, and which pixels hold data, window by window.
+"""Selected bands of a scene, read window by window: values as a model takes them, and masks of valid pixels.
 
-In: an open scene, which bands, what marks missing data, what values are to stand for. Out: band values (C, h, w) and
-which pixels hold data (h, w).
+In: an open scene, band numbers, nodata values, the wanted scaling. Out: band values (C, h, w), and masks (h, w), true
+where pixels hold data.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from geoseg.raster.validity import Mask, Validity, Values
 from geoseg.spec import ScalingSpec
 
 SMOOTH_OVERVIEWS = {"AVERAGE", "BILINEAR", "CUBIC", "CUBICSPLINE", "LANCZOS"}
-"""How overviews must be made to stand in for averages: NEAREST shifts what it keeps, MODE drops what is small."""
+"""Resampling methods of overviews that may replace averages: NEAREST shifts features, MODE drops small ones."""
 _LOSSY = "JPEG", "WEBP", "JXL", "LERC"
 """Parts of the names of compressions that change values: YCbCr JPEG, OJPEG, LERC_ZSTD, ..."""
 _LOSSY_DRIVERS = {"JPEG", "WEBP", "JP2OPENJPEG", "JP2KAK", "JP2ECW", "JP2MRSID", "ECW", "MRSID", "JPEGXL"}
-"""What may change values by a little: compressions of GeoTIFFs, and formats."""
+"""Formats whose compression may change values slightly."""
 
 
 @dataclass(frozen=True)
 class SceneBands:
-    """Some bands of an open scene; they share its file."""
+    """Some bands of an open scene, read from the scene's file."""
 
     scene: Scene
     """The scene."""
@@ -43,9 +43,9 @@ class SceneBands:
     nodata: tuple[float | None, ...]
     """Value that marks missing data, per band."""
     change: Conversion | Rescaling | None = None
-    """What is done to values that hold data."""
+    """Conversion of valid values; None for none."""
     fill: Fill | None = None
-    """Fill that hangs together with the frame, and counts as nodata."""
+    """Fill that is connected to the frame and counts as nodata."""
 
     @classmethod
     def select(
@@ -58,15 +58,15 @@ class SceneBands:
         dtype: str = "uint8",
         scaling: ScalingSpec | None = None,
     ) -> Self:
-        """Choose bands of a scene.
+        """Select bands of a scene.
 
         Args:
             scene: the scene.
             bands: their numbers, from 1.
-            nodata: value that marks missing data, over the file's.
-            rescale: the file's values that become the ends of the range of `dtype`; nothing else is done to them then.
-            dtype: type of a model's values.
-            scaling: what values are to stand for; those of a file that says what its own stand for are converted.
+            nodata: value that marks missing data, in place of the file's.
+            rescale: the file's values that become 0 and the highest value of `dtype`; `scaling` is ignored then.
+            dtype: type of the model's values.
+            scaling: wanted scale and offset; values of a file with its own scale and offset are converted.
         """
         info = scene.info
         marks = tuple(info.nodata[i - 1] if nodata is None else nodata for i in bands)
@@ -83,7 +83,7 @@ class SceneBands:
 
     @property
     def info(self) -> SceneInfo:
-        """What is seen in the scene."""
+        """Description of the scene."""
         return self.scene.info
 
     @property
@@ -98,16 +98,16 @@ class SceneBands:
 
     @property
     def has_wide_blocks(self) -> bool:
-        """Whether the file's blocks are whole rows, or nearly."""
+        """Whether the file's blocks are as wide as the raster, or nearly."""
         return self.scene.has_wide_blocks
 
     @property
     def value_bytes(self) -> int:
-        """Bytes of a value that is read."""
+        """Bytes per value, as `read` returns it."""
         return 1 if self.info.dtype_of(self.bands) == "uint8" and self.change is None else 4
 
     def read(self, window: Window) -> tuple[Values, Mask]:
-        """Read a window inside the scene: band values (C, h, w) and which pixels hold data (h, w).
+        """Read a window inside the scene: band values (C, h, w), and a mask (h, w), true where pixels hold data.
 
         Values are uint8 where the file's are and nothing is rescaled or converted, else float32.
 
@@ -124,11 +124,11 @@ class SceneBands:
         return self._changed(image), self._validity.by_place(valid, image, window, self.scene)
 
     def without(self, fill: Fill) -> Self:
-        """The same bands, where fill that hangs together with the frame counts as nodata."""
+        """The same bands, with fill that is connected to the frame as nodata."""
         return replace(self, fill=fill)
 
     def find_fill(self) -> Fill | None:
-        """Look along the frame for fill that no tag tells of; bounded at any size.
+        """Search the scene's frame for fill that no tag declares; bounded time at any size.
 
         Raises:
             SceneError: if the file is damaged there.
@@ -140,11 +140,10 @@ class SceneBands:
         return find_fill(frame, self.scene.sample(self.bands), is_lossy=self._is_lossy)
 
     def overview(self, ratio: float) -> Self | None:
-        """Open the coarsest overview whose pixels are at most `ratio` of the scene's wide, as a scene of its own.
+        """Open the coarsest overview whose pixels are at most `ratio` pixels of the scene wide.
 
-        Its size is that of the overview, from which follows the actual ratio. None if the file has no such overview, if
-        it may not be one of averages, or if an area of interest is set or fill is left out, which are known in full
-        resolution only.
+        The actual ratio follows from its size. None if the file has no such overview, if its values may not be
+        averages, or if an area of interest or fill limits the scene, which is defined in full resolution only.
         """
         if self.scene.area is not None or self.fill is not None:
             return None
@@ -178,7 +177,7 @@ class SceneBands:
         return self.scene.read(list(self.bands), window)
 
     def _read_marked(self, window: Window) -> tuple[Values, Mask]:
-        """Read band values as the file has them, and which pixels hold data by its marks, wherever they lie."""
+        """Read band values as stored, and which pixels hold data by nodata values, mask and alpha alone."""
         image = self._read(window)
         return image, self._validity.by_marks(image, window, self.scene)
 

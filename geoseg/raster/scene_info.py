@@ -1,6 +1,6 @@
-"""What a scene says of itself, without its pixels: size, bands, type, scaling, place.
+"""Description of a scene without its pixels: size, bands, types, scaling, georeferencing.
 
-In: an open dataset, and what is said of its bands elsewhere. Out: a SceneInfo.
+In: an open dataset, and band metadata from elsewhere. Out: a SceneInfo.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from geoseg.core.redaction import public_form
 from geoseg.geo.geodesy import pixel_size_m
 from geoseg.geo.georef import usable_transform
 from geoseg.raster.bands.names import ALPHA
-from geoseg.raster.bands.tags import BandTag, or_told, tags_of
+from geoseg.raster.bands.tags import BandTag, own_or_tagged, tags_of
 from geoseg.raster.reading.dataset import Dataset
 from geoseg.raster.scaling import file_scaling
 from geoseg.raster.validity import mask_kind
@@ -26,10 +26,10 @@ from geoseg.spec import ScalingSpec
 
 @dataclass(frozen=True)
 class SceneInfo:
-    """What geoseg sees in a scene before reading it."""
+    """Size, bands, types, scaling and georeferencing of a scene."""
 
     path: str
-    """As it was given."""
+    """Path or URL as given."""
     name: str
     """Name of the scene, with which the names of its results begin."""
     height: int
@@ -45,17 +45,17 @@ class SceneInfo:
     nodata: tuple[float | None, ...]
     """Value that marks missing data, per band."""
     scales: tuple[float, ...]
-    """What values are multiplied with to get what they stand for, per band; 1 where the file does not say."""
+    """Scale per band: value * scale + offset is the physical quantity; 1 where the file has none."""
     offsets: tuple[float, ...]
-    """What is added then, per band; 0 where the file does not say."""
+    """Offset per band; 0 where the file has none."""
     mask: str
-    """Where validity comes from: 'none', 'nodata', 'mask' (a mask band), or 'alpha'."""
+    """Source of the mask of valid pixels: 'none', 'nodata', 'mask' (a mask band), or 'alpha'."""
     crs: Any
     """rasterio CRS, or None."""
     transform: Any
     """Affine transform from pixel to CRS coordinates; the identity where there is none."""
     gcps: tuple[list[Any], Any]
-    """Ground control points and their CRS; kept, never applied. None where there is a transform, which goes first."""
+    """Ground control points and their CRS; kept, never applied. None where a transform has precedence."""
     rpcs: Any
     """Rational polynomial coefficients, or None; kept, never applied."""
 
@@ -64,12 +64,12 @@ class SceneInfo:
         return str(np.result_type(*(numpy_dtype(self.dtypes[i - 1]) for i in bands)))
 
     def scaling_of(self, bands: Sequence[int]) -> ScalingSpec | None:
-        """What the values of some bands (from 1) stand for; None where the file does not say."""
+        """Scale and offset of some bands (from 1); None where the file has none."""
         return file_scaling([self.scales[i - 1] for i in bands], [self.offsets[i - 1] for i in bands])
 
     @property
     def public_path(self) -> str:
-        """The path as others may see it, without passwords, keys and signatures."""
+        """The path without passwords, keys and signatures."""
         return public_form(self.path)
 
     @property
@@ -79,12 +79,12 @@ class SceneInfo:
 
     @property
     def pixel_size_m(self) -> tuple[float, float] | None:
-        """Width and height of a pixel on the ground in metres, or None where that is unknown."""
+        """Width and height of a pixel on the ground, in metres; None where unknown."""
         return pixel_size_m(self.crs, self.transform, self.height, self.width)
 
     @property
     def resolution_m(self) -> float | None:
-        """Side in metres of a square pixel of the same area."""
+        """Side of a square pixel of the same area on the ground, in metres; None where unknown."""
         size = self.pixel_size_m
         return math.sqrt(size[0] * size[1]) if size else None
 
@@ -95,7 +95,7 @@ def plain_number(value: float | None) -> float | str | None:
 
 
 def describe_dataset(dataset: Dataset, path: str, name: str, alpha: int | None) -> SceneInfo:
-    """What an open file says of itself, given the number of its alpha band."""
+    """Description of an open file, given the number of its alpha band."""
     return SceneInfo(
         path=path,
         name=name,
@@ -116,18 +116,18 @@ def describe_dataset(dataset: Dataset, path: str, name: str, alpha: int | None) 
 
 
 def with_tags(info: SceneInfo, tags: Sequence[BandTag]) -> SceneInfo:
-    """A scene with what is said of its bands elsewhere, where its file says nothing."""
-    told = tags_of(tags, len(info.colors))
-    nodata = or_told(info.nodata, None, [tag.nodata for tag in told])
-    scales, offsets = [tag.scale for tag in told], [tag.offset for tag in told]
+    """A description with band metadata from elsewhere, where the file has none."""
+    every = tags_of(tags, len(info.colors))
+    nodata = own_or_tagged(info.nodata, None, [tag.nodata for tag in every])
+    scales, offsets = [tag.scale for tag in every], [tag.offset for tag in every]
     if any(scale != 1 for scale in info.scales) or any(offset != 0 for offset in info.offsets):
         scales, offsets = list(info.scales), list(info.offsets)
     return replace(
         info,
-        descriptions=or_told(info.descriptions, "", [tag.name for tag in told]),
+        descriptions=own_or_tagged(info.descriptions, "", [tag.name for tag in every]),
         nodata=nodata,
-        scales=or_told(info.scales, 1.0, scales),
-        offsets=or_told(info.offsets, 0.0, offsets),
+        scales=own_or_tagged(info.scales, 1.0, scales),
+        offsets=own_or_tagged(info.offsets, 0.0, offsets),
         mask="nodata" if info.mask == "none" and any(value is not None for value in nodata) else info.mask,
     )
 
@@ -139,5 +139,5 @@ def _color(index: int, color: ColorInterp, alpha: int | None) -> str:
 
 
 def numpy_dtype(name: str) -> str:
-    """NumPy's name of a type, given GDAL's."""
+    """NumPy's name of a type, given rasterio's."""
     return "int8" if name == "sbyte" else name

@@ -1,7 +1,7 @@
-"""Which pixels hold data: the one definition, whatever tells of it.
+"""Which pixels hold data: the single definition for all marks of missing data.
 
-In: values, and what a file, a person and a scene's frame say of them: nodata values, a mask or alpha band, NaN, an area
-of interest, fill. Out: masks, true where a pixel holds data.
+In: values, and the marks of missing data: nodata values, a mask or alpha band, NaN, an area of interest, fill. Out:
+masks, true where a pixel holds data.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Mask = NDArray[np.bool_]
 
 
 class Marks(Protocol):
-    """A raster that may mark pixels without data beside their values."""
+    """A raster that may have a mask or an alpha band."""
 
     def read(self, bands: int | list[int], window: Window) -> Values:
         """Read one band (h, w) or several (C, h, w)."""
@@ -41,27 +41,27 @@ class Marks(Protocol):
         ...
 
     def in_file(self, window: Window) -> Window:
-        """Where a window lies in the file."""
+        """Convert a window of the raster to one of its file."""
         ...
 
 
 @dataclass(frozen=True)
 class Validity:
-    """By what it is known which pixels of some bands of a raster hold data."""
+    """The marks of missing data that count for some bands of a raster."""
 
     nodata: tuple[float | None, ...]
     """Value that marks missing data, per band."""
     alpha: int | None = None
     """Number of the alpha band, unless it is one of the bands themselves."""
     masked: int | None = None
-    """Number of a band whose mask band counts."""
+    """Number of a band whose mask counts; None for none."""
     area: Area | None = None
     """The area of interest, outside of which no pixel counts."""
     fill: FillMap | None = None
-    """Fill that no tag tells of."""
+    """Fill that no tag declares."""
 
     def by_marks(self, image: Values, window: Window, raster: Marks) -> Mask:
-        """Which pixels (h, w) hold data by their values (C, h, w) and by the raster's mask and alpha band."""
+        """Mask (h, w) of valid pixels by their values (C, h, w) and by the raster's mask and alpha band."""
         valid = find_valid(image, self.nodata)
         if self.alpha is not None:
             valid &= raster.read(self.alpha, window) > 0
@@ -70,7 +70,7 @@ class Validity:
         return valid
 
     def by_place(self, valid: Mask, image: Values, window: Window, raster: Marks) -> Mask:
-        """Which of the pixels that are valid so far (h, w) lie in the area of interest, and are no fill."""
+        """Mask (h, w) of the pixels of `valid` (h, w) that lie in the area of interest and are not fill."""
         if self.area is not None:
             valid &= self.area.mask(raster.in_file(window))
         if self.fill is not None:
@@ -79,7 +79,7 @@ class Validity:
 
 
 def find_valid(image: Values, nodata: Sequence[float | None]) -> Mask:
-    """Tell which pixels (h, w) of an image (C, h, w) hold data.
+    """Mask (h, w) of the pixels of an image (C, h, w) that hold data, by their values.
 
     In 8-bit imagery 0 or 255 is also a dark or bright value, so a pixel is missing only where *all* bands say so; wider
     types have room for a value that nothing else takes, so *any* band is enough. NaN and infinity are always missing.
@@ -95,30 +95,30 @@ def find_valid(image: Values, nodata: Sequence[float | None]) -> Mask:
 
 
 def is_nodata(values: Values, nodata: float | None) -> Mask:
-    """Which values of a class raster are its nodata value."""
+    """Mask of the values of a class raster that are its nodata value."""
     return np.zeros(values.shape, bool) if nodata is None else np.asarray(values == nodata)
 
 
 def has_mask(dataset: Dataset, band: int = 1) -> bool:
-    """Whether a mask or an alpha band says which pixels of a class raster hold data."""
+    """Whether a class raster has a mask or an alpha band."""
     return bool({MaskFlags.per_dataset, MaskFlags.alpha} & set(dataset.mask_flags(band)))
 
 
 def has_mask_of_all_bands(dataset: Dataset) -> bool:
-    """Whether one mask says of all bands which pixels hold data."""
+    """Whether the file has one mask for all bands."""
     return MaskFlags.per_dataset in dataset.mask_flags(1)
 
 
 def read_mask(dataset: Dataset, band: int, window: RasterioWindow) -> Mask:
-    """What a file's own mask or alpha band says of the pixels of a window (h, w)."""
+    """A file's own mask of a window (h, w), from its mask or alpha band: true where pixels hold data."""
     return np.asarray(dataset.read_masks(band, window=window) > 0)
 
 
 def check_nodata(value: float | str | None, dtype: str) -> None:
-    """Refuse a value for pixels without data that no pixel of a type can have.
+    """Refuse a nodata value that is out of the range of a type.
 
     Raises:
-        SpecError: if it is one.
+        SpecError: with the range.
     """
     if value is None or isinstance(value, str) or np.dtype(dtype).kind == "f":
         return
@@ -130,7 +130,7 @@ def check_nodata(value: float | str | None, dtype: str) -> None:
 
 
 def mask_kind(dataset: Dataset, alpha: int | None) -> str:
-    """Where the validity of a file's pixels comes from: 'none', 'nodata', 'mask', or 'alpha'."""
+    """Source of a file's mask of valid pixels: 'none', 'nodata', 'mask', or 'alpha'."""
     if alpha is not None:
         return "alpha"
     flags = dataset.mask_flags(1)
@@ -140,7 +140,7 @@ def mask_kind(dataset: Dataset, alpha: int | None) -> str:
 
 
 def alpha_band(dataset: Dataset) -> int | None:
-    """Number of the alpha band, or None: by its name, else by its mark.
+    """Number of the alpha band, or None: by its name, else by its colour interpretation.
 
     A fourth band that is only marked as alpha is infrared more often than not.
     """

@@ -1,1 +1,1 @@
-"""Bands: what they are called, and which of them a model wants."""
+"""Bands: their names and spectral roles, and their selection for a model."""

@@ -1,4 +1,4 @@
-"""Which bands of a scene a model wants, and whether their values are of its kind. Pure functions on names and types."""
+"""Selection of a scene's bands for a model, and a check of their types. Pure functions on names and types."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ _FAMILIES = {
     "int16": _INTEGERS,
     "float32": ("float32", "float64", "float16"),
 }
-"""Types of a scene's values that a model of a type takes as they are."""
+"""Types of a scene's values that a model takes unchanged, by the type of the model's."""
 HIGHEST = {"uint8": 255.0, "uint16": 65535.0, "int16": 32767.0, "float32": 1.0}
-"""Value that the bright end of --rescale becomes, per type of a model's values; the dark end becomes 0."""
+"""Value to which --rescale maps HIGH, by the type of a model's values; LOW becomes 0."""
 
 _USUAL_MARKS = "red", "green", "blue"
-"""What many writers mark the first three bands of anything as."""
+"""Colour interpretation that many writers give the first three bands of any raster."""
 _SHOWN_BANDS, _SHOWN_LETTERS = 8, 40
 
 
 @dataclass(frozen=True)
 class BandChoice:
-    """Which bands of a scene feed a model, and how that was decided."""
+    """The bands of a scene for a model, and how they were found."""
 
     indexes: tuple[int, ...]
     """Band numbers in the model's order, counted from 1."""
@@ -49,33 +49,33 @@ class BandChoice:
     """'--bands', 'name', 'colour interpretation', 'name and colour interpretation', or 'position'."""
 
     def describe(self, wanted: Sequence[str], names: Sequence[str]) -> str:
-        """Which bands were chosen, on a line; and what to do where only their position speaks for them."""
+        """The chosen bands on one line, with a remedy if they were found by their position only."""
         parts = [
             f"{name} = band {i}" + (f" {names[i - 1][:_SHOWN_LETTERS]!r}" if names[i - 1] else "")
             for name, i in zip(wanted, self.indexes, strict=True)
         ]
-        doubt = " (no name or colour tells them: pass --bands if they are others)" if self.by == "position" else ""
+        doubt = " (no name or colour identifies them: pass --bands if they are others)" if self.by == "position" else ""
         return f"bands by {self.by}: {', '.join(parts)}{doubt}"
 
 
 def choose_bands(
     wanted: Sequence[str], colors: Sequence[str], descriptions: Sequence[str], override: Sequence[int] | None
 ) -> BandChoice:
-    """Find a model's bands: as told, else by band names, by colour interpretation, by position.
+    """Find a model's bands: as given, else by band names, by colour interpretation, by position.
 
-    Names come first because somebody gave them on purpose; many writers mark the first three bands of anything as red,
-    green and blue, so that colours tell nothing where a name contradicts one of them, and these three marks speak
-    against no guess.
+    Names come first because they were given on purpose; many writers mark the first three bands of any raster as red,
+    green and blue. So colours are ignored where a name contradicts one of them, and these three marks do not prevent a
+    guess by position.
 
     Alpha is never imagery. By position at most one band may be left over (red, green, blue, infrared for an RGB model):
-    among more than that, a guess would be wrong as often as right. Nor is there a guess that a name or a colour speaks
-    against.
+    among more than that, a guess would be wrong as often as right. Nor is a guess made that contradicts a name or a
+    colour.
 
     Raises:
         ModelError: if the scene does not have them, or leaves open which they are.
     """
     if override is not None:
-        return _told_bands(wanted, override, len(colors))
+        return _given_bands(wanted, override, len(colors))
     if complete := _complete_readings(wanted, descriptions):
         if len(complete) > 1:
             raise _unclear(wanted, colors, descriptions)
@@ -92,21 +92,21 @@ def choose_bands(
 
 
 def _complete_readings(wanted: Sequence[str], names: Sequence[str]) -> set[tuple[int, ...]]:
-    """The bands that names tell, by each sensor that their numbers may be of; several where these differ.
+    """The bands (from 1) found by names, for each sensor that the numbers may belong to; several where these differ.
 
-    A recent sensor also speaks against what another one tells. Names B1, B2, ... may just count the bands.
+    Includes () if a recent sensor contradicts the bands found. Names B1, B2, ... may just count the bands.
     """
-    told = readings(names)
-    found = [_find(wanted, names, reading.roles) for reading in told]
+    possible = readings(names)
+    found = [_find(wanted, names, reading.roles) for reading in possible]
     complete = {tuple(places[name] for name in wanted) for places in found if _is_complete(places, wanted)}
     if complete and counts_bands(names) and len(names) <= len(wanted) + 1:
         complete.add(tuple(range(1, len(wanted) + 1)))
-    against = [r for r in told if r.sensor in RECENT and not all(_agrees(r, one, wanted) for one in complete)]
+    against = [r for r in possible if r.sensor in RECENT and not all(_agrees(r, one, wanted) for one in complete)]
     return complete | {()} if against else complete
 
 
 def _agrees(reading: Reading, indexes: Sequence[int], wanted: Sequence[str]) -> bool:
-    """Whether bands stand for what is wanted, as far as both are known."""
+    """Whether the roles of some bands match the wanted ones, as far as both are known."""
     roles = [reading.roles[i - 1] for i in indexes]
     return all(
         role is None or own is None or fits(role, own) for role, own in zip(agreed_roles(wanted), roles, strict=True)
@@ -114,7 +114,7 @@ def _agrees(reading: Reading, indexes: Sequence[int], wanted: Sequence[str]) -> 
 
 
 def _find(wanted: Sequence[str], names: Sequence[str], roles: Sequence[str | None]) -> dict[str, int]:
-    """Bands (from 1) by what is wanted: by the very name, else by role; none where several would do."""
+    """Bands (from 1) by wanted name: with that name, else with that role; left out where several match."""
     wanted_roles = agreed_roles(wanted)
     places = {name: _place(name, role, names, roles) for name, role in zip(wanted, wanted_roles, strict=True)}
     return {name: place for name, place in places.items() if place is not None}
@@ -132,7 +132,7 @@ def _is_complete(found: Mapping[str, int], wanted: Sequence[str]) -> bool:
 
 
 def _trusted(colors: Sequence[str], names: Sequence[str]) -> Sequence[str]:
-    """Colour interpretation; nothing where a band's name may say another colour than its mark."""
+    """Colour interpretation per band; all empty if any band's name may contradict its colour."""
     for reading in readings(names):
         pairs = zip(map(word_role, colors), reading.roles, strict=True)
         if any(mark and role and mark != role for mark, role in pairs):
@@ -147,18 +147,18 @@ def _guess(
     found: Mapping[str, int],
     marks: Sequence[str],
 ) -> BandChoice:
-    """The first bands of a scene, if there are hardly more than are wanted and no name or mark speaks against it."""
+    """The first bands of a scene, if it has at most one more than wanted and no name or colour contradicts them."""
     wanted_roles = agreed_roles(wanted)
-    told = [
+    known = [
         {word_role(mark), *roles} - {None}
         for mark, *roles in zip(marks, *(each.roles for each in readings(names)), strict=True)
     ]
     other = {ALPHA} if {None, NO_BAND} & set(wanted_roles) else {ALPHA, NO_BAND}
-    imagery = [i for i, roles in enumerate(told, 1) if colors[i - 1] != ALPHA and not roles & other]
+    imagery = [i for i, roles in enumerate(known, 1) if colors[i - 1] != ALPHA and not roles & other]
     if not len(wanted) <= len(imagery) <= len(wanted) + 1:
         raise _missing(wanted, colors, names, len(imagery))
     for name, role, index in zip(wanted, wanted_roles, imagery, strict=False):
-        is_other = not all(role is None or fits(role, one) for one in told[index - 1])
+        is_other = not all(role is None or fits(role, one) for one in known[index - 1])
         if is_other or found.get(name, index) != index:
             raise _unclear(wanted, colors, names)
     return BandChoice(tuple(imagery[: len(wanted)]), "position")
@@ -181,7 +181,7 @@ def _unclear(wanted: Sequence[str], colors: Sequence[str], names: Sequence[str])
     )
 
 
-def _told_bands(wanted: Sequence[str], override: Sequence[int], count: int) -> BandChoice:
+def _given_bands(wanted: Sequence[str], override: Sequence[int], count: int) -> BandChoice:
     if len(override) != len(wanted):
         raise ModelError(
             f"--bands names {len(override)} bands, model expects {len(wanted)} ({', '.join(wanted)}): name those"
@@ -192,21 +192,21 @@ def _told_bands(wanted: Sequence[str], override: Sequence[int], count: int) -> B
 
 
 def describe_bands(colors: Sequence[str], names: Sequence[str]) -> str:
-    """How many bands a file has, and how they are named or marked."""
+    """Number of a file's bands, with their names or colours, for messages."""
     known = [color for color in colors if color != "undefined"][:_SHOWN_BANDS]
     marked = f"named {_listed(colors, names)}" if any(names) else f"marked {', '.join(known)}" if known else "unmarked"
     return f"{number_of(len(colors), 'band')} ({marked})"
 
 
 def _listed(colors: Sequence[str], names: Sequence[str]) -> str:
-    """Bands with their names, or how they are marked where they have none."""
+    """Bands with their names, or their colours where they have none."""
     shown = list(enumerate(zip(colors, names, strict=True), 1))[:_SHOWN_BANDS]
     texts = [f"{i} {name[:_SHOWN_LETTERS]!r}" if name else f"{i} {color}" for i, (color, name) in shown]
     return ", ".join(texts + ["..."] * (len(colors) > _SHOWN_BANDS))
 
 
 def looks_like_alpha(values: NDArray[Any], dtype: str) -> bool:
-    """Tell whether a band that claims to be alpha is one: nearly all of its values are 0 or one highest value."""
+    """Whether a band marked as alpha is one: nearly all of its values are 0 or the highest value."""
     if not values.size or np.dtype(dtype).kind == "f":
         return True
     between = (values > 0) & (values < values.max())
@@ -214,15 +214,15 @@ def looks_like_alpha(values: NDArray[Any], dtype: str) -> bool:
 
 
 def fits_dtype(scene: str, model: str) -> bool:
-    """Whether a model of a type takes a scene's values as they are."""
+    """Whether a model takes a scene's values unchanged, given both types."""
     return scene in _FAMILIES[model]
 
 
 def check_dtype(scene: str, model: str, suggestion: tuple[float, float] | None) -> None:
-    """Refuse a scene whose values are of another kind than the model's.
+    """Refuse a scene whose type of values the model does not take.
 
     Raises:
-        ModelError: with a --rescale that fits the scene.
+        ModelError: with a suitable --rescale.
     """
     if fits_dtype(scene, model):
         return

@@ -1,7 +1,7 @@
-"""What bands are called, and which part of the spectrum a name stands for. Pure functions on text.
+"""Names of bands, and the spectral roles that they denote. Pure functions on text.
 
 In: the names of a file's bands, as writers and vendors put them: "Red", "blue_band", "Band 1: Blue", "B02_10m",
-"SR_B4", "Red (665 nm)". Out: a role per band: red, green, nir, rededge1, swir16, alpha, ...; None where a name tells
+"SR_B4", "Red (665 nm)". Out: a role per band: red, green, nir, rededge1, swir16, alpha, ...; None where a name denotes
 none.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 NO_BAND = "no band"
-"""Role of what is no part of the spectrum: masks, indices, heights, angles."""
+"""Role of bands that are no part of the spectrum: masks, indices, heights, angles."""
 ALPHA = "alpha"
 """Role of a band of transparency."""
 
@@ -35,26 +35,26 @@ _PHRASES = {
         "ndsm", "chm", "height", "elevation", "slope", "aspect", "hillshade", "angle", "azimuth", "class", "label",
     ),
 }  # fmt: skip
-"""Words for a role; of overlapping ones the earlier role counts: red edge is no red, near infrared no thermal."""
+"""Words for each role; of overlapping ones the earlier role counts: red edge is not red, near infrared not thermal."""
 _PATTERNS = {
     role: re.compile(r"\b(?:{})\b".format("|".join(sorted(phrases, key=len, reverse=True))))
     for role, phrases in _PHRASES.items()
 }
 _BAND = re.compile(r"\bband|band\b")
-"""What may be written together with a word: redband, bandred."""
+"""Text that may be written together with a word: redband, bandred."""
 _LETTERS = {"r": "red", "g": "green", "b": "blue", "n": "nir", "ir": "nir", "re": "rededge", "a": ALPHA}
-"""Names that are nothing but a letter or two."""
+"""Names of one or two letters."""
 _NUMBERED = {
     "rededge": {"1": "rededge1", "2": "rededge2", "3": "rededge3"},
     "swir": {"1": "swir16", "2": "swir22", "16": "swir16", "22": "swir22"},
     "nir": {"2": "nir08", "08": "nir08", "8": "nir08", "09": "watervapour"},
 }
-"""Roles with parts that are told apart by a number behind the word, as STAC names them."""
+"""Roles with parts that are distinguished by a number after the word, as STAC names them."""
 _WAVELENGTHS_NM = (
     (425, 455, "coastal"), (455, 520, "blue"), (520, 600, "green"), (600, 690, "red"), (690, 720, "rededge1"),
     (720, 760, "rededge2"), (760, 790, "rededge3"), (790, 900, "nir"), (1550, 1750, "swir16"), (2080, 2350, "swir22"),
 )  # fmt: skip
-"""First and last wavelength of a role where a name gives nothing but that."""
+"""First and last wavelength of each role, for names that give nothing but a wavelength."""
 _WAVELENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*(nm|nanomet\w+|um|µm|μm|micromet\w+)\b")
 
 SENTINEL_2, LANDSAT_8, LANDSAT_4, MODIS = "Sentinel-2", "Landsat 8 and 9", "Landsat 4 to 7", "MODIS"
@@ -74,9 +74,9 @@ _SENSORS: Mapping[str, Mapping[str, str]] = {
         "1": "red", "2": "nir", "3": "blue", "4": "green", "5": "swir12", "6": "swir16", "7": "swir22",
     },
 }  # fmt: skip
-"""What the numbers of bands stand for."""
+"""Role of each band number, by sensor."""
 _BESIDE_PAN = {LANDSAT_8: frozenset({"10", "11"}), LANDSAT_4: frozenset({"1"})}
-"""Bands without which an 8 is not the panchromatic one, but Sentinel-2's infrared."""
+"""Bands without which band 8 is not the panchromatic one, but Sentinel-2's infrared."""
 RECENT = frozenset({SENTINEL_2, LANDSAT_8})
 """Sensors of most scenes."""
 _CODE = re.compile(
@@ -89,14 +89,14 @@ _HINTS = {
     LANDSAT_4: re.compile(r"\bl[etm]0?[4-7]\b|\blandsat ?[4-7]\b|\bvcid\b"),
     MODIS: re.compile(r"\bsur refl\b|\bm[oy]d\d\d|\bmodis\b"),
 }
-"""What else in a name tells the sensor."""
+"""Other text in a name that identifies the sensor."""
 _ORDINAL = re.compile(r"(?:band|channel|layer|bande|kanal)?[ _#-]*(\d+)")
 
 
 def word_role(name: str) -> str | None:
-    """The role that the words of a name, or the wavelength in it, stand for; None where they tell none.
+    """Role denoted by the words of a name or by its wavelength; None if there is none.
 
-    A name of several roles is that of an index or a ratio, which is none of them.
+    A name with several roles is that of an index or a ratio, which has none of them.
     """
     text = _plain(name)
     if text in _LETTERS:
@@ -113,12 +113,12 @@ def word_role(name: str) -> str | None:
 
 
 def _plain(name: str) -> str:
-    """A name in lower case, with a blank where a small letter is followed by a capital: RedEdge is two words."""
+    """A name in lower case, with a blank where a capital follows a small letter: RedEdge is two words."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name.strip()).lower()
 
 
 def _numbered(role: str, text: str) -> str:
-    """The part of a role that a number behind its word tells."""
+    """The part of a role that is given by the number after its word."""
     number = re.search(r"(?:edge|swir|infrared|red|nir)[ _-]*(\d{1,2})\b", text)
     return _NUMBERED.get(role, {}).get(number[1], role) if number else role
 
@@ -132,26 +132,26 @@ def _wavelength_role(text: str) -> str | None:
 
 
 def band_code(name: str) -> str | None:
-    """The number that a sensor's band goes by, without leading zeros: 4 of B04_10m, 8a of SR_B8A; None without one."""
+    """Number of a sensor's band without leading zeros: 4 of B04_10m, 8a of SR_B8A; None without one."""
     found = _CODE.search(_plain(name))
     return found["number"].lstrip("0") or None if found else None
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What bands stand for if their numbers are those of a sensor."""
+    """Roles of bands, assuming that their numbers are those of a sensor."""
 
     sensor: str | None
-    """Sensor; None where nothing is numbered."""
+    """Sensor; None where no band is numbered."""
     roles: tuple[str | None, ...]
     """Role per band."""
 
 
 def readings(names: Sequence[str]) -> list[Reading]:
-    """What bands stand for, by each sensor that their numbers may be of; at least one reading, by words alone.
+    """Roles of bands for each sensor that their numbers may belong to; at least one reading, by words alone.
 
-    Words in a name count before its number. Numbers that only count a file's bands (Band 1, Band 2, ...) stand for
-    nothing.
+    Words in a name have precedence over its number. Numbers that only count a file's bands (Band 1, Band 2, ...) are
+    ignored.
     """
     words = tuple(word_role(name) for name in names)
     codes = [band_code(name) if role is None else None for name, role in zip(names, words, strict=True)]
@@ -166,19 +166,19 @@ def readings(names: Sequence[str]) -> list[Reading]:
 
 
 def _holds(sensor: str, codes: set[str]) -> bool:
-    """Whether a sensor has some bands; a panchromatic one is found in whole stacks only."""
+    """Whether a sensor has bands of all these numbers; a panchromatic band is accepted in whole stacks only."""
     is_stack = "8" not in codes or _BESIDE_PAN.get(sensor, frozenset()) <= codes
     return is_stack and codes <= _SENSORS[sensor].keys()
 
 
 def agreed_roles(names: Sequence[str]) -> tuple[str | None, ...]:
-    """Roles of bands, None where readings differ or tell nothing."""
-    told = zip(*(reading.roles for reading in readings(names)), strict=True)
-    return tuple(roles[0] if len(set(roles)) == 1 else None for roles in told)
+    """Roles of bands; None where the readings differ or have none."""
+    columns = zip(*(reading.roles for reading in readings(names)), strict=True)
+    return tuple(roles[0] if len(set(roles)) == 1 else None for roles in columns)
 
 
 def _sensors(names: Sequence[str]) -> frozenset[str]:
-    """The sensors that names may be of, by how they are written."""
+    """The sensors to which the names may belong, by their spelling."""
     plain = [_plain(name) for name in names]
     hinted = {s for s, hint in _HINTS.items() if any(hint.search(re.sub(r"[\W_]+", " ", name)) for name in plain)}
     if len(hinted) == 1:
@@ -195,18 +195,18 @@ def _sensors(names: Sequence[str]) -> frozenset[str]:
 
 
 def _only_counts(names: Sequence[str]) -> bool:
-    """Whether names say no more than where a band stands: "Band 1", "b1" or "1" for the first, and so on."""
+    """Whether names give only the position of the bands: "Band 1", "b1" or "1" for the first, and so on."""
     counted = [_ORDINAL.fullmatch(name.strip().lower()) or re.fullmatch(r"b(\d+)", name.strip()) for name in names]
     return all(found is not None and int(found[1]) == i for i, found in enumerate(counted, 1))
 
 
 def counts_bands(names: Sequence[str]) -> bool:
-    """Whether names are B1, B2, ... in the order of the bands, which may be numbers of a sensor as well."""
+    """Whether names are B1, B2, ... in the order of the bands, which may also be a sensor's numbers."""
     return all(name.strip().lower() == f"b{i}" for i, name in enumerate(names, 1))
 
 
 def fits(wanted: str | None, role: str | None) -> bool:
-    """Whether a band of a role may be the one that is wanted: swir is swir16 or swir22, nir also the narrow nir08."""
+    """Whether a band of a role may serve as the wanted one: swir is swir16 or swir22, nir also the narrow nir08."""
     return wanted is not None and (wanted == role or is_part(wanted, role))
 
 

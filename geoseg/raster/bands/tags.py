@@ -1,6 +1,6 @@
-"""What is said of a scene's bands outside of its file, as STAC Items do.
+"""Band metadata of a scene from outside of its file, e.g. from STAC Items.
 
-In: a catalogue's words, band by band. Out: names, scales, offsets and nodata values where the file itself has none.
+In: metadata per band. Out: names, scales, offsets and nodata values where the file itself has none.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class BandTag:
-    """What is said of a band; everything has a value that says nothing."""
+    """Metadata of a band; the defaults mean that nothing is known."""
 
     name: str = ""
     """Name."""
     scale: float = 1.0
-    """What values are multiplied with to get what they stand for."""
+    """Scale: value * scale + offset is the physical quantity."""
     offset: float = 0.0
-    """What is added then."""
+    """Offset."""
     nodata: float | None = None
     """Value that marks missing data."""
 
 
 def tags_of(tags: Sequence[BandTag], bands: int) -> Sequence[BandTag]:
-    """Tags for all bands of a file: one stands for all; none where their numbers differ."""
+    """Tags for all bands of a file: a single one is repeated; none if their number is not that of the bands."""
     return [tags[0]] * bands if len(tags) == 1 else tags if len(tags) == bands else ()
 
 
-def or_told(own: Sequence[T], silent: T, told: Sequence[T]) -> tuple[T, ...]:
-    """A file's own values per band; where all of them say nothing, what is told of them."""
-    return tuple(told) if told and all(value == silent for value in own) else tuple(own)
+def own_or_tagged(own: Sequence[T], default: T, tagged: Sequence[T]) -> tuple[T, ...]:
+    """The file's values per band, or the tagged ones if all of the file's are the default."""
+    return tuple(tagged) if tagged and all(value == default for value in own) else tuple(own)

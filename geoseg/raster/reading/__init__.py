@@ -1,9 +1,9 @@
-"""Rasters open for reading: whatever GDAL raises or logs while it reads is an error, and pixels are read side by side.
+"""Rasters open for reading: any error that GDAL raises or logs while it reads is raised, and threads read in parallel.
 
-In: anything GDAL opens. Out: pixels that are all there, or a RasterioError that names the file which failed.
+In: anything GDAL opens. Out: complete pixels, or a RasterioError that names the file which failed.
 
-GDAL loses the errors of its own threads, so that it gets none (`SAFE`): speed comes from several readers, threads of
-geoseg's own that each have the file open for themselves. A server that stumbles is asked again, for a bounded time.
+GDAL loses the errors of its own threads, so these are off (`SAFE`): speed comes from several readers, threads of
+geoseg's own that each have the file open for themselves. Failed requests to servers are repeated, for a bounded time.
 """
 
 from geoseg.core.gdal_options import SAFE, server_options, waiting_options

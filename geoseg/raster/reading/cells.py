@@ -1,4 +1,4 @@
-"""Windows cut into cells that readers share: the same pixels always fall to the same reader, who has their block still.
+"""Windows cut into cells for several readers: a pixel always goes to the same reader, which has its block cached.
 
 Integers only.
 """
@@ -12,12 +12,12 @@ from geoseg.geo.grid import Window
 
 _SIDE = 512
 _PIXELS = 2**18
-"""Least pixels of a cell, as far as the window goes: a call costs as much as some thousands."""
+"""Least pixels of a cell: a call takes as long as reading some thousands."""
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """A raster in blocks of one size."""
+    """A raster divided into blocks of one size."""
 
     height: int
     """Rows of a block."""
@@ -25,11 +25,11 @@ class Blocks:
     """Columns of a block."""
 
     def pieces(self, window: Window) -> Iterator[Window]:
-        """Parts of a window that lie in a block each."""
+        """The parts of a window, one for each block that it meets."""
         return (part for _, part in self.cut(window, 1))
 
     def cut(self, window: Window, readers: int) -> Iterator[tuple[int, Window]]:
-        """Parts of a window that lie in a block each, with the number of its reader."""
+        """The parts of a window, one for each block that it meets, with the number of the block's reader."""
         bottom, right = window.row + window.height, window.col + window.width
         for i in range(window.row // self.height, -(-bottom // self.height)):
             for j in range(window.col // self.width, -(-right // self.width)):
@@ -39,11 +39,11 @@ class Blocks:
 
 
 def cells(blocks: Blocks, width: int) -> Blocks:
-    """Cells of several blocks of a raster of that width."""
+    """Cells made of several neighbouring blocks of a raster `width` pixels wide."""
     cols = min(width, blocks.width * max(1, _SIDE // blocks.width))
     return Blocks(blocks.height * max(1, _PIXELS // (cols * blocks.height)), cols)
 
 
 def rows(width: int) -> Blocks:
-    """Cells of whole rows, for a raster whose own blocks say nothing of how its pixels are stored."""
+    """Cells of whole rows, for a raster whose blocks do not reflect how its pixels are stored."""
     return Blocks(_SIDE, width)

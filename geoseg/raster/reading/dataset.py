@@ -1,4 +1,4 @@
-"""A raster that several threads may read from: each has the file open for itself."""
+"""A raster that several threads may read: each has the file open for itself."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ from geoseg.raster.reading.trust import check
 T = TypeVar("T")
 
 _SHARED_PX = 2**19
-"""Pixels from which a window is shared among readers."""
+"""Least pixels of a window that is divided among readers."""
 _SHARED_DRIVERS = frozenset({"GTiff", "VRT", "JP2OpenJPEG", "HFA"})
-"""Formats any part of which is read without what lies before it."""
+"""Formats of which any part can be read without decoding those before it."""
 _HELD_BYTES = 256 * 2**20
-"""Memory for the blocks that readers hold, one each."""
+"""Memory for the blocks that readers cache, one each."""
 _REOPENED = 2
 """How often a file that a server delivers is opened again: GDAL itself has asked for each part of it often enough."""
 
 
 class _Stumbled(Exception):
-    """A server did not deliver what it may deliver when it is asked again."""
+    """A request to a server failed that may succeed when it is repeated."""
 
 
 @dataclass(frozen=True)
 class _Target:
-    """What is read, and where it goes."""
+    """A window to read, and the array for its values."""
 
     method: str
     """Method of rasterio's dataset: read, or read_masks."""
@@ -68,7 +68,7 @@ class _Target:
 
 
 def to_rasterio(window: Window) -> RasterioWindow:
-    """A window as rasterio takes it."""
+    """Convert a window to rasterio's."""
     return RasterioWindow(window.col, window.row, window.width, window.height)
 
 
@@ -77,10 +77,10 @@ def open_dataset(path: str | os.PathLike[str], **options: Any) -> Dataset:
 
     Args:
         path: anything GDAL opens.
-        options: of GDAL, for opening it.
+        options: GDAL's open options.
 
     Raises:
-        RasterioError: if it cannot be opened, or may not be.
+        RasterioError: if it cannot be opened, or is unsafe to read.
     """
     try:
         check_regular(path)
@@ -96,7 +96,7 @@ def open_dataset(path: str | os.PathLike[str], **options: Any) -> Dataset:
 
 
 class Dataset:
-    """A raster open for reading; what it says of itself are the attributes of rasterio's."""
+    """A raster open for reading; its metadata are the attributes of rasterio's dataset."""
 
     def __init__(self, path: str, options: dict[str, Any]):
         self.path, self._options = path, options
@@ -128,7 +128,7 @@ class Dataset:
         """Read one band (h, w) or several (C, h, w), as rasterio does.
 
         Raises:
-            RasterioError: if GDAL raised or logged an error, which names the file.
+            RasterioError: if GDAL raised or logged an error; it names the file.
         """
         return self._read("read", indexes, window, options)
 
@@ -136,13 +136,13 @@ class Dataset:
         """Read the mask of a band (h, w): 0 where there is no data.
 
         Raises:
-            RasterioError: if GDAL raised or logged an error, which names the file.
+            RasterioError: if GDAL raised or logged an error; it names the file.
         """
         return self._read("read_masks", indexes, window, options)
 
     @property
     def descriptions(self) -> tuple[str | None, ...]:
-        """Description of each band; none if they are no text in UTF-8."""
+        """Description of each band; none if they are not UTF-8."""
         try:
             texts: tuple[str | None, ...] = self._first.descriptions
         except UnicodeDecodeError:
@@ -150,17 +150,17 @@ class Dataset:
         return texts
 
     def tags(self, *arguments: Any, **options: Any) -> dict[str, str]:
-        """Tags, as rasterio gives them; none if they are no text in UTF-8."""
+        """Tags, as rasterio gives them; none if they are not UTF-8."""
         try:
             return dict(self._first.tags(*arguments, **options))
         except UnicodeDecodeError:
             return {}
 
     def mask_flags(self, index: int) -> list[MaskFlags]:
-        """Where the mask of a band comes from.
+        """Source of the mask of a band, as rasterio's flags.
 
         Raises:
-            RasterioError: if a file that should tell cannot be read.
+            RasterioError: if a file that holds the mask cannot be read.
         """
         flags = list(self.ask(lambda handle: handle.mask_flag_enums[index - 1]))
         sidecar = f"{self.path}.msk"
@@ -169,7 +169,7 @@ class Dataset:
         return flags
 
     def ask(self, question: Callable[[Any], T]) -> T:
-        """What rasterio's dataset answers, if it looks into the file for it.
+        """Call a function with rasterio's dataset, for metadata that it reads from the file.
 
         Raises:
             RasterioError: if GDAL raised or logged an error.
@@ -202,7 +202,7 @@ class Dataset:
         return out[0] if isinstance(indexes, int) else out
 
     def _shares(self, window: Window) -> dict[int, list[Window]]:
-        """Parts of a window by reader; none if it is not worth while."""
+        """Parts of a window by reader; empty if dividing it is not worth while."""
         shares = defaultdict[int, list[Window]](list)
         if self._readers > 1 and window.pixels >= _SHARED_PX:
             for reader, part in self._cells.cut(window, self._readers):
@@ -210,7 +210,7 @@ class Dataset:
         return shares
 
     def _fill(self, target: _Target, parts: Sequence[Window]) -> None:
-        """Read parts of a window into their places; from a server that stumbles, block by block and band by band."""
+        """Read parts of a window into the array; from a server that fails, block by block and band by band."""
         for part in parts:
             begun = time.monotonic()
             try:
@@ -221,10 +221,10 @@ class Dataset:
                         self._guarded(partial(target.read, piece, slice(band, band + 1)), begun)
 
     def _guarded(self, task: Callable[[Any], T], begun: float | None = None) -> T:
-        """Do something with this thread's dataset, again and again while a server stumbles.
+        """Call a function with this thread's dataset, repeatedly while a server fails.
 
         Raises:
-            _Stumbled: if a server did, and it is not known since when.
+            _Stumbled: if a server failed and `begun` is not given.
         """
         if self._broken is not None:
             raise self._broken
@@ -249,7 +249,7 @@ class Dataset:
         raise AssertionError
 
     def _lacks_source(self, faults: Faults) -> bool:
-        """Whether a source of a VRT could not be opened: GDAL says so once, and passes it over from then on."""
+        """Whether a source of a VRT could not be opened: GDAL reports that once, and skips the source from then on."""
         return self._first.driver == "VRT" and not any("IReadBlock failed" in text for text in faults.failures)
 
     def _failure(self, faults: Faults, error: Exception | None) -> RasterioIOError:
@@ -261,7 +261,7 @@ class Dataset:
         return []
 
     def _forget(self, message: str) -> bool:
-        """Drop what is held of a remote file and of the remote source that a message names; False if none is."""
+        """Empty GDAL's cache of a remote file and of the remote source that a message names; False if there is none."""
         sources = [file for file in self._files()[1:] if is_remote(file) and file in message]
         if not is_remote(self.path) and not sources:
             return False
@@ -272,7 +272,7 @@ class Dataset:
         return rows(self._first.width) if self._first.driver == "VRT" else cells(self._blocks, self._first.width)
 
     def _count_readers(self) -> int:
-        """How many readers share a window."""
+        """Number of readers among which windows are divided."""
         first = self._first
         if first.driver not in _SHARED_DRIVERS or not first.count:
             return 1
@@ -282,10 +282,10 @@ class Dataset:
 
 
 def _open(path: str, options: dict[str, Any]) -> Any:
-    """Open a file; once more if a server stumbled over it.
+    """Open a file; try again if a server failed.
 
     Raises:
-        RasterioError: if it cannot be opened, or a part of what describes it cannot be read.
+        RasterioError: if it cannot be opened, or a part of its metadata cannot be read.
     """
     for pause in (*islice(pauses(), _REOPENED if is_remote(path) else 0), None):
         with rasterio.Env(**SAFE), watched() as faults, quiet_georeferencing():

@@ -1,4 +1,4 @@
-"""What GDAL says of a read, in the thread that reads: errors it returns nothing of included."""
+"""Errors and warnings that GDAL logs in the thread that reads, including those that it does not return."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _UNREAD = re.compile("read error|io error|error during reading|cannot read|faile
 
 @dataclass
 class Faults:
-    """What GDAL logged."""
+    """Messages that GDAL logged."""
 
     failures: list[str] = field(default_factory=list)
     """Messages of errors, in their order: causes first."""
@@ -33,12 +33,12 @@ class Faults:
 
     @property
     def unread(self) -> list[str]:
-        """Those by which a part of a file was not read, as opposed to not understood."""
+        """Warnings that a part of a file was not read, as opposed to not understood."""
         return [text for text in (*self.failures, *self.warnings) if _UNREAD.search(text)]
 
 
 class _Watch(logging.Filter):
-    """Takes what rasterio logs of GDAL, and lets nothing through that would not be logged without it."""
+    """Collects what rasterio logs of GDAL, and passes on only what would be logged without this filter."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,19 +63,19 @@ class _Watch(logging.Filter):
 _watch = _Watch()
 for _name in _LOGGERS:
     logging.getLogger(_name).addFilter(_watch)
-    logging.getLogger(_name).setLevel(logging.INFO)  # where rasterio tells of errors
+    logging.getLogger(_name).setLevel(logging.INFO)  # the level at which rasterio logs errors
 
 
 @contextmanager
 def watched() -> Iterator[Faults]:
-    """Keep what GDAL logs in this thread."""
+    """Collect what GDAL logs in this thread, within a context."""
     with _watch.watch() as faults:
         yield faults
 
 
 @contextmanager
 def gdal_errors() -> Iterator[None]:
-    """Turn the errors of GDAL's that rasterio lets through into its own."""
+    """Convert errors of GDAL's that rasterio does not convert into rasterio's."""
     try:
         yield
     except CPLE_BaseError as error:
@@ -83,7 +83,7 @@ def gdal_errors() -> Iterator[None]:
 
 
 def unreadable(error: BaseException, path: str) -> str:
-    """A failed read in one line: the file, what GDAL says, and what the cause is likely to be."""
+    """A failed read on one line: the file, GDAL's message, and the likely cause."""
     said = one_line(error.__cause__ or error)
     if lacks_memory(error):
         why = mishap(error)
@@ -95,13 +95,13 @@ def unreadable(error: BaseException, path: str) -> str:
 
 
 def reason(messages: Sequence[str], error: BaseException | None, files: Sequence[str]) -> str:
-    """Why a read failed, naming the file: GDAL tells the base name of a source, or says it in another message."""
-    told = list(messages) or [one_line(error.__cause__ or error) if error else "unknown error"]
-    for text in told:
+    """The cause of a failed read, with the file: GDAL gives the base name of a source, or another message names it."""
+    causes = list(messages) or [one_line(error.__cause__ or error) if error else "unknown error"]
+    for text in causes:
         if "No such file" in text or any(file in text for file in files[1:]):
             return text
-    for text in reversed(told):
+    for text in reversed(causes):
         named = [file for file in files if text.startswith(f"{os.path.basename(file)}, band")]
         if named:
             return text.replace(os.path.basename(named[0]), named[0], 1) if len(named) == 1 else text
-    return told[-1]
+    return causes[-1]

@@ -1,4 +1,4 @@
-"""How long an Erdas Imagine file (.img) is by its tables: of compressed blocks that are not there, GDAL makes zeros.
+"""Length of an Erdas Imagine file (.img) by its tables: GDAL reads compressed blocks beyond its end as zeros.
 
 Layout: a header that leads to a tree of entries; those of type Edms_State list the blocks of a band, each with its
 place in the file (Erdas Imagine .ige and .img file formats, as published by ERDAS).
@@ -22,9 +22,9 @@ _MOST_ENTRIES = 100_000
 
 
 def listed_bytes(path: str) -> int:
-    """Bytes that a file has at least if all its blocks are there; 0 if it is no such file.
+    """Least length of a complete file in bytes; 0 if it is no such file.
 
-    A table that lies beyond the file's end counts as far as it reaches.
+    A table that lies beyond the file's end counts up to its own end.
     """
     with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if content[: len(_MAGIC)] != _MAGIC:
@@ -36,7 +36,7 @@ def listed_bytes(path: str) -> int:
 
 
 def _states(content: mmap.mmap) -> Iterator[int]:
-    """Where the lists of blocks begin."""
+    """Offsets of the lists of blocks."""
     (header,) = struct.unpack_from("<I", content, len(_MAGIC) + 1)
     (root,) = struct.unpack_from("<I", content, header + 8)
     waiting, seen = [root], set[int]()
@@ -51,7 +51,7 @@ def _states(content: mmap.mmap) -> Iterator[int]:
 
 
 def _last_byte(content: mmap.mmap, place: int) -> int:
-    """Where the last block of a list ends."""
+    """Offset of the end of the last block of a list."""
     *_, count, blocks = _STATE.unpack_from(content, place)
     end = int(blocks + count * _BLOCK.size)
     if end > len(content):

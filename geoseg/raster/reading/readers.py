@@ -1,4 +1,4 @@
-"""Threads that read, one for each processor, as long as the process lives; a fork has none of its parent's."""
+"""Reader threads, one for each processor, for the life of the process; a forked process starts its own."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 import rasterio
 
 MOST = 8
-"""Readers at most: a disk or a network is no faster for more."""
+"""Most readers: more do not speed up a disk or a network."""
 
 
 def processors() -> int:
-    """Processors that this process may use."""
+    """Number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -29,7 +29,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def run(tasks: Mapping[int, Callable[[], None]]) -> None:
-    """Run each task in the reader of that number, with this thread's GDAL options; the first error comes up."""
+    """Run each task in the reader of its number, with this thread's GDAL options; raise the first error."""
     options = _options()
     futures: list[Future[None]] = [_reader(n).submit(_run, task, options) for n, task in tasks.items()]
     try:
@@ -50,6 +50,6 @@ def _run(task: Callable[[], None], options: dict[str, Any]) -> None:
 
 
 def _options() -> dict[str, Any]:
-    """This thread's GDAL options, but for the size of the cache, which all threads have in common."""
+    """This thread's GDAL options without the size of the cache, which is common to all threads."""
     options = rasterio.env.getenv() if rasterio.env.hasenv() else {}
     return {name: value for name, value in options.items() if name != "GDAL_CACHEMAX"}

@@ -1,4 +1,4 @@
-"""Rasters on servers: which are, how long they are asked again, and how GDAL forgets what it got of them."""
+"""Rasters on servers: recognising them, retrying failed requests, and emptying GDAL's cache of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rasterio.errors import RasterioError
 from geoseg.core.safe_paths import SERVER_SYSTEMS
 
 PATIENCE_S = 60
-"""Seconds after which a server that failed is not asked again."""
+"""Seconds after which a failing request is not repeated."""
 
 _READERS = 4
 _NAMES = re.compile(f"/({'|'.join(SERVER_SYSTEMS)})(_streaming)?[/?]")
@@ -23,19 +23,19 @@ _FINAL = re.compile(r"response code: 4(?!08|29)\d\d|could not resolve host|could
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path is read over a network, if only in part."""
+    """Whether a path is read over a network, entirely or in part."""
     return bool(_NAMES.search(path)) or ("://" in path and not path.startswith((*_LOCAL_SCHEMES, "<")))
 
 
 def is_final(message: str) -> bool:
-    """Whether asking again is of no use: the server refuses, or there is none."""
+    """Whether repeating a request is useless: the server refuses it, or does not exist."""
     return bool(_FINAL.search(message))
 
 
 def pauses() -> Iterator[float]:
-    """Seconds to wait before a server is asked again, once and again, as GDAL itself is set to wait.
+    """Seconds to wait before each repetition of a request, following GDAL's own settings.
 
-    They are more than GDAL's: several readers share a server, whose every second answer may always go to the same one.
+    There are more repetitions than GDAL makes: with several readers, the failures of a server may all hit the same one.
     """
     options = rasterio.env.getenv() if rasterio.env.hasenv() else {}
     count, first = int(options.get("GDAL_HTTP_MAX_RETRY", 0)), float(options.get("GDAL_HTTP_RETRY_DELAY", 1))
@@ -43,10 +43,10 @@ def pauses() -> Iterator[float]:
 
 
 def forget(dataset: Any, path: str, sources: Sequence[str]) -> None:
-    """Make GDAL forget what it holds of remote files, half of which it may take for all.
+    """Empty GDAL's cache of remote files, which may hold a truncated file that it takes for complete.
 
-    It does so when it lets go of a file that it is told not to keep: to look whether it is there will do. Asking an
-    open dataset for its files makes it look, and what is decoded of it stays.
+    GDAL drops the cache of a file marked as not cached when it closes it: checking whether it exists will do. Listing
+    the files of an open dataset makes GDAL check, and keeps decoded blocks.
     """
     with rasterio.Env(CPL_VSIL_CURL_NON_CACHED=_FORGETFUL), suppress(RasterioError):
         if dataset is None:

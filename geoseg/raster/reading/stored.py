@@ -1,4 +1,4 @@
-"""How much of a raster is there: a file of few bytes may claim any number of pixels."""
+"""Amount of data stored for a raster: a file of few bytes may claim any number of pixels."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from geoseg.raster.reading.remote import is_remote
 
 _PX_PER_BYTE = 30
-"""Imagery stored in fewer bytes than this is mostly empty."""
+"""Imagery with more pixels per byte than this is mostly empty."""
 _BAND = re.compile(r"<VRTRasterBand[ >].*?</VRTRasterBand>", re.S)
 _SOURCE = re.compile(r"<(\w+Source)[ >].*?</\1>", re.S)
 _PLACE = re.compile(r'<DstRect [^>]*xSize="([0-9.e+]+)" ySize="([0-9.e+]+)"')
 
 
 def stored_bytes(dataset: Any) -> int | None:
-    """Bytes of a GeoTIFF, or of the files that a VRT shows; None of other formats, or where they are not known."""
+    """Size of a GeoTIFF, or of the sources of a VRT, in bytes; None for other formats, or where it is unknown."""
     files = list(dataset.files)
     if dataset.driver not in ("GTiff", "VRT") or not files or any(is_remote(file) for file in files):
         return None
@@ -27,7 +27,7 @@ def stored_bytes(dataset: Any) -> int | None:
 
 
 def held_pixels(dataset: Any) -> int:
-    """Pixels that may hold data, at most: those of a GeoTIFF by its size, of a VRT where it shows something."""
+    """Upper bound of the pixels that hold data: of a GeoTIFF by its size, of a VRT by the extents of its sources."""
     pixels = int(dataset.width * dataset.height)
     if dataset.driver == "VRT":
         return min(pixels, _shown_pixels(vrt_text(dataset), pixels))
@@ -36,12 +36,12 @@ def held_pixels(dataset: Any) -> int:
 
 
 def vrt_text(dataset: Any) -> str:
-    """A VRT as GDAL understands it, which leaves nothing to spell in another way."""
+    """The XML of a VRT as GDAL writes it, in a normal form."""
     return str(dataset.tags(ns="xml:VRT").get("xml:VRT", ""))
 
 
 def _shown_pixels(text: str, pixels: int) -> int:
-    """Pixels of the first band on which sources lie; all if it is not made of sources, or one of them has no place."""
+    """Pixels of the first band that sources cover; all if it has no sources, or one of them has no extent."""
     band = _BAND.search(text)
     if band is None or "VRTRasterBand" not in band[0] or "subClass" in band[0][: band[0].find(">")]:
         return pixels

@@ -1,4 +1,4 @@
-"""What a raster may not be: larger than anything is, shorter than it says, or a way to files that are none."""
+"""Checks of rasters that are not trusted: their size, the length of their files, and the files of their sources."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from geoseg.raster.reading.remote import is_remote
 from geoseg.raster.reading.stored import stored_bytes, vrt_text
 
 PX_MOST = 1 << 38
-"""Pixels of the largest raster that is believed: 275 gigapixels. A file of a few bytes can claim any number."""
+"""Most pixels of a raster: 275 gigapixels. A file of a few bytes can claim any number."""
 
 ALLOW_RAW = "GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE"
-"""Environment variable, of GDAL 3.12, which as ALL lets VRTs show the bytes of any file as pixels."""
+"""Environment variable of GDAL 3.12: ALL lets VRTs show the bytes of any file as pixels."""
 
 _SUSPICIOUS_PX = 10**9
 _SUSPICIOUS_PX_PER_BYTE = 10**5
 """A raster of more than a gigapixel of which less than a byte is stored per hundred thousand pixels is damaged or a
 trap."""
 _SINGLE_FILES = frozenset({"GTiff", "COG", "JP2OpenJPEG", "PNG", "JPEG"})
-"""Formats that name no other files but sidecars."""
+"""Formats that refer to no other files but sidecars."""
 _VRT_DEPTH = 8
 _SOURCE_NAME = re.compile("<(?:SourceFilename|SourceDataset)([^>]*)>([^<]*)</")
 _MASK_SOURCE = re.compile(r"<SourceFilename([^>]*)>([^<]*)</SourceFilename>\s*<SourceBand>mask,?(\d*)</SourceBand>")
@@ -39,10 +39,10 @@ _PCIDSK_BLOCK = 512
 
 
 def check(dataset: Any, path: str) -> None:
-    """Refuse a raster that was just opened.
+    """Check a raster that was just opened.
 
     Raises:
-        RasterioIOError: what is wrong, what to do.
+        RasterioIOError: if it is not trustworthy: what is wrong, what to do.
     """
     if dataset.width * dataset.height > PX_MOST:
         raise RasterioIOError(
@@ -63,7 +63,7 @@ def check(dataset: Any, path: str) -> None:
 
 
 def _check_sources(dataset: Any, path: str) -> None:
-    """Refuse a raster on a server that is put together from files of this machine, by whatever way."""
+    """Refuse a raster on a server that refers to files of this machine, in any way."""
     if not is_on_server(path) or dataset.driver in _SINGLE_FILES:
         return
     for file in dataset.files:
@@ -74,7 +74,7 @@ def _check_sources(dataset: Any, path: str) -> None:
 
 
 def _check_vrt(dataset: Any, path: str, depth: int) -> None:
-    """Refuse raw bands, and sources that are missing, short or without their masks, also in VRTs that a VRT shows."""
+    """Refuse raw bands, and sources that are missing, short or without their masks, also in nested VRTs."""
     if depth > _VRT_DEPTH:
         raise RasterioIOError(f"it shows a VRT in a VRT in a VRT, {depth} deep: make one VRT of the files")
     if os.environ.get(ALLOW_RAW) != "ALL" and 'subClass="VRTRawRasterBand"' in vrt_text(dataset):
@@ -93,7 +93,7 @@ def _check_vrt(dataset: Any, path: str, depth: int) -> None:
 
 
 def _missing(dataset: Any, path: str) -> Iterator[str]:
-    """Files of this machine that a VRT shows and that are not there, before GDAL passes over them."""
+    """Sources of a VRT that are missing files of this machine, which GDAL would skip."""
     for attributes, name in set(_SOURCE_NAME.findall(vrt_text(dataset))):
         source = _source(attributes, name, path)
         if not _NO_FILE.match(source) and not os.path.exists(source):
@@ -101,13 +101,13 @@ def _missing(dataset: Any, path: str) -> Iterator[str]:
 
 
 def _source(attributes: str, name: str, path: str) -> str:
-    """Path of a source that a VRT names."""
+    """Path of a source of a VRT."""
     folder = os.path.dirname(path) if os.path.isfile(path) else ""
     return os.path.join(folder, unescape(name)) if 'relativeToVRT="1"' in attributes else unescape(name)
 
 
 def _unmasked(dataset: Any, path: str) -> Iterator[str]:
-    """Files of this machine whose masks a VRT shows and that have none, which GDAL takes for data everywhere."""
+    """Files of this machine whose masks a VRT uses and that have none, which GDAL reads as valid everywhere."""
     for attributes, name, band in set(_MASK_SOURCE.findall(vrt_text(dataset))):
         source = _source(attributes, name, path)
         if _NO_FILE.match(source):
@@ -118,7 +118,7 @@ def _unmasked(dataset: Any, path: str) -> Iterator[str]:
 
 
 def _check_source(source: str, depth: int) -> None:
-    """Look into a source of a VRT; one that cannot be opened fails when it is read."""
+    """Check a source of a VRT; one that cannot be opened fails when it is read."""
     try:
         opened = rasterio.open(source)
     except RasterioError:
@@ -131,7 +131,7 @@ def _check_source(source: str, depth: int) -> None:
 
 
 def _needs_a_look(source: str) -> bool:
-    """Whether a source of a VRT is a VRT, or of a format of which GDAL makes zeros where it is short."""
+    """Whether a source of a VRT is itself a VRT, or of a format that GDAL reads as zeros beyond the file's end."""
     if is_remote(source) or not os.path.isfile(source):
         return source.lower().endswith(".vrt") or "<VRTDataset" in source
     with open(source, "rb") as file:
@@ -141,7 +141,7 @@ def _needs_a_look(source: str) -> bool:
 
 
 def _check_length(dataset: Any, path: str) -> None:
-    """Refuse files shorter than their header says where GDAL fills up with zeros."""
+    """Refuse files shorter than their header says, in formats that GDAL fills up with zeros."""
     for file, expected in _LENGTHS.get(dataset.driver, _unknown)(dataset, path):
         size = os.path.getsize(file)
         if size < expected:
@@ -149,7 +149,7 @@ def _check_length(dataset: Any, path: str) -> None:
 
 
 def _hfa_bytes(dataset: Any, path: str) -> Iterator[tuple[str, int]]:
-    """Of a file that lists no blocks, those of all bands lie in another, whole and without gaps."""
+    """Length of a file by its list of blocks; without one, all bands lie in another file, without gaps."""
     listed = listed_bytes(path)
     yield path, listed
     for spill in (file for file in dataset.files if file.lower().endswith(".ige") and not listed):
@@ -157,7 +157,7 @@ def _hfa_bytes(dataset: Any, path: str) -> Iterator[tuple[str, int]]:
 
 
 def _whole_blocks(block: tuple[int, int], dtype: str, shape: tuple[int, int]) -> int:
-    """Bytes of a band whose blocks are all of one size."""
+    """Size of a band in bytes whose blocks all have one size."""
     return math.prod(-(-size // side) * side for size, side in zip(shape, block, strict=True)) * _item_bytes(dtype)
 
 
@@ -188,4 +188,4 @@ _LENGTHS: dict[str, Callable[[Any, str], Iterator[tuple[str, int]]]] = {
     "PCIDSK": _pcidsk_bytes,
     "HFA": _hfa_bytes,
 }
-"""Files of formats of which GDAL makes zeros where they are short, and the bytes that each must have."""
+"""Files and their least lengths in bytes, by format, for formats that GDAL reads as zeros beyond a file's end."""
