@@ -1,4 +1,4 @@
-"""What training minimises: one file a loss, and the sum of those that a config names.
+"""Losses, one file each, and their weighted sum.
 
 A new loss is a file here with a class derived from `geoseg.losses.loss.Loss`, and a line in `LOSSES`, whose names are
 settings and stand in `geoseg/spec/loss.py`. A loss of another package is an entry point of the group `geoseg.losses`.

@@ -1,4 +1,4 @@
-"""What a pixel of each class weighs in a loss."""
+"""Class weights of losses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def class_weights(counts: Sequence[float], how: str | Sequence[float]) -> Tensor:
-    """Weight of each class, (K,) float32: as given, or by the share of the pixels that it has.
+    """Weight of each class (K,), float32: as given, or by the class's share of the pixels.
 
     `inverse` is 1 / share and `sqrt_inverse` its root, scaled to the mean 1 over the classes that occur.
     `median_frequency` is the median share / share (Eigen & Fergus 2015, section 6.3.2), so that a class of middling

@@ -1,6 +1,6 @@
-"""The weighted sum of losses that a config names. In: logits (B, K, H, W) and class indexes (B, H, W). Out: a scalar.
+"""The weighted sum of the losses of a config. In: logits (B, K, H, W), class indexes (B, H, W). Out: a scalar.
 
-Pixels with the index `IGNORE` count nowhere; a batch without a valid pixel costs 0 and has the gradient 0, not NaN.
+Pixels with the index `IGNORE` are ignored; a batch without a valid pixel has the loss 0 and the gradient 0, not NaN.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class SegmentationLoss(nn.Module):
     class_weights: Tensor | None
 
     def __init__(self, spec: LossSpec, class_counts: Sequence[float]):
-        """Prepare the losses.
+        """Build the losses.
 
         Args:
             spec: which losses, with which weights.
             class_counts: pixels of each class in the training labels, in the order of the logits.
 
         Raises:
-            SpecError: if a parameter of a loss makes no sense.
+            SpecError: if a parameter of a loss is invalid.
         """
         super().__init__()
         weights = None if spec.class_weights == "none" else class_weights(class_counts, spec.class_weights)
@@ -48,19 +48,19 @@ class SegmentationLoss(nn.Module):
 
 
 def make_losses(spec: LossSpec) -> list[tuple[float, Loss]]:
-    """Weight and loss of each one that counts.
+    """Build the losses with a weight above 0, each with its weight.
 
     Raises:
-        SpecError: if a loss cannot be loaded, or one of its parameters makes no sense.
+        SpecError: if a loss cannot be loaded, or one of its parameters is invalid.
     """
     return [(term.weight, make_loss(name, term.parameters)) for name, term in spec.terms.items()]
 
 
 def make_loss(name: str, parameters: dict[str, object]) -> Loss:
-    """The loss of a name.
+    """Build a loss by name.
 
     Raises:
-        SpecError: if there is none, it cannot be loaded, or one of its parameters makes no sense.
+        SpecError: if it is unknown, it cannot be loaded, or one of its parameters is invalid.
     """
     kind = LOSSES.get(name)
     if not (isinstance(kind, type) and issubclass(kind, Loss)):

@@ -10,10 +10,10 @@ from geoseg.losses.pixels import pixel_costs, pixel_weights, weighted_mean
 
 
 class CrossEntropy(Loss):
-    """Mean cross-entropy of the valid pixels, each weighing what its class weighs."""
+    """Mean cross-entropy of the valid pixels, weighted by class."""
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    """Share of the target that is spread evenly over all classes."""
+    """Share of the target that is spread uniformly over all classes."""
 
     def __call__(self, logs: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
         """Loss of a batch, a scalar."""

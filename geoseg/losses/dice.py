@@ -9,7 +9,7 @@ from geoseg.losses.overlap import missing_overlap
 
 
 class Dice(Loss):
-    """One minus the Dice overlap, averaged over the classes in the labels, which all weigh alike."""
+    """One minus the Dice overlap, averaged over the classes in the labels with equal weights."""
 
     def __call__(self, logs: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
         """Loss of a batch, a scalar."""

@@ -11,7 +11,7 @@ from geoseg.losses.pixels import TINY, pixel_costs, pixel_weights, weighted_mean
 
 
 class Focal(Loss):
-    """Mean of (1 - p) ** gamma times the cross-entropy, p being the true class's softmax (eq. 4)."""
+    """Mean of (1 - p) ** gamma times the cross-entropy, with p the probability of the true class (eq. 4)."""
 
     gamma: float = Field(default=2.0, ge=0)
     """How strongly the loss turns away from pixels that are right already."""

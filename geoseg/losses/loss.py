@@ -1,4 +1,4 @@
-"""What a loss is."""
+"""The contract of a loss."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Loss(Spec):
 
     Args and shapes of a call, with B windows of H × W pixels and K classes:
         logs (B, K, H, W): logarithms of the class probabilities, float32.
-        labels (B, H, W): class indexes, int64; `IGNORE` where a pixel counts nowhere.
-        class_weights (K,): float32, what a pixel of each class weighs, relative to the others; None weighs all alike.
+        labels (B, H, W): class indexes, int64; `IGNORE` where a pixel is ignored.
+        class_weights (K,): float32, weight of a pixel of each class, relative to the others; None for equal weights.
             A loss that already balances the classes does not need them.
 
     The value is a scalar, 0 with the gradient 0 for a batch without a valid pixel. It falls when a pixel's true class

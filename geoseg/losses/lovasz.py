@@ -10,7 +10,7 @@ from geoseg.spec import IGNORE
 
 
 class Lovasz(Loss):
-    """Lovász-softmax over the batch as a whole, averaged over the classes in the labels, which all weigh alike."""
+    """Lovász-softmax over the batch as a whole, averaged over the classes in the labels with equal weights."""
 
     def __call__(self, logs: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
         """Loss of a batch, a scalar."""

@@ -14,7 +14,7 @@ from geoseg.spec import IGNORE
 
 
 class Ohem(Loss):
-    """Mean cross-entropy of the hard pixels; what a class weighs does not make its pixels hard."""
+    """Mean cross-entropy of the hard pixels, weighted by class; weights do not affect which pixels are hard."""
 
     threshold: float = Field(default=0.7, gt=0, le=1)
     """Pixels whose true class has less than this probability are hard."""
@@ -28,7 +28,7 @@ class Ohem(Loss):
 
     @torch.no_grad()
     def _hard(self, costs: Tensor, valid: Tensor) -> Tensor:
-        """Which pixels (B, H, W) count."""
+        """Mask (B, H, W) of the hard pixels."""
         hard = valid & (costs > -math.log(self.threshold))
         least = math.ceil(self.share * int(valid.sum()))
         if least > int(hard.sum()):

@@ -1,4 +1,4 @@
-"""What losses share that compare the areas of classes: the Tversky index (Salehi et al. 2017)."""
+"""Common part of losses that compare the areas of classes: the Tversky index (Salehi et al. 2017)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from geoseg.spec import IGNORE
 def missing_overlap(logs: Tensor, labels: Tensor, alpha: float, beta: float) -> Tensor:
     """One minus TP / (TP + alpha FP + beta FN), averaged over the classes in the labels (eq. 3); a scalar.
 
-    The batch counts as a whole. Half and half is the Dice overlap, one and one the Jaccard overlap. Classes that are
+    The batch is counted as a whole. alpha = beta = 0.5 is the Dice overlap, 1 the Jaccard overlap. Classes that are
     not in the labels are left out: smp's DiceLoss averages over them too, which dilutes rare ones in small batches.
     """
     shares, valid = logs.exp(), (labels != IGNORE).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""What losses share that compare pixel by pixel: costs, what each pixel weighs, and their mean."""
+"""Common parts of losses that compare pixel by pixel: costs, weights, and their weighted mean."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ TINY = 1e-6
 
 
 def pixel_costs(logs: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy per pixel (B, H, W), 0 where there is no label."""
+    """Cross-entropy per pixel (B, H, W); 0 where there is no label."""
     return functional.nll_loss(logs, labels, ignore_index=IGNORE, reduction="none")
 
 
 def pixel_weights(labels: Tensor, class_weights: Tensor | None) -> Tensor:
-    """What each pixel weighs (B, H, W): as much as its class, nothing where there is no label."""
+    """Weight of each pixel (B, H, W): that of its class, 0 where there is no label."""
     valid = labels != IGNORE
     return valid.float() if class_weights is None else class_weights[labels.where(valid, 0)] * valid
 
 
 def weighted_mean(costs: Tensor, weights: Tensor) -> Tensor:
-    """Mean of the costs; 0 where nothing weighs anything."""
+    """Weighted mean of the costs, a scalar; 0 if all weights are 0."""
     return (costs * weights).sum() / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)

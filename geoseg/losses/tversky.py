@@ -12,7 +12,7 @@ from geoseg.losses.overlap import missing_overlap
 
 
 class Tversky(Loss):
-    """One minus the Tversky overlap, averaged over the classes in the labels, which all weigh alike."""
+    """One minus the Tversky overlap, averaged over the classes in the labels with equal weights."""
 
     alpha: float = Field(default=0.3, ge=0)
     """Cost of a pixel wrongly given to a class."""

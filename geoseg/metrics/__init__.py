@@ -1,6 +1,6 @@
-"""How well predictions match labels: one file a metric, and what counts the pixels that they are computed from.
+"""Metrics, one file each, and the pixel counts from which they are computed.
 
-A new metric is a file here with a class that does what `geoseg.metrics.metric.Metric` says, and a line in `METRICS`. A
-metric of another package is an entry point of the group `geoseg.metrics`. Every output iterates `Scores`, so that its
-figure appears everywhere under its name.
+A new metric is a file here with a class that fulfils `geoseg.metrics.metric.Metric`, and a line in `METRICS`. A metric
+of another package is an entry point of the group `geoseg.metrics`. Every output iterates `Scores`, so that its figure
+appears everywhere under its name.
 """

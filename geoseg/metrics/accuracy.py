@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class PixelAccuracy:
-    """Share of the labelled pixels that got their class."""
+    """Share of the labelled pixels whose class was predicted."""
 
     words = Wording("pixel accuracy", "Pixel accuracy", "Pixels that got their class, out of all labelled ones.")
     by_class = False
@@ -27,7 +27,7 @@ class PixelAccuracy:
 
 
 class Accuracy:
-    """Share of a class's labelled pixels that got it (recall); there is none for a class not in the labels."""
+    """Share of a class's labelled pixels that were predicted as it (recall); NaN for a class not in the labels."""
 
     words = Wording("accuracy", "Accuracy")
     by_class = True

@@ -1,4 +1,4 @@
-"""Which pixels lie near the contours of classes."""
+"""Pixels near the contours of classes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from geoseg.spec import IGNORE
 
 
 def find_boundaries(classes: Tensor, reach: int) -> Tensor:
-    """Find which pixels (B, H, W) have another class, not IGNORE, within `reach` pixels in each direction.
+    """Mask (B, H, W) of pixels that have another class, not IGNORE, within `reach` pixels in each direction.
 
-    That is what is left of each class's mask after taking away its erosion by a square of 2 · reach + 1 pixels, outside
-    of the window and IGNORE pixels being part of every mask. A pixel has another class near it if the highest or the
-    lowest class there is not its own: two filters for all classes at once, instead of one for each.
+    That is each class's mask without its erosion by a square of 2 · reach + 1 pixels; pixels beyond the window and
+    IGNORE pixels belong to every mask. A pixel has another class near it if the highest or the lowest class there is
+    not its own: two filters for all classes at once, instead of one for each.
     """
     labelled = classes != IGNORE
     up = classes.to(torch.uint8)
@@ -23,7 +23,7 @@ def find_boundaries(classes: Tensor, reach: int) -> Tensor:
 
 
 def _spread(values: Tensor, reach: int, dim: int) -> Tensor:
-    """Highest value within `reach` places along a dimension, by windows that grow threefold.
+    """Highest value within `reach` pixels along a dimension, by windows that grow threefold.
 
     In bytes on a CPU some 80 times as fast as max_pool2d: 1.5 ms instead of 124 ms for 4 × 1024² pixels and reach 3.
     """

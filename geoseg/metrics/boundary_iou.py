@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class BoundaryIou:
-    """IoU of the pixels near a class's contour; there is none for a class without one."""
+    """IoU of the pixels near a class's contour; NaN for a class without one."""
 
     words = Wording("boundary IoU", "Boundary IoU")
     by_class = True
@@ -24,7 +24,7 @@ class BoundaryIou:
 
 
 class MeanBoundaryIou:
-    """Mean of the classes' boundary IoU; there is none where no class has a boundary."""
+    """Mean of the classes' boundary IoU; NaN where no class has a boundary."""
 
     words = Wording(
         "boundary mIoU ({px} px)",

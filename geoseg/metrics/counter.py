@@ -1,7 +1,7 @@
-"""Counts of predicted against true classes, pixel by pixel and along the contours.
+"""Pixel counts of predicted against true classes, of all pixels and near the contours.
 
-In: class indexes of windows, predicted and true. Out: the scores of all of them together. What is kept in between are
-counts, K × K and a few K, whatever the number of pixels; under distributed training they are summed over processes.
+In: class indexes of windows, predicted and true. Out: the scores of all of them together. Only counts are kept, K × K
+and a few times K, whatever the number of pixels; under distributed training they are summed over processes.
 Knows no files, no class ids, and no network.
 """
 
@@ -22,12 +22,12 @@ from geoseg.spec import IGNORE
 
 
 class ScoreCounter(Metric):
-    """Counts pixels window by window, until `scores` computes how well they match.
+    """Counts pixels window by window, from which `scores` computes all metrics.
 
     Boundaries are those of Cheng et al. 2021, "Boundary IoU", eq. 2, with three decisions that make sense for windows
-    of a map: the border of a window is no contour (the land goes on behind it), nor is the border of an unlabelled
+    of a map: the border of a window is no contour (the land continues beyond it), nor is the border of an unlabelled
     area (nobody knows what is there), and counts are pooled over all windows before they are divided. So windows
-    that come with a halo of `boundary_px` around what is counted give exactly the value of the whole scene.
+    with a halo of `boundary_px` beyond the counted pixels give exactly the value of the whole scene.
     """
 
     is_differentiable = False
@@ -42,7 +42,7 @@ class ScoreCounter(Metric):
     """(K,) int64: pixels in the boundary of a class in labels or in predictions."""
 
     def __init__(self, classes: int, boundary_px: int | None = None):
-        """Count `classes` classes, and their boundaries `boundary_px` pixels wide; None counts no boundaries.
+        """Set the number of classes, and the width of their boundaries in pixels; None counts no boundaries.
 
         Raises:
             SpecError: if a metric of another package cannot be loaded.
@@ -56,9 +56,9 @@ class ScoreCounter(Metric):
             self.add_state(name, torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, predicted: Tensor, true: Tensor, counted: Tensor | None = None) -> None:
-        """Count windows of class indexes, integers (B, H, W), IGNORE in `true` where nothing is labelled.
+        """Count windows of class indexes, integers (B, H, W); IGNORE in `true` where there is no label.
 
-        Where `counted` (B, H, W), bool, is False, a pixel is only a neighbour of others (a halo) and not counted.
+        Pixels where `counted` (B, H, W), bool, is False are a halo: neighbours of others, not counted.
         """
         wanted = true if counted is None else true.where(counted, IGNORE)
         self.confusion += multiclass_confusion_matrix(
@@ -83,9 +83,9 @@ class ScoreCounter(Metric):
         return torch.cat((self.confusion, self.boundary_intersections[None], self.boundary_unions[None]))
 
     def scores(self, names: Sequence[str]) -> Scores:
-        """Compute the scores of all that was counted since the last reset; every process must call it.
+        """Compute the scores of all pixels counted since the last reset; every process must call it.
 
-        `names` are the classes' (K), in the order of their indexes.
+        `names` are those of the K classes, in the order of their indexes.
         """
         with warnings.catch_warnings():
             # nothing counted is no mistake: a process may have no window to count

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class F1:
-    """Harmonic mean of precision and accuracy; there is none for a class in neither labels nor predictions."""
+    """Harmonic mean of precision and accuracy; NaN for a class in neither labels nor predictions."""
 
     words = Wording("F1", "F1")
     by_class = True

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class Iou:
-    """Pixels both labelled and predicted as a class, out of those that are either.
+    """Pixels both labelled and predicted as a class, divided by those that are either.
 
-    There is none for a class in neither labels nor predictions.
+    NaN for a class in neither labels nor predictions.
     """
 
     words = Wording("IoU", "IoU")

@@ -1,4 +1,4 @@
-"""What a metric is, and which there are. Knows the counts, not where they come from; loads no tensor library."""
+"""The contract of a metric, and the registry. Knows counts, not their origin; imports no tensor library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Counts:
-    """What all metrics are computed from, on the CPU, for K classes."""
+    """Pixel counts for K classes, on the CPU, from which all metrics are computed."""
 
     confusion: Tensor
     """(K, K) float64: pixels by true (rows) and predicted (columns) class."""
@@ -24,23 +24,23 @@ class Counts:
 
     @property
     def hits(self) -> Tensor:
-        """(K,) pixels of a class that got it."""
+        """(K,) correctly predicted pixels of each class."""
         return self.confusion.diagonal()
 
     @property
     def predicted(self) -> Tensor:
-        """(K,) pixels predicted as a class."""
+        """(K,) pixels predicted as each class."""
         return self.confusion.sum(dim=0)
 
     @property
     def true(self) -> Tensor:
-        """(K,) pixels labelled as a class."""
+        """(K,) pixels labelled as each class."""
         return self.confusion.sum(dim=1)
 
 
 @dataclass(frozen=True)
 class Wording:
-    """How people read a figure; `{px}` stands for the width of the boundaries in pixels."""
+    """Names and explanation of a figure; `{px}` stands for the width of the boundaries in pixels."""
 
     label: str
     """On a line or above a column on a terminal, e.g. "pixel accuracy"."""
@@ -50,7 +50,7 @@ class Wording:
     """A sentence in a report."""
 
     def filled(self, boundary_px: int | None) -> Wording:
-        """The same with the width of the boundaries."""
+        """The same with the width of the boundaries filled in."""
         label, heading, meaning = (
             text.replace("{px}", str(boundary_px)) for text in (self.label, self.heading, self.meaning)
         )
@@ -65,13 +65,13 @@ class Metric(Protocol):
     """
 
     words: Wording
-    """How people read it."""
+    """Its names and explanation."""
     by_class: bool
-    """Whether there is a figure for each class, or one for all."""
+    """Whether there is a figure for each class, instead of one for all."""
     needs_boundaries: bool
-    """Whether there is no figure without the counts of boundaries, which are not always compared."""
+    """Whether it needs the counts of boundaries, which are not always compared."""
     per_epoch: bool
-    """Whether a training run notes it after each epoch, in metrics.csv and for TensorBoard."""
+    """Whether a training run records it after each epoch, in metrics.csv and for TensorBoard."""
 
     def figure(self, counts: Counts) -> Tensor:
         """The figure, float64: (K,) by class, else a scalar; NaN where there is nothing to divide by."""
@@ -99,5 +99,5 @@ METRICS: Registry[type[Metric]] = Registry(
 
 
 def or_zero(value: Tensor) -> Tensor:
-    """A figure; 0 where there is nothing to divide by."""
+    """A figure with 0 in place of NaN."""
     return value.nan_to_num(0, posinf=0, neginf=0)

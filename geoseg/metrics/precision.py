@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Precision:
-    """Share of the pixels predicted as a class that are it; there is none for a class never predicted."""
+    """Share of the pixels predicted as a class that are labelled as it; NaN for a class never predicted."""
 
     words = Wording("precision", "Precision")
     by_class = True

@@ -20,12 +20,12 @@ FIRST_COLUMNS = ("iou", "f1", "precision", "accuracy")
 
 @dataclass(frozen=True)
 class Figure(Generic[V]):
-    """A figure as people read it."""
+    """A figure with its name and wording."""
 
     name: str
     """Its name in `Scores`."""
     words: Wording
-    """What stands beside it."""
+    """Its wording."""
     needs_boundaries: bool
     """Whether it is computed from boundaries."""
     value: V
@@ -65,12 +65,12 @@ class Scores:
 
     @property
     def headline(self) -> list[Figure[float | None]]:
-        """Figures over all classes for which enough was counted."""
+        """Figures over all classes, without those of boundaries that were not compared."""
         return self._shown(self.overall)
 
     @property
     def columns(self) -> list[Figure[ClassFigures]]:
-        """Figures per class for which enough was counted, in the order of a table."""
+        """Figures per class in the order of a table, without those of boundaries that were not compared."""
         found = self._shown(self.by_class)
         first = [figure for name in FIRST_COLUMNS for figure in found if figure.name == name]
         return first + [figure for figure in found if figure.name not in FIRST_COLUMNS]
@@ -84,14 +84,14 @@ class Scores:
         return shown
 
     def epoch_columns(self) -> dict[str, float | None]:
-        """What a training run notes after each epoch, by column: "miou", "iou water"."""
+        """Figures that a training run records after each epoch, by column: "miou", "iou water"."""
         noted = [name for name in METRICS if METRICS.get(name).per_epoch]
         overall = {name: self.overall[name] for name in noted if name in self.overall}
         by_class = {f"{name} {of}": v for name in noted for of, v in self.by_class.get(name, {}).items()}
         return {name: None if value is None else round(value, 4) for name, value in overall.items()} | by_class
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, for JSON: each figure under its name."""
+        """Plain values for JSON: each figure under its name."""
         return {
             **self.overall,
             **{name: dict(figures) for name, figures in self.by_class.items()},
@@ -102,7 +102,7 @@ class Scores:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The scores that `as_dict` has written."""
+        """The scores from the values of `as_dict`."""
         figures = {k: v for k, v in values.items() if k not in ("confusion", "pixels", "boundary_px")}
         return cls(
             overall={name: value for name, value in figures.items() if not isinstance(value, Mapping)},
@@ -121,7 +121,7 @@ def scores_of(
     *,
     boundary_px: int | None = None,
 ) -> Scores:
-    """Compute the figures of counts, as `ScoreCounter` keeps them.
+    """Compute the figures from counts, as `ScoreCounter` keeps them.
 
     Args:
         confusion: (K, K) integers, pixels by true (rows) and predicted (columns) class.

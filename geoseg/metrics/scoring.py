@@ -1,4 +1,4 @@
-"""From predicted and true windows to scores: the one path of all that is scored at once, rasters and networks alike."""
+"""Scores of predicted against true windows: the common path of the evaluation of rasters and of networks."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Comparison(NamedTuple):
 
 
 def score(comparisons: Iterable[Comparison], names: Sequence[str], boundary_px: int | None) -> Scores:
-    """Score windows; no more than one comparison is held at a time.
+    """Score windows, holding one comparison at a time.
 
     Args:
-        comparisons: windows that together show each pixel once as `counted`.
+        comparisons: windows that together have each pixel once as `counted`.
         names: of the classes, in the order of their indexes.
         boundary_px: width of the boundaries that are compared, in pixels; None compares none.
     """

@@ -1,1 +1,1 @@
-"""What is written besides polygons, and how it looks."""
+"""Outputs besides polygons: rasters, styles, attribute tables, STAC Items, previews, reports."""

@@ -1,4 +1,4 @@
-"""What a class raster holds, in a sidecar that GDAL reads: names, colours, pixels and areas of its classes.
+"""Sidecar of a class raster that GDAL reads: names, colours, pixel counts and areas of its classes.
 
 In: classes and how many pixels each has. Out: PAM, the XML of a file `X.tif.aux.xml`, with a raster attribute table and
 the statistics of the band, so that no program has to read the raster to know them. Reads no raster.
@@ -40,7 +40,7 @@ def aux_xml(
     Args:
         classes: One row of the table each, those without pixels too.
         pixels: Pixels by class id; those without data, under `NODATA_ID`, count for the share of valid pixels only.
-        pixel_area_m2: Mean area of a pixel on the ground; None leaves the column Area_ha out.
+        pixel_area_m2: Mean area of a pixel on the earth; None leaves the column Area_ha out.
         existing: The sidecar as GDAL wrote it, whose other contents stay: the CRS, say, where GeoTIFF has no room.
 
     Raises:
@@ -75,7 +75,7 @@ def write_aux(
 
 
 def read_counts(raster: Path) -> dict[int, tuple[int, float | None]] | None:
-    """Pixels, and ground area in m² if it is there, by class id, from the sidecar of a class raster; None without."""
+    """Pixels, and area on the earth in m² if known, by class id, from the sidecar of a class raster; None without."""
     try:
         table = ElementTree.parse(sidecar(raster)).find(".//GDALRasterAttributeTable")
     except (OSError, ElementTree.ParseError):
@@ -115,7 +115,7 @@ def _first_band(root: Element) -> Element:
 
 
 def _default_metadata(band: Element) -> Element:
-    """The element that takes metadata of no particular domain."""
+    """The element for metadata of the default domain."""
     for metadata in band.findall("Metadata"):
         if not metadata.get("domain"):
             return metadata

@@ -1,6 +1,6 @@
-"""Results while they are unfinished: each beside its final place, all of them gone if anything fails.
+"""Drafts of results: each beside its final path, all of them removed if anything fails.
 
-In: where results are to be. Out: where they are written until they are published, the main one last.
+In: paths of results. Out: paths of their drafts, which are published together, the main one last.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from geoseg.core.files import publish, sync_names, workspace
 
 @dataclass(frozen=True)
 class Drafts:
-    """Where unfinished results are written."""
+    """Paths of the drafts of some results."""
 
     main: Path
-    """The result that is published last: who finds it finds all that belongs to it."""
+    """The result that is published last: where it exists, all others do."""
     paths: tuple[Path, ...]
-    """Where all results are to be."""
+    """Paths of all results."""
     folders: Mapping[Path, Path]
-    """The folder of drafts beside each folder of results."""
+    """Folder of drafts by folder of results."""
 
     def __getitem__(self, path: Path) -> Path:
-        """Where a result is written; its name is plain, for libraries misread some that files may have."""
+        """Path of a result's draft; its name is plain, as libraries misread some file names."""
         stems = list(dict.fromkeys(path.stem for path in self.paths))
         return self.folders[path.parent] / f"draft{stems.index(path.stem)}{path.suffix}"
 
     @contextmanager
     def publishing(self) -> Iterator[None]:
-        """Publish what is finished at the end, also if the rest fails; an older file of the rest goes, it is stale.
+        """Publish the finished drafts at the end, also after an error; older files of the other results are removed.
 
         Raises:
-            OutputError: if nothing failed, and yet something is not there.
+            OutputError: if a draft is missing without an error.
         """
         is_complete = False
         try:
@@ -58,11 +58,11 @@ class Drafts:
 
 @contextmanager
 def open_drafts(main: Path, paths: Iterable[Path]) -> Iterator[Drafts]:
-    """Folders for the drafts of results, beside each of their folders; gone at the end.
+    """Create folders for the drafts of results, beside each of their folders; removed at the end.
 
     Args:
-        main: the result that is published last, and by which folders of drafts are called.
-        paths: where all results are to be, the main one among them.
+        main: the result that is published last, and after which the folders of drafts are named.
+        paths: paths of all results, including the main one.
     """
     wanted, folders = tuple(paths), dict[Path, Path]()
     place = hashlib.sha256(os.fsencode(main.absolute())).hexdigest()[:8]

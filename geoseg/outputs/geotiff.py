@@ -1,4 +1,4 @@
-"""Finished blocks become a GeoTIFF: first plain parts that take them in any order, then a mosaic of these, then a COG.
+"""Finished blocks become a GeoTIFF: first uncompressed parts, written in any order, then their mosaic, then a COG.
 
 In: blocks of pixels with their windows. Out: cloud-optimised GeoTIFFs on the scene's grid. Knows no network.
 """
@@ -23,14 +23,14 @@ from geoseg.raster.reading import to_rasterio
 from geoseg.raster.scene_info import SceneInfo
 
 _OVERVIEW_PX = 2**24
-"""Pixels from which overviews are made at once."""
+"""Most pixels that are held at once to make overviews."""
 BLOCK = 512
 """Side of a file block in pixels."""
 
 
 @dataclass(frozen=True)
 class RasterFormat:
-    """What a result raster holds."""
+    """Format of a result raster: type, bands, nodata, colours and tags."""
 
     dtype: str
     """uint8 or float32."""
@@ -39,26 +39,26 @@ class RasterFormat:
     bands: tuple[str, ...]
     """Description of each band."""
     overviews: str = "nearest"
-    """How overviews are made: nearest, mode, or average."""
+    """Resampling of overviews: nearest, mode, or average."""
     colors: Mapping[int, str] = field(default_factory=dict)
     """Colour table of an 8-bit raster: #rrggbb per value."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Tags of the file."""
 
     def bytes_per_pixel(self) -> int:
-        """Size of a pixel without compression."""
+        """Bytes of a pixel without compression."""
         return len(self.bands) * np.dtype(self.dtype).itemsize
 
 
 class PartRaster:
-    """An uncompressed raster of some rows that takes blocks in any order; what is never written is nodata.
+    """An uncompressed raster of some rows, written block by block in any order; the rest is nodata.
 
-    It knows its pixels only: where they lie, and what they mean, `write_mosaic` says. It lives in a folder of its own;
-    errors name the folder that this one is in.
+    It holds pixels only; `write_mosaic` adds georeferencing and tags. It lies in a folder of its own; errors name that
+    folder's parent.
     """
 
     def __init__(self, path: Path, size: tuple[int, int], layout: RasterFormat):
-        """Begin a raster of `size` rows and columns."""
+        """Create a raster of a size (rows, columns)."""
         self.path, self.layout = path, layout
         height, width = size
         with write_errors(path.parent.parent), quiet_georeferencing():
@@ -88,7 +88,7 @@ class PartRaster:
             self._dataset.write(block if block.ndim == 3 else block[None], window=where)
 
     def close(self) -> None:
-        """Finish the raster; it can be read from now on."""
+        """Close the raster; it can be read from then on."""
         with write_errors(self.path.parent.parent):
             self._dataset.close()
 
@@ -108,13 +108,13 @@ class Part:
     row: int
     """The first of the rows."""
     height: int
-    """How many they are."""
+    """Number of rows."""
 
 
 def write_mosaic(path: Path, info: SceneInfo, layout: RasterFormat, parts: Sequence[Part]) -> None:
-    """Write a VRT on the scene's grid that shows parts lying beside it; of parts that overlap, the last.
+    """Write a VRT on the scene's grid that shows the parts beside it; where parts overlap, the last one.
 
-    What places it and what it means is written by GDAL itself, to a raster without pixels, and taken over from there.
+    GDAL itself writes georeferencing and tags, to a raster without pixels from which they are copied.
     """
     frame = path.with_suffix(".frame.tif")
     with PartRaster(frame, (info.height, info.width), layout) as raster:
@@ -132,7 +132,7 @@ def write_mosaic(path: Path, info: SceneInfo, layout: RasterFormat, parts: Seque
 
 
 def _vrt_source(part: Part, number: int, width: int, layout: RasterFormat) -> ElementTree.Element:
-    """Band `number` of a part as a source of a VRT; its properties let GDAL open it when it is needed."""
+    """Band `number` of a part as a source of a VRT; its properties let GDAL open the file only when needed."""
     source = ElementTree.Element("SimpleSource")
     ElementTree.SubElement(source, "SourceFilename", relativeToVRT="1").text = part.path.name
     ElementTree.SubElement(source, "SourceBand").text = str(number)
@@ -165,8 +165,10 @@ def write_cog(raster: Path, layout: RasterFormat, path: Path) -> None:
 
 
 def _cog_settings(raster: Path, path: Path) -> Any:
-    """A context in which GDAL makes overviews of very wide rasters in few rows at a time, as it holds them whole, and
-    its scratch files lie beside the new one, so that they share its disk, and go with it if this process is killed."""
+    """A context in which GDAL makes overviews of very wide rasters from few rows at a time, as it holds whole rows.
+
+    Its scratch files lie beside the new file: on the same disk, and removed with it if this process is killed.
+    """
     with rasterio.open(raster) as dataset:
         rows = _OVERVIEW_PX // dataset.width // 64 * 64
     memory = {"GDAL_OVR_CHUNKYSIZE": max(64, rows)} if rows < 2 * BLOCK else {}
@@ -174,7 +176,7 @@ def _cog_settings(raster: Path, path: Path) -> Any:
 
 
 def _georeference(dataset: Any, info: SceneInfo) -> None:
-    """Carry over what places the scene, as it is: transform and CRS, control points, or polynomials."""
+    """Copy the scene's georeferencing unchanged: transform and CRS, control points, or RPCs."""
     points, points_crs = info.gcps
     if points:
         dataset.gcps = points, points_crs or CRS()

@@ -1,7 +1,7 @@
-"""Draws the picture that an analyst looks at instead of reading: image, classes over it, legend and scale bar.
+"""The preview of a result: the image, its classes over it, a legend and a scale bar.
 
-In go small arrays (an image and class ids of at most about a thousand pixels a side), out comes a Pillow image.
-Nothing here knows files, projections or networks.
+In: small arrays, an image and class ids of at most about a thousand pixels a side. Out: a Pillow image. Knows neither
+files, projections nor networks.
 """
 
 import math
@@ -32,11 +32,11 @@ _ELONGATED = 1.6
 
 
 class PreviewClass(Protocol):
-    """What a legend needs of a class; the class type of the model's spec fits."""
+    """A class as the legend needs it; `ClassSpec` is one."""
 
     @property
     def id(self) -> int:
-        """Class id as it stands in the raster."""
+        """Class id in the raster."""
 
     @property
     def name(self) -> str:
@@ -93,14 +93,14 @@ def draw_preview(
 
 
 def _enlarge(array: NDArray[np.uint8], zoom: int) -> NDArray[np.uint8]:
-    """Repeat rows and columns (nearest neighbour), which shows single pixels of tiny scenes as they are."""
+    """Repeat rows and columns (nearest neighbour), so that single pixels of tiny scenes are visible."""
     return array if zoom == 1 else array.repeat(zoom, axis=0).repeat(zoom, axis=1)
 
 
 def _paint_classes(
     image: NDArray[np.uint8], ids: NDArray[np.uint8], classes: Sequence[PreviewClass], nodata: int
 ) -> NDArray[np.uint8]:
-    """Lay the classes' colours over the image, with their borders drawn opaque: (h, w, 3)."""
+    """Blend the classes' colours over the image, with opaque borders: (h, w, 3)."""
     palette = np.full((256, 3), _UNKNOWN, np.float32)
     for one in classes:
         palette[one.id] = ImageColor.getrgb(one.color)[:3]
@@ -112,7 +112,7 @@ def _paint_classes(
 
 
 def _class_borders(ids: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Pixels whose right or lower neighbour has another class: lines one pixel thin, (h, w)."""
+    """Mask (h, w) of pixels whose right or lower neighbour has another class: lines one pixel thin."""
     borders = np.zeros(ids.shape, np.bool_)
     borders[:-1] |= ids[:-1] != ids[1:]
     borders[:, :-1] |= ids[:, :-1] != ids[:, 1:]
@@ -176,7 +176,7 @@ def _length_label(metres: float) -> str:
 
 
 def _shorten(text: str, font: Font, width: float) -> str:
-    """The text, or as much of its beginning as fits into ``width`` pixels."""
+    """The text, cut to ``width`` pixels."""
     if font.getlength(text) <= width:
         return text
     kept = len(text)
@@ -186,7 +186,7 @@ def _shorten(text: str, font: Font, width: float) -> str:
 
 
 def _blank(width: float, height: float) -> tuple[Image.Image, ImageDraw.ImageDraw]:
-    """An empty piece of the page to draw on."""
+    """An empty image of a size in pixels, and an object to draw on it."""
     piece = Image.new("RGB", (max(1, math.ceil(width)), max(1, math.ceil(height))), _PAPER)
     return piece, ImageDraw.Draw(piece)
 
@@ -282,7 +282,7 @@ def _share_bar(entries: Sequence[_Entry], width: int, type_: _Typography) -> Ima
 
 
 def _arrange(pieces: Sequence[Image.Image], gap: int, *, downwards: bool) -> Image.Image:
-    """Pieces one below the other, or side by side, aligned at the upper left."""
+    """Join images below one another, or side by side, aligned at the upper left."""
     widths, heights = [piece.width for piece in pieces], [piece.height for piece in pieces]
     gaps = gap * (len(pieces) - 1)
     size = (max(widths), sum(heights) + gaps) if downwards else (sum(widths) + gaps, max(heights))

@@ -1,4 +1,4 @@
-"""A finished prediction as a STAC Item: where it lies, what its classes mean, which model made it from which scene.
+"""A finished prediction as a STAC Item: footprint, files, classes, the model and the scene.
 
 In: a `Prediction`. Out: the Item as a dict for `json.dump`, after STAC 1.1.0 with the extensions projection 2.0,
 classification 2.0, processing 1.1 and MLM (machine-learning model) 1.4. Reads and writes no files.
@@ -63,28 +63,28 @@ _DIGITS = 9
 
 @dataclass(frozen=True)
 class Prediction:
-    """What an Item tells of a finished prediction."""
+    """A finished prediction, as its Item describes it."""
 
     name: str
     """Name of the scene."""
     scene: str
     """Path or URL of the scene."""
     grid: PixelGrid
-    """Where the pixels of the scene, and so of the class raster, lie."""
+    """Size, transform and CRS of the scene and of the class raster."""
     datetime: datetime
-    """When the scene was taken, as far as that is known; in UTC where it names no zone."""
+    """Acquisition time of the scene, as far as known; in UTC if it has no time zone."""
     model: ModelSpec
     """The model that made it."""
     paths: Mapping[str, Path]
-    """Files by kind: landcover, and what else was written of polygons, preview, scores, confidence."""
+    """Files by kind: landcover, and those of polygons, preview, scores and confidence that were written."""
     model_path: str | None = None
     """Path or URL of the bundle, if it has one."""
 
 
 def landcover_item(prediction: Prediction) -> dict[str, Any]:
-    """The STAC Item of a prediction; its file belongs beside the class raster, for paths are relative to that.
+    """The STAC Item of a prediction, to be written beside the class raster, to which its paths are relative.
 
-    Geometry and bbox are null and absent where the scene's coordinate system doesn't lead to longitude and latitude.
+    Geometry is null and bbox absent where the scene's coordinates cannot be converted to longitude and latitude.
     """
     footprint = _footprint(prediction.grid)
     item: dict[str, Any] = {
@@ -140,7 +140,7 @@ def _known_crs(grid: PixelGrid) -> CRS | None:
 
 
 def _footprint(grid: PixelGrid) -> BaseGeometry | None:
-    """Outline of the scene in longitude and latitude, going on beyond 180° in one piece; None if it cannot be had."""
+    """Outline of the scene in longitude and latitude, continued beyond 180° in one piece; None if it is unknown."""
     crs = _known_crs(grid)
     if crs is None:
         return None
@@ -156,7 +156,7 @@ def _footprint(grid: PixelGrid) -> BaseGeometry | None:
 
 
 def _outline(grid: PixelGrid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """CRS coordinates (V,), (V,) of points along the scene's edge, the first once more at the end."""
+    """CRS coordinates (V,), (V,) of points along the scene's edge; the last is the first again."""
     along = np.arange(_EDGE_POINTS) / _EDGE_POINTS
     low, high = np.zeros(_EDGE_POINTS), np.ones(_EDGE_POINTS)
     columns = np.concatenate([low, along, high, 1 - along, [0]]) * grid.width
@@ -166,7 +166,7 @@ def _outline(grid: PixelGrid) -> tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def _closed_over_pole(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Ring (V, 2) of an unwrapped outline; one that goes round the world is led over the pole it encloses."""
+    """Ring (V, 2) of an unwrapped outline; one that runs round the earth is closed over the pole it encloses."""
     ring = np.column_stack([lon, lat])
     if abs(lon[-1] - lon[0]) < 180:
         return ring
@@ -175,7 +175,7 @@ def _closed_over_pole(lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDA
 
 
 def _within_180(footprint: BaseGeometry) -> Polygon | MultiPolygon:
-    """Bring longitudes into -180 to 180, cutting where they leave it (RFC 7946, section 3.1.9)."""
+    """Wrap longitudes to -180 to 180, cutting at the antimeridian (RFC 7946, section 3.1.9)."""
     cut = split_at_180(np.array([footprint], object))[0]
     parts = [orient(part) for part in shapely.get_parts(cut) if isinstance(part, Polygon)]
     return parts[0] if len(parts) == 1 else MultiPolygon(parts)
@@ -190,7 +190,7 @@ def _bbox(footprint: BaseGeometry) -> list[float]:
 
 
 def _rounded(value: Any) -> Any:
-    """GeoJSON with lists for tuples and no more decimals than mean anything."""
+    """GeoJSON with lists for tuples, rounded to significant decimals."""
     if isinstance(value, dict):
         return {key: _rounded(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -214,7 +214,7 @@ def _assets(prediction: Prediction) -> dict[str, Any]:
 
 
 def _href(path: str, prediction: Prediction) -> str:
-    """A URL without its secrets; an escaped path relative to the class raster's folder, if one leads there."""
+    """A URL without its secrets; of a file the escaped path relative to the class raster's folder, if there is one."""
     if "://" in path or path.startswith("/vsi"):
         return public_form(path)
     try:
@@ -242,7 +242,7 @@ def _classes(classes: Sequence[ClassSpec]) -> list[dict[str, Any]]:
 
 
 def _identifier(name: str) -> str:
-    """A name as the classification extension wants it: letters, digits, - and _ only."""
+    """A valid name for the classification extension: letters, digits, - and _ only."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     return re.sub(r"[^0-9A-Za-z_-]+", "_", plain).strip("_")
 

@@ -1,7 +1,7 @@
-"""How results look in QGIS and other GIS: each class in its colour, under its name.
+"""Styles of results for QGIS and other GIS: each class in its colour, under its name.
 
-In: classes. Out: style documents as text (QML for QGIS, SLD 1.0.0 for GeoServer and the rest), and the places where
-programs look for them: files beside a result, and the table `layer_styles` of a GeoPackage. Knows no pixels and no
+In: classes. Out: style documents as text (QML for QGIS, SLD 1.0.0 for GeoServer and others), written where programs
+look for them: in files beside a result, and in the table `layer_styles` of a GeoPackage. Knows neither pixels nor
 polygons, only that classes are the values of a raster's first band and of the polygons' attribute `class_id`.
 """
 
@@ -34,7 +34,7 @@ STYLE_NAME = "land cover"
 
 _CLASS_ID, _CLASS_NAME = "class_id", "class"
 _QGIS = "3.22.0"
-"""The version whose documents these are: newer ones read them alike, older ones understand them."""
+"""QGIS version of the documents; newer and older versions read them, too."""
 _MAP_TIP = (
     f"""<b>[% replace("{_CLASS_NAME}", map('&', '&amp;', '<', '&lt;')) %]</b> """
     """[% coalesce(format_number("area_m2" / 10000, 2) || ' ha', '') %]"""
@@ -52,16 +52,16 @@ _SLD = {
 
 
 def vector_qml(classes: Sequence[ClassSpec]) -> str:
-    """Style of a polygon layer for QGIS: a category for each value of `class_id`; hovering tells class and area."""
+    """Style of a polygon layer for QGIS: a category for each value of `class_id`, and map tips with class and area."""
     root = _qml_root()
     _style_polygons(root, classes)
     return _to_text(root)
 
 
 def shared_qml(classes: Sequence[ClassSpec], nodata: int = NODATA_ID) -> str:
-    """Style of a polygon layer and of a class raster in one document, which files of one stem share.
+    """Styles of a polygon layer and of a class raster in one document, for results with the same stem.
 
-    In the raster each class has its colour; `nodata` and all other values are clear.
+    In the raster each class has its colour; `nodata` and all other values are transparent.
     """
     root = _qml_root()
     _style_polygons(root, classes)
@@ -96,7 +96,7 @@ def _style_raster(root: Element, classes: Sequence[ClassSpec], nodata: int) -> N
 
 
 def _add_fill(symbols: Element, name: str, color: str) -> None:
-    """A fill with a hairline of its own colour, for without one the map shines through between neighbours."""
+    """A fill with a hairline of its own colour, without which the map shows through between neighbours."""
     symbol = SubElement(symbols, "symbol", type="fill", name=name, alpha="1", clip_to_extent="1", force_rhr="0")
     layer = SubElement(symbol, "layer", {"class": "SimpleFill", "enabled": "1", "locked": "0", "pass": "0"})
     settings = {
@@ -149,7 +149,7 @@ def raster_sld(classes: Sequence[ClassSpec], name: str) -> str:
 
 
 def _sld_style(name: str) -> tuple[Element, Element]:
-    """A document and the element that takes its rules."""
+    """A document, and its element for rules."""
     root = Element("StyledLayerDescriptor", _SLD)
     layer = SubElement(root, "NamedLayer")
     SubElement(layer, "Name").text = name
@@ -176,12 +176,12 @@ def _to_text(root: Element) -> str:
 
 
 def style_paths(path: Path) -> tuple[Path, Path]:
-    """Where the QML and the SLD of a result go: beside it, under its name."""
+    """Paths of the QML and the SLD of a result: beside it, under its name."""
     return path.with_suffix(".qml"), path.with_suffix(".sld")
 
 
 def write_style_files(path: Path, qml: str, sld: str) -> tuple[Path, Path]:
-    """Write the styles of a result beside it, replacing what is there; QGIS finds the QML when it opens the result.
+    """Write the styles of a result beside it, replacing older ones; QGIS loads the QML with the result.
 
     Returns:
         The paths of the QML and of the SLD.
@@ -219,8 +219,8 @@ VALUES ('', '', ?, ?, ?, ?, ?, 1, 'Land-cover classes', '')"""
 def add_layer_style(gpkg: Path, layer: str, qml: str, sld: str) -> None:
     """Store the style of a layer inside its GeoPackage as the default, so that QGIS opens the layer with it.
 
-    A style of the same name is replaced, another default stays as a choice. GDAL lists the table as a layer without
-    geometry, after the others.
+    A style of the same name is replaced; another default style is kept, but is not the default any more. GDAL lists the
+    table as a layer without geometry, after the others.
 
     Raises:
         OutputError: The file cannot be written, or has no such layer with geometry.

@@ -1,4 +1,4 @@
-"""A scene made small and visible: summed up while it streams by, so that it is not read a second time, then stretched.
+"""A scene shrunk for display: averaged while it is classified, so that it is not read a second time, then stretched.
 
 In: blocks of band values. Out: a small image of bytes. Knows no files and no classes.
 """
@@ -26,7 +26,7 @@ def thumbnail_size(height: int, width: int, side: int = 1000) -> tuple[int, int]
 
 @dataclass(frozen=True)
 class ThumbnailRows:
-    """Rows of a thumbnail, or what some blocks of the scene add to them."""
+    """Partial sums of some rows of a thumbnail."""
 
     first: int
     """The first row."""
@@ -37,7 +37,7 @@ class ThumbnailRows:
 
 
 class Thumbnail:
-    """A small image of a scene, summed up block by block as the blocks come by: *feed* them all, then *take*.
+    """A small image of a scene, summed block by block: `feed` all of them, then `take` it.
 
     Row ``k`` of the thumbnail covers the scene's rows from ``k * H // hp`` up to ``(k + 1) * H // hp``, and columns
     alike, so that blocks need not end on cell borders. Memory: one float32 per thumbnail pixel and band plus one
@@ -76,18 +76,18 @@ class Thumbnail:
             self._sums[band, rows, cols] += _sum_cells(masked, row_cuts, col_cuts)
 
     def rows(self, row: int, height: int) -> ThumbnailRows:
-        """What was fed so far of the thumbnail's rows in which ``height`` scene rows from ``row`` on lie."""
+        """Partial sums of the thumbnail's rows that cover ``height`` scene rows from ``row`` on."""
         rows, _ = _cells_of(self._row_edges, row, height)
         return ThumbnailRows(rows.start, self._sums[:, rows].copy(), self._counts[rows].copy())
 
     def add(self, rows: ThumbnailRows) -> None:
-        """Add what another thumbnail of the same scene was fed."""
+        """Add partial sums of another thumbnail of the same scene."""
         where = slice(rows.first, rows.first + len(rows.counts))
         self._sums[:, where] += rows.sums
         self._counts[where] += rows.counts
 
     def take(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Means over the valid pixels, (C, hp, wp), and whether a thumbnail pixel had any, (hp, wp)."""
+        """Means of the valid pixels (C, hp, wp), and a mask (hp, wp), true where there were any."""
         mean = self._sums / np.maximum(self._counts, np.float32(1))
         return mean.astype(np.float32, copy=False), self._counts > 0
 
@@ -99,7 +99,7 @@ def _cell_edges(length: int, cells: int) -> NDArray[np.int64]:
 
 
 def _cells_of(edges: NDArray[np.int64], start: int, length: int) -> tuple[slice, NDArray[np.int64]]:
-    """Which cells the pixels from ``start`` on fall into, and where in the block each cell begins."""
+    """The cells that ``length`` pixels from ``start`` on meet, and the first pixel of each within the block."""
     first = int(np.searchsorted(edges, start, side="right")) - 1
     stop = int(np.searchsorted(edges, start + length, side="left"))
     return slice(first, stop), np.maximum(edges[first:stop] - start, 0)
@@ -118,7 +118,7 @@ def _sum_cells(
 
 
 def stretch(image: NDArray[np.generic], valid: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Make band values fit for the eye.
+    """Stretch band values to bytes for display.
 
     Ordinary 8-bit imagery is nearly left alone: one low and one high value for all bands, so that its colours do not
     shift. Anything else (reflectance, radar, dark 16-bit data) is stretched band by band from the 2nd to the 98th
@@ -144,13 +144,13 @@ def stretch(image: NDArray[np.generic], valid: NDArray[np.bool_]) -> NDArray[np.
 
 
 def _looks_eight_bit(values: NDArray[np.float32]) -> bool:
-    """Whether the values are those of a photo: within 0 to 255, several of them, and not all of them dark."""
+    """Whether values look like 8-bit imagery: within 0 to 255, several different ones, not all dark."""
     within = values.min() >= 0 and values.max() <= _TALLEST_EIGHT_BIT
     return bool(within and np.percentile(values, 98) >= 80 and np.ptp(values) >= 40)
 
 
 def _common_limits(values: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """One low and one high for all bands, near to 0 and 255 whatever the picture shows."""
+    """One low and one high limit for all bands, near 0 and 255."""
     low, high = np.percentile(values, (0.5, 99.5))
     bands = len(values)
     return np.full(bands, min(low, 25), np.float32), np.full(bands, max(high, 220), np.float32)

@@ -1,7 +1,7 @@
-"""Which scenes a person means: a raster, a folder, a pattern, a list, or STAC Items.
+"""Resolution of inputs to scenes: a raster, a folder, a pattern, a list, or STAC Items.
 
-In: what was given on the command line. Out: `SceneRef`s, a path as GDAL opens it and a name for the results each. Knows
-paths, text and JSON; never opens a raster, so that a hundred thousand scenes are listed in a moment.
+In: paths and URLs from the command line. Out: `SceneRef`s, each with a path for GDAL and a name for the results. Knows
+paths, text and JSON; opens no raster, so that a hundred thousand scenes are listed quickly.
 """
 
 from geoseg.scenes.find import find_scenes

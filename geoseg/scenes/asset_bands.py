@@ -1,7 +1,7 @@
-"""What STAC says of the bands of an asset: names, scale and offset, nodata.
+"""Band metadata of a STAC asset: names, scale and offset, nodata.
 
-In: an Item and one of its assets, as JSON. Out: a tag per band. Knows `bands` of STAC 1.1, and `raster:bands` and
-`eo:bands` of the extensions before it; what makes no sense is left out.
+In: an Item and one of its assets, as JSON. Out: a tag per band. Reads `bands` of STAC 1.1, and `raster:bands` and
+`eo:bands` of the older extensions; invalid values are ignored.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from geoseg.raster.bands.tags import BandTag
 _MOST_BANDS = 1024
 _NAME_FIELDS = "eo:common_name", "common_name", "name", "description"
 _APPLIED = "earthsearch:boa_offset_applied"
-"""Property of Items of Sentinel-2 whose offset is given although their values have it already."""
+"""Property of Sentinel-2 Items that declare an offset although their values already include it."""
 
 
 def asset_bands(item: Mapping[str, Any], asset: Mapping[str, Any]) -> tuple[BandTag, ...]:
-    """Tags of the bands of an asset, none if it does not list its bands."""
+    """Tags of the bands of an asset; none if it does not list its bands."""
     lists = [_listed(asset.get(field)) for field in ("bands", "raster:bands", "eo:bands")]
     count = max(map(len, lists))
     if any(len(bands) not in (0, count) for bands in lists):
@@ -37,7 +37,7 @@ def _listed(bands: Any) -> list[dict[str, Any]]:
 
 
 def _tag(given: list[Mapping[str, Any]], *, is_applied: bool) -> BandTag:
-    """The tag of a band, from what is said of it, and last of the asset as a whole."""
+    """The tag of a band, given its metadata in order of precedence, that of the whole asset last."""
     names = (band.get(field) for field in _NAME_FIELDS for band in given[:-1])
     return BandTag(
         name=next((name for name in names if isinstance(name, str) and name), ""),

@@ -21,15 +21,15 @@ from geoseg.scenes.paths import is_web
 _TIMEOUT_S = 60
 """Longest silence of a server."""
 _DEADLINE_S = 180
-"""Longest time that an answer may take, however steadily it drips."""
+"""Longest time for a whole response."""
 _HEADERS = {"User-Agent": f"geoseg/{__version__}", "Accept": "application/geo+json, application/json, text/plain, */*"}
 
 
 def read_text(source: str) -> str:
-    """Read a text file or what a URL answers.
+    """Read a text file, or the response of a URL.
 
     Raises:
-        SceneError: if it cannot be read, is no text, is too large, or takes too long.
+        SceneError: if it cannot be read, is not text, is too large, or takes too long.
     """
     shown = public_form(source)
     try:
@@ -43,10 +43,10 @@ def read_text(source: str) -> str:
 
 
 def _fetch(source: str) -> bytes:
-    """What a URL answers; a thread waits for it, as a server may take its time with every letter of a header.
+    """Response of a URL, awaited in a thread, as a server may send headers arbitrarily slowly.
 
     Raises:
-        OSError, HTTPException, ValueError: if it does not answer, too slowly, or too much.
+        OSError, HTTPException, ValueError: if there is no response, or it is too slow or too large.
     """
     answers: list[bytes | Exception] = []
 
@@ -82,7 +82,7 @@ def _ask(source: str) -> bytes:
 
 
 def _request(source: str) -> Request:
-    """A request whose user and password, if the URL has them, go to its own host only."""
+    """A request; user and password of the URL are sent to its own host only."""
     parts = urlsplit(source)
     account, at, host = parts.netloc.rpartition("@")
     request = Request(parts._replace(netloc=host).geturl() if at else source, headers=_HEADERS)
@@ -96,7 +96,7 @@ def read_json(source: str) -> Any:
     """Read JSON from a file or a URL.
 
     Raises:
-        SceneError: if it cannot be read, or is no JSON.
+        SceneError: if it cannot be read, or is not JSON.
     """
     try:
         return json.loads(read_text(source))

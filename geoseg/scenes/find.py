@@ -1,4 +1,4 @@
-"""From what a person gives to the scenes that are meant."""
+"""Expansion of inputs to the list of scenes."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from geoseg.scenes.paths import identity, is_local, is_raster, is_result, is_web
 from geoseg.scenes.reference import SceneRef
 
 SceneInput = str | os.PathLike[str] | SceneRef
-"""What stands for one scene or for many."""
+"""Anything that denotes one scene or several."""
 
 _ITEMS = (".json", ".geojson")
 _STREAMED = ".gdalg.json"
-"""Ending of JSON that is a raster: a pipeline which GDAL runs."""
+"""File suffix of JSON that is a raster: a pipeline that GDAL runs."""
 _API = re.compile(r"/search/?$|/collections/[^/]+/items(/[^/]+)?/?$")
-"""Addresses at which a STAC API answers with Items, without an ending that would say so."""
+"""URLs of a STAC API that respond with Items, and have no suffix."""
 _ASCII_GRID = re.compile(r"\s*ncols\s+\d", re.IGNORECASE)
-"""Start of a raster that may end in .txt."""
+"""Beginning of a raster format whose files may have the suffix .txt."""
 
 
 def find_scenes(
     inputs: SceneInput | Sequence[SceneInput], *, asset: str | None = None, reporter: Reporter = SILENT
 ) -> tuple[SceneRef, ...]:
-    """List the scenes that are meant, each once, with names of their own (see `geoseg.scenes.names`).
+    """List the scenes of some inputs, each once, with distinct names (see `geoseg.scenes.names`).
 
     Args:
         inputs: each one a scene (a path, a VRT, /vsi..., a URL), a folder, a pattern with * ? [] or **, a .txt file
@@ -41,8 +41,8 @@ def find_scenes(
         reporter: takes notices, e.g. of pages of a search that cannot be read.
 
     Raises:
-        SceneError: if an input cannot be read or leads to no scene. A single scene that is missing is not looked for
-            here: that shows when it is opened.
+        SceneError: if an input cannot be read or holds no scene. Whether a single scene exists is checked only when it
+            is opened.
     """
     given = [inputs] if isinstance(inputs, str | os.PathLike | SceneRef) else inputs
     found = [scene for each in given for scene in _expand(each, asset, reporter)]
@@ -92,7 +92,7 @@ def _or_refuse(scenes: list[SceneRef], problem: str) -> list[SceneRef]:
 
 
 def _in_folder(folder: str) -> list[SceneRef]:
-    """The rasters in a folder and below, but for geoseg's own results and what is hidden; sorted."""
+    """The rasters in a folder and below, without geoseg's own results and hidden files; sorted."""
     return [_named(path) for path in sorted(_walk(folder)) if is_raster(path) and not is_result(path)]
 
 
@@ -110,10 +110,9 @@ def _is_pattern(path: str) -> bool:
 
 
 def _matches(pattern: str) -> list[str]:
-    """Files and folders that match a pattern, but for geoseg's own results; sorted.
+    """Files and folders that match a pattern, without geoseg's own results; sorted.
 
-    Folders that ** leads through are no matches of their own. Where the pattern leaves the ending open, only rasters
-    are meant.
+    Folders that ** passes through are no matches. Where the pattern ends in *, only rasters match.
     """
     wants_folders = os.path.basename(pattern) != "**"
     is_open = not suffix(pattern) or glob.has_magic(suffix(pattern))
@@ -130,7 +129,7 @@ def _matches(pattern: str) -> list[str]:
 
 
 def _listed(path: str) -> list[SceneRef]:
-    """The scenes that a text file names, a line each; lines may be relative to the file."""
+    """The scenes listed in a text file, one per line; paths may be relative to the file."""
     text = read_text(path)
     if _ASCII_GRID.match(text):
         return [_named(path)]

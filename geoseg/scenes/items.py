@@ -1,7 +1,7 @@
-"""STAC Items as scenes: one Item, an ItemCollection, a saved list of Items, or what a search answers.
+"""STAC Items as scenes: one Item, an ItemCollection, a saved list of Items, or the pages of a search.
 
-In: JSON. Out: a scene for each Item, called by its id. An Item that holds no scene becomes a SceneRef that says so: one
-of thousands must not stop the rest.
+In: JSON. Out: a scene for each Item, named by its id. An Item without a scene becomes a SceneRef with a problem, so
+that one of thousands does not stop the rest.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from geoseg.scenes.paths import is_raster, is_web, resolve, resolve_given
 from geoseg.scenes.reference import SceneRef
 
 _MEDIA_TYPES = ("image/tiff", "image/jp2", "image/geotiff", "image/x.geotiff", "image/vnd.stac.geotiff")
-"""Starts of the media types of rasters."""
+"""Beginnings of the media types of rasters."""
 _NO_SCENE = frozenset({"thumbnail", "overview", "metadata"})
-"""Roles of rasters that only show or describe a scene."""
+"""Roles of rasters that only illustrate or describe a scene."""
 _USUAL_KEYS = ("visual", "image", "data", "analytic", "ortho")
-"""What catalogues call the raster with all bands, the best first."""
+"""Usual keys of the raster with all bands, the preferred ones first."""
 _MOST_LISTED = 20
 _LONGEST_ID = 200
-"""Letters of an Item's id that messages show."""
+"""Most letters of an Item's id that messages show."""
 _MOST_PAGES, _MOST_IDLE_PAGES = 20_000, 50
-"""Pages of a search, and how many of them in a row may bring no new Item."""
+"""Most pages of a search, and most consecutive ones without a new Item."""
 
 
 def read_items(source: str, asset: str | None, reporter: Reporter) -> list[SceneRef]:
-    """List the scenes of a file or URL with STAC Items; the further pages of a search are read as well.
+    """List the scenes of a file or URL with STAC Items, including further pages of a search.
 
     Args:
         source: path or URL of the JSON, to which the Items' paths are relative.
         asset: key of the asset that is the scene; None leaves the choice to `choose_asset`.
-        reporter: gets a notice if there are further pages that cannot be read.
+        reporter: receives a notice if there are further pages that cannot be read.
 
     Raises:
         SceneError: if it cannot be read, or holds no Items.
@@ -55,11 +55,11 @@ def read_items(source: str, asset: str | None, reporter: Reporter) -> list[Scene
 def choose_asset(assets: Mapping[str, Any], wanted: str | None) -> str:
     """Key of the asset that is the scene.
 
-    It is the one that is wanted, else the only raster, else the only raster with the role data, else the first of the
-    usual names for all bands in one file.
+    That is the wanted key, else the only raster, else the only raster with the role data, else the first of the usual
+    keys for all bands in one file.
 
     Raises:
-        SceneError: if that is none, with the assets there are.
+        SceneError: if there is none, with the keys of all assets.
     """
     known = [key for key, asset in assets.items() if isinstance(asset, dict) and isinstance(asset.get("href"), str)]
     if wanted is not None:
@@ -79,7 +79,7 @@ def choose_asset(assets: Mapping[str, Any], wanted: str | None) -> str:
 
 
 def _pages(source: str, reporter: Reporter) -> Iterator[tuple[str, Any]]:
-    """The pages of a search, each with its address; a file is one page."""
+    """The pages of a search, each with its URL; a file is one page."""
     seen: set[str] = set()
     ids: set[str] = set()
     idle = 0
@@ -119,7 +119,7 @@ def _next_page(document: Any, page: str, reporter: Reporter) -> str | None:
 
 
 def _links(holder: Any, relation: str) -> list[dict[str, Any]]:
-    """Links of a document or an Item that have a relation to it."""
+    """Links of a document or an Item with a given relation."""
     links = holder.get("links") if isinstance(holder, dict) else None
     return (
         [link for link in links if isinstance(link, dict) and link.get("rel") == relation]
@@ -147,7 +147,7 @@ def _items(document: Any, source: str) -> Iterator[tuple[bool, Any]]:
 
 
 def _scene(item: Any, asset: str | None, source: str, single: bool) -> SceneRef:
-    """The scene of an Item, or what is wrong with it."""
+    """The scene of an Item; its `problem` is set if it has none."""
     fields = item if isinstance(item, dict) else {}
     identity = str(fields.get("id") or "without an id")[:_LONGEST_ID]
     name = fit_for_files(str(fields.get("id") or "scene"))
@@ -163,7 +163,7 @@ def _scene(item: Any, asset: str | None, source: str, single: bool) -> SceneRef:
 
 
 def _base(item: Mapping[str, Any], source: str, single: bool) -> str:
-    """What the paths of an Item are relative to: its file, or where it says it comes from if it was collected."""
+    """Base of an Item's relative paths: its file, or the Item's self link if it is one of several."""
     own = [link.get("href") for link in _links(item, "self")]
     return own[0] if own and not single and isinstance(own[0], str) and "://" in own[0] else source
 

@@ -1,6 +1,6 @@
-"""Names of scenes: made fit for files, and made distinct where two scenes have the same.
+"""Names of scenes: valid as file names, and distinct.
 
-Names are compared without regard to case, for some file systems know none.
+Names are compared without case, as some file systems ignore it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from geoseg.scenes.reference import SceneRef
 
 
 def name_apart(scenes: Sequence[SceneRef]) -> tuple[SceneRef, ...]:
-    """Give every scene a name of its own.
+    """Give the scenes distinct names.
 
-    Scenes that are called the same all get the names of their folders in front, from the innermost outwards until they
-    differ: a/scene.tif and b/scene.tif become a_scene and b_scene. Two in one folder get their endings behind, and
-    numbers where all of that leaves them alike. Nothing depends on the order of the scenes but the numbers.
+    Scenes of equal names are all prefixed with the names of their folders, from the innermost outwards until they
+    differ: a/scene.tif and b/scene.tif become a_scene and b_scene. Those in one folder are suffixed with their file
+    type, and with numbers if they are still equal. Only these numbers depend on the order of the scenes.
     """
     names = _apart_in_folders(scenes)
     above: dict[int, list[str]] = {}
@@ -37,7 +37,7 @@ def name_apart(scenes: Sequence[SceneRef]) -> tuple[SceneRef, ...]:
 
 
 def _apart_in_folders(scenes: Sequence[SceneRef]) -> list[str]:
-    """Names that differ within each folder."""
+    """Names that are distinct within each folder."""
     names = [scene.name for scene in scenes]
     if len({name.casefold() for name in names}) == len(names):
         return names
@@ -62,7 +62,7 @@ def _repeated(keys: Sequence[Hashable]) -> list[int]:
 
 
 def _numbered(names: Sequence[str]) -> list[str]:
-    """Names with a number behind all but the first of those that are alike."""
+    """Names with a number appended to all but the first of equal ones."""
     taken = {name.casefold() for name in names}
     seen: Counter[str] = Counter()
     numbered = []

@@ -1,4 +1,4 @@
-"""Paths, URLs and what else GDAL takes for one: which is which, and what they are relative to."""
+"""Paths, URLs and other names that GDAL opens: their kinds, and resolution of relative ones."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from geoseg.core.safe_paths import is_on_server
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2", ".j2k", ".img", ".ecw", ".sid", ".pix", ".kea", ".bil", ".bsq"})
 """Endings of files that are scenes. Pictures (.png, .jpg) lie beside scenes as previews more often than as scenes."""
 RESULTS = ("_landcover", "_confidence", "_scores")
-"""Ends of the names, before the dot, of what geoseg itself writes."""
+"""Ends of the stems of rasters that geoseg itself writes."""
 
 _SUBDATASET = re.compile(r"[A-Za-z][A-Za-z0-9_]+:")
 """Start of NETCDF:..., GTIFF_DIR:... and the like; a single letter is a drive."""
 
 
 def is_local(path: str) -> bool:
-    """Whether it is a file of this machine's own, if it is one at all."""
+    """Whether a path denotes a file of this machine, which need not exist."""
     return "://" not in path and not path.startswith("/vsi")
 
 
 def is_web(path: str) -> bool:
-    """Whether it is read over HTTP."""
+    """Whether a path is read over HTTP."""
     return path.startswith(("http://", "https://"))
 
 
 def suffix(path: str) -> str:
-    """Ending of a path or URL in lower case, with its dot; empty if it has none."""
+    """File suffix of a path or URL in lower case, with its dot; empty if it has none."""
     return PurePosixPath(path_of(path)).suffix.lower()
 
 
 def path_of(url: str) -> str:
-    """The path of a URL, or a path as it is; whether the URL's host makes sense does not matter."""
+    """The path of a URL, or a path unchanged; the URL's host may be invalid."""
     return "/" + re.split("[?#]", url.partition("://")[2])[0].partition("/")[2] if "://" in url else url
 
 
 def is_raster(path: str) -> bool:
-    """Whether the ending is that of a scene."""
+    """Whether the suffix is that of a scene."""
     return suffix(path) in RASTERS
 
 
 def is_result(path: str) -> bool:
-    """Whether the name is one that geoseg gives to its own results."""
+    """Whether the name is that of a result of geoseg."""
     return os.path.splitext(os.path.basename(path))[0].endswith(RESULTS)
 
 
 def resolve(href: str, base: str) -> str:
-    """A path or URL that a file holds, as seen from where that file, `base`, lies."""
+    """Resolve a path or URL relative to the file `base` that contains it."""
     if href.startswith("file://"):
         return url2pathname(urlsplit(href).path)
     if not is_local(href) or (_SUBDATASET.match(href) and not os.path.exists(_beside(href, base))):
@@ -64,10 +64,10 @@ def resolve(href: str, base: str) -> str:
 
 
 def resolve_given(href: str, base: str, source: str) -> str:
-    """The same for what is written in `source`: what comes from a server may lead to servers only.
+    """The same, given the `source` that contains it: a source on a server may refer to servers only.
 
     Raises:
-        SceneError: if it leads to this machine, or to what might.
+        SceneError: if it refers, or may refer, to files of this machine.
     """
     path = resolve(href, base)
     if not is_local(source) and not is_on_server(path):
@@ -83,11 +83,11 @@ def _beside(href: str, base: str) -> str:
 
 
 def identity(path: str) -> str:
-    """The same for the same scene however its path is spelled."""
+    """A key that is equal for all spellings of a scene's path."""
     return os.path.abspath(path) if is_local(path) and not _SUBDATASET.match(path) else path
 
 
 def folders(path: str) -> list[str]:
-    """Names of the folders that a scene lies in, from the outermost to its own."""
+    """Names of the folders of a scene's path, from the outermost to its own."""
     text = path_of(path) if "://" in path else identity(path).replace(os.sep, "/")
     return [part for part in text.split("/")[:-1] if part]

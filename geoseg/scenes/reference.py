@@ -1,4 +1,4 @@
-"""A scene before it is opened."""
+"""References to scenes that are not open."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from geoseg.raster.scene import Scene
 
 @dataclass(frozen=True)
 class SceneRef:
-    """Where a scene is, and what its results are called."""
+    """A scene's path, and the name of its results."""
 
     path: str
-    """As GDAL opens it: a path, a VRT, /vsi..., a URL."""
+    """Name that GDAL opens: a path, a VRT, /vsi..., a URL."""
     name: str
     """Name of the scene, with which the names of its results begin."""
     problem: str | None = None
-    """Why it cannot be opened, where that is known already: one line."""
+    """Reason why it cannot be opened, if that is known: one line."""
     bands: tuple[BandTag, ...] = ()
-    """What is said of its bands, for where its file says nothing."""
+    """Band metadata, used where its file has none."""
 
 
 def open_scene(scene: str | os.PathLike[str] | SceneRef, name: str | None = None) -> Scene:
-    """Open a scene, with what is known of it already.
+    """Open a scene, with the name and band metadata of its reference.
 
     Raises:
         SceneError: if it cannot be opened.

@@ -298,14 +298,14 @@ def test_best_epoch_is_marked_on_the_miou():
     ],
 )
 def test_ticks_are_round(values, ticks):
-    places, texts = zip(*Axis.around(values).ticks(), strict=True)
+    places, texts = zip(*Axis.spanning(values).ticks(), strict=True)
     assert list(texts) == ticks
     assert places == pytest.approx(np.linspace(0, 100, len(ticks)))
 
 
 @given(st.lists(st.floats(-1e30, 1e30, exclude_min=True, exclude_max=True), min_size=1, max_size=5))
 def test_axis_holds_its_values_and_has_a_few_ticks(values):
-    axis = Axis.around(values)
+    axis = Axis.spanning(values)
     slack = axis.step * 1e-5
     assert axis.low - slack <= min(values) <= max(values) <= axis.high + slack
     assert 2 <= len(axis.ticks()) <= 15

@@ -1,5 +1,5 @@
-"""A run's report: one HTML file with figures, curves, tables and pictures, which needs nothing but a browser.
+"""The report of a run: one self-contained HTML file with figures, curves, tables and pictures.
 
-In: scores, metrics per epoch and windows that somebody else computed (`contents`). Out: the file (`page`). Knows
-neither networks nor rasters, and computes no score itself. The text and the looks of the page stand in its templates.
+In: scores, metrics per epoch and example windows (`contents`). Out: the file (`page`). Knows neither networks nor
+rasters, and computes no scores. Text and layout of the page are in its templates.
 """

@@ -1,4 +1,4 @@
-"""Axes of a report's charts: round ticks, and where values stand in percent of the plot."""
+"""Axes of a report's charts: round ticks, and positions of values in percent of the plot."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LARGEST = 1e30
-"""What a curve can show; beyond it lies only a loss that has exploded, and a gap shows that as well."""
+"""Largest value that a curve shows; only a diverged loss exceeds it, and leaves a gap."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Axis:
     step: float
 
     @classmethod
-    def around(cls, values: Sequence[float]) -> Axis:
+    def spanning(cls, values: Sequence[float]) -> Axis:
         """An axis that begins and ends at a tick and holds all values."""
         least, greatest = min(values), max(values)
         size = max(abs(least), abs(greatest))
@@ -37,13 +37,13 @@ class Axis:
         return cls(min(epochs), max(epochs), max(1.0, _round_step((max(epochs) - min(epochs)) / 6)))
 
     def at(self, value: float) -> float:
-        """Where a value stands, in percent of the axis; the middle of an axis without length."""
+        """Position of a value in percent of the axis; the middle of an axis without length."""
         if self.high <= self.low:
             return 50.0
         return min(max(100 * (value - self.low) / (self.high - self.low), 0.0), 100.0)
 
     def ticks(self) -> list[tuple[float, str]]:
-        """Place and text of every tick."""
+        """Position and text of every tick."""
         first, last = math.ceil(self.low / self.step - 1e-6), math.floor(self.high / self.step + 1e-6)
         values = [n * self.step for n in range(first, last + 1)]
         return [(self.at(value), _tick_text(value, self.step)) for value in values]
@@ -58,7 +58,7 @@ def _round_step(least: float) -> float:
 
 
 def _tick_text(value: float, step: float) -> str:
-    """A tick's number with as few digits as keep it apart from its neighbours."""
+    """A tick's number, with the fewest digits that distinguish it from its neighbours."""
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     if digits > 4 or abs(value) >= 1e5:
         return np.format_float_scientific(value, precision=2, trim="-", exp_digits=1) if value else "0"

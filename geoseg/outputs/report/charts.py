@@ -31,7 +31,7 @@ class Chart:
 
 
 def small_charts(report: Report) -> list[Chart]:
-    """The small charts, one curve each, as far as there is something to draw."""
+    """The small charts, one curve each, without those that have no values."""
     charts = [
         _small_chart(report, "Validation mIoU", "miou", point=True),
         _small_chart(report, "Loss in training", "loss"),
@@ -45,7 +45,7 @@ def _small_chart(report: Report, title: str, key: str, *, point: bool = False) -
     epochs, values = _epochs(report.history), column(report.history, key)
     if not any(map(is_drawable, values)):
         return None
-    x, y = Axis.of_epochs(epochs), Axis.around([value for value in values if is_drawable(value)])
+    x, y = Axis.of_epochs(epochs), Axis.spanning([value for value in values if is_drawable(value)])
     points = place(epochs, values, x, y)
     return Chart(
         title=title,
@@ -101,6 +101,6 @@ def _best_at(best_epoch: int | None, x: Axis) -> float | None:
 def _point_of(
     epoch: int | None, epochs: Sequence[float], values: Sequence[float], points: Sequence[Point | None]
 ) -> tuple[float, float, str] | None:
-    """Place and text of an epoch's value; None if there is no such epoch, or a gap."""
+    """Position and text of an epoch's value; None if there is no such epoch, or no value."""
     found = (p and (*p, f"{v:.3f}") for e, v, p in zip(epochs, values, points, strict=True) if e == epoch)
     return next(found, None)

@@ -1,4 +1,4 @@
-"""Colours of a report, and whether a curve can be seen on its paper."""
+"""Colours of a report, and their contrast to its background."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def contrast(one: Sequence[float], other: Sequence[float]) -> float:
 
 
 def legible(color: str, paper: str) -> str:
-    """The colour, moved away from the paper no further than its contrast as a curve asks."""
+    """The colour, changed no more than needed for a curve's contrast to the background."""
     base, background = rgb(color), rgb(paper)
     ink = 0 if _luminance(background) > 0.5 else 255
     for step in range(51):

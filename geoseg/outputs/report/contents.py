@@ -1,4 +1,4 @@
-"""What stands in a report."""
+"""Contents of a report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from geoseg.spec import ClassSpec, ModelCard
 
 @dataclass(frozen=True)
 class ContextPicture:
-    """What a model sees around a window, coarser."""
+    """A coarser view of a window's surroundings, as the model sees it."""
 
     caption: str
     """How much coarser, e.g. "seen 8 times coarser"."""
@@ -29,7 +29,7 @@ class Example:
     """One window of a scored raster."""
 
     name: str
-    """Where it is, e.g. "tile_13476.tif, rows 0–255, columns 256–511"."""
+    """File and position, e.g. "tile_13476.tif, rows 0–255, columns 256–511"."""
     image: NDArray[np.uint8]
     """(H, W, 3), see `geoseg.outputs.report.pictures.look`."""
     label: NDArray[np.uint8]
@@ -39,12 +39,12 @@ class Example:
     miou: float
     """Its own mean IoU, 0 to 1."""
     context: tuple[ContextPicture, ...] = ()
-    """What the model sees around it, level by level."""
+    """The views of its surroundings, one per level."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """All of it."""
+    """Contents of a report."""
 
     title: str
     """Heading of the page."""
@@ -57,7 +57,7 @@ class Report:
     best_epoch: int | None
     """Epoch that the scores belong to, counted from 1; None for an evaluation."""
     facts: Mapping[str, str]
-    """What else to know, e.g. {"Bands": "red, green, blue"}."""
+    """Further facts, e.g. {"Bands": "red, green, blue"}."""
     settings: str
     """The resolved config as YAML; empty if there is none."""
     card: ModelCard | None

@@ -1,4 +1,4 @@
-"""Curves of a report's charts. Places are in percent of the plot, x to the right and y downwards."""
+"""Curves of a report's charts. Positions are in percent of the plot, x to the right and y downwards."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def is_drawable(value: float) -> bool:
 
 
 def place(epochs: Sequence[float], values: Sequence[float], x: Axis, y: Axis) -> list[Point | None]:
-    """Where a curve's points are in the plot; None is a gap."""
+    """Positions of a curve's points in the plot; None is a gap."""
     return [
         (x.at(epoch), 100 - y.at(value)) if is_drawable(value) else None
         for epoch, value in zip(epochs, values, strict=True)
@@ -41,7 +41,7 @@ def place(epochs: Sequence[float], values: Sequence[float], x: Axis, y: Axis) ->
 
 
 def draw_line(name: str, css: str, points: Sequence[Point | None]) -> Line:
-    """Draw a curve of which at least one point is there."""
+    """Draw a curve that has at least one point."""
     stretches = list(_stretches(points))
     return Line(
         name=name,
@@ -71,7 +71,7 @@ def _svg_path(points: Sequence[Point]) -> str:
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Move heights apart to at least `gap`, by the least squares, and keep them within 0 to 100 if they fit there.
+    """Separate heights by at least `gap`, moving them by the least squares, within 0 to 100 if they fit.
 
     With k gaps taken off the k-th lowest height this is isotonic regression, which pooling adjacent violators solves.
     """

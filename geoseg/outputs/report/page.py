@@ -1,4 +1,4 @@
-"""The page of a report: contents laid out by templates, and written whole."""
+"""The page of a report: contents rendered by templates, and written atomically."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from geoseg.outputs.report.tables import matrix_row, mistakes, occurs, percent, 
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write the report to `path`, complete or not at all.
+    """Write the report to `path`, atomically.
 
     Raises:
         OutputError: if it cannot be written there.

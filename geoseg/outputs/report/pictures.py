@@ -1,4 +1,4 @@
-"""Pictures of a report: band values as people see them, and windows with labels, predictions and errors."""
+"""Pictures of a report: band values for display, and windows with labels, predictions and errors."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _OUTLINE = (255, 225, 0)
 _UNKNOWN = (90, 90, 90)
 """Colour of indexes that no class has."""
 _LARGEST_SIDE = 512
-"""Pixels of a picture's longer side; of larger windows only every second, third, … pixel is shown."""
+"""Most pixels of a picture's longer side; larger windows are shown with every second, third, … pixel."""
 
 
 def look(image: NDArray[Any], bands: Sequence[str], valid: NDArray[np.bool_] | None = None) -> NDArray[np.uint8]:
-    """Make a picture of band values: red, green and blue if there are such bands, else the first three, else one grey.
+    """A picture of band values: of red, green and blue if there are such bands, else of the first three, else grey.
 
     Bytes are shown as they are, everything else is stretched as in the preview, from the 2nd to the 98th percentile.
 
@@ -63,7 +63,7 @@ class Picture:
 
 
 def pictures(example: Example, classes: Sequence[ClassSpec]) -> list[Picture]:
-    """What is seen around the window; then image, label, prediction and errors, on the same pixels."""
+    """Views of the window's surroundings; then image, label, prediction and errors, on the same pixels."""
     step = math.ceil(max(example.label.shape) / _LARGEST_SIDE)
     image, label, predicted = (a[::step, ::step] for a in (example.image, example.label, example.predicted))
     return [
@@ -83,7 +83,7 @@ def _picture(caption: str, image: Image.Image) -> Picture:
 
 
 def _outlined(context: ContextPicture) -> Image.Image:
-    """A view with the outline of its window, at twice its size so that the outline hides little."""
+    """A view with the outline of its window, enlarged twice so that the outline hides little."""
     height, width = context.image.shape[:2]
     picture = Image.fromarray(np.ascontiguousarray(context.image)).resize((2 * width, 2 * height), Image.Resampling.BOX)
     left, top, right, bottom = (

@@ -1,4 +1,4 @@
-"""Numbers of a report: how they are written, the confusion matrix, and the commonest mistakes."""
+"""Tables of a report: formatted figures, the confusion matrix, and the most frequent confusions."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from geoseg.outputs.report.contents import Report
 
 
 def occurs(figures: Mapping[str, float | None]) -> bool:
-    """Whether any class has a figure."""
+    """Whether any class has a value."""
     return any(value is not None for value in figures.values())
 
 
 def score(value: float | None) -> str:
-    """A score from 0 to 1 with three digits, or a dash where there is none."""
+    """A score with three digits, or a dash for None."""
     return "–" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share as a percentage, nothing for none at all, and never zero for something."""
+    """A share as a percentage; empty for None, and never zero for a positive share."""
     if not share:
         return ""
     least = 10.0**-digits
@@ -54,7 +54,7 @@ def matrix_row(row: Sequence[int], true: int) -> list[Cell]:
 
 @dataclass(frozen=True)
 class Mistake:
-    """One class taken for another."""
+    """A confusion of two classes."""
 
     true: str
     predicted: str
@@ -64,7 +64,7 @@ class Mistake:
 
 
 def mistakes(report: Report, most: int = 3) -> list[Mistake]:
-    """The commonest mistakes by pixels, the commonest first."""
+    """The most frequent confusions by pixels, in descending order."""
     names, confusion = [c.name for c in report.classes], report.scores.confusion
     found = [
         Mistake(names[true], names[predicted], pixels, pixels / sum(row))
