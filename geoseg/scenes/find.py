@@ -112,7 +112,7 @@ def _is_pattern(path: str) -> bool:
 def _matches(pattern: str) -> list[str]:
     """Files and folders that match a pattern, without geoseg's own results; sorted.
 
-    Folders that ** passes through are no matches. Where the pattern ends in *, only rasters match.
+    Folders that ** passes through are no matches. Where the pattern leaves the file suffix open, only rasters match.
     """
     wants_folders = os.path.basename(pattern) != "**"
     is_open = not suffix(pattern) or glob.has_magic(suffix(pattern))

@@ -42,7 +42,7 @@ from geoseg.vector.layer import PolygonLayer, by_class, by_touch
 from geoseg.vector.settings import kept_ids, merge_rules, simplify_px, target_crs
 from geoseg.vector.trace import trace
 
-CACHE_MB = 64
+STRIP_CACHE_MB = 64
 """GDAL's cache: strips are read one after another, so that a row of blocks is all that is read twice."""
 
 Strips = Callable[[], Iterator[Strip]]
@@ -100,7 +100,7 @@ class Polygonizing:
     @cached_property
     def strips(self) -> Strips:
         """The generalised raster."""
-        with gdal_settings(CACHE_MB):
+        with gdal_settings(STRIP_CACHE_MB):
             strips = generalized(self._read, self.part, self.nodata, self._spec)
         if self._area is not None and self._spec.fill_holes is not None:
             strips = partial(within, strips, self._area, self.nodata)
@@ -109,7 +109,7 @@ class Polygonizing:
     def run(self, reporter: Reporter = SILENT) -> PolygonLayer:
         """Trace and simplify."""
         spec = self._spec
-        with gdal_settings(CACHE_MB):
+        with gdal_settings(STRIP_CACHE_MB):
             regions = trace(_counted(self.strips(), self.part, reporter), self.part.width, self.nodata)
         if self._tolerance is not None or spec.smooth:
             tolerance = self._tolerance or 0.0
@@ -127,7 +127,7 @@ def _find_nodata(raster: Any, area: Area | None) -> tuple[int, int]:
     """The class id that stands for nodata, and how many pixels have the value 255 where the raster names none."""
     if (own := own_nodata(raster)) is not None:
         return own, 0
-    with gdal_settings(CACHE_MB):
+    with gdal_settings(STRIP_CACHE_MB):
         counts = count_ids(raster, area)
     return free_id(counts), int(counts[NODATA_ID])
 

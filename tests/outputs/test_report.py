@@ -21,7 +21,7 @@ from PIL import Image
 
 from geoseg.core.errors import OutputError
 from geoseg.metrics.counter import ScoreCounter
-from geoseg.outputs.report.axis import Axis
+from geoseg.outputs.report.axis import ChartAxis
 from geoseg.outputs.report.charts import column
 from geoseg.outputs.report.colours import PAPER, contrast, legible, rgb
 from geoseg.outputs.report.contents import Example, Report
@@ -298,14 +298,14 @@ def test_best_epoch_is_marked_on_the_miou():
     ],
 )
 def test_ticks_are_round(values, ticks):
-    places, texts = zip(*Axis.spanning(values).ticks(), strict=True)
+    places, texts = zip(*ChartAxis.spanning(values).ticks(), strict=True)
     assert list(texts) == ticks
     assert places == pytest.approx(np.linspace(0, 100, len(ticks)))
 
 
 @given(st.lists(st.floats(-1e30, 1e30, exclude_min=True, exclude_max=True), min_size=1, max_size=5))
 def test_axis_holds_its_values_and_has_a_few_ticks(values):
-    axis = Axis.spanning(values)
+    axis = ChartAxis.spanning(values)
     slack = axis.step * 1e-5
     assert axis.low - slack <= min(values) <= max(values) <= axis.high + slack
     assert 2 <= len(axis.ticks()) <= 15
@@ -313,7 +313,7 @@ def test_axis_holds_its_values_and_has_a_few_ticks(values):
 
 @given(st.integers(1, 10**6), st.integers(0, 10**5))
 def test_ticks_of_epochs_are_whole(first, more):
-    ticks = Axis.of_epochs([first, first + more]).ticks()
+    ticks = ChartAxis.of_epochs([first, first + more]).ticks()
     assert len(ticks) <= 8
     assert len(ticks) >= (1 if more < 2 else 2)
 

@@ -13,7 +13,7 @@ LARGEST = 1e30
 
 
 @dataclass(frozen=True)
-class Axis:
+class ChartAxis:
     """A range of values and the distance of its ticks."""
 
     low: float
@@ -21,7 +21,7 @@ class Axis:
     step: float
 
     @classmethod
-    def spanning(cls, values: Sequence[float]) -> Axis:
+    def spanning(cls, values: Sequence[float]) -> ChartAxis:
         """An axis that begins and ends at a tick and holds all values."""
         least, greatest = min(values), max(values)
         size = max(abs(least), abs(greatest))
@@ -32,7 +32,7 @@ class Axis:
         return cls(max(low, 0) * step if least >= 0 else low * step, high * step, step)
 
     @classmethod
-    def of_epochs(cls, epochs: Sequence[float]) -> Axis:
+    def of_epochs(cls, epochs: Sequence[float]) -> ChartAxis:
         """An axis from the first to the last epoch, with ticks at whole epochs."""
         return cls(min(epochs), max(epochs), max(1.0, _round_step((max(epochs) - min(epochs)) / 6)))
 

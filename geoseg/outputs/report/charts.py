@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from geoseg.outputs.report.axis import Axis
+from geoseg.outputs.report.axis import ChartAxis
 from geoseg.outputs.report.contents import Report
 from geoseg.outputs.report.curves import Line, Point, draw_line, is_drawable, place, spread
 
@@ -45,7 +45,7 @@ def _small_chart(report: Report, title: str, key: str, *, point: bool = False) -
     epochs, values = _epochs(report.history), column(report.history, key)
     if not any(map(is_drawable, values)):
         return None
-    x, y = Axis.of_epochs(epochs), Axis.spanning([value for value in values if is_drawable(value)])
+    x, y = ChartAxis.of_epochs(epochs), ChartAxis.spanning([value for value in values if is_drawable(value)])
     points = place(epochs, values, x, y)
     return Chart(
         title=title,
@@ -61,8 +61,8 @@ def _small_chart(report: Report, title: str, key: str, *, point: bool = False) -
 
 def class_chart(report: Report) -> Chart | None:
     """IoU of every class, with the names beside the ends of the curves."""
-    epochs, y = _epochs(report.history), Axis(0.0, 1.0, 0.2)
-    x = Axis.of_epochs(epochs or [0.0])
+    epochs, y = _epochs(report.history), ChartAxis(0.0, 1.0, 0.2)
+    x = ChartAxis.of_epochs(epochs or [0.0])
     curves = [place(epochs, column(report.history, f"iou {c.name}"), x, y) for c in report.classes]
     lines = [draw_line(report.classes[i].name, f"c{i}", points) for i, points in enumerate(curves) if any(points)]
     if not lines:
@@ -94,7 +94,7 @@ def _upwards(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
     return [(100 - at, text) for at, text in ticks]
 
 
-def _best_at(best_epoch: int | None, x: Axis) -> float | None:
+def _best_at(best_epoch: int | None, x: ChartAxis) -> float | None:
     return x.at(best_epoch) if best_epoch is not None and x.low <= best_epoch <= x.high else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from geoseg.outputs.report.axis import LARGEST, Axis
+from geoseg.outputs.report.axis import LARGEST, ChartAxis
 
 Point = tuple[float, float]
 
@@ -32,7 +32,7 @@ def is_drawable(value: float) -> bool:
     return abs(value) < LARGEST  # False for NaN
 
 
-def place(epochs: Sequence[float], values: Sequence[float], x: Axis, y: Axis) -> list[Point | None]:
+def place(epochs: Sequence[float], values: Sequence[float], x: ChartAxis, y: ChartAxis) -> list[Point | None]:
     """Positions of a curve's points in the plot; None is a gap."""
     return [
         (x.at(epoch), 100 - y.at(value)) if is_drawable(value) else None

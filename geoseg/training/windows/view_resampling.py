@@ -23,7 +23,7 @@ from geoseg.raster.level_grid import LevelGrid, ViewBox
 from geoseg.spec import IGNORE
 from geoseg.training.windows.augment import move
 
-STRIP_PX = 512
+LABEL_STRIP_PX = 512
 """Height of the strips in which labels are counted."""
 
 
@@ -104,7 +104,7 @@ def majority(raster: LabelledRaster, grid: LevelGrid, classes: int) -> Indexes:
     """The class index that most labelled pixels of each context pixel show (rows, cols); IGNORE where there is none."""
     found = np.full((grid.rows, grid.cols), IGNORE, np.uint8)
     cols = _coarse(np.arange(grid.width), grid.ratio[1], grid.cols)
-    height = max(1, int(STRIP_PX / grid.ratio[0]))
+    height = max(1, int(LABEL_STRIP_PX / grid.ratio[0]))
     rows = _coarse(np.arange(grid.height), grid.ratio[0], grid.rows)
     for first in range(0, grid.rows, height):
         last = min(first + height, grid.rows)
