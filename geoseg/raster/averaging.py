@@ -1,11 +1,12 @@
-"""Averages by area: what coarse pixels show of finer ones.
+"""Area averaging: values of coarse pixels from finer ones.
 
-In: values of pixels, how much of each holds data, and where the coarse pixels' borders lie among them. Out: means. A
-pixel counts by the area that it shares with the coarse pixel, and by how much of it holds data. Reads nothing.
+In: values of pixels, the fraction of each that holds data, and the borders of the coarse pixels among them. Out: means,
+in which a pixel is weighted by the area that it has in common with the coarse pixel, and by its fraction of data. Reads
+nothing.
 
-Edge coordinates: pixel i covers [i, i + 1). A border may cut a pixel. In `area_sums` its value is the same all over it,
-in `area_means` it slopes as its neighbours do: flat pixels would move a ramp by up to an eighth of a pixel of what is
-averaged, which is a lot where one coarse level is averaged from another.
+Edge coordinates: pixel i covers [i, i + 1). A border may cut a pixel. In `area_sums` a cut pixel has one value all over
+it, in `area_means` it has the slope of its neighbours: constant pixels would shift a ramp by up to an eighth of a pixel
+of the averaged raster, which is much where one coarse level is averaged from another.
 """
 
 from __future__ import annotations
@@ -16,21 +17,22 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 Weighted = NDArray[np.float32]
-"""Band values and, behind them, the share of each pixel that holds data (C + 1, h, w); values are 0 where that is 0."""
+"""Band values, and as last channel the fraction of each pixel that holds data (C + 1, h, w); values are 0 where that
+is 0."""
 Edges = NDArray[np.float64]
-"""Borders of successive coarse pixels along one axis, at least 1 apart, in pixels of what is averaged (n + 1,)."""
+"""Borders (n + 1,) of n successive coarse pixels along one axis, at least 1 apart, in pixels of the averaged raster."""
 
 
 def area_means(weighted: Weighted, rows: Edges, cols: Edges) -> Weighted:
     """Average over coarse pixels.
 
     Args:
-        weighted: what is averaged (C + 1, h, w); it is used up.
+        weighted: the values to average (C + 1, h, w); they are overwritten.
         rows: borders of n rows of coarse pixels.
         cols: borders of m columns of coarse pixels.
 
     Returns:
-        The same of the coarse pixels (C + 1, n, m).
+        Means and fractions of data of the coarse pixels (C + 1, n, m).
     """
     if weighted[-1].min() < 1:
         weighted[:-1] *= weighted[-1]
@@ -42,13 +44,13 @@ def area_means(weighted: Weighted, rows: Edges, cols: Edges) -> Weighted:
 def area_sums(
     values: NDArray[np.floating], edges: Edges, axis: int, dtype: DTypeLike = np.float32
 ) -> NDArray[np.floating]:
-    """Sum values between successive borders along one axis, pixels that a border cuts counting in part.
+    """Sum values between successive borders along one axis; a pixel cut by a border counts on both sides in part.
 
     Args:
-        values: what is summed; its pixels reach from the first border to the last, or beyond.
+        values: the values to sum; they reach from the first border to the last, or beyond.
         edges: the borders (n + 1,).
-        axis: which axis, of which n are left.
-        dtype: type in which is summed.
+        axis: the axis, whose length becomes n.
+        dtype: type of the sums.
     """
     length = values.shape[axis]
     whole = np.minimum(np.floor(edges + 1e-9).astype(int), length)
@@ -70,19 +72,19 @@ def _cut_means(weighted: Weighted, rows: Edges, cols: Edges) -> Weighted:
 
 
 def _sloping_sums(weighted: Weighted, edges: Edges, axis: int) -> NDArray[np.floating]:
-    """Sum as `area_sums` does, but for cut pixels that slope.
+    """Sum like `area_sums`, but with slopes in cut pixels.
 
-    With slope s, the first share f of a pixel of value v holds f v - s f (1 - f) / 2.
+    With slope s, the first fraction f of a pixel of value v holds f v - s f (1 - f) / 2.
     """
     cut = np.floor(edges + 1e-9).astype(int)
-    share = np.maximum(edges - cut, 0)
-    lacking = _slopes(weighted, np.minimum(cut, weighted.shape[axis] - 1), axis) * _along(share * (1 - share) / 2, axis)
+    part = np.maximum(edges - cut, 0)
+    lacking = _slopes(weighted, np.minimum(cut, weighted.shape[axis] - 1), axis) * _along(part * (1 - part) / 2, axis)
     sums: NDArray[np.floating] = area_sums(weighted, edges, axis, np.float64) - np.diff(lacking, axis=axis)
     return sums
 
 
 def _slopes(weighted: Weighted, at: NDArray[np.int64], axis: int) -> Weighted:
-    """Slope of values along one axis at some pixels: to both neighbours, or to the one that weighs as much."""
+    """Slope of values along one axis at some pixels: the mean of those to the neighbours of equal weight."""
     before, here, after = (weighted.take(at + step, axis, mode="clip") for step in (-1, 0, 1))
     last = weighted.shape[axis] - 1
     is_like_before = (before[-1] == here[-1]) & _along(at > 0, axis)
@@ -93,13 +95,13 @@ def _slopes(weighted: Weighted, at: NDArray[np.int64], axis: int) -> Weighted:
 
 
 def _along(values: NDArray[Any], axis: int) -> NDArray[Any]:
-    """Lay values (n,) along an axis of an array (N, h, w)."""
+    """Reshape values (n,) to be broadcast along an axis of an array (N, h, w)."""
     return values if axis == 2 else values[:, None]
 
 
 def _pooled(weighted: Weighted, rows: Edges, cols: Edges) -> Weighted:
-    """The same means where no pixel is cut, several times as fast."""
-    import torch  # only context is averaged like this, and who has one has a network
+    """The means where no pixel is cut, several times as fast."""
+    import torch  # only context is averaged like this, for a network
     from torch.nn import functional
 
     inner = weighted[:, int(rows[0]) : int(rows[-1]), int(cols[0]) : int(cols[-1])]
@@ -109,6 +111,6 @@ def _pooled(weighted: Weighted, rows: Edges, cols: Edges) -> Weighted:
 
 
 def is_even(edges: Edges) -> bool:
-    """Whether no border cuts a pixel, and all have the same distance."""
+    """Whether no border cuts a pixel, and all are equally far apart."""
     first, side = edges[0], round(edges[1] - edges[0])
     return bool(first == int(first) and np.array_equal(edges, np.arange(len(edges)) * side + first))

@@ -1,6 +1,7 @@
-"""Class rasters of any make: opened, read strip by strip as class ids, and what they say of themselves.
+"""Reading of class rasters, also of other programs: class ids strip by strip, legend, georeferencing.
 
-In: the path of a single-band raster of whole numbers. Out: strips of class ids, names and colours, where it lies.
+In: the path of a single-band raster of integers. Out: strips of class ids; names and colours; transform and coordinate
+system.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ INTEGERS = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32", "ui
 
 @contextmanager
 def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """A raster open for reading, whose errors name the file, whether they come now or while it is read.
+    """Open a raster for reading; errors name the file, also those of later reads.
 
     Raises:
-        SceneError: It cannot be opened or read, or claims a size that nobody could mean.
+        SceneError: It cannot be opened or read, or its size is absurd.
     """
     try:
         with open_dataset(path) as raster:
@@ -51,10 +52,10 @@ def open_raster(path: str | os.PathLike[str]) -> Iterator[Any]:
 
 @contextmanager
 def open_classes(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """A class raster open for reading.
+    """Open a class raster for reading.
 
     Raises:
-        SceneError: It cannot be read, has several bands, or its values are no whole numbers.
+        SceneError: It cannot be read, has several bands, or its values are not integers.
     """
     with open_raster(path) as raster:
         if raster.count > 1 and (raster.count > 2 or raster.colorinterp[1] != ColorInterp.alpha):
@@ -67,8 +68,13 @@ def open_classes(path: str | os.PathLike[str]) -> Iterator[Any]:
 def read_strips(
     classes: Any, confidence: Any | None, area: Area | None = None, nodata_id: int = NODATA_ID
 ) -> Iterator[Strip]:
-    """Read open rasters, or an area of them, from top to bottom. Rows are counted
-    from the area's first; pixels of its window that lie outside of it are nodata."""
+    """Yield the strips of open rasters of class ids and confidence, or of an area of them.
+
+    Rows are counted from the area's first one; pixels of its window outside the area are nodata.
+
+    Raises:
+        SceneError: A value is no class id, or no percentage.
+    """
     whole = Window(0, 0, *classes.shape)
     within = whole if area is None else area.window
     for window in strip_windows(within, classes.block_shapes[0][0]):
@@ -81,7 +87,7 @@ def read_strips(
 
 
 def read_ids(raster: Any, window: RasterioWindow, nodata_id: int = NODATA_ID) -> NDArray[np.uint8]:
-    """Class ids (h, W) of a window, `nodata_id` where the raster has none.
+    """Class ids (h, W) of a window, `nodata_id` where pixels hold no data.
 
     Raises:
         SceneError: A value is no class id.
@@ -91,7 +97,7 @@ def read_ids(raster: Any, window: RasterioWindow, nodata_id: int = NODATA_ID) ->
 
 
 def _read_values(raster: Any, window: RasterioWindow) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Values (h, W) as the file has them, and what its mask or alpha band says of them, if it has one."""
+    """Values (h, W) of the file, and which of them its mask or alpha band declares valid (h, W), if it has one."""
     values = raster.read(1, window=window)
     return values, read_mask(raster, 1, window) if has_mask(raster) else None
 
@@ -99,7 +105,7 @@ def _read_values(raster: Any, window: RasterioWindow) -> tuple[NDArray[Any], NDA
 def to_ids(
     values: NDArray[Any], valid: NDArray[np.bool_] | None, file_nodata: float | None, nodata_id: int
 ) -> NDArray[np.uint8]:
-    """Class ids from a raster's values, `nodata_id` where they aren't valid or equal the file's nodata.
+    """Class ids (h, W) from a raster's values (h, W), `nodata_id` where they are invalid or equal the file's nodata.
 
     Raises:
         SceneError: A value is no class id.
@@ -116,11 +122,11 @@ def to_ids(
 
 
 def count_ids(raster: Any, area: Area | None = None, reporter: Reporter = SILENT) -> NDArray[np.int64]:
-    """Valid pixels per class id (256), in one pass; what can be no id is left to whoever reads it.
+    """Count valid pixels per class id (256,) in one pass; values that are no ids are skipped.
 
     Args:
-        raster: open, of whole numbers.
-        area: what is counted; default: all of it.
+        raster: an open raster of integers.
+        area: part of the raster that is counted; all of it by default.
         reporter: gets the progress of `reading`, in pixels.
     """
     counts = np.zeros(256, np.int64)
@@ -142,7 +148,7 @@ def count_ids(raster: Any, area: Area | None = None, reporter: Reporter = SILENT
 
 
 def free_id(counts: NDArray[np.int64]) -> int:
-    """The highest class id that no pixel has, given the pixels per id (256), to stand for nodata.
+    """The highest class id that no pixel has, as id of nodata, given the pixels per id (256,).
 
     Raises:
         SceneError: There is none.
@@ -165,13 +171,13 @@ def check_ids(values: NDArray[Any]) -> None:
 
 
 def own_nodata(raster: Any) -> int | None:
-    """The class id that a raster itself says stands for nodata; None if it says none, or one that is no id."""
+    """The nodata value of a raster; None if it has none, or one that is no class id."""
     return int(raster.nodata) if raster.nodata in range(256) else None
 
 
 def read_legend(raster: Any) -> tuple[Legend, str | None]:
-    """What class ids mean, from a raster's tags as geoseg writes them, else colours from its colour table; and a notice
-    if the tags can't be read."""
+    """The legend from a raster's tags as geoseg writes them, else from its colour table; and a notice if the tags
+    cannot be read."""
     tags, notice = raster.tags(), None
     if CLASSES_TAG in tags:
         try:
@@ -189,9 +195,9 @@ def read_legend(raster: Any) -> tuple[Legend, str | None]:
 
 
 def placement(raster: Any) -> tuple[Affine, Any, str | None]:
-    """Transform, coordinate system, and a notice if polygons will not lie where they belong on the map.
+    """Transform, coordinate system, and a notice if the raster is not fully georeferenced.
 
-    Without a transform a coordinate system is worth nothing: control points and RPCs come like that.
+    Without a transform the coordinate system is dropped: it may be that of ground control points or RPCs.
     """
     transform = usable_transform(raster.transform)
     if transform.is_identity:
@@ -203,10 +209,10 @@ def placement(raster: Any) -> tuple[Affine, Any, str | None]:
 
 
 def _percent(confidence: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Confidence, 0 where there is none (255): in holes without data that were filled.
+    """Confidence in percent (h, W), with 0 for 255 (no data), as in filled holes.
 
     Raises:
-        SceneError: A value is neither.
+        SceneError: A value is neither a percentage nor 255.
     """
     if ((confidence > 100) & (confidence < NODATA_ID)).any():
         raise SceneError("confidence goes from 0 to 100 percent, and the raster of it holds more: pass another one")

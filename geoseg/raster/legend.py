@@ -1,4 +1,4 @@
-"""What class ids mean: names and colours."""
+"""Legends: names and colours of class ids."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLASSES_TAG = "GEOSEG_CLASSES"
 
 @dataclass(frozen=True)
 class Legend:
-    """What class ids mean; a class without a name goes by its number."""
+    """Names and colours of class ids; the name of a class without one is its number."""
 
     names: dict[int, str] = field(default_factory=dict)
     """Class names by id."""
@@ -24,18 +24,18 @@ class Legend:
 
     @classmethod
     def of(cls, classes: Iterable[ClassSpec]) -> Legend:
-        """What the ids of some classes mean."""
+        """Make the legend of some classes."""
         classes = tuple(classes)
         return cls({c.id: c.name for c in classes}, {c.id: c.color for c in classes})
 
     def name(self, class_id: int) -> str:
-        """Name of a class."""
+        """Name of a class, or its id as text."""
         return self.names.get(class_id, str(class_id))
 
     def classes(self, ids: Iterable[int]) -> tuple[ClassSpec, ...]:
-        """Some classes with names and colours; one without a colour gets one that differs from its neighbours'.
+        """Classes for some ids, with names and colours; a missing colour is chosen so that similar ids differ.
 
-        In a raster of which 255 is not nodata it is a class, which no model of geoseg has, but which has its style.
+        255 may be among the ids: in a raster whose nodata is another value it is a class.
         """
         return tuple(
             ClassSpec.model_construct(id=k, name=self.name(k), color=self.colors.get(k) or _any_color(k)) for k in ids
@@ -43,11 +43,11 @@ class Legend:
 
 
 def _any_color(class_id: int) -> str:
-    """A colour for a class that has none: hues a golden section apart are never alike."""
+    """A colour for a class that has none: hues of successive ids are a golden section apart."""
     red, green, blue = colorsys.hsv_to_rgb(class_id * 0.618034 % 1, 0.5, 0.85)
     return f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}"
 
 
 def class_tags(classes: Sequence[ClassSpec]) -> dict[str, str]:
-    """Tags that name the classes: one for people, class by class, one for programs."""
+    """Tags of a raster that name the classes: one per class for people, and CLASSES_TAG for programs."""
     return {f"CLASS_{c.id}": c.name for c in classes} | {CLASSES_TAG: json.dumps([c.model_dump() for c in classes])}

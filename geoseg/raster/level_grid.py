@@ -1,7 +1,7 @@
-"""Where the views lie that a window of a scene sees: one level of context over a scene, wider and coarser.
+"""Geometry of one context level over a scene: the coarser raster, and the views of it that windows get.
 
-In: the size of a scene and a ContextLevel. Out: the size of the level's raster, the part of it that a window sees, and
-where the window lies in that part. Integers and ratios only: reads nothing.
+In: the size of a scene and a ContextLevel. Out: the size of the level's raster, the view of it that a window gets, and
+the position of the window in the view. Integers and ratios only: reads nothing.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from geoseg.raster.averaging import Edges
 from geoseg.spec import ContextLevel
 
 SCENE_LEAST_RATIO = 4
-"""A whole scene is shown at least this much coarser: the view of a small one would cost more than the scene."""
+"""Smallest ratio at which a whole scene is a view: at a lower one the view of a small scene would cost more than it."""
 
 
 class ViewBox(NamedTuple):
-    """Where a window lies in its view, as shares of the view's width and height, from its upper left corner."""
+    """Position of a window in its view, as fractions of the view's width and height from its upper left corner."""
 
     left: float
     top: float
@@ -30,7 +30,7 @@ class ViewBox(NamedTuple):
 
 
 def super_tile(start: int, stop: int, core: int, origin: int = 0) -> int:
-    """Number of the super-tile whose core holds the middle of [start, stop); cores of `core` px begin at `origin`."""
+    """Index of the super-tile whose core holds the middle of [start, stop); cores of `core` px begin at `origin`."""
     return (start + stop - 2 * origin) // (2 * core)
 
 
@@ -39,7 +39,7 @@ class LevelGrid:
     """The raster of one level over a scene, and the views that are cut from it.
 
     Super-tiles lie on a lattice of context pixels; their cores, a view without its margins, partition the plane. A
-    window is served by the super-tile whose core holds its middle, so that neighbouring windows share a view.
+    window gets the super-tile whose core holds its middle, so that neighbouring windows have the same view.
     """
 
     level: ContextLevel
@@ -66,10 +66,10 @@ class LevelGrid:
         return float(self.level.ratio), float(self.level.ratio)
 
     def view(self, window: Window, origin: tuple[int, int] = (0, 0)) -> Window:
-        """Return the context pixels that a window of the scene sees; they may reach beyond the raster.
+        """Return the view of a window, in context pixels; it may reach beyond the level's raster.
 
         Args:
-            window: what is classified, in pixels of the scene.
+            window: the window to be classified, in pixels of the scene.
             origin: row and column, in context pixels, where the lattice of super-tiles begins.
         """
         size = self.level.size
@@ -82,7 +82,7 @@ class LevelGrid:
         return Window(origin[0] + i * core - margin, origin[1] + j * core - margin, size, size)
 
     def box(self, window: Window, view: Window) -> ViewBox:
-        """Where a window of the scene lies in a view."""
+        """Position of a window of the scene in a view."""
         down, right = self.ratio
         top, bottom = (y / down - view.row for y in (window.row, window.row + window.height))
         left, end = (x / right - view.col for x in (window.col, window.col + window.width))
@@ -90,15 +90,15 @@ class LevelGrid:
 
     @property
     def whole(self) -> Window:
-        """All of the level's raster."""
+        """The window of the whole raster of the level."""
         return Window(0, 0, self.rows, self.cols)
 
     def side(self, pixel: tuple[float, float]) -> tuple[float, float]:
-        """Height and width of a context pixel in a raster whose pixels have that height and width in the scene's."""
+        """Height and width of a context pixel in pixels of a raster, whose own size is given in pixels of the scene."""
         return self.ratio[0] / pixel[0], self.ratio[1] / pixel[1]
 
     def edges(self, part: Window, pixel: tuple[float, float]) -> tuple[Edges, Edges]:
-        """Borders of a part's rows and columns in a raster whose pixels have that height and width in the scene's."""
+        """Borders of the rows and columns of context pixels, in pixels of a raster; `pixel` as in `side`."""
         down, right = self.side(pixel)
         rows, cols = np.arange(part.row, part.row + part.height + 1), np.arange(part.col, part.col + part.width + 1)
         return np.multiply(rows, down, dtype=np.float64), np.multiply(cols, right, dtype=np.float64)

@@ -1,8 +1,8 @@
-"""The wider, coarser views of the ground around a window.
+"""Context pyramid: wider, coarser views of the surroundings of a window.
 
 In: a raster of any size, and the levels of a ContextSpec. Out: views (C + 1, n, n), float32: band values averaged over
-the pixels with data, and the share of each context pixel that holds data; and where a window lies in its view. Knows no
-network.
+the pixels with data, and the fraction of each context pixel that holds data; and the position of a window in its view.
+Knows no network.
 
 Edge coordinates everywhere: pixel i covers [i, i + 1) of the scene, and pixel k of a level covers [k r, (k + 1) r), r
 being the *actual* ratio of the two sizes. Nothing is shifted by half a pixel, nothing drifts towards the far edge.
@@ -29,17 +29,17 @@ from geoseg.raster.window_store import WindowStore
 from geoseg.spec import ContextLevel
 
 STRIP_ROWS = 512
-"""Height of the strips in which a raster is averaged, in its own pixels."""
+"""Height in pixels of the strips in which a raster is averaged."""
 CHUNK_PX = 2**20
 """Pixels of a raster read at once while it is averaged; up to three such chunks are held."""
 
 
 class ContextPyramid:
-    """The levels over one raster, read view by view.
+    """The context levels of one raster, read view by view.
 
-    The raster is averaged once, chunk by chunk, when the first view is read: into memory, or into a scratch file of the
-    given folder. Everything else, coarser levels and the whole scene among them, is made from that copy, so that memory
-    holds a few chunks and one view, whatever the size of the scene, and the user's file is only ever read.
+    When the first view is read, the raster is averaged to the finest level, chunk by chunk, into memory or a scratch
+    file. The coarser levels are averaged from that, so memory holds a few chunks and one view, whatever the size of the
+    scene. The user's file is never written.
     """
 
     def __init__(
@@ -52,16 +52,16 @@ class ContextPyramid:
         shared: Path | None = None,
         has_wide_blocks: bool = False,
     ):
-        """Prepare to read.
+        """Describe the pyramid; nothing is read yet.
 
         Args:
-            base: what is averaged: the scene, or an overview of it, which is read faster.
-            levels: what is shown.
-            size: height and width in which windows are given; None means the base's own. The base shows the same
-                ground, in pixels that are no wider than the finest level's.
-            folder: gets the scratch file, which nobody sees and which goes with the pyramid; None keeps all in memory.
-            shared: instead, a file that stays, and is read where it is there: others have averaged the same raster.
-            has_wide_blocks: blocks of the base are whole rows, all of which must be decoded for any of their pixels.
+            base: the raster that is averaged: the scene, or an overview of it, which is read faster.
+            levels: the context levels.
+            size: height and width of the raster in whose pixels windows are given; None means those of the base, which
+                covers the same area in pixels no larger than those of the finest level.
+            folder: folder of the scratch file, which is removed with the pyramid; None keeps all in memory.
+            shared: path of a file to keep instead, and to read if it exists: other processes use the same levels.
+            has_wide_blocks: whether blocks of the base are whole rows, which are decoded for any of their pixels.
         """
         height, width = size or (base.height, base.width)
         self.grids = tuple(LevelGrid(level, height, width) for level in levels)
@@ -72,11 +72,11 @@ class ContextPyramid:
 
     @cached_property
     def finest(self) -> int:
-        """Number of the level that is averaged from the raster itself; the others are averaged from it."""
+        """Index of the level that is averaged from the raster itself; the others are averaged from it."""
         return min(range(len(self.grids)), key=lambda number: max(self.grids[number].ratio))
 
     def prepare(self, reporter: Reporter = SILENT) -> None:
-        """Average the raster, if that was not done yet; the progress of `averaging` counts context rows.
+        """Average the raster to the finest level, unless that is done; reports `averaging`, in rows of that level.
 
         Raises:
             SceneError: if the raster cannot be read.
@@ -98,15 +98,15 @@ class ContextPyramid:
         self._copy = copying.store if self._shared is None else copying.store.publish(self._shared)
 
     def view(self, level: int, window: Window, origin: tuple[int, int] = (0, 0)) -> Window:
-        """Return the context pixels that a window of the scene sees, which name its view; see `LevelGrid.view`."""
+        """Return the view of a window of the scene, in context pixels; see `LevelGrid.view`."""
         return self.grids[level].view(window, origin)
 
     def box(self, level: int, window: Window, view: Window) -> ViewBox:
-        """Where a window of the scene lies in a view."""
+        """Position of a window of the scene in a view."""
         return self.grids[level].box(window, view)
 
     def read(self, level: int, part: Window) -> Weighted:
-        """Read context pixels of a level (C + 1, h, w); beyond the raster, nothing holds data.
+        """Read context pixels of a level (C + 1, h, w); those beyond the raster hold no data.
 
         Raises:
             SceneError: if the raster cannot be read.
@@ -138,12 +138,12 @@ class ContextPyramid:
 
 
 def _strips(part: Window, side: tuple[float, float], is_whole: bool = False) -> Iterator[list[Window]]:
-    """Cut context pixels into strips, and each into parts that need no more than a chunk of what is averaged.
+    """Cut context pixels into strips, and each into parts that are averaged from no more than CHUNK_PX pixels.
 
     Args:
         part: the context pixels.
-        side: height and width of one, in pixels of what is averaged.
-        is_whole: do not cut strips, for blocks of it are whole rows, which each part would have to decode again.
+        side: height and width of one, in pixels of the raster that is averaged.
+        is_whole: do not cut strips, because the blocks of that raster are whole rows, decoded again for each part.
     """
     down, right = side
     height = max(1, int(min(STRIP_ROWS, CHUNK_PX / (part.width * right) if is_whole else math.inf) / down))
@@ -158,7 +158,7 @@ def _strips(part: Window, side: tuple[float, float], is_whole: bool = False) -> 
 
 
 class _Raster(Protocol):
-    """What is averaged."""
+    """A raster to be averaged."""
 
     height: int
     width: int
@@ -166,12 +166,12 @@ class _Raster(Protocol):
     """Height and width of its pixels, in pixels of the scene."""
 
     def read(self, window: Window) -> Weighted:
-        """Read a window inside, to be changed at will."""
+        """Read a window inside, free to be changed."""
         ...
 
 
 class _Base:
-    """A raster with the weight of its pixels: one where there is data."""
+    """A raster with weights: 1 where a pixel holds data."""
 
     def __init__(self, raster: Readable, grid: LevelGrid):
         self._raster = raster
@@ -188,7 +188,7 @@ class _Base:
 
 
 class _Stored:
-    """A level that was averaged before."""
+    """A level that has been averaged."""
 
     def __init__(self, store: WindowStore, grid: LevelGrid):
         self._store, self.channels, self.height, self.width = store, *store.shape
@@ -200,24 +200,24 @@ class _Stored:
 
 @dataclass(frozen=True)
 class _Cut:
-    """What is averaged to some context pixels."""
+    """The pixels from which some context pixels are averaged."""
 
     part: Window
     """The context pixels."""
     weighted: Weighted
     """The pixels (C + 1, h, w)."""
     rows: Edges
-    """Borders of the context pixels' rows in them."""
+    """Borders of the rows of context pixels, in these pixels."""
     cols: Edges
-    """And of their columns."""
+    """Borders of the columns of context pixels."""
 
     def means(self) -> Weighted:
-        """Average over the context pixels; uses the pixels up."""
+        """Average over the context pixels; overwrites `weighted`."""
         return area_means(self.weighted, self.rows, self.cols)
 
 
 def _cut(raster: _Raster, grid: LevelGrid, part: Window) -> _Cut:
-    """Read what context pixels inside the level's raster show."""
+    """Read the pixels from which context pixels inside the level's raster are averaged."""
     rows, cols = grid.edges(part, raster.pixel)
     spare = 0 if is_even(rows) and is_even(cols) else 1  # the neighbours of pixels that the outermost borders cut
     top, left = (max(0, math.floor(edges[0] + 1e-9) - spare) for edges in (rows, cols))
@@ -241,7 +241,7 @@ def _average(raster: _Stored, grid: LevelGrid, part: Window) -> Weighted:
 
 
 class _Copying:
-    """Takes parts of a raster, and stores what they are on average."""
+    """Takes parts of a raster, and stores their averages."""
 
     def __init__(self, grid: LevelGrid, folder: Path | None):
         self.store: WindowStore | None = None

@@ -1,4 +1,4 @@
-"""What windows of pixels are read from, be it a file, a resampled scene, or a mosaic."""
+"""The protocol of everything that is read window by window: a file, a resampled scene, a mosaic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Mask = NDArray[np.bool_]
 
 
 class Readable(Protocol):
-    """What windows are read from."""
+    """A raster (C, H, W) that is read window by window."""
 
     @property
     def height(self) -> int:
@@ -27,5 +27,5 @@ class Readable(Protocol):
         ...
 
     def read(self, window: Window) -> tuple[Values, Mask]:
-        """Read a window inside: values (C, h, w), to be changed at will, and which pixels hold data (h, w)."""
+        """Read a window inside: values (C, h, w), free to be changed, and which pixels hold data (h, w)."""
         ...

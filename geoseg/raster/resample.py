@@ -1,8 +1,7 @@
-"""A scene at another ground resolution, read on the fly.
+"""A scene at another ground resolution, resampled window by window.
 
-In: a scene and the size of the raster it should look like. Out: the same windows as from the scene itself, averaged
-by area when coarser and interpolated linearly when finer, over pixels with data only; and the way back to the scene's
-grid.
+In: a scene and the size of the resampled raster. Out: windows of that raster, averaged by area if it is coarser and
+interpolated linearly if it is finer, over pixels with data only; and values resampled back to the scene's grid.
 
 Pixel i covers [i, i + 1). A coarse pixel k covers [k r, (k + 1) r) of the scene with r the *actual* ratio of the two
 sizes, not the nominal one, so that nothing drifts towards the far edge.
@@ -27,7 +26,7 @@ _CHUNK_PX = 2**23
 
 
 class Source(Protocol):
-    """What windows are read from: a scene at its own or at another resolution."""
+    """A scene at its own or at another resolution, read window by window."""
 
     height: int
     width: int
@@ -42,15 +41,15 @@ class Source(Protocol):
         ...
 
     def scene_window(self, window: Window) -> Window:
-        """Return the scene's pixels that belong to a window; those of a partition are a partition."""
+        """Return the scene's pixels that belong to a window; windows that partition the source partition the scene."""
         ...
 
     def scene_valid(self, window: Window, valid: Mask) -> Mask:
-        """Tell which of the scene's pixels in `scene_window(window)` hold data, given the source's own (h, w)."""
+        """Return which of the scene's pixels in `scene_window(window)` hold data, given the source's mask (h, w)."""
         ...
 
     def to_scene(self, values: Values, window: Window) -> Values:
-        """Give the scene's pixels in `scene_window(window)` their values, from the source's (..., h, w)."""
+        """Resample values of a window (..., h, w) to the scene's pixels in `scene_window(window)`."""
         ...
 
 
@@ -71,7 +70,7 @@ class NativeScene:
         return window
 
     def scene_valid(self, window: Window, valid: Mask) -> Mask:
-        """Return what is known already."""
+        """Return the mask as it is."""
         return valid
 
     def to_scene(self, values: Values, window: Window) -> Values:
@@ -80,7 +79,7 @@ class NativeScene:
 
 
 class ResampledScene:
-    """A scene that looks as if it had height × width pixels."""
+    """A scene resampled to height × width pixels."""
 
     def __init__(self, scene: SceneBands, height: int, width: int):
         self._scene, self.height, self.width = scene, height, width
@@ -96,7 +95,7 @@ class ResampledScene:
         return image, valid
 
     def scene_window(self, window: Window) -> Window:
-        """Return the scene's pixels whose centres lie in a window; those of a partition are a partition."""
+        """Return the scene's pixels whose centres lie in a window; partitions stay partitions."""
         top, bottom = (
             _native_index(r, self._scene.height, self.height) for r in (window.row, window.row + window.height)
         )
@@ -104,12 +103,12 @@ class ResampledScene:
         return Window(top, left, bottom - top, right - left)
 
     def scene_valid(self, window: Window, valid: Mask) -> Mask:
-        """Tell from the scene itself which of its pixels in a window hold data."""
+        """Read from the scene which of its pixels in `scene_window(window)` hold data."""
         native = self.scene_window(window)
         return self._scene.read(native)[1] if native.pixels else np.empty((native.height, native.width), bool)
 
     def to_scene(self, values: Values, window: Window) -> Values:
-        """Give the scene's pixels in `scene_window(window)` the values (..., h, w) at their centres."""
+        """Return for the scene's pixels in `scene_window(window)` the values (..., h, w) at their centres."""
         native = self.scene_window(window)
         rows = _resampled_index(native.row, native.height, self._scene.height, self.height) - window.row
         cols = _resampled_index(native.col, native.width, self._scene.width, self.width) - window.col
@@ -117,7 +116,7 @@ class ResampledScene:
         return taken
 
     def _pieces(self, window: Window) -> Iterator[Window]:
-        """Cut a window so that no piece needs more than a chunk of the scene."""
+        """Cut a window into pieces that need no more than _CHUNK_PX pixels of the scene each."""
         ratio = max(self._scene.height / self.height, 1) * max(self._scene.width / self.width, 1)
         side = max(1, math.isqrt(int(_CHUNK_PX / ratio)))
         bottom, right = window.row + window.height, window.col + window.width
@@ -126,7 +125,7 @@ class ResampledScene:
                 yield Window(row, col, min(side, bottom - row), min(side, right - col))
 
     def _read_piece(self, window: Window) -> tuple[Values, Mask]:
-        """Read a piece: resample the values with data, and their weight, along both axes."""
+        """Read a piece: resample values with data, and their weights, along both axes."""
         rows = _Resampling(window.row, window.row + window.height, self.height, self._scene.height)
         cols = _Resampling(window.col, window.col + window.width, self.width, self._scene.width)
         image, valid = self._scene.read(Window(rows.first, cols.first, rows.last - rows.first, cols.last - cols.first))
@@ -137,7 +136,7 @@ class ResampledScene:
 
 
 class _Resampling:
-    """One axis of a resampled window: which of the scene's pixels it needs, and their sums or interpolations."""
+    """Resampling of a window along one axis: the scene's pixels that it needs, and their sums or interpolations."""
 
     def __init__(self, start: int, stop: int, size: int, native: int):
         self._coarser = native >= size

@@ -1,4 +1,4 @@
-"""Class rasters as they are read: strips of whole rows, from top to bottom."""
+"""Strips: the whole rows in which class rasters are read, from top to bottom."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Strip:
-    """Some rows of a class raster, h of them, W pixels wide."""
+    """h consecutive rows of a class raster of W columns."""
 
     row: int
     """The first row."""
     ids: NDArray[np.uint8]
     """Class ids (h, W)."""
     confidence: NDArray[np.uint8] | None = None
-    """Confidence in percent (h, W), if it is known."""
+    """Confidence in percent (h, W), or None."""
 
     @property
     def stop(self) -> int:

@@ -1,7 +1,7 @@
 """Arrays (C, H, W) that are written and read window by window, in memory or on disk, and shared by processes.
 
-In: windows of values. Out: the same windows, also for processes that find a published file. Memory holds small arrays
-whole, and of others a few rows: what is mapped counts as memory.
+In: windows of values. Out: the same windows, also in other processes once the array is published. Small arrays are held
+in memory; of others a few rows are memory-mapped at a time.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from geoseg.core.files import reserve, sync, write_errors
 from geoseg.geo.grid import Window
 
 HELD_BYTES = 16 * 2**20
-"""An array of no more bytes stays in memory: training may have thousands of small rasters, and files are few."""
+"""Largest array in bytes that stays in memory: training may have thousands of small rasters, but few open files."""
 MAPPED_ROWS = 64
-"""Rows of a file mapped at once: what is mapped counts as memory, and more of it than is touched."""
+"""Rows of a file that are mapped at once: mapped pages count as memory, more of them than are accessed."""
 
 
 class WindowStore:
-    """An array (C, H, W), zero where nothing was written; it is gone with the object unless it is published."""
+    """An array (C, H, W), zero where nothing has been written; it is removed with the object unless it is published."""
 
     def __init__(
         self, channels: int, height: int, width: int, folder: Path | None = None, *, dtype: DTypeLike = np.uint8
@@ -37,11 +37,11 @@ class WindowStore:
             channels: C.
             height: H.
             width: W.
-            folder: gets a file without a name for an array that is large; None keeps any in memory.
+            folder: folder of an unnamed file that holds a large array; None keeps any array in memory.
             dtype: type of the values.
 
         Raises:
-            OutputError: if the file cannot be made, or has no room.
+            OutputError: if the file cannot be made, or the disk has no room for it.
         """
         self.shape, self.dtype = (channels, height, width), np.dtype(dtype)
         self._held: NDArray[Any] | None = None
@@ -56,7 +56,7 @@ class WindowStore:
 
     @classmethod
     def load(cls, path: Path) -> WindowStore:
-        """Open an array that was published.
+        """Open a published array.
 
         Raises:
             OSError, ValueError: if it cannot be read.
@@ -69,7 +69,7 @@ class WindowStore:
 
     @property
     def channels(self) -> int:
-        """C."""
+        """Number of channels."""
         return self.shape[0]
 
     @property
@@ -88,16 +88,17 @@ class WindowStore:
             self._mapped("r+")[:, *band.slices] = values[:, *band.shift(-window.row, -window.col).slices]
 
     def read(self, window: Window) -> NDArray[Any]:
-        """Read a window inside (C, h, w), to be changed at will."""
+        """Read a window inside (C, h, w), free to be changed."""
         found = np.empty((self.channels, window.height, window.width), self.dtype)
         for band in window.bands(MAPPED_ROWS):
             found[:, *band.shift(-window.row, -window.col).slices] = self._mapped("r")[:, *band.slices]
         return found
 
     def publish(self, path: Path) -> WindowStore:
-        """Give the array a name that other processes know; return the one that has it, which may be another's.
+        """Save the array as a .npy at a path that other processes read; return the array that is stored there.
 
-        The file, a .npy, appears at once and whole. The first to publish wins: all have written the same.
+        The file appears in one step, complete. If another process has published there before, its array is kept: both
+        have written the same.
 
         Raises:
             OutputError: if it cannot be written.
@@ -117,7 +118,7 @@ class WindowStore:
         return math.prod(self.shape) * self.dtype.itemsize
 
     def _copy_to(self, path: Path) -> None:
-        """Write all of the array as a .npy, a few rows at a time."""
+        """Write the array as a .npy, a few rows at a time."""
         np.lib.format.open_memmap(path, "w+", self.dtype, self.shape)
         with path.open("r+b") as file:
             reserve(file.fileno(), path.stat().st_size)
@@ -132,7 +133,7 @@ class WindowStore:
 
 
 def _place(draft: Path, path: Path) -> None:
-    """Give a file its name, unless another has it."""
+    """Move a file to its path, unless another file is there."""
     try:
         os.link(draft, path)
     except FileExistsError:

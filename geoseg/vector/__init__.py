@@ -1,1 +1,1 @@
-"""A class raster becomes polygons."""
+"""From class rasters to polygons: generalisation, tracing, vector files, and checks of the result."""

@@ -1,4 +1,4 @@
-"""Whether a vector file shows what the class raster shows: burnt back, measured, and held against its neighbours.
+"""Check of a vector file against the class raster it was made from: rasterized again, areas, shared borders.
 
 In: a vector file that was just written, and the raster it was made from. Out: what differs.
 """
@@ -24,20 +24,20 @@ from geoseg.vector.formats import format_of
 from geoseg.vector.rasterize import burn
 
 STEPS = 2**20
-"""Parts of a pixel to which coordinates are believed: what is lost on the way through a file is far smaller, and
-vertices are multiples of larger powers of two."""
+"""Coordinates are rounded to this fraction of a pixel: what a file loses is far smaller, and vertices are multiples of
+larger powers of two."""
 
 
 @dataclass(frozen=True)
 class PolygonCheck:
-    """What a vector file shows, against the raster it was made from."""
+    """Result of comparing a vector file with the raster it was made from."""
 
     pixels: int
-    """Pixels that polygons should cover."""
+    """Number of pixels that polygons should cover."""
     differing_pixels: int
-    """Pixels whose class is another one when the polygons are burnt back."""
+    """Number of pixels that get another class when the polygons are rasterized."""
     area_ratio: float
-    """Area of all polygons over that of all pixels that they should cover; 1 if there are neither."""
+    """Total area of the polygons divided by that of the pixels that they should cover; 1 if there are neither."""
     is_coverage: bool
     """Whether neighbours share their borders vertex for vertex: no gap, no overlap."""
 

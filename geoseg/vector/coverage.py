@@ -1,4 +1,4 @@
-"""Whether polygons form a coverage: borders meet in vertices only, and are the same for both sides.
+"""Test whether polygons form a coverage: borders meet in vertices only, and are equal on both sides.
 
 GEOS's own test compares each polygon with all of its neighbours, vertex by vertex, which takes minutes where one
 polygon has thousands of them. Here edges are sorted into square cells, and only those of one cell are compared.
@@ -16,14 +16,14 @@ from geoseg.vector.trace.regions import Offsets
 from geoseg.vector.trace.state import compiled
 
 LEAST_SIDE = 8.0
-"""Side of a cell at least, in units of the coordinates: pixels."""
+"""Smallest side of a cell in pixels."""
 
 
 def is_coverage(polygons: NDArray[np.object_]) -> bool:
     """Whether edges of polygons (N,) meet in common vertices only, and no two of them run the same way.
 
     Exact for coordinates that are multiples of a power of two. An island inside of another polygon that has no hole for
-    it, and touches nothing, is not found: areas and burning back tell of that.
+    it, and touches nothing, is not found: areas and rasterization find that.
 
     Args:
         polygons: valid polygons and multipolygons in pixel coordinates, exteriors all turning the same way.
@@ -41,7 +41,7 @@ def is_coverage(polygons: NDArray[np.object_]) -> bool:
 
 @compiled
 def _span(a: float, b: float, origin: float, side: float) -> tuple[int, int]:
-    """First and last cell along an axis that the way from a to b meets."""
+    """First and last cell along an axis between a and b."""
     return int((min(a, b) - origin) / side), int((max(a, b) - origin) / side)
 
 
@@ -49,7 +49,7 @@ def _span(a: float, b: float, origin: float, side: float) -> tuple[int, int]:
 def _columns_in_row(
     ax: float, ay: float, bx: float, by: float, row: int, low: NDArray[np.float64], side: float
 ) -> tuple[int, int]:
-    """First and last cell of a row of cells that an edge may meet there."""
+    """First and last cell that an edge may meet in a row of cells."""
     if ay == by:
         return _span(ax, bx, low[0], side)
     top, bottom = low[1] + row * side, low[1] + (row + 1) * side
@@ -64,7 +64,7 @@ def _columns_in_row(
 def _sort_edges(
     xy: NDArray[np.float64], rings: Offsets, low: NDArray[np.float64], side: float, columns: int, rows: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Edges, by their first vertex, cell by cell; and where each cell begins among them."""
+    """Indexes (M,) of the first vertices of the edges in each cell, cell by cell, and where each cell begins there."""
     first = np.zeros(columns * rows + 1, np.int64)
     for is_counted in (False, True):
         if is_counted:

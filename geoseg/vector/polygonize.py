@@ -1,4 +1,4 @@
-"""A class raster becomes polygons: generalised strip by strip, traced, then simplified and smoothed arc by arc.
+"""Polygons of a class raster: generalised strip by strip, traced, then simplified and smoothed arc by arc.
 
 In: a class raster, and a VectorSpec. Out: a PolygonLayer. Writes nothing.
 """
@@ -43,10 +43,10 @@ from geoseg.vector.settings import kept_ids, merge_rules, simplify_px, target_cr
 from geoseg.vector.trace import trace
 
 STRIP_CACHE_MB = 64
-"""GDAL's cache: strips are read one after another, so that a row of blocks is all that is read twice."""
+"""Size of GDAL's cache in megabytes: strips are read in their order, so only one row of blocks is read twice."""
 
 Strips = Callable[[], Iterator[Strip]]
-"""Reads a class raster from top to bottom, as often as it is called."""
+"""Reads a class raster from top to bottom, at each call anew."""
 
 
 def polygonize(
@@ -56,7 +56,7 @@ def polygonize(
     spec: VectorSpec = VectorSpec(),  # noqa: B008 (it is frozen)
     reporter: Reporter = SILENT,
 ) -> PolygonLayer:
-    """The polygons of a class raster where it lies.
+    """Make the polygons of a class raster, with its georeferencing.
 
     Args:
         classes: The class raster.
@@ -77,7 +77,7 @@ def polygonize(
 
 
 class Polygonizing:
-    """An open class raster and its settings, held against each other."""
+    """An open class raster with settings that have been checked against it."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class Polygonizing:
 
     @cached_property
     def strips(self) -> Strips:
-        """The generalised raster."""
+        """Reads the generalised raster."""
         with gdal_settings(STRIP_CACHE_MB):
             strips = generalized(self._read, self.part, self.nodata, self._spec)
         if self._area is not None and self._spec.fill_holes is not None:
@@ -107,7 +107,7 @@ class Polygonizing:
         return strips if self._kept is None else partial(_keep, strips, self._kept, self.nodata)
 
     def run(self, reporter: Reporter = SILENT) -> PolygonLayer:
-        """Trace and simplify."""
+        """Trace, simplify and smooth; `reporter` gets the progress of `polygons`, in pixels."""
         spec = self._spec
         with gdal_settings(STRIP_CACHE_MB):
             regions = trace(_counted(self.strips(), self.part, reporter), self.part.width, self.nodata)
@@ -124,7 +124,7 @@ class Polygonizing:
 
 
 def _find_nodata(raster: Any, area: Area | None) -> tuple[int, int]:
-    """The class id that stands for nodata, and how many pixels have the value 255 where the raster names none."""
+    """The class id of nodata, and the number of pixels of value 255 if the raster has no nodata value."""
     if (own := own_nodata(raster)) is not None:
         return own, 0
     with gdal_settings(STRIP_CACHE_MB):
@@ -133,16 +133,16 @@ def _find_nodata(raster: Any, area: Area | None) -> tuple[int, int]:
 
 
 def grid_of_classes(raster: Any) -> tuple[PixelGrid, str | None]:
-    """Where the pixels of an open raster lie, and a notice if that isn't on the map."""
-    transform, crs, unplaced = placement(raster)
-    return PixelGrid(raster.height, raster.width, transform, crs), unplaced
+    """Grid of an open raster, and a notice if it is not georeferenced."""
+    transform, crs, notice = placement(raster)
+    return PixelGrid(raster.height, raster.width, transform, crs), notice
 
 
 def generalized(strips: Strips, grid: PixelGrid, nodata: int, spec: GeneralizeSpec) -> Strips:
-    """The same raster with specks voted away, holes filled, and small regions merged.
+    """Generalise a class raster: majority filter, filling of holes, merging of small regions.
 
     Raises:
-        SpecError: Areas are given in square metres, but the raster has no size on the ground.
+        SpecError: Areas are given in square metres, but the raster's pixels have no size in metres.
     """
     if spec.majority is not None:
         strips = partial(_filtered, strips, spec.majority, nodata)
@@ -155,7 +155,7 @@ def generalized(strips: Strips, grid: PixelGrid, nodata: int, spec: GeneralizeSp
 
 
 def within(strips: Strips, area: Area, nodata: int) -> Iterator[Strip]:
-    """The same raster with nodata outside of an area of interest, whose holes must not be filled."""
+    """Yield the strips with nodata outside an area of interest, where holes must not be filled."""
     for strip in strips():
         window = Window(area.window.row + strip.row, area.window.col, *strip.ids.shape)
         yield replace(strip, ids=np.where(area.mask(window), strip.ids, np.uint8(nodata)))
@@ -170,7 +170,7 @@ def _relabelled(strips: Strips, width: int, graph: Any, class_id: NDArray[np.uin
 
 
 def _keep(strips: Strips, kept: frozenset[int], nodata: int) -> Iterator[Strip]:
-    """Only some classes; the others become nodata."""
+    """Yield the strips with only some classes; the others become nodata."""
     table = np.array([k if k in kept else nodata for k in range(256)], np.uint8)
     return (replace(strip, ids=table[strip.ids]) for strip in strips())
 

@@ -1,6 +1,6 @@
-"""Polygons back into a class raster: the inverse of tracing, to see that nothing was lost.
+"""Rasterization of polygons: the inverse of tracing, to check its result.
 
-In: polygons in pixel coordinates (x = column, y = row). Out: their classes at the centres of pixels. Knows no files.
+In: polygons in pixel coordinates (x = column, y = row). Out: class ids at the centres of pixels. Knows no files.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from geoseg.vector.trace.state import compiled
 
 
 def burn(polygons: NDArray[np.object_], class_id: NDArray[np.uint8], ids: NDArray[np.uint8]) -> None:
-    """Write the class of each polygon (N,) into the pixels (H, W) whose centres it holds.
+    """Write the class of each polygon (N,) into the pixels (H, W) whose centres it contains.
 
-    A centre on a border belongs to the polygon on its right, or below it. Holes are left as they are. GDAL's own
-    burning goes over all vertices of a polygon for each of its rows, which takes hours where one has a million.
+    A centre on a border belongs to the polygon on its right, or below it. Holes are left as they are. GDAL visits all
+    vertices of a polygon for each of its rows, which takes hours for one with a million.
 
     Args:
         polygons: Polygons or multipolygons in pixel coordinates.
-        class_id: What is written for each.
-        ids: Where it is written.
+        class_id: Class of each polygon (N,).
+        ids: Class raster (H, W) that is written.
     """
     parts, owner = shapely.get_parts(polygons, return_index=True)
     if len(parts):
@@ -50,7 +50,7 @@ def _burn(
 
 @compiled
 def _row_below(y: float) -> int:
-    """First row whose centres lie at y or below it; likewise for columns."""
+    """First row whose pixel centres lie at y or below; likewise first column for x."""
     return int(np.ceil(y - 0.5))
 
 

@@ -1,7 +1,7 @@
-"""A layer of polygons in, a vector file out, in the format that the file's extension names.
+"""Writing of a polygon layer to a vector file, in the format that its extension names.
 
 In: polygons, batch by batch. Out: one file (a Shapefile: a handful) that appears under its name only when it is
-complete. Knows nothing of rasters and classes, and doesn't ask before it replaces a file.
+complete, and replaces an older one. Knows nothing of rasters and classes.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from geoseg.vector.formats import VectorFormat, format_of
 from geoseg.vector.layer import PolygonLayer
 
 MOST_VERTICES = 60_000_000
-"""Most vertices of a polygon: SQLite, and so a GeoPackage, takes a gigabyte in one piece, of 16 bytes each."""
+"""Most vertices of a polygon, of 16 bytes each: SQLite, and so a GeoPackage, takes values of up to a gigabyte."""
 
 _DRAFT = "draft"
-"""Stem of unfinished files: that of the finished ones may be one that libraries misread."""
+"""Stem of unfinished files: libraries may misread that of the finished ones."""
 
 
 def write_polygons(
@@ -41,7 +41,7 @@ def write_polygons(
         polygons: What to write.
         path: The file; its folder is made if it is missing.
         name: Name of the layer in formats that have names, made to fit; by default the file's.
-        finish: Called with the finished file before it gets its place; what is put beside it moves along.
+        finish: Called with the path of the finished file before it is moved; files put beside it are moved along.
 
     Raises:
         OutputError: The extension names no known format, or the file cannot be written.

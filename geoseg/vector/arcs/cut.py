@@ -1,4 +1,4 @@
-"""Regions -> arcs -> regions."""
+"""Cutting the rings of regions into arcs, and joining arcs to rings again."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from geoseg.vector.trace.regions import Offsets, Regions
 from geoseg.vector.trace.state import compiled
 
 NEW = np.iinfo(np.int32).min
-"""Arc number of a half-edge at which no arc is known to begin."""
+"""In the place of an arc's number: no known arc begins with this half-edge."""
 
 
 @dataclass(frozen=True)
 class Arcs:
-    """A arcs and the R rings that they make up."""
+    """A arcs, and the R rings that consist of them."""
 
     points: NDArray[np.float64]
     """Lattice coordinates (x, y) of all arcs one after another (V, 2), from node to node, both included; an arc without
@@ -24,13 +24,13 @@ class Arcs:
     offsets: Offsets
     """Where each arc begins in `points` (A + 1,)."""
     ends: NDArray[np.int32]
-    """Number of the node at which each arc begins and ends (A, 2); -1 for an arc without a node."""
+    """Numbers of the nodes at which each arc begins and ends (A, 2); -1 for an arc without a node."""
     passed: NDArray[np.int32]
     """Arcs of all rings one after another: k for arc k forwards, ~k for arc k backwards."""
     ring_offsets: Offsets
     """Where each ring begins in `passed` (R + 1,)."""
     frame: tuple[float, float]
-    """Width and height of the raster: what lies on its frame stays there."""
+    """Width and height of the raster, on whose frame vertices stay."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -53,20 +53,20 @@ def cut(regions: Regions, height: int, width: int) -> Arcs:
 
 
 def join(arcs: Arcs, regions: Regions) -> Regions:
-    """Put the rings of regions together from their arcs."""
+    """Join the arcs to the rings of the regions."""
     corners, ring_offsets = _join_rings(arcs.points, arcs.offsets, arcs.passed, arcs.ring_offsets)
     return replace(regions, corners=corners, ring_offsets=ring_offsets)
 
 
 def _by_place(corners: NDArray[np.int32], starts: Offsets) -> NDArray[np.int32]:
-    """Order of all corners but the last of each ring, which is its first, by row, and by column within a row."""
+    """Indexes of all corners but the closing one of each ring, sorted by row, and by column within a row."""
     order = _counting_sort(corners[:, 0], _once(starts))
     return _counting_sort(corners[:, 1], order)
 
 
 @compiled
 def _once(starts: Offsets) -> NDArray[np.int32]:
-    """All corners but the last of each ring."""
+    """Indexes of all corners but the closing one of each ring."""
     rings = len(starts) - 1
     corners = np.empty(starts[rings] - rings, np.int32)
     count = 0
@@ -79,7 +79,7 @@ def _once(starts: Offsets) -> NDArray[np.int32]:
 
 @compiled
 def _take(corners: NDArray[np.int32], vertices: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Some corners, as numbers that may become fractions."""
+    """Coordinates (N, 2) of some corners as floats."""
     points = np.empty((len(vertices), 2), np.float64)
     for k in range(len(vertices)):
         points[k, 0], points[k, 1] = corners[vertices[k], 0], corners[vertices[k], 1]
@@ -88,7 +88,7 @@ def _take(corners: NDArray[np.int32], vertices: NDArray[np.int32]) -> NDArray[np
 
 @compiled
 def _counting_sort(values: NDArray[np.int32], order: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Order by values from 0 on; those of one value stay in the order that they had."""
+    """Sort indexes by their values, which are not negative; the sort is stable."""
     start = np.zeros(values.max() + 2 if len(values) else 1, np.int64)
     for index in order:
         start[values[index] + 1] += 1
@@ -104,7 +104,7 @@ def _counting_sort(values: NDArray[np.int32], order: NDArray[np.int32]) -> NDArr
 def _places(
     corners: NDArray[np.int32], order: NDArray[np.int32], starts: Offsets
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Number of the place at which each corner lies (V,), and where in `order` the corners of each place begin."""
+    """Number of the location of each corner (V,), and where in `order` the corners of each location begin."""
     place = np.empty(len(corners), np.int32)
     first = np.empty(len(order) + 1, np.int32)
     count = 0
@@ -128,7 +128,7 @@ def _find_nodes(
     starts: Offsets,
     begins: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
-    """Which places are nodes: all but those that one ring passes, or two in opposite directions."""
+    """Which locations are nodes: all but those that one ring passes, or two in opposite directions."""
     is_node = np.empty(len(first) - 1, np.bool_)
     for p in range(len(is_node)):
         one, other = order[first[p]], order[first[p + 1] - 1]
@@ -151,7 +151,7 @@ def _previous(corner: int, starts: Offsets, begins: NDArray[np.bool_]) -> int:
 
 @compiled
 def _twin(corner: int, place: NDArray[np.int32], first: NDArray[np.int32], order: NDArray[np.int32]) -> int:
-    """The corner where the edge that begins at `corner` begins if it is passed the other way; -1 if it isn't."""
+    """The corner at which the opposite half-edge of the one at `corner` begins; -1 if there is none."""
     there = place[corner + 1]
     for k in range(first[there], first[there + 1]):
         other = order[k]

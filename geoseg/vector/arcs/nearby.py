@@ -1,4 +1,4 @@
-"""Whether a triangle holds a vertex: points in square cells, from which those that have gone are dropped on the way."""
+"""Search for vertices in a triangle: points sorted into square cells, from which removed ones are dropped lazily."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from numpy.typing import NDArray
 from geoseg.vector.trace.state import compiled
 
 LEAST_SIDE = 8.0
-"""Side of a cell, in pixels, at least."""
+"""Smallest side of a cell in pixels."""
 
 
 class PointCells(NamedTuple):
-    """P points by the cell that they lie in."""
+    """P points sorted into cells."""
 
     points: NDArray[np.float64]
-    """Where the points are (P, 2)."""
+    """Coordinates of the points (P, 2)."""
     alive: NDArray[np.bool_]
-    """Which of them are still there (P,)."""
+    """Which points have not been removed (P,)."""
     members: NDArray[np.int32]
-    """Points cell by cell (P,)."""
+    """Indexes of the points, cell by cell (P,)."""
     first: NDArray[np.int64]
     """Where each cell begins in `members` (rows x columns + 1,)."""
     left: NDArray[np.int32]
-    """How many of its points may still be there (rows x columns,)."""
+    """Number of points of each cell in `members` that may be alive (rows x columns,)."""
     columns: int
-    """PointCells in a row."""
+    """Cells in a row."""
     side: float
-    """Side of a cell."""
+    """Side of a cell in pixels."""
 
 
 def sort_into_cells(points: NDArray[np.float64]) -> PointCells:
-    """Sort points (P, 2), none of them below 0, into about as many cells as there are points, or fewer."""
+    """Sort points (P, 2), whose coordinates are not negative, into at most about as many cells as there are points."""
     width, height = (points.max(axis=0, initial=0) + 1).tolist()
     side = max(LEAST_SIDE, math.sqrt(width * height / max(1, len(points))))
     columns, rows = int(width / side) + 1, int(height / side) + 1
@@ -70,7 +70,7 @@ def is_empty(
     one: tuple[float, float],
     other: tuple[float, float],
 ) -> bool:
-    """Whether no point lies in a triangle a, b, c or on its sides, but for those at b, at `one` and at `other`."""
+    """Whether no point lies in the triangle a, b, c or on its sides, except at b, `one` and `other`."""
     (ax, ay), (bx, by), (cx, cy) = a, b, c
     low_x, high_x = min(ax, bx, cx), max(ax, bx, cx)
     low_y, high_y = min(ay, by, cy), max(ay, by, cy)

@@ -1,4 +1,4 @@
-"""Fewer vertices, none of the old ones farther from the new border than a tolerance, and no arc touching another."""
+"""Simplification of arcs within a tolerance, so that no arc touches another."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ MOST_AT_NODE = 4
 
 
 def simplify(arcs: Arcs, tolerance_px: float) -> Arcs:
-    """Take vertices away, in each arc the one that matters least first, while all that were taken stay near.
+    """Remove vertices while the old border stays within a tolerance of the new one.
 
-    As Visvalingam & Whyatt (1993) do, but a vertex matters as far as Douglas & Peucker (1973) measure: by the largest
-    distance of the old vertices, between the two that become neighbours, from the line between these. Areas, as the
-    former measure, leave the flat staircases of a raster. Nodes and vertices on the raster's frame stay, and so does a
-    vertex whose triangle holds a vertex of any arc, or without which a region would have no area.
+    In each arc the vertex of the least error is removed first, as by Visvalingam & Whyatt (1993), but the error is that
+    of Douglas & Peucker (1973): the largest distance of the old vertices, between the two that become neighbours, from
+    the line between these. Errors by area, as of the former, would leave the flat staircases of a raster. Nodes and
+    vertices on the raster's frame stay, and so does a vertex whose triangle holds a vertex of any arc, or without which
+    a region would have no area.
 
     Args:
         arcs: Borders on the pixel lattice.
-        tolerance_px: Distance that an old vertex may have from the new border, in pixels; below it.
+        tolerance_px: Distance in pixels from the new border that every old vertex stays below.
     """
     cells = sort_into_cells(arcs.points)
     closing = arcs.offsets[1:][arcs.ends[:, 0] < 0] - 1
     cells.alive[closing] = False  # the same vertex as the first
-    _take_away(arcs.offsets, arcs.ends, _arcs_at_nodes(arcs.ends), cells, arcs.frame, tolerance_px)
-    return _without_dead(arcs, cells.alive)
+    _remove_vertices(arcs.offsets, arcs.ends, _arcs_at_nodes(arcs.ends), cells, arcs.frame, tolerance_px)
+    return _without_removed(arcs, cells.alive)
 
 
 @compiled
@@ -50,7 +51,7 @@ def _arcs_at_nodes(ends: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 @compiled
-def _take_away(
+def _remove_vertices(
     offsets: Offsets,
     ends: NDArray[np.int32],
     at_node: NDArray[np.int32],
@@ -58,7 +59,7 @@ def _take_away(
     frame: tuple[float, float],
     tolerance: float,
 ) -> None:
-    """Simplify arc after arc."""
+    """Simplify all arcs: clear `cells.alive` for the vertices that are removed."""
     longest = 1
     for arc in range(len(ends)):
         longest = max(longest, offsets[arc + 1] - offsets[arc])
@@ -122,7 +123,7 @@ def _is_direct_elsewhere(
 @compiled
 def _error(points: NDArray[np.float64], first: int, size: int, a: int, c: int, tolerance: float) -> float:
     """Largest distance of the old vertices between two of an arc from the line between these; infinite from the
-    tolerance on, so that long ways are not walked in vain."""
+    tolerance on, where the search can stop."""
     (ax, ay), (cx, cy) = points[first + a], points[first + c]
     dx, dy = cx - ax, cy - ay
     length = dx * dx + dy * dy
@@ -141,7 +142,7 @@ def _error(points: NDArray[np.float64], first: int, size: int, a: int, c: int, t
 
 @compiled
 def _push(errors: NDArray[np.float64], vertices: NDArray[np.int64], size: int, error: float, vertex: int) -> int:
-    """Put a vertex on a heap with the smallest error on top, ties by vertex; return the heap's size."""
+    """Push a vertex onto a heap ordered by error, then by vertex; return the heap's size."""
     k = size
     while k:
         parent = (k - 1) // 2
@@ -155,7 +156,7 @@ def _push(errors: NDArray[np.float64], vertices: NDArray[np.int64], size: int, e
 
 @compiled
 def _pop(errors: NDArray[np.float64], vertices: NDArray[np.int64], size: int) -> int:
-    """Take the top off a heap; return its size."""
+    """Pop the top of a heap; return its size."""
     size -= 1
     error, vertex = errors[size], vertices[size]
     k = 0
@@ -171,8 +172,8 @@ def _pop(errors: NDArray[np.float64], vertices: NDArray[np.int64], size: int) ->
     return size
 
 
-def _without_dead(arcs: Arcs, alive: NDArray[np.bool_]) -> Arcs:
-    """Arcs with the vertices that are left; those without a node end on the first of them again."""
+def _without_removed(arcs: Arcs, alive: NDArray[np.bool_]) -> Arcs:
+    """Arcs without the removed vertices; an arc without a node ends on its first vertex again."""
     points, offsets = _gather(arcs.points, arcs.offsets, arcs.ends, alive)
     return replace(arcs, points=points, offsets=offsets)
 

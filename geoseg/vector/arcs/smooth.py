@@ -1,4 +1,4 @@
-"""Rounder corners: each is replaced by a piece of a quadratic B-spline, without any arc touching another."""
+"""Smoothing of arcs: corners are replaced by pieces of a quadratic B-spline, so that no arc touches another."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from geoseg.vector.trace.state import compiled
 
 STEPS = 4
 """Straight pieces that a rounded corner is made of."""
-SHARES = (1.0, 0.5, 0.25)
-"""Parts of the cut that are tried where another vertex lies in the way: the largest that is free is taken."""
+FRACTIONS = (1.0, 0.5, 0.25)
+"""Fractions of a cut that are tried in turn until no other vertex lies in it."""
 
 
 def smooth(arcs: Arcs, area_px: float = 1.0) -> Arcs:
-    """Round the corners of arcs; nodes stay, and so does what lies on the raster's frame.
+    """Round the corners of arcs; nodes and vertices on the raster's frame stay.
 
-    A corner becomes the parabola that touches its sides in their middles; with all middles taken that is the quadratic
-    B-spline of the vertices, to which corner cutting (Chaikin 1974) converges. It touches them nearer to the corner
-    where the triangle cut off would be larger than `area_px`, or hold another vertex: so long walls keep their corners,
-    and staircases vanish.
+    A corner is replaced by the parabola that touches its sides in their middles: all of them together are the quadratic
+    B-spline of the vertices, to which corner cutting (Chaikin 1974) converges. The parabola touches the sides nearer to
+    the corner if the triangle cut off would be larger than `area_px`, or hold another vertex: so the corners of long
+    walls are kept, and staircases vanish.
 
     Args:
         arcs: Borders.
@@ -53,7 +53,7 @@ def _find_cuts(
     frame: tuple[float, float],
     area: float,
 ) -> NDArray[np.float64]:
-    """Shares of the ways to the vertices before and after (V, 2) at which each corner is cut; 0 where it stays."""
+    """Where each corner is cut, as fractions of its sides to the vertices before and after (V, 2); 0 where it stays."""
     cuts = np.zeros((len(points), 2), np.float64)
     for arc in range(len(ends)):
         low, high, is_closed = offsets[arc], offsets[arc + 1], ends[arc, 0] < 0
@@ -67,10 +67,10 @@ def _find_cuts(
             sine = abs(back[0] * on[1] - back[1] * on[0]) / (back_length * on_length)
             farthest = np.sqrt(2 * area / max(sine, 1e-9))  # two sides of this length enclose the area
             first, second = min(0.5, farthest / back_length), min(0.5, farthest / on_length)
-            for share in SHARES:
-                a, c = points[k] + back * (first * share), points[k] + on * (second * share)
+            for fraction in FRACTIONS:
+                a, c = points[k] + back * (first * fraction), points[k] + on * (second * fraction)
                 if is_empty(cells, (a[0], a[1]), here, (c[0], c[1]), here, here):
-                    cuts[k] = first * share, second * share
+                    cuts[k] = first * fraction, second * fraction
                     break
     return cuts
 

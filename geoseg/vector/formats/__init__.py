@@ -1,4 +1,4 @@
-"""Vector formats: how polygons become a file, and are read back.
+"""Vector formats: writing polygons to files, and reading them back.
 
 An open set: a format is registered by the extension of its files, here or by an entry point of the group
 `geoseg.formats`. Nothing of it is loaded before a file of it is written or read.

@@ -1,4 +1,4 @@
-"""FlatGeobuf: with a spatial index, which puts the polygons in an order of its own."""
+"""FlatGeobuf with a spatial index, which reorders the polygons."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class FlatGeobuf:
         return read_ogr(path)
 
     def leftovers(self, path: Path) -> list[Path]:
-        """Journals of a database that had this name."""
+        """Journals of an earlier database of this name."""
         return sqlite_leftovers(path)
 
 

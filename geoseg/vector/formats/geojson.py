@@ -1,6 +1,6 @@
-"""GeoJSON (RFC 7946): longitude and latitude on WGS 84, cut at 180°; without a coordinate system as it is.
+"""GeoJSON (RFC 7946): longitude and latitude on WGS 84, split at 180°; raw coordinates without a coordinate system.
 
-GDAL's own way there is not taken: it loses what lies beyond 360°.
+Geoseg reprojects the polygons: GDAL would lose what lies beyond 360°.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class GeoJson:
         """Write the layer in degrees.
 
         Raises:
-            OutputError: if its coordinate system has no way to longitude and latitude.
+            OutputError: if its coordinates cannot be transformed to longitude and latitude.
         """
         if polygons.output_crs is None:
             write_ogr(polygons, path, driver="GeoJSON", layer=name)
@@ -48,7 +48,7 @@ class GeoJson:
         return read_ogr(path)
 
     def leftovers(self, path: Path) -> list[Path]:
-        """Journals of a database that had this name."""
+        """Journals of an earlier database of this name."""
         return sqlite_leftovers(path)
 
 

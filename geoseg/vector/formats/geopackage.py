@@ -1,4 +1,4 @@
-"""GeoPackage: one table with a spatial index, in the version that programs from 2018 on know."""
+"""GeoPackage 1.2, which programs from 2018 on read: one table with a spatial index."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class GeoPackage:
         write_ogr(polygons, path, driver="GPKG", layer=name, VERSION="1.2")
 
     def read(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.object_]]:
-        """Read the table that is called as the file is: a table of styles may lie beside it."""
+        """Read the table that has the file's name: the file may hold a table of styles, too."""
         return read_ogr(path, layer_name(path.stem))
 
     def leftovers(self, path: Path) -> list[Path]:

@@ -21,7 +21,7 @@ class GeoParquet:
     holds_styles = False
 
     def write(self, polygons: PolygonLayer, path: Path, name: str) -> None:
-        """Write the layer, batch after batch; it has no name."""
+        """Write the layer batch by batch; the format has no layer names."""
         crs = polygons.output_crs
         column = {
             "encoding": "WKB",
@@ -36,13 +36,13 @@ class GeoParquet:
                 file.write_batch(batch.cast(schema))
 
     def read(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.object_]]:
-        """Read both columns."""
+        """Read the columns of class ids and geometry."""
         table = pyarrow.parquet.read_table(path, columns=["class_id", "geometry"])
         polygons = shapely.from_wkb(table["geometry"].to_numpy())
         return table["class_id"].to_numpy().astype(np.uint8), np.asarray(polygons, object)
 
     def leftovers(self, path: Path) -> list[Path]:
-        """Journals of a database that had this name."""
+        """Journals of an earlier database of this name."""
         return sqlite_leftovers(path)
 
 

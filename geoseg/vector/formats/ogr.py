@@ -1,6 +1,6 @@
-"""Vector formats that GDAL writes and reads.
+"""Writing and reading of vector files through GDAL.
 
-In: a layer of polygons, batch after batch. Out: a file; or the classes and polygons of one.
+In: a layer of polygons, batch by batch. Out: a file; or the class ids and polygons of one.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def write_ogr(
     Args:
         polygons: the layer.
         path: the file.
-        names: columns that are called otherwise in the file.
+        names: names in the file of columns that are renamed.
         with_crs: whether the file names the coordinate system.
         options: of pyogrio, and of GDAL's driver.
     """
@@ -62,7 +62,7 @@ def write_ogr(
 
 
 def read_ogr(path: Path, layer: str | None = None) -> tuple[NDArray[np.uint8], NDArray[np.object_]]:
-    """Read class ids (N,) and polygons (N,) of a layer, by default of the first."""
+    """Read class ids (N,) and polygons (N,) of a layer, by default of the first one."""
     with plain_path(path) as plain:
         wanted = pyogrio.list_layers(plain)[0, 0] if layer is None else layer
         _, _, geometry, (class_id,) = pyogrio.raw.read(plain, layer=wanted, columns=["class_id"])
@@ -83,12 +83,12 @@ def count_polygons(path: Path, layer: str) -> int:
 
 
 def sqlite_leftovers(path: Path) -> list[Path]:
-    """Files that SQLite may have left beside a database of that name, whatever now has it."""
+    """Paths of the files that SQLite may have left beside an earlier database at a path."""
     return [path.with_name(path.name + extension) for extension in ("-wal", "-shm", "-journal")]
 
 
 def _renamed(polygons: PolygonLayer, schema: pa.Schema, failed: list[OutputError]) -> Iterator[pa.RecordBatch]:
-    """The batches under other names; an error is kept, for Arrow hides it from whoever reads the stream."""
+    """Yield the batches with renamed columns; an error is kept in `failed`, as Arrow hides it from readers."""
     try:
         for batch in polygons.batches():
             yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
@@ -99,7 +99,7 @@ def _renamed(polygons: PolygonLayer, schema: pa.Schema, failed: list[OutputError
 
 @contextmanager
 def _first_of(failed: list[OutputError]) -> Iterator[None]:
-    """Raise the error that ended a stream, instead of what its reader makes of it."""
+    """Raise the error that ended a stream, instead of the one that its reader raises for it."""
     try:
         yield
     except Exception:

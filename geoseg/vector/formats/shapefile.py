@@ -13,7 +13,7 @@ from geoseg.vector.formats.ogr import read_ogr, write_ogr
 from geoseg.vector.layer import PolygonLayer
 
 NAMES = MappingProxyType({"perimeter_m": "perim_m"})
-"""Columns whose names are longer than the 10 characters of a Shapefile, and what they are called there."""
+"""Names in the file of columns whose own are longer than the 10 characters of a Shapefile."""
 
 MOST_BYTES = 2**31 - 1
 """Most bytes in a part of a Shapefile that all programs can read."""
@@ -22,20 +22,20 @@ ROW_BYTES = 512
 """Bytes of a row of a Shapefile's table, at most."""
 
 PARTS = (".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
-"""Extensions of what may lie beside a .shp and belong to it."""
+"""Extensions of the files that may belong to a .shp."""
 
 
 class Shapefile:
-    """A handful of files of one stem."""
+    """Several files with one stem."""
 
     in_degrees = False
     holds_styles = False
 
     def write(self, polygons: PolygonLayer, path: Path, name: str) -> None:
-        """Write all parts; the layer is called as the file is.
+        """Write all parts; the layer has the name of the file.
 
         Raises:
-            OutputError: if it would grow beyond what a Shapefile can hold.
+            OutputError: if the files could become larger than a Shapefile can be.
         """
         size = max(16 * polygons.vertices + 64 * len(polygons.regions), ROW_BYTES * len(polygons))
         if size > MOST_BYTES:

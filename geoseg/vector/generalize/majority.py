@@ -1,4 +1,4 @@
-"""Majority filter: each pixel gets the class that most pixels around it have."""
+"""Majority filter: each pixel gets the most frequent class of the square around it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from geoseg.vector.trace.state import compiled
 def majority_filter(strips: Iterable[Strip], side: int, nodata: int) -> Iterator[Strip]:
     """Filter a class raster that comes in strips, top to bottom.
 
-    Pixels without data stay so and have no vote; where several classes lead, the pixel keeps its own if it is one of
-    them, else it gets the lowest. At the edge fewer pixels vote.
+    Pixels without data stay so and do not count; of several most frequent classes the pixel keeps its own if it is one
+    of them, else it gets the lowest. At the edge fewer pixels count.
 
     Args:
         strips: the raster.
-        side: side of the square that votes, in pixels, an odd number.
+        side: side of the square in pixels, an odd number.
         nodata: id of pixels without data.
     """
     reach = side // 2
-    held: list[Strip] = []  # strips of which some rows wait for rows below them
+    held: list[Strip] = []  # strips with rows that need rows below them
     above = np.empty((0, 0), np.uint8)
     for strip in strips:
         held.append(strip)

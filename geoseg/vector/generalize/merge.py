@@ -1,4 +1,4 @@
-"""Which region goes to which: the minimum mapping unit, and holes."""
+"""Merging of regions below the minimum mapping unit into their neighbours, and filling of holes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from geoseg.vector.trace.state import compiled
 
 
 class Links(NamedTuple):
-    """Which regions touch, as `RegionGraph` has it."""
+    """Adjacency of the regions; fields as in `RegionGraph`."""
 
     first: NDArray[np.int64]
     neighbour: NDArray[np.int32]
@@ -24,7 +24,7 @@ class Links(NamedTuple):
 
 
 class Merged(NamedTuple):
-    """Regions while they are merged; what is merged goes by the lowest of their names."""
+    """Regions while they are merged; a merged region has the lowest of its members' numbers."""
 
     parent: NDArray[np.int32]
     """Region that each region was joined to (union-find) (N,)."""
@@ -39,13 +39,13 @@ class Merged(NamedTuple):
 def plan_merge(graph: RegionGraph, rules: MergeRules, nodata: int) -> NDArray[np.uint8]:
     """New class of each region (N,).
 
-    Holes first: what one region alone encloses, regions of any class and pixels without data, becomes that region if it
-    is smaller than `fill_holes`. Then, from the smallest on, a region smaller than `min_area` becomes part of the
-    neighbour with which it shares the longest border, of those with the larger one; so do neighbours that thereby
-    are of one class. A region that only nodata surrounds has nowhere to go and stays.
+    Holes are filled first: whatever lies within a single region, of any class or without data, becomes part of that
+    region if it is smaller than `fill_holes`. Then each region smaller than `min_area`, the smallest first, is merged
+    into the neighbour with the longest shared border, on a tie into the larger one; neighbours that thereby get the
+    same class are merged too. A region whose only neighbour is nodata stays.
     """
-    names = np.arange(len(graph.class_id), dtype=np.int32)
-    merged = Merged(names, graph.class_id.copy(), graph.area.copy(), np.full_like(names, -1), names.copy())
+    numbers = np.arange(len(graph.class_id), dtype=np.int32)
+    merged = Merged(numbers, graph.class_id.copy(), graph.area.copy(), np.full_like(numbers, -1), numbers.copy())
     links = Links(graph.first, graph.neighbour, graph.border)
     if rules.fill_holes > 0:
         _unite_all(_fill_holes(rules.fill_holes, nodata, graph.class_id, graph.area, graph.at_edge, links), merged)
@@ -57,7 +57,7 @@ def plan_merge(graph: RegionGraph, rules: MergeRules, nodata: int) -> NDArray[np
 
 @compiled
 def _unite_all(becomes: NDArray[np.int32], merged: Merged) -> None:
-    """Make each region part of another one."""
+    """Merge each region into the one that `becomes` (N,) names; a region that names itself stays."""
     for region in range(len(becomes)):
         if becomes[region] != region:
             kind = merged.class_id[find(merged.parent, becomes[region])]
@@ -66,7 +66,7 @@ def _unite_all(becomes: NDArray[np.int32], merged: Merged) -> None:
 
 @compiled
 def _merge_small(least: float, nodata: int, merged: Merged, links: Links) -> None:
-    """Merge regions smaller than `least`, the smallest first."""
+    """Merge regions of an area below `least`, the smallest first."""
     parent, class_id, area = merged.parent, merged.class_id, merged.area
     waiting = [(area[r], r) for r in range(len(parent)) if area[r] < least and class_id[r] != nodata and parent[r] == r]
     heapq.heapify(waiting)
@@ -97,7 +97,7 @@ def _merge_small(least: float, nodata: int, merged: Merged, links: Links) -> Non
 
 @compiled
 def _gather(region: int, merged: Merged, links: Links, shared: NDArray[np.int64]) -> list[int]:
-    """Regions around a region, and in `shared` how long a border they share with it."""
+    """The neighbours of a region; the length of the border with each is added to `shared` (N,)."""
     near = []
     member = region
     while member >= 0:
@@ -113,7 +113,7 @@ def _gather(region: int, merged: Merged, links: Links, shared: NDArray[np.int64]
 
 @compiled
 def _unite(one: int, other: int, merged: Merged) -> int:
-    """Make two regions one, under the name of the lower one; return it."""
+    """Merge two regions under the lower number, and return that."""
     one, other = find(merged.parent, one), find(merged.parent, other)
     if one == other:
         return one
@@ -134,10 +134,10 @@ def _fill_holes(
     at_edge: NDArray[np.bool_],
     links: Links,
 ) -> NDArray[np.int32]:
-    """Region that each region becomes part of: itself, or the one that encloses the hole in which it lies.
+    """Region that each region (N,) is merged into: itself, or the one that encloses the hole in which it lies.
 
-    What a region encloses is cut off from the edge of the raster if that region is taken away: it is an articulation
-    point of the graph. Tarjan's (1972) depth-first search from the edge finds them all: a subtree from which no link
+    Removing a region cuts what it encloses off from the edge of the raster: the region is an articulation point of the
+    graph. Tarjan's (1972) depth-first search from the edge finds them all: a subtree from which no link
     leads above its parent is enclosed by that parent. The outermost hole that is small enough counts.
     """
     count = len(class_id)

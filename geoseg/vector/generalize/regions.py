@@ -1,7 +1,7 @@
-"""Which regions a class raster has, how large they are, and which of them share how long a border.
+"""The graph of regions of a class raster: their areas, and the lengths of the borders between them.
 
-Pixels without data form regions as well: they may fill holes. Regions are found as the tracer finds them, run by run
-with union-find; labels are given in the same order in each pass, so that a second pass needs no labels on disk.
+Pixels without data form regions too, as they may be holes. Regions are found as in the tracer, run by run with
+union-find; labels are given in the same order in each pass, so that a second pass needs no labels on disk.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from geoseg.vector.trace.rows import find_runs, join_runs
 from geoseg.vector.trace.state import LABELS, MOST, Runs, Tables, compiled, grow, new_runs, new_tables
 
 NO_ID = -1
-"""What no pixel has: with it in the place of nodata, pixels without data form regions too."""
+"""An id that no pixel has: used as nodata, it lets pixels without data form regions too."""
 
 
 @dataclass(frozen=True)
 class RegionGraph:
-    """N regions in the order of their first pixel, and the borders between them."""
+    """N regions in the order of their first pixels, and the borders between them."""
 
     class_id: NDArray[np.uint8]
     """Class of each region, or nodata (N,)."""
     area: NDArray[np.float64]
-    """Size of each region (N,), in what the rows' areas were given in."""
+    """Area of each region (N,), in the unit of the rows' areas."""
     at_edge: NDArray[np.bool_]
     """Which regions touch the edge of the raster (N,)."""
     region_of: NDArray[np.int32]
@@ -63,7 +63,7 @@ def count_regions(strips: Iterable[Strip], width: int, height: int, row_area: ND
 
 
 def relabel(strips: Iterable[Strip], width: int, graph: RegionGraph, class_id: NDArray[np.uint8]) -> Iterator[Strip]:
-    """Give each region of the raster that a graph was built from another class (N,)."""
+    """Yield the strips from which a graph was built, with a new class for each region (N,)."""
     runs, labels = _first_runs(width), np.zeros(1, np.int64)
     of_label = class_id[graph.region_of]
     for strip in strips:
@@ -73,11 +73,11 @@ def relabel(strips: Iterable[Strip], width: int, graph: RegionGraph, class_id: N
 
 
 AT_ONCE = 1 << 18
-"""Pixels that are counted at once, about: room for all that they may add is made before."""
+"""About the number of pixels counted at once; the tables are enlarged beforehand for all that these may add."""
 
 
 class Sums(NamedTuple):
-    """What is added up while regions are counted, besides the tracer's tables."""
+    """Sums while regions are counted, besides the tracer's tables."""
 
     area: NDArray[np.float64]
     at_edge: NDArray[np.bool_]
@@ -102,7 +102,7 @@ def _new_sums() -> Sums:
 
 
 def _make_room(tables: Tables, sums: Sums, pixels: int) -> Sums:
-    """Make room for what some pixels may add at most: a label each, and three pairs.
+    """Enlarge tables for what some pixels may add at most: a label each, and three pairs.
 
     Raises:
         SceneError: The raster has more regions than can be numbered.
@@ -119,7 +119,7 @@ def _make_room(tables: Tables, sums: Sums, pixels: int) -> Sums:
 
 
 def _first_runs(width: int) -> Runs:
-    """A row above the first, without a run."""
+    """The row above the first one, without runs."""
     runs = new_runs(width, 0)
     runs.start[1] = width
     return runs

@@ -1,4 +1,4 @@
-"""What is merged. Numbers only: they are checked before anything that merges is imported."""
+"""Areas below which regions are merged; apart from the code that merges, so that settings are checked without it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class MergeRules:
-    """What is too small; areas in the unit of the graph's."""
+    """Areas below which regions are merged, in the unit of `RegionGraph.area`."""
 
     min_area: float = 0.0
     """Regions smaller than this are merged (minimum mapping unit)."""
