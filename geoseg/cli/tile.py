@@ -42,8 +42,8 @@ def tile(
     """Write labelled tiles of the scenes that a training config names.
 
     Images keep their values and places; polygons and colours become rasters of class ids, 255 where nothing is
-    labelled. Tiles are for training or for validation as geoseg train would split the ground, and hold no labels within
-    its guard band. geoseg train needs no tiles: this is for those who want to see, share or mend them.
+    labelled. Tiles are for training or for validation as geoseg train would split the pixels, and hold no labels within
+    its guard band. geoseg train needs no tiles: this command is for viewing, sharing or correcting them.
     """
     read_train_config(config)
     from geoseg.commands.tile import tile as run

@@ -72,7 +72,7 @@ class TileResult:
     dtype: str
     """Type of the band values."""
     nodata: float | None
-    """Value of pixels without data; None where a mask in each file tells of them."""
+    """Value of pixels without data; None where each file has a mask instead."""
     seconds: float
     """Wall time."""
     notices: tuple[str, ...]

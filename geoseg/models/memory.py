@@ -8,7 +8,7 @@ import torch
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Memory that is free on a device, None where that cannot be told."""
+    """Free memory of a device in bytes; None where it is unknown."""
     if device.type == "cuda":
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by PyTorch, but unused
         return int(torch.cuda.mem_get_info(device)[0]) + held

@@ -2,7 +2,7 @@
 
 In: a network. Out: the same network, which pads by replication whenever it is in evaluation mode.
 
-A window's edge is no edge of the ground. Zeros beyond it are an object that is not there, and where nothing else is to
+A window's edge is no edge in the scene. Zeros beyond it are an object that is not there, and where nothing else is to
 be seen (open water, snow, constant fill) a network feels it farther in than windows overlap: classes change along the
 borders of windows. Continued by replication, what is uniform stays uniform through every layer that looks at the
 surroundings of a pixel, the pooling of whole windows included; only layers that know where in a window they are, such

@@ -248,7 +248,7 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def _uniform_key(image: NDArray[Any]) -> bytes | None:
-    """What tells apart batches whose windows each have one value per band; None for all other batches."""
+    """A key of batches whose windows each have one value per band: their values and shape; None for all others."""
     first = image[:, :, :1, :1]
     if image[:, :, -1, -1].tobytes() != first.tobytes() or not (image == first).all():
         return None

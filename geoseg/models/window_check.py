@@ -1,6 +1,6 @@
 """Whether a network takes windows of some size, and gives logits for each of their pixels.
 
-What an encoder or a head makes of a size, only a window tells: some are made for one size, some give fewer pixels.
+Only forwarding a window shows what an encoder or a head makes of a size: some accept one size, some give fewer pixels.
 """
 
 from __future__ import annotations

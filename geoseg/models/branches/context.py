@@ -1,4 +1,4 @@
-"""A network that knows the ground around its windows.
+"""A network that sees the surroundings of its windows.
 
 In: band values (B, C, H, W) and, per level, what a wider and coarser view shows. Out: logits (B, K, H, W). Knows
 tensors, never files: views and boxes come from `raster/pyramid.py`.

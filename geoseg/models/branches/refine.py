@@ -154,10 +154,10 @@ class RefiningSegmenter(SegmentationNetwork):
         MagNet takes the pixels with the largest median-filtered scores; here those above a threshold, which needs no
         other pixel of the scene. A median exceeds a threshold where most of the values do.
         """
-        doubt, threshold = uncertainty(coarse), float(self.refine.threshold)
+        unsure, threshold = uncertainty(coarse), float(self.refine.threshold)
         halo = self.refine.spec.median_px // 2
-        refined = self._refined(fine, coarse, _unsure_blocks(doubt > threshold, halo))
-        scores = doubt * (1 - uncertainty(refined))
+        refined = self._refined(fine, coarse, _unsure_blocks(unsure > threshold, halo))
+        scores = unsure * (1 - uncertainty(refined))
         return torch.where(_most(scores > threshold, halo), refined, coarse)
 
     @property

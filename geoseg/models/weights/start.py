@@ -79,7 +79,7 @@ def _network_name(spec: ModelSpec) -> str:
 def _growths(own: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, list[int]]:
     """By how much each side of each weight grows with one more band and two more classes.
 
-    Sizes alone would not tell: an inner layer may well have as many channels as there are bands.
+    Sizes alone are ambiguous: an inner layer may have as many channels as there are bands.
     """
     more = {"bands": spec.bands + spec.bands[:_MORE_BANDS], "classes": spec.classes + spec.classes[:1] * _MORE_CLASSES}
     grown = build_network(spec.model_copy(update=more)).body.state_dict(prefix="body.")

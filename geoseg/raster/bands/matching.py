@@ -54,8 +54,10 @@ class BandChoice:
             f"{name} = band {i}" + (f" {names[i - 1][:_SHOWN_LETTERS]!r}" if names[i - 1] else "")
             for name, i in zip(wanted, self.indexes, strict=True)
         ]
-        doubt = " (no name or colour identifies them: pass --bands if they are others)" if self.by == "position" else ""
-        return f"bands by {self.by}: {', '.join(parts)}{doubt}"
+        remedy = (
+            " (no name or colour identifies them: pass --bands if they are others)" if self.by == "position" else ""
+        )
+        return f"bands by {self.by}: {', '.join(parts)}{remedy}"
 
 
 def choose_bands(

@@ -48,7 +48,7 @@ class TrainingData:
     value_range: tuple[float, float]
     """Band values that stand for dark and bright when colours are varied."""
     resolution_m: float | None
-    """Ground size of a pixel, if known and about the same in all images."""
+    """Ground resolution, if known and about the same in all images."""
     size_range_m: tuple[float, float] | None
     """Smallest and largest size of a pixel on the earth, if images differ in it."""
     scaling: ScalingSpec | None

@@ -32,7 +32,7 @@ def fit(run: Run, checkpoint: Path | None) -> bool:
     """Train a run to its end, from a checkpoint or from the beginning; return whether this process is the first.
 
     Raises:
-        SpecError: if only a first step can tell that a setting makes no sense.
+        SpecError: if a setting is invalid in a way that only shows in the first step.
         OutputError: if results cannot be written.
     """
     with _interruptible(), _training_errors(run.spec), write_errors(run.folder.path), quiet_threads():
@@ -66,7 +66,7 @@ def _trainer(run: Run) -> Trainer:
 
 @contextmanager
 def _training_errors(spec: TrainSpec) -> Iterator[None]:
-    """Turn what only a first step can tell into a SpecError."""
+    """Convert errors that only show in the first step into a SpecError."""
     try:
         yield
     except torch.OutOfMemoryError:

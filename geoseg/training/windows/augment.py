@@ -59,8 +59,8 @@ class Augment:
     ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """Vary a batch whose turns are drawn already, and give its colours to views (B, C + 1, n, n) of any sizes.
 
-        A view's last channel tells where it holds data and stays as it is. What is blurred, noisy or cut out is the
-        window alone: averages over a context pixel show little of that.
+        A view's last channel, the share of each pixel that holds data, is unchanged. Only the window is blurred, noisy
+        or cut out: averages over a context pixel show little of that.
         """
         fill = self.fill.to(image.device, torch.float32)
         image, labels = move(image, labels, matrices, side, fill)
@@ -161,7 +161,7 @@ def vary_colors(values: Tensor, spec: AugmentSpec, generator: Generator) -> Tens
 
 
 def recolor(values: Tensor, spec: AugmentSpec, generator: Generator) -> tuple[Tensor, Colors]:
-    """Vary gamma, contrast, brightness, haze, saturation and band mixture, and tell how."""
+    """Vary gamma, contrast, brightness, haze, saturation and band mixture; return also the figures drawn."""
     values = values.clamp(0, 1)
     gamma = _factor(spec.gamma, spec.band_gain, values, generator).clamp(min=_TINY)
     values = values.pow_(gamma)
