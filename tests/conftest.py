@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import settings
-from support.models import (  # noqa: F401
-    CountingEcho,
-    Echo,
-    class_specs,
-    echo_model,
-    make_spec,
-    save_bundle,
-)
-from support.rasters import SHARED_DATA, TRANSFORM, UTM, needs_shared_data, write_raster  # noqa: F401
-from support.reporters import Heard, Watching  # noqa: F401
 from support.servers import serving
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: workers of xdist share the cores
 settings.register_profile("geoseg", deadline=None)  # a busy machine is no failure
 settings.load_profile("geoseg")
 

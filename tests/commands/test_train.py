@@ -97,15 +97,15 @@ def test_the_resolved_config_gives_the_same_weights_again(config: Path, tmp_path
 def test_every_config_loads_and_takes_one_step(path: Path, tmp_path: Path) -> None:
     spec = load_train_spec(path)
     tiny = {"epochs": 1, "windows_per_epoch": 2, "batch_size": 2, "window": 32, "device": "cpu", "precision": "fp32"}
-    data = None if spec.data.images else write_fitting_tiles(tmp_path, spec)
-    result = train(path, tmp_path / "run", data=data, encoder_weights=None, **tiny)
+    tiles = write_fitting_tiles(tmp_path, spec)
+    result = train(path, tmp_path / "run", data=tiles, encoder_weights=None, **tiny)
     assert read_spec(result.bundle).name == spec.name
     assert not spec.card.scores, "the run fills this in"
     assert not spec.card.training, "the run fills this in"
 
 
-@pytest.mark.parametrize("name", ["sample", "buildings-binary"])
-def test_the_sample_configs_find_ground_on_both_sides(name: str) -> None:
+@pytest.mark.parametrize("name", ["sample", "buildings-binary", "context", "refine"])
+def test_configs_of_the_sample_scene_find_labels_on_both_sides(name: str) -> None:
     data = read_training_data(load_train_spec(CONFIGS[0].with_name(f"{name}.yaml")))
     assert (data.train.class_counts > 0).all()
     assert (data.val.class_counts > 0).all()

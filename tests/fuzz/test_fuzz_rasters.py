@@ -24,9 +24,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreference
 def read_scene(path: Path) -> None:
     """Look at a scene as info does, and read what predict would."""
     with gdal_settings(), Scene.open(path) as scene:
-        scene = SceneBands.select(scene, range(1, min(len(scene.info.colors), 16) + 1))
+        bands = SceneBands.select(scene, range(1, min(len(scene.info.colors), 16) + 1))
         rows = max(1, min(scene.height, MOST_PX // scene.width))
-        scene.read(Window(0, 0, rows, min(scene.width, MOST_PX)))
+        bands.read(Window(0, 0, rows, min(scene.width, MOST_PX)))
         scene.taken()
     describe(path)
 

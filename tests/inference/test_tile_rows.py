@@ -15,7 +15,7 @@ import rasterio
 import rasterio.shutil
 import shapely
 import torch
-from support.models import CountingEcho, Echo, echo_model, make_spec
+from support.models import CountingEcho, Echo, echo_model, make_spec, save_bundle
 from support.rasters import TRANSFORM, UTM, write_raster
 from support.reporters import Heard
 
@@ -49,7 +49,9 @@ def bundle(tmp_path_factory):
     """A network whose pixels depend on their surroundings."""
     torch.manual_seed(0)
     spec = make_spec(
-        network=NetworkSpec(architecture="linknet", encoder="resnet18", arguments={"encoder_depth": 3}, multiple=8),
+        network=NetworkSpec(
+            architecture="linknet", encoder="tu-test_resnet", arguments={"encoder_depth": 3}, multiple=8
+        ),
         bands=("red", "green", "blue"),
         normalization=NormalizationSpec(mean=(120,) * 3, std=(60,) * 3),
     )
@@ -316,7 +318,7 @@ def test_twenty_kills(tmp_path):
 def kill_and_compare(tmp_path, kills, seed):
     """Kill a run at random moments and resume it until it gets through, at last with other settings that change no
     pixel; its files are those of a run left alone."""
-    bundle = save_bundle_of_pointwise(tmp_path)
+    bundle = save_bundle(tmp_path / "m.safetensors")
     generator = np.random.default_rng(seed)
     scene = write_raster(
         tmp_path / "s.tif", np.kron(generator.integers(0, 9, (450, 75)), np.ones((20, 20))).astype(np.uint8)
@@ -346,12 +348,6 @@ def wait_for_more(folder, process):
         time.sleep(0.01)
 
 
-def save_bundle_of_pointwise(folder):
-    torch.manual_seed(0)
-    spec = make_spec()
-    return save_model(build_network(spec), spec, folder / "m.safetensors")
-
-
 # ------------------------------------------------------------------------------------------------ shared by processes
 
 
@@ -363,7 +359,8 @@ def test_two_processes_give_the_pixels_of_one(tmp_path, scene, bundle):
     assert result.forwarded_px == single.forwarded_px
 
 
-def test_a_failing_process_ends_the_run_with_its_reason(tmp_path, bundle):
+def test_a_failing_process_ends_the_run_with_its_reason(tmp_path):
+    bundle = save_bundle(tmp_path / "m.safetensors", bands=("red", "green", "blue"))
     scene = write_raster(tmp_path / "s.tif", np.ones((3, 300, 300), np.uint8))
     size = os.path.getsize(scene)
     with open(scene, "r+b") as file:
@@ -531,7 +528,8 @@ def test_a_compiled_network_gives_the_same_classes(tmp_path, scene, bundle):
     np.testing.assert_allclose(fused["scores"], plain["scores"], atol=1e-3)
 
 
-def test_an_area_of_interest_by_a_relative_path_is_shared(tmp_path, scene, bundle, monkeypatch):
+def test_an_area_of_interest_by_a_relative_path_is_shared(tmp_path, scene, monkeypatch):
+    bundle = save_bundle(tmp_path / "m.safetensors", bands=("red", "green", "blue"))
     left, top = TRANSFORM * (20, 30)
     right, bottom = TRANSFORM * (250, 400)
     geopandas.GeoSeries([shapely.box(left, bottom, right, top)], crs=UTM).to_file(tmp_path / "aoi.gpkg")

@@ -1,6 +1,6 @@
 import torch
-from geoseg.models.refine import RefiningSegmenter
 
+from geoseg.models.branches.refine import RefiningSegmenter
 from geoseg.models.runner import _leave_unfused
 
 

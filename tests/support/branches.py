@@ -23,7 +23,10 @@ SETTINGS: dict[str, Any] = {
     "polygons": False, "preview": False, "stac": False, "tile": 64, "overlap": 16, "precision": "fp32"
 }  # fmt: skip
 SMALL = NetworkSpec(
-    architecture="unet", encoder="resnet18", arguments={"encoder_depth": 3, "decoder_channels": [16, 8, 8]}, multiple=8
+    architecture="unet",
+    encoder="tu-test_resnet",
+    arguments={"encoder_depth": 3, "decoder_channels": [16, 8, 8]},
+    multiple=8,
 )
 POINT = NetworkSpec(architecture="pointwise", multiple=8)
 FIELDS: dict[str, dict[str, Any]] = {

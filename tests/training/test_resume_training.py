@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,7 @@ def config(tmp_path: Path) -> Path:
     return write_config(tmp_path, **REAL)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Any:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -53,10 +55,12 @@ def one_thread() -> Any:
     torch.set_num_threads(threads)
 
 
-@pytest.fixture
-def ends(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
-    """Weights, their means, and buffers, of each run when it is done."""
-    found: list[dict[str, torch.Tensor]] = []
+State = dict[str, torch.Tensor]
+
+
+def keep_ends(monkeypatch: pytest.MonkeyPatch) -> list[State]:
+    """Weights, their means, and buffers, of each run from here on when it is done."""
+    found: list[State] = []
     result = pipeline.make_result
 
     def keep(run: Any, notices: Any) -> Any:
@@ -67,10 +71,32 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, torch.Tensor]]:
     return found
 
 
-def assert_same_ends(ends: list[dict[str, torch.Tensor]]) -> None:
-    whole, resumed = ends
-    assert whole.keys() == resumed.keys()
-    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch) -> list[State]:
+    return keep_ends(monkeypatch)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """An undisturbed run: its folder, and the weights, their means, and buffers when it was done."""
+
+    folder: Path
+    end: State
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    folder = tmp_path_factory.mktemp("whole")
+    write_tiles(folder)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        ends = keep_ends(monkeypatch)
+        train(write_config(folder, **REAL), folder / "run")
+    return Whole(folder / "run", ends[0])
+
+
+def assert_same_end(whole: Whole, resumed: State) -> None:
+    assert whole.end.keys() == resumed.keys()
+    assert all(torch.equal(whole.end[name], resumed[name]) for name in resumed)
 
 
 def weights(bundle: Path) -> dict[str, np.ndarray]:
@@ -91,10 +117,8 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 @pytest.mark.parametrize(("epoch", "batch"), [(1, 2), (2, 1), (3, 3), (4, 2)])
 def test_an_interrupted_run_is_resumed_exactly(
-    config: Path, tmp_path: Path, ends: list[dict[str, torch.Tensor]], epoch: int, batch: int
+    config: Path, tmp_path: Path, whole: Whole, ends: list[State], epoch: int, batch: int
 ) -> None:
-    train(config, tmp_path / "whole")
-
     def stop(state: TrainProgress) -> None:
         nonlocal batch
         if state.stage == "training" and state.epoch == epoch:
@@ -106,36 +130,46 @@ def test_an_interrupted_run_is_resumed_exactly(
         train(config, tmp_path / "broken", reporter=Watching(stop))
     result = train(config, tmp_path / "broken", resume=True)
     assert result.epochs == 4
-    assert_same_ends(ends)
-    assert_same_run(tmp_path / "whole", tmp_path / "broken")
+    assert_same_end(whole, ends[-1])
+    assert_same_run(whole.folder, tmp_path / "broken")
     assert not (tmp_path / "broken" / "checkpoint.ckpt").exists()
 
 
+def killed(work: Callable[[], object]) -> None:
+    """Do in a process of its own what ends with a kill."""
+    child = os.fork()
+    if not child:
+        signal.alarm(120)
+        try:
+            work()
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+
+
+def die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.parametrize("stage", ["reading", "training", "scoring", "scored", "killed in the report"])
 def test_a_killed_run_is_resumed_exactly(
-    config: Path, tmp_path: Path, ends: list[dict[str, torch.Tensor]], stage: str
+    config: Path, tmp_path: Path, whole: Whole, ends: list[State], stage: str
 ) -> None:
-    train(config, tmp_path / "whole")
-    script = tmp_path / "run.py"
-    script.write_text(
-        "import os, signal, sys, torch\n"
-        "from geoseg.commands import train as pipeline\n"
-        "from geoseg.core.events import Reporter\n"
-        "torch.set_num_threads(1)\n"
-        "def die(*args): os.kill(os.getpid(), signal.SIGKILL)\n"
-        "stage = sys.argv[3]\n"
-        "if stage.endswith('report'): pipeline.write_run_report = die\n"
-        "def progress(state):\n"
-        "    if state.stage == stage and state.epoch in (0, 3): die()\n"
-        "class Watching(Reporter):\n"
-        "    def progress(self, state): progress(state)\n"
-        "pipeline.train(sys.argv[1], sys.argv[2], reporter=Watching())\n"
-    )
-    died = subprocess.run([sys.executable, script, config, tmp_path / "broken", stage], capture_output=True, text=True)
-    assert died.returncode == -signal.SIGKILL, died.stderr
+    def train_and_die() -> None:
+        if stage.endswith("report"):
+            pipeline.write_run_report = die  # type: ignore[assignment]
+        train(config, tmp_path / "broken", reporter=Watching(die_at))
+
+    def die_at(state: TrainProgress) -> None:
+        if state.stage == stage and state.epoch in (0, 3):
+            die()
+
+    killed(train_and_die)
     train(config, tmp_path / "broken", resume=True)
-    assert_same_ends(ends)
-    assert_same_run(tmp_path / "whole", tmp_path / "broken")
+    assert_same_end(whole, ends[-1])
+    assert_same_run(whole.folder, tmp_path / "broken")
     assert not [path for path in (tmp_path / "broken").iterdir() if path.name.startswith(".")]
 
 
@@ -233,10 +267,8 @@ def test_what_a_killed_run_left_unfinished_goes(config: Path, tmp_path: Path) ->
 
 
 def test_a_damaged_checkpoint_costs_an_epoch(
-    config: Path, tmp_path: Path, ends: list[dict[str, torch.Tensor]], monkeypatch: pytest.MonkeyPatch
+    config: Path, tmp_path: Path, whole: Whole, ends: list[State], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train(config, tmp_path / "whole")
-
     def stop(state: TrainProgress) -> None:
         if state.stage == "training" and state.epoch == 4:
             raise KeyboardInterrupt
@@ -252,8 +284,8 @@ def test_a_damaged_checkpoint_costs_an_epoch(
     train(config, tmp_path / "broken", resume=True, reporter=Watching(lambda state: epochs.add(state.epoch), lines))
     assert f"{checkpoint} is missing or damaged: going on from the epoch before" in lines
     assert epochs == {0, 3, 4}
-    assert_same_ends(ends)
-    assert_same_run(tmp_path / "whole", tmp_path / "broken")
+    assert_same_end(whole, ends[-1])
+    assert_same_run(whole.folder, tmp_path / "broken")
     assert not list((tmp_path / "broken").glob("*.ckpt"))
 
 
@@ -268,9 +300,8 @@ def test_a_run_whose_folder_is_removed_ends_in_one_line(config: Path, tmp_path: 
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_a_run_of_geoseg_0_1_is_resumed(config: Path, tmp_path: Path) -> None:
+def test_a_run_of_geoseg_0_1_is_resumed(config: Path, tmp_path: Path, whole: Whole) -> None:
     """Its config names no method, and its checkpoints have the second head's weights under another name."""
-    train(config, tmp_path / "whole")
 
     def stop(state: TrainProgress) -> None:
         if state.stage == "training" and state.epoch == 3:
@@ -291,4 +322,4 @@ def test_a_run_of_geoseg_0_1_is_resumed(config: Path, tmp_path: Path) -> None:
     assert "Record" in checkpoint["callbacks"]
     torch.save(checkpoint, path)
     assert train(config, tmp_path / "old", resume=True).epochs == 4
-    assert_same_run(tmp_path / "whole", tmp_path / "old")
+    assert_same_run(whole.folder, tmp_path / "old")
