@@ -1,1 +1,1 @@
-"""Places: windows of pixels, coordinate systems, areas and lengths on the earth, vector files as people have them."""
+"""Geometry: windows of pixels, coordinate systems, geodesy, areas of interest, reading of vector files."""

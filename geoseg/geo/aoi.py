@@ -85,10 +85,10 @@ def _boxed_area(grid: PixelGrid, bbox: Box) -> Area | None:
 
 def _drawn_area(grid: PixelGrid, aoi: Path | None) -> Area | None:
     """The pixels that polygons meet; None if there are none."""
-    from geoseg.geo.drawn_area import read_shape  # imports what reads vector files, which takes half a second
+    from geoseg.geo.drawn_area import read_aoi  # imports pyogrio and pyarrow, which takes half a second
 
     assert aoi is not None  # one of the two is given
-    shape = read_shape(aoi, grid)
+    shape = read_aoi(aoi, grid)
     shapely.prepare(shape)
     window = _window_around(shape, grid)
     return Area(window, shape) if window.pixels else None

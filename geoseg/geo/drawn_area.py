@@ -28,16 +28,16 @@ EDGE_PARTS = 64
 """Parts into which an edge as long as the raster is divided before it is reprojected, which bends it."""
 
 
-def read_shape(aoi: Path, grid: PixelGrid) -> Any:
+def read_aoi(aoi: Path, grid: PixelGrid) -> Any:
     """The union of all polygons of a layer, in pixel coordinates of a raster; without parts far from it.
 
     Raises:
         SpecError: if they cannot be read or reprojected, or do not lie on the raster.
     """
-    return _to_pixels(_read_shape(aoi, grid), grid)
+    return _to_pixels(_read_union(aoi, grid), grid)
 
 
-def _read_shape(aoi: Path, grid: PixelGrid) -> Any:
+def _read_union(aoi: Path, grid: PixelGrid) -> Any:
     """The union of all polygons of a layer in the raster's CRS, wrapped onto the raster; without parts far from it."""
     try:
         polygons = _read_polygons(aoi)

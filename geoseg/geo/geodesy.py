@@ -1,4 +1,4 @@
-"""How large a pixel and a polygon are on the ground.
+"""Geodesy: sizes of pixels and polygons on the earth, in metres and square metres.
 
 In: a coordinate system, an affine transform, a raster's size, polygons in the coordinates of that system. Out: metres
 and square metres, or None where these are undefined: no coordinate system, a local one, or one that cannot be inverted
@@ -322,21 +322,21 @@ def quadrangle_areas(corners: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def side_ends(transform: Affine, height: int, width: int) -> Coordinates:
-    """West, east, north and south middle (4, 2) of a pixel laid about the scene's centre."""
-    return on_map(transform, width / 2 + np.array([-0.5, 0.5, 0, 0]), height / 2 + np.array([0, 0, -0.5, 0.5]))
+    """Middles (4, 2) of the west, east, north and south side of a pixel at the scene's centre."""
+    return to_crs(transform, width / 2 + np.array([-0.5, 0.5, 0, 0]), height / 2 + np.array([0, 0, -0.5, 0.5]))
 
 
 def scene_corners(transform: Affine, height: int, width: int) -> Coordinates:
     """The corners (4, 2) of a raster."""
-    return on_map(transform, width * np.array([0.0, 0, 1, 1]), height * np.array([0.0, 1, 1, 0]))
+    return to_crs(transform, width * np.array([0.0, 0, 1, 1]), height * np.array([0.0, 1, 1, 0]))
 
 
 def lattice_column(transform: Affine, column: int, height: int) -> Coordinates:
     """The nodes (H + 1, 2) of one lattice column."""
-    return on_map(transform, np.full(height + 1, float(column)), np.arange(height + 1.0))
+    return to_crs(transform, np.full(height + 1, float(column)), np.arange(height + 1.0))
 
 
-def on_map(transform: Affine, column: NDArray[np.float64], row: NDArray[np.float64]) -> Coordinates:
+def to_crs(transform: Affine, column: NDArray[np.float64], row: NDArray[np.float64]) -> Coordinates:
     """CRS coordinates (V, 2) of lattice points. Spelled out: affine 3 does it with `@`, affine 2 only with `*`."""
     a, b, c, d, e, f = transform[:6]
     return np.stack([a * column + b * row + c, d * column + e * row + f], axis=1)

@@ -1,1 +1,1 @@
-"""Rasters as they come: opened, their bands found, read window by window at any resolution. Knows no network."""
+"""Reading of rasters: scenes, bands, validity, windows at any resolution, context levels. Knows no network."""

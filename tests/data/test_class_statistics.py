@@ -1,4 +1,4 @@
-"""The statistics of labelled ground: what numpy counts in the whole array, whatever windows are read."""
+"""Class statistics of labelled rasters: what numpy counts in the whole array, whatever windows are read."""
 
 import csv
 
@@ -32,7 +32,9 @@ from geoseg.spec import IGNORE
 sizes = st.integers(1, 150)
 
 
-def ground(height: int, width: int, seed: int = 0, dtype: str = "uint8", labelled: float = 0.7) -> MemoryRaster:
+def labelled_raster(
+    height: int, width: int, seed: int = 0, dtype: str = "uint8", labelled: float = 0.7
+) -> MemoryRaster:
     """Random values and labels of three classes, of which some are missing, and pixels without data."""
     rng = np.random.default_rng(seed)
     grid = PixelGrid(height, width, Affine(1, 0, 5, 0, -1, 5), CRS.from_epsg(32617))
@@ -44,13 +46,13 @@ def ground(height: int, width: int, seed: int = 0, dtype: str = "uint8", labelle
     if dtype == "float32":
         image *= 1e-3
         image[:, ~valid] = np.nan
-    return MemoryRaster("ground", grid, image, valid, labels)
+    return MemoryRaster("image", grid, image, valid, labels)
 
 
 @settings(deadline=None, max_examples=40)
 @given(sizes, sizes, st.integers(0, 9), st.sampled_from([32, 64, 96, 1024]), st.sampled_from(["uint8", "float32"]))
 def test_it_counts_what_the_whole_arrays_hold(height: int, width: int, seed: int, read_px: int, dtype: str) -> None:
-    whole = ground(height, width, seed, dtype)
+    whole = labelled_raster(height, width, seed, dtype)
     heard = Heard()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "READ_PX", read_px)
@@ -71,15 +73,15 @@ def test_it_counts_what_the_whole_arrays_hold(height: int, width: int, seed: int
             np.testing.assert_allclose(value, expected, rtol=1e-12)
 
 
-def test_ground_without_labels_is_never_read() -> None:
-    whole = ground(100, 100)
+def test_a_raster_without_labels_is_never_read() -> None:
+    whole = labelled_raster(100, 100)
     whole.labels[:] = IGNORE
     blind = MemoryRaster("blind", whole.grid, None, None, whole.labels)  # type: ignore[arg-type]
     assert len(count_classes(blind, 3, 2).cells) == 0
 
 
 def test_it_leaves_labels_and_image_as_they_are() -> None:
-    whole = ground(40, 40)
+    whole = labelled_raster(40, 40)
     before = whole.labels.copy(), whole.image.copy()
     count_classes(whole, 3, 2)
     assert np.array_equal(whole.labels, before[0])
@@ -88,7 +90,7 @@ def test_it_leaves_labels_and_image_as_they_are() -> None:
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_statistics_are_those_of_the_labelled_pixels_with_data(dtype: str) -> None:
-    parts = [ground(70, 90, 1, dtype), ground(33, 31, 2, dtype)]
+    parts = [labelled_raster(70, 90, 1, dtype), labelled_raster(33, 31, 2, dtype)]
     found = normalization_of(join_statistics(count_classes(part, 3, 2) for part in parts))
     values = np.concatenate([part.image[:, part.valid & (part.labels != IGNORE)] for part in parts], axis=1)
     values = values.astype(float)
@@ -98,7 +100,7 @@ def test_statistics_are_those_of_the_labelled_pixels_with_data(dtype: str) -> No
 
 @pytest.mark.parametrize("value", [0.1, 0.0, 3.3e5, -1e-20, 1e30])
 def test_a_flat_band_is_not_blown_up(value: float) -> None:
-    flat = ground(40, 25, 0, "float32")  # sums of a thousand times 0.1 leave a deviation of 6e-9
+    flat = labelled_raster(40, 25, 0, "float32")  # sums of a thousand times 0.1 leave a deviation of 6e-9
     flat.image[0], flat.image[1], flat.valid[:], flat.labels[:] = value, 5, True, 1
     found = normalization_of(count_classes(flat, 3, 2))
     assert found.std[0] == 1
@@ -107,11 +109,11 @@ def test_a_flat_band_is_not_blown_up(value: float) -> None:
 
 def test_no_label_at_all_is_an_error() -> None:
     with pytest.raises(LabelError, match="no training pixel is labelled"):
-        normalization_of(count_classes(ground(40, 40, labelled=0.0), 3, 2))
+        normalization_of(count_classes(labelled_raster(40, 40, labelled=0.0), 3, 2))
 
 
 def test_class_counts_are_those_of_all_cells() -> None:
-    whole = ground(100, 77)
+    whole = labelled_raster(100, 77)
     expected = np.bincount(whole.labels[whole.valid & (whole.labels != IGNORE)], minlength=3)
     assert count_classes(whole, 3, 2).class_counts.tolist() == expected.tolist()
 
@@ -154,7 +156,7 @@ def test_cells_inside_of_windows(height: int, width: int, windows: list[Window])
 
 
 def test_empty_statistics_have_nothing_inside() -> None:
-    empty = count_classes(ground(40, 40, labelled=0.0), 3, 2)
+    empty = count_classes(labelled_raster(40, 40, labelled=0.0), 3, 2)
     assert empty.inside([Window(0, 0, 32, 32)]).tolist() == []
     assert len(empty.only(np.zeros(0, bool)).cells) == 0
 

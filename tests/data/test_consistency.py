@@ -1,4 +1,4 @@
-"""One model learns from many images: where they differ in what their pixels or values are, that is told."""
+"""One model learns from many images: where they differ in what their pixels or values are, the user is notified."""
 
 import numpy as np
 import pytest
@@ -45,10 +45,10 @@ def test_scales_of_their_own_and_none_are_told():
 def learnt(folder, *, shift: int, offset: float, size_m: float = 1.0, notices: list[str] | None = None) -> TrainingData:
     """Training data of two images, of which the second is written in other terms or has other pixels."""
     random = np.random.default_rng(0)
-    for number, (added, told, size) in enumerate([(0, 0.0, 1.0), (shift, offset, size_m)]):
+    for number, (added, own_offset, size) in enumerate([(0, 0.0, 1.0), (shift, offset, size_m)]):
         values = random.integers(2000, 3000, (64, 64)).astype(np.uint16)
         place = {"transform": Affine(size, 0, 1000 * number, 0, -size, 0)}
-        write_raster(folder / f"{number}.tif", values + added, scales=(0.0001,), offsets=(told,), **place)
+        write_raster(folder / f"{number}.tif", values + added, scales=(0.0001,), offsets=(own_offset,), **place)
         write_raster(folder / f"{number}_l.tif", random.integers(0, 2, (64, 64)).astype(np.uint8), **place)
     scenes = [
         {"image": str(folder / f"{i}.tif"), "label": str(folder / f"{i}_l.tif"), "split": split}

@@ -287,11 +287,11 @@ def test_another_grid_is_refused(tmp_path: Path, size: tuple[int, int], labels: 
 
 
 @pytest.mark.parametrize(
-    ("crs", "told"), [("EPSG:26917", "datum North American Datum 1983 against"), (SITE, "a local")]
+    ("crs", "difference"), [("EPSG:26917", "datum North American Datum 1983 against"), (SITE, "a local")]
 )
-def test_what_differs_is_told_in_a_few_words(tmp_path: Path, crs: str, told: str) -> None:
+def test_what_differs_is_said_in_a_few_words(tmp_path: Path, crs: str, difference: str) -> None:
     said = refused(write_raster(tmp_path / "l.tif", np.full((1, 2), 7, np.uint8), crs=crs), placed(1, 2))
-    assert told in said
+    assert difference in said
     assert len(said) - len(str(tmp_path)) < 320
 
 

@@ -1,4 +1,4 @@
-"""Grounds that touch, seen as one: what is read is what pasting whole arrays gives."""
+"""Mosaics of labelled rasters that touch: what is read is what pasting whole arrays gives."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -27,7 +27,7 @@ UTM17, UTM18 = CRS.from_epsg(32617), CRS.from_epsg(32618)
 NOWHERE = Affine.identity()
 
 
-def ground(
+def labelled_raster(
     row: float = 0, col: float = 0, height: int = 4, width: int = 4, value: int = 1, *, seed: int | None = None,
     crs: CRS | None = UTM17, step: float = 0.5, transform: Affine | None = None,
 ) -> MemoryRaster:  # fmt: skip
@@ -49,24 +49,24 @@ rectangles = st.builds(Window, starts, starts, lengths, lengths)
 
 @st.composite
 def connected(draw: Any) -> list[MemoryRaster]:
-    """Up to six grounds, each of which touches or overlaps the one before it."""
+    """Up to six rasters, each of which touches or overlaps the one before it."""
     places = [Window(0, 0, draw(lengths), draw(lengths))]
     for _ in range(draw(st.integers(0, 5))):
         last, height, width = places[-1], draw(lengths), draw(lengths)
         row = last.row + draw(st.integers(-height, last.height))
         places.append(Window(row, last.col + draw(st.integers(-width, last.width)), height, width))
-    return [ground(p.row, p.col, p.height, p.width, seed=i) for i, p in enumerate(places)]
+    return [labelled_raster(p.row, p.col, p.height, p.width, seed=i) for i, p in enumerate(places)]
 
 
 @settings(deadline=None, max_examples=60)
 @given(connected(), st.data())
-def test_joined_ground_is_all_grounds_pasted(grounds: list[MemoryRaster], data: Any) -> None:
-    ((joined, members),) = join_neighbours(grounds)
-    assert members == list(range(len(grounds)))
+def test_a_mosaic_is_all_its_rasters_pasted(rasters: list[MemoryRaster], data: Any) -> None:
+    ((joined, members),) = join_neighbours(rasters)
+    assert members == list(range(len(rasters)))
     values = np.zeros((2, joined.height, joined.width), np.uint8)
     valid = np.zeros((joined.height, joined.width), bool)
     labels = np.full((joined.height, joined.width), IGNORE, np.uint8)
-    for part in grounds:
+    for part in rasters:
         row, col = joined.grid.offset_of(part.grid) or (0, 0)
         at = Window(row, col, part.height, part.width).slices
         values[:, *at] = np.where(part.valid, part.image, values[:, *at])
@@ -82,9 +82,9 @@ def test_joined_ground_is_all_grounds_pasted(grounds: list[MemoryRaster], data: 
 
 @settings(deadline=None)
 @given(st.lists(rectangles, min_size=1, max_size=8))
-def test_grounds_are_joined_where_they_touch(places: list[Window]) -> None:
-    grounds = [ground(p.row, p.col, p.height, p.width) for p in places]
-    found = sorted(sorted(members) for _, members in join_neighbours(grounds))
+def test_rasters_are_joined_where_they_touch(places: list[Window]) -> None:
+    rasters = [labelled_raster(p.row, p.col, p.height, p.width) for p in places]
+    found = sorted(sorted(members) for _, members in join_neighbours(rasters))
     assert found == sorted(map(sorted, components(places)))
 
 
@@ -105,36 +105,36 @@ def components(places: Sequence[Window]) -> list[set[int]]:
 @pytest.mark.parametrize(
     "other",
     [
-        ground(0, 5),
-        ground(0, 4.5),
-        ground(0, 4, crs=UTM18),
-        ground(0, 4, crs=None),
-        ground(0, 4, step=0.6),
-        ground(transform=NOWHERE),
-        ground(transform=NOWHERE, crs=None),
-        ground(transform=Affine(0.5, 0, 300_002, 0, -0.5, 4_300_000) @ Affine.rotation(3)),
+        labelled_raster(0, 5),
+        labelled_raster(0, 4.5),
+        labelled_raster(0, 4, crs=UTM18),
+        labelled_raster(0, 4, crs=None),
+        labelled_raster(0, 4, step=0.6),
+        labelled_raster(transform=NOWHERE),
+        labelled_raster(transform=NOWHERE, crs=None),
+        labelled_raster(transform=Affine(0.5, 0, 300_002, 0, -0.5, 4_300_000) @ Affine.rotation(3)),
     ],
 )
 def test_strangers_stay_apart(other: MemoryRaster) -> None:
-    assert len(join_neighbours([ground(), other])) == 2
-    assert len(join_neighbours([other, ground()])) == 2
+    assert len(join_neighbours([labelled_raster(), other])) == 2
+    assert len(join_neighbours([other, labelled_raster()])) == 2
 
 
 def test_images_with_coordinates_but_no_crs_are_joined() -> None:
-    assert len(join_neighbours([ground(crs=None), ground(0, 4, crs=None)])) == 1
+    assert len(join_neighbours([labelled_raster(crs=None), labelled_raster(0, 4, crs=None)])) == 1
 
 
 @pytest.mark.parametrize("crs", [None, UTM17])
 def test_images_without_coordinates_are_no_neighbours_however_many(crs: CRS | None) -> None:
-    grounds = [ground(transform=NOWHERE, crs=crs) for _ in range(3000)]
-    assert len(join_neighbours(grounds)) == 3000
+    rasters = [labelled_raster(transform=NOWHERE, crs=crs) for _ in range(3000)]
+    assert len(join_neighbours(rasters)) == 3000
 
 
 def test_a_chain_of_tiles_whose_pixels_drift_is_laid_in_its_order() -> None:
     """Each tile's pixels are off by a ten-millionth: neighbours share a lattice, the ends of the chain hardly do."""
-    tiles = [ground(0, 4 * i, value=i) for i in range(40)]
+    tiles = [labelled_raster(0, 4 * i, value=i) for i in range(40)]
     drifting = [
-        ground(value=i, transform=tile.grid.transform @ Affine.translation(0.004 * i, 0))
+        labelled_raster(value=i, transform=tile.grid.transform @ Affine.translation(0.004 * i, 0))
         for i, tile in enumerate(tiles)
     ]  # fmt: skip
     ((joined, _),) = join_neighbours(drifting)
@@ -142,7 +142,7 @@ def test_a_chain_of_tiles_whose_pixels_drift_is_laid_in_its_order() -> None:
 
 
 def test_a_window_in_a_gap_holds_nothing() -> None:
-    joined = Mosaic([ground(), ground(4, 4), ground(8, 8)])
+    joined = Mosaic([labelled_raster(), labelled_raster(4, 4), labelled_raster(8, 8)])
     image, valid = joined.read(Window(0, 8, 4, 4))
     assert image.shape == (2, 4, 4)
     assert not valid.any()
@@ -162,8 +162,8 @@ def test_rectangles_are_a_set_of_pixels(windows: list[Window], window: Window) -
     assert np.array_equal(Rectangles.of(windows).mask(window), expected)
 
 
-def test_part_of_a_ground_shows_all_of_the_image_and_open_labels_only() -> None:
-    whole = ground(0, 0, 9, 9)
+def test_part_of_a_raster_shows_all_of_the_image_and_open_labels_only() -> None:
+    whole = labelled_raster(0, 0, 9, 9)
     part = PartlyLabelled(whole, Rectangles.of([Window(0, 0, 6, 9)]), Rectangles.of([Window(4, 0, 9, 3)]))
     labels = part.read_labels(Window(2, 1, 6, 6))
     assert (labels[:2] == 1).all()
@@ -175,7 +175,7 @@ def test_part_of_a_ground_shows_all_of_the_image_and_open_labels_only() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-def test_held_ground_is_what_the_files_hold(
+def test_a_raster_in_memory_is_what_the_files_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, class_values: Any
 ) -> None:
     monkeypatch.setattr("geoseg.data.labelled_raster.ROWS_AT_ONCE", 16)

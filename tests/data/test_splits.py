@@ -64,7 +64,7 @@ def in_pixels(grid: PixelGrid, xs: Any, ys: Any) -> tuple[np.ndarray, np.ndarray
 
 
 def check_guard(rasters: list[CountedRaster], splits: list[RasterSplit], reach: int) -> None:
-    """No window of side `reach` with a pixel that is learnt from shows validation ground of any image."""
+    """No window of side `reach` with a pixel that is learnt from shows validation pixels of any image."""
     for learner, share in zip(rasters, splits, strict=True):
         pixels = learnt_pixels(learner, share)
         for other, its_share in zip(rasters, splits, strict=True):
@@ -189,7 +189,7 @@ def test_a_random_split_closes_nothing() -> None:
 
 @pytest.mark.parametrize("crs", [UTM17, None])
 def test_all_images_of_a_block_go_to_one_side(crs: CRS | None) -> None:
-    """Two images of the same ground, 37 pixels apart: they differ by less than a cell at the borders of blocks."""
+    """Two images of the same area, 37 pixels apart: they differ by less than a cell at the borders of blocks."""
     rasters = [raster(1000, 1000, crs=crs, name="one"), raster(900, 800, row=37, col=91, crs=crs, name="other")]
     one, other = split_rasters(rasters, SplitSpec(block_px=128, val_share=0.4), 0)
     common = Window(37, 91, 900, 800)

@@ -79,9 +79,9 @@ class LabelFormat(Protocol):
         ...
 
     def example(self, folder: Path, shown: Shown) -> Example:
-        """Write a file of this format that shows some classes, for a first try and for tests; say how it is to be read.
+        """Write an example of this format for tests and first trials; return its path, and the rules to read it by.
 
-        It is called `labels`, with an ending of the format.
+        The file is called `labels`, with an extension of the format.
         """
         ...
 

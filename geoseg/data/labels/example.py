@@ -1,4 +1,4 @@
-"""Small files of labels, which the formats write for a first try and for tests. In: class indexes. Out: a file."""
+"""Examples of label files, which the formats write for tests and first trials. In: class indexes. Out: a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from geoseg.spec import ClassSpec
 
 @dataclass(frozen=True)
 class Shown:
-    """What a file of labels is to show."""
+    """The content of an example."""
 
     indexes: NDArray[np.uint8]
     """Class indexes (h, w), IGNORE where nothing is labelled."""
@@ -28,7 +28,7 @@ class Shown:
     """The classes, in the order of the indexes."""
 
     def mapped(self, values: NDArray[np.uint8], unlabelled: int) -> NDArray[np.uint8]:
-        """What stands for each pixel's class (h, w, ...), given what stands for the classes (K, ...)."""
+        """The value of each pixel's class (h, w, ...), given those of the classes (K, ...) and of unlabelled pixels."""
         table = np.full((256, *values.shape[1:]), unlabelled, np.uint8)
         table[: len(values)] = values
         found: NDArray[np.uint8] = table[self.indexes]
@@ -41,17 +41,17 @@ class Shown:
 
     @property
     def color_rules(self) -> LabelRules:
-        """That these colours stand for the classes, and black for what is not labelled."""
+        """Rules by which these colours stand for the classes, and black for unlabelled pixels."""
         return LabelRules((*((c.color.lower(), c.name) for c in self.classes), ("#000000", "ignore")))
 
 
 class Example(NamedTuple):
-    """A file of labels."""
+    """An example of a label file."""
 
     path: Path
     """The file."""
     rules: LabelRules
-    """How it is to be understood."""
+    """How it is to be read."""
 
 
 def write_example(
