@@ -1,6 +1,6 @@
-"""A second head that only training has: it lets the middle of the encoder feel the loss directly.
+"""An auxiliary segmentation head on an intermediate encoder stage, used in training alone (deep supervision).
 
-In: a network, whose class it does not change. Out: logits (B, K, H, W) of what the network saw last.
+In: a network. Out: logits (B, K, H, W) of the batch that the network forwarded last.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from geoseg.models.weights.encoder import encoder_of
 class AuxiliaryHead(nn.Module):
     """The auxiliary head of PSPNet (Zhao et al. 2017, section 3.3) on the encoder's last stage but one.
 
-    It listens to the encoder, and so has nothing to do with the network's own parameters and state dict.
+    Its input comes from a forward hook on the encoder: the network's own parameters and state dict stay as they are.
     """
 
     def __init__(self, network: SegmentationNetwork, classes: int, dropout: float = 0.1):
-        """Listen to the encoder of a network as `build_network` makes it, to classify as many classes.
+        """Hook the encoder of a network that `build_network` has built, and classify `classes` classes.
 
         Raises:
             ModelError: if the network has no encoder.
@@ -44,15 +44,15 @@ class AuxiliaryHead(nn.Module):
         encoder.register_forward_hook(self._tap)
 
     def logits(self, size: Sequence[int]) -> Tensor:
-        """Logits (B, K, *size) of the batch that the network saw last; each batch can be asked for once."""
+        """Logits (B, K, *size) of the batch that the network forwarded last; once per batch."""
         logits: Tensor = self.layers(self._tap.take())
         return functional.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 class _Tap:
-    """Forward hook that keeps one stage of what an encoder gives, while gradients are computed.
+    """Forward hook that keeps one stage of the encoder's features while gradients are computed.
 
-    Copies of the network carry it along; scored without gradients, they keep nothing.
+    Copies of the network copy the hook too; scored without gradients, they keep nothing.
     """
 
     def __init__(self, stage: int):
@@ -60,7 +60,7 @@ class _Tap:
         self.feature: Tensor | None = None
 
     def __call__(self, encoder: nn.Module, inputs: Any, output: Any) -> None:
-        features = output[0] if isinstance(output, tuple) else output  # transformers of timm also give their tokens
+        features = output[0] if isinstance(output, tuple) else output  # timm's transformers also return their tokens
         self.feature = features[self.stage] if torch.is_grad_enabled() else None
 
     def take(self) -> Tensor:
@@ -71,6 +71,6 @@ class _Tap:
 
 
 def _stage(channels: Sequence[int]) -> int:
-    """Index of the last stage but one; the first entry is the image, and some encoders give nothing at stride 2."""
+    """Index of the last stage but one; the first entry is the image, and some encoders have no features at stride 2."""
     stages = [index for index, count in enumerate(channels) if index and count]
     return stages[-2] if len(stages) > 1 else stages[-1]

@@ -1,6 +1,7 @@
-"""A network whose batch normalisations are part of its convolutions: the same answers, fewer passes over memory.
+"""Batch normalisations folded into the convolutions before them: the same logits, fewer passes over memory.
 
-In: a network that has been trained. Out: a copy. What belongs together is found by watching a small window pass.
+In: a trained network. Out: a copy. Pairs of convolution and normalisation are found by forward hooks while a small
+window is forwarded.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from geoseg.models.padding import EdgeConv2d
 
 PROBE_PX = 64
-"""Side of the window that is watched."""
+"""Side of the window that is forwarded, in pixels."""
 TOLERANCE = 1e-3
-"""By how much logits may differ, as a share of the largest one: roundings, no more."""
+"""Largest difference of logits that counts as rounding, as a share of the largest logit."""
 
 
 def folded(network: nn.Module, bands: int) -> nn.Module:
-    """A copy of a network (B, C, H, W) -> (B, K, H, W) on the CPU, its batch normalisations folded.
+    """Fold the batch normalisations of a network (B, C, H, W) -> (B, K, H, W) on the CPU; return a copy.
 
-    The network itself, if it has none, or cannot be watched, or would not be the same.
+    Returns the network itself if it has no batch normalisation, cannot forward the probe window, or if the logits of
+    the copy differ by more than `TOLERANCE`.
     """
     network.eval()
     if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
@@ -37,20 +39,20 @@ def folded(network: nn.Module, bands: int) -> nn.Module:
         pairs, wanted = _watch(network, window)
         if not pairs:
             return network
-        twin = copy.deepcopy(network)
+        copied = copy.deepcopy(network)
         for convolution, norm in pairs:
-            _fold(twin, convolution, norm)
+            _fold(copied, convolution, norm)
         with torch.inference_mode():
-            difference = (twin(window) - wanted).abs().max()
+            difference = (copied(window) - wanted).abs().max()
     except (RuntimeError, ValueError, AssertionError, TypeError):  # e.g. a network of one size
         return network
-    return twin if difference <= TOLERANCE * wanted.abs().max() else network
+    return copied if difference <= TOLERANCE * wanted.abs().max() else network
 
 
 def _watch(network: nn.Module, window: Tensor) -> tuple[list[tuple[str, str]], Tensor]:
-    """Names of convolutions and of the normalisations that take what they give, and the network's answer."""
-    givers: dict[int, str] = {}
-    held: list[Tensor] = []  # so that no address is used twice
+    """Pairs of a convolution and the normalisation that takes its output, by name; and the network's logits."""
+    makers: dict[int, str] = {}
+    held: list[Tensor] = []  # keeps outputs alive, so that no id is used twice
     calls: Counter[str] = Counter()
     pairs: list[tuple[str, str]] = []
     hooks = []
@@ -60,9 +62,9 @@ def _watch(network: nn.Module, window: Tensor) -> tuple[list[tuple[str, str]], T
             calls[name] += 1
             if isinstance(module, nn.Conv2d):
                 held.append(output)
-                givers[id(output)] = name
-            elif id(inputs[0]) in givers:
-                pairs.append((givers[id(inputs[0])], name))
+                makers[id(output)] = name
+            elif id(inputs[0]) in makers:
+                pairs.append((makers[id(inputs[0])], name))
 
         return hook
 
@@ -79,7 +81,7 @@ def _watch(network: nn.Module, window: Tensor) -> tuple[list[tuple[str, str]], T
 
 
 def _fold(network: nn.Module, convolution: str, norm: str) -> None:
-    """Replace a convolution by one that also does what a normalisation did."""
+    """Replace a convolution and its normalisation by one convolution."""
     one, other = network.get_submodule(convolution), network.get_submodule(norm)
     assert isinstance(one, nn.Conv2d)
     assert isinstance(other, nn.BatchNorm2d)

@@ -1,4 +1,4 @@
-"""Maps sampled where windows lie in them. In: maps (B, F, h, w) and boxes (B, 4). Out: values of each pixel."""
+"""Maps resampled within boxes. In: maps (B, F, h, w) and boxes (B, 4). Out: values (B, F, H, W)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch.nn import functional
 
 
 def sample_boxes(maps: Tensor, boxes: Tensor, size: Sequence[int]) -> Tensor:
-    """Sample maps (B or 1, F, h, w) at the middles of size[0] × size[1] pixels that fill boxes (B, 4).
+    """Resample maps (B or 1, F, h, w) bilinearly to size[0] × size[1] pixels that fill boxes (B, 4); float32.
 
-    In edge coordinates, where a map's pixel i covers [i, i + 1): no half pixel is lost, whatever the sizes. In float32:
-    coordinates of 16 bits would be off by whole pixels.
+    Boxes are left, top, right and bottom as shares of the map. A map's pixel i covers [i, i + 1), so that nothing is
+    shifted by half a pixel, whatever the sizes. Coordinates of 16 bits would be off by whole pixels.
     """
     maps, boxes = maps.float(), boxes.float()
     left, top, right, bottom = (part.view(-1, 1) for part in boxes.unbind(dim=1))

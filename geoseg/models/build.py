@@ -1,7 +1,4 @@
-"""Networks by name. In: a ModelSpec. Out: a module that takes band values (B, C, H, W) and gives logits (B, K, H, W).
-
-Knows tensors, never files or windows.
-"""
+"""Networks from their specs. In: a ModelSpec. Out: a module: band values (B, C, H, W) -> logits (B, K, H, W)."""
 
 from __future__ import annotations
 
@@ -12,9 +9,13 @@ from geoseg.spec import ModelSpec
 
 
 def build_network(spec: ModelSpec, *, fresh: bool = True) -> SegmentationNetwork:
-    """Build the network a spec names, with fresh weights, or without `fresh` with any, which are about to be replaced.
+    """Build the network that a spec names; the spec's branch decides its class.
 
-    It is of the class that the spec's branch makes, and starts as the network without the branch.
+    Until it is trained, a network with a branch gives the same logits as one without.
+
+    Args:
+        spec: bands, classes, architecture, branch.
+        fresh: initialise the weights; False leaves them arbitrary, for a state dict that is loaded next.
 
     Raises:
         ModelError: if the architecture or the encoder is unknown, or they don't fit together.

@@ -39,13 +39,13 @@ def load_model(path: str | os.PathLike[str] | None = None) -> Model:
 
 
 def open_bundle(path: Path) -> Model:
-    """Open a bundle.
+    """Load a bundle onto the CPU in float32, in evaluation mode.
 
-    Nothing else is opened, and nobody is asked. Memory is taken once it is clear that the file holds the weights of the
-    network that it names.
+    No other file and no network connection is opened. Memory is allocated once the header has shown that the file holds
+    the weights of the network that it names.
 
     Raises:
-        ModelError: if it is no geoseg bundle, is damaged, its weights don't fit its own spec, or are no numbers.
+        ModelError: if it is no geoseg bundle, is damaged, its weights don't fit its own spec, or are not finite.
     """
     header = _read_header(path)
     spec = parse_metadata(header.metadata, path)
@@ -66,13 +66,13 @@ def save_model(module: nn.Module, spec: ModelSpec, path: str | os.PathLike[str],
     """Write a module and its spec as one bundle; complete or not at all.
 
     Args:
-        module: a network as `build_network(spec)` makes it, trained.
+        module: a trained network, built by `build_network(spec)`.
         half: store kernels as float16, half the size; they are read back as float32. Statistics, biases and scales stay
-            as they are: they are few, and may lie beyond what float16 can hold.
+            float32: they are few, and may exceed the range of float16.
 
     Raises:
-        ModelError: if the weights are not those of the network that the spec names, are no numbers, or the spec is none
-            that could be read again.
+        ModelError: if the weights are not those of the network that the spec names, are not finite, or the spec could
+            not be read again.
         OutputError: if the file cannot be written.
     """
     path = Path(path)
@@ -94,7 +94,7 @@ def save_model(module: nn.Module, spec: ModelSpec, path: str | os.PathLike[str],
 
 @dataclass(frozen=True)
 class _Header:
-    """What stands before the weights."""
+    """The header of a bundle: metadata, and shape and type of each weight."""
 
     metadata: dict[str, str]
     weights: dict[str, Kind]
@@ -104,7 +104,7 @@ def _read_header(path: Path) -> _Header:
     """Read the header of a bundle.
 
     Raises:
-        ModelError: if there is none, or it is larger than any is.
+        ModelError: if there is none, or it is larger than `MOST_HEADER`.
     """
     with header_errors(path), safe_open(path, framework="pt") as bundle:
         slices = {name: bundle.get_slice(name) for name in bundle.keys()}  # noqa: SIM118  # it is no dictionary
@@ -113,7 +113,7 @@ def _read_header(path: Path) -> _Header:
 
 
 def _as_json(spec: ModelSpec, path: Path) -> str:
-    """A spec as text that can be read again.
+    """A spec as JSON that can be read again.
 
     Raises:
         ModelError: if it holds what no bundle may hold.

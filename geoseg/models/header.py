@@ -1,6 +1,6 @@
-"""What a model file says of its model, and where it lies; read without its weights and without PyTorch.
+"""The spec in a model file, read without the weights and without PyTorch; and the path of the default model.
 
-In: a path, or none for the model that comes with geoseg. Out: a ModelSpec.
+In: a path, or None for the model that comes with geoseg. Out: a ModelSpec.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ def existing_model(path: str | os.PathLike[str] | None) -> Path:
 
 
 def read_spec(path: str | os.PathLike[str] | None = None) -> ModelSpec:
-    """Read what a model file says about itself, without its weights; None or `default` means the default model.
+    """Read the spec of a model file, without its weights; None or `default` means the default model.
 
     Raises:
-        ModelError: if the file is missing, or is none of a model.
+        ModelError: if the file is missing, or is no model file.
     """
     path = existing_model(path)
     return backend_of(path).read_spec(path)
 
 
 def read_header(path: Path) -> ModelSpec:
-    """What a bundle says of its model.
+    """The spec in a bundle's header.
 
     Raises:
         ModelError: if it is no bundle.
@@ -65,7 +65,7 @@ def read_header(path: Path) -> ModelSpec:
 
 @contextmanager
 def header_errors(path: Path) -> Iterator[None]:
-    """Turn what fails while a header is read into a ModelError; one that is larger than any is fails at once."""
+    """Turn errors of reading a header into a ModelError; a header above `MOST_HEADER` is refused before it is read."""
     try:
         _check_header_size(path)
         yield
@@ -86,10 +86,10 @@ def _check_header_size(path: Path) -> None:
 
 
 def parse_metadata(metadata: dict[str, str], path: Path) -> ModelSpec:
-    """What the metadata of a bundle at a path says of its model.
+    """The spec in the metadata of a bundle at a path.
 
     Raises:
-        ModelError: if it holds no spec of a model.
+        ModelError: if the metadata hold no valid spec.
     """
     if METADATA_KEY not in metadata:
         raise ModelError(f"{path} holds weights but no geoseg spec: write it with geoseg.save_model")

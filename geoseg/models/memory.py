@@ -1,4 +1,4 @@
-"""How much memory a network takes, and how much its device has. Rough figures, to choose batches by."""
+"""Estimates of a network's activation memory and of a device's free memory, to choose batch sizes by."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """Free memory of a device in bytes; None where it is unknown."""
+    """Free memory of a device in bytes; None where it cannot be measured."""
     if device.type == "cuda":
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by PyTorch, but unused
         return int(torch.cuda.mem_get_info(device)[0]) + held
@@ -18,7 +18,7 @@ def free_bytes(device: torch.device) -> int | None:
 
 
 def _available_bytes() -> int | None:
-    """Memory that Linux can free: what files are cached in counts."""
+    """Available memory of Linux in bytes, with the page cache."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
@@ -27,7 +27,7 @@ def _available_bytes() -> int | None:
 
 
 def activation_bytes(module: torch.nn.Module, bands: int, window_px: int, bytes_each: int) -> int:
-    """Rough activations of one window: the largest outputs of a small probe's convolutions, scaled to its pixels."""
+    """Estimate the activations of one window in bytes: the largest convolution outputs of a probe, scaled by area."""
     side = 64
     sizes: list[int] = []
     convolutions = [layer for layer in module.modules() if isinstance(layer, torch.nn.Conv2d)]
@@ -40,7 +40,7 @@ def activation_bytes(module: torch.nn.Module, bands: int, window_px: int, bytes_
         parameter = next(module.parameters(), torch.zeros(()))
         with torch.inference_mode():
             module(torch.zeros(1, bands, side, side, device=parameter.device))
-    except Exception:  # e.g. a network of one size: windows will tell
+    except Exception:  # e.g. a network of one input size: an error on windows will say so
         return 0
     finally:
         module.train(was_training)

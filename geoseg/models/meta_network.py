@@ -1,6 +1,6 @@
-"""A network before it takes any memory: names, shapes and types of its weights.
+"""Networks on PyTorch's meta device: names, shapes and types of weights, without memory for them.
 
-In: a ModelSpec. Out: the network with weights that hold nothing.
+In: a ModelSpec. Out: the network, its weights without storage.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from geoseg.models.build import build_network
 from geoseg.spec import ModelSpec
 
 MOST_TABLES = 2**29
-"""Bytes of the tables that a network keeps besides its weights, such as the masks of shifted windows."""
+"""Most bytes of the buffers that a network keeps besides its weights, such as the masks of shifted windows."""
 
 
 def build_meta_network(spec: ModelSpec) -> nn.Module:
-    """Build the network a spec names, without memory for its weights.
+    """Build the network that a spec names on the meta device.
 
     Raises:
-        ModelError: if it cannot be built, or would keep tables out of all proportion.
+        ModelError: if it cannot be built, or its tables would exceed `MOST_TABLES`.
     """
     with torch.device("meta"), _CountOnCpu():
         network = build_network(spec, fresh=False)
@@ -38,7 +38,7 @@ def build_meta_network(spec: ModelSpec) -> nn.Module:
 
 
 class _CountOnCpu(TorchFunctionMode):
-    """Keep short rows of numbers where their values are known: networks take rates per layer from them."""
+    """Makes torch.linspace on the CPU, where its values exist: networks take drop rates per layer from them."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call a function of torch."""

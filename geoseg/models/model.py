@@ -1,4 +1,4 @@
-"""A model in memory: a network and all that is known of it."""
+"""A model in memory: its network and its spec."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ class Model:
     """A model ready to use."""
 
     spec: ModelSpec
-    """What the model is, takes, and gives."""
+    """Bands, classes, network, windows and card."""
     module: nn.Module
     """(B, C, H, W) band values -> (B, K, H, W) logits, in eval mode."""

@@ -1,14 +1,15 @@
-"""Convolutions that see a window go on beyond its edge as it ends there, instead of into zeros.
+"""Padding by replication instead of zeros in all layers of a network, in evaluation mode.
 
-In: a network. Out: the same network, which pads by replication whenever it is in evaluation mode.
+In: a network. Out: the same network, its layers changed in place.
 
-A window's edge is no edge in the scene. Zeros beyond it are an object that is not there, and where nothing else is to
-be seen (open water, snow, constant fill) a network feels it farther in than windows overlap: classes change along the
-borders of windows. Continued by replication, what is uniform stays uniform through every layer that looks at the
-surroundings of a pixel, the pooling of whole windows included; only layers that know where in a window they are, such
-as the positional embeddings of transformers, are beyond its help.
+The edge of a window is no edge in the scene. Zeros beyond it act like an object that is not there, and in large uniform
+areas (open water, snow, constant fill) their effect reaches farther into a window than windows overlap: classes change
+along the borders of windows. With replication, uniform input stays uniform through every layer with a receptive field,
+global pooling included; only layers that depend on the position in a window, such as the positional embeddings of
+transformers, are not helped.
 
-Weights and training are untouched: a network learns as its architecture says, and is scored and used as described here.
+Weights and training are unchanged: a network is trained with the padding of its architecture, and scored and used with
+replication.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 PADDED_PER_WEIGHT, PADDED_MOST = 128, 2**23
-"""Inputs of up to so many values are copied into padded ones; of larger ones, only the outermost outputs are computed
-anew. To lay out a layer's weights for these takes the longer, the more there are."""
+"""Inputs of up to so many values (per weight of the layer, and in all) are padded as a whole; of larger ones, only the
+outputs at the edges are computed again. That needs the layer's weights laid out anew, which takes longer for more of
+them."""
 
 
 def replicate_edges(network: nn.Module) -> nn.Module:
-    """Let all layers of a network that pad by zeros pad by replication in evaluation mode; return the network.
+    """Make all zero-padding layers of a network pad by replication in evaluation mode; return the network.
 
-    Max pooling needs nothing: what it pads with is never the largest.
+    Max pooling needs no change: it pads with minus infinity, which is never the largest.
     """
     for module in network.modules():
         if type(module) is nn.Conv2d:
@@ -37,14 +39,14 @@ def replicate_edges(network: nn.Module) -> nn.Module:
                 module.__class__ = EdgeConv2d
         elif type(module) in (nn.ZeroPad2d, nn.ConstantPad2d) and module.value == 0:
             module.__class__ = EdgePad2d
-        elif _pads_by_itself(module) and _surround not in module._forward_pre_hooks.values():
-            module.register_forward_pre_hook(_surround)
+        elif _pads_by_itself(module) and _pad_input not in module._forward_pre_hooks.values():
+            module.register_forward_pre_hook(_pad_input)
             module.register_forward_hook(_crop)
     return network
 
 
 class EdgeConv2d(nn.Conv2d):
-    """A convolution that pads by zeros while it is trained, and by replication in evaluation mode."""
+    """A convolution with zero padding in training mode and replication padding in evaluation mode."""
 
     def _conv_forward(self, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """(B, C, H, W) -> (B, C', H', W')."""
@@ -111,7 +113,7 @@ def _padding(layer: nn.Conv2d) -> Sequence[int]:
 
 
 class EdgePad2d(nn.ConstantPad2d):
-    """Padding by zeros while a network is trained, and by replication in evaluation mode."""
+    """Zero padding in training mode, replication padding in evaluation mode."""
 
     def forward(self, values: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H', W')."""
@@ -123,7 +125,7 @@ class EdgePad2d(nn.ConstantPad2d):
 
 @dataclass(frozen=True)
 class _Outputs:
-    """Neighbouring outputs along one side, and the inputs they depend on."""
+    """A range of outputs along one axis, and the inputs they depend on."""
 
     first: int
     last: int
@@ -137,7 +139,7 @@ class _Outputs:
 
 @dataclass(frozen=True)
 class _Side:
-    """One side of a convolution's input: which outputs reach beyond it."""
+    """One axis of a convolution: which outputs depend on padding."""
 
     length: int
     before: int
@@ -161,17 +163,17 @@ class _Side:
 
     @property
     def head(self) -> int:
-        """Number of outputs that reach before the first input."""
+        """Number of outputs that depend on padding before the first input."""
         return -(-self.before // self.stride)
 
     @property
     def tail(self) -> int:
-        """The first output that reaches behind the last input."""
+        """The first output that depends on padding behind the last input."""
         return min(self.count, (self.length + self.before - self.reach - 1) // self.stride + 1)
 
     @property
     def has_middle(self) -> bool:
-        """Whether some outputs depend on inputs alone, and all on at least one."""
+        """Whether some outputs depend on no padding, and each output on at least one input."""
         return self.head < self.tail and max(self.before, self.after) <= self.reach
 
     @property
@@ -184,7 +186,7 @@ class _Side:
 
     @property
     def ends(self) -> list[_Outputs]:
-        """The outputs that do not depend on inputs alone."""
+        """The ranges of outputs that depend on padding."""
         return [self._outputs(*end) for end in ((0, self.head), (self.tail, self.count)) if end[0] < end[1]]
 
     def _outputs(self, first: int, last: int) -> _Outputs:
@@ -198,7 +200,7 @@ class _Side:
 
 
 def _pads_by_itself(module: nn.Module) -> bool:
-    """Whether a layer is none of the plain convolutions and, or whose kind, pads by zeros."""
+    """Whether a layer zero-pads in a way of its own: average pooling, transposed and subclassed convolutions."""
     if isinstance(module, nn.AvgPool2d):
         return module.count_include_pad and (module.padding not in (0, (0, 0)) or type(module) is not nn.AvgPool2d)
     if isinstance(module, nn.ConvTranspose2d):
@@ -207,7 +209,7 @@ def _pads_by_itself(module: nn.Module) -> bool:
 
 
 def _margin(module: Any) -> tuple[int, int]:
-    """By how many inputs a layer is surrounded at the top and bottom, left and right: whole strides that it reaches."""
+    """Pixels by which a layer's input is padded at the top and bottom, left and right: whole strides of its reach."""
     kernel, stride, dilation = (_pair(getattr(module, name, 1)) for name in ("kernel_size", "stride", "dilation"))
     down, across = (-(-d * (k - 1) // s) * s for k, s, d in zip(kernel, stride, dilation, strict=True))
     return down, across
@@ -217,8 +219,8 @@ def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else value
 
 
-def _surround(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-    """Forward pre-hook that surrounds the input by replication, wider than the layer's own padding is felt."""
+def _pad_input(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """Forward pre-hook that pads the input by replication, wider than the effect of the layer's own padding."""
     if module.training:
         return None
     down, across = _margin(module)
@@ -226,7 +228,7 @@ def _surround(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | N
 
 
 def _crop(module: nn.Module, inputs: tuple[Any, ...], answer: Tensor) -> Tensor:
-    """Forward hook that takes away what the surroundings became."""
+    """Forward hook that crops the outputs of the pixels that `_pad_input` has added."""
     if module.training:
         return answer
     is_wider = isinstance(module, nn.ConvTranspose2d)

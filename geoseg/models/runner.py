@@ -1,5 +1,4 @@
-"""Where and in which arithmetic a network runs. In: batches of band values, and what lies around. Out: logits, on the
-device."""
+"""A network on a device, in an arithmetic. In: batches of band values, and context. Out: logits, on the device."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device of that name; auto takes cuda, then mps, then cpu.
+    """Return the device of a name; auto takes cuda, then mps, then cpu.
 
     Raises:
         SpecError: if this machine has no such device.
@@ -120,7 +119,7 @@ class Runner:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Keep the arithmetic set up from batch to batch: weights are converted once, not for every batch."""
+        """Inference mode and autocast for several batches: weights are converted once, not for every batch."""
         with torch.inference_mode(), self._arithmetic():
             yield
 
@@ -133,14 +132,14 @@ class Runner:
         return features
 
     def upsampled(self, context: Context, size: tuple[int, int]) -> Tensor:
-        """Log probabilities (B, K, *size) of a coarser view where windows of some size lie; nothing is forwarded."""
+        """Log probabilities (B, K, *size) of a coarser view, resampled to windows; the network is not run."""
         network: Any = self.network  # one that refines
         with torch.inference_mode():
             coarse: Tensor = network.coarse(context, size)
             return coarse.log()
 
     def see(self, views: Views) -> Context:
-        """What the network makes of the surroundings of windows, on the device."""
+        """The context that the network computes from the views of windows, on the device."""
         network: Any = self.network  # one with a branch
         with self.session():
             seen: Context = network.see(Views(*(tuple(part.to(self.device) for part in parts) for parts in views)))
@@ -149,12 +148,12 @@ class Runner:
     def __call__(self, image: NDArray[Any], context: Context = NOTHING) -> Tensor:
         """Turn band values (B, C, T, T) into logits (B, K, T, T), float32, on the device.
 
-        Windows of one single colour (the black around many mosaics) all look the same: the last is remembered, unless
-        what lies around them matters.
+        Logits of the last batch of constant windows (such as the black border of many mosaics) are cached and reused,
+        unless there is a context.
 
         Args:
             image: the windows.
-            context: what was seen around them; nothing for the local network alone.
+            context: of the same windows; empty for the local network alone.
 
         Raises:
             SpecError: if a single window does not fit into the device's memory.
@@ -175,7 +174,7 @@ class Runner:
         return values.to(self.device)
 
     def _in_memory(self, values: Tensor, context: Context) -> Tensor:
-        """Forward a batch, in halves if the device's memory is too small for all of it at once."""
+        """Forward a batch, in parts if the device's memory is too small for all of it at once."""
         if self._most is not None and len(values) > self._most:
             parts = [slice(first, first + self._most) for first in range(0, len(values), self._most)]
             return torch.cat([self._in_memory(values[part], context.part(part)) for part in parts])
@@ -195,7 +194,7 @@ class Runner:
         return logits.to(torch.float32, memory_format=torch.contiguous_format)
 
     def _shrink(self, values: Tensor) -> None:
-        """Halve the largest batch after the memory ran out."""
+        """Halve the largest batch size after the memory ran out."""
         windows, _, height, width = values.shape
         if windows == 1:
             raise SpecError(
@@ -215,7 +214,7 @@ class Runner:
 
 
 class _Compiled:
-    """A network fused by torch.compile for windows of the few sizes that nearly all have; as it is for all others."""
+    """A network fused by torch.compile for the few sizes that nearly all windows have, and unfused for others."""
 
     def __init__(self, segmenter: Segmenter, sizes: Collection[tuple[int, int]]):
         import torch._inductor.config as inductor
@@ -238,7 +237,7 @@ class _Compiled:
 
 @cache
 def _leave_unfused(kind: type) -> None:
-    """Let torch.compile pass over the methods of a class that say so."""
+    """Exclude the methods that a class lists in UNFUSED from torch.compile."""
     for name in getattr(kind, "UNFUSED", ()):
         setattr(kind, name, torch.compiler.disable(getattr(kind, name)))  # type: ignore[no-untyped-call]
 

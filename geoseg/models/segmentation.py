@@ -1,4 +1,4 @@
-"""What all networks here are: normalisation, then a body. In: band values (B, C, H, W). Out: logits (B, K, H, W)."""
+"""Base class of all networks: normalisation, then a body. In: band values (B, C, H, W). Out: logits (B, K, H, W)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from geoseg.spec import NormalizationSpec
 
 
 class Segmenter(Protocol):
-    """Whatever classifies windows: a bundle's module, an ensemble, a test's fake."""
+    """Anything that classifies windows: a bundle's module, an ensemble, a fake in a test."""
 
     def __call__(self, image: Tensor, context: Context = NOTHING) -> Tensor:
         """Turn band values (B, C, H, W), float32, into logits (B, K, H, W).
 
-        Without levels in the context, a network with a branch is the local network alone.
+        With an empty context, a network with a branch is the local network alone.
         """
         ...
 
@@ -41,11 +41,11 @@ class Normalize(nn.Module):
 
 
 class SegmentationNetwork(nn.Module):
-    """Normalisation, then a network: band values in, logits out."""
+    """Normalisation, then a body: band values (B, C, H, W) -> logits (B, K, H, W)."""
 
     UNFUSED: ClassVar[tuple[str, ...]] = ()
-    """Methods that torch.compile leaves as they are. They are named, not decorated: the decorator imports the compiler,
-    which takes seconds that only those should spend who use it."""
+    """Names of methods that torch.compile does not fuse. A decorator would import the compiler, which takes seconds,
+    also where it is not used."""
 
     def __init__(self, normalize: Normalize, body: Body):
         super().__init__()
@@ -58,12 +58,12 @@ class SegmentationNetwork(nn.Module):
         return logits
 
     def see(self, views: Views) -> Context:
-        """Take in what lies around windows; a network without a branch takes nothing."""
+        """Compute the context of windows from the views around them; empty for a network without a branch."""
         return NOTHING
 
     @property
     def frozen_parts(self) -> tuple[nn.Module, ...]:
-        """Parts that stay as they are in a whole training run."""
+        """Modules whose weights and statistics stay fixed during training."""
         return ()
 
     def training_loss(
@@ -72,10 +72,10 @@ class SegmentationNetwork(nn.Module):
         """Loss of a batch, a scalar.
 
         Args:
-            windows: what is learnt from.
-            criterion: by what logits are judged.
-            averaged: the running mean of this network, a network of the same class.
-            generator: source of what a network draws.
+            windows: training windows and their labels.
+            criterion: the losses of logits against labels.
+            averaged: the running mean of this network's weights, a network of the same class.
+            generator: source of all randomness.
         """
         logits: Tensor = self(windows.image.contiguous(memory_format=torch.channels_last))
         return criterion.of_windows(logits, windows.labels)

@@ -1,4 +1,4 @@
-"""What lies around the windows of a batch, as coarser views show it."""
+"""Surroundings of the windows of a batch: coarser views as read, and the context that a network computes of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Views(NamedTuple):
-    """What each level shows around the windows of a batch, and where the windows lie in it."""
+    """The view of each level around the windows of a batch, and the position of the windows in it."""
 
     images: tuple[Tensor, ...]
     """Per level: band values and the share of each pixel that holds data (B, C + 1, n, n); or, where they are refined,
@@ -20,12 +20,12 @@ class Views(NamedTuple):
 
 
 NO_VIEWS = Views((), ())
-"""Of windows around which nothing is seen."""
+"""Of windows that are classified alone."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """What a network knows of the surroundings of the windows of a batch."""
+    """Features, or probabilities, of the surroundings of the windows of a batch."""
 
     maps: tuple[Tensor, ...]
     """Per level: features, or probabilities, of each window's view (B, F, h, w), or of one for all (1, F, h, w)."""
@@ -33,14 +33,14 @@ class Context:
     """Per level: left, top, right and bottom of each window as shares of its view (B, 4)."""
 
     def to(self, device: torch.device) -> Context:
-        """Return it on a device."""
+        """Return a copy on a device."""
         return Context(*(tuple(one.to(device) for one in parts) for parts in (self.maps, self.boxes)))
 
     def part(self, windows: slice | list[int]) -> Context:
-        """Return what belongs to some of the windows."""
+        """Return the context of some of the windows."""
         maps = tuple(level if len(level) == 1 else level[windows] for level in self.maps)
         return Context(maps, tuple(boxes[windows] for boxes in self.boxes))
 
 
 NOTHING = Context((), ())
-"""Of windows that are classified as they are."""
+"""Of windows that are classified alone."""

@@ -1,7 +1,7 @@
-"""What a network learns from in a step, and by what its answers are judged.
+"""What `SegmentationNetwork.training_loss` takes: a batch of labelled windows, and the losses of logits.
 
-Each class of networks has a method `training_loss`, which turns the two into a scalar: what else a network answers than
-the classes of its windows, and how that is learnt, is known to itself alone.
+Each class of networks computes its own scalar from the two, so that auxiliary outputs (logits of coarser views, of a
+refinement module) stay inside that class.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from geoseg.models.surroundings import NO_VIEWS, Views
 
 @dataclass(frozen=True)
 class LabelledWindows:
-    """A batch of training windows, varied, and what lies around them."""
+    """A batch of training windows, augmented, and the views of their surroundings."""
 
     image: Tensor
     """Band values (B, C, S, S), float32."""
     labels: Tensor
     """Class indexes (B, S, S), int64; IGNORE where nothing is labelled."""
     views: Views = NO_VIEWS
-    """What the levels show around the windows; no levels for a network that sees its windows alone."""
+    """The views of each level; none for a network that sees its windows alone."""
     view_labels: tuple[Tensor, ...] = ()
     """Per level: class indexes of its view's pixels (B, n, n), integers."""
 
@@ -36,9 +36,9 @@ class Criterion(Protocol):
         ...
 
     def of_windows(self, logits: Tensor, labels: Tensor, /) -> Tensor:
-        """The same, and that of a second head, if there is one, on what the encoder gave to these logits."""
+        """The same, plus the loss of the auxiliary head, if there is one, on the encoder's features of this batch."""
         ...
 
     def of_hard_pixels(self, logits: Tensor, labels: Tensor, /) -> Tensor:
-        """The loss of the pixels alone that are not right for certain."""
+        """The loss of hard pixels alone: those that are not classified correctly with a high probability."""
         ...

@@ -1,6 +1,6 @@
-"""Test-time augmentation: a network sees each window turned, mirrored and scaled, and its answers are averaged.
+"""Test-time augmentation: the probabilities of rotated, mirrored and scaled windows are averaged.
 
-In: band values (B, C, H, W). Out: logits (B, K, H, W). One of them at a time is in memory, besides the running sum.
+In: band values (B, C, H, W). Out: logits (B, K, H, W). One augmentation at a time is in memory, besides the sum.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from geoseg.models.surroundings import NOTHING, Context
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A way to show a window: scaled, then mirrored from left to right, then turned."""
+    """An augmentation of a window: scaled, then mirrored from left to right, then rotated."""
 
     turns: int = 0
     """Quarter turns, counter-clockwise."""
     mirrored: bool = False
     """Whether left and right are swapped first."""
     scale: float = 1.0
-    """Side of the window over its own."""
+    """Side of the scaled window over that of the window."""
 
     def apply(self, image: Tensor) -> Tensor:
-        """Turn (..., H, W) into what the network sees, but for the scale."""
+        """Mirror and rotate (..., H, W); scaling is done apart."""
         return torch.rot90(image.flip(-1) if self.mirrored else image, self.turns, (-2, -1))
 
     def apply_context(self, context: Context) -> Context:
-        """Turn what was seen around windows with them."""
+        """Mirror and rotate the context of windows likewise."""
         boxes = (self._turn(box) for box in context.boxes)
         return Context(tuple(self.apply(maps) for maps in context.maps), tuple(boxes))
 
     def _turn(self, boxes: Tensor) -> Tensor:
-        """Turn boxes (B, 4): left, top, right and bottom as shares of a view."""
+        """Mirror and rotate boxes (B, 4): left, top, right and bottom as shares of a view."""
         left, top, right, bottom = boxes.unbind(dim=1)
         if self.mirrored:
             left, right = 1 - right, 1 - left
@@ -46,13 +46,13 @@ class Augmentation:
         return torch.stack([left, top, right, bottom], dim=1)
 
     def undo(self, logits: Tensor) -> Tensor:
-        """Bring the network's answer back into the window's own position."""
+        """Rotate and mirror logits (..., H, W) back."""
         turned = torch.rot90(logits, -self.turns, (-2, -1))
         return turned.flip(-1) if self.mirrored else turned
 
 
 FLIPS = (Augmentation(), Augmentation(mirrored=True), Augmentation(turns=2, mirrored=True), Augmentation(turns=2))
-"""As it is, left and right swapped, top and bottom swapped, both."""
+"""Unchanged, left and right swapped, top and bottom swapped, both."""
 D4 = tuple(Augmentation(turns, mirrored) for mirrored in (False, True) for turns in range(4))
 """The eight symmetries of a square."""
 
@@ -61,19 +61,19 @@ SYMMETRIES = {"none": (Augmentation(),), "flips": FLIPS, "d4": D4}
 
 
 def find_augmentations(symmetries: str = "none", scales: Sequence[float] = (1.0,)) -> tuple[Augmentation, ...]:
-    """Return the ways to show a window: each symmetry (none, flips, d4) at each scale."""
+    """Return the augmentations: each symmetry (of none, flips or d4) at each scale."""
     return tuple(Augmentation(v.turns, v.mirrored, scale) for scale in scales for v in SYMMETRIES[symmetries])
 
 
 class Augmented:
-    """A network whose probabilities are averaged over several ways to show each window."""
+    """A network whose probabilities are averaged over several augmentations of each window."""
 
     def __init__(self, segmenter: Segmenter, augmentations: Sequence[Augmentation], multiple: int = 1):
-        """Wrap a network whose inputs have sides that are multiples of `multiple`."""
+        """Wrap a network; sides of scaled windows are rounded to multiples of `multiple` pixels."""
         self._segmenter, self._augmentations, self._multiple = segmenter, augmentations, multiple
 
     def __call__(self, image: Tensor, context: Context = NOTHING) -> Tensor:
-        """Turn band values (B, C, H, W) into logarithms of the mean probabilities (B, K, H, W)."""
+        """Logarithms of the mean probabilities (B, K, H, W) of band values (B, C, H, W)."""
         total = self._probabilities(image, context, self._augmentations[0])
         for how in self._augmentations[1:]:
             total += self._probabilities(image, context, how)

@@ -1,6 +1,6 @@
-"""Whether a network's answer depends on where in a window a pixel lies. In: a network. Out: yes or no.
+"""Whether a network's logits depend on the position of a pixel in its window. In: a network. Out: yes or no.
 
-Found by showing it a window of one colour: whoever answers that unevenly draws the borders of windows into open water.
+Tested on a constant window: a network whose logits vary over it draws the borders of windows into open water.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import torch
 from geoseg.models.segmentation import SegmentationNetwork
 
 PROBE_PX = 128
-"""Least side of the window that is shown."""
+"""Least side of the constant window, in pixels."""
 TOLERANCE = 5e-3
-"""By how much logits may differ, as a share of the largest one: roundings, also those of 16-bit arithmetic."""
+"""Largest difference of logits that counts as rounding, also in 16-bit arithmetic, as a share of the largest logit."""
 
 
 def keeps_uniform(network: SegmentationNetwork, multiple: int) -> bool:
-    """Whether a window of one colour gets the same logits all over; also if the network does not take such a window.
+    """Whether all pixels of a constant window get the same logits; True if the network does not take the window.
 
-    The same but for a pattern that repeats with the network's stride, which windows share.
+    A pattern that repeats with the network's stride (`multiple`, in pixels) is allowed: it is the same in all windows.
     """
     steps = max(4, -(-PROBE_PX // multiple))
     side, middle = steps * multiple, steps // 2 * multiple
@@ -26,7 +26,7 @@ def keeps_uniform(network: SegmentationNetwork, multiple: int) -> bool:
     try:
         with torch.inference_mode():
             logits = network.eval()(colour.expand(1, -1, side, side))
-    except Exception:  # e.g. a network of one size; the windows that it is given later say what is wrong
+    except Exception:  # e.g. a network of one input size: an error on real windows will say so
         return True
     if logits.shape[-2:] != (side, side):
         return True

@@ -1,6 +1,6 @@
-"""Whether a network takes windows of some size, and gives logits for each of their pixels.
+"""Whether a network takes windows of a size, and gives logits for each of their pixels.
 
-Only forwarding a window shows what an encoder or a head makes of a size: some accept one size, some give fewer pixels.
+Tested by forwarding a window: some encoders take one size alone, some heads give fewer pixels than they get.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from geoseg.core.files import one_line
 from geoseg.core.system_errors import lacks_memory
 
 MOST_REASON = 300
-"""Characters of a network's own message that are passed on."""
+"""Most characters of the network's own message in the error."""
 
 
 def check_window(network: nn.Module, bands: int, side: int) -> None:
-    """Show a network one window.
+    """Forward a window (1, bands, side, side) of zeros.
 
     Raises:
-        ModelError: if it does not take windows of that size.
+        ModelError: if the network does not take windows of that size.
     """
     first = next(network.parameters(), torch.zeros(()))
     image = torch.zeros(1, bands, side, side, device=first.device)
@@ -39,7 +39,7 @@ def check_window(network: nn.Module, bands: int, side: int) -> None:
 
 
 def check_size(logits: Tensor, image: Tensor) -> None:
-    """Make sure that there are logits (B, K, H, W) for each pixel of windows (B, C, H, W).
+    """Check that logits are (B, K, H, W) for windows (B, C, H, W).
 
     Raises:
         ModelError: if not.
@@ -49,7 +49,7 @@ def check_size(logits: Tensor, image: Tensor) -> None:
 
 
 def misfit(image: Tensor, error: Exception) -> ModelError:
-    """What to say when a network fails on windows (B, C, H, W)."""
+    """The error for a network that fails on windows (B, C, H, W)."""
     height, width = image.shape[-2:]
     reason = shown(one_line(error).rstrip("."), MOST_REASON, quoted=False)
     return ModelError(

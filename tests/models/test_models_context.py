@@ -128,7 +128,7 @@ def test_some_training_windows_see_no_context() -> None:
 
 def test_the_branch_learns_from_the_first_step() -> None:
     net = network(context=context_spec(dropout=0.0)).train()
-    context, told = net.study(some_views())
+    context, told = net.see_and_classify(some_views())
     assert [logits.shape[:2] for logits in told] == [(2, 3), (2, 3)]
     loss = net(torch.rand(2, 2, 64, 64), context).square().mean() + sum(logits.square().mean() for logits in told)
     loss.backward()

@@ -20,10 +20,10 @@ class Backend(Protocol):
     """Opens one kind of model file."""
 
     def read_spec(self, path: Path) -> ModelSpec:
-        """What a file says of its model; fast, without its weights and without importing PyTorch.
+        """The spec of the model in a file; fast, without its weights and without importing PyTorch.
 
         Raises:
-            ModelError: if it is no such file, or says nothing of a model.
+            ModelError: if it is no such file, or holds no valid spec.
         """
         ...
 

@@ -16,10 +16,10 @@ class Bundles:
     """Opens bundles."""
 
     def read_spec(self, path: Path) -> ModelSpec:
-        """What a bundle says of its model.
+        """The spec in a bundle's header.
 
         Raises:
-            ModelError: if it is none.
+            ModelError: if it is no bundle.
         """
         return read_header(path)
 

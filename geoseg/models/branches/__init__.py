@@ -1,7 +1,7 @@
-"""Branches of networks: what a network has besides the one that sees its windows, by the kind of its `BranchSpec`.
+"""Branches by the kind of a `BranchSpec`: what a network has besides the body that classifies windows alone.
 
-A branch is a `geoseg.models.branches.branch.Branch`. To know the names loads no network, nor PyTorch. Another package
-adds one by an entry point of the group `geoseg.branches`.
+A branch is a `geoseg.models.branches.branch.Branch`. Listing the names imports neither networks nor PyTorch. Another
+package adds one by an entry point of the group `geoseg.branches`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The contract of a branch: how a network that sees more than its windows is built, and what its weights depend on."""
+"""The contract of a branch: how a network that uses the surroundings of windows is built, and when its weights fit."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from geoseg.spec import ModelSpec
 
 
 class Branch(Protocol):
-    """Builds networks of one kind: classes of `SegmentationNetwork`, which say themselves what they see and learn."""
+    """Builds networks of one subclass of `SegmentationNetwork`, which defines their views and their training loss."""
 
     @property
     def parts(self) -> Mapping[str, str]:
-        """Children of the network besides `normalize` and `body`, by attribute: what people call them."""
+        """Names for messages of the network's children besides `normalize` and `body`, by attribute."""
         ...
 
     def build(self, spec: ModelSpec, normalize: Normalize, body: Body, *, fresh: bool) -> SegmentationNetwork:
         """Join the branch to a network's body, (B, C, H, W) -> (B, K, H, W).
 
-        Until it is trained, it changes no bit of what the body answers to windows alone. Without `fresh`, its weights
-        are about to be replaced, and may be any.
+        Until it is trained, the logits of windows are bit for bit those of the body alone. Without `fresh`, weights may
+        be arbitrary: a state dict is loaded next.
 
         Raises:
             ModelError: if a network of the branch cannot be built.
@@ -30,5 +30,5 @@ class Branch(Protocol):
         ...
 
     def meaning(self, spec: ModelSpec) -> object:
-        """What the branch's weights depend on: those of models with equal ones are exchangeable."""
+        """The settings that the branch's weights depend on: equal for models whose weights are exchangeable."""
         ...

@@ -1,11 +1,11 @@
-"""A network that sees the surroundings of its windows.
+"""A network that also sees the surroundings of its windows, in wider and coarser views.
 
-In: band values (B, C, H, W) and, per level, what a wider and coarser view shows. Out: logits (B, K, H, W). Knows
-tensors, never files: views and boxes come from `raster/pyramid.py`.
+In: band values (B, C, H, W) and a view (B, C + 1, n, n) per level. Out: logits (B, K, H, W). Views and boxes come from
+`raster/pyramid.py`.
 
-Each level has a small network of its own. What it sees is computed once per view (`encode`) and shared by all windows
-that the view serves; per window, it is sampled where the window lies and added, through a gate, to what the local
-network is about to classify.
+Each level has a small network of its own. Its features are computed once per view (`encode`) and shared by all windows
+in that view; for each window, they are resampled to the window's box, turned into logits through a gate, and added to
+those of the local network.
 """
 
 from __future__ import annotations
@@ -25,42 +25,42 @@ from geoseg.models.training_batch import Criterion, LabelledWindows
 from geoseg.spec import ContextSpec, ModelSpec
 
 FUSION_STRIDE = 4
-"""What the levels have seen is weighed once for so many pixels along each side of a window."""
+"""Stride of the gated fusion, in pixels of the window."""
 
 
 class ContextNet(nn.Module):
-    """Sees one level."""
+    """The network of one level."""
 
     def __init__(self, normalize: Normalize, net: Body, channels: int):
         super().__init__()
         self._normalize = (normalize,)  # the whole network's; in a tuple it is no further child
         self.net = net
-        # Not normalised over the view: what one corner shows would change another, and views would differ at borders.
+        # No normalisation over the view: one corner would change another, and overlapping views would differ.
         self.project = nn.Sequential(
             nn.Conv2d(net.channels, channels, kernel_size=1, bias=False), nn.BatchNorm2d(channels), nn.GELU()
         )
 
     def decode(self, view: Tensor) -> Tensor:
-        """Features of a view (B, C + 1, n, n), before it is classified."""
+        """Features (B, L, n', n') of a view (B, C + 1, n, n), the input of the level's own head."""
         share = view[:, -1:]
-        values = self._normalize[0](view[:, :-1]) * (share > 0)  # what holds no data is as the mean
+        values = self._normalize[0](view[:, :-1]) * (share > 0)  # nodata becomes the mean
         return self.net.decode(self.net.encode(torch.cat([values, share], dim=1)))
 
     def forward(self, view: Tensor) -> Tensor:
-        """Features of a view (B, C + 1, n, n) that are passed on (B, F, h, w)."""
+        """Projected features (B, F, h, w) of a view (B, C + 1, n, n)."""
         passed: Tensor = self.project(self.decode(view))
         return passed
 
 
 class GatedFusion(nn.Module):
-    """Turns what the levels have seen into evidence for the classes, as far as a gate lets it through.
+    """Turns the features of all levels into logits, weighted by a gate.
 
-    W0 (g c) with g = sigmoid(W2 GELU(W1 [l; c])), where c are the features of all levels where the window lies, and l
-    what the local network gives to its segmentation head. W0 starts at zero: an untrained branch changes nothing.
+    W0 (g c) with g = sigmoid(W2 GELU(W1 [l; c])), where c are the features of all levels, resampled to the window, and
+    l those that the local network passes to its segmentation head. W0 starts at zero: an untrained branch adds nothing.
 
-    On every `FUSION_STRIDE`th pixel, l being averaged: c is coarser than that, and on every pixel a dozen passes over
-    memory would cost half of a U-Net. Heads are linear, so that evidence added to what they answer is no less than
-    features added to what they see.
+    Computed at a stride of `FUSION_STRIDE` pixels, l being averaged: c is coarser than that, and on every pixel a dozen
+    passes over memory would cost half of a U-Net. Heads are linear, so that adding logits is as expressive as adding
+    features before the head.
     """
 
     def __init__(self, local: int, context: int, classes: int):
@@ -75,7 +75,7 @@ class GatedFusion(nn.Module):
         nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]  # it has one
 
     def forward(self, local: Tensor, context: Context, size: Sequence[int]) -> Tensor:
-        """What is added to logits of size[0] × size[1] pixels (B, K, h, w), given local features (B, L, h', w')."""
+        """Logits (B, K, *size) to be added to those of the local network, given its features (B, L, h', w')."""
         few = -(-size[0] // FUSION_STRIDE), -(-size[1] // FUSION_STRIDE)
         local = functional.adaptive_avg_pool2d(local, few)
         seen = [sample_boxes(*level, few) for level in zip(context.maps, context.boxes, strict=True)]
@@ -86,7 +86,7 @@ class GatedFusion(nn.Module):
 
 
 class ContextBranch(nn.Module):
-    """All levels: what sees them, and what adds them."""
+    """The networks of all levels, and their fusion."""
 
     def __init__(self, spec: ContextSpec, nets: Sequence[ContextNet], local: int, classes: int):
         super().__init__()
@@ -96,23 +96,23 @@ class ContextBranch(nn.Module):
 
 
 class ContextSegmenter(SegmentationNetwork):
-    """A segmentation network with a context branch; without context it is exactly that network."""
+    """A segmentation network with a context branch; with an empty context it is the local network."""
 
     def __init__(self, normalize: Normalize, body: Body, branch: ContextBranch):
         super().__init__(normalize, body)
         self.context = branch
 
     def encode(self, level: int, view: Tensor) -> Tensor:
-        """See a view (B, C + 1, n, n) of a level once: the features (B, F, h, w) that serve all windows in it."""
+        """Features (B, F, h, w) of a view (B, C + 1, n, n) of a level, shared by all windows in it."""
         features: Tensor = self.context.nets[level](view)
         return features
 
     def see(self, views: Views) -> Context:
-        """See the views of all levels, one per window."""
+        """Features of the views of all levels, one view per window."""
         return Context(tuple(self.encode(i, view) for i, view in enumerate(views.images)), views.boxes)
 
-    def study(self, views: Views) -> tuple[Context, tuple[Tensor, ...]]:
-        """See the views, and classify them, too, per level (B, K, n', n'), by which training teaches them."""
+    def see_and_classify(self, views: Views) -> tuple[Context, tuple[Tensor, ...]]:
+        """Features of the views, and per level auxiliary logits (B, K, n', n') of the views themselves."""
         maps, logits = [], []
         for net, view in zip(self.context.nets, views.images, strict=True):
             assert isinstance(net, ContextNet)
@@ -122,7 +122,7 @@ class ContextSegmenter(SegmentationNetwork):
         return Context(tuple(maps), views.boxes), tuple(logits)
 
     def forward(self, image: Tensor, context: Context = NOTHING) -> Tensor:
-        """Classify band values (B, C, H, W) as logits (B, K, H, W), knowing what the levels have seen, or nothing."""
+        """Classify band values (B, C, H, W) as logits (B, K, H, W), with the context of the levels or an empty one."""
         if not context.maps:
             return super().forward(image)
         local = self.body.decode(self.body.encode(self.normalize(image)))
@@ -133,38 +133,38 @@ class ContextSegmenter(SegmentationNetwork):
 
     @property
     def frozen_parts(self) -> tuple[nn.Module, ...]:
-        """The local network, if the branch alone is to learn."""
+        """The local network, if only the branch is trained."""
         return (self.normalize, self.body) if self.context.spec.freeze_local else ()
 
     def training_loss(
         self, windows: LabelledWindows, criterion: Criterion, averaged: SegmentationNetwork, generator: torch.Generator
     ) -> Tensor:
-        """Loss of windows that know what the levels have seen, and of the classes that each level gives on its own."""
-        context, answers = self.study(windows.views)
+        """Loss of the windows' logits, plus the auxiliary loss of each level's own logits; a scalar."""
+        context, answers = self.see_and_classify(windows.views)
         pairs = zip(answers, windows.view_labels, strict=True)
         losses = [criterion(_resized(logits, labels), labels.long()) for logits, labels in pairs]
         logits = self(windows.image.contiguous(memory_format=torch.channels_last), context)
         return criterion.of_windows(logits, windows.labels) + self.context.spec.auxiliary * torch.stack(losses).mean()
 
     def _kept(self, count: int, device: torch.device) -> Tensor | None:
-        """While training, 0 for windows that must do without context and 1 for the others (B, 1, 1, 1)."""
+        """Context dropout in training: 0 for windows without context, 1 for the others (B, 1, 1, 1)."""
         if not self.training or not self.context.spec.dropout:
             return None
         return (torch.rand(count, 1, 1, 1, device=device) >= self.context.spec.dropout).float()
 
 
 def _resized(logits: Tensor, labels: Tensor) -> Tensor:
-    """Logits (B, K, h, w) in the size of labels (B, n, n)."""
+    """Logits (B, K, h, w) resized to labels (B, n, n)."""
     return functional.interpolate(logits, size=tuple(labels.shape[-2:]), mode="bilinear")
 
 
 class Contexts:
-    """Builds networks that know the surroundings of their windows."""
+    """Builds networks with a context branch."""
 
     parts: Mapping[str, str] = {"context": "the context branch"}
 
     def build(self, spec: ModelSpec, normalize: Normalize, body: Body, *, fresh: bool) -> ContextSegmenter:
-        """Join a small network per level to a body.
+        """Join a small network for each level to a body.
 
         Raises:
             ModelError: if a level's network cannot be built.
@@ -176,7 +176,7 @@ class Contexts:
         return ContextSegmenter(normalize, body, ContextBranch(context, nets, body.channels, classes))
 
     def meaning(self, spec: ModelSpec) -> object:
-        """Ratios, network, channels, bands and classes; views may differ in size and margin."""
+        """Ratios, network, channels, bands and classes, but not the size and margin of views."""
         context = _context_of(spec)
         network = context.network.model_dump(mode="json")
         ratios = [level.ratio for level in context.levels]

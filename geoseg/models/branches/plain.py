@@ -1,4 +1,4 @@
-"""No branch: a network that sees its windows alone."""
+"""No branch: a network that classifies its windows alone."""
 
 from __future__ import annotations
 

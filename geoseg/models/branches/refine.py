@@ -1,10 +1,10 @@
-"""A network that corrects the classes of coarser views of a scene where these are unsure.
+"""A network that refines the class probabilities of coarser views of a scene where these are uncertain.
 
-In: band values (B, C, H, W) and the coarser view's probabilities around them. Out: logarithms of probabilities
-(B, K, H, W). Knows tensors, never files.
+In: band values (B, C, H, W) and the probabilities of a coarser view that contains them. Out: logarithms of
+probabilities (B, K, H, W).
 
 MagNet (Huynh et al., "Progressive Semantic Segmentation", CVPR 2021), section 3: one segmentation network for all
-resolutions, and a small refinement module that settles, pixel by pixel, between its fine and its coarse answer.
+resolutions, and a small refinement module that decides, pixel by pixel, between fine and coarse probabilities.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from geoseg.models.training_batch import Criterion, LabelledWindows
 from geoseg.spec import IGNORE, ModelSpec, RefineSpec
 
 REACH_PX = 4
-"""How far the refinement module sees on each side of a pixel."""
+"""Radius of the refinement module's receptive field, in pixels."""
 BLOCK_PX = 128
-"""Side of the blocks in which it looks at a window: those where nothing is unsure are passed over."""
+"""Side of the blocks in which it processes a window, in pixels; blocks without an uncertain pixel are skipped."""
 BLOCKS_AT_ONCE = {"cpu": 4, "cuda": 64, "mps": 16}
 """Blocks in memory at once, by device: each takes some 30 MB in fp32."""
 STORED_STEPS = 255
-"""Coarse probabilities are kept in whole shares of one by so many."""
+"""Steps from 0 to 1 to which stored coarse probabilities are rounded."""
 LEAST_PROBABILITY = 1e-4
-"""What a stored probability of 0 stands for."""
+"""Value of a stored probability of 0."""
 THRESHOLD_MOMENTUM = 0.05
 """How fast the threshold follows the scores of the training windows."""
 TRAINED_PX = 96
-"""Side of the part of a window from which the module learns: it sees 9 pixels, and costs more than the network."""
+"""Side of the part of a window on which the module is trained, in pixels: per pixel it costs more than the network."""
 QUANTILE_PX = 2**16
-"""Most pixels of a batch of which scores are ranked."""
+"""Most pixels of a batch from which the quantile of scores is estimated."""
 
 
 class _Bottleneck(nn.Module):
-    """1 × 1, 3 × 3, 1 × 1 convolutions around which the input passes (He et al. 2016); one pixel narrower per side."""
+    """Residual block of 1 × 1, 3 × 3 and 1 × 1 convolutions (He et al. 2016), unpadded: it crops a pixel per side."""
 
     def __init__(self, channels: int, inner: int, out: int):
         super().__init__()
@@ -66,8 +66,8 @@ def _convolution(channels: int, out: int, side: int) -> tuple[nn.Module, nn.Modu
 class RefinementModule(nn.Module):
     """The refinement module g of MagNet: fine and coarse probabilities in, logits out; 88,092 weights for 7 classes.
 
-    It sees no image and 9 × 9 pixels: an arbiter between two maps. Convolutions are not padded, the maps are, by their
-    edge: so a window seen in blocks is the window seen at once.
+    It sees no image, and 9 × 9 pixels of both maps. Convolutions are unpadded and the maps are padded by replication,
+    so that a window processed in blocks is the same as the window processed at once.
     """
 
     def __init__(self, classes: int, channels: int = 64):
@@ -84,24 +84,24 @@ class RefinementModule(nn.Module):
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """Logits (B, K, h, w) from probabilities (B, K, h, w) of the finer and of the coarser view."""
-        return self.inside(surround(fine, coarse))
+        return self.of_padded(joined_and_padded(fine, coarse))
 
-    def inside(self, both: Tensor) -> Tensor:
-        """Logits (B, K, h, w) of what lies at least `REACH_PX` inside of both maps (B, 2 K, h + 8, w + 8)."""
+    def of_padded(self, both: Tensor) -> Tensor:
+        """Logits (B, K, h, w) of padded maps (B, 2 K, h + 8, w + 8)."""
         logits: Tensor = self.layers(both)
         return logits
 
 
-def surround(fine: Tensor, coarse: Tensor) -> Tensor:
-    """Fine and coarse probabilities (B, K, h, w) as one map (B, 2 K, h + 8, w + 8), padded by its edge."""
+def joined_and_padded(fine: Tensor, coarse: Tensor) -> Tensor:
+    """Fine and coarse probabilities (B, K, h, w) as one map (B, 2 K, h + 8, w + 8), padded by replication."""
     return functional.pad(torch.cat([fine, coarse], dim=1), (REACH_PX,) * 4, mode="replicate")
 
 
 class RefineBranch(nn.Module):
-    """What refinement adds to a network."""
+    """The refinement module and its threshold."""
 
     threshold: Tensor
-    """Score from which on a pixel is refined."""
+    """Score above which a pixel is refined."""
 
     def __init__(self, spec: RefineSpec, classes: int):
         super().__init__()
@@ -111,7 +111,7 @@ class RefineBranch(nn.Module):
 
     @torch.no_grad()
     def follow(self, scores: Tensor) -> None:
-        """Move the threshold so that the spec's share of labelled pixels (N) lies above it."""
+        """Move the threshold towards the score that the spec's share of labelled pixels (N) exceeds."""
         if not scores.numel():
             return
         some = scores.flatten()[:: max(1, scores.numel() // QUANTILE_PX)].float()
@@ -120,9 +120,9 @@ class RefineBranch(nn.Module):
 
 
 class RefiningSegmenter(SegmentationNetwork):
-    """A network that corrects a coarser view's classes; without these it is exactly that network.
+    """A network that refines the probabilities of a coarser view; with an empty context it is the network alone.
 
-    Its context (see `Context`) is the probabilities (B, K, h, w) of the next coarser view, and where windows lie in it.
+    Its context (see `Context`) is the probabilities (B, K, h, w) of the next coarser view, and the boxes of windows.
     """
 
     UNFUSED = ("settle",)  # the blocks it works on differ from window to window
@@ -141,37 +141,37 @@ class RefiningSegmenter(SegmentationNetwork):
         return settled.log()
 
     def see(self, views: Views) -> Context:
-        """Take a coarser view's probabilities (B, K, h, w), and where windows lie in it, as they are."""
+        """The context is the views themselves: probabilities (B, K, h, w) of a coarser view, and boxes."""
         return Context(*views)
 
     def coarse(self, context: Context, size: tuple[int, int]) -> Tensor:
-        """The coarser view's probabilities (B, K, *size) where windows lie."""
+        """The coarser view's probabilities (B, K, *size), resampled to the windows."""
         return _without_zeros(sample_boxes(context.maps[0], context.boxes[0], size))
 
     def settle(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        """Probabilities (B, K, h, w): the refined ones where the coarse ones are unsure and these are sure.
+        """Probabilities (B, K, h, w): the refined ones where the coarse ones are uncertain and the refined certain.
 
-        MagNet takes the pixels with the largest median-filtered scores; here those above a threshold, which needs no
-        other pixel of the scene. A median exceeds a threshold where most of the values do.
+        MagNet takes the pixels with the largest median-filtered scores of a scene; here it is those above a threshold,
+        which depends on no other pixel. A median exceeds a threshold where most of the values do.
         """
-        unsure, threshold = uncertainty(coarse), float(self.refine.threshold)
+        uncertain, threshold = uncertainty(coarse), float(self.refine.threshold)
         halo = self.refine.spec.median_px // 2
-        refined = self._refined(fine, coarse, _unsure_blocks(unsure > threshold, halo))
-        scores = unsure * (1 - uncertainty(refined))
+        refined = self._refined(fine, coarse, _uncertain_blocks(uncertain > threshold, halo))
+        scores = uncertain * (1 - uncertainty(refined))
         return torch.where(_most(scores > threshold, halo), refined, coarse)
 
     @property
     def frozen_parts(self) -> tuple[nn.Module, ...]:
-        """The network for all resolutions, if the refinement module alone is to learn."""
+        """The segmentation network, if only the refinement module is trained."""
         return (self.normalize, self.body) if self.refine.spec.freeze_local else ()
 
     def training_loss(
         self, windows: LabelledWindows, criterion: Criterion, averaged: SegmentationNetwork, generator: torch.Generator
     ) -> Tensor:
-        """Loss of windows and views, which the network classifies alike, and of what the refinement module settles.
+        """Loss of the network on windows and views alike, plus that of the refinement module; a scalar.
 
-        Both parts learn in the same steps: the refinement module from what the running mean of the network answers, as
-        MagNet trains it on a network that stands still. Views are as large as windows.
+        Both parts are trained in the same steps: the refinement module on the probabilities of the averaged network, as
+        MagNet trains it on a fixed network. Views are as large as windows.
         """
         labels = [windows.labels, *(ids.long() for ids in windows.view_labels)]
         image = torch.cat([windows.image, *(fill_gaps(view, self.normalize.mean) for view in windows.views.images)])
@@ -187,41 +187,41 @@ class RefiningSegmenter(SegmentationNetwork):
         return total + torch.stack([criterion.of_hard_pixels(step.logits, step.labels) for step in steps]).mean()
 
     def _refined(self, fine: Tensor, coarse: Tensor, blocks: Sequence[_Block]) -> Tensor:
-        """The refined probabilities of some blocks, and the coarse ones of all others."""
-        refined, both = coarse.clone(), surround(fine, coarse)
+        """The refined probabilities of some blocks, and the coarse ones elsewhere."""
+        refined, both = coarse.clone(), joined_and_padded(fine, coarse)
         height, width = (min(BLOCK_PX, side) for side in coarse.shape[-2:])
         at_once = BLOCKS_AT_ONCE[coarse.device.type]
         for first in range(0, len(blocks), at_once):
             some = blocks[first : first + at_once]
             cut = [both[b, :, y : y + height + 2 * REACH_PX, x : x + width + 2 * REACH_PX] for b, y, x in some]
-            logits = self.refine.module.inside(torch.stack(cut).contiguous(memory_format=torch.channels_last))
+            logits = self.refine.module.of_padded(torch.stack(cut).contiguous(memory_format=torch.channels_last))
             for (b, y, x), part in zip(some, logits.float().softmax(dim=1), strict=True):
                 refined[b, :, y : y + height, x : x + width] = part
         return refined
 
 
 def _without_zeros(sampled: Tensor) -> Tensor:
-    """Probabilities (B, K, h, w) of stored ones between which was interpolated; where nothing is known, all alike."""
+    """Probabilities (B, K, h, w), positive and with sum 1, of interpolated stored ones; equal where all are 0."""
     sampled = sampled.clamp(min=LEAST_PROBABILITY)
     return sampled.div_(sampled.sum(dim=1, keepdim=True))
 
 
 _Block = tuple[int, int, int]
-"""Number of the window, first row and first column; the last ones of a window are pulled back into it."""
+"""Number of the window, first row and first column; blocks at the end of a window are shifted to lie inside."""
 
 
-def _unsure_blocks(unsure: Tensor, halo: int) -> list[_Block]:
-    """Blocks in which, or around which, any pixel (B, 1, h, w) is unsure."""
-    height, width = unsure.shape[-2:]
+def _uncertain_blocks(marked: Tensor, halo: int) -> list[_Block]:
+    """Blocks with a marked pixel (B, 1, h, w) in them, or at most `halo` pixels away."""
+    height, width = marked.shape[-2:]
     below, right = -height % BLOCK_PX, -width % BLOCK_PX
-    padded = functional.pad(unsure.float(), (halo, halo + right, halo, halo + below))
+    padded = functional.pad(marked.float(), (halo, halo + right, halo, halo + below))
     found = functional.max_pool2d(padded, BLOCK_PX + 2 * halo, stride=BLOCK_PX)[:, 0].nonzero().tolist()
     last = max(0, height - BLOCK_PX), max(0, width - BLOCK_PX)
     return [(b, min(i * BLOCK_PX, last[0]), min(j * BLOCK_PX, last[1])) for b, i, j in found]
 
 
 def _most(marked: Tensor, halo: int) -> Tensor:
-    """Where most pixels of the square of 2 halo + 1 pixels around are marked (B, 1, h, w)."""
+    """Pixels (B, 1, h, w) for which most of the square of 2 halo + 1 pixels about them is marked."""
     if not halo:
         return marked
     side, share = 2 * halo + 1, marked.float()
@@ -240,52 +240,52 @@ def uncertainty(probabilities: Tensor) -> Tensor:
 
 
 def fill_gaps(view: Tensor, mean: Tensor) -> Tensor:
-    """Band values of a view (B, C + 1, n, n); what holds no data gets each band's mean (C, 1, 1)."""
+    """Band values (B, C, n, n) of a view (B, C + 1, n, n), nodata replaced by each band's mean (C, 1, 1)."""
     return torch.where(view[:, -1:] > 0, view[:, :-1], mean)
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """Probabilities of windows and of the coarser views around them, finest first, and what is right."""
+    """Probabilities of windows and of the coarser views that contain them, finest first, and their labels."""
 
     probabilities: tuple[Tensor, ...]
     """Of the windows, then of each view (B, K, n, n)."""
     labels: tuple[Tensor, ...]
     """Their class indexes (B, n, n)."""
     boxes: tuple[Tensor, ...]
-    """Where the windows lie in each view (B, 4)."""
+    """Boxes of the windows in each view (B, 4)."""
 
 
 class Step(NamedTuple):
-    """One step of refinement over a part of a view, to learn from."""
+    """One training step of refinement on parts of a view."""
 
     logits: Tensor
     """Of the refinement module (B, K, h, w)."""
     labels: Tensor
-    """What is right (B, h, w)."""
+    """Class indexes (B, h, w)."""
 
 
 def refine_steps(branch: RefineBranch, predicted: Predicted, generator: torch.Generator) -> list[Step]:
     """Refine parts of windows and views step by step, from the coarsest view to the windows.
 
-    Half of the windows go on from what has been refined, as all do when a scene is predicted, the others from what the
-    network itself predicted of the coarser view.
+    Half of the windows continue from the refined probabilities, as all do when a scene is predicted, the others from
+    the network's own probabilities of the coarser view.
     """
     parts = _Parts.draw(predicted, generator)
     last = len(predicted.probabilities) - 1
     coarse, steps = parts.cut(last, predicted.probabilities[last]), []
     for level in range(last - 1, -1, -1):
         stored = coarse.mul(STORED_STEPS).round().div(STORED_STEPS)  # as when a scene is predicted
-        around = _without_zeros(sample_boxes(stored, parts.boxes[level], (parts.sides[level],) * 2))
+        upsampled = _without_zeros(sample_boxes(stored, parts.boxes[level], (parts.sides[level],) * 2))
         fine = parts.cut(level, predicted.probabilities[level])
-        logits = branch.module(fine, around)
+        logits = branch.module(fine, upsampled)
         labels = parts.cut(level, predicted.labels[level][:, None])[:, 0]
         steps.append(Step(logits, labels))
         with torch.no_grad():
             refined = logits.float().softmax(dim=1)
-            scores = uncertainty(around) * (1 - uncertainty(refined))
+            scores = uncertainty(upsampled) * (1 - uncertainty(refined))
             branch.follow(scores[:, 0][labels != IGNORE])
-            settled = torch.where(scores > branch.threshold, refined, around)
+            settled = torch.where(scores > branch.threshold, refined, upsampled)
             goes_on = torch.rand(len(fine), 1, 1, 1, generator=generator, device=fine.device) < 0.5
             coarse = torch.where(goes_on, settled, fine)
     return steps
@@ -293,18 +293,18 @@ def refine_steps(branch: RefineBranch, predicted: Predicted, generator: torch.Ge
 
 @dataclass(frozen=True)
 class _Parts:
-    """A part of each window, and of each view what lies around it."""
+    """A part of each window, and the part of each view that contains it."""
 
     sides: tuple[int, ...]
     """Side of the parts, level by level, in the level's pixels."""
     corners: tuple[Tensor, ...]
     """First row and column of each (B, 2)."""
     boxes: tuple[Tensor, ...]
-    """Where each part lies in the part of the next coarser level (B, 4)."""
+    """Box of each part in the part of the next coarser level (B, 4)."""
 
     @classmethod
     def draw(cls, predicted: Predicted, generator: torch.Generator) -> _Parts:
-        """Draw parts of the windows, and find those of the views that surround them."""
+        """Draw parts of the windows, and find the parts of the views that contain them."""
         count, side = len(predicted.boxes[0]), predicted.labels[0].shape[-1]
         sides, boxes = [min(side, TRAINED_PX)], []
         device = predicted.boxes[0].device
@@ -331,7 +331,7 @@ class _Parts:
 
 
 def _box_between(inner: Tensor | None, outer: Tensor) -> Tensor:
-    """Where a finer view lies in a coarser one, given where the windows lie in both (B, 4); None for the windows."""
+    """Box of a finer view in a coarser one, given the boxes of the windows in both (B, 4); None for the windows."""
     if inner is None:
         return outer
     sides, wider = inner[:, 2:] - inner[:, :2], outer[:, 2:] - outer[:, :2]
@@ -340,7 +340,7 @@ def _box_between(inner: Tensor | None, outer: Tensor) -> Tensor:
 
 
 class Refinements:
-    """Builds networks that refine coarser views."""
+    """Builds networks with a refinement module."""
 
     parts: Mapping[str, str] = {"refine": "the refinement module"}
 

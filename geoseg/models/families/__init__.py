@@ -1,7 +1,7 @@
-"""Families of networks by the names of their architectures. To know the names loads no network, nor PyTorch.
+"""Families of networks by the names of their architectures. Listing the names imports neither networks nor PyTorch.
 
 A family is a `geoseg.models.families.body.Family`. Another package adds one by an entry point of the group
-`geoseg.networks`, under the name that `network.architecture` of a config shall have.
+`geoseg.networks`, whose name is the value of `network.architecture` in a config.
 """
 
 from __future__ import annotations

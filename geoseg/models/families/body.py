@@ -1,7 +1,7 @@
-"""What every network without its normalisation is: an encoder, a decoder and a head, in this order.
+"""The contract of a network without its normalisation: encoder, decoder and head; and of the families that build them.
 
-In: a NetworkSpec. Out: a body: normalised values (B, C, H, W) -> logits (B, K, H, W). Who needs a part of it (a context
-branch joins before the head, an auxiliary head listens to the encoder) asks for that part, of whatever family it is.
+In: a NetworkSpec. Out: a body: normalised values (B, C, H, W) -> logits (B, K, H, W). Its parts are used one by one: a
+context branch joins before the head, an auxiliary head takes features of the encoder.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from geoseg.spec import ModelSpec, NetworkSpec
 
 
 class Features(NamedTuple):
-    """What an encoder makes of a batch of images."""
+    """Features of a batch of images, the output of an encoder."""
 
     maps: Sequence[Tensor]
     """Maps (B, C', h, w), the finest first; their channels are `Body.stages`."""
     tokens: tuple[Sequence[Tensor], ...] = ()
-    """What else the decoder of the same body takes, e.g. the class tokens of a transformer."""
+    """Further inputs of the same body's decoder, e.g. the class tokens of a transformer."""
 
 
 class Body(nn.Module):
-    """A network without its normalisation. Subclasses set `encoder`, and define all but `forward`."""
+    """A network without its normalisation. Subclasses set `encoder` and define everything but `forward`."""
 
     encoder: nn.Module
-    """The part that pretrained weights are for, and that may be frozen; a module without weights if there is none."""
+    """The part that takes pretrained weights and may be frozen; a module without weights if there is none."""
 
     @property
     def head(self) -> nn.Module:
-        """Turns what `decode` gives (B, L, h, w) into logits (B, K, H, W)."""
+        """Turns the output of `decode` (B, L, h, w) into logits (B, K, H, W)."""
         raise NotImplementedError
 
     @property
     def channels(self) -> int:
-        """Channels L of what `decode` gives."""
+        """Channels L of the output of `decode`."""
         raise NotImplementedError
 
     @property
     def stages(self) -> Sequence[int]:
-        """Channels of the maps that `encode` gives, 0 for one that is empty."""
+        """Channels of the maps of `encode`, 0 for an empty one."""
         raise NotImplementedError
 
     def encode(self, image: Tensor) -> Features:
@@ -53,7 +53,7 @@ class Body(nn.Module):
         raise NotImplementedError
 
     def decode(self, features: Features) -> Tensor:
-        """What the head takes (B, L, h, w)."""
+        """The input of the head (B, L, h, w)."""
         raise NotImplementedError
 
     def forward(self, image: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class Body(nn.Module):
 
 
 class Family(Protocol):
-    """Builds the networks of some architectures. Subclass it: what is not abstract says that there are no weights."""
+    """Builds the networks of some architectures. To be subclassed: by default there are no pretrained weights."""
 
     @abstractmethod
     def build(self, network: NetworkSpec, bands: int, classes: int) -> Body:
@@ -77,7 +77,7 @@ class Family(Protocol):
         ...
 
     def blank(self, network: NetworkSpec, bands: int, classes: int) -> Body:
-        """Build the same body, but for what its weights are: they are about to be replaced.
+        """Build the same body with arbitrary weights, for a state dict that is loaded next.
 
         Raises:
             ModelError: as `build` does.
@@ -86,14 +86,14 @@ class Family(Protocol):
 
     @abstractmethod
     def example(self, architecture: str) -> NetworkSpec:
-        """A small network of an architecture, for a first try and for tests."""
+        """The spec of a small network of an architecture, for tests and a first run."""
         ...
 
     def tagged_weights(self, encoder: nn.Module, spec: ModelSpec, tag: str) -> Mapping[str, Tensor]:
-        """Pretrained weights that the family knows under a tag, e.g. imagenet: the encoder's state dict.
+        """Pretrained weights of a tag, e.g. imagenet: the encoder's state dict.
 
         Raises:
-            ModelError: if there are none of that name, or they cannot be had.
+            ModelError: if there are none of that tag, or they cannot be downloaded.
         """
         name = spec.network.encoder or spec.network.architecture
         raise ModelError(f"there are no pretrained weights of {name}: leave out encoder_weights or give a file")
@@ -101,9 +101,9 @@ class Family(Protocol):
     def foreign_weights(
         self, encoder: nn.Module, spec: ModelSpec, given: Mapping[str, Tensor], path: Path
     ) -> Mapping[str, Tensor]:
-        """Weights from a file that has other names for them than the encoder: the encoder's state dict.
+        """Weights of a file whose names differ from the encoder's: the encoder's state dict.
 
         Raises:
-            ModelError: if they are not those of this encoder.
+            ModelError: if they are not weights of this encoder.
         """
         raise lacking(path, spec, missing(encoder.state_dict(), given))

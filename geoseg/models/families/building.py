@@ -1,4 +1,4 @@
-"""A network without its normalisation, built by the family that its architecture is of."""
+"""Networks without their normalisation, built by the family of their architecture."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from geoseg.spec import NetworkSpec
 
 
 def family_of(network: NetworkSpec) -> Family:
-    """The family that builds a network.
+    """The family of a network's architecture.
 
     Raises:
-        ModelError: if none has an architecture of that name.
+        ModelError: if no family has an architecture of that name.
     """
     try:
         return FAMILIES.get(network.architecture.lower())
@@ -26,8 +26,8 @@ def family_of(network: NetworkSpec) -> Family:
 def build_body(network: NetworkSpec, bands: int, classes: int, *, fresh: bool = True) -> Body:
     """Build a network without its normalisation: normalised values (B, C, H, W) -> logits (B, K, H, W).
 
-    In evaluation mode it pads by replication (see `geoseg.models.padding`). Unless it is fresh, its
-    weights are about to be replaced, and may be any.
+    In evaluation mode it pads by replication (see `geoseg.models.padding`). Without `fresh`, weights may be arbitrary:
+    a state dict is loaded next.
 
     Raises:
         ModelError: if the architecture or the encoder is unknown, or they don't fit together.

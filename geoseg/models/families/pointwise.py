@@ -1,4 +1,4 @@
-"""A single convolution of 1 × 1 pixels: each pixel is classified by its own values alone."""
+"""A single 1 × 1 convolution: each pixel is classified by its own values alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from geoseg.spec import NetworkSpec
 
 
 class Pointwise(nn.Conv2d, Body):
-    """A head with nothing before it."""
+    """A body whose encoder and decoder pass values through."""
 
     def __init__(self, bands: int, classes: int):
         super().__init__(bands, classes, kernel_size=1)

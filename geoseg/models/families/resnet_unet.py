@@ -1,8 +1,8 @@
 """A U-Net (Ronneberger et al. 2015) over a ResNet of basic blocks (He et al. 2016), made of PyTorch alone.
 
 In: a NetworkSpec. Out: the network that segmentation-models-pytorch and timm build for it, with the same names of
-weights and the same arithmetic, and without the seconds that importing all their architectures takes. Its weights are
-meant to be replaced by those of a bundle: fresh ones are not drawn as timm draws them.
+weights and the same arithmetic, but without importing their other architectures, which takes seconds. Its weights are
+to be loaded from a bundle: they are not initialised as timm initialises them.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from geoseg.models.families.body import Body, Features
 from geoseg.spec import NetworkSpec
 
 BLOCKS = {"tu-resnet18": (2, 2, 2, 2), "tu-resnet34": (3, 4, 6, 3)}
-"""Residual blocks in the four stages of the encoders, by the names they have in a spec."""
+"""Residual blocks in the four stages of the encoders, by the encoder's name in a spec."""
 STEM_CHANNELS = 64
 """Channels of an encoder's first convolution; each stage after the first doubles them."""
 ARGUMENTS = {"encoder_depth", "decoder_channels"}
-"""Arguments of the architecture that are known here."""
+"""Arguments of the architecture that are implemented here."""
 
 
 def is_known(network: NetworkSpec) -> bool:
-    """Whether a network of a spec can be built here; all else is left to smp."""
+    """Whether the network of a spec is implemented here; smp builds all others."""
     depth, channels = network.arguments.get("encoder_depth", 5), network.arguments.get("decoder_channels")
     is_one = network.architecture == "unet" and network.encoder in BLOCKS and ARGUMENTS.issuperset(network.arguments)
     return is_one and isinstance(channels, list) and len(channels) == depth and 1 <= depth <= 5
@@ -43,19 +43,19 @@ class ResNetUNet(Body):
 
     @classmethod
     def of(cls, network: NetworkSpec, bands: int, classes: int) -> ResNetUNet:
-        """Build a network (B, bands, H, W) -> (B, classes, H, W) that is known here."""
+        """Build a network (B, bands, H, W) -> (B, classes, H, W) that is implemented here."""
         channels = network.arguments["decoder_channels"]
         assert isinstance(channels, list)
         return cls(_Encoder(BLOCKS[network.encoder], bands, len(channels)), channels, classes)
 
     @property
     def head(self) -> nn.Module:
-        """Turns what `decode` gives (B, L, H, W) into logits (B, K, H, W)."""
+        """Turns the output of `decode` (B, L, H, W) into logits (B, K, H, W)."""
         return self.segmentation_head
 
     @property
     def channels(self) -> int:
-        """Channels L of what `decode` gives."""
+        """Channels L of the output of `decode`."""
         return self._channels
 
     @property
@@ -64,11 +64,11 @@ class ResNetUNet(Body):
         return self._stages
 
     def encode(self, image: Tensor) -> Features:
-        """Features of normalised values (B, C, H, W); any size will do, the decoder fits each map to the next."""
+        """Features of normalised values (B, C, H, W)of any size: the decoder resizes each map to the next."""
         return Features(self.encoder(image))
 
     def decode(self, features: Features) -> Tensor:
-        """What the head takes (B, L, H, W)."""
+        """The input of the head (B, L, H, W)."""
         decoded: Tensor = self.decoder(features.maps)
         return decoded
 
@@ -88,7 +88,7 @@ class _Encoder(nn.Module):
 
 
 class _ResNet(nn.Module):
-    """The stem, and as many stages as there are features to give."""
+    """The stem, and as many stages as features are wanted."""
 
     def __init__(self, blocks: Sequence[int], bands: int):
         super().__init__()
@@ -116,7 +116,7 @@ class _ResNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions around which the input passes."""
+    """A basic residual block: two convolutions and a shortcut."""
 
     def __init__(self, channels: int, out: int, stride: int):
         super().__init__()
@@ -141,7 +141,7 @@ class _Block(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """From the coarsest features to the finest, each joined to those of the encoder."""
+    """Upsamples the coarsest features step by step, and concatenates the encoder's features of each resolution."""
 
     def __init__(self, encoder: Sequence[int], channels: Sequence[int]):
         super().__init__()
@@ -151,7 +151,7 @@ class _Decoder(nn.Module):
         self.blocks = nn.ModuleList(blocks)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """What the segmentation head takes (B, out, H, W), of an image (B, C, H, W) and its features."""
+        """The input of the segmentation head (B, out, H, W), from an image (B, C, H, W) and its features."""
         image, *skips, values = features
         for block, skip in zip(self.blocks, [*reversed(skips), None], strict=True):
             size = (image if skip is None else skip).shape[-2:]
@@ -160,7 +160,7 @@ class _Decoder(nn.Module):
 
 
 class _Up(nn.Module):
-    """A step of the decoder: as large as the finer features, joined to them, twice convolved."""
+    """A step of the decoder: upsampled, concatenated with the finer features, convolved twice."""
 
     def __init__(self, channels: int, out: int):
         super().__init__()
@@ -168,7 +168,7 @@ class _Up(nn.Module):
         self.conv2 = _convolution(out, out)
 
     def forward(self, values: Tensor, size: Sequence[int], finer: Tensor | None) -> Tensor:
-        """(B, C, h, w) -> (B, out, *size), joined to features (B, C', *size) where there are any of that size."""
+        """(B, C, h, w) -> (B, out, *size), concatenated with features (B, C', *size) if there are any of that size."""
         values = functional.interpolate(values, size=tuple(size), mode="nearest")
         if finer is not None:
             values = torch.cat([values, finer], dim=1)
@@ -177,6 +177,6 @@ class _Up(nn.Module):
 
 
 def _convolution(channels: int, out: int) -> nn.Sequential:
-    """A convolution of 3 x 3 pixels, normalised and rectified."""
+    """A 3 × 3 convolution, batch normalisation and ReLU."""
     convolution = nn.Conv2d(channels, out, kernel_size=3, padding=1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(out), nn.ReLU(inplace=True))

@@ -1,6 +1,6 @@
 """The architectures of segmentation-models-pytorch, with its own encoders or timm's.
 
-Importing this imports neither library: that takes seconds, and is left to who builds a network.
+Importing this module imports neither library, which takes seconds: building a network does.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Smp(Family):
         return smp_body.build(network, bands, classes)
 
     def blank(self, network: NetworkSpec, bands: int, classes: int) -> Body:
-        """Build a network whose weights are about to be replaced; the most usual ones without smp and timm.
+        """Build a network with arbitrary weights; the most frequent ones without importing smp and timm.
 
         Raises:
             ModelError: as `build` does.
@@ -40,14 +40,14 @@ class Smp(Family):
         return self.build(network, bands, classes)
 
     def example(self, architecture: str) -> NetworkSpec:
-        """A network with a small encoder; dpt takes vision transformers alone."""
+        """A network with a small encoder; dpt takes only vision transformers."""
         if architecture == "dpt":
             arguments = NetworkArguments(dynamic_img_size=True, embed_dim=48, num_heads=3)
             return NetworkSpec(architecture=architecture, encoder="tu-vit_tiny_patch16_224", arguments=arguments)
         return NetworkSpec(architecture=architecture, encoder="tu-test_resnet")
 
     def tagged_weights(self, encoder: nn.Module, spec: ModelSpec, tag: str) -> Mapping[str, Tensor]:
-        """Pretrained weights of smp or timm, downloaded unless they have been before.
+        """Pretrained weights of smp or timm, downloaded unless they are in the cache.
 
         Raises:
             ModelError: if there are none of that name, or they cannot be downloaded.

@@ -25,14 +25,14 @@ from geoseg.spec import ModelSpec, NetworkSpec
 from geoseg.spec.arguments import EncoderArguments, NetworkArguments
 
 OVERLAY = "pretrained_cfg_overlay"
-"""Argument of timm with which geoseg itself loads weights from a file; no spec can hold it."""
+"""Argument of timm with which geoseg loads weights from a file; not allowed in a spec."""
 
 
 class SmpBody(Body):
-    """The parts of one of smp's networks, under smp's names."""
+    """A network of smp, its parts under smp's names."""
 
     def __init__(self, model: Any):
-        """Take a network of smp apart."""
+        """Take the parts of a network of smp."""
         super().__init__()
         self.encoder = model.encoder
         self.decoder = model.decoder
@@ -41,18 +41,18 @@ class SmpBody(Body):
 
     @property
     def head(self) -> nn.Module:
-        """Turns what `decode` gives (B, L, h, w) into logits (B, K, H, W)."""
+        """Turns the output of `decode` (B, L, h, w) into logits (B, K, H, W)."""
         head: nn.Module = self.segmentation_head
         return head
 
     @property
     def channels(self) -> int:
-        """Channels L of what `decode` gives."""
+        """Channels L of the output of `decode`."""
         return next(module for module in self.head.modules() if isinstance(module, nn.Conv2d)).in_channels
 
     @property
     def stages(self) -> Sequence[int]:
-        """Channels of the maps that `encode` gives: the image, then each stage, some of them empty."""
+        """Channels of the maps of `encode`: the image, then each stage, some of them empty."""
         stages: Sequence[int] = self.encoder.out_channels  # type: ignore[assignment]  # an attribute of smp's encoders
         return stages
 
@@ -62,7 +62,7 @@ class SmpBody(Body):
         return Features(self.encoder(image))
 
     def decode(self, features: Features) -> Tensor:
-        """What the head takes (B, L, h, w)."""
+        """The input of the head (B, L, h, w)."""
         decoded: Tensor = self.decoder(features.maps, *features.tokens)
         return decoded
 
@@ -73,7 +73,7 @@ class SmpBody(Body):
 
 
 class TransformerBody(SmpBody):
-    """A network whose encoder also gives the tokens of a transformer."""
+    """A network whose encoder also returns the tokens of a transformer."""
 
     def encode(self, image: Tensor) -> Features:
         """Features of normalised values (B, C, H, W)."""
@@ -83,11 +83,11 @@ class TransformerBody(SmpBody):
 
 
 BODIES = {"dpt": TransformerBody}
-"""Architectures whose parts pass on more than maps."""
+"""Bodies of the architectures whose decoders take more than maps."""
 
 
 def build(network: NetworkSpec, bands: int, classes: int, encoder_weights: str | None = None) -> SmpBody:
-    """Build a network with fresh weights, or with an encoder that smp and timm have filled with pretrained ones.
+    """Build a network with fresh weights; those of the encoder pretrained if `encoder_weights` names a tag.
 
     Raises:
         ModelError: if the encoder or an argument is unknown, or they don't fit together.
@@ -110,7 +110,7 @@ def build(network: NetworkSpec, bands: int, classes: int, encoder_weights: str |
 
 
 def tagged_weights(encoder: nn.Module, spec: ModelSpec, tag: str) -> dict[str, Tensor]:
-    """Pretrained weights of smp or timm, downloaded unless they have been before.
+    """Pretrained weights of smp or timm, downloaded unless they are in the cache.
 
     Raises:
         ModelError: if there are none of that name, or they cannot be downloaded.
@@ -130,10 +130,10 @@ def tagged_weights(encoder: nn.Module, spec: ModelSpec, tag: str) -> dict[str, T
 
 
 def timm_weights(encoder: nn.Module, spec: ModelSpec, given: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Weights with timm's own names, loaded by timm: only it knows how it renames and reshapes what its files hold.
+    """Weights with timm's own names, loaded by timm, which renames and reshapes some of them.
 
-    timm passes over what it misses. So the file's values are first replaced by NaN: what is finite after that was not
-    in the file.
+    timm ignores missing weights. So they are also loaded with all values replaced by NaN: a weight that is finite then
+    is missing in the file.
 
     Raises:
         ModelError: if they are not those of this encoder, or it is none of timm's.
@@ -141,9 +141,9 @@ def timm_weights(encoder: nn.Module, spec: ModelSpec, given: Mapping[str, Tensor
     if not is_timm(encoder):
         raise lacking(path, spec, missing(encoder.state_dict(), given))
     source = Source(f"{TIMM}{encoder.name}", "imagenet")
-    dyed = {name: torch.full_like(t, torch.nan) if t.is_floating_point() else t for name, t in given.items()}
+    marked = {name: torch.full_like(t, torch.nan) if t.is_floating_point() else t for name, t in given.items()}
     try:
-        traced = _pretrained(spec, source, {OVERLAY: {"state_dict": dyed}})
+        traced = _pretrained(spec, source, {OVERLAY: {"state_dict": marked}})
         found = _pretrained(spec, source, {OVERLAY: {"state_dict": dict(given)}})
     except (ModelError, IndexError, AttributeError):
         name = spec.network.encoder
@@ -155,9 +155,9 @@ def timm_weights(encoder: nn.Module, spec: ModelSpec, given: Mapping[str, Tensor
 
 
 def _pretrained(spec: ModelSpec, source: Source, arguments: dict[str, Any]) -> dict[str, Tensor]:
-    """Weights of the same encoder in a network that smp and timm have filled with pretrained ones.
+    """Pretrained weights of a model's encoder, as smp and timm load them.
 
-    The whole network is built, because only its architecture knows how its encoder is: how deep, how dilated.
+    The whole network is built, because depth and dilation of its encoder depend on the architecture.
     """
     if spec.network.architecture == "dpt":  # its encoder has timm's classifier, whose size changes with the tag
         arguments = arguments | {"num_classes": 0}
@@ -168,7 +168,7 @@ def _pretrained(spec: ModelSpec, source: Source, arguments: dict[str, Any]) -> d
 
 
 def _check_encoder(name: str) -> None:
-    """Refuse what no encoder is called: timm would take a path or an address for a name, and read or ask it."""
+    """Refuse unknown names: timm would open a path or request a URL that is given as a name."""
     if name in smp.encoders.encoders or (name.startswith(TIMM) and _is_timm_model(name.removeprefix(TIMM))):
         return
     is_timm = name.startswith(TIMM)
@@ -187,7 +187,7 @@ def _is_timm_model(name: str) -> bool:
 
 
 def _check_arguments(network: NetworkSpec) -> None:
-    """Refuse arguments that would be passed over, or passed on."""
+    """Refuse arguments that smp would ignore, or pass on to timm unchecked."""
     if not network.arguments:
         return
     kind = smp.MODEL_ARCHITECTURES_MAPPING[network.architecture.lower()]

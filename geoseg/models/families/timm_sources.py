@@ -1,6 +1,6 @@
-"""Where the pretrained weights of smp's and timm's encoders are found, and whether they can be had from there.
+"""Where the pretrained weights of smp's and timm's encoders are, and whether that place can be reached.
 
-In: an encoder, and the name of its weights. Out: an address. Downloads nothing.
+In: an encoder, and the tag of its weights. Out: a URL or a repository. Downloads nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PATIENCE_S = 5.0
 
 @dataclass(frozen=True)
 class Source:
-    """Where the pretrained weights of an encoder are found."""
+    """Where the pretrained weights of an encoder are."""
 
     encoder: str
     """smp's name of the encoder, with timm's tag if the weights have one."""
@@ -41,12 +41,12 @@ class Source:
 
     @property
     def place(self) -> str:
-        """Where a person finds the file."""
+        """Where to download the file by hand."""
         return f"{WEIGHTS_NAME} from https://huggingface.co/{self.repo}" if self.repo else str(self.url)
 
 
 def find_source(encoder: nn.Module, name: str, tag: str) -> Source:
-    """Where the weights with a tag are found.
+    """The source of the weights with a tag.
 
     Raises:
         ModelError: if the encoder has no weights of that name.
@@ -60,7 +60,7 @@ def find_source(encoder: nn.Module, name: str, tag: str) -> Source:
 
 
 def is_timm(encoder: nn.Module) -> bool:
-    """Whether an encoder of smp wraps one of timm; some do that have other names."""
+    """Whether an encoder of smp wraps one of timm; some do without `tu-` in their name."""
     return isinstance(encoder, (smp.encoders.TimmUniversalEncoder, smp.encoders.TimmViTEncoder))
 
 
@@ -70,7 +70,7 @@ def check_connection(source: Source) -> None:
         try_to_load_from_cache(source.repo, WEIGHTS_NAME, revision=source.revision), str
     ):
         return
-    with suppress(HfHubHTTPError):  # an answer: smp and timm, which try other file names too, will make something of it
+    with suppress(HfHubHTTPError):  # a server answers: smp and timm try other file names too
         get_hf_file_metadata(hf_hub_url(source.repo, WEIGHTS_NAME, revision=source.revision), timeout=PATIENCE_S)
 
 

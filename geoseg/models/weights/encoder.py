@@ -1,6 +1,6 @@
-"""An encoder that starts from pretrained weights.
+"""Pretrained weights of an encoder, loaded into a network.
 
-In: a fresh network, and a tag or a file. The network is changed in place. Knows nothing of training.
+In: a fresh network, and a tag or a file. The network is changed in place.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from geoseg.spec.train import WEIGHT_FILES
 
 
 def load_encoder_weights(network: SegmentationNetwork, spec: ModelSpec, weights: str) -> None:
-    """Give the network's encoder pretrained weights.
+    """Load pretrained weights into the network's encoder.
 
-    A first convolution made for other bands is adapted as smp and timm do it: its kernels repeat in turn, band by band,
-    scaled so that equal bands give the response that they gave before.
+    The first convolution is adapted to the number of bands as smp and timm do it: its kernels are repeated band by
+    band, and scaled so that the response to equal bands stays the same.
 
     Args:
-        network: as `build_network(spec)` makes it.
-        spec: what the network is.
+        network: built by `build_network(spec)`.
+        spec: the network's spec.
         weights: imagenet, another tag of smp or timm, or a file (.safetensors, .pth, .pt) of timm's or smp's weights.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Files of weights: tensors by name, held against what an encoder wants, and fitted to its bands.
+"""Files of weights: tensors by name, compared with an encoder's state dict, and adapted to its bands.
 
 In: a .safetensors, .pth or .pt file. Out: tensors. Pickled files are read as plain tensors only: they cannot run code.
 """
@@ -18,11 +18,11 @@ from geoseg.models.weights.matching import check_numbers
 from geoseg.spec import ModelSpec
 
 PREFIXES = ("", "encoder.", "body.encoder.")
-"""What stands before an encoder's names in the files of an encoder, of an smp model, of a geoseg bundle."""
+"""Prefixes of an encoder's weight names in the files of an encoder, of an smp model, of a geoseg bundle."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Tensors by name from a .safetensors, .pth or .pt file; surrounding checkpoints are taken off.
+    """Tensors by name from a .safetensors, .pth or .pt file, also of a checkpoint that contains them.
 
     Raises:
         ModelError: if the file is missing or holds anything but tensors.
@@ -35,8 +35,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ModelError(
             f"{path} cannot be read as weights: give a .safetensors file, or a .pth file that holds tensors only"
         ) from None
-    for around in ("state_dict", "model"):
-        content = content[around] if isinstance(content, dict) and isinstance(content.get(around), dict) else content
+    for key in ("state_dict", "model"):
+        content = content[key] if isinstance(content, dict) and isinstance(content.get(key), dict) else content
     weights = {name: t for name, t in content.items() if isinstance(t, Tensor)} if isinstance(content, dict) else {}
     if not weights:
         raise ModelError(f"{path} holds no weights by name: give a file with an encoder's state dict")
@@ -47,7 +47,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def by_own_names(
     wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], spec: ModelSpec, path: Path
 ) -> dict[str, Tensor]:
-    """The wanted weights among those of a file, fitted to a model's bands; none if the file names them otherwise.
+    """The wanted weights from those of a file, adapted to a model's bands; empty if the file has other names for them.
 
     Raises:
         ModelError: if one has another shape.
@@ -60,12 +60,12 @@ def by_own_names(
 
 
 def missing(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
-    """Names of the weights that are not given; counters and tables of indexes are no weights."""
+    """Names of the wanted floating-point tensors that are not given; counters and index tables don't count."""
     return [name for name, tensor in wanted.items() if tensor.is_floating_point() and name not in given]
 
 
 def lacking(path: Path, spec: ModelSpec, missing: Sequence[str]) -> ModelError:
-    """What to say when a file lacks weights of a model's encoder."""
+    """The error for a file that lacks weights of a model's encoder."""
     return ModelError(
         f"{path} lacks weights of {spec.network.encoder}, {missing[0]} and {len(missing) - 1} more: "
         "give that encoder's weights"
@@ -73,7 +73,7 @@ def lacking(path: Path, spec: ModelSpec, missing: Sequence[str]) -> ModelError:
 
 
 def _fitted(name: str, given: Tensor, own: Tensor, spec: ModelSpec, path: Path) -> Tensor:
-    """A weight for a place of its own shape, adapted if it is the first convolution's."""
+    """A weight of the wanted shape; the first convolution's is adapted to the bands."""
     bands = len(spec.bands)
     if given.ndim == own.ndim == 4 and given.shape[1] != own.shape[1] == bands:
         given = fit_bands(given, bands)
@@ -86,9 +86,9 @@ def _fitted(name: str, given: Tensor, own: Tensor, spec: ModelSpec, path: Path) 
 
 
 def fit_bands(kernels: Tensor, bands: int) -> Tensor:
-    """Kernels (O, I, h, w) as (O, bands, h, w): in turn, scaled so that the response to equal bands stays the same.
+    """Kernels (O, I, h, w) as (O, bands, h, w): repeated, and scaled so that the response to equal bands is the same.
 
-    One band gets the sum. This is what smp and timm do when they load weights themselves.
+    A single band gets the sum. smp and timm do the same when they load weights.
     """
     count = kernels.shape[1]
     if bands == 1:

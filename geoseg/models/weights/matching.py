@@ -1,6 +1,6 @@
-"""Weights by name, held against the network that is to have them, and against what numbers can be.
+"""Checks of weights: names, shapes and types against a network, and values for NaN and infinity.
 
-In: names, shapes and types, or tensors. Out: nothing, or an error that names the first weight that is wrong.
+In: names, shapes and types, or tensors. Out: nothing, or an error that names the first wrong weight.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ from torch import Tensor, nn
 from geoseg.core.errors import ModelError, shown
 
 COUNTER = "num_batches_tracked"
-"""How the names of counters end that old files lack, and nothing depends on."""
+"""End of the names of counters, which old files lack and nothing depends on."""
 _FLOATS = {"F16", "BF16", "F32", "F64"}
 _INTEGERS = {"I8", "U8", "I16", "U16", "I32", "U32", "I64", "U64"}
 
 
 class Kind(NamedTuple):
-    """What a weight is, but for its numbers."""
+    """Shape and type of a weight."""
 
     shape: tuple[int, ...]
-    """Its sides."""
+    """Its shape."""
     dtype: str
-    """Its type as safetensors writes it: F32, F16, I64, BOOL, ..."""
+    """Its type in the words of safetensors: F32, F16, I64, BOOL, ..."""
 
 
 def kinds_of(weights: Mapping[str, Tensor]) -> dict[str, Kind]:
-    """What weights are."""
+    """Shapes and types of weights."""
     return {name: Kind(tuple(t.shape), _dtype_of(t)) for name, t in weights.items()}
 
 
 def check_fit(outline: nn.Module, given: Mapping[str, Kind], source: str) -> None:
-    """Make sure that weights are those of a network, by their names, shapes and types.
+    """Check that weights are those of a network, by their names, shapes and types.
 
     Args:
-        outline: the network; its own weights need hold nothing.
-        given: what is there.
-        source: where.
+        outline: the network, which may be on the meta device.
+        given: shapes and types of the weights.
+        source: where they come from, for the error.
 
     Raises:
-        ModelError: naming the first that is not.
+        ModelError: naming the first that does not fit.
     """
     wanted = kinds_of(outline.state_dict())
     lacking = [name for name in wanted if name not in given and not name.endswith(COUNTER)]
@@ -60,7 +60,7 @@ def check_fit(outline: nn.Module, given: Mapping[str, Kind], source: str) -> Non
 
 
 def check_numbers(weights: Mapping[str, Tensor], source: str) -> None:
-    """Make sure that weights are numbers: a network with others has no classes, it only seems to.
+    """Check that weights are finite, variances are not negative and standard deviations are positive.
 
     Raises:
         ModelError: naming the first that is not.

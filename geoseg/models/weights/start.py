@@ -1,6 +1,6 @@
-"""A network that starts from the weights of a bundle, whose bands and classes may differ.
+"""Weights of a bundle, loaded into a network whose bands and classes may differ.
 
-In: a fresh network and a bundle. The network is changed in place. Knows nothing of training.
+In: a fresh network and a bundle. The network is changed in place.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.spec import ModelSpec
 
 _MORE_BANDS, _MORE_CLASSES = 1, 2
-"""By how much a network is grown, to see which sides of which weights follow its bands and which its classes."""
+"""By how much a network is enlarged, to find the axes of its weights that are bands and those that are classes."""
 
 
 def start_from(network: SegmentationNetwork, spec: ModelSpec, bundle: Path) -> str:
-    """Give a network the weights of a bundle whose bands and classes may differ, and say what was taken.
+    """Load the weights of a bundle whose bands and classes may differ; return a line that says which.
 
     Classes and bands are matched by name. New classes keep their random weights; new bands get the mean of the known
-    ones, or of all if none is known. The normalisation stays the network's own. A context branch or a
-    refinement module is taken along if both have the same, with the same bands and classes; else it starts anew.
+    ones, or of all if none is known. The normalisation stays the network's own. A context branch or a refinement module
+    is loaded if both have the same, with the same bands and classes; else it keeps its fresh weights.
 
     Args:
-        network: as `build_network(spec)` makes it.
-        spec: what the network is.
+        network: built by `build_network(spec)`.
+        spec: the network's spec.
         bundle: a geoseg bundle of the same architecture, encoder and arguments.
 
     Raises:
@@ -51,11 +51,11 @@ def start_from(network: SegmentationNetwork, spec: ModelSpec, bundle: Path) -> s
         prefixes = tuple(f"{part}." for part in BRANCHES.get(spec.branch.kind).parts)
         own |= {name: tensor for name, tensor in given.items() if name.startswith(prefixes)}
     network.load_state_dict(own)
-    return _account(model.spec, spec)
+    return _report_line(model.spec, spec)
 
 
 def _has_same_branch(given: ModelSpec, wanted: ModelSpec) -> bool:
-    """Whether a branch's weights mean the same in both."""
+    """Whether the weights of the branch are exchangeable between both."""
     if given.branch.kind != wanted.branch.kind:
         return False
     branch = BRANCHES.get(wanted.branch.kind)
@@ -77,9 +77,9 @@ def _network_name(spec: ModelSpec) -> str:
 
 
 def _growths(own: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, list[int]]:
-    """By how much each side of each weight grows with one more band and two more classes.
+    """By how much each axis of each weight grows with one more band and two more classes.
 
-    Sizes alone are ambiguous: an inner layer may have as many channels as there are bands.
+    Sizes alone don't suffice: an inner layer may have as many channels as there are bands.
     """
     more = {"bands": spec.bands + spec.bands[:_MORE_BANDS], "classes": spec.classes + spec.classes[:1] * _MORE_CLASSES}
     grown = build_network(spec.model_copy(update=more)).body.state_dict(prefix="body.")
@@ -94,23 +94,23 @@ def _growths(own: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, list[int]]
 
 
 def _positions(names: list[str], known: list[str]) -> list[int | None]:
-    """Where each name stands among the known ones."""
+    """Index of each name among the known ones; None for a new one."""
     return [known.index(name) if name in known else None for name in names]
 
 
 def _take_bands(given: Tensor, axis: int, bands: Sequence[int | None]) -> Tensor:
-    """Slices along an axis in the order of the new bands; a new band gets the mean of the ones that were taken."""
+    """Slices along an axis in the order of the new bands; a new band gets the mean of the known ones."""
     known = [band for band in bands if band is not None] or list(range(given.shape[axis]))
     mean = given.index_select(axis, torch.tensor(known)).mean(dim=axis)
     return torch.stack([mean if band is None else given.select(axis, band) for band in bands], dim=axis)
 
 
 def _put_classes(given: Tensor, own: Tensor, classes: Sequence[int | None]) -> Tensor:
-    """The network's own rows (K, ...), those of known classes replaced by the given ones."""
+    """The network's own rows (K, ...), with those of known classes replaced by the given ones."""
     return torch.stack([own[row] if known is None else given[known] for row, known in enumerate(classes)])
 
 
-def _account(given: ModelSpec, wanted: ModelSpec) -> str:
+def _report_line(given: ModelSpec, wanted: ModelSpec) -> str:
     known = {c.name for c in given.classes}
     new = [f"class {c.name}" for c in wanted.classes if c.name not in known]
     new += [f"band {band}" for band in wanted.bands if band not in given.bands]
