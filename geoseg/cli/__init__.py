@@ -18,7 +18,7 @@ import click
 from geoseg.cli.streams import mend_streams
 from geoseg.cli.surroundings import quiet_libraries
 from geoseg.cli.terminal import ARGUMENTS, notice, shown
-from geoseg.core.system_errors import mendable
+from geoseg.core.system_errors import as_geoseg_error
 
 COMMANDS = {
     "predict": "Classify scenes into land-cover rasters and polygons.",
@@ -77,7 +77,7 @@ def _boundary() -> Iterator[None]:
     except KeyboardInterrupt:
         _fail("interrupted: finished files are kept; predict and train go on with --resume")
     except Exception as error:
-        if (known := mendable(error)) is not None:
+        if (known := as_geoseg_error(error)) is not None:
             _fail(f"error: {known}")
         if isinstance(error, EOFError):
             raise RuntimeError("a file ends before its time") from error

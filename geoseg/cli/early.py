@@ -118,11 +118,11 @@ def read_train_config(config: Path, tiles: Path | None = None) -> TrainSpec:
         SceneError: if one is missing.
     """
     from geoseg.data.listing import list_rasters
-    from geoseg.spec import beside, load_train_spec
+    from geoseg.spec import load_train_spec, paths_from
 
     spec = load_train_spec(config)
     given = {} if tiles is None else {"tiles": tiles, "images": None, "labels": None, "scenes": ()}
-    entries = list_rasters(beside(spec.data.model_copy(update=given), Path.cwd()))
+    entries = list_rasters(paths_from(spec.data.model_copy(update=given), Path.cwd()))
     missing = next((entry.image for entry in entries if not os.path.exists(entry.image)), None)
     if missing is not None:
         check_scene(str(missing))  # it may be no file, but something else that GDAL opens

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 from click.exceptions import Exit
 
 from geoseg.core.errors import OutputError
-from geoseg.core.system_errors import mishap
+from geoseg.core.system_errors import system_failure
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
@@ -97,4 +97,4 @@ class _Results(io.FileIO):
             self._failed = True
             if isinstance(error, BrokenPipeError):
                 raise Exit(1) from None
-            raise OutputError(f"cannot write to standard output: {mishap(error)}") from None
+            raise OutputError(f"cannot write to standard output: {system_failure(error)}") from None

@@ -19,7 +19,7 @@ from geoseg.core.events import Reporter
 from geoseg.core.executors.protocol import Executor, Worker
 from geoseg.core.files import one_line
 from geoseg.core.redaction import public_form, public_text
-from geoseg.core.system_errors import mendable
+from geoseg.core.system_errors import as_geoseg_error
 from geoseg.inference.shards import bundle_path
 from geoseg.models.bundle import load_model
 from geoseg.models.model import Model
@@ -98,7 +98,7 @@ def outcome_of(scene: SceneRef, work: Callable[[], T]) -> T | SceneFailure:
             raise SceneError(scene.problem)
         return work()
     except Exception as error:
-        if (known := mendable(error)) is not None:
+        if (known := as_geoseg_error(error)) is not None:
             return SceneFailure(public_form(scene.path), public_text(str(known), [scene.path]))
         line, trace = f"{type(error).__name__}: {one_line(error)}", traceback.format_exc()
         return SceneFailure(public_form(scene.path), *(public_text(text, [scene.path]) for text in (line, trace)))

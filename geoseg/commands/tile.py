@@ -38,9 +38,9 @@ from geoseg.spec import (
     ClassSpec,
     DataSpec,
     TrainSpec,
-    beside,
     load_train_spec,
     parse_spec,
+    paths_from,
 )
 from geoseg.spec.settings import TileSettings
 from geoseg.spec.tile import TileSpec
@@ -145,7 +145,7 @@ def _by_name(side: _Written, classes: Sequence[ClassSpec]) -> dict[str, int]:
 def _resolve(config: str | os.PathLike[str] | TrainSpec) -> TrainSpec:
     """The settings, with paths that say where they start, and images that stay on the disk."""
     spec = config if isinstance(config, TrainSpec) else load_train_spec(Path(config))
-    data = beside(spec.data, Path.cwd()).model_copy(update={"memory_mb": 0})
+    data = paths_from(spec.data, Path.cwd()).model_copy(update={"memory_mb": 0})
     return spec.model_copy(update={"data": data})
 
 

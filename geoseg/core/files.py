@@ -54,7 +54,7 @@ def workspace(output: Path) -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
-        let_go(lock)
+        release_lock(lock)
         if is_new:
             remove_if_empty(folder)
 
@@ -78,7 +78,7 @@ def _own_place(output: Path) -> tuple[Path, FileLock | None]:
             path.mkdir()
             own = path, lock
         else:
-            let_go(lock)
+            release_lock(lock)
     if own is None:
         raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
     return own
@@ -182,7 +182,7 @@ def try_lock(path: Path) -> FileLock | None:
     return lock
 
 
-def let_go(lock: FileLock | None) -> None:
+def release_lock(lock: FileLock | None) -> None:
     """Release a lock and remove its file."""
     if lock is not None:
         with suppress(OSError):

@@ -37,18 +37,18 @@ _REMEDIES = {
 }
 
 
-def mishap(error: BaseException) -> str | None:
+def system_failure(error: BaseException) -> str | None:
     """What the system refused and what to do, on one line; None for an error of another cause."""
     if lacks_memory(error):
         return _LESS_MEMORY
     return _of_the_system(error) if isinstance(error, OSError) else None
 
 
-def mendable(error: Exception) -> GeosegError | None:
+def as_geoseg_error(error: Exception) -> GeosegError | None:
     """An exception as a GeosegError: itself if it is one, or the system's error in a line; None for a bug in geoseg."""
     if isinstance(error, GeosegError):
         return error
-    line = mishap(error)
+    line = system_failure(error)
     return None if line is None else GeosegError(line)
 
 

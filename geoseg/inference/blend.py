@@ -33,18 +33,18 @@ def handover(ramp: int) -> Tensor:
 
 
 class Seams(Protocol):
-    """Keeps what passes from one tile row to the next: weighed probabilities (K, ramp, w) below each window's core."""
+    """Stores seams between tile rows: weighted probabilities (K, ramp, w) below each window's core."""
 
     def above(self, place: Place) -> Tensor | None:
-        """Return what the window above left for this one; None if it was left out."""
+        """Return the part of the window above in the seam above this one; None if that window was left out."""
         ...
 
     def below(self, place: Place, seam: Tensor) -> None:
-        """Keep what this window leaves for the one below."""
+        """Store this window's part of the seam below it."""
         ...
 
     def open(self, place: Place, seam: Tensor) -> None:
-        """Keep this window's own part of a seam that is finished elsewhere, once the tile row above is known."""
+        """Store this window's part of the seam above, which another process finishes once it has both parts."""
         ...
 
 
@@ -55,43 +55,43 @@ class SeamsInMemory:
         self._held: dict[tuple[int, int], Tensor] = {}
 
     def above(self, place: Place) -> Tensor | None:
-        """Return what the window above left, and forget it."""
+        """Return the part of the window above, and drop it."""
         return self._held.pop((place.i - 1, place.j), None)
 
     def below(self, place: Place, seam: Tensor) -> None:
-        """Keep a seam; forget those that nobody came for."""
+        """Store a seam; drop those that were not fetched."""
         for key in [key for key in self._held if key[0] < place.i - 1]:
             del self._held[key]
         self._held[place.i, place.j] = seam
 
     def open(self, place: Place, seam: Tensor) -> None:
-        """Fail: somebody must be there to finish it."""
+        """Fail: a seam in memory is not seen by another process that could finish it."""
         raise NotImplementedError("seams in memory begin with the first tile row")
 
 
 @dataclass(frozen=True)
 class Block:
-    """Pixels that are finished."""
+    """Finished pixels."""
 
     window: Window
-    """Where they lie in the scene; may be empty."""
+    """Their window of the scene; may be empty."""
     logits: Tensor
     """(K, h, w), float32."""
 
 
 class Blender:
-    """Feed windows tile row by tile row, each from left to right; take their finished cores.
+    """Blends windows, fed tile row by tile row and from left to right, and returns their finished cores.
 
-    A window may be left out when none of its pixels matters: whoever shares a seam with it then lacks its part there.
+    A window whose pixels do not matter may be left out: the seams that it shares then lack its part.
     """
 
     def __init__(self, grid: Grid, seams: Seams | None = None, open_tile_row: int | None = None):
-        """Blend windows.
+        """Start with the first window of the grid.
 
         Args:
-            grid: where they lie.
-            seams: keeps what passes between tile rows; default: in memory.
-            open_tile_row: the tile row whose upper seam is left open, because somebody else has what lies above.
+            grid: the windows.
+            seams: stores the seams between tile rows; default: in memory.
+            open_tile_row: the tile row whose upper seam is left open, because another process has the one above.
         """
         self._grid, self._open = grid, open_tile_row
         self._seams = SeamsInMemory() if seams is None else seams

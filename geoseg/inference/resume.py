@@ -53,7 +53,7 @@ def begin(
     else:
         work.take_over(manifest)
         with write_errors(work.path.parent):
-            found = mend(work, kept)
+            found = clean(work, kept)
         reporter.notice(f"going on with an unfinished run: {found.whole} tile rows are finished")
         if found.short:
             lacking = ", ".join(sorted(found.lacking))
@@ -65,8 +65,8 @@ def begin(
 
 
 @dataclass(frozen=True)
-class Mended:
-    """State of a work folder after it was cleaned."""
+class Cleaned:
+    """Result of cleaning a work folder."""
 
     whole: int
     """Number of tile rows that are finished and intact."""
@@ -78,7 +78,7 @@ class Mended:
     """Number of tile rows that were finished and are damaged."""
 
 
-def mend(work: WorkFolder, kept_for: frozenset[str]) -> Mended:
+def clean(work: WorkFolder, kept_for: frozenset[str]) -> Cleaned:
     """Remove files that are damaged, incomplete or of other work, and tile rows that lack a wanted output.
 
     Raises:
@@ -95,7 +95,7 @@ def mend(work: WorkFolder, kept_for: frozenset[str]) -> Mended:
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     gone = [i for i in finished if i not in kept]
     short = [i for i in gone if lacks.get(tile_row_name(i)) or lacks.get(seam_name(i))]
-    return Mended(len(kept), len(short), frozenset().union(*lacks.values()), len(gone) - len(short))
+    return Cleaned(len(kept), len(short), frozenset().union(*lacks.values()), len(gone) - len(short))
 
 
 def _finished(work: WorkFolder) -> list[int]:

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.errors import OutputError
-from geoseg.core.files import LOCK_END, hidden_name, let_go, remove_if_empty, sync_names, try_lock, write_errors
+from geoseg.core.files import LOCK_END, hidden_name, release_lock, remove_if_empty, sync_names, try_lock, write_errors
 from geoseg.geo.grid import Window
 from geoseg.inference.checksums import SEAL_END, Seal, read_checked, read_seal, write_checked, write_seal
 from geoseg.outputs.thumbnail import ThumbnailRows
@@ -297,7 +297,7 @@ def locked(landcover: Path) -> Iterator[WorkFolder]:
             if not work.is_begun():
                 work.remove()
     finally:
-        let_go(lock)
+        release_lock(lock)
         if is_new:
             remove_if_empty(folder)
 

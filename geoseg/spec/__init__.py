@@ -28,8 +28,8 @@ from geoseg.spec.train import (
     OptimizerSpec,
     ScheduleSpec,
     TrainSpec,
-    beside,
     load_train_spec,
+    paths_from,
 )
 from geoseg.spec.vector import GeneralizeSpec, VectorizeSpec, VectorSpec
 
@@ -72,10 +72,10 @@ __all__ = [
     "TrainSpec",
     "VectorSpec",
     "VectorizeSpec",
-    "beside",
     "load_train_spec",
     "load_yaml",
     "parse_json",
     "parse_spec",
+    "paths_from",
     "split_existing",
 ]

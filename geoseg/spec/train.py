@@ -245,7 +245,7 @@ def load_train_spec(path: str | Path) -> TrainSpec:
     """
     folder = Path(path).parent
     spec = parse_spec(TrainSpec, load_yaml(path), source=str(path))
-    changes: dict[str, Any] = {"data": beside(spec.data, folder)}
+    changes: dict[str, Any] = {"data": paths_from(spec.data, folder)}
     if spec.init_from is not None:
         changes["init_from"] = folder / spec.init_from
     if spec.encoder_weights and Path(spec.encoder_weights).suffix in WEIGHT_FILES:
@@ -253,7 +253,7 @@ def load_train_spec(path: str | Path) -> TrainSpec:
     return spec.model_copy(update=changes)
 
 
-def beside(data: DataSpec, folder: Path) -> DataSpec:
+def paths_from(data: DataSpec, folder: Path) -> DataSpec:
     """The same data with its relative paths taken from a folder."""
     scenes = [
         scene.model_copy(update={"image": joined(folder, scene.image), "label": joined(folder, scene.label)})

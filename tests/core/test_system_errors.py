@@ -6,7 +6,7 @@ import os
 import pytest
 
 from geoseg.core.errors import SceneError
-from geoseg.core.system_errors import mendable, mishap
+from geoseg.core.system_errors import as_geoseg_error, system_failure
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from geoseg.core.system_errors import mendable, mishap
     ],
 )
 def test_lack_of_memory_is_told_as_such(error):
-    assert str(mishap(error)).startswith("out of memory: ")
+    assert str(system_failure(error)).startswith("out of memory: ")
 
 
 def chained(*, hidden):
@@ -35,29 +35,29 @@ def chained(*, hidden):
 
 
 def test_lack_of_memory_is_found_behind_what_it_led_to():
-    assert str(mishap(chained(hidden=False))).startswith("out of memory: ")
-    assert mishap(chained(hidden=True)) == "cannot load the library"
+    assert str(system_failure(chained(hidden=False))).startswith("out of memory: ")
+    assert system_failure(chained(hidden=True)) == "cannot load the library"
 
 
 @pytest.mark.parametrize(
     "code", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EMFILE, errno.ENAMETOOLONG, errno.ESTALE, errno.ENOENT]
 )
 def test_an_error_of_the_file_system_names_the_file_and_what_to_do(code):
-    line = str(mishap(OSError(code, os.strerror(code), "scene.tif")))
+    line = str(system_failure(OSError(code, os.strerror(code), "scene.tif")))
     assert line.startswith(f"scene.tif: {os.strerror(code)}: ")
 
 
 def test_an_error_without_words_gives_its_kind():
-    assert mishap(ConnectionResetError()) == "ConnectionResetError"
+    assert system_failure(ConnectionResetError()) == "ConnectionResetError"
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), KeyError("memory"), RuntimeError("shape mismatch"), ImportError()])
 def test_other_errors_are_bugs(error):
-    assert mishap(error) is None
-    assert mendable(error) is None
+    assert system_failure(error) is None
+    assert as_geoseg_error(error) is None
 
 
 def test_what_the_user_can_mend_is_one_kind_of_error():
     known = SceneError("no scene: check the path")
-    assert mendable(known) is known
-    assert str(mendable(MemoryError())).startswith("out of memory: ")
+    assert as_geoseg_error(known) is known
+    assert str(as_geoseg_error(MemoryError())).startswith("out of memory: ")

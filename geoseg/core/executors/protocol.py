@@ -72,11 +72,11 @@ class Workplace:
     """Settings of where tasks run."""
 
     scheduler: Any = None
-    """Text of --scheduler, a library's client, or an executor that is open already; None for this machine."""
+    """Text of --scheduler, a client of Dask, or an open executor; None for this machine."""
     devices: tuple[str, ...] = ()
     """Devices of this machine; several have a process each."""
     prepare: Callable[[], None] | None = None
-    """What each such process does first; importable, as it is called elsewhere."""
+    """Function that each such process calls first; importable."""
 
 
 @runtime_checkable

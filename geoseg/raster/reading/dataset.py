@@ -43,7 +43,7 @@ _REOPENED = 2
 """How often a file that a server delivers is opened again: GDAL itself has asked for each part of it often enough."""
 
 
-class _Stumbled(Exception):
+class _ServerFailure(Exception):
     """A request to a server failed that may succeed when it is repeated."""
 
 
@@ -215,7 +215,7 @@ class Dataset:
             begun = time.monotonic()
             try:
                 self._guarded(partial(target.read, part, slice(None)))
-            except _Stumbled:
+            except _ServerFailure:
                 for piece in self._blocks.pieces(part):
                     for band in range(len(target.bands)):
                         self._guarded(partial(target.read, piece, slice(band, band + 1)), begun)
@@ -224,7 +224,7 @@ class Dataset:
         """Call a function with this thread's dataset, repeatedly while a server fails.
 
         Raises:
-            _Stumbled: if a server failed and `begun` is not given.
+            _ServerFailure: if a server failed and `begun` is not given.
         """
         if self._broken is not None:
             raise self._broken
@@ -244,7 +244,7 @@ class Dataset:
                     self._broken = failure if self._first.driver == "VRT" else None
                     raise failure from None
             if begun is None:
-                raise _Stumbled(str(failure))
+                raise _ServerFailure(str(failure))
             time.sleep(pause)
         raise AssertionError
 

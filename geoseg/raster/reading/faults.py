@@ -14,7 +14,7 @@ from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioIOError
 
 from geoseg.core.files import one_line
-from geoseg.core.system_errors import lacks_memory, mishap
+from geoseg.core.system_errors import lacks_memory, system_failure
 from geoseg.raster.reading.remote import is_remote
 
 _LOGGERS = "rasterio._err", "rasterio._env"
@@ -86,7 +86,7 @@ def unreadable(error: BaseException, path: str) -> str:
     """A failed read on one line: the file, GDAL's message, and the likely cause."""
     said = one_line(error.__cause__ or error)
     if lacks_memory(error):
-        why = mishap(error)
+        why = system_failure(error)
     elif is_remote(path) or is_remote(said):  # a file here may show what is on a server
         why = "the server did not deliver it, try again"
     else:

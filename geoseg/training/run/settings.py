@@ -15,7 +15,7 @@ import torch
 from geoseg.core.errors import SpecError
 from geoseg.models.header import default_model_path
 from geoseg.models.runner import choose_device, choose_precision
-from geoseg.spec import DataSpec, TrainSpec, beside, load_train_spec, parse_spec
+from geoseg.spec import DataSpec, TrainSpec, load_train_spec, parse_spec, paths_from
 from geoseg.spec.settings import TrainSettings
 from geoseg.spec.train import WEIGHT_FILES
 
@@ -59,7 +59,7 @@ def resolve_settings(config: Config, tiles: str | os.PathLike[str] | None, setti
 def data_of(spec: TrainSpec, tiles: str | os.PathLike[str] | None) -> DataSpec:
     """The data of a config, or a list of labelled rasters instead; paths start at the current folder."""
     given = {} if tiles is None else {"tiles": Path(tiles), "images": None, "labels": None, "scenes": ()}
-    return beside(spec.data.model_copy(update=given), Path.cwd())
+    return paths_from(spec.data.model_copy(update=given), Path.cwd())
 
 
 def choose_hardware(spec: TrainSpec) -> Hardware:
