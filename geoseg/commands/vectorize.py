@@ -35,7 +35,7 @@ from geoseg.spec.settings import VectorizeSettings
 from geoseg.vector.check import PolygonCheck, check_polygons
 from geoseg.vector.formats import check_extension, format_of
 from geoseg.vector.layer import PolygonLayer
-from geoseg.vector.polygonize import Polygonizing, grid_of_classes
+from geoseg.vector.polygonize import Polygonizer, grid_of_classes
 from geoseg.vector.write import write_polygons
 
 __all__ = ["VectorizeResult", "vectorize"]
@@ -96,7 +96,7 @@ def vectorize(
         if check:
             _check_checkable(grid, spec, output)
         area = find_area(grid, spec.area.aoi, spec.area.bbox, opened.name)
-        job = Polygonizing(opened, None, grid, legend, spec.vector, area)
+        job = Polygonizer(opened, None, grid, legend, spec.vector, area)
         layer = job.run(reporter)
         other = _owner_of_styles(output, overwrite)
         write_polygons(layer, output, finish=partial(_style, layer, output.stem, is_alone=other is None))
@@ -120,7 +120,7 @@ def _unmarked_notice(pixels: int) -> str | None:
     )
 
 
-def _checked(output: Path, job: Polygonizing) -> PolygonCheck:
+def _checked(output: Path, job: Polygonizer) -> PolygonCheck:
     try:
         return check_polygons(output, job.strips(), job.part, job.nodata)
     except (OSError, RuntimeError) as error:

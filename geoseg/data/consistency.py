@@ -12,14 +12,14 @@ from geoseg.core.wording import number_of
 from geoseg.raster.scaling import conversion, describe_scaling
 from geoseg.spec import ScalingSpec
 
-RESOLUTION_FACTOR = 1.5
+NOTICED_SIZE_RATIO = 1.5
 """Ratio of the largest to the smallest pixel size above which the user is notified."""
-MOST_FACTOR = 2
+LARGEST_SIZE_RATIO = 2
 """Ratio of the pixel sizes above which no single resolution describes the model."""
 
 
 @dataclass
-class ImageTerms:
+class ImageProperties:
     """Properties of images, added one after the other."""
 
     scaling: ScalingSpec | None = None
@@ -47,14 +47,14 @@ class ImageTerms:
     def size_range_m(self) -> tuple[float, float] | None:
         """Smallest and largest pixel size in metres if images differ in it; None if they are about equal."""
         sizes = self.sizes_m.values()
-        differ = bool(sizes) and max(sizes) > RESOLUTION_FACTOR * min(sizes)
+        differ = bool(sizes) and max(sizes) > NOTICED_SIZE_RATIO * min(sizes)
         return (_rounded(min(sizes)), _rounded(max(sizes))) if differ else None
 
     @property
     def resolution_m(self) -> float | None:
         """Pixel size of the first image in metres; None if images differ much, or it is known for none."""
         sizes = self.sizes_m.values()
-        if not sizes or max(sizes) > MOST_FACTOR * min(sizes):
+        if not sizes or max(sizes) > LARGEST_SIZE_RATIO * min(sizes):
             return None
         return _rounded(next(iter(self.sizes_m.values())))
 

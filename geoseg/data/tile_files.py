@@ -30,7 +30,7 @@ HEAD = f"""{MARK} The start of a training config: add a name, a network and what
 # be set, as in the config that the tiles were made with. The tiles hold no labels within its guard band, so that none
 # is needed here.
 """
-BLOCK_PX = 256
+FILE_BLOCK_PX = 256
 """Side of the blocks of the files in pixels."""
 
 
@@ -132,8 +132,8 @@ def _create(path: Path, grid: PixelGrid, count: int, dtype: str, profile: dict[s
         crs=grid.crs,
         compress="DEFLATE",
         tiled=True,
-        blockxsize=BLOCK_PX,
-        blockysize=BLOCK_PX,
+        blockxsize=FILE_BLOCK_PX,
+        blockysize=FILE_BLOCK_PX,
         **place,
         **profile,
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from geoseg.geo.georef import Box
 
 Shapes = NDArray[np.object_]
+"""Geometries of shapely (N,)."""
 
 MOST_PERIODS = 8
 """Most periods by which polygons are shifted: no file has longitudes beyond ±8 · 360°."""

@@ -18,7 +18,7 @@ from pyproj.exceptions import ProjError
 
 NAME_LETTERS = 60
 """Most characters of a name; longer ones are cut."""
-SAMPLES = np.stack(np.meshgrid(np.arange(-179.0, 180, 14), np.arange(-88.0, 89, 11)), axis=-1).reshape(-1, 2)
+SAMPLE_POINTS = np.stack(np.meshgrid(np.arange(-179.0, 180, 14), np.arange(-88.0, 89, 11)), axis=-1).reshape(-1, 2)
 """Longitudes and latitudes (V, 2), in degrees, at which projections are compared."""
 SAME_M = 1e-3
 """Projections are equal if no sample differs by more metres: parameters are rounded when they are written as text."""
@@ -205,7 +205,7 @@ def _projected(crs: CRS) -> NDArray[np.float64]:
     geographic = crs.geodetic_crs
     assert geographic is not None  # a projected system has one
     transformer = Transformer.from_crs(geographic, crs, always_xy=True)
-    samples = np.radians(SAMPLES) / geographic.axis_info[0].unit_conversion_factor
+    samples = np.radians(SAMPLE_POINTS) / geographic.axis_info[0].unit_conversion_factor
     x, y = transformer.transform(*samples.T)
     back = np.stack(transformer.transform(x, y, direction="INVERSE"), axis=1)
     with np.errstate(invalid="ignore"):

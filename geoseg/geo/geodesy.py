@@ -31,7 +31,7 @@ from pyproj.exceptions import ProjError
 from geoseg.geo.crs import horizontal
 from geoseg.geo.georef import Box
 
-__all__ = ["Measure", "measure_of", "pixel_size_m", "row_areas_m2", "x_period"]
+__all__ = ["GeodeticMeasure", "geodetic_measure", "pixel_size_m", "row_areas_m2", "x_period"]
 
 Coordinates = NDArray[np.float64]
 """x and y of V points (V, 2)."""
@@ -81,8 +81,8 @@ def row_areas_m2(crs: Any, transform: Affine, height: int, width: int) -> NDArra
 
 
 @dataclass(frozen=True)
-class Measure:
-    """Geodetic measurement of polygons: areas and perimeters, all of one layer in the same way."""
+class GeodeticMeasure:
+    """Measures areas and perimeters of polygons on the earth, all of one layer in the same way."""
 
     system: GeodeticSystem
     """Coordinate system of the polygons."""
@@ -121,13 +121,13 @@ class Measure:
         return np.where(np.isfinite(perimeters), perimeters, np.nan)
 
 
-def measure_of(crs: Any, corners: Coordinates) -> Measure | None:
+def geodetic_measure(crs: Any, corners: Coordinates) -> GeodeticMeasure | None:
     """How polygons between four corners (4, 2) are measured; None where the coordinate system gives no metres."""
     system = geodetic_system(crs)
     plane = equal_area_plane(system, corners)
     if system is None or plane is None:
         return None
-    return Measure(system, plane, system.areal_error(corners.mean(axis=0)) <= DISTORTION)
+    return GeodeticMeasure(system, plane, system.areal_error(corners.mean(axis=0)) <= DISTORTION)
 
 
 def _sums(of_edges: NDArray[np.float64], rings: Offsets) -> NDArray[np.float64]:

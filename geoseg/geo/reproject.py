@@ -17,13 +17,11 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 
 from geoseg.core.errors import OutputError
-from geoseg.geo.antimeridian import SNAP, split_at_180, unwrap_rings
+from geoseg.geo.antimeridian import SNAP, Shapes, split_at_180, unwrap_rings
+from geoseg.geo.geodesy import Coordinates
 from geoseg.geo.georef import Box
 
-Coordinates = NDArray[np.float64]
-Shapes = NDArray[np.object_]
-
-SAMPLES = 65
+AXIS_POINTS = 65
 """Sample points along each side of a raster, from which longitudes are unwrapped."""
 
 
@@ -112,7 +110,7 @@ class Projection:
     def _axes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """x (S,) and y (S,) of the sample points."""
         left, bottom, right, top = self.box
-        return np.linspace(left, right, SAMPLES), np.linspace(bottom, top, SAMPLES)
+        return np.linspace(left, right, AXIS_POINTS), np.linspace(bottom, top, AXIS_POINTS)
 
     @cached_property
     def _reference_x(self) -> NDArray[np.float64] | None:
@@ -139,8 +137,8 @@ class Projection:
         places = []
         for axis, values in enumerate(self._axes):
             spread = values[-1] - values[0]
-            places.append(np.clip((xy[:, axis] - values[0]) / spread * (SAMPLES - 1), 0, SAMPLES - 1))
-        (right, left), (up, down) = ((p - (whole := np.minimum(p.astype(int), SAMPLES - 2)), whole) for p in places)
+            places.append(np.clip((xy[:, axis] - values[0]) / spread * (AXIS_POINTS - 1), 0, AXIS_POINTS - 1))
+        (right, left), (up, down) = ((p - (whole := np.minimum(p.astype(int), AXIS_POINTS - 2)), whole) for p in places)
         low = reference[down, left] * (1 - right) + reference[down, left + 1] * right
         high = reference[down + 1, left] * (1 - right) + reference[down + 1, left + 1] * right
         return np.asarray(low * (1 - up) + high * up)

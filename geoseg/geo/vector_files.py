@@ -31,6 +31,7 @@ from geoseg.core.files import one_line
 from geoseg.core.gdal_options import waiting_options
 from geoseg.core.regular_files import check_regular
 from geoseg.core.safe_paths import plain_path, whole_url
+from geoseg.geo.antimeridian import Shapes
 from geoseg.geo.georef import Box
 
 PARQUET_FILES = (".parquet", ".geoparquet")
@@ -41,8 +42,6 @@ REASON_PART = 100
 """Characters that are kept of the beginning and of the end of a long error text."""
 NO_POLYGONS = ("Point", "MultiPoint", "LineString", "MultiLineString", "CircularString", "CompoundCurve", "MultiCurve")
 """Geometry types of layers without polygons."""
-
-Shapes = NDArray[np.object_]
 
 
 class VectorError(Exception):

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from geoseg.geo.grid import Window
-
-Values = NDArray[np.float32]
-Mask = NDArray[np.bool_]
+from geoseg.raster.validity import Mask, Values
 
 
 class Readable(Protocol):

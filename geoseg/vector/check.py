@@ -23,7 +23,7 @@ from geoseg.vector.coverage import is_coverage
 from geoseg.vector.formats import format_of
 from geoseg.vector.rasterize import burn
 
-STEPS = 2**20
+PIXEL_PARTS = 2**20
 """Coordinates are rounded to this fraction of a pixel: what a file loses is far smaller, and vertices are multiples of
 larger powers of two."""
 
@@ -65,6 +65,6 @@ def _to_pixels(polygons: NDArray[np.object_], transform: Affine) -> NDArray[np.o
     def move(xy: NDArray[np.float64]) -> NDArray[np.float64]:
         x, y = xy.T
         moved = np.stack([back.a * x + back.b * y + back.c, back.d * x + back.e * y + back.f], axis=1)
-        return (moved * STEPS).round() / STEPS
+        return (moved * PIXEL_PARTS).round() / PIXEL_PARTS
 
     return np.asarray(shapely.transform(polygons, move))

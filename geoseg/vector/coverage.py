@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from geoseg.vector.trace.regions import Offsets
 from geoseg.vector.trace.state import compiled
 
-LEAST_SIDE = 8.0
+EDGE_CELL_PX = 8.0
 """Smallest side of a cell in pixels."""
 
 
@@ -33,7 +33,7 @@ def is_coverage(polygons: NDArray[np.object_]) -> bool:
         return True
     _, xy, (rings, _) = shapely.to_ragged_array(parts)
     low, high = xy.min(axis=0), xy.max(axis=0)
-    side = max(LEAST_SIDE, math.sqrt(float(np.prod(high - low)) / len(xy)))
+    side = max(EDGE_CELL_PX, math.sqrt(float(np.prod(high - low)) / len(xy)))
     columns, rows = (int((high[axis] - low[axis]) / side) + 1 for axis in (0, 1))
     first, members = _sort_edges(xy, rings.astype(np.int64), low, side, columns, rows)
     return bool(_is_clean(xy, first, members))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import ProjError
 
-from geoseg.geo.geodesy import Measure, measure_of
+from geoseg.geo.geodesy import GeodeticMeasure, geodetic_measure
 from geoseg.geo.reproject import Projection, projection_of
 from geoseg.raster.legend import Legend
 from geoseg.vector.trace import Regions
@@ -112,8 +112,8 @@ class PolygonLayer:
             yield self._batch(first, last)
 
     @cached_property
-    def _measure(self) -> Measure | None:
-        return measure_of(self.crs, self._corners) if len(self.regions) else None
+    def _measure(self) -> GeodeticMeasure | None:
+        return geodetic_measure(self.crs, self._corners) if len(self.regions) else None
 
     @cached_property
     def _corners(self) -> NDArray[np.float64]:

@@ -73,11 +73,11 @@ def polygonize(
         weights = None if confidence is None else stack.enter_context(open_raster(confidence))
         if weights is not None and weights.shape != raster.shape:
             raise SceneError(f"{weights.name} is {weights.shape} pixels, {raster.name} is {raster.shape}")
-        return Polygonizing(raster, weights, grid_of_classes(raster)[0], legend, spec).run(reporter)
+        return Polygonizer(raster, weights, grid_of_classes(raster)[0], legend, spec).run(reporter)
 
 
-class Polygonizing:
-    """An open class raster with settings that have been checked against it."""
+class Polygonizer:
+    """Makes the polygons of an open class raster; its settings have been checked against the raster."""
 
     def __init__(
         self,

@@ -6,15 +6,15 @@ from affine import Affine
 from support.rasters import write_raster
 from support.reporters import Watching
 
-from geoseg.data.consistency import ImageTerms
+from geoseg.data.consistency import ImageProperties
 from geoseg.spec import ScalingSpec, TrainSpec, parse_spec
 from geoseg.training.data.training_data import TrainingData, read_training_data
 
 A, B = ScalingSpec(scale=(0.0001,), offset=(0.0,)), ScalingSpec(scale=(0.0001,), offset=(-0.1,))
 
 
-def terms_of(*images: tuple[float | None, ScalingSpec | None], guess: bool = False) -> ImageTerms:
-    terms = ImageTerms()
+def terms_of(*images: tuple[float | None, ScalingSpec | None], guess: bool = False) -> ImageProperties:
+    terms = ImageProperties()
     for number, (size, scaling) in enumerate(images):
         terms.add(f"{number}.tif", size, scaling, is_guess=guess)
     return terms

@@ -7,7 +7,7 @@ from affine import Affine
 from pyproj import CRS, Geod
 from rasterio.crs import CRS as RasterioCRS
 
-from geoseg.geo.geodesy import measure_of, pixel_size_m, row_areas_m2
+from geoseg.geo.geodesy import geodetic_measure, pixel_size_m, row_areas_m2
 
 EARTH_M2 = 510_065_621_724_000.0
 MERCATOR_WORLD_M = 40_075_016.685578488
@@ -28,7 +28,7 @@ def square(x, y, side) -> np.ndarray:
 
 def measured(polygons, crs, what) -> np.ndarray | None:
     west, south, east, north = shapely.total_bounds(polygons)
-    measure = measure_of(crs, np.array([(west, north), (west, south), (east, south), (east, north)]))
+    measure = geodetic_measure(crs, np.array([(west, north), (west, south), (east, south), (east, north)]))
     _, xy, (rings, parts) = shapely.to_ragged_array(polygons)
     return None if measure is None else getattr(measure, what)(xy, rings.astype(int), parts.astype(int))
 

@@ -19,7 +19,7 @@ from geoseg.data.labels.rules import OTHER, LabelRules, resolve_rules
 from geoseg.data.labels.source import LabelSource
 from geoseg.spec import IGNORE, ClassSpec
 
-RGB = (1, 2, 3)
+RGB_BANDS = (1, 2, 3)
 """Bands of a picture that are read."""
 CORNER_PX = 1024
 """Side of the corner of a picture whose colours an error lists when the rules name none."""
@@ -118,7 +118,7 @@ class _PaletteCoding:
 class _ColorCoding:
     """Coding by the colours of a picture."""
 
-    bands = RGB
+    bands = RGB_BANDS
     leaves_out_255 = False
 
     def __init__(self, table: _ColorTable, nodata: int | None):
@@ -135,7 +135,7 @@ class _ColorCoding:
             LabelError: if the rules name no colours.
         """
         if not source.rules.by_color:
-            colors = _colors_text(_pack(file.read(RGB, file.corner(CORNER_PX))))
+            colors = _colors_text(_pack(file.read(RGB_BANDS, file.corner(CORNER_PX))))
             raise LabelError(
                 f"{source.path} has {source.header.count} bands: it seems to be coded by colour: say in "
                 f"data.label_values of a config what its colours stand for, it has {colors}"

@@ -28,7 +28,7 @@ from geoseg.core.files import one_line
 from geoseg.data.labels.example import Example, Shown
 from geoseg.data.labels.rules import OTHER, LabelRules, class_list, resolve_rules
 from geoseg.data.labels.source import LabelSource
-from geoseg.geo.antimeridian import shifts_onto, wrapped_onto
+from geoseg.geo.antimeridian import Shapes, shifts_onto, wrapped_onto
 from geoseg.geo.crs import can_transform, crs_name, same_horizontal_crs
 from geoseg.geo.geodesy import x_period
 from geoseg.geo.georef import Box, PixelGrid, grow, reproject_box
@@ -47,8 +47,6 @@ from geoseg.spec import IGNORE, ClassSpec
 
 LARGE = 1000
 """Polygons of more vertices are clipped to a window before they are rasterized: GDAL takes 2 µs per vertex."""
-
-Shapes = NDArray[np.object_]
 
 VECTOR_FILES = (
     ".gpkg", ".geojson", ".geojsonl", ".json", ".topojson", ".shp", ".shz", ".zip", ".fgb", ".kml", ".kmz", ".gml",

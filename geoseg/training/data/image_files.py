@@ -12,7 +12,7 @@ from pathlib import Path
 
 from geoseg.core.errors import LabelError, ModelError
 from geoseg.core.redaction import public_form
-from geoseg.data.consistency import ImageTerms
+from geoseg.data.consistency import ImageProperties
 from geoseg.data.labelled_raster import FilePool, FileRaster, Files
 from geoseg.data.labels import LabelRules, LabelSource, label_format, open_labels
 from geoseg.data.listing import ListedRaster
@@ -74,9 +74,9 @@ def shown_name(image: Path) -> str:
 
 def look_at_images(
     entries: Sequence[ListedRaster], data: DataSpec, scaling: ScalingSpec | None
-) -> tuple[list[PixelGrid], ImageTerms]:
+) -> tuple[list[PixelGrid], ImageProperties]:
     """Grid of every image, and what they have in common; labels are not looked at yet."""
-    grids, terms = [], ImageTerms(scaling)
+    grids, terms = [], ImageProperties(scaling)
     for entry in entries:
         with open_image(entry.image, data) as scene:
             info = scene.info

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from geoseg.vector.trace.state import compiled
 
-LEAST_SIDE = 8.0
+POINT_CELL_PX = 8.0
 """Smallest side of a cell in pixels."""
 
 
@@ -36,7 +36,7 @@ class PointCells(NamedTuple):
 def sort_into_cells(points: NDArray[np.float64]) -> PointCells:
     """Sort points (P, 2), whose coordinates are not negative, into at most about as many cells as there are points."""
     width, height = (points.max(axis=0, initial=0) + 1).tolist()
-    side = max(LEAST_SIDE, math.sqrt(width * height / max(1, len(points))))
+    side = max(POINT_CELL_PX, math.sqrt(width * height / max(1, len(points))))
     columns, rows = int(width / side) + 1, int(height / side) + 1
     members, first = _fill_cells(points, side, columns, rows)
     return PointCells(

@@ -12,7 +12,7 @@ from geoseg.vector.arcs.nearby import PointCells, is_empty, sort_into_cells
 from geoseg.vector.trace.regions import Offsets
 from geoseg.vector.trace.state import compiled
 
-STEPS = 4
+CURVE_PIECES = 4
 """Straight pieces that a rounded corner is made of."""
 FRACTIONS = (1.0, 0.5, 0.25)
 """Fractions of a cut that are tried in turn until no other vertex lies in it."""
@@ -80,7 +80,7 @@ def _round_off(
     points: NDArray[np.float64], offsets: Offsets, ends: NDArray[np.int32], cuts: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], Offsets]:
     """Vertices of all arcs with their corners rounded."""
-    rounded = np.empty((len(points) * (STEPS + 1), 2), np.float64)
+    rounded = np.empty((len(points) * (CURVE_PIECES + 1), 2), np.float64)
     where = np.zeros(len(offsets), np.int64)
     used = 0
     for arc in range(len(ends)):
@@ -94,8 +94,8 @@ def _round_off(
             before, after = _neighbours(k, low, high, is_closed)
             a = points[k] + (points[before] - points[k]) * cuts[k, 0]
             c = points[k] + (points[after] - points[k]) * cuts[k, 1]
-            for step in range(STEPS + 1):
-                t = step / STEPS
+            for step in range(CURVE_PIECES + 1):
+                t = step / CURVE_PIECES
                 point = (1 - t) * (1 - t) * a + 2 * t * (1 - t) * points[k] + t * t * c
                 if used > begin and rounded[used - 1, 0] == point[0] and rounded[used - 1, 1] == point[1]:
                     continue  # where this corner begins the one before it ends
