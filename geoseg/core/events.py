@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stage of a command is."""
+    """Progress of a stage of a command."""
 
     stage: str
-    """What is being done, e.g. `predicting`, `writing`, `polygons`, `reading`, `training`, `scenes`."""
+    """Name of the stage, e.g. `predicting`, `writing`, `polygons`, `reading`, `training`, `scenes`."""
     done: int
     """Units done: pixels, steps, windows, or scenes."""
     total: int

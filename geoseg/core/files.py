@@ -22,7 +22,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from geoseg.core.errors import OutputError
 
 WRITE_FAILURES = RasterioError, CPLE_BaseError, OSError
-"""What a failing write raises: GDAL's own errors come through where it copies."""
+"""Exceptions of failing writes: GDAL's own errors are not converted where it copies."""
 WORKSPACE_END, LOCK_END = ".geoseg-tmp", ".geoseg-lock"
 """Ends of the names of folders for unfinished files, and of locks."""
 _MOST_AT_ONCE = 100

@@ -16,7 +16,7 @@ SAFE: dict[str, Any] = {
     "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",  # reads past the end of a PNG as whatever is in memory
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",
 }
-"""What makes a read fail where a part of it fails."""
+"""Options with which a read fails if any part of it fails."""
 
 CONNECT_S, STALLED_S = 10, 20
 """Seconds after which a connection that does not come about, or over which nothing comes, is given up."""

@@ -91,10 +91,10 @@ _ELEMENT = re.compile(
     r"<(UserPwd|Password|HttpAuth|Cookie|Headers|Header|Authorization|AccessToken)>.*?(</\1>|$)", re.I | re.S
 )
 _MARKS = "://", "http:/", "https:/", "/vsi", "%3a%2f", "%253a"
-"""What a word of a message holds, in lower case, if there is a URL in it."""
+"""Substrings of a word, in lower case, that indicate a URL."""
 _PUNCTUATED = re.compile(r"^([(\[<,;]*)(.*?)([)\]>,;:.]*)$", re.DOTALL)
 _MOST_URLS = 50
-"""URLs that stand one in another; more are no path of anybody."""
+"""Most URLs nested in one another; a path with more is hidden."""
 _LEAST_LETTERS = 4
 """Shorter parts of a secret path are not looked for in messages: they are part of ordinary words."""
 

@@ -19,7 +19,7 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFSOCK: "a socket",
 }
-"""What a path may lead to that is neither a file nor a folder."""
+"""Kinds of files that are neither regular files nor folders."""
 
 
 def check_regular(path: str | os.PathLike[str]) -> None:

@@ -17,7 +17,7 @@ _OUT_OF_MEMORY = re.compile(
     r"|can't start new thread",
     re.IGNORECASE,
 )
-"""How libraries word it: PyTorch, CUDA, GDAL, C++, the loader of shared libraries, Arrow."""
+"""Messages of libraries: PyTorch, CUDA, GDAL, C++, the loader of shared libraries, Arrow."""
 _LESS_MEMORY = (
     "out of memory: free some, raise the limit if there is one, or ask for less at once: a smaller --tile or "
     "--batch-size, or window and batch_size in a training config"

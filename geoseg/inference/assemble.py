@@ -62,7 +62,7 @@ def assemble(job: Job, work: WorkFolder) -> Assembled:
     """Assemble the finished tile rows, and blend the seams between those that different workers forwarded.
 
     Raises:
-        OutputError: if the work folder is another run's, or something in it is gone.
+        OutputError: if the work folder is another run's, or a file is missing.
     """
     work.check_owner()
     for i in range(job.grid.rows.count):

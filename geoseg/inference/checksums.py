@@ -42,7 +42,7 @@ def write_seal(path: Path, of: str, files: Iterable[Path]) -> None:
     """Sync finished files to the disk, then write their seal.
 
     Raises:
-        OSError: if that cannot be written, or a file is gone.
+        OSError: if the seal cannot be written, or a file is missing.
     """
     measures = {}
     for file in files:

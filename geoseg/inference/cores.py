@@ -31,7 +31,7 @@ class Pixels:
     """Classified pixels as arrays on the host."""
 
     window: Window
-    """Where they lie in the source; may be empty."""
+    """Their window of the source; may be empty."""
     valid: NDArray[np.bool_]
     """Which of the scene's pixels there hold data."""
     index: NDArray[np.uint8]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a result is asked to hold besides the classes."""
+    """Outputs besides the classes that are computed."""
 
     confidence: bool = False
     """Probability of the chosen class."""
@@ -21,7 +21,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Decision:
-    """What is known of some pixels."""
+    """Classes of some pixels, and the other outputs."""
 
     index: Tensor
     """Index of the most likely class (h, w), uint8."""

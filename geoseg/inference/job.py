@@ -41,7 +41,7 @@ class Job:
     bands: SceneBands
     """Its bands in the model's order."""
     source: Source
-    """What windows are read from: these bands, perhaps at another resolution."""
+    """The raster from which windows are read: these bands, perhaps at another resolution."""
     model: Model
     """The model."""
     spec: PredictSpec
@@ -49,7 +49,7 @@ class Job:
     resolved: ClassifySpec
     """The settings that decide pixels, with defaults resolved."""
     grid: Grid
-    """Where the windows lie."""
+    """The grid of windows."""
     runner: Runner
     """The network on its device."""
     batch_size: int
@@ -57,7 +57,7 @@ class Job:
     fingerprint: str
     """Digest of everything that decides pixels."""
     view: View
-    """What the network sees besides its windows."""
+    """The view: what the network sees besides its windows."""
     log: NoticeLog
     """Notices for the user."""
 

@@ -9,7 +9,7 @@ from geoseg.raster.scene_info import SceneInfo
 from geoseg.spec import ClassifySpec, ModelSpec
 
 MOST_REFINING = 8
-"""How many times finer than the scene's own pixels --resolution may be."""
+"""Largest ratio of the scene's pixel size to a finer --resolution."""
 RESOLUTION_FACTOR = 1.5
 """Ratio of the scene's and the model's ground resolution beyond which a notice warns of poor classes."""
 

@@ -56,7 +56,7 @@ class Shard:
     """Neighbouring tile rows of one scene, and what a worker needs to forward them; picklable."""
 
     scene: str
-    """As GDAL opens it."""
+    """Path or URL of the scene, for GDAL."""
     model: Model | str | None
     """A bundle's path or a model."""
     spec: PredictSpec
@@ -64,11 +64,11 @@ class Shard:
     work: Path
     """The work folder."""
     manifest: Manifest
-    """What the work folder is of."""
+    """Manifest of the work folder."""
     tile_rows: range
     """Rows of the grid."""
     tags: tuple[BandTag, ...] = ()
-    """What is said of the scene's bands, for where its file says nothing."""
+    """Band metadata, used where the scene's file has none."""
 
 
 def run_scene(job: Job, work: WorkFolder, workers: Workers, reporter: Reporter = SILENT) -> None:

@@ -15,7 +15,7 @@ from geoseg.raster.validity import check_nodata
 from geoseg.spec import ClassifySpec, ModelSpec
 
 _MOST_COARSENING = 64
-"""How many times coarser than the scene's own pixels --resolution may be."""
+"""Largest ratio of a coarser --resolution to the scene's pixel size."""
 
 
 def select_bands(scene: Scene, model: ModelSpec, spec: ClassifySpec) -> tuple[SceneBands, BandChoice]:

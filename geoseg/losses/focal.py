@@ -14,7 +14,7 @@ class Focal(Loss):
     """Mean of (1 - p) ** gamma times the cross-entropy, with p the probability of the true class (eq. 4)."""
 
     gamma: float = Field(default=2.0, ge=0)
-    """How strongly the loss turns away from pixels that are right already."""
+    """Focusing parameter: how strongly well-classified pixels are down-weighted."""
 
     def __call__(self, logs: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
         """Loss of a batch, a scalar."""

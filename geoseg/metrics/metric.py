@@ -43,9 +43,9 @@ class Wording:
     """Names and explanation of a figure; `{px}` stands for the width of the boundaries in pixels."""
 
     label: str
-    """On a line or above a column on a terminal, e.g. "pixel accuracy"."""
+    """Label on a terminal, e.g. "pixel accuracy"."""
     heading: str
-    """In a report, e.g. "Pixel accuracy"."""
+    """Heading in a report, e.g. "Pixel accuracy"."""
     meaning: str = ""
     """A sentence in a report."""
 

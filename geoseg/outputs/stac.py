@@ -56,7 +56,7 @@ _COMMON_BANDS = frozenset({"coastal", "blue", "green", "red", "rededge", "nir", 
 _EDGE_POINTS = 32
 """Points along each side of a scene's outline, for straight sides bend on the way to longitude and latitude."""
 _OUTLINE_TOLERANCE = 1e-4
-"""How far the outline may be off, as a part of its length."""
+"""Largest deviation of the outline, as a share of its length."""
 _DIGITS = 9
 """Decimals of a degree: a tenth of a millimetre."""
 

@@ -51,7 +51,7 @@ class BranchSpec(Protocol):
         ...
 
     def describe(self) -> str:
-        """What it sees, on one line."""
+        """The views that it sees, on one line."""
         ...
 
     def training_views(self, window: int) -> tuple[ContextLevel, ...]:
@@ -88,7 +88,7 @@ class PlainSpec:
         """Accept windows of any size."""
 
     def describe(self) -> str:
-        """What it sees, on one line."""
+        """The views that it sees, on one line."""
         return "windows alone"
 
     def training_views(self, window: int) -> tuple[ContextLevel, ...]:

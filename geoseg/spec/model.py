@@ -63,15 +63,15 @@ class ModelCard(Spec):
     """Data, limits and scores of a model, for people who consider using it."""
 
     description: Text = ""
-    """What it maps, in a sentence."""
+    """Classes and kind of imagery, in a sentence."""
     data: Text = ""
-    """What it was trained on."""
+    """Training data."""
     credits: Text = ""
     """Makers of the data, in the form in which they wish to be cited."""
     licence: Text = ""
     """Licence of the weights."""
     limits: Text = ""
-    """Where it is known to fail."""
+    """Known limits of the model."""
     scores: dict[str, Any] = Field(default={})
     """Scores on the validation data: miou, pixel_accuracy, iou per class name."""
     training: dict[str, Any] = Field(default={})
@@ -84,7 +84,7 @@ class ModelSpec(Spec):
     name: Name
     """Short name, e.g. landcover-naip-rgb."""
     network: NetworkSpec
-    """The network behind the normalisation layer."""
+    """The network, without the normalisation layer."""
     bands: tuple[Name, ...] = Field(min_length=1, max_length=MOST_BANDS)
     """Band names in input order: red, green, blue, nir, ..."""
     dtype: DataType = "uint8"

@@ -27,16 +27,16 @@ MOST_BYTES = 2**21
 MOST_VALUES = 200_000
 """Most values in one set of settings, those that YAML aliases repeat counted each time."""
 MOST_LEVELS = 32
-"""How deep settings may be nested."""
+"""Deepest nesting of settings."""
 MOST_CHARACTERS = 200_000
 """Length of the longest text."""
 MOST_MERGED = 16
-"""How many mappings a YAML merge key (<<) may name."""
+"""Most mappings that a YAML merge key (<<) may name."""
 MOST_DIGITS = 60
 """Digits of the longest whole number; fields have bounds of their own."""
 _PREFIX = "tag:yaml.org,2002:"
 _UNREADABLE = ValueError, KeyError, IndexError, AttributeError, TypeError, OverflowError
-"""What constructing a scalar of an explicit tag raises when its text is not of that kind."""
+"""Exceptions raised for a scalar whose text does not fit its explicit tag."""
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:

@@ -13,10 +13,10 @@ class PredictSpec(CombinedSpec):
     """Settings of prediction."""
 
     classify: ClassifySpec = ClassifySpec()
-    """What decides the class of a pixel."""
+    """Settings that decide the class of a pixel."""
     vector: VectorSpec = VectorSpec()
-    """How the class raster is generalised, and how its polygons are made."""
+    """Generalisation of the class raster, and polygons."""
     output: OutputSpec = OutputSpec()
-    """What is written."""
+    """Outputs."""
     run: RunSpec = RunSpec()
-    """On what it runs."""
+    """Devices and batch size."""

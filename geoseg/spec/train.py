@@ -135,7 +135,7 @@ class TrainSpec(Spec):
     frozen_epochs: int = Field(default=0, ge=0, le=LARGEST_COUNT)
     """Number of first epochs in which the encoder is frozen."""
     method: MethodSpec = MethodSpec()
-    """How it learns: supervised, from labelled windows alone; or a method of another package, by its name or with
+    """Training method: supervised, from labelled windows alone; or a method of another package, by its name or with
     parameters: {name: ..., parameter: ...}."""
     loss: LossSpec = LossSpec()
     """The loss that is minimised."""

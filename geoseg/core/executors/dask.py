@@ -23,11 +23,11 @@ _LOCAL = re.compile(r"local:(\d{1,3})")
 _LOST = "the Dask scheduler was lost: start it again; what is finished is kept, --resume goes on"
 _KILLED = "several workers died of it, perhaps for lack of memory: --resume goes on"
 _RETRIES = 2
-"""How often a task that failed is tried again: servers stumble, workers run out of memory."""
+"""Retries of a failed task: servers fail for a while, workers run out of memory."""
 _PAUSE_S = 0.05
 """Seconds between two questions whether a task has ended."""
 _ATTRIBUTE = "_geoseg_worker"
-"""Where Dask's object for a worker keeps geoseg's: it is the same for all threads, and goes with the worker."""
+"""Attribute of Dask's worker object that holds geoseg's: one for all threads, for the life of the worker."""
 
 
 class DaskWorkers:

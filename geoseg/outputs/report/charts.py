@@ -25,7 +25,7 @@ class Chart:
     y_ticks: list[tuple[float, str]]
     lines: list[Line]
     best_at: float | None = None
-    """Where the best epoch is on the x axis; None if it is not there."""
+    """Position of the best epoch on the x axis; None if it is not shown."""
     best_point: tuple[float, float, str] | None = None
     """Point of the best epoch on a curve, and what to write there."""
 

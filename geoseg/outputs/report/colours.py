@@ -7,7 +7,7 @@ from collections.abc import Sequence
 PAPER = {"light": "#ffffff", "dark": "#14191f"}
 """The page's background in either scheme."""
 _LEAST_CONTRAST = 3.0
-"""Of a curve against the paper, as WCAG 2.1 asks of graphics (success criterion 1.4.11)."""
+"""Least contrast of a curve to the background, by WCAG 2.1 for graphics (success criterion 1.4.11)."""
 
 
 def rgb(color: str) -> tuple[int, int, int]:

@@ -17,7 +17,7 @@ class ContextPicture:
     """A coarser view of a window's surroundings, as the model sees it."""
 
     caption: str
-    """How much coarser, e.g. "seen 8 times coarser"."""
+    """Caption, e.g. "seen 8 times coarser"."""
     image: NDArray[np.uint8]
     """(h, w, 3), see `geoseg.outputs.report.pictures.look`."""
     box: tuple[float, float, float, float]

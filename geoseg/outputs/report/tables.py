@@ -39,7 +39,7 @@ class Cell:
 
     pixels: int
     share: float
-    """Of the row, 0 to 1."""
+    """Share of the row's pixels, 0 to 1."""
     shade: float
     """Depth of its colour, 0 to 1: the root of the share, which keeps small shares visible."""
     hit: bool
@@ -60,7 +60,7 @@ class Mistake:
     predicted: str
     pixels: int
     share: float
-    """Of the true class's pixels."""
+    """Share of the true class's pixels."""
 
 
 def mistakes(report: Report, most: int = 3) -> list[Mistake]:

@@ -40,7 +40,7 @@ _SHARED_DRIVERS = frozenset({"GTiff", "VRT", "JP2OpenJPEG", "HFA"})
 _HELD_BYTES = 256 * 2**20
 """Memory for the blocks that readers cache, one each."""
 _REOPENED = 2
-"""How often a file that a server delivers is opened again: GDAL itself has asked for each part of it often enough."""
+"""How often opening a file on a server is retried: GDAL itself has retried each request already."""
 
 
 class _ServerFailure(Exception):
