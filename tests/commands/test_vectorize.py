@@ -2,9 +2,8 @@
 
 import json
 import re
+import signal
 import sqlite3
-import subprocess
-import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -20,9 +19,11 @@ from rasterio.crs import CRS
 from rasterio.features import rasterize
 from rasterio.rpc import RPC
 from scipy import ndimage
+from support.forks import exit_code_of, needs_fork
 from support.polygons import frame_of
 from support.reporters import Heard
 
+from geoseg.cli import main
 from geoseg.commands.vectorize import vectorize
 from geoseg.core.errors import OutputError, SceneError, SpecError
 from geoseg.geo.grid import STRIP_PX, STRIP_PX_MOST, Window, strip_windows
@@ -510,27 +511,25 @@ def test_the_styles_of_a_raster_are_not_replaced(tmp_path, classes):
     assert "were not written, because of" in result.notices[0]
 
 
-FULL = """
-import resource, signal, sys
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
-from geoseg.cli import main
-sys.argv = ["geoseg", "vectorize", *sys.argv[1:]]
-main()
-"""
-"""A process for which a file of more than 40 kB does not fit on the disk."""
-
-
+@needs_fork
 @pytest.mark.parametrize("extension", FORMATS.names)
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, extension):
     ids = np.random.default_rng(0).integers(0, 9, (120, 120)).astype(np.uint8)
     write(tmp_path / "classes.tif", ids)
     (tmp_path / "out").mkdir()
-    command = [sys.executable, "-c", FULL, tmp_path / "classes.tif", "-o", tmp_path / "out" / f"made{extension}"]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 1, run.stderr
-    assert run.stderr.count("\n") == 1, run.stderr
-    assert "cannot write" in run.stderr
+
+    def vectorize_on_a_full_disk():
+        """A file of more than 40 kB does not fit."""
+        import resource
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
+        main(["vectorize", str(tmp_path / "classes.tif"), "-o", str(tmp_path / "out" / f"made{extension}")])
+
+    assert exit_code_of(vectorize_on_a_full_disk, tmp_path / "said.txt") == 1
+    said = (tmp_path / "said.txt").read_text()
+    assert said.count("\n") == 1, said
+    assert "cannot write" in said
     assert list((tmp_path / "out").iterdir()) == []
 
 

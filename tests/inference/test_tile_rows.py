@@ -15,10 +15,12 @@ import rasterio
 import rasterio.shutil
 import shapely
 import torch
+from click.testing import CliRunner
 from support.models import CountingEcho, Echo, echo_model, make_spec, save_bundle
 from support.rasters import TRANSFORM, UTM, write_raster
 from support.reporters import Heard
 
+from geoseg.cli import main
 from geoseg.commands.predict import predict
 from geoseg.commands.predict_many import predict_many
 from geoseg.core.errors import GeosegError, OutputError, SpecError
@@ -323,10 +325,21 @@ def kill_and_compare(tmp_path, kills, seed):
     scene = write_raster(
         tmp_path / "s.tif", np.kron(generator.integers(0, 9, (450, 75)), np.ones((20, 20))).astype(np.uint8)
     )
-    command = [sys.executable, "-m", "geoseg", "predict", scene, "-m", bundle, "--tile", "256", "--no-polygons", "-q"]
-    killed = [*command, "--simplify", "1px", "--batch-size", "2", "--confidence", tmp_path / "confidence.tif"]
+    command = ["predict", str(scene), "-m", str(bundle), "--tile", "256", "--no-polygons", "-q"]
+    killed = [
+        sys.executable,
+        "-m",
+        "geoseg",
+        *command,
+        "--simplify",
+        "1px",
+        "--batch-size",
+        "2",
+        "--confidence",
+        tmp_path / "confidence.tif",
+    ]
     command = [*command, "--simplify", "2px", "--batch-size", "1", "--no-stac"]
-    subprocess.run([*command, "-o", tmp_path / "whole"], check=True)
+    assert CliRunner().invoke(main, [*command, "-o", str(tmp_path / "whole")]).exit_code == 0
     for _ in range(kills):
         process = subprocess.Popen([*killed, "-o", tmp_path / "out", "--resume"])
         folder = work_path(tmp_path / "out" / "s_landcover.tif")
@@ -334,7 +347,7 @@ def kill_and_compare(tmp_path, kills, seed):
         time.sleep(generator.random() * 0.5)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    subprocess.run([*command, "-o", tmp_path / "out", "--resume"], check=True)
+    assert CliRunner().invoke(main, [*command, "-o", str(tmp_path / "out"), "--resume"]).exit_code == 0
     for name in ("s_landcover.tif", "s_landcover.tif.aux.xml"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert not list((tmp_path / "out").glob(".*"))

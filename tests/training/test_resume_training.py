@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import pytest
 import torch
 import yaml
 from safetensors import safe_open
+from support.forks import exit_code_of, needs_fork
 from support.labelled_tiles import write_config, write_tiles
 from support.reporters import Watching
 
@@ -135,24 +135,11 @@ def test_an_interrupted_run_is_resumed_exactly(
     assert not (tmp_path / "broken" / "checkpoint.ckpt").exists()
 
 
-def killed(work: Callable[[], object]) -> None:
-    """Do in a process of its own what ends with a kill."""
-    child = os.fork()
-    if not child:
-        signal.alarm(120)
-        try:
-            work()
-        finally:
-            os._exit(1)
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
-
-
 def die(*_: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@needs_fork
 @pytest.mark.parametrize("stage", ["reading", "training", "scoring", "scored", "killed in the report"])
 def test_a_killed_run_is_resumed_exactly(
     config: Path, tmp_path: Path, whole: Whole, ends: list[State], stage: str
@@ -166,7 +153,7 @@ def test_a_killed_run_is_resumed_exactly(
         if state.stage == stage and state.epoch in (0, 3):
             die()
 
-    killed(train_and_die)
+    assert exit_code_of(train_and_die) == -signal.SIGKILL
     train(config, tmp_path / "broken", resume=True)
     assert_same_end(whole, ends[-1])
     assert_same_run(whole.folder, tmp_path / "broken")
