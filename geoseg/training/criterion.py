@@ -1,6 +1,6 @@
-"""By what a network's answers are judged in training: the losses that the settings name, also on a second head.
+"""The losses of a training run, also those of an auxiliary head.
 
-In: logits and class indexes. Out: scalars. It has the second head's parameters, which are trained with the network's.
+In: logits and class indexes. Out: scalars. The parameters of the auxiliary head are trained with the network's.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.spec import LossSpec, TrainSpec
 
 HARD_SHARE = 0.1
-"""Least share of the pixels that count as hard; others are right with a probability of 0.7."""
+"""Least share of the pixels that count as hard; the others have a probability of 0.7 or more of their class."""
 
 
 class TrainingCriterion(nn.Module):
-    """The losses of a run; see `models.learning.Criterion`."""
+    """The losses that the settings name; see `geoseg.models.training_batch.Criterion`."""
 
     def __init__(self, network: SegmentationNetwork, spec: TrainSpec, class_counts: Sequence[float]):
-        """Prepare the losses of a network as `build_network` makes it.
+        """Prepare the losses of a network that `build_network` has built.
 
         Args:
-            network: whose encoder the second head listens to, if the settings give it a weight.
+            network: gets an auxiliary head on its encoder, if the settings give that a weight.
             spec: the settings of the run.
-            class_counts: labelled pixels of each class to learn from.
+            class_counts: labelled training pixels of each class (K).
 
         Raises:
-            ModelError: if a second head is wanted, but the network has no encoder.
-            SpecError: if a parameter of a loss makes no sense.
+            ModelError: if there is to be an auxiliary head, but the network has no encoder.
+            SpecError: if a parameter of a loss is invalid.
         """
         super().__init__()
         self._loss = SegmentationLoss(spec.loss, class_counts)
         hard = LossSpec(cross_entropy=0, dice=0, ohem=1, ohem_threshold=0.7, ohem_share=HARD_SHARE)
         self._hard_loss = SegmentationLoss(hard, class_counts)
         self._head_weight = spec.loss.auxiliary
-        self._listeners = [AuxiliaryHead(network, len(spec.classes))] if spec.loss.auxiliary else []
-        self.heads = nn.ModuleList(self._listeners)
+        self._auxiliary = [AuxiliaryHead(network, len(spec.classes))] if spec.loss.auxiliary else []
+        self.heads = nn.ModuleList(self._auxiliary)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Loss of logits (B, K, h, w) against class indexes (B, h, w)."""
@@ -47,9 +47,9 @@ class TrainingCriterion(nn.Module):
         return loss
 
     def of_windows(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The same, and the loss of the second head on what the encoder saw last."""
+        """The same, plus the loss of the auxiliary head on the encoder's features of this batch."""
         loss: Tensor = self(logits, labels)
-        for head in self._listeners:
+        for head in self._auxiliary:
             loss = loss + self._head_weight * self(head.logits(labels.shape[-2:]), labels)
         return loss
 

@@ -1,7 +1,7 @@
-"""What happens in one step of training and of scoring; the loop around it is Lightning's.
+"""One step of training and of validation, as a LightningModule; the loop is Lightning's.
 
-In: batches of read windows, batches of scored windows. Out: a network and its running mean. What a step minimises, the
-training method knows. Knows neither files nor terminals.
+In: batches of training windows and of scored windows. Out: a network, and the running mean of its weights. The loss of
+a step is that of the training method.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ from geoseg.training.windows.augment import Augment
 from geoseg.training.windows.random_windows import TrainingWindows
 
 FORMER_NAMES = {"auxiliary.": "method.criterion.heads.0."}
-"""How the names of weights begin in checkpoints of geoseg 0.1, and how they begin here."""
+"""Prefixes of weight names in checkpoints of geoseg 0.1, and the prefixes that replace them."""
 
 
 @dataclass(frozen=True)
 class LearnerInputs:
-    """What a learner is given."""
+    """What a learner is made of."""
 
     spec: TrainSpec
-    """How it learns."""
+    """The settings of the run."""
     model: ModelSpec
-    """What it learns to be."""
+    """The spec of the trained model."""
     folder: Path
-    """Gets scratch files."""
+    """Folder for scratch files."""
     precision: str
-    """Arithmetic."""
+    """fp32, bf16 or fp16."""
     class_counts: tuple[int, ...]
-    """Labelled pixels per class to learn from."""
+    """Labelled training pixels of each class (K)."""
     augment: Augment
-    """How windows are varied."""
+    """Augmentation of training windows."""
     train: Loader
     """Training windows, batch by batch."""
     val: Loader
@@ -65,7 +65,7 @@ class LearnerInputs:
 
 
 class Learner(LightningModule):
-    """A network that learns, and the running mean of its weights and buffers, which is scored and kept."""
+    """A network in training, and the running mean of its weights and buffers, which is scored and saved."""
 
     def __init__(self, network: SegmentationNetwork, inputs: LearnerInputs):
         super().__init__()
@@ -77,19 +77,19 @@ class Learner(LightningModule):
             module.requires_grad_(False)
         self.averaged = AveragedModel(self.network, multi_avg_fn=ema_update(spec.ema), use_buffers=True)
         self.averaged.requires_grad_(False)
-        self.method = make_method(Setup(network, self.kept, spec, inputs.class_counts, inputs.augment))
+        self.method = make_method(Setup(network, self.averaged_network, spec, inputs.class_counts, inputs.augment))
         self.counter = ScoreCounter(len(spec.classes), spec.boundary_px)
-        self.epoch_loss = MeanMetric(nan_strategy="disable")  # a loss that is no number must be seen
+        self.epoch_loss = MeanMetric(nan_strategy="disable")  # a NaN loss must stay visible
         self._averaged_step = 0
 
     @property
-    def kept(self) -> SegmentationNetwork:
+    def averaged_network(self) -> SegmentationNetwork:
         """The network that is scored and saved."""
         return cast(SegmentationNetwork, self.averaged.module)
 
     @property
     def is_frozen(self) -> bool:
-        """Whether the encoder stays as it is in this epoch."""
+        """Whether the encoder's weights stay fixed in this epoch."""
         return self.current_epoch < self.spec.frozen_epochs
 
     def train_dataloader(self) -> Loader:
@@ -101,7 +101,7 @@ class Learner(LightningModule):
         return self.inputs.val.deal(self.trainer.global_rank, self.trainer.world_size, idle=stack_uncounted)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Find weights that a checkpoint has under a former name."""
+        """Rename weights of checkpoints that geoseg 0.1 has written."""
         weights = checkpoint["state_dict"]
         for name in list(weights):
             for former, here in FORMER_NAMES.items():
@@ -109,7 +109,7 @@ class Learner(LightningModule):
                     weights[here + name.removeprefix(former)] = weights.pop(name)
 
     def on_train_epoch_start(self) -> None:
-        """Draw other windows in each epoch, and let nothing depend on what was drawn before it."""
+        """Seed the epoch, so that its windows do not depend on earlier epochs, and set the modes of modules."""
         windows: TrainingWindows = self.inputs.train.items
         windows.epoch = self.current_epoch
         torch.manual_seed(_seed(self.spec.seed, self.current_epoch, self.global_rank))
@@ -121,7 +121,7 @@ class Learner(LightningModule):
             module.eval()
 
     def training_step(self, batches: Mapping[str, Batch], index: int) -> Tensor:
-        """Loss of read windows."""
+        """Loss of a batch of each kind of data."""
         loss = self.method.loss(batches, self._generator(index))
         self.epoch_loss.update(loss.value.detach())
         for name, value in {"loss": loss.value, **loss.figures}.items():
@@ -129,27 +129,29 @@ class Learner(LightningModule):
         return loss.value
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
-        """Take a frozen encoder's gradients away, so that it neither moves nor decays."""
+        """Remove the gradients of a frozen encoder, so that neither gradients nor weight decay change it."""
         for encoder in self._encoder if self.is_frozen else ():
             for parameter in encoder.parameters():
                 parameter.grad = None
 
     def on_train_batch_end(self, *args: Any) -> None:
-        """Move the running mean, and what else follows the weights, after each step of the optimizer."""
+        """Update the running mean, and the training method, after each step of the optimizer."""
         if self.global_step != self._averaged_step:
             self.averaged.update_parameters(self.network)
             self.method.after_step()
             self._averaged_step = self.global_step
 
     def on_validation_epoch_start(self) -> None:
-        """Let the network see whole rasters first, if that is how it sees what lies around windows."""
+        """Prepare the views of scored windows, e.g. classify whole rasters in coarser views."""
         windows: ScoredWindows = self.inputs.val.items
-        windows.view.prepare(lambda: Runner(self.kept, str(self.device), self.inputs.precision), self.spec.batch_px)
+        windows.view.prepare(
+            lambda: Runner(self.averaged_network, str(self.device), self.inputs.precision), self.spec.batch_px
+        )
 
     def validation_step(self, batch: ScoredBatch, index: int) -> None:
-        """Count the pixels of scored windows."""
+        """Count the predicted and labelled classes of scored windows."""
         image = batch.image.contiguous(memory_format=torch.channels_last)
-        logits = self.kept(image, self.kept.see(batch.views))
+        logits = self.averaged_network(image, self.averaged_network.see(batch.views))
         self.counter.update(logits.argmax(dim=1), batch.labels, batch.counted)
 
     def take_scores(self) -> Scores:
@@ -159,19 +161,19 @@ class Learner(LightningModule):
         return scores
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Make the optimizer, and the schedule that moves its rate at each step."""
+        """Make the optimizer, and the learning-rate schedule, which is applied at each step."""
         optimizer = make_optimizer([self.network, self.method], self.spec.optimizer)
         schedule = LambdaLR(optimizer, learning_rate_curve(self.spec.schedule, self.inputs.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _generator(self, index: int) -> torch.Generator:
-        # Seeded by the batch, so that what becomes of its windows does not depend on what was drawn before.
+        # Seeded by the batch, so that its augmentation does not depend on earlier batches.
         seed = _seed(self.spec.seed, self.current_epoch, self.global_rank, index)
         return torch.Generator(self.device).manual_seed(seed)
 
 
 def _seed(*numbers: int) -> int:
-    """One seed for several numbers; near ones give unrelated seeds."""
+    """One seed for several numbers; close numbers give unrelated seeds."""
     state = 0
     for number in numbers:
         state = (state * 6364136223846793005 + number + 1442695040888963407) % 2**63

@@ -1,4 +1,4 @@
-"""Batches of a data set, read ahead by a thread. In: a data set, and which of its items make a batch. Out: batches."""
+"""Batches of a data set, read ahead by a thread. In: a data set, and the indexes of each batch. Out: batches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from geoseg.core.queues import read_ahead
 
 
 class Loader:
-    """Batches of a data set, read by a thread while the network is busy."""
+    """Batches of a data set, read by a thread while the network computes."""
 
     def __init__(self, items: Any, batches: Sequence[Sequence[int]], stack: Callable[[list[Any]], Any]):
         self.items = items
@@ -25,14 +25,14 @@ class Loader:
         yield from read_ahead(self.stack([self.items[i] for i in batch]) for batch in self.batches)
 
     def split(self, process: int, processes: int) -> Loader:
-        """What one of several processes loads if they share every batch."""
+        """The loader of one of several processes, each of which takes a part of every batch."""
         return Loader(self.items, [batch[process::processes] for batch in self.batches], self.stack)
 
     def deal(self, process: int, processes: int, *, idle: Callable[[list[Any]], Any]) -> Loader:
-        """What one of several processes loads if each takes whole batches.
+        """The loader of one of several processes, each of which takes whole batches.
 
-        Where there are fewer batches than processes, the others load the first one with `idle`: all must have work to
-        do, or those that have would wait for them.
+        If there are fewer batches than processes, the others load the first batch, stacked by `idle`: a process without
+        a batch would block the others.
         """
         batches = self.batches[process::processes]
         return Loader(self.items, batches, self.stack) if batches else Loader(self.items, self.batches[:1], idle)

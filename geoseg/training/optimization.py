@@ -1,6 +1,6 @@
-"""How the weights move: which parameters with which rate and decay, how the rate changes, how weights are averaged.
+"""Optimizer, learning-rate schedule and the running mean of weights.
 
-In: modules and specs. Out: an optimizer, a curve, an update. Knows neither data nor the loop around them.
+In: modules and specs. Out: an optimizer with parameter groups, a curve, an update function.
 """
 
 from __future__ import annotations

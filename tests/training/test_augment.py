@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from geoseg.spec import IGNORE, AugmentSpec
-from geoseg.training.windows.augment import HOLE_SIDES, Augment, draw_matrices, draw_rectangles, move, vary_colors
+from geoseg.training.windows.augment import HOLE_SIDES, Augment, draw_matrices, draw_rectangles, resample, vary_colors
 
 STILL = dict.fromkeys(
     (
@@ -71,7 +71,7 @@ def test_warping_keeps_image_and_labels_together() -> None:
 def test_what_lies_beyond_is_filled_and_ignored() -> None:
     image, labels = torch.full((1, 2, 4, 4), 9.0), torch.ones(1, 4, 4, dtype=torch.long)
     twice_as_wide = torch.tensor([[[2.0, 0, 0], [0, 2.0, 0]]])
-    moved, moved_labels = move(image, labels, twice_as_wide, 4, torch.tensor([3.0, 5.0]))
+    moved, moved_labels = resample(image, labels, twice_as_wide, 4, torch.tensor([3.0, 5.0]))
     assert moved[0, :, 0, 0].tolist() == [3.0, 5.0]
     assert moved_labels[0, 0, 0] == IGNORE
     assert moved_labels[0, 1:3, 1:3].eq(1).all()

@@ -59,7 +59,7 @@ class Consistent(Method):
 
     def loss(self, batches, generator):
         network, mean = self.setup.network, self.setup.averaged
-        windows = batches[LABELLED].varied(self.setup.augment, self.setup.spec.window, generator)
+        windows = batches[LABELLED].augmented(self.setup.augment, self.setup.spec.window, generator)
         supervised = network.training_loss(windows, self.criterion, mean, generator)
         with torch.no_grad():
             wanted = mean(windows.image).softmax(dim=1)

@@ -26,8 +26,8 @@ from geoseg.training.windows.random_windows import (
     LabelledCells,
     Sampling,
     TrainingWindows,
-    cut,
     keep_inside,
+    read_filled,
     stack_windows,
 )
 
@@ -65,7 +65,7 @@ def training(grounds: Any, *, window: int = 64, read: int = 90, count: int = 50,
 @pytest.mark.parametrize("corner", [(-2, -2), (3, 1), (0, 0), (-40, 70), (190, 150)])
 def test_a_window_may_reach_beyond_its_raster(corner: tuple[int, int]) -> None:
     whole = ground(50, 60)
-    image, labels = cut(whole, Window(*corner, 30, 40), FILL)
+    image, labels = read_filled(whole, Window(*corner, 30, 40), FILL)
     rows, cols = np.mgrid[corner[0] : corner[0] + 30, corner[1] : corner[1] + 40]
     inside = (rows >= 0) & (rows < 50) & (cols >= 0) & (cols < 60)
     valid = inside.copy()

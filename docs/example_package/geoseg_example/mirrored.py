@@ -32,7 +32,7 @@ class Mirrored(Method):
     def loss(self, batches: Mapping[str, Batch], generator: torch.Generator) -> Loss:
         """Loss of a batch of labelled windows; TensorBoard shows the difference, too."""
         network, averaged = self.setup.network, self.setup.averaged
-        windows = batches[LABELLED].varied(self.setup.augment, self.setup.spec.window, generator)
+        windows = batches[LABELLED].augmented(self.setup.augment, self.setup.spec.window, generator)
         supervised = network.training_loss(windows, self.criterion, averaged, generator)
         straight, mirrored = (network(image).softmax(dim=1) for image in (windows.image, windows.image.flip(-1)))
         difference = (straight.detach() - mirrored.flip(-1)).square().mean()

@@ -1,4 +1,4 @@
-"""A training config for the data that a model sees. In: a TrainSpec and a model. Out: the model's classes and bands."""
+"""A training config adapted to a model, to score it. In: a TrainSpec and a model. Out: the same, with its bands."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from geoseg.training.data.image_files import open_image
 
 
 def config_for_model(spec: TrainSpec, model: ModelSpec) -> TrainSpec:
-    """Turn a training config into what a model sees: its classes in its order, its bands in its order, its type.
+    """Return a training config with the classes, bands and value type of a model, in the model's order.
 
     Raises:
         ModelError: if the config has other classes, lacks a band, or has values of another kind.
-        SpecError: if the bands that the model wants stand in different places from image to image.
+        SpecError: if the model's bands have different indexes from image to image.
         LabelError: if an image lacks the config's own bands.
         SceneError: if an image cannot be opened.
     """
@@ -52,7 +52,7 @@ def _class_list(classes: Sequence[ClassSpec]) -> str:
 
 
 def _take_bands(data: DataSpec, model: ModelSpec) -> dict[str, Any]:
-    """The fields of a DataSpec that name bands, for a model that wants some of its bands or another order."""
+    """The fields of a DataSpec that name bands, for a model with some of its bands or another order."""
     names = [name.strip().lower() for name in data.bands]
     missing = [name for name in model.bands if name.strip().lower() not in names]
     if missing:
@@ -65,9 +65,9 @@ def _take_bands(data: DataSpec, model: ModelSpec) -> dict[str, Any]:
 
 
 def _places(data: DataSpec, picks: Sequence[int]) -> tuple[int, ...]:
-    """Where some of the config's bands stand in the files.
+    """Indexes in the files of some of the config's bands.
 
-    All of its bands have to be found first: by position, the second of four bands is another one than of three.
+    All of its bands are matched: which band is the second may depend on how many there are.
     """
     if data.band_indexes is not None:
         return tuple(data.band_indexes[pick] for pick in picks)

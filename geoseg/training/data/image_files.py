@@ -1,6 +1,6 @@
-"""Images and their labels as the network sees them: with its bands, and values on its scale.
+"""Images and their labels, opened with the network's bands and value scaling.
 
-In: what a DataSpec lists. Out: open files, or labelled rasters that open theirs when they are read.
+In: the entries that a DataSpec lists. Out: open files, or labelled rasters that open their files when they are read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from geoseg.spec import ClassSpec, DataSpec, ScalingSpec, TrainSpec
 
 
 def open_image(path: Path, data: DataSpec, scaling: ScalingSpec | None = None) -> SceneBands:
-    """Open an image with the bands that the network sees, and values that stand for what a scaling says.
+    """Open an image with the network's bands, its values converted to a scaling.
 
     Raises:
         LabelError: if it has other bands, or values of another type.
@@ -48,7 +48,7 @@ def open_image(path: Path, data: DataSpec, scaling: ScalingSpec | None = None) -
 def open_pair(
     entry: ListedRaster, data: DataSpec, classes: Sequence[ClassSpec], scaling: ScalingSpec | None = None
 ) -> Files:
-    """Open an image and its labels.
+    """Open an image and its labels, on the same grid.
 
     Raises:
         LabelError: if they do not match each other, the bands, or the classes.
@@ -68,14 +68,14 @@ def _labels_of(entry: ListedRaster, grid: PixelGrid, data: DataSpec, classes: Se
 
 
 def shown_name(image: Path) -> str:
-    """What reports and messages call an image: its address may hold a signature."""
+    """Name of an image in reports and messages, without secrets that its URL may hold."""
     return Path(public_form(image)).name
 
 
-def look_at_images(
+def inspect_images(
     entries: Sequence[ListedRaster], data: DataSpec, scaling: ScalingSpec | None
 ) -> tuple[list[PixelGrid], ImageProperties]:
-    """Grid of every image, and what they have in common; labels are not looked at yet."""
+    """Pixel grid of every image, and what they have in common; labels are not opened."""
     grids, terms = [], ImageProperties(scaling)
     for entry in entries:
         with open_image(entry.image, data) as scene:

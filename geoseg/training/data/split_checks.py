@@ -1,4 +1,4 @@
-"""What is said of a split, and what is refused, before anything is learnt.
+"""Checks of a split before training: empty sides, missing classes, guard band, window size.
 
 In: the class statistics of both sides. Out: notices, or an error that says what to change.
 """
@@ -19,18 +19,18 @@ from geoseg.training.data.split_sides import SplitSide
 
 
 def guard_band(spec: TrainSpec) -> int:
-    """Width of the guard band around validation pixels: by default, so wide that no training window shows one."""
+    """Width in pixels of the guard band around validation pixels; by default no training window reaches one."""
     return spec.read_side if spec.data.split.guard_px is None else spec.data.split.guard_px
 
 
-def report_split(spec: TrainSpec, guarded_px: int, learnt: Sequence[ClassStatistics], reporter: Reporter) -> None:
-    """Warn of a random split, and say how much of what could be learnt from the guard band takes."""
+def report_split(spec: TrainSpec, guarded_px: int, train: Sequence[ClassStatistics], reporter: Reporter) -> None:
+    """Report a random split, and the share of the labelled training pixels in the guard band."""
     if spec.data.split.by == "random":
         reporter.notice(
             "the split is random: validation pixels may lie beside training pixels, so that the scores say little of "
             "other places (data.split.by: blocks or scene)"
         )
-    share = guarded_px / max(1, guarded_px + sum(int(statistics.counts.sum()) for statistics in learnt))
+    share = guarded_px / max(1, guarded_px + sum(int(statistics.counts.sum()) for statistics in train))
     if share > 0.01:
         guard_px = guard_band(spec)
         where = f"lie within {guard_px} px of" if guard_px else "are also"
@@ -47,7 +47,7 @@ def check_sides(
     unmarked_px: int,
     reporter: Reporter,
 ) -> None:
-    """Refuse an empty side and classes that cannot be learnt; report classes that cannot be scored.
+    """Refuse an empty side and classes without training pixels; report classes without validation pixels.
 
     Raises:
         LabelError: saying what to change.
@@ -80,17 +80,17 @@ def check_sides(
 
 
 def _with_255(spec: TrainSpec, counts: NDArray[Any]) -> str:
-    """How data.label_values would name the labels with 255 as the first class that is not seen."""
+    """Suggest data.label_values in which 255 is the first class without training pixels."""
     absent = next(c for c, count in zip(spec.classes, counts, strict=True) if not count)
     values = spec.data.label_values or {c.id: c.name for c in spec.classes if c is not absent}
     return ", ".join(f"{value}: {name}" for value, name in (values | {NODATA_ID: absent.name}).items())
 
 
 def check_window(spec: TrainSpec, train: SplitSide) -> None:
-    """Refuse windows that no raster can fill, but for what the network's multiple needs.
+    """Refuse windows larger than all training rasters, rounded up to the network's multiple.
 
     Raises:
-        SpecError: with the largest side that one can.
+        SpecError: naming the largest side that fits.
     """
     longest = max(max(raster.height, raster.width) for raster in train.rasters)
     fitting = -(-longest // spec.network.multiple) * spec.network.multiple

@@ -1,6 +1,6 @@
-"""The two sides of a split: rasters to learn from, and rasters to score on, each joined where images touch.
+"""The two sides of a split, training and validation: labelled rasters, joined to mosaics where images touch.
 
-In: labelled rasters, and what of each belongs to a side. Out: mosaics, and the cells in which their labels stand.
+In: labelled rasters, and the part of each on a side. Out: mosaics, and the cells that hold their labels.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class SplitSide:
     rasters: tuple[Mosaic, ...]
     """Labelled rasters, joined where images touch."""
     cells: LabelledCells
-    """Where in them labels stand."""
+    """The cells in them that hold labels."""
     images: int
-    """Images that contribute."""
+    """Number of images with labels on this side."""
 
     @property
     def class_counts(self) -> NDArray[np.int64]:
@@ -39,16 +39,16 @@ class SplitSide:
 
 @dataclass(frozen=True)
 class SideParts:
-    """What of each labelled raster is on a side."""
+    """The part of each labelled raster on a side."""
 
     windows: Sequence[tuple[Sequence[Window], Sequence[Window]]]
-    """Of each raster: windows whose labels are shown, and windows whose labels are not, even inside of these."""
+    """Of each raster: windows whose labels count, and windows whose labels don't, even inside of the former."""
     statistics: Sequence[ClassStatistics]
-    """Of each raster: what its shown labels consist of."""
+    """Of each raster: class statistics of the labels that count."""
 
 
 def join_side(rasters: Sequence[LabelledRaster], parts: SideParts) -> SplitSide:
-    """Join the rasters of one side where they touch, and move their cells along."""
+    """Join the rasters of one side to mosaics where they touch, with cells in the mosaics' pixels."""
     used = [index for index, one in enumerate(parts.statistics) if len(one.cells)]
     shown = [PartlyLabelled(rasters[i], *(Rectangles.of(some) for some in parts.windows[i])) for i in used]
     joined = join_neighbours(shown) if shown else []

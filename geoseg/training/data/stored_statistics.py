@@ -1,7 +1,6 @@
-"""Class statistics of all labelled rasters of a run, counted once and kept in a file.
+"""Class statistics of all labelled rasters of a run, counted once and stored in a file.
 
-In: labelled rasters. Out: the class statistics of each. A run with the same images, labels and settings reads the file
-again.
+In: labelled rasters. Out: the class statistics of each, read from the file if images, labels and settings are the same.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from geoseg.data.listing import ListedRaster
 from geoseg.spec import TrainSpec
 
 SIDECARS = (".aux.xml", ".msk", "-wal")
-"""What GDAL and SQLite keep beside a file, under its name and these endings."""
+"""Suffixes of the sidecar files of GDAL and SQLite, after the whole file name."""
 
 
 def read_and_count(
     rasters: Sequence[LabelledRaster], spec: TrainSpec, reporter: Reporter
 ) -> tuple[Sequence[LabelledRaster], list[ClassStatistics]]:
-    """Read all rasters into memory, and count each on the way."""
+    """Read all rasters into memory, and count their classes."""
     held: list[LabelledRaster] = []
     count, counted = _counter(rasters, spec, reporter), []
     for raster in rasters:
@@ -46,7 +45,7 @@ def count_or_load(
     store: Path | None,
     reporter: Reporter,
 ) -> list[ClassStatistics]:
-    """Count rasters on disk, unless an earlier run has."""
+    """Count the classes of rasters on disk, or load the statistics that an earlier run has stored."""
     count = _counter(rasters, spec, reporter)
     if store is None:
         return list(map(count, rasters))
@@ -67,7 +66,7 @@ def _counter(
 
 
 def fingerprint(listed: Sequence[ListedRaster], spec: TrainSpec) -> str:
-    """What the statistics depend on: the files as they are now, and how they are read."""
+    """Digest of what the statistics depend on: the files as they are now, and the settings by which they are read."""
     files = [(str(path), _stamps(path)) for entry in listed for path in (entry.image, entry.label)]
     settings = spec.data.model_dump(
         mode="json", include={"bands", "band_indexes", "dtype", "nodata", "label_values", "label_column", "label_layer"}
@@ -77,7 +76,7 @@ def fingerprint(listed: Sequence[ListedRaster], spec: TrainSpec) -> str:
 
 
 def _stamps(path: Path) -> list[tuple[int, int]]:
-    """Sizes and times of a file and of those beside it that say more of it, or of all files of a folder."""
+    """Sizes and times of a file and its sidecar files, or of all files of a folder."""
     beside = [path.with_suffix(suffix) for suffix in (".dbf", ".prj", ".tfw", ".jgw", ".pgw", ".wld")]
     more = sorted(path.iterdir()) if path.is_dir() else [path.with_name(path.name + end) for end in SIDECARS] + beside
     return [_stamp(file) for file in (path, *more)]
@@ -99,7 +98,7 @@ def _save(counted: Sequence[ClassStatistics], key: str, store: Path) -> None:
 
 
 def _load(store: Path, key: str) -> list[ClassStatistics] | None:
-    """What an earlier run counted; None if it did not, or of other files."""
+    """Statistics that an earlier run has stored; None if there are none, or they are of other files."""
     try:
         with np.load(store) as saved:
             if str(saved["key"]) != key:

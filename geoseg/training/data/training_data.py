@@ -1,8 +1,7 @@
-"""All that a run learns from and is scored on.
+"""The labelled rasters of a run: read, counted, checked, split, and joined to mosaics where images touch.
 
-In: a TrainSpec. Out: labelled rasters to learn from and to score on: checked, counted, split, and joined where images
-touch. Images are held in memory if they fit into the spec's share of it; what was counted is stored, so that a run that
-starts again need not read everything again.
+In: a TrainSpec. Out: rasters for training and for validation. Images are held in memory if they take less than the
+spec's `memory_mb`; else their class statistics are stored, so that a run that starts again need not count again.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from geoseg.spec import DataSpec, NormalizationSpec, ScalingSpec, TrainSpec
 from geoseg.training.data.image_files import (
     count_unmarked,
     find_rasters,
-    look_at_images,
+    inspect_images,
 )
 from geoseg.training.data.split_checks import check_sides, check_window, guard_band, report_split
 from geoseg.training.data.split_sides import SideParts, SplitSide, join_side
@@ -40,21 +39,21 @@ class TrainingData:
     """All labelled rasters of a run."""
 
     train: SplitSide
-    """To learn from."""
+    """Rasters for training."""
     val: SplitSide
-    """To score on."""
+    """Rasters for validation."""
     normalization: NormalizationSpec
-    """Statistics of the pixels to learn from."""
+    """Mean and standard deviation of the training pixels, per band."""
     value_range: tuple[float, float]
-    """Band values that stand for dark and bright when colours are varied."""
+    """Lowest and highest band value, for the augmentation of colours."""
     resolution_m: float | None
     """Ground resolution, if known and about the same in all images."""
     size_range_m: tuple[float, float] | None
-    """Smallest and largest size of a pixel on the earth, if images differ in it."""
+    """Smallest and largest ground resolution in metres, if images differ in it."""
     scaling: ScalingSpec | None
-    """What the values of the bands stand for, if an image says it."""
+    """Scale and offset of band values, if an image has them."""
     fingerprint: str
-    """Changes with the files, and with how they are read."""
+    """Digest of the files and of the settings by which they are read."""
 
 
 def read_training_data(
@@ -68,20 +67,20 @@ def read_training_data(
     """Open, check, count and split all labelled images.
 
     Args:
-        spec: names them.
-        only: train or val, if nothing is to be learnt: the other side may be empty then, and classes may be missing.
-        scaling: what values are to stand for; default: what those of the first image that says it do.
-        store: file that keeps what was counted of images that do not fit into memory; used if it is about the same
-            files and settings.
+        spec: names the images and labels.
+        only: train or val, to score one side alone: the other may be empty then, and classes may be missing.
+        scaling: to which values are converted; default: that of the first image that has one.
+        store: file for the class statistics of images that do not fit into memory; read if it is of the same files and
+            settings.
         reporter: gets notices on the images and the split, and the pixels that have been read, as stage `reading`.
 
     Raises:
-        LabelError: if labels cannot be used, a side of the split is empty, or a class is never seen in training.
+        LabelError: if labels cannot be used, a side of the split is empty, or a class has no training pixel.
         SceneError: if an image cannot be read.
-        SpecError: if a setting makes no sense with these images.
+        SpecError: if a setting does not go with these images.
     """
     listed = list_rasters(spec.data)
-    grids, terms = look_at_images(listed, spec.data, scaling)
+    grids, terms = inspect_images(listed, spec.data, scaling)
     for line in terms.notices(spec.data.resolution_m):
         reporter.notice(line)
     rasters, counted, unmarked_px = _read_and_count(listed, grids, spec, terms.scaling, store, reporter)
@@ -109,14 +108,14 @@ def read_training_data(
 
 @dataclass(frozen=True)
 class _Split:
-    """What of each raster is on which side."""
+    """The part of each raster on each side of the split."""
 
     train: SideParts
-    """What is learnt from."""
+    """For training."""
     val: SideParts
-    """What is scored on."""
+    """For validation."""
     guarded_px: int
-    """Labelled pixels on the training side that are not learnt from, for the guard band."""
+    """Labelled training pixels that are left out for the guard band."""
 
 
 def _split(
@@ -165,7 +164,7 @@ def _fits_into_memory(rasters: Sequence[LabelledRaster], data: DataSpec) -> bool
 
 
 def _value_range(statistics: ClassStatistics, data: DataSpec) -> tuple[float, float]:
-    """All of the type for 8-bit values, else what occurs, without outliers."""
+    """Range of the type for 8-bit values, else of the values that occur, without outliers."""
     if data.dtype == "uint8":
         return 0.0, 255.0
     found = normalization_of(statistics)

@@ -1,4 +1,4 @@
-"""What a training method is."""
+"""The contract of a training method: what a step minimises."""
 
 from __future__ import annotations
 
@@ -19,56 +19,56 @@ from geoseg.spec import method as settings
 from geoseg.training.windows.augment import Augment
 
 LABELLED = "labelled"
-"""Windows with labels: the kind of data that every run has."""
+"""Kind of data that every run has: windows with labels."""
 
 
 class Batch(Protocol):
-    """Windows as they were read, somewhat larger than those that the network sees."""
+    """Windows as read: somewhat larger than those that the network gets, for rotation and scaling."""
 
-    def varied(self, augment: Augment, side: int, generator: torch.Generator) -> LabelledWindows:
-        """Turn, mirror, scale and recolour the windows, and cut them to `side` pixels."""
+    def augmented(self, augment: Augment, side: int, generator: torch.Generator) -> LabelledWindows:
+        """Rotate, mirror, scale and recolour the windows, and crop them to `side` pixels."""
         ...
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a method is given before the first step."""
+    """What a training method is made of."""
 
     network: SegmentationNetwork
-    """What learns: band values (B, C, S, S) -> logits (B, K, S, S)."""
+    """The network in training: band values (B, C, S, S) -> logits (B, K, S, S)."""
     averaged: SegmentationNetwork
-    """The running mean of its weights, which is scored and saved. It moves by itself, and has no gradients."""
+    """The network with the running mean of the weights, which is scored and saved; without gradients."""
     spec: TrainSpec
     """The settings of the run."""
     class_counts: tuple[int, ...]
-    """Labelled pixels of each class to learn from, in the order of the logits (K)."""
+    """Labelled training pixels of each class, in the order of the logits (K)."""
     augment: Augment
-    """How windows are varied."""
+    """Augmentation of training windows."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What a batch costs."""
+    """The loss of a step."""
 
     value: Tensor
-    """What is minimised, a scalar with a gradient."""
+    """The scalar to be minimised, with a gradient."""
     figures: Mapping[str, Tensor] = field(default_factory=dict)
-    """Scalars that TensorBoard shows besides, by name."""
+    """Further scalars for TensorBoard, by name."""
 
 
 class Method(nn.Module, ABC):
-    """How a network learns.
+    """How the loss of a step is computed.
 
-    A method is made once a run, from a setup and an instance of its `Settings`. It is a module: its own parameters (a
-    second head) are trained with the network's, and all of its state goes into checkpoints, so that a run can be
-    resumed. The bundle gets the network alone, which is no child of the method. `tests/training/test_methods.py` holds
-    every registered method to that.
+    A method is made once a run, from a setup and an instance of its `Settings`. It is a module: its own parameters (an
+    auxiliary head) are trained with the network's, and all of its state goes into checkpoints, so that a run can be
+    resumed. The bundle gets the network alone, which is no child of the method. `tests/training/test_methods.py` tests
+    that of every registered method.
     """
 
     Settings: ClassVar[type[Spec]] = Spec
     """The method's parameters in a config; validated before any image is read."""
     needs: ClassVar[frozenset[str]] = frozenset({LABELLED})
-    """Kinds of data that it learns from; each step brings a batch of each."""
+    """Kinds of data that it needs; a step gets a batch of each."""
 
     def __init__(self, setup: Setup, settings: Spec):
         super().__init__()
@@ -76,7 +76,7 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, batches: Mapping[str, Batch], generator: torch.Generator) -> Loss:
-        """Loss of the batches of a step.
+        """Compute the loss of the batches of a step.
 
         Args:
             batches: by kind of data, on the device.
@@ -84,7 +84,7 @@ class Method(nn.Module, ABC):
         """
 
     def after_step(self) -> None:
-        """Move what follows the weights; called after each step of the optimizer and of the running mean."""
+        """Update what depends on the weights; called after each step of the optimizer, when the mean is updated."""
 
 
 METHODS: Registry[type[Method]] = settings.METHODS
@@ -92,7 +92,7 @@ METHODS: Registry[type[Method]] = settings.METHODS
 
 
 def make_method(setup: Setup) -> Method:
-    """The method that a run's settings name.
+    """Make the training method that a run's settings name.
 
     Raises:
         SpecError: as `check_method`.
@@ -101,10 +101,10 @@ def make_method(setup: Setup) -> Method:
 
 
 def check_method(spec: TrainSpec) -> type[Method]:
-    """The class of the method that settings name, once its parameters and its data are known to be right.
+    """Check the parameters and the data needs of the training method that settings name; return its class.
 
     Raises:
-        SpecError: if it cannot be loaded, a parameter makes no sense, or it needs data that no run has.
+        SpecError: if it cannot be loaded, a parameter is invalid, or it needs data that no run has.
     """
     name, kind = spec.method.name, METHODS.get(spec.method.name)
     if not (isinstance(kind, type) and issubclass(kind, Method)):

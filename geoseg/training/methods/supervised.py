@@ -1,4 +1,4 @@
-"""Learning from labelled windows alone: the losses that the settings name, and no more."""
+"""Supervised training: the losses that the settings name, on labelled windows."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ class Supervised(Method):
     def loss(self, batches: Mapping[str, Batch], generator: torch.Generator) -> Loss:
         """Loss of a batch of labelled windows."""
         setup = self.setup
-        windows = batches[LABELLED].varied(setup.augment, setup.spec.window, generator)
+        windows = batches[LABELLED].augmented(setup.augment, setup.spec.window, generator)
         return Loss(setup.network.training_loss(windows, self.criterion, setup.averaged, generator))

@@ -1,5 +1,7 @@
-"""All parts of a run, made of its settings and its data. In: a TrainSpec and labelled rasters. Out: a run, ready to
-start."""
+"""All parts of a training run, from its settings and its data.
+
+In: a TrainSpec and labelled rasters. Out: a run, ready to start.
+"""
 
 from __future__ import annotations
 
@@ -33,21 +35,21 @@ class Run:
     """All parts of a run, ready to start."""
 
     spec: TrainSpec
-    """How the network learns."""
+    """The settings of the run."""
     data: TrainingData
-    """What it learns from and is scored on."""
+    """Rasters for training and validation."""
     learner: Learner
-    """The network that learns."""
+    """The network in training."""
     recorder: RunRecorder
-    """Writes what comes of it."""
+    """Writes bundle, metrics and checkpoints."""
     folder: RunFolder
-    """Where to."""
+    """The folder of the results."""
     hardware: Hardware
-    """Where the network runs."""
+    """Device and arithmetic."""
 
 
 def build_run(spec: TrainSpec, data: TrainingData, folder: RunFolder, hardware: Hardware, reporter: Reporter) -> Run:
-    """Build the network, the windows it learns from and is scored on, and what records the run.
+    """Build the network, the training and validation windows, and the recorder of the run.
 
     Raises:
         ModelError: if the network cannot be built, its first weights cannot be loaded, or it does not take the windows.
@@ -73,7 +75,7 @@ def build_run(spec: TrainSpec, data: TrainingData, folder: RunFolder, hardware: 
 
 
 def _report_small_rasters(spec: TrainSpec, data: TrainingData, reporter: Reporter) -> None:
-    """Say that little is to be seen around windows of rasters that are smaller than the views."""
+    """Report that training rasters are smaller than the views around their windows."""
     wanted = spec.branch.shown_px(spec.window)
     longest = max(max(one.height, one.width) for one in data.train.rasters)
     if longest < wanted:
@@ -93,7 +95,7 @@ def _make_network(spec: TrainSpec, model: ModelSpec, reporter: Reporter) -> Segm
 
 
 def _train_loader(spec: TrainSpec, model: ModelSpec, data: TrainingData, folder: RunFolder) -> Loader:
-    """Batches of training windows; those of an epoch that fill no step of the optimizer are left out."""
+    """Batches of training windows; those at the end of an epoch that fill no optimizer step are left out."""
     sampling = Sampling(spec.window, spec.read_side, spec.windows_per_epoch, spec.data.class_balance, spec.seed)
     rasters, cells, fill = data.train.rasters, data.train.cells, model.normalization.mean
     windows, stack = (

@@ -1,4 +1,4 @@
-"""How far a training run is, for whoever wants to know."""
+"""Progress events of a training run."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from geoseg.metrics.scores import Scores
 
 @dataclass(frozen=True)
 class TrainProgress(Progress):
-    """How far a training run is.
+    """Progress of a training run.
 
-    Stage `reading` counts pixels of the labelled images, `training` steps, `scoring` batches; `scored` ends an epoch.
+    The stage `reading` counts pixels of the labelled images, `training` steps, `scoring` batches; `scored` ends an
+    epoch.
     """
 
     epoch: int = 0
@@ -31,15 +32,15 @@ class TrainProgress(Progress):
 
 
 class BeforeTraining(Reporter):
-    """Passes on what is said before the first epoch, progress as that of a run."""
+    """Passes events before the first epoch on, progress as `TrainProgress`."""
 
     def __init__(self, to: Reporter, epochs: int):
         self._to, self._epochs = to, epochs
 
     def notice(self, line: str) -> None:
-        """Pass a line on."""
+        """Pass a notice on."""
         self._to.notice(line)
 
     def progress(self, progress: Progress) -> None:
-        """Pass on how far a stage is."""
+        """Pass the progress of a stage on."""
         self._to.progress(TrainProgress(progress.stage, progress.done, progress.total, epochs=self._epochs))

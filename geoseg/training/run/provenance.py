@@ -1,4 +1,4 @@
-"""What a bundle says of the run that made it. No path of the machine goes into a bundle."""
+"""The spec and the provenance that a run writes into its bundle. No path of the machine goes into a bundle."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from geoseg.training.run.settings import Hardware
 
 
 def model_spec(spec: TrainSpec, data: TrainingData) -> ModelSpec:
-    """What the bundle of a run says about itself, before there are scores."""
+    """The spec of the model that a run trains, without scores."""
     return ModelSpec(
         name=spec.name,
         network=spec.network,
@@ -36,7 +36,7 @@ def model_spec(spec: TrainSpec, data: TrainingData) -> ModelSpec:
 
 
 def provenance(spec: TrainSpec, data: TrainingData, hardware: Hardware) -> dict[str, Any]:
-    """The settings of a run, where it ran, and how much it learnt from, as the model's card has them."""
+    """The settings of a run, its hardware, and the size of its data, for the model's card."""
     settings = spec.model_dump(mode="json", exclude={"card", "classes", "network", "device", "precision", "data"})
     found: dict[str, Any] = public_values(settings) | {
         "data": public_values(without_folders(spec.data).model_dump(mode="json", exclude_defaults=True)),
@@ -54,7 +54,7 @@ def provenance(spec: TrainSpec, data: TrainingData, hardware: Hardware) -> dict[
 
 
 def without_folders(data: DataSpec) -> DataSpec:
-    """The same data, its files by their names alone."""
+    """The same data settings, with the names of files alone."""
     scenes = [
         scene.model_copy(update={"image": Path(scene.image.name), "label": Path(scene.label.name)})
         for scene in data.scenes
@@ -69,7 +69,7 @@ def without_folders(data: DataSpec) -> DataSpec:
 
 
 def _normalization(spec: TrainSpec, data: TrainingData) -> NormalizationSpec:
-    """That of the training rasters, or of the bundle that the network starts from, whose weights are used to it."""
+    """Statistics of the training rasters, or of the bundle that the network starts from, whose weights expect them."""
     if spec.init_from is not None:
         given = read_spec(spec.init_from)
         is_same = (given.bands, given.dtype) == (spec.data.bands, spec.data.dtype)

@@ -1,7 +1,7 @@
-"""What a training run leaves behind while it runs: the bundle of its best epoch, the scores of all, checkpoints.
+"""What a training run writes: the bundle of its best epoch, the scores of all epochs, checkpoints.
 
-In: a learner whose scored windows were just counted. Out: files in the run's folder, and progress. All files are
-complete at any time, so that a run may be killed at any time.
+In: a learner after each epoch. Out: files in the run's folder, and progress. All files are complete at any time, so
+that a run may be killed at any time.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from geoseg.training.run.progress import TrainProgress
 from geoseg.training.run.run_folder import RunFolder
 
 LOSS_EVERY_S = 0.2
-"""Least time between two looks at the loss."""
+"""Least time between two readings of the mean loss, in seconds."""
 
 
 class RunRecorder(Callback):
-    """Writes the bundle whenever the mIoU is the best so far, metrics, and a checkpoint after every epoch."""
+    """Writes metrics and a checkpoint after every epoch, and the bundle whenever the mIoU is the best so far."""
 
     def __init__(
         self, model: ModelSpec, folder: RunFolder, provenance: dict[str, Any], fingerprint: str, reporter: Reporter
@@ -47,7 +47,7 @@ class RunRecorder(Callback):
 
     @property
     def state_key(self) -> str:
-        """Under which name checkpoints hold its state."""
+        """Key of its state in checkpoints."""
         return "Record"
 
     @property
@@ -61,7 +61,7 @@ class RunRecorder(Callback):
         return time.monotonic() - self._started
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run must know."""
+        """The state of a run that is to be resumed."""
         best = self.best.as_dict() if self.best else None
         return {
             "best": best,
@@ -72,10 +72,10 @@ class RunRecorder(Callback):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up where a run was left.
+        """Restore the state of a run.
 
         Raises:
-            SpecError: if it learnt from other files.
+            SpecError: if images or labels have changed since.
         """
         if state["fingerprint"] != self.fingerprint:
             raise SpecError(
@@ -87,14 +87,14 @@ class RunRecorder(Callback):
         self._started = time.monotonic() - state["seconds"]
 
     def on_train_batch_end(self, trainer: Trainer, learner: LightningModule, *args: Any) -> None:
-        """Report how far the run is."""
+        """Report progress."""
         self._report(trainer, learner, "training", trainer.global_step)
 
     def on_validation_start(self, trainer: Trainer, learner: LightningModule) -> None:
-        """Stop a run whose loss is no number any more, before anything of it is kept.
+        """Stop a run whose loss is not finite, before its network is saved.
 
         Raises:
-            SpecError: with what usually helps.
+            SpecError: naming the settings to change.
         """
         assert isinstance(learner, Learner)
         if not math.isfinite(float(learner.epoch_loss.compute())):
@@ -104,11 +104,11 @@ class RunRecorder(Callback):
             )
 
     def on_validation_batch_end(self, trainer: Trainer, learner: LightningModule, *args: Any) -> None:
-        """Report how far the scoring is."""
+        """Report progress."""
         self._report(trainer, learner, "scoring", args[2] + 1, int(trainer.num_val_batches[0]))
 
     def on_validation_end(self, trainer: Trainer, learner: LightningModule) -> None:
-        """Score the epoch; keep its network if it is the best."""
+        """Score the epoch; save its network if it is the best."""
         assert isinstance(learner, Learner)
         scores = learner.take_scores()
         line = self._line(trainer, learner, scores)
@@ -125,7 +125,7 @@ class RunRecorder(Callback):
         self._report(trainer, learner, "scored", trainer.global_step, scores=scores)
 
     def on_train_epoch_end(self, trainer: Trainer, learner: LightningModule) -> None:
-        """Store all that the next epoch depends on."""
+        """Save a checkpoint with all that the next epoch depends on."""
         path = self.folder.last_checkpoint
         partial = path.with_name(f".geoseg-{path.name}")
         try:
@@ -143,7 +143,9 @@ class RunRecorder(Callback):
     def _save_bundle(self, learner: Learner, scores: Scores) -> None:
         training = self.provenance | {"best_epoch": self.best_epoch, "seconds": round(self.seconds)}
         card = self.model.card.model_copy(update={"scores": scores.as_dict(), "training": training})
-        save_model(learner.kept, self.model.model_copy(update={"card": card}), self.folder.bundle, half=True)
+        save_model(
+            learner.averaged_network, self.model.model_copy(update={"card": card}), self.folder.bundle, half=True
+        )
 
     def _line(self, trainer: Trainer, learner: Learner, scores: Scores) -> dict[str, Any]:
         return {
@@ -166,7 +168,7 @@ class RunRecorder(Callback):
             table.writerows(self.history)
 
     def _loss(self, trainer: Trainer, learner: Learner, *, is_final: bool) -> float:
-        """Mean loss of the epoch; while it goes on as of a moment ago, as asking for it waits for the device."""
+        """Mean loss of the epoch; during the epoch up to `LOSS_EVERY_S` old, as reading it waits for the device."""
         if not is_final and trainer.world_size > 1:  # asking would wait for the other processes
             return math.nan
         if is_final or time.monotonic() - self._loss_asked > LOSS_EVERY_S:

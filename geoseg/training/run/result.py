@@ -1,4 +1,4 @@
-"""What a training run made, as figures and as a report to look at."""
+"""The result of a training run, and its report."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXAMPLES = 4
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training run made."""
+    """The result of a training run."""
 
     bundle: Path
     """The model of the best epoch."""
@@ -47,13 +47,13 @@ class TrainResult:
     parameters: int
     """Trained numbers in the network."""
     train_images: int
-    """Images learnt from."""
+    """Training images."""
     train_pixels: int
-    """Labelled pixels learnt from."""
+    """Labelled training pixels."""
     val_images: int
-    """Images scored on."""
+    """Validation images."""
     val_pixels: int
-    """Labelled pixels scored on."""
+    """Labelled validation pixels."""
     device: str
     """Device the network ran on."""
     precision: str
@@ -61,7 +61,7 @@ class TrainResult:
     seconds: float
     """Wall time, over all parts of a resumed run."""
     notices: tuple[str, ...] = ()
-    """What a person should know of the data and the run: a sentence each."""
+    """Notices on the data and the run: a sentence each."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -70,7 +70,7 @@ class TrainResult:
 
 
 def make_result(run: Run, notices: tuple[str, ...]) -> TrainResult:
-    """Sum up a run that is done.
+    """Summarise a finished run.
 
     Raises:
         LabelError: if no epoch was scored.
@@ -99,7 +99,7 @@ def make_result(run: Run, notices: tuple[str, ...]) -> TrainResult:
 
 
 def write_run_report(run: Run, result: TrainResult) -> None:
-    """Show a run, with the windows where the kept network is worst and best.
+    """Write the report of a run, with the windows where the saved network is worst and best.
 
     Raises:
         OutputError: if the report cannot be written.

@@ -1,4 +1,4 @@
-"""The folder of a training run: its files, whether a run may begin or go on there, and from which checkpoint.
+"""The folder of a training run: its files, whether a run may start or be resumed there, and from which checkpoint.
 
 All files are complete at any time, so that a run may be killed at any time.
 """
@@ -24,7 +24,7 @@ from geoseg.spec import TrainSpec, load_yaml, parse_spec
 MAY_CHANGE = {"device", "devices", "card"}
 """Settings that may differ when a run is resumed."""
 LEFTOVERS = ".geoseg-*"
-"""What a killed run leaves unfinished."""
+"""Pattern of the unfinished files of a killed run."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +63,21 @@ class RunFolder:
 
     @property
     def class_statistics(self) -> Path:
-        """What was counted of images that do not fit into memory."""
+        """Class statistics of images that do not fit into memory."""
         return self.path / "census.npz"
 
     @property
     def last_checkpoint(self) -> Path:
-        """What the next epoch depends on; goes when the run is finished."""
+        """The checkpoint of the last epoch; removed when the run is finished."""
         return self.path / "checkpoint.ckpt"
 
     @property
     def previous_checkpoint(self) -> Path:
-        """The checkpoint of the epoch before, should the last be damaged."""
+        """The checkpoint of the epoch before, in case the last is damaged."""
         return self.path / "previous.ckpt"
 
     def check(self, spec: TrainSpec, *, overwrite: bool, resume: bool) -> None:
-        """Refuse to begin or go on where results of another run would be lost.
+        """Refuse to start or resume where results of another run would be lost.
 
         Raises:
             OutputError: if results exist already, or there is no such folder.
@@ -95,7 +95,7 @@ class RunFolder:
             )
 
     def start(self, spec: TrainSpec) -> None:
-        """Clear an earlier run away and write the config; only called once nothing else can be wrong.
+        """Remove the results of an earlier run and write the config; called after all other checks.
 
         Raises:
             OutputError: if the folder cannot be written to.
@@ -111,13 +111,13 @@ class RunFolder:
             draft.write_text(text, "utf-8")
 
     def checkpoint(self, reporter: Reporter) -> Path | None:
-        """The checkpoint from which a run goes on; None if it has to begin anew."""
+        """The checkpoint from which a run is resumed; None if it has to start from the beginning."""
         both = self.last_checkpoint, self.previous_checkpoint
         found = next((path for path in both if _is_intact(path)), None)
         if found is not None:
             try:
                 load_model(self.bundle)
-            except ModelError as error:  # the best epoch so far cannot be had again otherwise
+            except ModelError as error:  # the best epoch so far would be lost otherwise
                 reporter.notice(f"the model of the best epoch is damaged: {error}")
                 found = None
         if found is None:
@@ -127,17 +127,17 @@ class RunFolder:
         return found
 
     def clear_leftovers(self) -> None:
-        """Remove what a killed run left unfinished."""
+        """Remove the unfinished files of a killed run."""
         for path in self.path.glob(LEFTOVERS):
             _remove(path)
 
     def clear_checkpoints(self) -> None:
-        """Remove what a finished run needs no more."""
+        """Remove the checkpoints of a finished run."""
         for path in (self.previous_checkpoint, self.last_checkpoint):
             path.unlink(missing_ok=True)
 
     def _existing(self) -> list[Path]:
-        """The results that are there."""
+        """The results that exist."""
         results = self.bundle, self.config, self.metrics, self.report, self.events
         return [path for path in (*results, self.last_checkpoint, self.previous_checkpoint) if path.exists()]
 
@@ -148,7 +148,7 @@ class RunFolder:
                     f"{existing[0]} exists but {self.config} does not: pass --overwrite, or choose another --output"
                 )
             return
-        was, now = self._began_with(), written_settings(spec)
+        was, now = self._stored_settings(), written_settings(spec)
         changed = [name for name in now if name not in MAY_CHANGE and now[name] != was.get(name)]
         if changed:
             raise SpecError(
@@ -158,8 +158,8 @@ class RunFolder:
         if self.report in existing and self.last_checkpoint not in existing:
             raise OutputError(f"{self.path} holds a finished run: there is nothing to resume, choose another --output")
 
-    def _began_with(self) -> dict[str, Any]:
-        """The settings of the run that is to be resumed; those that its config does not name have their defaults."""
+    def _stored_settings(self) -> dict[str, Any]:
+        """The settings in the config of the run to be resumed, completed by defaults."""
         try:
             return written_settings(parse_spec(TrainSpec, load_yaml(self.config), source=str(self.config)))
         except SpecError as error:
@@ -177,7 +177,7 @@ def _remove(path: Path) -> None:
 
 
 def _is_intact(checkpoint: Path) -> bool:
-    """Whether a checkpoint is there as it was written: it is an archive that carries the checksums of its parts."""
+    """Whether a checkpoint is undamaged: it is an archive with checksums of its parts."""
     try:
         with ZipFile(checkpoint) as archive:
             return archive.testzip() is None

@@ -1,6 +1,6 @@
-"""What a run is to do, and on what, before any image is read.
+"""The settings of a run, resolved before any image is read.
 
-In: a config and what was given besides. Out: settings whose paths say where they start, and where the network runs.
+In: a config, and settings that override it. Out: settings with absolute paths, device and arithmetic.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Config = str | os.PathLike[str] | TrainSpec
 
 @dataclass(frozen=True)
 class Hardware:
-    """Where and in which arithmetic a network learns."""
+    """Device and arithmetic of a training run."""
 
     device: torch.device
     """The first device of the run."""
@@ -42,7 +42,7 @@ def resolve_settings(config: Config, tiles: str | os.PathLike[str] | None, setti
         settings: fields of TrainSpec, over what the config says.
 
     Raises:
-        SpecError: if a setting makes no sense.
+        SpecError: if a setting is invalid.
     """
     spec = config if isinstance(config, TrainSpec) else load_train_spec(Path(config))
     if settings:
@@ -57,13 +57,13 @@ def resolve_settings(config: Config, tiles: str | os.PathLike[str] | None, setti
 
 
 def data_of(spec: TrainSpec, tiles: str | os.PathLike[str] | None) -> DataSpec:
-    """The data of a config, or a list of labelled rasters instead; paths start at the current folder."""
+    """The data settings of a config, or of a list of labelled rasters instead, with absolute paths."""
     given = {} if tiles is None else {"tiles": Path(tiles), "images": None, "labels": None, "scenes": ()}
     return paths_from(spec.data.model_copy(update=given), Path.cwd())
 
 
 def choose_hardware(spec: TrainSpec) -> Hardware:
-    """The device and the arithmetic that a run's settings ask for.
+    """The device and the arithmetic of a run's settings.
 
     Raises:
         SpecError: if this machine has no such device, or too few of them, or it does not train in that arithmetic.

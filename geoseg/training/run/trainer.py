@@ -1,4 +1,4 @@
-"""Lightning's loop around the learner: on which devices it runs, how it stops, and what its errors mean."""
+"""The training loop of Lightning: devices, interruption, and errors as geoseg's."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _training_errors(spec: TrainSpec) -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Pass Ctrl-C on as KeyboardInterrupt: Lightning turns it into an exit and leaves further ones ignored."""
+    """Raise KeyboardInterrupt on Ctrl-C: Lightning exits instead, and leaves SIGINT ignored."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield

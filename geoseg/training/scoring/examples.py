@@ -1,6 +1,6 @@
-"""The windows with the worst and the best predictions, to look at.
+"""The windows with the worst and the best predictions, for a report.
 
-In: scored windows, and what classifies them. Out: pictures of a few, with their labels and predictions.
+In: scored windows, and a function that classifies them. Out: pictures of a few, with their labels and predictions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from geoseg.training.scoring.scored_batch import ScoredWindow, stack_scored
 from geoseg.training.scoring.scored_windows import ScoredWindows
 
 SHOWN_PX = 512
-"""Largest side of an example; larger windows show their part with most labels."""
+"""Largest side of an example in pixels; larger windows are cropped to the median of their labelled pixels."""
 LEAST_LABELLED = 0.05
 """Least share of an example's pixels that must be labelled."""
 
@@ -29,7 +29,7 @@ def find_examples(
 ) -> tuple[list[Example], list[Example]]:
     """The windows with the lowest and with the highest mIoU, at most `count` of each, and none twice.
 
-    Those shown are predicted a second time: examples of all windows would not fit into memory.
+    These are classified a second time: examples of all windows would not fit into memory.
     """
     ranked = []
     for index in range(len(windows)):
@@ -57,7 +57,7 @@ def _example(predict: Predict, windows: ScoredWindows, index: int, bands: Sequen
 def _context_pictures(
     windows: ScoredWindows, index: int, part: tuple[slice, slice], bands: Sequence[str]
 ) -> tuple[ContextPicture, ...]:
-    """What each level shows around the part of a window that is shown."""
+    """Pictures of each level's view, with the shown part of a window marked."""
     if not windows.view.pyramids:
         return ()
     which, place = windows.places[index]
@@ -76,7 +76,7 @@ def _context_pictures(
 
 
 def _part_to_show(item: ScoredWindow) -> tuple[slice, slice]:
-    """Rows and columns of what is scored in a window; of large ones a part whose middle is that of the labels."""
+    """Rows and columns of the scored pixels of a window; of large windows a part about the median of the labels."""
     rows, cols = np.nonzero(item.counted)
     labelled = np.nonzero(item.counted & (item.labels != IGNORE))
     return _span(rows, labelled[0]), _span(cols, labelled[1])
@@ -92,7 +92,7 @@ def _span(counted: NDArray[np.intp], labelled: NDArray[np.intp]) -> slice:
 
 
 def _miou(predicted: NDArray[np.uint8], label: NDArray[np.uint8]) -> float:
-    """Mean IoU over the classes that a window's labels show: one pixel of another class must not rule the order."""
+    """Mean IoU over the classes among a window's labels: a single pixel of another class must not decide the order."""
     known = label != IGNORE
     pairs = [(predicted[known] == index, label[known] == index) for index in np.unique(label[known])]
     return float(np.mean([(found & true).sum() / (found | true).sum() for found, true in pairs])) if pairs else 0.0

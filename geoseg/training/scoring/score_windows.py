@@ -1,6 +1,6 @@
-"""Validation rasters, scored in the windows in which a model sees a scene.
+"""Scores of a model on labelled rasters, in the windows of a prediction.
 
-In: a model and labelled rasters. Out: the windows, and their scores.
+In: a model and labelled rasters. Out: the windows, their batches, and their scores.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from geoseg.training.scoring.scored_windows import ScoredWindows
 
 
 class Predict(Protocol):
-    """Whatever classifies scored windows."""
+    """A function that classifies scored windows."""
 
     def __call__(self, batch: ScoredBatch, /) -> Tensor:
-        """Windows and what is seen around them -> probabilities or logits (B, K, T, T)."""
+        """Windows and the views of their surroundings -> logits or log probabilities (B, K, T, T)."""
         ...
 
 
 def scored_windows(side: SplitSide, model: ModelSpec, folder: Path | None = None) -> ScoredWindows:
-    """Lay a model's windows over rasters to be scored; scratch files of what lies around go into a folder."""
+    """Lay the grid of a model's windows over rasters; scratch files of views go into a folder."""
     grids = [make_grid(raster.height, raster.width, model) for raster in side.rasters]
     return ScoredWindows(side.rasters, side.cells, grids, model, folder)
 
 
 def load_scored(windows: ScoredWindows, pixels: int) -> Loader:
-    """Batches of scored windows with about as many pixels each."""
+    """Batches of scored windows with about `pixels` pixels each."""
     largest = max((place.window.pixels for _, place in windows.places), default=1)
     return Loader(windows, windows.batches(max(1, pixels // largest)), stack_scored)
 
@@ -50,7 +50,7 @@ def score_windows(
     boundary_px: int | None,
     reporter: Reporter = SILENT,
 ) -> Scores:
-    """Score all windows with a network."""
+    """Classify all windows, and score them; `boundary_px` None leaves boundary scores out."""
 
     def compared() -> Iterator[Comparison]:
         scoring = Stage(reporter, "scoring", len(loader))

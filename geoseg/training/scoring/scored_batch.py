@@ -1,4 +1,4 @@
-"""One window in which a model is scored, and batches of them. In: arrays. Out: tensors."""
+"""Windows in which a model is scored, and batches of them. In: arrays. Out: tensors."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from geoseg.raster.level_grid import ViewBox
 
 
 class WindowSurroundings(NamedTuple):
-    """What lies around one window, as arrays."""
+    """The views of one window's surroundings, as arrays."""
 
     images: tuple[NDArray[np.float32], ...] = ()
-    """Per level: what it shows (C + 1, n, n), or the probabilities of a coarser view (K, h, w)."""
+    """Per level: the view (C + 1, n, n), or the probabilities of a coarser view (K, h, w)."""
     boxes: tuple[ViewBox, ...] = ()
-    """Per level: where the window lies in it."""
+    """Per level: the box of the window in it."""
     weights: tuple[NDArray[np.float32], ...] = ()
-    """Where a coarser view is refined: share of the network's own answer in each pixel (T, T), see `RefinedWindows`."""
+    """For refinement: weight of the network's own probabilities in each pixel (T, T), see `RefinedWindows`."""
 
 
 NO_SURROUNDINGS = WindowSurroundings()
-"""Of windows that are seen alone."""
+"""Of windows that are classified alone."""
 
 
 @dataclass(frozen=True)
 class ScoredWindow:
-    """One window of a validation raster, as the network sees it when it predicts."""
+    """One window of a validation raster, read as for a prediction."""
 
     image: NDArray[np.float32]
     """Band values (C, T, T), reflected beyond the edge, filled where there is no data."""
     labels: Indexes
     """Class indexes (T, T)."""
     counted: NDArray[np.bool_]
-    """Pixels (T, T) that are scored with this window; the others are scored with its neighbours."""
+    """Pixels (T, T) that are scored with this window; the others are scored with neighbouring windows."""
     valid: NDArray[np.bool_]
     """Pixels (T, T) that hold data."""
     surroundings: WindowSurroundings = NO_SURROUNDINGS
-    """What lies around it, as the model sees that."""
+    """The views of its surroundings."""
 
 
 class ScoredBatch(NamedTuple):
@@ -57,9 +57,9 @@ class ScoredBatch(NamedTuple):
     counted: Tensor
     """Which pixels count (B, T, T)."""
     views: Views
-    """What lies around them, see `WindowSurroundings`."""
+    """The views of their surroundings, see `WindowSurroundings`."""
     weights: tuple[Tensor, ...]
-    """Where a coarser view is refined: share of the network's own answer (B, T, T)."""
+    """For refinement: weight of the network's own probabilities (B, T, T)."""
 
 
 def stack_scored(items: Sequence[ScoredWindow]) -> ScoredBatch:
@@ -80,7 +80,7 @@ def stack_scored(items: Sequence[ScoredWindow]) -> ScoredBatch:
 
 
 def stack_uncounted(items: Sequence[ScoredWindow]) -> ScoredBatch:
-    """Make a batch of scored windows of which no pixel counts."""
+    """Make a batch of windows of which no pixel is scored."""
     batch = stack_scored(items)
     return batch._replace(counted=torch.zeros_like(batch.counted))
 

@@ -1,8 +1,8 @@
-"""What lies around the windows in which a model is scored, by the kind of its branch.
+"""The views of the surroundings of scored windows, by the kind of a model's branch.
 
-In: validation rasters, and the windows over each. Out: arrays around any window, and the logits of batches of windows.
-Unlike the views of `geoseg.inference`, these read everything anew for each window: windows are few, and read by a
-thread of their own.
+In: validation rasters, and the windows over each. Out: the views of any window as arrays, and the logits of batches of
+windows. Unlike the views of `geoseg.inference`, nothing is shared between windows: they are few, and are read ahead by
+a thread.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from geoseg.training.scoring.scored_batch import NO_SURROUNDINGS, ScoredBatch, W
 
 @dataclass(frozen=True)
 class ScoredInputs:
-    """What a view is made for."""
+    """What a view is made of."""
 
     rasters: Sequence[Readable]
     """Validation rasters."""
     grids: Sequence[Grid]
-    """The windows over each."""
+    """The grid of windows over each."""
     places: Sequence[tuple[int, Place]]
-    """Those that are scored: number of the raster, and place in its grid."""
+    """The windows that are scored: number of the raster, and place in its grid."""
     model: ModelSpec
-    """What is scored."""
+    """The spec of the scored model."""
     folder: Path | None
-    """Gets scratch files; None keeps all in memory."""
+    """Folder for scratch files; None keeps all in memory."""
 
     def pyramids(self) -> list[ContextPyramid]:
         """The model's levels over each raster."""
@@ -49,33 +49,33 @@ class ScoredInputs:
 
 
 class ScoredView(Protocol):
-    """What a network is shown besides the windows in which it is scored; made of `ScoredInputs`."""
+    """What a network gets besides scored windows; made of `ScoredInputs`."""
 
     @property
     def pyramids(self) -> Sequence[ContextPyramid]:
-        """The levels over each raster, to look at; none if the network sees windows alone."""
+        """The levels over each raster, for pictures; empty if the network sees windows alone."""
         ...
 
     def prepare(self, make_runner: Callable[[], Runner], batch_px: int, fraction: float = 1.0) -> None:
-        """Run the network over whole rasters first, if that is how it sees them; called again when it has changed.
+        """Classify coarser views of whole rasters, if the network refines them; called again after its weights change.
 
         Args:
-            make_runner: brings the network to its device.
-            batch_px: pixels that are forwarded at once.
-            fraction: share of the scored windows that are forwarded where a coarser view has been classified.
+            make_runner: moves the network to its device.
+            batch_px: pixels per batch.
+            fraction: share of the scored windows that are forwarded; the others keep the coarser view's classes.
         """
         ...
 
     def surroundings(self, which: int, place: Place) -> WindowSurroundings:
-        """What lies around the window of a raster at a place."""
+        """The views of the surroundings of a raster's window at a place."""
         ...
 
     def classify(self, runner: Runner, batch: ScoredBatch) -> Tensor:
-        """Logits, or logarithms of probabilities, of scored windows (B, K, T, T), on the device."""
+        """Logits, or log probabilities, of scored windows (B, K, T, T), on the device."""
         ...
 
     def shown(self, grid: LevelGrid, window: Window, part: Window) -> Window:
-        """The pixels of a level that stand for what is seen around part of a window, for a picture."""
+        """The context pixels of a level to be shown in a picture for a part of a window."""
         ...
 
 
@@ -85,10 +85,10 @@ class ScoredAlone:
     pyramids: Sequence[ContextPyramid] = ()
 
     def __init__(self, inputs: ScoredInputs):
-        """There is nothing to keep."""
+        """Nothing is kept."""
 
     def prepare(self, make_runner: Callable[[], Runner], batch_px: int, fraction: float = 1.0) -> None:
-        """There is nothing to do."""
+        """Nothing to prepare."""
 
     def surroundings(self, which: int, place: Place) -> WindowSurroundings:
         """Nothing."""
@@ -110,10 +110,10 @@ class ScoredInContext:
         self.pyramids: Sequence[ContextPyramid] = inputs.pyramids()
 
     def prepare(self, make_runner: Callable[[], Runner], batch_px: int, fraction: float = 1.0) -> None:
-        """There is nothing to do: views are averaged when the first is read."""
+        """Nothing to prepare: views are averaged when the first is read."""
 
     def surroundings(self, which: int, place: Place) -> WindowSurroundings:
-        """The view of each level in which the window lies."""
+        """The view of each level that contains the window."""
         pyramid, window = self.pyramids[which], place.window
         views = [pyramid.view(level, window) for level in range(len(pyramid.grids))]
         return WindowSurroundings(
@@ -131,7 +131,7 @@ class ScoredInContext:
 
 
 class ScoredRefined:
-    """Windows in which the classes of coarser views are refined."""
+    """Windows in which the probabilities of coarser views are refined."""
 
     def __init__(self, inputs: ScoredInputs):
         self._inputs = inputs
@@ -148,7 +148,7 @@ class ScoredRefined:
         self._coarse = coarse_to_fine.choose_windows(maps, 0, self._inputs.grids, places)
 
     def surroundings(self, which: int, place: Place) -> WindowSurroundings:
-        """Probabilities of the coarser view, and the share of the network's own answer."""
+        """Probabilities of the coarser view, and the weight of the network's own."""
         coarse = self._coarse[which]
         maps, boxes = coarse.of_windows([place.window])
         return WindowSurroundings((maps[0],), (ViewBox(*boxes[0]),), (coarse.refined.weights(place, place.window),))
@@ -159,7 +159,7 @@ class ScoredRefined:
         return refine(runner, batch.image.numpy(), Context(*batch.views).to(runner.device), weights.numpy())
 
     def shown(self, grid: LevelGrid, window: Window, part: Window) -> Window:
-        """A view with the part in its middle: the network sees whole levels."""
+        """A view centred on the part: the network classifies whole levels."""
         size, (down, right) = grid.level.size, grid.ratio
         row, col = (part.row + part.height / 2) / down, (part.col + part.width / 2) / right
         return Window(round(row - size / 2), round(col - size / 2), size, size)

@@ -1,7 +1,7 @@
-"""The windows in which a model is scored: those of the grid in which it sees a scene.
+"""The windows in which a model is scored, on the same grid as in a prediction.
 
-In: labelled rasters, the cells in which their classes stand, and a grid over each. Out: arrays of one window each, and
-batches of them, in which every labelled pixel counts once.
+In: labelled rasters, the cells that hold their labels, and a grid over each. Out: arrays of one window each, and the
+indexes of batches; every labelled pixel is scored once.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class ScoredWindows:
 
         Args:
             rasters: validation rasters.
-            cells: where their labels stand.
-            grids: the windows over each.
-            model: what is scored in them.
-            folder: gets scratch files of what lies around; None keeps all in memory.
+            cells: the cells that hold their labels.
+            grids: the grid of windows over each.
+            model: the spec of the scored model.
+            folder: for scratch files of views; None keeps all in memory.
         """
         self.rasters = rasters
         self.grids = grids
@@ -51,7 +51,7 @@ class ScoredWindows:
             for place in _labelled_places(grid, cells.places[cells.places[:, 0] == which, 1:])
         ]
         self.view = SCORED_VIEWS.get(model.branch.kind)(ScoredInputs(rasters, grids, self.places, model, folder))
-        """What the model sees around the windows; to be prepared before any is read."""
+        """The views of surroundings; to be prepared before any window is read."""
 
     def __len__(self) -> int:
         """Number of windows."""
@@ -71,7 +71,7 @@ class ScoredWindows:
         return ScoredWindow(image.astype(np.float32), labels, counted, valid, self.view.surroundings(which, place))
 
     def name_of(self, index: int) -> str:
-        """What people call a window: the image in its middle, and its corner there."""
+        """Name of a window for people: the image at its centre, and its row and column there."""
         which, place = self.places[index]
         raster, core = self.rasters[which], place.core
         member = raster.member_at(core.row + core.height // 2, core.col + core.width // 2)
@@ -82,7 +82,7 @@ class ScoredWindows:
         return f"{raster.rasters[member].name}, row {row}, column {col}"
 
     def batches(self, size: int) -> list[list[int]]:
-        """Numbers of the windows of each batch; those of one batch have one shape."""
+        """Indexes of the windows of each batch of at most `size`; windows of one batch have one shape."""
         by_shape: dict[tuple[int, int], list[int]] = {}
         for index, (_, place) in enumerate(self.places):
             by_shape.setdefault((place.window.height, place.window.width), []).append(index)
@@ -90,10 +90,10 @@ class ScoredWindows:
 
 
 def _labelled_places(grid: Grid, cells: NDArray[np.int64]) -> Iterator[Place]:
-    """Places whose core meets a cell with labels."""
+    """Places whose core intersects a cell with labels."""
     top, bottom = _cores_met(grid.rows, cells[:, 0] + grid.border)
     left, right = _cores_met(grid.cols, cells[:, 1] + grid.border)
-    # Each cell meets a rectangle of cores: four corners whose running sums count the cells of every core.
+    # Each cell intersects a rectangle of cores: cumulative sums of its four corners count the cells of every core.
     met = np.zeros((grid.rows.count + 1, grid.cols.count + 1), np.int64)
     for i, j, sign in ((top, left, 1), (top, right, -1), (bottom, left, -1), (bottom, right, 1)):
         np.add.at(met, (i, j), sign)
@@ -102,6 +102,6 @@ def _labelled_places(grid: Grid, cells: NDArray[np.int64]) -> Iterator[Place]:
 
 
 def _cores_met(axis: Axis, cells: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """First and last-plus-one core that each cell meets along an axis."""
+    """First and last-plus-one core that each cell intersects along an axis."""
     starts, ends = np.array([axis.core(i) for i in range(axis.count)]).T
     return np.searchsorted(ends, cells, side="right"), np.searchsorted(starts, cells + CELL_PX, side="left")

@@ -1,8 +1,7 @@
-"""Training windows, varied. In: a batch of band values (B, C, R, R) and labels (B, R, R). Out: the same, S pixels wide.
+"""Augmentation of training windows, on batches, on any device, with any number of bands.
 
-Coarser views around them, which were turned when they were read, get the colours of their windows.
-
-Works on whole batches, on any device, with any number of bands. Everything random comes from the generator it is given.
+In: band values (B, C, R, R) and labels (B, R, R). Out: the same, S pixels wide. Coarser views, which are rotated when
+they are read, get the colours of their windows. All randomness comes from a generator.
 """
 
 from __future__ import annotations
@@ -23,28 +22,28 @@ BLURRED = 0.2
 NOISY = 0.3
 """Share of the windows that get noise."""
 HOLE_SIDES = 0.1, 1 / 3
-"""Shortest and longest side of what is cut out, as shares of the window's."""
+"""Shortest and longest side of a cut-out rectangle, as shares of the window's."""
 MIXED_SIDES = 0.25, 0.75
-"""The same for what is pasted from another window."""
+"""The same for a rectangle that is pasted from another window."""
 _TINY = 1e-3
 """Least gamma."""
 
 
 @dataclass(frozen=True)
 class Augment:
-    """Turns, mirrors, scales and recolours a batch."""
+    """Rotates, mirrors, scales and recolours a batch."""
 
     spec: AugmentSpec
-    """How much."""
+    """Strengths and probabilities."""
     low: float
-    """Lowest band value: what colours are scaled from."""
+    """Lowest band value, which becomes 0 while colours are varied."""
     high: float
-    """Highest band value."""
+    """Highest band value, which becomes 1."""
     fill: Tensor
-    """Band values (C,) of what a turned or scaled window reaches beyond what was read."""
+    """Band values (C,) of pixels outside of what was read."""
 
     def __call__(self, image: Tensor, labels: Tensor, side: int, generator: Generator) -> tuple[Tensor, Tensor]:
-        """Vary a batch (B, C, R, R), (B, R, R) of any types and cut it to `side`, float32 and int64."""
+        """Augment a batch (B, C, R, R), (B, R, R) of any types and crop it to `side` pixels, float32 and int64."""
         matrices = draw_matrices(self.spec, len(image), side / image.shape[-1], generator)
         return self.with_views(image, labels, matrices, (), side, generator)[:2]
 
@@ -57,13 +56,13 @@ class Augment:
         side: int,
         generator: Generator,
     ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        """Vary a batch whose turns are drawn already, and give its colours to views (B, C + 1, n, n) of any sizes.
+        """Augment a batch whose matrices are drawn already, and recolour its views (B, C + 1, n, n) likewise.
 
         A view's last channel, the share of each pixel that holds data, is unchanged. Only the window is blurred, noisy
         or cut out: averages over a context pixel show little of that.
         """
         fill = self.fill.to(image.device, torch.float32)
-        image, labels = move(image, labels, matrices, side, fill)
+        image, labels = resample(image, labels, matrices, side, fill)
         values, colors = recolor(self._scaled(image), self.spec, generator)
         image = self._unscaled(blur_and_noise(values, self.spec, generator))
         if self.spec.cutmix:
@@ -87,25 +86,25 @@ class Augment:
 
 @dataclass(frozen=True)
 class Colors:
-    """How the colours of a batch are varied: the same for all pixels of a window."""
+    """The change of colours of a batch: the same for all pixels of a window."""
 
     gamma: Tensor
     """Exponents (B, C or 1, 1, 1)."""
     mixture: Tensor
-    """How each band is made of all bands (B, C, C)."""
+    """Factors of all bands in each band (B, C, C)."""
     added: Tensor
-    """What is added to each band (B, C, 1)."""
+    """Offset of each band (B, C, 1)."""
 
     def __call__(self, values: Tensor) -> Tensor:
-        """Vary values from 0 to 1 (B, C, h, w)."""
+        """Recolour values from 0 to 1 (B, C, h, w)."""
         return _mix(values.clamp(0, 1).pow_(self.gamma), self.mixture, self.added)
 
 
 def draw_matrices(spec: AugmentSpec, count: int, share: float, generator: Generator) -> Tensor:
-    """Draw affine matrices (B, 2, 3), window -> what was read, both from -1 to 1.
+    """Draw affine matrices (B, 2, 3) from the window to what was read, coordinates of both from -1 to 1.
 
     Args:
-        spec: how much to move.
+        spec: strengths and probabilities.
         count: B.
         share: side of the window over the side that was read.
         generator: source of all randomness.
@@ -120,10 +119,10 @@ def draw_matrices(spec: AugmentSpec, count: int, share: float, generator: Genera
     return torch.stack([cos * mirror, -sin, zero, sin * mirror, cos, zero], dim=1).view(-1, 2, 3)
 
 
-def move(image: Tensor, labels: Tensor, matrices: Tensor, side: int, fill: Tensor) -> tuple[Tensor, Tensor]:
-    """Resample a batch to `side`: the image bilinearly, its labels by the nearest pixel; beyond it: fill and IGNORE."""
+def resample(image: Tensor, labels: Tensor, matrices: Tensor, side: int, fill: Tensor) -> tuple[Tensor, Tensor]:
+    """Resample a batch to `side`: the image bilinearly, its labels by the nearest pixel; outside: fill and IGNORE."""
     grid = functional.affine_grid(matrices.to(fill), [len(image), 1, side, side], align_corners=False)
-    # Both are shifted so that what must stand outside is zero, the only constant that grid_sample knows.
+    # Both are shifted so that pixels outside are zero, the only constant that grid_sample pads with.
     level = fill.view(1, -1, 1, 1)
     image = functional.grid_sample(image - level, grid, mode="bilinear", align_corners=False).add_(level)
     shifted = labels.unsqueeze(1).to(fill).sub_(IGNORE)
@@ -170,14 +169,14 @@ def recolor(values: Tensor, spec: AugmentSpec, generator: Generator) -> tuple[Te
 
 
 def blur_and_noise(values: Tensor, spec: AugmentSpec, generator: Generator) -> Tensor:
-    """Vary sharpness and noise of values, and keep them from 0 to 1."""
+    """Blur some of the windows, add noise to some, and clip values to 0 to 1."""
     return _add_noise(_blur(values, spec.blur_px, generator), spec.noise, generator).clamp_(0, 1)
 
 
 def _draw_mixture(values: Tensor, spec: AugmentSpec, generator: Generator) -> tuple[Tensor, Tensor]:
-    """How each band is made of all bands: factors (B, C, C), and what is added (B, C, 1).
+    """Factors of all bands in each band (B, C, C), and the offset of each band (B, C, 1).
 
-    That is contrast about the band's mean, brightness and haze, then saturation about the bands' mean, then leakage of
+    They are contrast about the band's mean, brightness and haze, then saturation about the bands' mean, then leakage of
     each band into the others; all are linear, and one matrix product is cheaper than seven passes over the pixels.
     """
     count, bands = values.shape[:2]
@@ -220,7 +219,7 @@ def _add_noise(values: Tensor, largest: float, generator: Generator) -> Tensor:
 
 
 def _factor(spread: float, band_spread: float, values: Tensor, generator: Generator) -> Tensor:
-    """Factors (B, C, 1, 1) around 1: one for all bands of a window times one for each band."""
+    """Factors (B, C, 1, 1) about 1: one for all bands of a window times one for each band."""
     count, bands = values.shape[:2]
     common = spread * _normal(generator, count, 1, 1, 1)
     return torch.exp(common + band_spread * _normal(generator, count, bands, 1, 1))

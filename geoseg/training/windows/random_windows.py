@@ -1,6 +1,6 @@
-"""Training windows: drawn at random from labelled rasters.
+"""Training windows, drawn at random from labelled rasters.
 
-In: labelled rasters and the cells in which their classes stand. Out: arrays of one window each, and batches of them.
+In: labelled rasters, and the cells that hold their labels. Out: arrays of one window each, and batches of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from geoseg.training.windows.augment import Augment
 
 @dataclass(frozen=True)
 class LabelledCells:
-    """Places in several rasters that show something, to draw windows around."""
+    """Cells of several rasters that hold labels, about which windows are drawn."""
 
     places: NDArray[np.int64]
     """Number of the raster, first row and column (N, 3)."""
@@ -41,19 +41,19 @@ class Sampling:
     window: int
     """Side of a window, in pixels."""
     read_side: int
-    """Side of what is read for it, which turning and scaling may bring in."""
+    """Side of what is read for it, in pixels: with margins for rotation and scaling."""
     per_epoch: int
     """Windows per epoch."""
     balance: float
-    """Share of the windows drawn around an evenly drawn class."""
+    """Share of the windows drawn about a cell of a class, all classes being equally likely."""
     seed: int
     """Seed of the draw."""
 
 
 class TrainingWindows:
-    """Random windows of labelled raster: image (C, R, R), uint8 or float32, and labels (R, R) uint8.
+    """Random windows of labelled rasters: image (C, R, R), uint8 or float32, and labels (R, R) uint8.
 
-    Window i of an epoch depends on the seed, the epoch and i alone, whatever the processes and threads.
+    Window i of an epoch depends on the seed, the epoch and i alone, not on processes and threads.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class TrainingWindows:
         return self.sampling.per_epoch
 
     def __getitem__(self, index: int) -> tuple[Values, Indexes]:
-        """Draw one window, and around it what turning and scaling may bring in."""
+        """Draw one window, with the margins for rotation and scaling."""
         rng = np.random.default_rng((self.sampling.seed, self.epoch, index))
         raster, window = self.draw(rng)
-        return cut(raster, window, self.fill)
+        return read_filled(raster, window, self.fill)
 
     def draw(self, rng: np.random.Generator) -> tuple[LabelledRaster, Window]:
-        """Draw a raster and the window to read, which may reach beyond it."""
+        """Draw a raster and the window to read, which may extend beyond it."""
         which, *cell = self._draw_cell(rng)
         raster, side = self.rasters[which], self.sampling.window
         # The cell lies anywhere in the window, so that the drawn class is not always in its middle.
@@ -97,14 +97,14 @@ class TrainingWindows:
 
 
 def keep_inside(start: int, side: int, length: int) -> int:
-    """Shift a window along one axis so that it wastes no pixel, or shows all of a raster shorter than itself."""
+    """Shift a window along one axis into the raster, or so that it contains a raster shorter than itself."""
     return min(max(start, min(0, length - side)), max(0, length - side))
 
 
-def cut(raster: LabelledRaster, window: Window, fill: Sequence[float]) -> tuple[Values, Indexes]:
-    """Read a window that may reach beyond the raster: image (C, h, w) of the raster's type, and labels (h, w).
+def read_filled(raster: LabelledRaster, window: Window, fill: Sequence[float]) -> tuple[Values, Indexes]:
+    """Read a window that may extend beyond the raster: image (C, h, w) of the raster's type, and labels (h, w).
 
-    What lies outside and what holds no data is `fill` per band and IGNORE, as holes are when the model predicts.
+    Pixels outside and nodata pixels are `fill` per band and IGNORE, as nodata is when the model predicts.
     """
     inside = window.clip(raster.height, raster.width)
     values, valid = raster.read(inside)
@@ -122,15 +122,15 @@ def cut(raster: LabelledRaster, window: Window, fill: Sequence[float]) -> tuple[
 
 
 class WindowBatch(NamedTuple):
-    """Training windows as they were read; small types, so that little is moved."""
+    """Training windows as read, in small types, so that little is copied to the device."""
 
     image: Tensor
     """Band values (B, C, R, R), uint8 or float32."""
     labels: Tensor
     """Class indexes (B, R, R), uint8."""
 
-    def varied(self, augment: Augment, side: int, generator: torch.Generator) -> LabelledWindows:
-        """Turn, mirror, scale and recolour the windows, and cut them to `side` pixels."""
+    def augmented(self, augment: Augment, side: int, generator: torch.Generator) -> LabelledWindows:
+        """Rotate, mirror, scale and recolour the windows, and crop them to `side` pixels."""
         with torch.autocast(self.image.device.type, enabled=False):  # colours keep their precision
             return LabelledWindows(*augment(self.image, self.labels, side, generator))
 

@@ -1,9 +1,9 @@
-"""How a coarser view, turned and scaled like its training window, is cut out of a level's raster.
+"""A coarser view, resampled from a level's raster with the rotation and scale of its training window.
 
-In: a level, a window, and how the window is turned. Out: the view, and the class that most of each of its pixels shows.
+In: a level, a window, and the window's rotation and scale. Out: the view, and the majority class of each of its pixels.
 
-With G the matrix that leads from the turned world to the raster, c the window's middle and d where in the core it shall
-lie, the view's middle is c - G d, moved to the nearest corner of context pixels: quarter turns then resample nothing.
+With G the matrix from the rotated axes to the raster, c the window's centre and d its position in the core, the view's
+centre is c - G d, moved to the nearest corner of context pixels: rotations by 90° then need no interpolation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from geoseg.geo.grid import Window
 from geoseg.raster.averaging import Weighted
 from geoseg.raster.level_grid import LevelGrid, ViewBox
 from geoseg.spec import IGNORE
-from geoseg.training.windows.augment import move
+from geoseg.training.windows.augment import resample
 
 LABEL_STRIP_PX = 512
 """Height of the strips in which labels are counted."""
@@ -29,19 +29,19 @@ LABEL_STRIP_PX = 512
 
 @dataclass(frozen=True)
 class View:
-    """What one level shows around one training window."""
+    """The view of one level that contains a training window."""
 
     image: Weighted
     """Band values and the share of each pixel that holds data (C + 1, n, n)."""
     labels: Indexes
-    """The class index that most of each context pixel shows (n, n)."""
+    """The majority class index of each context pixel (n, n)."""
     box: ViewBox
-    """Where the window lies in it, once it is cut (4,)."""
+    """Box of the window in it (4,)."""
 
 
 @dataclass(frozen=True)
 class ViewCut:
-    """How a turned view is cut out of a level's raster."""
+    """How a rotated view is resampled from a level's raster."""
 
     part: Window
     """Context pixels that must be read."""
@@ -50,17 +50,17 @@ class ViewCut:
     size: int
     """Side of the view."""
     box: ViewBox
-    """Where the training window lies in the view."""
+    """Box of the training window in the view."""
 
     @classmethod
     def of(
         cls, grid: LevelGrid, window: Window, side: int, turn: NDArray[np.float64], place: NDArray[np.float64]
     ) -> ViewCut:
-        """Lay a view about a training window.
+        """Place a view over a training window.
 
         Args:
             grid: the level.
-            window: pixels of the raster whose middle is the training window's.
+            window: pixels of the raster, centred on the training window.
             side: side of the training window, in its own pixels.
             turn: G (2, 2).
             place: d (2,), in context pixels; of no meaning for the whole scene.
@@ -81,12 +81,12 @@ class ViewCut:
         box = np.concatenate([offset - half, offset + half]) / size + 0.5
         return cls(part, turn * size / (2 * reach), size, ViewBox(*box))
 
-    def cut(self, image: Weighted, labels: Indexes) -> View:
-        """Turn and scale what was read: values bilinearly, over what holds data; labels by the nearest pixel."""
+    def resample(self, image: Weighted, labels: Indexes) -> View:
+        """Resample what was read: values bilinearly, over pixels that hold data; labels by the nearest pixel."""
         weighted = image.copy()
         weighted[:-1] *= image[-1]
         theta = torch.from_numpy(np.pad(self.matrix, ((0, 0), (0, 1))).astype(np.float32))[None]
-        moved, ids = move(
+        moved, ids = resample(
             torch.from_numpy(weighted)[None],
             torch.from_numpy(labels)[None],
             theta,
@@ -101,7 +101,7 @@ class ViewCut:
 
 
 def majority(raster: LabelledRaster, grid: LevelGrid, classes: int) -> Indexes:
-    """The class index that most labelled pixels of each context pixel show (rows, cols); IGNORE where there is none."""
+    """The majority class index of the labelled pixels in each context pixel (rows, cols); IGNORE where none."""
     found = np.full((grid.rows, grid.cols), IGNORE, np.uint8)
     cols = _coarse(np.arange(grid.width), grid.ratio[1], grid.cols)
     height = max(1, int(LABEL_STRIP_PX / grid.ratio[0]))
@@ -119,5 +119,5 @@ def majority(raster: LabelledRaster, grid: LevelGrid, classes: int) -> Indexes:
 
 
 def _coarse(pixels: NDArray[np.int64], ratio: float, count: int) -> NDArray[np.int64]:
-    """Context pixel in which the middles of pixels lie."""
+    """Index of the context pixel that contains the centre of each pixel."""
     return np.minimum(((pixels + 0.5) / ratio).astype(np.int64), count - 1)

@@ -1,10 +1,10 @@
-"""Training windows with the coarser views in which they lie.
+"""Training windows with the coarser views that contain them.
 
-In: labelled rasters, the cells in which their classes stand, and the levels of a context or a refinement. Out: windows
-as `windows.py` draws them, each with the views in which it lies somewhere in the core, as it does when the model
-predicts; turned and scaled like the window itself; and the class that most of each context pixel shows.
+In: labelled rasters, the cells that hold their labels, and the levels of a context or a refinement. Out: windows as
+`random_windows.py` draws them, each with a view per level, rotated and scaled like the window, and the majority class
+of each context pixel. The window lies anywhere in the core of the view, as it does when the model predicts.
 
-Geometry is drawn here and not on the device, because it decides what a view shows.
+Rotation and scale are drawn here and not on the device, because they decide which pixels a view needs.
 """
 
 from __future__ import annotations
@@ -30,40 +30,40 @@ from geoseg.raster.pyramid import ContextPyramid
 from geoseg.raster.validity import Values
 from geoseg.spec import IGNORE, AugmentSpec, ContextLevel
 from geoseg.training.windows.augment import Augment, draw_matrices
-from geoseg.training.windows.random_windows import LabelledCells, Sampling, TrainingWindows, cut
+from geoseg.training.windows.random_windows import LabelledCells, Sampling, TrainingWindows, read_filled
 from geoseg.training.windows.view_resampling import View, ViewCut, majority
 
 
 @dataclass(frozen=True)
 class ViewWindow:
-    """A training window, and the views in which it lies."""
+    """A training window, and the views that contain it."""
 
     image: Values
     """Band values (C, R, R)."""
     labels: Indexes
     """Class indexes (R, R)."""
     matrix: NDArray[np.float32]
-    """How the window is cut out of what was read (2, 3), see `augment.draw_matrices`; the views are cut already."""
+    """Affine matrix (2, 3) from the window to what was read, see `draw_matrices`; views are resampled already."""
     views: tuple[View, ...]
     """Level by level."""
 
 
 class ViewBatch(NamedTuple):
-    """Training windows as they were read, and the views in which they lie."""
+    """Training windows as read, and the views that contain them."""
 
     image: Tensor
     """Band values (B, C, R, R), uint8 or float32."""
     labels: Tensor
     """Class indexes (B, R, R), uint8."""
     matrices: Tensor
-    """How the windows are cut out of what was read (B, 2, 3)."""
+    """Affine matrices (B, 2, 3) from the windows to what was read."""
     views: Views
-    """What the levels show."""
+    """The views of each level."""
     view_labels: tuple[Tensor, ...]
-    """Class indexes of their pixels (B, n, n), uint8."""
+    """Per level: class indexes of the view's pixels (B, n, n), uint8."""
 
-    def varied(self, augment: Augment, side: int, generator: torch.Generator) -> LabelledWindows:
-        """Cut the windows to `side` pixels as it was drawn, and recolour them and their views alike."""
+    def augmented(self, augment: Augment, side: int, generator: torch.Generator) -> LabelledWindows:
+        """Resample the windows to `side` pixels, and recolour them and their views alike."""
         with torch.autocast(self.image.device.type, enabled=False):  # colours keep their precision
             image, labels, views = augment.with_views(
                 self.image, self.labels, self.matrices, self.views.images, side, generator
@@ -72,9 +72,9 @@ class ViewBatch(NamedTuple):
 
 
 class ViewWindows(TrainingWindows):
-    """Random windows of labelled raster, each with its views.
+    """Random windows of labelled rasters, each with its views.
 
-    Views show training pixels only: what is kept for scoring is to them as if it held no data.
+    Views show training pixels only: validation pixels are nodata in them.
     """
 
     def __init__(
@@ -93,10 +93,10 @@ class ViewWindows(TrainingWindows):
         self._surroundings = {id(raster): _Surroundings(raster, levels, classes, folder) for raster in rasters}
 
     def __getitem__(self, index: int) -> ViewWindow:  # type: ignore[override]  # its batches are others as well
-        """Draw one window, how it is turned and scaled, and where it lies in its views."""
+        """Draw one window, its rotation and scale, and its position in its views."""
         rng = np.random.default_rng((self.sampling.seed, self.epoch, index))
         raster, window = self.draw(rng)
-        image, labels = cut(raster, window, self.fill)
+        image, labels = read_filled(raster, window, self.fill)
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         matrix = draw_matrices(self._augment, 1, self.sampling.window / self.sampling.read_side, generator)[0].numpy()
         views = self._surroundings[id(raster)].views(window, self.sampling.window, matrix, rng)
@@ -104,7 +104,7 @@ class ViewWindows(TrainingWindows):
 
 
 class _Surroundings:
-    """The levels over one raster, with their labels; both are made when they are first asked for."""
+    """The levels of one raster, with their labels; both are computed at first use."""
 
     def __init__(self, raster: Mosaic, levels: Sequence[ContextLevel], classes: int, folder: Path | None):
         self._raster, self._classes = raster, classes
@@ -114,21 +114,21 @@ class _Surroundings:
     def views(
         self, window: Window, side: int, matrix: NDArray[np.float32], rng: np.random.Generator
     ) -> tuple[View, ...]:
-        """Cut the view of every level.
+        """Resample the view of every level.
 
         Args:
-            window: what was read around the training window's middle.
+            window: pixels that were read, with the training window in their middle.
             side: side of the training window.
-            matrix: how the training window is cut out of what was read.
-            rng: draws where in the core it lies.
+            matrix: affine matrix from the training window to what was read.
+            rng: draws the position of the window in the core.
         """
-        turn = matrix[:, :2].astype(np.float64) * window.height / side  # turned world -> raster, x before y
+        turn = matrix[:, :2].astype(np.float64) * window.height / side  # rotated axes -> raster, x before y
         views = []
         for number, grid in enumerate(self._pyramid.grids):
             place = rng.uniform(-0.5, 0.5, 2) * grid.level.core_px
-            cut_out = ViewCut.of(grid, window, side, turn, place)
-            image, labels = self._read(number, cut_out.part)
-            views.append(cut_out.cut(image, labels))
+            view_cut = ViewCut.of(grid, window, side, turn, place)
+            image, labels = self._read(number, view_cut.part)
+            views.append(view_cut.resample(image, labels))
         return tuple(views)
 
     def _read(self, level: int, part: Window) -> tuple[Weighted, Indexes]:
