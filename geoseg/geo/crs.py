@@ -22,11 +22,11 @@ SAMPLE_POINTS = np.stack(np.meshgrid(np.arange(-179.0, 180, 14), np.arange(-88.0
 """Longitudes and latitudes (V, 2), in degrees, at which projections are compared."""
 SAME_M = 1e-3
 """Projections are equal if no sample differs by more metres: parameters are rounded when they are written as text."""
-ROUNDED = 5e-12
+AXES_ROUNDED = 5e-12
 """Relative difference of axes that counts as rounding: the semi-minor axes of GRS 80 and WGS 84 differ by more."""
 UNIT_ROUNDED = 1e-7
 """Relative difference of units that counts as rounding: the US survey foot is longer than the foot by 2e-6."""
-CURTAILED = 1e-8
+FLATTENING_ROUNDED = 1e-8
 """The same for axes of ellipsoids of one name, whose flattening some programs write with three decimals."""
 EARTH_CENTRED = ("WGS 84", "GRS 1980", "GRS 80")
 """Ellipsoids whose datums lie within metres of WGS 84: any shift to it means another datum."""
@@ -109,7 +109,7 @@ def _difference(one: str, other: str) -> str | None:
         if _kind(a) != _kind(b):
             return f"{_kind(a)} against {_kind(b)}"
         if _kind(a) == _LOCAL:
-            return _pair("unit", _unit(a), _unit(b)) or "local systems of two kinds"
+            return _contrast("unit", _unit(a), _unit(b)) or "local systems of two kinds"
         return _datum_difference(a, b) or _projection_difference(a, b)
     except ProjError:
         return "one makes no sense to PROJ"
@@ -124,7 +124,7 @@ def _kind(crs: CRS) -> str:
     return "longitude and latitude" if crs.is_geographic else _LOCAL
 
 
-def _pair(what: str, one: str, other: str) -> str | None:
+def _contrast(what: str, one: str, other: str) -> str | None:
     """Two names in words, if they differ."""
     return None if one == other else f"{what} {one} against {other}"
 
@@ -140,10 +140,10 @@ def _datum_difference(a: CRS, b: CRS) -> str | None:
     names = _datum_name(one), _datum_name(other)
     if not _same_ellipsoid(one.ellipsoid, other.ellipsoid):
         ellipsoids = f"ellipsoid {_name_of(one.ellipsoid)} against {_name_of(other.ellipsoid)}"
-        return ellipsoids if any(map(_is_unnamed, names)) else _pair("datum", *names) or ellipsoids
+        return ellipsoids if any(map(_is_unnamed, names)) else _contrast("datum", *names) or ellipsoids
     if _greenwich(one.prime_meridian) != _greenwich(other.prime_meridian):
         return f"prime meridian {_name_of(one.prime_meridian)} against {_name_of(other.prime_meridian)}"
-    return None if _may_be_the_same(names, _name_of(one.ellipsoid)) else _pair("datum", *names)
+    return None if _may_be_the_same(names, _name_of(one.ellipsoid)) else _contrast("datum", *names)
 
 
 def _name_of(thing: Any) -> str:
@@ -153,7 +153,7 @@ def _name_of(thing: Any) -> str:
 def _same_ellipsoid(one: Any, other: Any) -> bool:
     if one is None or other is None:
         return one is other
-    tolerance = CURTAILED if one.name == other.name else ROUNDED
+    tolerance = FLATTENING_ROUNDED if one.name == other.name else AXES_ROUNDED
     ratios = one.semi_major_metre / other.semi_major_metre, one.semi_minor_metre / other.semi_minor_metre
     return all(abs(ratio - 1) <= tolerance for ratio in ratios)
 
@@ -190,14 +190,14 @@ def _projection_difference(a: CRS, b: CRS) -> str | None:
     """In which way two projections differ, each from longitude and latitude on its own datum."""
     factors = [crs.axis_info[0].unit_conversion_factor for crs in (a, b)]
     if abs(factors[0] / factors[1] - 1) > UNIT_ROUNDED:
-        return _pair("unit", _unit(a), _unit(b)) or "units of two lengths"
+        return _contrast("unit", _unit(a), _unit(b)) or "units of two lengths"
     if a.is_geographic:
         return None
     one, other = _projected(a), _projected(b)
     both = np.isfinite(one).all(axis=1) & np.isfinite(other).all(axis=1)
     if both.any() and (np.abs(one[both] - other[both]) * factors[0] <= SAME_M).all():
         return None
-    return _pair("projection", _projection(a), _projection(b)) or "projections with other parameters"
+    return _contrast("projection", _projection(a), _projection(b)) or "projections with other parameters"
 
 
 def _projected(crs: CRS) -> NDArray[np.float64]:

@@ -47,7 +47,7 @@ def _read_union(aoi: Path, grid: PixelGrid) -> Any:
         raise SpecError(f"aoi {aoi} holds no polygon: give a file with polygons")
     if polygons.crs and grid.crs and not can_transform(polygons.crs, grid.crs):
         raise SpecError(
-            f"aoi {aoi} cannot be brought from {crs_name(polygons.crs)} into the raster's {crs_name(grid.crs)}: "
+            f"aoi {aoi} cannot be reprojected from {crs_name(polygons.crs)} to the raster's {crs_name(grid.crs)}: "
             "give it in the raster's coordinates"
         )
     if not polygons.crs and grid.crs:
@@ -55,12 +55,12 @@ def _read_union(aoi: Path, grid: PixelGrid) -> Any:
     try:
         shape = shapely.union_all(polygons.shapes)
         if polygons.crs and grid.crs and not same_horizontal_crs(polygons.crs, grid.crs):
-            shape = _moved(shape, CRS.from_user_input(polygons.crs), CRS.from_user_input(grid.crs), grid)
+            shape = _reprojected(shape, CRS.from_user_input(polygons.crs), CRS.from_user_input(grid.crs), grid)
         if np.isfinite(shapely.get_coordinates(shape)).all():
             copies, _ = wrapped_onto(np.array([shape], object), grid.bounds, x_period(grid.crs, grid.bounds))
             shape = shapely.union_all(copies)
     except (ProjError, GEOSException) as error:
-        raise SpecError(f"aoi {aoi} cannot be brought into the raster's CRS: {one_line(error)}") from None
+        raise SpecError(f"aoi {aoi} cannot be reprojected to the raster's CRS: {one_line(error)}") from None
     if shape.is_empty or not np.isfinite(shapely.bounds(shape)).all():
         raise SpecError(f"{aoi} lies off the raster, which covers {grid.extent}: check the coordinates of both")
     return shape
@@ -85,7 +85,7 @@ def _read_polygons(aoi: Path) -> Polygons:
     return read_polygons(path, layer or layers[0], None, None)
 
 
-def _moved(shape: Any, source: CRS, target: CRS, grid: PixelGrid) -> Any:
+def _reprojected(shape: Any, source: CRS, target: CRS, grid: PixelGrid) -> Any:
     """A shape in another CRS, clipped to the surroundings of the raster first: the rest may not be transformable."""
     outline = _outline_in(source, target, grid)
     if outline is None:

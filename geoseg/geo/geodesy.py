@@ -37,19 +37,19 @@ Coordinates = NDArray[np.float64]
 """x and y of V points (V, 2)."""
 
 Offsets = NDArray[np.int64]
-"""Where each of consecutive pieces begins, and where the last one ends."""
+"""Where each of M consecutive pieces begins, and where the last one ends (M + 1,)."""
 
 Plane = Callable[[Coordinates], Coordinates]
 """CRS coordinates (V, 2) → metres (V, 2) on a plane with true areas."""
 
 DISTORTION = 0.02
-"""Relative error of the area up to which a projection's own plane is taken: UTM and national grids stay below 0.3 %."""
+"""Relative error of the area up to which a projection's own plane is used: UTM and national grids stay below 0.3 %."""
 
 SAMPLE_M = 1000.0
 """Side of the square with which distortion is measured: rounding matters far below it, the curvature far above it."""
 
 SQUARE = np.array([(-0.5, 0.5), (-0.5, -0.5), (0.5, -0.5), (0.5, 0.5)])
-"""A square about the origin, from the upper left down and round (4, 2): the order of all quadrangles here."""
+"""Corners (4, 2) of a square about the origin, counter-clockwise from the upper left, as of all quadrangles here."""
 
 
 def pixel_size_m(crs: Any, transform: Affine, height: int, width: int) -> tuple[float, float] | None:
@@ -152,7 +152,7 @@ class GeodeticSystem:
     """Metres in one unit of x and y; radians where the system is geographic."""
     a: float
     b: float
-    """Half axes of the ellipsoid in metres."""
+    """Semi-axes of the ellipsoid in metres."""
     radians: float
     """Radians per unit of longitude and latitude: of a degree as a rule, but grads exist."""
     to_geographic: Transformer | None

@@ -133,20 +133,20 @@ def _modified(path: Path) -> int:
 
 @lru_cache(maxsize=64)
 def _layers(path: Path, _changed: int) -> tuple[str, ...]:
-    layers = [(str(name), kind) for name, kind in _called(pyogrio.list_layers, path) if kind is not None]
+    layers = [(str(name), kind) for name, kind in _call(pyogrio.list_layers, path) if kind is not None]
     with_polygons = tuple(name for name, kind in layers if not str(kind).startswith(NO_POLYGONS))
     return with_polygons or tuple(name for name, _ in layers)
 
 
 @lru_cache(maxsize=64)
 def _columns(path: Path, layer: str, _changed: int) -> tuple[tuple[str, ...], Any]:
-    info = _called(pyogrio.read_info, path, layer=layer)
+    info = _call(pyogrio.read_info, path, layer=layer)
     return tuple(str(name) for name in info["fields"]), info["crs"]
 
 
 @lru_cache(maxsize=64)
 def _extent(path: Path, layer: str, _changed: int) -> Box | None:
-    bounds = _called(pyogrio.read_info, path, layer=layer, force_total_bounds=True)["total_bounds"]
+    bounds = _call(pyogrio.read_info, path, layer=layer, force_total_bounds=True)["total_bounds"]
     if bounds is None or not np.isfinite(bounds).all():
         return None
     return Box(*map(float, bounds))
@@ -185,7 +185,7 @@ def read_polygons(path: Path, layer: str, column: str | None, boxes: Sequence[Bo
 # ----------------------------------------------------------------------------------------------------------- reading
 
 
-def _called(function: Any, path: Path, **options: Any) -> Any:
+def _call(function: Any, path: Path, **options: Any) -> Any:
     """Call a function of pyogrio without warnings, and with errors of one line."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

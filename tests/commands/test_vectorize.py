@@ -886,5 +886,5 @@ def test_an_open_ring_of_an_area_is_closed_and_infinite_ones_are_named(tmp_path,
 
 def test_an_area_in_a_local_system_has_no_place_on_the_map(tmp_path, rough):
     site = 'LOCAL_CS["site grid",UNIT["metre",1]]'
-    with pytest.raises(SpecError, match=r"cannot be brought from .* into the raster's EPSG:32617"):
+    with pytest.raises(SpecError, match=r"cannot be reprojected from .* to the raster's EPSG:32617"):
         vectorize(rough, tmp_path / "out.gpkg", aoi=area_file(tmp_path, [shapely.box(0, 0, 1, 1)], site))

@@ -65,7 +65,7 @@ def learnt(folder, *, shift: int, offset: float, size_m: float = 1.0, notices: l
     return read_training_data(parse_spec(TrainSpec, values, source="test"), reporter=Watching(lines=said))
 
 
-def test_images_are_brought_to_the_terms_of_the_first(tmp_path):
+def test_values_are_converted_to_the_scaling_of_the_first_image(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     notices: list[str] = []

@@ -592,7 +592,7 @@ def test_a_local_system_leads_nowhere_but_to_itself(tmp_path: Path) -> None:
     grid = placed(4, 5, Affine(1, 0, 300_000, 0, -1, 2), site)
     assert read(path, grid).tolist() == [[0, 0, 0, IGNORE, IGNORE]] * 4
     said = refused(path, placed())
-    assert "no way from the coordinate system of" in said or "no polygon of" in said
+    assert "no transformation from the coordinate system of" in said or "no polygon of" in said
     assert len(said) - 2 * len(str(tmp_path)) < 240
 
 

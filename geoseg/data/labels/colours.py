@@ -20,7 +20,7 @@ from geoseg.data.labels.source import LabelSource
 from geoseg.spec import IGNORE, ClassSpec
 
 RGB_BANDS = (1, 2, 3)
-"""Bands of a picture that are read."""
+"""Numbers of the bands of a picture that are read."""
 CORNER_PX = 1024
 """Side of the corner of a picture whose colours an error lists when the rules name none."""
 

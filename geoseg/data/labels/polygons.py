@@ -99,7 +99,9 @@ class PolygonLabels:
         try:
             self._shapes, owners = _parts_near(polygons, grid)
         except (ProjError, GEOSException) as error:
-            raise LabelError(f"the polygons of {path} cannot be brought to {image}: {one_line(error)}") from None
+            raise LabelError(
+                f"the polygons of {path} cannot be reprojected to the CRS of {image}: {one_line(error)}"
+            ) from None
         self._indexes = indexes[owners]
         self._are_large = shapely.get_num_coordinates(self._shapes) > LARGE
         self._tree = shapely.STRtree(self._shapes)
@@ -128,7 +130,7 @@ class PolygonLabels:
         return np.sort(self._tree.query(shapely.box(*self._grid.box(window))))
 
     def unmarked_px(self) -> int:
-        """0: the class of a polygon is never left to custom."""
+        """Always 0: the value 255 means nothing special in polygons."""
         return 0
 
 
@@ -145,7 +147,7 @@ def _read(path: Path, rules: LabelRules, grid: PixelGrid, image: Path) -> Polygo
         layer = _layer(path, rules)
         columns, crs = read_columns(path, layer)
         column = _class_column(path, columns, rules)
-        _check_way(path, crs, grid, image)
+        _check_transformable(path, crs, grid, image)
         boxes = _boxes(grid, crs, layer_extent(path, layer))
         polygons = read_polygons(path, layer, column, boxes)
     except VectorError as error:
@@ -157,13 +159,13 @@ def _read(path: Path, rules: LabelRules, grid: PixelGrid, image: Path) -> Polygo
     return polygons
 
 
-def _check_way(path: Path, crs: Any, grid: PixelGrid, image: Path) -> None:
+def _check_transformable(path: Path, crs: Any, grid: PixelGrid, image: Path) -> None:
     """Make sure that polygons can be transformed to the CRS of their image."""
     if not crs:
         raise LabelError(f"{path} does not say in which coordinate system it is: assign one (ogr2ogr -a_srs)")
     if not can_transform(crs, grid.crs):
         raise LabelError(
-            f"there is no way from the coordinate system of {path} ({crs_name(crs)}) to that of {image} "
+            f"there is no transformation from the coordinate system of {path} ({crs_name(crs)}) to that of {image} "
             f"({crs_name(grid.crs)}): give both one that is known on Earth"
         )
 

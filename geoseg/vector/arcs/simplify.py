@@ -13,7 +13,7 @@ from geoseg.vector.trace.regions import Offsets
 from geoseg.vector.trace.state import compiled
 
 MOST_AT_NODE = 4
-"""Arcs that meet at a node of the pixel lattice, at most."""
+"""Largest number of arcs that meet at a node of the pixel lattice."""
 
 
 def simplify(arcs: Arcs, tolerance_px: float) -> Arcs:

@@ -13,7 +13,7 @@ from geoseg.vector.trace.regions import Offsets
 from geoseg.vector.trace.state import compiled
 
 CURVE_PIECES = 4
-"""Straight pieces that a rounded corner is made of."""
+"""Number of straight pieces of a rounded corner."""
 FRACTIONS = (1.0, 0.5, 0.25)
 """Fractions of a cut that are tried in turn until no other vertex lies in it."""
 
@@ -38,7 +38,7 @@ def smooth(arcs: Arcs, area_px: float = 1.0) -> Arcs:
 
 @compiled
 def _neighbours(k: int, low: int, high: int, is_closed: bool) -> tuple[int, int]:
-    """Vertices before and after one of the arc that takes up `low` to `high`; -1 for one at a node."""
+    """Indexes of the vertices before and after vertex k of the arc from `low` to `high`; -1 at a node."""
     if is_closed and k == low:
         return high - 2, k + 1
     return (k - 1, k + 1) if low < k < high - 1 else (-1, -1)

@@ -26,7 +26,7 @@ class VectorFormat(Protocol):
     in_degrees: bool
     """Whether coordinates are always longitude and latitude on WGS 84, whatever the layer's CRS is."""
     holds_styles: bool
-    """Whether styles lie in the file itself (as in a GeoPackage), not beside it."""
+    """Whether styles are stored in the file itself, as in a GeoPackage, and not beside it."""
 
     def write(self, polygons: PolygonLayer, path: Path, name: str) -> None:
         """Write a layer to a path that is free; parts of it may lie beside it, under the path's stem.
@@ -45,7 +45,7 @@ class VectorFormat(Protocol):
         ...
 
     def read(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.object_]]:
-        """Read class ids (N,) and polygons (N,) of a file that geoseg wrote, in one order.
+        """Read class ids (N,) and polygons (N,) of a file that geoseg wrote, in the same order.
 
         Raises:
             OSError, RuntimeError: if it cannot be read.
@@ -53,7 +53,7 @@ class VectorFormat(Protocol):
         ...
 
     def leftovers(self, path: Path) -> list[Path]:
-        """List where files may lie that belong to the file at a path, and would be misread as parts of a new one."""
+        """List files that may belong to an older file at a path, and would be misread as parts of a new one."""
         ...
 
 

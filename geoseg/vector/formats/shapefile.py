@@ -16,10 +16,10 @@ NAMES = MappingProxyType({"perimeter_m": "perim_m"})
 """Names in the file of columns whose own are longer than the 10 characters of a Shapefile."""
 
 MOST_BYTES = 2**31 - 1
-"""Most bytes in a part of a Shapefile that all programs can read."""
+"""Most bytes of a part of a Shapefile that all programs can read."""
 
 ROW_BYTES = 512
-"""Bytes of a row of a Shapefile's table, at most."""
+"""Most bytes of a row of the attribute table."""
 
 PARTS = (".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
 """Extensions of the files that may belong to a .shp."""

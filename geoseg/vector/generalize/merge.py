@@ -27,10 +27,10 @@ class Merged(NamedTuple):
     """Regions while they are merged; a merged region has the lowest of its members' numbers."""
 
     parent: NDArray[np.int32]
-    """Region that each region was joined to (union-find) (N,)."""
+    """Region that each region was merged into (union-find) (N,)."""
     class_id: NDArray[np.uint8]
     area: NDArray[np.float64]
-    """Class and size (N,), valid where a region is its own parent."""
+    """Class and area (N,), valid where a region is its own parent."""
     following: NDArray[np.int32]
     last: NDArray[np.int32]
     """Members as linked lists: the next one of each region or -1, and the last one of each list (N,)."""
