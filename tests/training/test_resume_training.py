@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner
 from safetensors import safe_open
 from support.forks import exit_code_of, needs_fork
 from support.labelled_tiles import write_config, write_tiles
 from support.reporters import Watching
 
 import geoseg.commands.train as pipeline
+from geoseg.cli import main
 from geoseg.commands.train import TrainProgress, train
 from geoseg.core.errors import OutputError, SpecError
 
@@ -184,16 +186,17 @@ def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
         ("gamma", "contrast", "brightness", "saturation", "band_gain", "band_shift", "band_mix"), 0
     )
     config = write_config(tmp_path, augment=still, loss={"dice": 0})  # cross-entropy is a mean of the processes' means
-    for devices in (1, 2):
-        command = [sys.executable, "-m", "geoseg", "train", config, "-o", tmp_path / f"{devices}", "--json"]
-        run = subprocess.run(
-            [*command, "--devices", str(devices)],
-            capture_output=True,
-            text=True,
-            timeout=200,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        assert run.returncode == 0, run.stderr
+    command = ["train", str(config), "--json", "-o"]
+    one_process = CliRunner().invoke(main, [*command, str(tmp_path / "1"), "--devices", "1"])
+    two_processes = subprocess.run(
+        [sys.executable, "-m", "geoseg", *command, tmp_path / "2", "--devices", "2"],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    for code, run in ((one_process.exit_code, one_process), (two_processes.returncode, two_processes)):
+        assert code == 0, run.stderr
         assert run.stdout.count('"miou"') == 1, "only the first process speaks"
         assert run.stderr.count("epoch 3/3") == 1
     one, two = (weights(tmp_path / name / "small.safetensors") for name in "12")
