@@ -166,7 +166,7 @@ def try_lock(path: Path) -> FileLock | None:
         NotImplementedError: on file systems without locks.
         OSError: if it cannot be made.
     """
-    if path.is_symlink():  # what it leads to is nobody's lock
+    if path.is_symlink():  # a link's target is not a lock file
         return None
     lock = FileLock(path, timeout=0)
     try:

@@ -29,7 +29,7 @@ _WAITING: dict[str, Any] = {
     "GDAL_HTTP_RETRY_DELAY": 1,
 }
 _SERVER = _WAITING | {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",  # servers are slow at listing folders or refuse; sidecars are asked for
+    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",  # listing folders on servers is slow or refused; sidecars are tried by name
 }
 
 

@@ -75,7 +75,7 @@ class WriteBehind(Generic[T]):
                 return
             try:
                 self._take(item)
-            except BaseException as error:  # handed to whoever puts next, or leaves
+            except BaseException as error:  # raised by the next `put`, or on leaving the context
                 self._error = error
                 self._stop.set()
 

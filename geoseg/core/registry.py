@@ -72,7 +72,7 @@ class Registry(Generic[T]):
             return thing
         try:
             loaded: T = self._others[name].load()
-        except Exception as error:  # whatever the import of a stranger's module raises
+        except Exception as error:  # importing another package's module may raise anything
             place = self._others[name].value
             raise self._error(f"{self.kind} {name!r}: {place} cannot be loaded: {error}: mend that package") from error
         return loaded

@@ -30,7 +30,7 @@ def check_regular(path: str | os.PathLike[str]) -> None:
     """
     try:
         mode = os.stat(path).st_mode
-    except (OSError, ValueError):  # a null character: whoever opens the path says so
+    except (OSError, ValueError):  # a null character: opening the path raises it
         return
     _check_mode(mode, path)
 

@@ -164,7 +164,7 @@ def _portable(error: BaseException) -> BaseException:
     trace = "".join(traceback.format_exception(error))
     try:
         same: BaseException = pickle.loads(pickle.dumps(error))
-    except Exception:  # whatever the class of a stranger's error does
+    except Exception:  # unpickling an error of another package may raise anything
         same = RuntimeError(repr(error))
     same.add_note(trace)
     return same

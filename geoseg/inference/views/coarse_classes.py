@@ -15,7 +15,7 @@ from torch import Tensor
 
 from geoseg.geo.grid import Window
 from geoseg.inference.batches import Batch, Sample
-from geoseg.inference.views.refined_windows import RefinedWindows, Shares
+from geoseg.inference.views.refined_windows import ByteProbabilities, RefinedWindows
 from geoseg.models.runner import Runner
 from geoseg.models.surroundings import Context
 from geoseg.raster.level_grid import ViewBox
@@ -49,7 +49,7 @@ class CoarseClasses:
         height, width = (-(-side // self.ratio) + 2 * SPARE_PX for side in (window.height, window.width))
         return Window(window.row // self.ratio - 1, window.col // self.ratio - 1, height, width)
 
-    def _read(self, part: Window) -> Shares:
+    def _read(self, part: Window) -> ByteProbabilities:
         """Read a part, padded beyond the map's edge by the edge's values."""
         inside = part.clip(self.map.height, self.map.width)
         rows, cols = (

@@ -21,7 +21,7 @@ from geoseg.inference.blend import Blender
 from geoseg.inference.logits import are_numbers, check_numbers, whole_window
 from geoseg.inference.views.coarse_classes import CoarseClasses, Refined
 from geoseg.inference.views.nothing import WindowsAlone
-from geoseg.inference.views.refined_windows import RefinedWindows, Shares, mean_uncertainties, most_certain
+from geoseg.inference.views.refined_windows import ByteProbabilities, RefinedWindows, mean_uncertainties, most_certain
 from geoseg.inference.views.view import Surroundings
 from geoseg.inference.windows import BY_MODEL, make_grid
 from geoseg.models.runner import Runner
@@ -100,7 +100,7 @@ class CoarseToFine:
                     check_numbers(are_numbers(logits))
                     for sample, part in zip(batch.samples, logits, strict=True):
                         block = blender.feed(sample.place, whole_window(sample, part))
-                        found.write(block.window, _shares(block.logits) * sample.scene_valid)
+                        found.write(block.window, _to_bytes(block.logits) * sample.scene_valid)
                     memory.passed(batch.image[:, 0].size)
         return found
 
@@ -108,8 +108,8 @@ class CoarseToFine:
         return make_grid(source.height, source.width, self.model, self.spec)
 
 
-def _shares(logits: Tensor) -> Shares:
-    shares: Shares = (255 * logits.softmax(dim=0)).nan_to_num_(0).round_().cpu().numpy().astype(np.uint8)
+def _to_bytes(logits: Tensor) -> ByteProbabilities:
+    shares: ByteProbabilities = (255 * logits.softmax(dim=0)).nan_to_num_(0).round_().cpu().numpy().astype(np.uint8)
     return shares
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from geoseg.geo.grid import Axis, Grid, Place, Window
 from geoseg.raster.window_store import WindowStore
 
-Shares = NDArray[np.uint8]
+ByteProbabilities = NDArray[np.uint8]
 """Probabilities (K, h, w) in 255ths; all are 0 where there is no data."""
 FADE = 8
 """A window fades out towards a skipped neighbour across 1 / FADE of its side."""
@@ -109,7 +109,7 @@ def most_certain(uncertainties: Sequence[Uncertainties], fraction: float) -> lis
     return [frozenset(where for _, of, where in skipped if of == which) for which in range(len(uncertainties))]
 
 
-def _uncertainty(shares: Shares) -> NDArray[np.float64]:
+def _uncertainty(shares: ByteProbabilities) -> NDArray[np.float64]:
     """1 minus the margin between the two most likely classes (h, w)."""
     second, best = np.partition(shares, -2, axis=0)[-2:].astype(np.int64)
     unsure: NDArray[np.float64] = 1 - (best - second) / 255

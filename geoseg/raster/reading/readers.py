@@ -37,7 +37,7 @@ def run(tasks: Mapping[int, Callable[[], None]]) -> None:
     except BaseException:
         for future in futures:
             future.cancel()
-        wait(futures)  # whoever is interrupted closes the files, which nobody may be reading from
+        wait(futures)  # an interrupted caller closes the files, which no reader may be reading then
         raise
     for future in futures:
         future.result()
