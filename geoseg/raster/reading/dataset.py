@@ -194,14 +194,14 @@ class Dataset:
         dtype = np.uint8 if method == "read_masks" else options.get("out_dtype") or self._first.dtypes[bands[0] - 1]
         out = np.empty((len(bands), whole.height, whole.width), dtype)
         target = _Target(method, bands, whole, out)
-        shares = self._shares(whole)
+        shares = self._parts_by_reader(whole)
         if len(shares) < 2:
             self._fill(target, [whole])
         else:
             readers.run({number: partial(self._fill, target, parts) for number, parts in shares.items()})
         return out[0] if isinstance(indexes, int) else out
 
-    def _shares(self, window: Window) -> dict[int, list[Window]]:
+    def _parts_by_reader(self, window: Window) -> dict[int, list[Window]]:
         """Parts of a window by reader; empty if dividing it is not worth while."""
         shares = defaultdict[int, list[Window]](list)
         if self._readers > 1 and window.pixels >= _SHARED_PX:
