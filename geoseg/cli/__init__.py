@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 
 import click
 
-from geoseg.cli.streams import mend_streams
-from geoseg.cli.surroundings import quiet_libraries
+from geoseg.cli.environment import quiet_libraries
+from geoseg.cli.streams import repair_streams
 from geoseg.cli.terminal import ARGUMENTS, notice, shown
 from geoseg.core.system_errors import as_geoseg_error
 
@@ -34,7 +34,7 @@ class Commands(click.Group):
     """Commands that load when they are called, and one boundary for errors."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order in which a person meets them."""
+        """Names in the order of a first use."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -45,7 +45,7 @@ class Commands(click.Group):
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Keep the words that were given, so that no message repeats the secrets in them."""
+        """Keep the words of the command line, so that messages don't repeat secrets in them."""
         ctx.meta[ARGUMENTS] = tuple(args)
         return super().parse_args(ctx, args)
 
@@ -55,8 +55,8 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run as a process of its own: with streams that can be written, and libraries that keep quiet."""
-        mend_streams()
+        """Run as a process of its own, with repaired streams and quiet libraries."""
+        repair_streams()
         with quiet_libraries(), _boundary():
             return super().main(*args, **extra)
 
@@ -71,7 +71,7 @@ class Commands(click.Group):
 
 @contextmanager
 def _boundary() -> Iterator[None]:
-    """Let errors that a user can mend, and those of the system, become one line and exit code 1; others are bugs."""
+    """Print GeosegErrors and errors of the system on one line, with exit code 1; all others are bugs."""
     try:
         yield
     except KeyboardInterrupt:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from geoseg.cli.early import check_model, check_predicted, read_train_config
+from geoseg.cli.early_checks import check_model, check_predicted, read_train_config
 from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option
 from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import notice, scores_line, scores_table, show, show_json, terminal_reporter
@@ -34,7 +34,7 @@ FOR_MODELS = "data", "tiles", "split", "device", "precision", "report", "overwri
 
 
 class Floor(NamedTuple):
-    """The least that a score may be."""
+    """The least allowed value of a score."""
 
     name: str
     """A metric over all classes, e.g. miou, or one of a class, e.g. iou.water."""
@@ -181,7 +181,7 @@ def parse_floor(text: str) -> Floor:
 
 
 def _check_name(name: str, text: str) -> None:
-    """Refuse what no score is called: a metric over all classes stands alone, one by class with its class."""
+    """Refuse names of no score: a metric over all classes stands alone, one by class has a class."""
     from geoseg.metrics.metric import METRICS
 
     metric, dot, class_name = name.partition(".")
@@ -194,10 +194,10 @@ def _check_name(name: str, text: str) -> None:
 
 
 def shortfall(floor: Floor, scores: Scores) -> str | None:
-    """A line that says by how much a floor is missed, or None if it is kept; a score without a value misses it.
+    """A line on a score below its floor, or without a value; None for a score that reaches it.
 
     Raises:
-        SpecError: if it is set for a class that there is not.
+        SpecError: if the floor is of an unknown class.
     """
     value = _value_of(floor.name, scores)
     if value is None:

@@ -1,4 +1,4 @@
-"""Commands whose options stand once, options that commands share, and options from a file."""
+"""The class of commands, options that commands share, and options from a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LONGEST_VALUE = 4096
 
 
 class Command(click.Command):
-    """A command each of whose options stands once, unless it may be repeated: click would take the last in silence."""
+    """A command that refuses a repeated option, unless it is multiple: click would silently take the last."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the command line."""
@@ -29,7 +29,7 @@ class Command(click.Command):
 
 
 def _check_once(order: Sequence[click.Parameter], ctx: click.Context) -> None:
-    """Refuse an option that is given a second value.
+    """Refuse an option that is given twice.
 
     Raises:
         UsageError: naming it.
@@ -74,10 +74,10 @@ def _read_config(ctx: click.Context, _param: click.Parameter, path: Path | None)
 
 
 def _as_typed(option: click.Option, value: Any, switched_off: bool, place: str) -> Any:
-    """A value from a file as one would type it on the command line, where it is read and checked; None for nothing.
+    """A value from a file as a word of the command line, which click parses; None for an empty value.
 
     Raises:
-        SpecError: if nobody would.
+        SpecError: if it has no such form.
     """
     if value is None:
         return None
@@ -95,7 +95,7 @@ def _as_typed(option: click.Option, value: Any, switched_off: bool, place: str) 
 
 
 def _options_by_long_name(command: click.Command) -> dict[str, tuple[click.Option, bool]]:
-    """Options by their names without dashes, and whether that name switches off."""
+    """Options by their long names without dashes, and whether that name switches the option off."""
     options = [p for p in command.params if isinstance(p, click.Option) and p.name not in ("help", "config")]
     names = [(name, option, False) for option in options for name in option.opts]
     names += [(name, option, True) for option in options for name in option.secondary_opts]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.early import check_many_scenes, check_one_scene
+from geoseg.cli.early_checks import check_many_scenes, check_one_scene
 from geoseg.cli.options import Command, config_option, given, json_option, overwrite_option, quiet_option
 from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import Notices, area, notice, show, show_json, size, table, terminal_reporter
@@ -143,7 +143,7 @@ def _reason(failure: SceneFailure) -> str:
 
 @dataclass
 class _Total:
-    """What many scenes take together."""
+    """Sums and maxima over many scenes."""
 
     scenes: int = 0
     scene_px: int = 0
@@ -153,7 +153,7 @@ class _Total:
     output_bytes: int = 0
 
     def add(self, report: PredictResult | PredictPlan) -> None:
-        """Count one more scene."""
+        """Add a scene."""
         self.scenes += 1
         self.scene_px += report.scene_px
         self.forwarded_px += report.forwarded_px
@@ -162,7 +162,7 @@ class _Total:
         self.output_bytes += sum(getattr(report, "output_bytes", {}).values())
 
     def line(self, is_plan: bool) -> str:
-        """Write it on a line or two."""
+        """The sums as text, on a line or two."""
         text = (
             f"{number_of(self.scenes, 'scene')}: {self.scene_px / 1e6:,.1f} Mpx, "
             f"{self.forwarded_px / 1e6:,.1f} Mpx through the network"

@@ -1,6 +1,6 @@
-"""Options made from settings: name, type, default and meaning are the spec's, so that each is worded once.
+"""Options made from specs: name, type, default and help are those of the field.
 
-What only a command line has stands in `METAVARS`.
+`METAVARS` has what only a command line needs.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def spec_options(
     default: str | None = None,
     metavars: Mapping[str, str] = MappingProxyType(METAVARS),
 ) -> Callable[[F], F]:
-    """Give a command the settings of a spec as options, each None unless it is given.
+    """Add the fields of a spec to a command as options, each None unless it is given.
 
     Args:
         kind: the spec.
-        names: which of its settings, in this order; all unless there are any.
-        default: where the settings come from that are not given, instead of from the spec's defaults.
-        metavars: what stands for their values, by the name of the setting.
+        names: which of its fields, in this order; default: all.
+        default: text for the default in the help, instead of the spec's defaults.
+        metavars: placeholders of their values, by the name of the field.
     """
     settings = kind.settings()
 
@@ -74,7 +74,7 @@ def _option(name: str, field: FieldInfo, default: str | None, metavar: str | Non
 
 
 def _kinds(annotation: Any) -> list[Any]:
-    """What a value may be, without constraints and without None."""
+    """The types of a value, without constraints and without None."""
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _kinds(parts[0])
@@ -84,7 +84,7 @@ def _kinds(annotation: Any) -> list[Any]:
 
 
 def _type(kinds: list[Any]) -> click.ParamType[Any]:
-    """How a value of some kinds is read from a word."""
+    """The click type for a value of some types."""
     words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
     if words and float in kinds:
         return WordsOrNumber(words)
@@ -99,13 +99,13 @@ def _type(kinds: list[Any]) -> click.ParamType[Any]:
 
 
 def _list_type(parts: tuple[Any, ...]) -> click.ParamType[Any]:
-    """How a list is read: of any length, if its parts end in an ellipsis."""
+    """The click type for a list: of any length, if its parts end in an ellipsis."""
     (kind,) = _kinds(parts[0])
     return Texts() if kind is str else Numbers(kind, None if Ellipsis in parts else len(parts))
 
 
 def _help(field: FieldInfo, default: str | None) -> str:
-    """The setting's own words, and its default."""
+    """The field's docstring, and its default."""
     text = " ".join((field.description or "").split())
     text = re.sub(r"; None means ", "; default: ", text)
     value = default or _default(field.default)
@@ -115,7 +115,7 @@ def _help(field: FieldInfo, default: str | None) -> str:
 
 
 def _default(value: Any) -> str | None:
-    """A default in words; None for what is off, or left open."""
+    """A default as text; None for False and None."""
     if isinstance(value, bool):
         return "yes" if value else None
     if isinstance(value, tuple):

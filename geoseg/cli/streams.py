@@ -1,4 +1,4 @@
-"""Standard streams that nothing is lost by: closed, full, cut off, or in an encoding that lacks a letter."""
+"""Standard streams that may be closed, full, a closed pipe, or of an encoding that lacks characters."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
 
-def mend_streams() -> None:
-    """Open what was closed (`2>&-`), and let standard streams write whatever letters they can.
+def repair_streams() -> None:
+    """Open closed streams (`2>&-`) on the null device, and escape characters that a stream's encoding lacks.
 
-    A file that is opened while standard error is closed would get its number, and with it what C libraries say. What
-    cannot be said on standard error is left out, for results are worth more; what cannot be written to standard output
-    is an error, for it is a result.
+    A file that is opened while standard error is closed would get its descriptor, and with it the messages of C
+    libraries. What cannot be written to standard error is dropped, as results matter more; what cannot be written to
+    standard output is an error, as it is a result.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if not _is_open(number):
             _open_nothing(number)
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "r" if number == 0 else "w", encoding="utf-8", closefd=False))  # noqa: SIM115
-    sys.stdout = _mended(sys.stdout, _Results)
-    sys.stderr = _mended(sys.stderr, _Remarks)
+    sys.stdout = _repaired(sys.stdout, _StandardOutput)
+    sys.stderr = _repaired(sys.stderr, _StandardError)
 
 
 def _is_open(number: int) -> bool:
@@ -42,15 +42,15 @@ def _is_open(number: int) -> bool:
 
 
 def _open_nothing(number: int) -> None:
-    """Make a standard stream's number that of the null device."""
+    """Open the null device under a standard stream's descriptor."""
     opened = os.open(os.devnull, os.O_RDWR)
     if opened != number:
         os.dup2(opened, number)
         os.close(opened)
 
 
-def _mended(stream: TextIO, kind: type[_Results | _Remarks]) -> TextIO:
-    """A standard stream by way of `kind`; one that is no file, as in tests, stays as it is."""
+def _repaired(stream: TextIO, kind: type[_StandardOutput | _StandardError]) -> TextIO:
+    """A standard stream wrapped in `kind`; one without a descriptor, as in tests, stays as it is."""
     try:
         number = stream.fileno()
     except (OSError, ValueError):
@@ -59,15 +59,15 @@ def _mended(stream: TextIO, kind: type[_Results | _Remarks]) -> TextIO:
         return stream
     with suppress(OSError):
         stream.flush()
-        os.set_blocking(number, True)  # whoever shares it may have made it give up where it is slow
+        os.set_blocking(number, True)  # another process may have made it non-blocking
     writer = io.BufferedWriter(kind(number, "w", closefd=False))
     return io.TextIOWrapper(
         writer, encoding=stream.encoding, errors="backslashreplace", line_buffering=number == 2 or stream.isatty()
     )
 
 
-class _Remarks(io.FileIO):
-    """Standard error, which takes everything, whether it can be written or not."""
+class _StandardError(io.FileIO):
+    """Standard error; what cannot be written is dropped."""
 
     def write(self, data: Buffer, /) -> int:
         """Write, or do nothing."""
@@ -77,8 +77,8 @@ class _Remarks(io.FileIO):
             return len(memoryview(data))
 
 
-class _Results(io.FileIO):
-    """Standard output, which says once that it cannot be written."""
+class _StandardOutput(io.FileIO):
+    """Standard output; a failure to write is raised once."""
 
     _failed = False
 
@@ -86,8 +86,8 @@ class _Results(io.FileIO):
         """Write.
 
         Raises:
-            Exit: with code 1, if nobody listens any more, as in `geoseg info scene.tif | head -1`.
-            OutputError: if it cannot be written for another reason.
+            Exit: with code 1, if the pipe is closed, as in `geoseg info scene.tif | head -1`.
+            OutputError: if it fails for another reason.
         """
         if self._failed:
             return len(memoryview(data))

@@ -1,4 +1,4 @@
-"""What a person sees while a command works: notices, a progress bar on a terminal, numbers made readable."""
+"""Output to a terminal or a pipe: notices, progress bars, readable numbers and tables."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ARGUMENTS = "geoseg.arguments"
 
 
 def notice(line: str) -> None:
-    """Print one line to standard error, without secrets and without anything that a terminal would obey."""
+    """Print one line to standard error, without secrets and control characters."""
     click.echo(shown(line), err=True)
 
 
@@ -36,7 +36,7 @@ def show(text: str) -> None:
 
 
 def shown(text: str, keep: str = "") -> str:
-    """A text as it is printed: without secrets, and with control characters but those in `keep` written out."""
+    """A text for printing: without secrets, and with control characters, but those in `keep`, escaped."""
     return visible(public_text(text, _arguments()), keep=keep)
 
 
@@ -46,7 +46,7 @@ def show_json(values: Any) -> None:
 
 
 def _arguments() -> list[str]:
-    """The words of the command line, which may hold secrets, and what stands behind their equal signs."""
+    """The words of the command line, which may hold secrets, and the values after their equal signs."""
     context = click.get_current_context(silent=True)
     words = context.meta.get(ARGUMENTS, ()) if context else ()
     return [part for word in words for part in (word, word.partition("=")[2]) if part]
@@ -83,7 +83,7 @@ class _Drawn(Notices):
 
 @contextmanager
 def terminal_reporter(quiet: bool) -> Iterator[Reporter]:
-    """Give what prints notices, and draws bars on a terminal; if quiet, neither."""
+    """A reporter that prints notices, and draws bars on a terminal; if quiet, neither."""
     if quiet or not sys.stderr.isatty():
         yield SILENT if quiet else Notices()
         return

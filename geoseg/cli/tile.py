@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.early import read_train_config
+from geoseg.cli.early_checks import read_train_config
 from geoseg.cli.options import Command, given, json_option, overwrite_option, quiet_option
 from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import show, show_json, table, terminal_reporter

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from geoseg.cli.early import read_train_config
+from geoseg.cli.early_checks import read_train_config
 from geoseg.cli.options import Command, given, json_option, overwrite_option, quiet_option
 from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import Notices, notice, scores_line, scores_table, show, show_json
@@ -84,7 +84,7 @@ def train(
 
 
 class _Epochs(Notices):
-    """Prints notices, and a line an epoch."""
+    """Prints notices, and a line per epoch."""
 
     def progress(self, progress: Progress) -> None:
         """Print the scores of an epoch that is done."""
@@ -93,7 +93,7 @@ class _Epochs(Notices):
 
 
 class _Bars(_Epochs):
-    """Prints notices, and draws a bar a stage."""
+    """Prints notices, and draws a bar for each stage."""
 
     def __init__(self, bars: Bars):
         self._bars = bars
@@ -110,7 +110,7 @@ class _Bars(_Epochs):
 
 @contextmanager
 def _reporter(quiet: bool) -> Iterator[Reporter]:
-    """Give what draws bars on a terminal and prints a line an epoch in a pipe; if quiet, neither."""
+    """A reporter that draws bars on a terminal, and prints a line per epoch to a pipe; if quiet, neither."""
     if quiet or not sys.stderr.isatty():
         yield SILENT if quiet else _Epochs()
         return

@@ -1,4 +1,4 @@
-"""How the values of options are read from words, or from what stands for them in a config file."""
+"""Types of option values: how they are parsed from words, or taken from a config file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from geoseg.core.errors import shown
 
 
 class FilePath(click.Path):
-    """A path or URL, which is never empty: that would stand for the current folder."""
+    """A path or URL; an empty one is refused, as it would be the current folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Take it as it is, or fail."""

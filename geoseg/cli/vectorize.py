@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.early import check_vectorized
+from geoseg.cli.early_checks import check_vectorized
 from geoseg.cli.options import Command, config_option, given, json_option, overwrite_option, quiet_option
 from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import show, show_json, terminal_reporter
@@ -71,7 +71,7 @@ MOST_AREA_LOST = 0.01
 
 
 def _passes(check: PolygonCheck, options: dict[str, Any]) -> bool:
-    """Whether the polygons are a coverage of the right area, and the raster itself unless simplified or smoothed."""
+    """Whether the polygons are a valid coverage of the same area and, unless simplified or smoothed, pixel by pixel."""
     is_raw = options["simplify"] is None and not options["smooth"]
     is_right = check.differing_pixels == 0 if is_raw else abs(check.area_ratio - 1) < MOST_AREA_LOST
     return check.is_coverage and is_right

@@ -1,1 +1,1 @@
-"""What each command does, from end to end."""
+"""The commands as functions, from end to end."""

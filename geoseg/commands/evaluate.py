@@ -1,8 +1,7 @@
-"""`geoseg evaluate`: how well a class raster agrees with labels of the same area.
+"""`geoseg evaluate`: scores of a class raster against labels of the same area.
 
-What goes in: the path of a class raster, whoever made it, and of labels: a raster on its grid, or polygons in any
-format and CRS. What comes out: a result with all scores. Both are read window by window, so memory does not depend on
-their size. Knows no models.
+In: the paths of a class raster of any origin, and of labels: a raster on its grid, or polygons in any format and CRS.
+Out: a result with all scores. Both are read window by window, so that memory does not depend on their size.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ BOUNDARY_PX = 3
 
 @dataclass(frozen=True)
 class EvaluateResult:
-    """What `evaluate` found."""
+    """The result of `evaluate`."""
 
     prediction: str
     """The class raster, as it was given."""
@@ -92,9 +91,9 @@ def evaluate(
         reporter: takes notices, and the progress of `reading` and `scoring` in pixels.
 
     Raises:
-        SceneError: if the prediction cannot be read, is no class raster, or has a class that its tags don't name.
-        LabelError: if labels cannot be read, lie elsewhere, or hold an unknown class.
-        SpecError: if a setting makes no sense.
+        SceneError: if the prediction cannot be read, is no class raster, or has a class id that its tags don't name.
+        LabelError: if labels cannot be read, don't overlap, or hold an unknown class.
+        SpecError: if a setting is invalid.
     """
     started = time.perf_counter()
     prediction, labels, rules = os.fspath(prediction), os.fspath(labels), LabelRules(column=column, layer=layer)
@@ -102,7 +101,7 @@ def evaluate(
     with gdal_settings(), open_classes(prediction) as raster:
         source = LabelSource(Path(labels), grid_of(raster), (), Path(prediction), rules)
         _check_rules(source, labels)
-        shown = _look_at(raster, prediction, source, reporter)
+        shown = _inspect(raster, prediction, source, reporter)
         with open_labels(replace(source, classes=shown.classes)) as truth:
             pair = _Pair(raster, truth, shown)
             scores = score(_comparisons(pair, boundary_px, reporter), _unique_names(shown.classes), boundary_px or None)
@@ -130,19 +129,19 @@ def _check_rules(labels: LabelSource, name: str) -> None:
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """What a class raster shows."""
+class _Contents:
+    """Classes and nodata value of a class raster."""
 
     classes: tuple[ClassSpec, ...]
     """Classes from its tags, else those that occur in it or in the labels."""
     nodata_id: int
-    """The class id that stands for nodata in what is read of it."""
+    """The class id of nodata when it is read."""
     notices: tuple[str, ...]
-    """What a person should know."""
+    """Sentences for the user."""
 
 
-def _look_at(raster: Any, prediction: str, labels: LabelSource, reporter: Reporter) -> _Shown:
-    """Find the classes, what stands for nodata, and what to say of the value 255.
+def _inspect(raster: Any, prediction: str, labels: LabelSource, reporter: Reporter) -> _Contents:
+    """Find the classes and the nodata value, with notices on the value 255.
 
     255 is nodata if the raster says so; if not, it is a class like any other, unless the raster names its classes.
     """
@@ -158,11 +157,11 @@ def _look_at(raster: Any, prediction: str, labels: LabelSource, reporter: Report
     if not ids:
         raise SceneError(f"{prediction} holds no class at all, only nodata: give a class raster with predictions")
     classes = tuple(_class(i, legend.names.get(i, f"class {i}")) for i in sorted(ids))
-    return _Shown(classes, free_id(counts) if own is None else own, notices)
+    return _Contents(classes, free_id(counts) if own is None else own, notices)
 
 
 def _class(class_id: int, name: str) -> ClassSpec:
-    """A class of a raster that anybody made; 255 is an id here, which no model's class has."""
+    """A class of a raster of any origin, whose id may be 255, unlike that of a model's class."""
     return ClassSpec.model_construct(id=class_id, name=name, color="#000000")
 
 
@@ -180,7 +179,7 @@ def _notice_of_unlabelled(path: str, labels: Labels) -> tuple[str, ...]:
 
 
 def _occurring_labels(labels: LabelSource, reporter: Reporter) -> set[int]:
-    """Class ids of a raster of labels; none of polygons, which must keep to the classes that were predicted."""
+    """Class ids of a label raster; none of polygons, whose classes must be among those predicted."""
     if label_format(labels).is_vector:
         return set()
     with open_labels(labels):
@@ -190,7 +189,7 @@ def _occurring_labels(labels: LabelSource, reporter: Reporter) -> set[int]:
 
 
 def _unique_names(classes: Sequence[ClassSpec]) -> list[str]:
-    """Names that keep classes apart: those of two get their ids."""
+    """Unique names of classes: equal ones get their ids."""
     times = Counter(c.name for c in classes)
     return [c.name if times[c.name] == 1 else f"{c.name} {c.id}" for c in classes]
 
@@ -201,7 +200,7 @@ def _unique_names(classes: Sequence[ClassSpec]) -> list[str]:
 class _Pair:
     """An open prediction and its open labels, as class indexes of the same windows."""
 
-    def __init__(self, raster: Any, labels: Labels, shown: _Shown):
+    def __init__(self, raster: Any, labels: Labels, shown: _Contents):
         self.height, self.width = raster.shape
         self.unpredicted = 0
         """Labelled pixels compared so far that have no prediction."""
@@ -212,7 +211,7 @@ class _Pair:
         self._index_of[shown.nodata_id] = IGNORE
 
     def compare(self, core: Window, reach: int) -> Comparison:
-        """What a window shows, with as many pixels around it as boundaries need; only the window itself is counted.
+        """Prediction and labels of a window, with the margin that boundary scores need; only the window is counted.
 
         Raises:
             SceneError: if the prediction holds a class that its tags don't name.

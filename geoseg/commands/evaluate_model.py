@@ -1,9 +1,8 @@
-"""`geoseg evaluate --model`: how well a model does on the labelled rasters that a training config names.
+"""`geoseg evaluate --model`: scores of a model on the labelled rasters that a training config names.
 
-What goes in: a bundle and a training config. What comes out: a result with all scores, and a report if one is wanted.
-The config says which rasters are scored and what their labels mean; the model says which bands are read, how classes
-are ordered and in which windows they are found. So the rasters, the pixels and the windows are those that a training
-run with that config scores. Writes nothing but the report.
+In: a bundle and a training config. Out: a result with all scores, and an optional report. The config names rasters and
+the meaning of labels; bands, order of classes and windows are the model's. So rasters, pixels and windows are those
+that a training run with that config scores. Nothing but the report is written.
 """
 
 from __future__ import annotations
@@ -52,12 +51,12 @@ EXAMPLES = 4
 """Worst and best windows in the report, of each."""
 SIDES = {"val": "validation rasters", "train": "training rasters"}
 RESOLUTION_FACTOR = 1.5
-"""A model is said to be out of its depth beyond this ratio of the sizes of pixels."""
+"""Ratio of ground resolutions of images and model beyond which a notice is given."""
 
 
 @dataclass(frozen=True)
 class ModelEvaluation:
-    """What `evaluate_model` found."""
+    """The result of `evaluate_model`."""
 
     model: str
     """Name of the model."""
@@ -68,19 +67,19 @@ class ModelEvaluation:
     scores: Scores
     """How well predictions and labels agree."""
     images: int
-    """Images that contribute."""
+    """Number of images with labels that are scored."""
     windows: int
-    """Windows that the network saw."""
+    """Number of windows."""
     device: str
     """Device the network ran on."""
     precision: str
     """Arithmetic of the network."""
     report: Path | None
-    """The report, if one was wanted."""
+    """The report, if there is to be one."""
     seconds: float
     """Wall time until the scores were known."""
     notices: tuple[str, ...]
-    """What the user should know of: a sentence each."""
+    """Sentences for the user."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -114,7 +113,7 @@ def evaluate_model(
 
     Raises:
         ModelError: if the bundle cannot be loaded, or does not fit the config's bands or classes.
-        SpecError: if a setting makes no sense.
+        SpecError: if a setting is invalid.
         LabelError: if labels cannot be used, or there are none to score.
         SceneError: if an image cannot be read.
         OutputError: if the report exists or cannot be written.
@@ -154,7 +153,7 @@ def evaluate_model(
 
 
 def _check_report(page: Path | None, overwrite: bool) -> None:
-    """Refuse a place for the report before any work is done."""
+    """Refuse an invalid path of the report before any work is done."""
     if page is None:
         return
     if page.suffix.lower() not in (".html", ".htm"):
@@ -174,11 +173,13 @@ def _source(config: Config, data: str | os.PathLike[str] | None) -> str:
 def _report_resolution(resolution_m: float | None, model: ModelSpec, reporter: Reporter) -> None:
     own, wanted = resolution_m, model.resolution_m
     if own and wanted and not 1 / RESOLUTION_FACTOR <= own / wanted <= RESOLUTION_FACTOR:
-        reporter.notice(f"the images' pixels are {own:.3g} m, the model knows {wanted:.3g} m: it will do poorly")
+        reporter.notice(
+            f"the images' pixels are {own:.3g} m, the model was trained on {wanted:.3g} m: expect low scores"
+        )
 
 
 def _score(scorer: Runner, windows: ScoredWindows, spec: TrainSpec, reach: int, reporter: Reporter) -> Scores:
-    """Score in the batches in which training scores, so that not even roundings differ."""
+    """Score in the same batches as training does, so that not even rounding differs."""
     loader = load_scored(windows, spec.batch_px)
     names = [c.name for c in spec.classes]
     predict = partial(windows.view.classify, scorer)
@@ -220,7 +221,7 @@ def _facts(result: ModelEvaluation, model: Model) -> dict[str, str]:
 
 
 def _settings(result: ModelEvaluation, spec: TrainSpec) -> str:
-    """What was scored, as YAML: no setting of a training run, which may not be this model's."""
+    """The settings of the evaluation, as YAML, without those of a training run, which may not be the model's."""
     settings = {
         "model": result.model,
         "split": result.split,

@@ -1,6 +1,6 @@
 """Whether a scene was predicted before, by the tags of its class raster.
 
-In: where the results are to be, and what they are to be made with. Out: yes or no; no pixel is read.
+In: the paths of the results, and the settings. Out: yes or no; no pixel is read.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from geoseg.spec import PredictSpec, parse_json
 
 
 def is_done(paths: OutputPaths, spec: PredictSpec, fingerprint: str) -> bool:
-    """Whether all results are there, made from the same scene and model with the same settings.
+    """Whether all results exist, made from the same scene and model with the same settings.
 
     Args:
-        paths: where they are to be.
-        spec: what they are to be made with.
-        fingerprint: of the classes of pixels, before they are generalised.
+        paths: paths of the results.
+        spec: settings.
+        fingerprint: digest of what decides the class raster, before it is generalised.
 
     Raises:
-        OutputError: if the class raster is there, and its pixels would be others.
+        OutputError: if the class raster exists, and its pixels would differ.
     """
     if not paths.landcover.exists():
         return False

@@ -1,4 +1,4 @@
-"""What a scene or a model is, as plain values."""
+"""`geoseg info`: the properties of a scene or a model, as plain values."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def describe(path: str | os.PathLike[str], model: str | os.PathLike[str] | None 
 
 
 def describe_model(path: Path) -> dict[str, Any]:
-    """Everything a bundle says about itself."""
+    """The spec of a model file, as plain values."""
     spec = read_spec(path)
     sees = {"sees": spec.branch.describe()} if spec.branch.levels else {}
     return {"model": spec.name, "bytes": path.stat().st_size, **sees, **spec.model_dump(mode="json", exclude={"name"})}
 
 
 def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-    """What geoseg sees in a scene, and whether a model (default: the default model) can take it."""
+    """The properties of a scene, and whether a model (default: the default model) fits it."""
     with gdal_settings(), Scene.open(path) as scene:
         info, fill = scene.info, _find_fill(scene)
         return {
@@ -98,7 +98,7 @@ def _crs_name(info: SceneInfo) -> str | None:
 
 
 def _fit(scene: Scene, model: ModelSpec) -> dict[str, Any]:
-    """Whether a model takes the scene as it is; if not, the way out."""
+    """Whether a model fits the scene; if not, what to do."""
     try:
         choice = choose_bands(model.bands, scene.info.colors, scene.info.descriptions, None)
         check_dtype(scene.info.dtype_of(choice.indexes), model.dtype, None)

@@ -1,4 +1,4 @@
-"""Where the results of a prediction go, and whether they may go there; decided before any work is done."""
+"""Paths of the results of a prediction, checked before any work is done."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LONGEST_NAME = LONGEST_FILE_NAME - len(".aux.xml")
 
 @dataclass(frozen=True)
 class OutputPaths:
-    """The files one scene gives; None for those that are not wanted."""
+    """The files of one scene; None for those that are not to be written."""
 
     landcover: Path
     """Class raster."""
@@ -82,7 +82,7 @@ def check_all_outputs(
     """Refuse the outputs of any of several scenes before the first is begun; lists every folder once.
 
     Raises:
-        OutputError: naming the file and the way out.
+        OutputError: naming the file and what to do.
     """
     if len(scenes) > 1:
         _check_folders(len(scenes), {"--output": output, "--scores": spec.scores, "--confidence": spec.confidence})
@@ -106,14 +106,14 @@ def _check_folders(scenes: int, given: Mapping[str, str | os.PathLike[str] | Non
 
 
 class _Folders:
-    """What is in folders, and where they really are; each is looked at once."""
+    """Names in folders, and their real paths; each folder is listed once."""
 
     def __init__(self) -> None:
         self._names: dict[Path, frozenset[str]] = {}
         self._places: dict[str, str] = {}
 
     def names(self, folder: Path) -> frozenset[str]:
-        """Names of all that is in a folder; none if there is no such folder."""
+        """Names in a folder; none if it does not exist."""
         if folder not in self._names:
             with suppress(OSError):
                 self._names[folder] = frozenset(os.listdir(folder))
@@ -128,10 +128,10 @@ class _Folders:
 
 
 def check_outputs(paths: OutputPaths, scene: str, *, overwrite: bool) -> None:
-    """Refuse outputs that exist, that are one another, or that would replace the scene.
+    """Refuse outputs that exist, that are the same file, or that would replace the scene.
 
     Raises:
-        OutputError: naming the file and the way out.
+        OutputError: naming the file and what to do.
     """
     wanted = list(paths)
     check_names(wanted)
@@ -147,10 +147,10 @@ def check_outputs(paths: OutputPaths, scene: str, *, overwrite: bool) -> None:
 
 
 def check_names(paths: Iterable[Path]) -> None:
-    """Refuse names that no file can have, before any work is done.
+    """Refuse invalid file names before any work is done.
 
     Raises:
-        OutputError: naming the file and the way out.
+        OutputError: naming the file and what to do.
     """
     for path in paths:
         if not is_utf8(path):
@@ -162,10 +162,10 @@ def check_names(paths: Iterable[Path]) -> None:
 
 
 def check_space(folder: Path, pixels: int, bytes_per_pixel: int, there: int = 0) -> None:
-    """Refuse work whose files would not fit on the disk, but for those that are there already.
+    """Refuse work whose files would not fit on the disk, not counting those that exist.
 
     Raises:
-        OutputError: naming the space needed and the space there is.
+        OutputError: naming the needed and the free space.
     """
     needed = max(0, pixels * bytes_per_pixel - there)
     existing = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())

@@ -1,4 +1,4 @@
-"""What a prediction will take, known before it starts (`geoseg predict --dry-run`)."""
+"""`geoseg predict --dry-run`: windows, memory and disk space of a prediction before it starts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LIBRARIES_MB = 1050
 
 @dataclass(frozen=True)
 class PredictPlan:
-    """What a prediction will do, known before it does it."""
+    """Windows, memory and disk space of a prediction."""
 
     scene: str
     """The scene as it was given."""
@@ -47,7 +47,7 @@ class PredictPlan:
     settings: dict[str, Any]
     """The settings as resolved."""
     notices: tuple[str, ...]
-    """What a person should know."""
+    """Sentences for the user."""
 
 
 def plan_prediction(
@@ -57,7 +57,7 @@ def plan_prediction(
     model: Model | str | os.PathLike[str] | None = None,
     **settings: Unpack[PredictSettings],
 ) -> PredictPlan:
-    """Say what `predict` would do with the same arguments, without forwarding a pixel.
+    """Plan `predict` with the same arguments, without running the network.
 
     Raises:
         GeosegError: as predict does.
@@ -87,7 +87,7 @@ def plan_prediction(
 
 
 def scratch_bytes_per_pixel(job: Job) -> int:
-    """Disk space for the parts of the rasters and, at worst as much again, what is made from them."""
+    """Bytes of disk space per pixel for the parts of rasters and, at worst as much again, the files made of them."""
     once = sum(layout.bytes_per_pixel() for layout in raster_formats(job).values())
     return 2 * once + job.spec.vector.generalizes + math.ceil(job.view.scratch_bytes)
 

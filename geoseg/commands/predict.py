@@ -1,7 +1,7 @@
-"""From a scene to a land-cover raster, polygons and a preview, end to end.
+"""`geoseg predict`: from a scene to a land-cover raster, polygons and a preview.
 
-In: a scene, a model, a PredictSpec. Out: files, and a result that says what they hold. Prints nothing: what it
-says goes to a reporter.
+In: a scene, a model, a PredictSpec. Out: files, and a result that describes them. Prints nothing: progress and notices
+go to a reporter.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PredictResult:
-    """What a prediction made."""
+    """The result of a prediction."""
 
     scene: str
     """The scene as it was given, without passwords, keys and signatures."""
@@ -50,13 +50,13 @@ class PredictResult:
     classes: tuple[ClassShare, ...]
     """Share of each class of the model."""
     polygons: int | None
-    """Number of polygons, None if none were wanted."""
+    """Number of polygons; None without polygons."""
     scene_px: int
     """Pixels of the scene."""
     valid_px: int
     """Pixels with data."""
     forwarded_px: int
-    """Pixels that the network saw."""
+    """Pixels that the network has classified, overlaps included."""
     device: str
     """Device the network ran on."""
     precision: str
@@ -66,7 +66,7 @@ class PredictResult:
     settings: dict[str, Any]
     """The settings as resolved."""
     notices: tuple[str, ...]
-    """What a person should know."""
+    """Sentences for the user."""
 
 
 def predict(
@@ -86,7 +86,7 @@ def predict(
         output: a folder (default: the current one), or the path of the class raster, ending in .tif.
         model: a bundle's path or a loaded model, which is moved to the device and stays there; None means the
             default model.
-        name: what the results are called after; default: the scene's file.
+        name: base name of the results; default: the name of the scene's file.
         scheduler: share the scene among the workers of a Dask cluster: its address, local:N for N processes here, or
             a client of it.
         reporter: takes notices, and the progress of `predicting`, `writing`, `preview` and `polygons`.
@@ -170,7 +170,7 @@ def _result(
 
 
 def _done_before(job: Job, paths: OutputPaths) -> PredictResult:
-    """What an earlier run made, by the table beside its raster; no pixel is read."""
+    """The result of an earlier run, from the table beside its raster; no pixel is read."""
     known = read_counts(paths.landcover) or {}
     total = max(1, sum(pixels for pixels, _ in known.values()))
     classes = tuple(
@@ -183,7 +183,7 @@ def _done_before(job: Job, paths: OutputPaths) -> PredictResult:
 
 
 def _count_polygons(path: Path) -> int | None:
-    from geoseg.vector.formats.ogr import count_polygons  # who wants no polygons does without these libraries
+    from geoseg.vector.formats.ogr import count_polygons  # only polygons need these libraries
 
     return count_polygons(path, path.stem)
 

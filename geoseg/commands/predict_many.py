@@ -1,6 +1,6 @@
-"""Many scenes with one model, one after the other or by the workers of a scheduler: what fails stops no other.
+"""Predictions of many scenes with one model, one after the other or by the workers of a scheduler.
 
-In: what `find_scenes` takes. Out: for each scene its result or why it has none.
+In: what `find_scenes` takes. Out: for each scene its result or its error; a scene that fails does not stop others.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ManyResult:
-    """What came of many scenes."""
+    """The results of many scenes."""
 
     outcomes: tuple[PredictResult | SceneFailure, ...]
     """One for each scene, in order."""
@@ -60,7 +60,7 @@ class ManyResult:
 
 @dataclass(frozen=True)
 class SceneBatch:
-    """Scenes that are worked on in one run, and what `predict` is given for each."""
+    """The scenes of one run, and the arguments of `predict` for each."""
 
     scenes: Sequence[SceneRef]
     """Which."""
@@ -75,10 +75,10 @@ class SceneBatch:
 
     @cached_property
     def spec(self) -> PredictSpec:
-        """How scenes are predicted.
+        """The settings of the predictions.
 
         Raises:
-            SpecError: if a setting makes no sense.
+            SpecError: if a setting is invalid.
         """
         return parse_spec(PredictSpec, split_existing(self.settings)[1], source="settings")
 
@@ -132,7 +132,7 @@ def batch_of(
 
 
 def predict_each(batch: SceneBatch, reporter: Reporter = SILENT) -> Iterator[PredictResult | SceneFailure]:
-    """Classify scenes, and give what came of each as soon as it is known: one after the other, or as workers end them.
+    """Classify scenes, and yield the outcome of each when it is known: one after the other, or as workers finish.
 
     Raises:
         GeosegError: with the first outcome, if no scene can be begun; see `predict_many`.
@@ -149,7 +149,7 @@ def predict_each(batch: SceneBatch, reporter: Reporter = SILENT) -> Iterator[Pre
 
 
 def plan_each(batch: SceneBatch, reporter: Reporter = SILENT) -> Iterator[PredictPlan | SceneFailure]:
-    """Say what `predict_each` would do from the beginning and in this process, without forwarding a pixel.
+    """Plan `predict_each` from the beginning and in this process, without running the network.
 
     Raises:
         GeosegError: with the first outcome, as `predict_each` does.
@@ -175,7 +175,7 @@ def _loaded(model: ModelInput) -> Model:
 
 
 def _counted(each: Generator[T, None, None], count: int, reporter: Reporter) -> Iterator[T]:
-    """Pass outcomes on, and report how many scenes have one."""
+    """Pass outcomes on, and report their number."""
     stage = Stage(reporter, "scenes", count)
     stage.advance()
     with closing(each):

@@ -1,6 +1,6 @@
 """What a prediction writes: its rasters, their styles and statistics, a preview, polygons, a STAC Item.
 
-In: what the network found in a scene. Out: drafts of files, to be published.
+In: the classified scene. Out: drafts of files, to be published.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from geoseg.spec import NODATA_ID
 
 @dataclass(frozen=True)
 class Results:
-    """What was found in a scene, and where it goes."""
+    """The classified scene, and the paths of its files."""
 
     job: Job
     """Scene, model and settings."""
     assembled: Assembled
-    """What the network found."""
+    """Class raster, confidence and scores, assembled."""
     classes: tuple[ClassShare, ...]
-    """How much of the scene each class takes."""
+    """Share of each class in the scene."""
     paths: OutputPaths
-    """Where results are to be."""
+    """Paths of the finished files."""
     drafts: Drafts
-    """Where they are written."""
+    """Paths of the drafts."""
     reporter: Reporter
     """Takes the progress of `writing`, `preview` and `polygons`."""
 
     def write_rasters(self) -> None:
-        """Write the class raster, and those of confidence and scores if they are wanted."""
+        """Write the class raster, and those of confidence and scores if asked for."""
         rasters, formats = self.assembled.rasters, self.assembled.formats
         wanted = {kind: path for kind in rasters if (path := getattr(self.paths, kind)) is not None}
         stage = Stage(self.reporter, "writing", len(wanted))
@@ -66,7 +66,7 @@ class Results:
         write_style_files(draft, shared_qml(legend), raster_sld(legend, layer_name(self.paths.landcover.stem)))
 
     def write_item(self, path: Path) -> None:
-        """Write the STAC Item of what is finished."""
+        """Write the STAC Item of the finished files."""
         info, draft = self.job.scene.info, self.drafts[path]
         files = {kind: path for kind, path in vars(self.paths).items() if path is not None}
         taken = self.job.scene.taken()
@@ -121,7 +121,7 @@ class Results:
 
 
 def generalize(job: Job, assembled: Assembled) -> None:
-    """Vote specks away, fill holes and merge small regions in the class raster, so that it stays what polygons show."""
+    """Filter specks by majority, fill holes and merge small regions in the class raster, as the polygons show it."""
     from geoseg.vector.polygonize import generalized, within
 
     scene = job.scene

@@ -1,6 +1,6 @@
-"""One of many scenes as a task for an executor: done here with all that is open here, or by a worker elsewhere.
+"""The prediction of one of many scenes as a task of an executor, in this process or on a worker.
 
-In: a scene and the arguments of `predict`. Out: its result, or why it has none.
+In: a scene and the arguments of `predict`. Out: its result, or its error.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from geoseg.scenes import SceneRef
 
 T = TypeVar("T")
 ModelInput = Model | str | os.PathLike[str] | None
-"""A model, or where its bundle lies; None for the default one."""
+"""A model, or the path of its bundle; None for the default one."""
 
 _FILES = "scores", "confidence", "aoi"
 """Options that are paths."""
@@ -51,18 +51,18 @@ class SceneTask:
     """One of many scenes."""
 
     scene: SceneRef
-    """Which."""
+    """The scene."""
     number: int
     """Its number, from 1."""
     count: int
     """How many there are."""
 
     def announce(self, reporter: Reporter) -> None:
-        """Say that work on the scene begins."""
+        """Report that the scene is started."""
         reporter.notice(f"== scene {self.number:,} of {self.count:,}: {public_form(self.scene.path)}")
 
     def anywhere(self) -> SceneTask:
-        """The same for other processes and machines that see the same files."""
+        """A copy with absolute paths, for other processes and machines with the same files."""
         path = self.scene.path
         return replace(self, scene=replace(self.scene, path=os.path.abspath(path) if os.path.exists(path) else path))
 
@@ -74,14 +74,14 @@ class PredictArguments:
     output: str | os.PathLike[str] | None
     """A folder, or None for the current one."""
     options: Mapping[str, Any]
-    """All others."""
+    """All other arguments."""
 
     def run(self, scene: SceneRef, model: ModelInput, **options: Any) -> PredictResult:
-        """Classify a scene; options go before those that are the same for all."""
+        """Classify a scene; `options` override the common arguments."""
         return predict(scene, self.output, model=model, **{**self.options, **options})
 
     def anywhere(self) -> PredictArguments:
-        """The same for other processes and machines that see the same files."""
+        """A copy with absolute paths, for other processes and machines with the same files."""
         files = {name: os.path.abspath(self.options[name]) for name in _FILES if self.options.get(name)}
         return PredictArguments(os.path.abspath(self.output or "."), {**self.options, **files})
 
@@ -92,7 +92,7 @@ def tasks_of(scenes: Sequence[SceneRef]) -> list[SceneTask]:
 
 
 def outcome_of(scene: SceneRef, work: Callable[[], T]) -> T | SceneFailure:
-    """What work on a scene gives, or why it fails; only an interruption gets through."""
+    """The result of a scene, or its error as a SceneFailure; only an interruption is raised."""
     try:
         if scene.problem is not None:
             raise SceneError(scene.problem)
@@ -122,18 +122,18 @@ def predict_here(
 
 
 LARGE_PX = 2**29
-"""Scenes with more pixels are shared among all workers."""
+"""Scenes with more pixels are divided among all workers."""
 
 
 @dataclass(frozen=True)
 class Large:
-    """Stands for the result of a scene of more than `LARGE_PX` pixels, which is left to all workers together."""
+    """Outcome of a scene of more than `LARGE_PX` pixels, which all workers are to classify together."""
 
 
 def predict_elsewhere(
     arguments: PredictArguments, tasks: Sequence[SceneTask], model: ModelInput, executor: Executor
 ) -> Generator[PredictResult | SceneFailure, None, None]:
-    """Classify scenes on workers, each by one of them, then large ones by all; in the order in which they end."""
+    """Classify scenes on workers, each by one of them, then large ones by all; yields outcomes as they finish."""
     arguments, tasks, large = arguments.anywhere(), [task.anywhere() for task in tasks], []
     path, shared = (None, [model]) if isinstance(model, Model) else (bundle_path(model), [])
     with closing(executor.map(partial(predict_whole, arguments, path), tasks, shared)) as outcomes:
@@ -150,7 +150,7 @@ def predict_elsewhere(
 def predict_whole(
     arguments: PredictArguments, path: str | None, worker: Worker, task: SceneTask, model: Model | None = None
 ) -> PredictResult | SceneFailure | Large:
-    """Classify a scene from end to end on a worker, with a loaded model or the one at a path; leave large ones."""
+    """Classify a scene from end to end on a worker, with a model or its path; large scenes are not classified."""
     with suppress(GeosegError), Scene.open(task.scene.path) as scene:
         if scene.info.pixels > LARGE_PX:
             return Large()
@@ -160,7 +160,7 @@ def predict_whole(
 def _predict_alone(
     arguments: PredictArguments, path: str | None, worker: Worker, task: SceneTask, model: Model | None
 ) -> PredictResult:
-    """Classify a scene in this process alone: those of a cluster may not start others."""
+    """Classify a scene in this process alone: workers of a cluster may not start processes."""
     if model is None:
         changed = os.path.getmtime(path) if path else 0
         model = worker.keep((path, changed), lambda: nullcontext(load_model(path)))

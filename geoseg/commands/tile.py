@@ -1,9 +1,9 @@
-"""`geoseg tile`: labelled rasters as tiles on disk, for those who want to see, share or mend what a model learns from.
+"""`geoseg tile`: labelled rasters written as tiles, to look at training data, correct it or pass it on.
 
 In: a training config, which names scenes with rasters or polygons of labels. Out: a folder with small images, rasters
 of their labels, a CSV that says which are for training and which for validation, and the start of a training config
-that reads them. The split and its guard band are those of a training run with the same config: what it would not learn
-from is not labelled. One tile is in memory at a time; the folder gets all of its files or none.
+that reads them. The split and its guard band are those of a training run with the same config: pixels that it would
+not use have no labels. One tile is in memory at a time; the folder gets all of its files or none.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ __all__ = ["TileResult", "tile"]
 
 @dataclass(frozen=True)
 class TileResult:
-    """What `tile` wrote."""
+    """The result of `tile`."""
 
     tiles: Path
     """CSV of the tiles: image, label, split."""
@@ -66,7 +66,7 @@ class TileResult:
     sparse_tiles: int
     """Tiles that were left out because too little of them is labelled."""
     train_pixels: dict[str, int]
-    """Labelled pixels to learn from per class name; those that tiles share count in each."""
+    """Labelled training pixels per class name; pixels in several tiles count in each."""
     val_pixels: dict[str, int]
     """Labelled pixels to score on per class name, likewise."""
     dtype: str
@@ -102,7 +102,7 @@ def tile(
         settings: fields of TileSpec.
 
     Raises:
-        SpecError: if a setting makes no sense.
+        SpecError: if a setting is invalid.
         LabelError: if labels cannot be used, or no tile of one side has enough of them.
         SceneError: if an image cannot be read.
         OutputError: if results exist, the tiled files are among them, or they cannot be written.
@@ -143,14 +143,14 @@ def _by_name(side: _Written, classes: Sequence[ClassSpec]) -> dict[str, int]:
 
 
 def _resolve(config: str | os.PathLike[str] | TrainSpec) -> TrainSpec:
-    """The settings, with paths that say where they start, and images that stay on the disk."""
+    """The settings, with absolute paths, and images that are not read into memory."""
     spec = config if isinstance(config, TrainSpec) else load_train_spec(Path(config))
     data = paths_from(spec.data, Path.cwd()).model_copy(update={"memory_mb": 0})
     return spec.model_copy(update={"data": data})
 
 
 def _check_folder(folder: Path, data: DataSpec, entries: Sequence[ListedRaster], overwrite: bool) -> None:
-    """Refuse results that exist, and never replace what is to be tiled, or what somebody else wrote."""
+    """Refuse results that exist; never replace the tiled files, or files that `tile` has not written."""
     results = [folder / name for name in (TABLE, CONFIG, IMAGES, LABELS)]
     inputs = [path for entry in entries for path in (entry.image, entry.label)] + [
         path for path in [data.tiles] if path
@@ -173,7 +173,7 @@ def _is_ours(config: Path) -> bool:
 
 
 def _type_and_nodata(entries: Sequence[ListedRaster], data: DataSpec) -> tuple[str, float | None]:
-    """The type that holds the values of all images, and their nodata value if they agree on one of that type."""
+    """The type that holds the values of all images, and their nodata value if it is the same in all."""
     types: set[str] = set()
     values: dict[str, float | None] = {}
     for entry in entries:
@@ -188,7 +188,7 @@ def _type_and_nodata(entries: Sequence[ListedRaster], data: DataSpec) -> tuple[s
 
 
 def _holds(dtype: np.dtype[Any], value: float) -> bool:
-    """Whether a type has a value."""
+    """Whether a type can hold a value."""
     if dtype.kind == "f":
         return math.isnan(value) or abs(value) <= np.finfo(dtype).max
     return value == np.rint(value) and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
@@ -199,7 +199,7 @@ def _holds(dtype: np.dtype[Any], value: float) -> bool:
 
 @dataclass
 class _Written:
-    """What was written of one side of the split."""
+    """The written tiles of one side of the split."""
 
     pixels: NDArray[np.int64]
     """Labelled pixels per class (K)."""
@@ -221,7 +221,7 @@ class _Written:
 def _write_sides(
     data: TrainingData, files: TileFiles, lattice: TileLattice, min_labelled: float, reporter: Reporter
 ) -> dict[str, _Written]:
-    """Write the tiles of both sides: validation first, so that training tiles can be held against it."""
+    """Write the tiles of both sides, validation first, so that training tiles can be compared with it."""
     sides = {"val": data.val, "train": data.train}
     plans = {split: _plan(side, lattice) for split, side in sides.items()}
     stage = Stage(reporter, "writing", sum(map(len, plans.values())))
@@ -241,7 +241,7 @@ def _write_sides(
 
 
 def _plan(side: SplitSide, lattice: TileLattice) -> list[tuple[int, Mosaic, Window]]:
-    """Tiles that may hold labels: number of their mosaic, the mosaic, and where in it."""
+    """Tiles that may hold labels: number of their mosaic, the mosaic, and window in it."""
     places = side.cells.places[np.argsort(side.cells.places[:, 0], kind="stable")]
     cells = np.split(places[:, 1:], np.searchsorted(places[:, 0], np.arange(1, len(side.rasters))))
     return [
@@ -263,14 +263,14 @@ def _cut(mosaic: Mosaic, window: Window, min_labelled: float) -> Tile | None:
 
 
 def _grid_of(mosaic: Mosaic, window: Window) -> PixelGrid:
-    """Grid of a tile; without a place if its mosaic has none."""
+    """Pixel grid of a tile; not georeferenced if its mosaic is not."""
     if mosaic.grid.is_georeferenced:
         return mosaic.grid.part(window)
     return PixelGrid(window.height, window.width, mosaic.grid.transform, None)
 
 
 def _name(mosaic: Mosaic, window: Window, split: str, number: int) -> str:
-    """Name of a tile: its scene, as far as file names go, its side, the number of its mosaic, first row and column."""
+    """Name of a tile: its scene (characters valid in file names), side, number of mosaic, first row and column."""
     scene = scene_name(mosaic.name_at(window.row + window.height // 2, window.col + window.width // 2))
     scene = re.sub(r"[^\w.-]+", "-", scene)
     return f"{scene}_{split}_{number}_{window.row}_{window.col}"
@@ -282,7 +282,7 @@ def _name(mosaic: Mosaic, window: Window, split: str, number: int) -> str:
 def _check_sides(
     written: dict[str, _Written], classes: Sequence[ClassSpec], min_labelled: float, reporter: Reporter
 ) -> None:
-    """Refuse a side without tiles; notify of classes that were lost with tiles of few labels."""
+    """Refuse a side without tiles; report classes that only tiles with too few labels show."""
     for split, name in (("train", "training"), ("val", "validation")):
         if not written[split].grids:
             raise LabelError(

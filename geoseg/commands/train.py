@@ -1,4 +1,4 @@
-"""From labelled images to a bundle, end to end.
+"""`geoseg train`: from labelled images to a bundle.
 
 In: a TrainSpec (or the path of a config). Out: a folder with the bundle of the best epoch, the resolved config, the
 scores of every epoch, TensorBoard events and a report. Prints nothing: progress and notices go to a reporter.
@@ -55,7 +55,7 @@ def train(
         settings: fields of TrainSpec, over what the config says, e.g. epochs=10.
 
     Raises:
-        SpecError: if a setting makes no sense, or the run to be resumed had others.
+        SpecError: if a setting is invalid, or the run to be resumed had others.
         LabelError: if the labels cannot be used.
         SceneError: if an image cannot be read.
         ModelError: if the network cannot be built, or its first weights cannot be loaded.

@@ -1,7 +1,7 @@
-"""`geoseg vectorize`: a class raster becomes a vector file of polygons.
+"""`geoseg vectorize`: polygons of a class raster, as a vector file.
 
-What goes in: the path of any single-band raster of whole numbers. What comes out: a vector file and a result that
-describes it. The raster is read in strips, so memory depends on its polygons and not on its size.
+In: the path of any single-band raster of integers. Out: a vector file, and a result that describes it. The raster is
+read in strips, so that memory depends on its polygons and not on its size.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ RASTER_ENDS = (".tif", ".tiff")
 
 @dataclass(frozen=True)
 class VectorizeResult:
-    """What `vectorize` made."""
+    """The result of `vectorize`."""
 
     output: Path
     """The vector file."""
@@ -77,13 +77,13 @@ def vectorize(
         raster: any raster with a single band of whole numbers.
         output: .gpkg, .shp, .geojson, .fgb or .parquet.
         overwrite: replace a file that exists.
-        check: read the polygons back and hold them against the raster.
+        check: read the polygons back and compare them with the raster.
         reporter: takes notices, and the progress of `polygons` in pixels.
         settings: fields of VectorizeSpec.
 
     Raises:
         SceneError: The raster cannot be read, or is no class raster.
-        SpecError: A setting makes no sense, or not with this raster.
+        SpecError: A setting is invalid, or does not go with this raster.
         OutputError: The output exists, names no format, or cannot be written.
     """
     started = time.perf_counter()
@@ -111,7 +111,7 @@ def vectorize(
 
 
 def _unmarked_notice(pixels: int) -> str | None:
-    """Say that 255, which is nodata in many rasters, is a class in one that does not say so."""
+    """A notice that 255, which is nodata in many rasters, is a class in one without a nodata value."""
     if not pixels:
         return None
     return (
@@ -128,7 +128,7 @@ def _checked(output: Path, job: Polygonizer) -> PolygonCheck:
 
 
 def _check_checkable(grid: PixelGrid, spec: VectorizeSpec, output: Path) -> None:
-    """Refuse to check what leaves the raster's coordinates."""
+    """Refuse to check polygons in another CRS than the raster's."""
     leaves = format_of(output).in_degrees and grid.crs is not None and not _is_geojson(grid)
     if spec.vector.to_crs is not None or leaves:
         remedy = "leave out to_crs" if spec.vector.to_crs is not None else "write another format than GeoJSON"
@@ -136,13 +136,13 @@ def _check_checkable(grid: PixelGrid, spec: VectorizeSpec, output: Path) -> None
 
 
 def _is_geojson(grid: PixelGrid) -> bool:
-    """Whether a raster's coordinates are those that GeoJSON has: longitudes up to 180° on WGS 84."""
+    """Whether a raster's coordinates are those of GeoJSON: WGS 84, longitudes up to 180°."""
     left, _, right, _ = grid.box(Window(0, 0, grid.height, grid.width))
     return same_horizontal_crs(grid.crs, "EPSG:4326") and left >= -180 and right <= 180
 
 
 def _style(layer: PolygonLayer, name: str, draft: Path, *, is_alone: bool) -> None:
-    """Style polygons that were written: inside of a GeoPackage, beside other files if no other has styles there."""
+    """Write styles of polygons: inside a GeoPackage, or beside the file unless styles of another file are there."""
     classes = layer.legend.classes(np.unique(layer.regions.class_id).tolist())
     sld = vector_sld(classes, layer_name(name))
     if format_of(draft).holds_styles:
@@ -152,7 +152,7 @@ def _style(layer: PolygonLayer, name: str, draft: Path, *, is_alone: bool) -> No
 
 
 def _owner_of_styles(output: Path, overwrite: bool) -> Path | None:
-    """What has the names that the styles of the polygons would have: a class raster, or files that may not go."""
+    """The owner of existing style files of the same names: a class raster, or files that may not be replaced."""
     if format_of(output).holds_styles:
         return None
     raster = next((path for end in RASTER_ENDS if (path := output.with_suffix(end)).exists()), None)
@@ -161,7 +161,7 @@ def _owner_of_styles(output: Path, overwrite: bool) -> Path | None:
 
 
 def check_output(output: Path, overwrite: bool) -> None:
-    """Refuse what could not be written in the end, before any work is done.
+    """Refuse an output that could not be written, before any work is done.
 
     Raises:
         OutputError: The extension is unknown, or the file exists and may not be replaced.
@@ -175,6 +175,6 @@ def check_output(output: Path, overwrite: bool) -> None:
 
 
 def class_shares(layer: PolygonLayer) -> dict[str, float]:
-    """Share of each class in the pixels of all regions, by name in the order of class ids."""
+    """Share of each class in the pixels of all regions, 0..1, by name in the order of class ids."""
     pixels = np.bincount(layer.regions.class_id, weights=layer.regions.pixels)
     return {layer.legend.name(int(k)): float(pixels[k] / pixels.sum()) for k in np.flatnonzero(pixels)}

@@ -18,7 +18,7 @@ from support.rasters import write_raster
 
 import geoseg
 from geoseg.cli import main
-from geoseg.cli.surroundings import quiet_libraries
+from geoseg.cli.environment import quiet_libraries
 
 SAYING = """
 import sys, click, os

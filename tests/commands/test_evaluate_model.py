@@ -258,7 +258,7 @@ def test_a_model_far_from_its_resolution_is_told(config):
     told: list[str] = []
     found = evaluate_model(echo(resolution_m=2.0), config, reporter=Watching(lines=told), **CPU)
     assert told == list(found.notices)
-    assert "the images' pixels are 0.6 m, the model knows 2 m: it will do poorly" in told
+    assert "the images' pixels are 0.6 m, the model was trained on 2 m: expect low scores" in told
     assert not any(
         "resolution" in line or "pixels are" in line for line in evaluate_model(echo(), config, **CPU).notices
     )

@@ -1,4 +1,4 @@
-"""What libraries find around them: a home, and orders to keep their remarks to themselves."""
+"""The process environment of a command: no warnings and logs of libraries, a home folder, a user name."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
-"""What libraries and child processes find in the environment, unless a person has set it otherwise."""
+"""Environment variables of libraries and child processes, unless the user has set them."""
 
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Keep warnings and logs of libraries from the user; what matters to him comes as a notice.
+    """Suppress warnings and logs of libraries; what matters to the user is a notice.
 
-    Who asks for warnings, with PYTHONWARNINGS or -W, gets them all.
+    With PYTHONWARNINGS or -W, all warnings are shown.
     """
     given = dict(os.environ)
-    _settle_in()
+    _complete_user()
     if sys.warnoptions:
         yield
         return
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     try:
-        with warnings.catch_warnings(), _unheard_logs():
+        with warnings.catch_warnings(), _suppressed_logs():
             warnings.simplefilter("ignore")
             yield
     finally:
@@ -45,36 +45,36 @@ def quiet_libraries() -> Iterator[None]:
 
 
 @contextmanager
-def _unheard_logs() -> Iterator[None]:
-    """Keep what libraries log from standard error; filters of loggers still see all of it."""
+def _suppressed_logs() -> Iterator[None]:
+    """Keep the logs of libraries off standard error; filters of loggers still get all records."""
     kind, root, nothing = logging.getLoggerClass(), logging.getLogger(), logging.NullHandler()
-    root.addHandler(nothing)  # without any, Python prints what no library takes care of
-    logging.setLoggerClass(_Unheard)
-    _Unheard.is_active = True
+    root.addHandler(nothing)  # without any handler, Python prints records
+    logging.setLoggerClass(_SuppressedLogger)
+    _SuppressedLogger.is_active = True
     try:
         yield
     finally:
-        _Unheard.is_active = False
+        _SuppressedLogger.is_active = False
         logging.setLoggerClass(kind)
         root.removeHandler(nothing)
 
 
-class _Unheard(logging.Logger):
-    """A logger of a library that prints by itself, such as PyTorch."""
+class _SuppressedLogger(logging.Logger):
+    """A logger for libraries with handlers of their own, such as PyTorch."""
 
     is_active = False
 
     def callHandlers(self, record: logging.LogRecord) -> None:
-        """Hand a record on, unless a command is at work."""
+        """Pass a record on, unless a command is running."""
         if not self.is_active:
             super().callHandlers(record)
 
 
-def _settle_in() -> None:
-    """Give a user whom the system does not know a name, and a home that nothing can be written to.
+def _complete_user() -> None:
+    """Give a user without an account a name, and a home that nothing can be written to.
 
-    Containers run as any number. Without a name PyTorch does not compile, and without a home libraries would take a
-    folder named ~ in the current one for it.
+    Containers run under any user id. Without a name PyTorch does not compile, and without a home libraries would create
+    a folder named ~ in the current one.
     """
     if not os.path.isabs(os.path.expanduser("~")):
         os.environ["HOME"] = os.devnull

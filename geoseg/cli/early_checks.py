@@ -1,7 +1,6 @@
-"""What can be known to be wrong before PyTorch is imported, which takes seconds.
+"""Checks of settings and files before PyTorch is imported, which takes seconds.
 
-The checks are those of the commands themselves, in their order, so that errors are the same; what passes here is
-checked again where it is used.
+They are those of the commands themselves, in the same order, so that errors are the same; the commands repeat them.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def check_many_scenes(scenes: Sequence[SceneRef], output: str | None, settings: 
 
 
 def _specs(settings: dict[str, Any]) -> tuple[ExistingSpec, PredictSpec]:
-    """What becomes of results that exist, and how scenes are predicted; which model, and where, is looked at apart."""
+    """The settings for existing results and for prediction, without model and scheduler."""
     from geoseg.spec import PredictSpec, parse_spec, split_existing
 
     existing, rest = split_existing(settings)
@@ -53,7 +52,7 @@ def _specs(settings: dict[str, Any]) -> tuple[ExistingSpec, PredictSpec]:
 
 
 def _check_model(settings: dict[str, Any]) -> None:
-    """Read what the model says of itself, unless it lies where only the workers of a cluster see it."""
+    """Read the model's spec, unless only the workers of a cluster can see the file."""
     from geoseg.models.header import read_spec
 
     if settings.get("scheduler") is None:
@@ -74,7 +73,7 @@ def check_scene(path: str) -> str:
 
 
 def check_vectorized(raster: str, settings: dict[str, Any]) -> None:
-    """Check the settings of polygons, and open the class raster that they are made of.
+    """Check the settings of polygons, and open the class raster.
 
     Raises:
         GeosegError: as `vectorize` would.
@@ -89,7 +88,7 @@ def check_predicted(raster: str) -> None:
     """Open a class raster.
 
     Raises:
-        SceneError: if it cannot be opened, or is none.
+        SceneError: if it cannot be opened, or is no class raster.
     """
     from geoseg.raster.class_raster import open_classes
     from geoseg.raster.gdal import gdal_settings
@@ -99,10 +98,10 @@ def check_predicted(raster: str) -> None:
 
 
 def check_model(model: str | None) -> None:
-    """Read what a model says of itself.
+    """Read a model's spec.
 
     Raises:
-        ModelError: if it is missing, or none.
+        ModelError: if the file is missing, or is no model.
     """
     from geoseg.models.header import read_spec
 
@@ -110,10 +109,10 @@ def check_model(model: str | None) -> None:
 
 
 def read_train_config(config: Path, tiles: Path | None = None) -> TrainSpec:
-    """Read a training config, and look whether its images are there, or those of a list of tiles instead.
+    """Read a training config, and check that its images exist, or those of a list of tiles instead.
 
     Raises:
-        SpecError: if the config cannot be read, or a setting makes no sense.
+        SpecError: if the config cannot be read, or a setting is invalid.
         LabelError: if the images cannot be listed.
         SceneError: if one is missing.
     """
