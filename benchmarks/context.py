@@ -36,7 +36,7 @@ from geoseg.models.branches.context import ContextSegmenter
 from geoseg.models.build import build_network
 from geoseg.models.model import Model
 from geoseg.models.segmentation import SegmentationNetwork
-from geoseg.models.surroundings import NOTHING, Views
+from geoseg.models.surroundings import NO_CONTEXT, Views
 from geoseg.raster.pyramid import LevelGrid
 from geoseg.spec import ClassSpec, ContextSpec, ModelSpec, NetworkSpec, NormalizationSpec, TrainSpec, parse_spec
 from geoseg.training.data.training_data import read_training_data
@@ -172,7 +172,7 @@ def controls(model: Model, spec: TrainSpec) -> dict[str, float]:
         parts = [None] * len(batches) if shown is None else shown.split([len(batch.image) for batch in batches])
         for batch, here in zip(batches, parts, strict=True):
             with torch.inference_mode():
-                context = NOTHING if here is None else network.see(Views((here,), batch.views.boxes))
+                context = NO_CONTEXT if here is None else network.see(Views((here,), batch.views.boxes))
                 logits = network(batch.image, context)
             counter.update(logits.argmax(dim=1), batch.labels, batch.counted)
         found[name] = counter.scores([c.name for c in spec.classes]).miou

@@ -1,1 +1,1 @@
-"""Networks and the model file. Importing this package loads neither PyTorch nor any network."""
+"""Networks and model files. Importing this package loads neither PyTorch nor any network."""

@@ -134,7 +134,7 @@ class _Outputs:
     stop: int
     """The inputs inside of the window."""
     pads: tuple[int, int]
-    """How many inputs lie before and behind the window."""
+    """Number of padded inputs before and behind the window."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from geoseg.core.events import SILENT, Reporter
 from geoseg.core.system_errors import lacks_memory
 from geoseg.models.batch_norm_folding import folded
 from geoseg.models.segmentation import SegmentationNetwork, Segmenter
-from geoseg.models.surroundings import NOTHING, Context, Views
+from geoseg.models.surroundings import NO_CONTEXT, Context, Views
 from geoseg.models.tta import Augmentation, Augmented
 from geoseg.models.uniformity_check import keeps_uniform
 from geoseg.models.window_check import check_size, misfit
@@ -145,7 +145,7 @@ class Runner:
             seen: Context = network.see(Views(*(tuple(part.to(self.device) for part in parts) for parts in views)))
         return seen
 
-    def __call__(self, image: NDArray[Any], context: Context = NOTHING) -> Tensor:
+    def __call__(self, image: NDArray[Any], context: Context = NO_CONTEXT) -> Tensor:
         """Turn band values (B, C, T, T) into logits (B, K, T, T), float32, on the device.
 
         Logits of the last batch of constant windows (such as the black border of many mosaics) are cached and reused,
@@ -226,7 +226,7 @@ class _Compiled:
         self._sizes = {*sizes, *((width, height) for height, width in sizes)}  # windows are turned, too
         self._fused: Segmenter = torch.compile(segmenter, dynamic=False)
 
-    def __call__(self, image: Tensor, context: Context = NOTHING) -> Tensor:
+    def __call__(self, image: Tensor, context: Context = NO_CONTEXT) -> Tensor:
         """Forward band values (B, C, H, W)."""
         height, width = image.shape[-2:]
         shape = len(image), height, width

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.models.families.body import Body
-from geoseg.models.surroundings import NOTHING, Context, Views
+from geoseg.models.surroundings import NO_CONTEXT, Context, Views
 from geoseg.models.training_batch import Criterion, LabelledWindows
 from geoseg.spec import NormalizationSpec
 
@@ -16,7 +16,7 @@ from geoseg.spec import NormalizationSpec
 class Segmenter(Protocol):
     """Anything that classifies windows: a bundle's module, an ensemble, a fake in a test."""
 
-    def __call__(self, image: Tensor, context: Context = NOTHING) -> Tensor:
+    def __call__(self, image: Tensor, context: Context = NO_CONTEXT) -> Tensor:
         """Turn band values (B, C, H, W), float32, into logits (B, K, H, W).
 
         With an empty context, a network with a branch is the local network alone.
@@ -52,14 +52,14 @@ class SegmentationNetwork(nn.Module):
         self.normalize = normalize
         self.body = body
 
-    def forward(self, image: Tensor, context: Context = NOTHING) -> Tensor:
+    def forward(self, image: Tensor, context: Context = NO_CONTEXT) -> Tensor:
         """Classify band values (B, C, H, W) as logits (B, K, H, W); `context` is for networks that have that branch."""
         logits: Tensor = self.body(self.normalize(image))
         return logits
 
     def see(self, views: Views) -> Context:
         """Compute the context of windows from the views around them; empty for a network without a branch."""
-        return NOTHING
+        return NO_CONTEXT
 
     @property
     def frozen_parts(self) -> tuple[nn.Module, ...]:

@@ -20,7 +20,7 @@ class Views(NamedTuple):
 
 
 NO_VIEWS = Views((), ())
-"""Of windows that are classified alone."""
+"""Views of windows that are classified alone."""
 
 
 @dataclass(frozen=True)
@@ -42,5 +42,5 @@ class Context:
         return Context(maps, tuple(boxes[windows] for boxes in self.boxes))
 
 
-NOTHING = Context((), ())
-"""Of windows that are classified alone."""
+NO_CONTEXT = Context((), ())
+"""Context of windows that are classified alone."""

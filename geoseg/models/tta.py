@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from geoseg.models.segmentation import Segmenter
-from geoseg.models.surroundings import NOTHING, Context
+from geoseg.models.surroundings import NO_CONTEXT, Context
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Augmented:
         """Wrap a network; sides of scaled windows are rounded to multiples of `multiple` pixels."""
         self._segmenter, self._augmentations, self._multiple = segmenter, augmentations, multiple
 
-    def __call__(self, image: Tensor, context: Context = NOTHING) -> Tensor:
+    def __call__(self, image: Tensor, context: Context = NO_CONTEXT) -> Tensor:
         """Logarithms of the mean probabilities (B, K, H, W) of band values (B, C, H, W)."""
         total = self._probabilities(image, context, self._augmentations[0])
         for how in self._augmentations[1:]:

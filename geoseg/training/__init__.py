@@ -1,1 +1,1 @@
-"""Labelled rasters become a bundle."""
+"""Training: from labelled rasters to a bundle."""

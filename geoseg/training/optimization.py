@@ -16,7 +16,7 @@ from torch.optim import SGD, AdamW, Optimizer
 from geoseg.spec import OptimizerSpec, ScheduleSpec
 
 ENCODER = "body.encoder."
-"""What the names of an encoder's parameters contain."""
+"""Part of the names of an encoder's parameters."""
 ONE_CYCLE_START = 1 / 25
 """Factor with which one_cycle starts: the div_factor of torch's OneCycleLR."""
 ONE_CYCLE_END = ONE_CYCLE_START * 1e-4

@@ -13,7 +13,7 @@ from support.models import class_specs, make_spec
 from geoseg.models.branches import BRANCHES
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
-from geoseg.models.surroundings import NO_VIEWS, NOTHING, Views
+from geoseg.models.surroundings import NO_CONTEXT, NO_VIEWS, Views
 from geoseg.models.training_batch import LabelledWindows
 from geoseg.models.weights.start import start_from
 from geoseg.spec import ModelSpec
@@ -57,7 +57,7 @@ def test_with_nothing_around_it_is_the_network_without_it(kind: str) -> None:
     with torch.inference_mode():
         alone = network.body(network.normalize(image))
         assert torch.equal(network(image), alone)
-        assert torch.equal(network(image, NOTHING), alone)
+        assert torch.equal(network(image, NO_CONTEXT), alone)
         assert torch.equal(network(image, network.see(NO_VIEWS)), alone)
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from support.models import class_specs, make_spec
 
 from geoseg.core.errors import ModelError
-from geoseg.models import auxiliary_head as auxiliary
+from geoseg.models import auxiliary_head
 from geoseg.models.auxiliary_head import AuxiliaryHead
 from geoseg.models.build import build_network
 from geoseg.models.bundle import save_model
@@ -396,7 +396,7 @@ def test_the_second_head_teaches_the_encoder_and_leaves_the_network_as_it_is(arc
     ],
 )
 def test_the_second_head_takes_the_last_stage_but_one_that_is_there(channels: list[int], stage: int) -> None:
-    assert auxiliary._stage(channels) == stage
+    assert auxiliary_head._stage(channels) == stage
 
 
 def test_the_second_head_keeps_no_feature_longer_than_needed() -> None:

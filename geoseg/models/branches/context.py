@@ -20,7 +20,7 @@ from geoseg.models.box_sampling import sample_boxes
 from geoseg.models.families.body import Body
 from geoseg.models.families.building import build_body
 from geoseg.models.segmentation import Normalize, SegmentationNetwork
-from geoseg.models.surroundings import NOTHING, Context, Views
+from geoseg.models.surroundings import NO_CONTEXT, Context, Views
 from geoseg.models.training_batch import Criterion, LabelledWindows
 from geoseg.spec import ContextSpec, ModelSpec
 
@@ -121,7 +121,7 @@ class ContextSegmenter(SegmentationNetwork):
             logits.append(net.net.head(decoded))
         return Context(tuple(maps), views.boxes), tuple(logits)
 
-    def forward(self, image: Tensor, context: Context = NOTHING) -> Tensor:
+    def forward(self, image: Tensor, context: Context = NO_CONTEXT) -> Tensor:
         """Classify band values (B, C, H, W) as logits (B, K, H, W), with the context of the levels or an empty one."""
         if not context.maps:
             return super().forward(image)

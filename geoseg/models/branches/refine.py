@@ -20,7 +20,7 @@ from torch.nn import functional
 from geoseg.models.box_sampling import sample_boxes
 from geoseg.models.families.body import Body
 from geoseg.models.segmentation import Normalize, SegmentationNetwork
-from geoseg.models.surroundings import NOTHING, Context, Views
+from geoseg.models.surroundings import NO_CONTEXT, Context, Views
 from geoseg.models.training_batch import Criterion, LabelledWindows
 from geoseg.spec import IGNORE, ModelSpec, RefineSpec
 
@@ -35,7 +35,7 @@ STORED_STEPS = 255
 LEAST_PROBABILITY = 1e-4
 """Value of a stored probability of 0."""
 THRESHOLD_MOMENTUM = 0.05
-"""How fast the threshold follows the scores of the training windows."""
+"""Share by which each batch moves the threshold towards the quantile of its scores."""
 TRAINED_PX = 96
 """Side of the part of a window on which the module is trained, in pixels: per pixel it costs more than the network."""
 QUANTILE_PX = 2**16
@@ -131,7 +131,7 @@ class RefiningSegmenter(SegmentationNetwork):
         super().__init__(normalize, body)
         self.refine = branch
 
-    def forward(self, image: Tensor, context: Context = NOTHING) -> Tensor:
+    def forward(self, image: Tensor, context: Context = NO_CONTEXT) -> Tensor:
         """Classify band values (B, C, H, W): as logits, or, given those of a coarser view, as log probabilities."""
         logits = super().forward(image)
         if not context.maps:

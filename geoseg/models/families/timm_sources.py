@@ -17,11 +17,11 @@ from torch import nn
 from geoseg.core.errors import ModelError
 
 TIMM = "tu-"
-"""How smp's names of timm's encoders begin."""
+"""Prefix of smp's names of timm's encoders."""
 WEIGHTS_NAME = "model.safetensors"
 """Name of the weights in a repository of Hugging Face."""
 PATIENCE_S = 5.0
-"""How long Hugging Face may take to answer before a download is tried, in seconds."""
+"""Timeout in seconds of the request that checks the connection to Hugging Face before a download."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class WindowSurroundings(NamedTuple):
 
 
 NO_SURROUNDINGS = WindowSurroundings()
-"""Of windows that are classified alone."""
+"""Surroundings of windows that are classified alone."""
 
 
 @dataclass(frozen=True)
