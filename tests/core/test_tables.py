@@ -7,7 +7,7 @@ import pytest
 from geoseg.core.errors import LabelError
 from geoseg.core.safe_paths import joined, whole_url
 from geoseg.data.listing import ListedRaster, list_rasters
-from geoseg.spec import DataSpec, beside
+from geoseg.spec import DataSpec, paths_from
 
 ROWS = [["image", "label", "split"], ["imgs/s0.tif", "imgs/l0.tif", "train"], ["imgs/ä.tif", "imgs/l1.tif", "val"]]
 
@@ -69,8 +69,8 @@ def test_a_device_is_no_list():
 def test_urls_stay_urls_in_lists_and_configs(tmp_path, url):
     (found,) = saved(tmp_path, [ROWS[0], [url, url, "train"]])
     spec = DataSpec.model_validate({"scenes": [{"image": url, "label": url}], "bands": ["red"]})
-    (scene,) = beside(spec, tmp_path).scenes
-    one = beside(DataSpec(images=url, labels=url, bands=("red",)), tmp_path)
+    (scene,) = paths_from(spec, tmp_path).scenes
+    one = paths_from(DataSpec(images=url, labels=url, bands=("red",)), tmp_path)
     for path in (found.image, found.label, scene.image, scene.label, list_rasters(one)[0].image):
         assert whole_url(path) == url
     assert str(joined(tmp_path, "a.tif")) == str(tmp_path / "a.tif")
@@ -83,7 +83,7 @@ def test_other_paths_are_whole(path):
 
 def test_a_list_is_a_file(tmp_path):
     for url in ("https://h/tiles.csv", "https:/h/tiles.csv"):
-        spec = beside(DataSpec.model_validate({"tiles": url, "bands": ["red"]}), tmp_path)
+        spec = paths_from(DataSpec.model_validate({"tiles": url, "bands": ["red"]}), tmp_path)
         with pytest.raises(LabelError, match=r"the list of tiles https://h/tiles\.csv: lists are files"):
             list_rasters(spec)
 
