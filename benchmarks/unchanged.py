@@ -8,7 +8,7 @@ A VERSION is a folder with a package geoseg in it, such as a checkout; BEFORE an
 `record`. Each version runs the same commands on the same scenes: everything that `predict`, `vectorize`, `evaluate`,
 `tile`, `train` and `info` can be asked for, at least once. Scenes come from sample_data and from seeds. All of it is
 done on the CPU, a thread each, so that a version always agrees with itself; digests are good for one machine and one
-set of libraries. `--only train` takes the runs with that in their names and those that they need, `--keep DIR` keeps
+set of libraries. `--only 'train|tile'` takes the runs with that in their names and those that they need, `--keep DIR` keeps
 what was written, with what was said. Two runs go on at once.
 
 Files are compared as they are, and so are exit codes and what stands on standard output if it is JSON or of `info`.
@@ -16,7 +16,8 @@ Other words for people are not. Left out is nothing but
 
 - times: `seconds` in JSON, in bundles, in metrics.csv and in TensorBoard events; when these were written and by which
   process; when a GeoPackage's style was written; how long it took in reports
-- the paths of the package and of the folder in which all is made, and with the latter the fingerprint of class rasters
+- the paths of the package and of the folder in which all is made; fingerprints of class rasters and the key of a
+  census, which are made of the latter
 - the version: all are told that they are version 0
 """
 
@@ -37,6 +38,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -50,6 +52,7 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 import yaml
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import shapes
 from rasterio.transform import from_origin
 from safetensors import safe_open
@@ -242,8 +245,8 @@ def bundle_runs() -> list[Run]:
 
 
 def with_what_they_need(runs: list[Run], only: str) -> list[Run]:
-    """Runs that have something in their names, and those that they need."""
-    chosen = {run.name for run in runs if only in run.name}
+    """Runs whose names fit a regular expression, and those that they need."""
+    chosen = {run.name for run in runs if re.search(only, run.name)}
     needed = {name for run in runs if run.name in chosen for name in run.needs}
     return [run for run in runs if run.name in chosen | needed]
 
@@ -253,6 +256,7 @@ def with_what_they_need(runs: list[Run], only: str) -> list[Run]:
 
 def write_inputs(folder: Path) -> None:
     """Write all that the runs read."""
+    warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a scene without coordinates is wanted
     shutil.copytree(ROOT / "sample_data", folder / "sample_data")
     write_scenes(folder)
     write_many(folder)
@@ -335,7 +339,7 @@ def write_classes(folder: Path) -> None:
     write_raster(folder / "labels.tif", labels, nodata=255, **grid)
     with rasterio.open(folder / "classes.tif", "r+") as raster:
         raster.write_colormap(1, {i: (40 * i, 250 - 30 * i, 90, 255) for i in range(6)})
-        raster.update_tags(**{f"CLASS_{i}": name for i, name in enumerate(CLASS_NAMES)})
+        raster.update_tags(GEOSEG_CLASSES=json.dumps(read_config("sample")["classes"]))
     write_raster(folder / "ids.tif", labels.astype(np.int16)[:, ::4, ::4] + 300)
     found = [(shape(outline), int(value)) for outline, value in shapes(labels[0], transform=grid["transform"])]
     known = [(outline, CLASS_NAMES[value], 3) for outline, value in found if value != 255]
@@ -577,6 +581,8 @@ class Cleaner:
             return {f"{name}: {part}": digest(content) for part, content in self.clean_bundle(path).items()}
         if "tfevents" in path.name:
             return {re.sub(r"tfevents.*", "tfevents", name): digest(clean_events(path))}
+        if path.suffix == ".npz":
+            return {name: digest(clean_arrays(path))}
         return {name: digest(self.clean(path.read_bytes(), path))}
 
     def clean(self, content: bytes, path: Path) -> bytes:
@@ -598,7 +604,7 @@ class Cleaner:
         try:
             return json.dumps(without_seconds(json.loads(said)), indent=1).encode()
         except ValueError:
-            return said
+            return re.sub(rb"(?m)^ *seconds: .*\n", b"", said)
 
     def clean_bundle(self, path: Path) -> dict[str, bytes]:
         """What a bundle says of its model, and its weights."""
@@ -624,6 +630,12 @@ def clean_metrics(content: bytes) -> bytes:
     """A table of epochs without their seconds."""
     lines = csv.DictReader(io.StringIO(content.decode()))
     return json.dumps([{name: value for name, value in line.items() if name != "seconds"} for line in lines]).encode()
+
+
+def clean_arrays(path: Path) -> bytes:
+    """Arrays of a census without the key of the files that it is of."""
+    with np.load(path) as arrays:
+        return json.dumps({name: arrays[name].tolist() for name in arrays.files if name != "key"}).encode()
 
 
 def clean_events(path: Path) -> bytes:
@@ -679,7 +691,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("record", "compare", "list"))
     parser.add_argument("paths", nargs="*", type=Path, help="VERSION OUT.json, or BEFORE AFTER")
-    parser.add_argument("--only", default="", help="runs with this in their names, and those that they need")
+    parser.add_argument(
+        "--only", default="", help="runs whose names fit this regular expression, and those that they need"
+    )
     parser.add_argument("--keep", type=Path, help="folder for what was written, in before/ and after/")
     arguments = parser.parse_args()
     if len(arguments.paths) != (0 if arguments.what == "list" else 2):
