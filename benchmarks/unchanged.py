@@ -8,8 +8,8 @@ A VERSION is a folder with a package geoseg in it, such as a checkout; BEFORE an
 `record`. Each version runs the same commands on the same scenes: everything that `predict`, `vectorize`, `evaluate`,
 `tile`, `train` and `info` can be asked for, at least once. Scenes come from sample_data and from seeds. All of it is
 done on the CPU, a thread each, so that a version always agrees with itself; digests are good for one machine and one
-set of libraries. `--only 'train|tile'` takes the runs with that in their names and those that they need, `--keep DIR` keeps
-what was written, with what was said. Two runs go on at once.
+set of libraries. `--only 'train|tile'` takes the runs whose names fit that and those that they need, `--keep DIR` keeps
+what was written and said. Two runs go on at once.
 
 Files are compared as they are, and so are exit codes and what stands on standard output if it is JSON or of `info`.
 Other words for people are not. Left out is nothing but
