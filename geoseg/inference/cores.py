@@ -123,11 +123,10 @@ def shown_bands(bands: tuple[str, ...]) -> list[int]:
 
 def kept_outputs(job: Job) -> frozenset[str]:
     """Outputs to be kept of each row besides its classes: a resumed run cannot derive them from the classes."""
-    output = job.spec.output
     wanted = {
-        "confidence": job.wants_confidence,
-        f"scores as {output.scores_type}": output.scores is not None,
-        "preview": output.preview,
+        "confidence": job.wanted.confidence,
+        f"scores as {job.wanted.scores}": job.wanted.scores is not None,
+        "preview": job.spec.output.preview,
     }
     return frozenset(name for name, is_wanted in wanted.items() if is_wanted)
 
@@ -135,9 +134,9 @@ def kept_outputs(job: Job) -> frozenset[str]:
 def raster_formats(job: Job) -> dict[str, RasterFormat]:
     """Formats of the rasters that a job writes, by kind."""
     formats = {"landcover": landcover_format(job)}
-    if job.wants_confidence:
+    if job.wanted.confidence:
         formats["confidence"] = confidence_format()
-    if job.spec.output.scores:
+    if job.wanted.scores:
         formats["scores"] = scores_format(job)
     return formats
 
@@ -163,6 +162,6 @@ def confidence_format() -> RasterFormat:
 def scores_format(job: Job) -> RasterFormat:
     """Format of every class's probability, 0 to 1 or in percent."""
     names = tuple(c.name for c in job.model.spec.classes)
-    if job.spec.output.scores_type == "uint8":
+    if job.wanted.scores == "uint8":
         return RasterFormat("uint8", NODATA_ID, tuple(f"{name}, percent" for name in names), "average")
     return RasterFormat("float32", math.nan, names, "average")

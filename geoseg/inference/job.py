@@ -12,6 +12,7 @@ from typing import Any
 
 from geoseg.core.events import NoticeLog, Reporter
 from geoseg.geo.grid import Grid
+from geoseg.inference.decide import Wanted
 from geoseg.inference.fingerprint import fingerprint
 from geoseg.inference.notices import fill_notice, scene_notices
 from geoseg.inference.source import at_resolution, select_bands
@@ -74,9 +75,13 @@ class Job:
         return Manifest(self.fingerprint, self.grid.tile, self.batch_size, self.grid.overlap)
 
     @property
-    def wants_confidence(self) -> bool:
-        """Whether the probability of the chosen class is kept, for its own raster or for the polygons."""
-        return self.spec.output.polygons or self.spec.output.confidence is not None
+    def wanted(self) -> Wanted:
+        """What is computed of each pixel besides its class; the confidence for its own raster or for the polygons."""
+        output = self.spec.output
+        return Wanted(
+            confidence=output.polygons or output.confidence is not None,
+            scores=output.scores_type if output.scores else None,
+        )
 
 
 def prepare(

@@ -24,7 +24,7 @@ from geoseg.geo.grid import Grid, Place, Window
 from geoseg.inference.batches import Batch, Sample, tile_row_batches
 from geoseg.inference.blend import Blender, Block, seam_of
 from geoseg.inference.cores import Pixels, RowsWriter
-from geoseg.inference.decide import Decision, Wanted, decide, to_host
+from geoseg.inference.decide import Decision, decide, to_host
 from geoseg.inference.job import Job
 from geoseg.inference.logits import are_numbers, check_numbers, whole_window
 from geoseg.inference.views.view import Surroundings
@@ -64,7 +64,6 @@ def _run_stretch(job: Job, work: WorkFolder, tile_rows: range, stage: Stage) -> 
     first_open = tile_rows.start if is_open or only_seam is not None else None
     blender = Blender(job.grid, seams, first_open)
     writer = _Writer(job, work, first_open, only_seam)
-    wanted = Wanted(job.wants_confidence, job.spec.output.scores_type if job.spec.output.scores else None)
     with write_errors(work.path.parent), job.runner.session(), closing(writer):
         surroundings = job.view.surroundings(work)  # before anybody else reads from the scene
         batches = read_ahead(_batches(job, tile_rows), _READ_AHEAD)
@@ -75,7 +74,7 @@ def _run_stretch(job: Job, work: WorkFolder, tile_rows: range, stage: Stage) -> 
                     if i != only_seam:
                         stage.advance(job.grid.tile_row_core(i).pixels)
                     continue
-                behind.put(_finish_batch(job, batch, surroundings, blender, seams, wanted))
+                behind.put(_finish_batch(job, batch, surroundings, blender, seams))
 
 
 def _batches(job: Job, tile_rows: range) -> Iterator[tuple[int, Batch | None]]:
@@ -117,13 +116,13 @@ class _FinishedBatch:
 
 
 def _finish_batch(
-    job: Job, batch: Batch, surroundings: Surroundings, blender: Blender, seams: _SeamsOnDisk, wanted: Wanted
+    job: Job, batch: Batch, surroundings: Surroundings, blender: Blender, seams: _SeamsOnDisk
 ) -> _FinishedBatch:
     logits, blocks = surroundings.classify(batch), []
     for sample, part in zip(batch.samples, logits, strict=True):
         block = blender.feed(sample.place, whole_window(sample, part))
         below, above = seams.take()
-        decision = decide(block.logits, wanted).to_host()
+        decision = decide(block.logits, job.wanted).to_host()
         blocks.append(_Finished(sample, block.window, decision, below, above))
     numbers, is_copied = to_host(are_numbers(logits)), None
     if job.runner.device.type == "cuda":
@@ -279,7 +278,6 @@ def join_tile_rows(job: Job, work: WorkFolder, i: int) -> None:
         raise work.damage()
     if not work.above(i).exists():
         return
-    wanted = Wanted(job.wants_confidence, job.spec.output.scores_type if job.spec.output.scores else None)
     below = seam_below(job, work, i - 1)
     rows = _seam_rows(job.grid, i)
     writer = RowsWriter(job, work, seam_name(i), rows)
@@ -288,7 +286,7 @@ def join_tile_rows(job: Job, work: WorkFolder, i: int) -> None:
         left = below.read(core_columns(job.grid, place))
         total = torch.from_numpy(own if left is None else own + left)
         block: Block = seam_of(job.grid, place, total)
-        writer.take(Pixels.of(decide(block.logits, wanted), block.window, valid))
+        writer.take(Pixels.of(decide(block.logits, job.wanted), block.window, valid))
     writer.finish()
     work.above(i).unlink()
     work.below(i - 1).unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 import geopandas
 import numpy as np
@@ -25,8 +26,11 @@ from geoseg.commands.predict import predict
 from geoseg.commands.predict_many import predict_many
 from geoseg.core.errors import GeosegError, OutputError, SpecError
 from geoseg.core.events import SILENT
+from geoseg.core.executors.inline import Inline
 from geoseg.core.queues import WriteBehind
 from geoseg.geo.grid import Window
+from geoseg.inference.decide import Wanted, decide
+from geoseg.inference.job import Job
 from geoseg.inference.resume import begin
 from geoseg.inference.shards import find_devices, split_evenly
 from geoseg.inference.work_folder import Manifest, Record, SeamFile, WorkFolder, work_path
@@ -370,6 +374,29 @@ def test_two_processes_give_the_pixels_of_one(tmp_path, scene, bundle):
     assert_same_classes(shared, alone)
     assert result.classes == single.classes
     assert result.forwarded_px == single.forwarded_px
+
+
+class Apart(Inline):
+    """Two workers that share a scene as processes do, in this thread."""
+
+    worker_count = 2
+    is_here = False
+
+
+@dataclass(frozen=True)
+class Least(Wanted):
+    """A setting that decides classes, as a new one might: the least likely class is chosen."""
+
+
+def test_a_setting_that_decides_classes_holds_at_the_seams_between_shards_too(tmp_path, scene, bundle, monkeypatch):
+    usual, _ = run(scene, tmp_path / "usual", bundle)
+    monkeypatch.setattr(Job, "wanted", Least(confidence=True, scores="float32"))
+    turned = lambda logits, wanted: decide(-logits if isinstance(wanted, Least) else logits, wanted)  # noqa: E731
+    monkeypatch.setattr("geoseg.inference.tile_rows.decide", turned)
+    alone, _ = run(scene, tmp_path / "one", bundle)
+    shared, _ = run(scene, tmp_path / "two", bundle, scheduler=Apart())
+    assert_same(shared, alone)
+    assert (alone["landcover"] != usual["landcover"]).any()
 
 
 def test_a_failing_process_ends_the_run_with_its_reason(tmp_path):
