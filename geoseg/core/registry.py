@@ -62,8 +62,18 @@ class Registry(Generic[T]):
             GeosegError: of the registry's class, if the name is unknown, with the nearest name.
         """
         if name not in self:
-            raise self._error(self._unknown(name))
+            raise self._error(self.unknown(name))
         return name
+
+    def nearest(self, name: str) -> str | None:
+        """The name that is most like a misspelt one; None if none is like it."""
+        return next(iter(get_close_matches(name, self.names, n=1, cutoff=0.6)), None)
+
+    def unknown(self, name: str) -> str:
+        """The message for an unknown name: the nearest one, or all."""
+        near = self.nearest(str(name))
+        hint = f"did you mean {near!r}?" if near is not None else f"there are {', '.join(self.names)}"
+        return f"no {self.kind} is called {name!r}: {hint}"
 
     def _load(self, name: str) -> T:
         if self.check(name) in self._own:
@@ -80,8 +90,3 @@ class Registry(Generic[T]):
     @cached_property
     def _others(self) -> dict[str, EntryPoint]:
         return {point.name: point for point in entry_points(group=self.group)}
-
-    def _unknown(self, name: str) -> str:
-        near = get_close_matches(str(name), self.names, n=1, cutoff=0.6)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(self.names)}"
-        return f"no {self.kind} is called {name!r}: {hint}"

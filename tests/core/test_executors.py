@@ -147,10 +147,26 @@ def test_nothing_is_left_running(place):
         (Workplace("tcp://host:8786", devices=("cpu", "cpu")), "dask"),
         (Workplace("inline:", devices=("cpu", "cpu")), "inline"),
         (Workplace("nonsense"), "dask"),
+        (Workplace("tls://dasky:8786"), "dask"),
+        (Workplace("host:8786"), "dask"),
+        (Workplace("10.0.0.1:8786"), "dask"),
     ],
 )
 def test_a_workplace_means_one_executor(place, name):
     assert executor_name(place) == name
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "nearest"), [("procesess:2", "processes"), ("in-line", "inline"), ("Dask:local:2", "dask")]
+)
+def test_a_misspelt_executor_is_answered_with_the_nearest(scheduler, nearest):
+    with pytest.raises(SpecError, match=f"scheduler {scheduler}: no executor is called .*: did you mean '{nearest}'"):
+        executor_name(Workplace(scheduler))
+
+
+def test_an_executor_of_another_package_named_nearly_local_leaves_local_to_dask(monkeypatch):
+    monkeypatch.setitem(EXECUTORS._own, "locals", "nowhere:OPEN")
+    assert executor_name(Workplace("local:2")) == "dask"
 
 
 def test_an_executor_that_is_open_is_used_as_it_is():

@@ -146,8 +146,15 @@ def test_replacing_is_clean(tmp_path, layer, empty, extension):
 def test_unknown_extension(tmp_path, layer, name):
     with pytest.raises(OutputError, match=re.escape(", ".join(FORMATS))):
         check_extension(name)
-    with pytest.raises(OutputError, match="use one of"):
+    with pytest.raises(OutputError, match=re.escape(", ".join(FORMATS))):
         write_polygons(layer, tmp_path / name)
+
+
+def test_a_misspelt_extension_is_answered_with_the_nearest(tmp_path, layer):
+    with pytest.raises(OutputError, match=r"no vector format is called '\.gpgk': did you mean '\.gpkg'"):
+        check_extension("out.gpgk")
+    with pytest.raises(OutputError, match=r"did you mean '\.parquet'"):
+        write_polygons(layer, tmp_path / "out.parqet")
 
 
 def test_a_missing_folder_is_made(tmp_path, layer):

@@ -81,7 +81,12 @@ class Workplace:
 
 @runtime_checkable
 class Executor(Protocol):
-    """Runs tasks on workers, within the context that `open_executor` returns."""
+    """Runs tasks on workers, within the context that `open_executor` returns.
+
+    What is registered under a name is a function that turns a `Workplace` into a context manager, which yields the
+    executor and ends its workers. It is called with the whole text of --scheduler, NAME:..., and must take
+    NAME:local:2, which means two workers on this machine, or as many as there are devices.
+    """
 
     @property
     def worker_count(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
+from geoseg.core.errors import SpecError
 from geoseg.core.executors.protocol import Executor, Workplace
 from geoseg.core.registry import Registry
 
@@ -17,7 +18,7 @@ EXECUTORS: Registry[Callable[[Workplace], AbstractContextManager[Executor]]] = R
         "dask": "geoseg.core.executors.dask:open_dask",
     },
 )
-"""Functions that open an executor for a workplace, by name. All take the scheduler NAME:local:2: two workers here."""
+"""Functions that open an executor for a workplace, by name; see `Executor`."""
 
 
 def open_executor(place: Workplace) -> AbstractContextManager[Executor]:
@@ -36,8 +37,15 @@ def executor_name(place: Workplace) -> str:
 
     Without a scheduler it is `inline`, or `processes` for several devices. A scheduler may begin with an executor's
     name and a colon; any other is an address for Dask.
+
+    Raises:
+        SpecError: if it is no address, and nearly an executor's name.
     """
     if place.scheduler is None:
         return "inline" if len(place.devices) < 2 else "processes"
     name = place.scheduler.partition(":")[0] if isinstance(place.scheduler, str) else ""
-    return name if name in EXECUTORS else "dask"
+    if name in EXECUTORS:
+        return name
+    if name != "local" and "://" not in str(place.scheduler) and EXECUTORS.nearest(name) is not None:
+        raise SpecError(f"scheduler {place.scheduler}: {EXECUTORS.unknown(name)}; an address begins with tcp://")
+    return "dask"

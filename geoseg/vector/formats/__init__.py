@@ -77,7 +77,7 @@ def format_of(path: str | os.PathLike[str]) -> VectorFormat:
     """The format that a path's extension names.
 
     Raises:
-        OutputError: if it names none; the message lists the extensions that do.
+        OutputError: if it names none; the message names the nearest extension that does, or all.
     """
     return FORMATS.get(check_extension(path))
 
@@ -86,10 +86,9 @@ def check_extension(path: str | os.PathLike[str]) -> str:
     """The extension of a path in lower case, if it names a vector format; nothing is loaded.
 
     Raises:
-        OutputError: if it names none; the message lists the extensions that do.
+        OutputError: if it names none; the message names the nearest extension that does, or all.
     """
     extension = Path(path).suffix.lower()
-    if extension not in FORMATS:
-        what = f"unknown vector format {extension!r}" if extension else f"no file extension in {os.fspath(path)!r}"
-        raise OutputError(f"{what}: use one of {', '.join(FORMATS)}")
-    return extension
+    if not extension:
+        raise OutputError(f"no file extension in {os.fspath(path)!r}: use one of {', '.join(FORMATS)}")
+    return FORMATS.check(extension)
