@@ -21,12 +21,12 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Objects of one kind by name; listing the names loads none of them."""
 
-    def __init__(self, kind: str, group: str, own: Mapping[str, str], error: type[GeosegError] = SpecError):
+    def __init__(self, kind: str, group: str | None, own: Mapping[str, str], error: type[GeosegError] = SpecError):
         """Define a registry.
 
         Args:
             kind: kind of the objects, for error messages, e.g. "loss".
-            group: group of entry points by which other packages add to it, e.g. "geoseg.losses".
+            group: group of entry points by which other packages add to it, e.g. "geoseg.losses"; None if they cannot.
             own: where geoseg's own objects are defined, "module:attribute" by name.
             error: class of the error for an unknown name.
         """
@@ -44,6 +44,11 @@ class Registry(Generic[T]):
     def names(self) -> tuple[str, ...]:
         """All names: geoseg's own in their order, then those of other packages."""
         return tuple(dict.fromkeys([*self._own, *sorted(self._others)]))
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Names of geoseg's own, in their order."""
+        return tuple(self._own)
 
     def get(self, name: str) -> T:
         """Load the object of a name; geoseg's own takes precedence over another package's.
@@ -89,4 +94,4 @@ class Registry(Generic[T]):
 
     @cached_property
     def _others(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=self.group)}
+        return {} if self.group is None else {point.name: point for point in entry_points(group=self.group)}

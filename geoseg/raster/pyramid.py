@@ -1,8 +1,8 @@
 """Context pyramid: wider, coarser views of the surroundings of a window.
 
-In: a raster of any size, and the levels of a ContextSpec. Out: views (C + 1, n, n), float32: band values averaged over
-the pixels with data, and the fraction of each context pixel that holds data; and the position of a window in its view.
-Knows no network.
+In: a raster of any size, and the levels of a ContextSpec or RefineSpec. Out: views (C + 1, n, n), float32: band values
+averaged over the pixels with data, and the fraction of each context pixel that holds data; and the position of a window
+in its view. Knows no network.
 
 Edge coordinates everywhere: pixel i covers [i, i + 1) of the scene, and pixel k of a level covers [k r, (k + 1) r), r
 being the *actual* ratio of the two sizes. Nothing is shifted by half a pixel, nothing drifts towards the far edge.

@@ -1,4 +1,7 @@
-"""Which pixels hold data: the single definition for all marks of missing data.
+"""Which pixels of a raster hold data: how its marks of missing data are read and combined into one mask.
+
+Others find the marks, or apply the mask: `scene_bands` chooses the marks that count for a scene, `fill` finds fill that
+no tag declares, `geo.aoi` rasterises areas; whoever reads pixels gets them with the mask that is made here.
 
 In: values, and the marks of missing data: nodata values, a mask or alpha band, NaN, an area of interest, fill. Out:
 masks, true where a pixel holds data.

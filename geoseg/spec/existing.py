@@ -1,4 +1,4 @@
-"""Handling of results that already exist."""
+"""The settings `overwrite` and `resume`: what a command does about results that already exist."""
 
 from __future__ import annotations
 

@@ -12,18 +12,20 @@ from geoseg.core.registry import Registry
 from geoseg.spec.base import Spec
 
 Weight = Annotated[float, Field(ge=0)]
-OWN = {
-    "cross_entropy": "geoseg.losses.cross_entropy:CrossEntropy",
-    "ohem": "geoseg.losses.ohem:Ohem",
-    "focal": "geoseg.losses.focal:Focal",
-    "dice": "geoseg.losses.dice:Dice",
-    "jaccard": "geoseg.losses.jaccard:Jaccard",
-    "tversky": "geoseg.losses.tversky:Tversky",
-    "lovasz": "geoseg.losses.lovasz:Lovasz",
-}
-"""Where geoseg's own losses are defined; each is a `geoseg.losses.loss.Loss`."""
-LOSSES: Registry[Any] = Registry("loss", "geoseg.losses", OWN)
-"""Losses by name."""
+LOSSES: Registry[Any] = Registry(
+    "loss",
+    "geoseg.losses",
+    {
+        "cross_entropy": "geoseg.losses.cross_entropy:CrossEntropy",
+        "ohem": "geoseg.losses.ohem:Ohem",
+        "focal": "geoseg.losses.focal:Focal",
+        "dice": "geoseg.losses.dice:Dice",
+        "jaccard": "geoseg.losses.jaccard:Jaccard",
+        "tversky": "geoseg.losses.tversky:Tversky",
+        "lovasz": "geoseg.losses.lovasz:Lovasz",
+    },
+)
+"""Losses by name; each is a `geoseg.losses.loss.Loss`."""
 PARAMETERS = {
     ("cross_entropy", "label_smoothing"): "label_smoothing",
     ("ohem", "threshold"): "ohem_threshold",
@@ -132,7 +134,7 @@ class LossSpec(Spec):
     @classmethod
     def _weights(cls) -> list[str]:
         """Fields that hold the weight of a loss."""
-        return [name for name in OWN if name in cls.model_fields]
+        return [name for name in LOSSES.own if name in cls.model_fields]
 
     def _own(self, name: str) -> dict[str, Any]:
         """Parameters of a loss that has a field."""

@@ -11,9 +11,9 @@ from geoseg.spec.base import LARGEST_MULTIPLE, Name, Spec, Word
 
 
 def _by_architecture(value: Any, known: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
-    """Validate the arguments of geoseg's own networks; those of other packages are validated by these."""
+    """Validate the arguments of smp's architectures; those of any other are validated by its family."""
     architecture = str(info.data.get("architecture", "")).lower()
-    return known(value) if architecture in (*ARCHITECTURES, "pointwise") or not isinstance(value, dict) else value
+    return known(value) if architecture in ARCHITECTURES or not isinstance(value, dict) else value
 
 
 def _as_it_is(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.weights.encoder import encoder_of
 from geoseg.spec import ModelSpec, TrainSpec
 from geoseg.training.loader import Loader
-from geoseg.training.methods.method import Batch, Setup, make_method
+from geoseg.training.methods.method import Setup, TrainingBatch, make_method
 from geoseg.training.optimization import ema_update, learning_rate_curve, make_optimizer
 from geoseg.training.scoring.scored_batch import ScoredBatch, stack_uncounted
 from geoseg.training.scoring.scored_windows import ScoredWindows
@@ -120,7 +120,7 @@ class Learner(LightningModule):
         for module in (*self.network.frozen_parts, self.averaged):
             module.eval()
 
-    def training_step(self, batches: Mapping[str, Batch], index: int) -> Tensor:
+    def training_step(self, batches: Mapping[str, TrainingBatch], index: int) -> Tensor:
         """Loss of a batch of each kind of data."""
         loss = self.method.loss(batches, self._generator(index))
         self.epoch_loss.update(loss.value.detach())

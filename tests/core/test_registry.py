@@ -35,6 +35,13 @@ def test_ones_own_go_before_those_of_others(monkeypatch):
     assert tables.get("counter").__name__ == "Counter"
 
 
+def test_a_set_without_a_group_holds_ones_own_alone(monkeypatch):
+    monkeypatch.setattr(module, "entry_points", lambda **_: pytest.fail("looked for other packages"))
+    tables = Registry("table", None, OWN)
+    assert tables.names == tables.own == ("ordered", "counter")
+    assert "chain" not in tables
+
+
 def test_an_unknown_name_is_answered_with_the_nearest(monkeypatch):
     tables = a_registry(monkeypatch, error=ModelError)
     with pytest.raises(ModelError, match="no table is called 'countr': did you mean 'counter'"):

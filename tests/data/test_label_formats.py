@@ -18,6 +18,7 @@ from geoseg.spec import IGNORE, ClassSpec
 CLASSES = (ClassSpec(id=7, name="grass", color="#00ff00"), ClassSpec(id=2, name="water", color="#0000ff"))
 GRID = PixelGrid(20, 30, TRANSFORM, CRS.from_user_input(UTM))
 FAR = PixelGrid(20, 30, Affine.translation(90_000, 0) * TRANSFORM, GRID.crs)
+LARGER = PixelGrid(21, 30, TRANSFORM, GRID.crs)
 INDEXES = np.full((20, 30), IGNORE, np.uint8)
 INDEXES[:10, :12], INDEXES[5:, 15:] = 0, 1
 """Grass in one corner, water in the other, and nothing between."""
@@ -26,7 +27,7 @@ SHOWN = Shown(INDEXES, GRID, CLASSES)
 
 @pytest.mark.parametrize("name", LABEL_FORMATS.names)
 def test_every_format_shows_the_classes_window_by_window(tmp_path: Path, name: str) -> None:
-    path, rules = LABEL_FORMATS.get(name).example(tmp_path, SHOWN)
+    path, rules, _ = LABEL_FORMATS.get(name).example(tmp_path, SHOWN)
     source = LabelSource(path, GRID, CLASSES, Path("image.tif"), rules)
     assert LABEL_FORMATS.get(name).matches(source)
     with open_labels(LabelSource(path, GRID, CLASSES, Path("image.tif"), rules)) as labels:
@@ -40,15 +41,15 @@ def test_every_format_shows_the_classes_window_by_window(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("name", LABEL_FORMATS.names)
-def test_every_format_refuses_labels_of_another_place(tmp_path: Path, name: str) -> None:
-    path, rules = LABEL_FORMATS.get(name).example(tmp_path, SHOWN)
+def test_every_format_refuses_labels_of_another_place_or_size(tmp_path: Path, name: str) -> None:
+    path, rules, is_georeferenced = LABEL_FORMATS.get(name).example(tmp_path, SHOWN)
     with pytest.raises(LabelError, match=r"labels\.\w+"):
-        open_labels(LabelSource(path, FAR, CLASSES, Path("image.tif"), rules))
+        open_labels(LabelSource(path, FAR if is_georeferenced else LARGER, CLASSES, Path("image.tif"), rules))
 
 
 @pytest.mark.parametrize("name", LABEL_FORMATS.names)
 def test_every_format_refuses_a_file_that_is_none(tmp_path: Path, name: str) -> None:
-    path, rules = LABEL_FORMATS.get(name).example(tmp_path, SHOWN)
+    path, rules, _ = LABEL_FORMATS.get(name).example(tmp_path, SHOWN)
     path.write_bytes(b"not what its name says")
     with pytest.raises(LabelError, match=r"cannot read .*labels\.\w+"):
         open_labels(LabelSource(path, GRID, CLASSES, Path("image.tif"), rules))

@@ -8,7 +8,7 @@ import pytest
 
 from geoseg.core.errors import SpecError
 from geoseg.spec import LossSpec, parse_spec
-from geoseg.spec.loss import LOSSES, OWN, PARAMETERS
+from geoseg.spec.loss import LOSSES, PARAMETERS
 
 ALONE = {"cross_entropy": 0, "dice": 0}
 
@@ -31,7 +31,7 @@ def test_parameters_below_a_loss_are_its_flat_settings():
 
 def test_every_parameter_of_a_loss_whose_weight_is_a_field_has_a_flat_setting_with_its_default():
     defaults = LossSpec()
-    fields = [name for name in OWN if name in LossSpec.model_fields]
+    fields = [name for name in LOSSES.own if name in LossSpec.model_fields]
     own = {(name, field): value.default for name in fields for field, value in LOSSES.get(name).model_fields.items()}
     assert own == {place: getattr(defaults, field) for place, field in PARAMETERS.items()}
 

@@ -41,7 +41,7 @@ CONSISTENT = '''
 import torch
 from geoseg.spec import Spec
 from geoseg.training.criterion import TrainingCriterion
-from geoseg.training.methods.method import LABELLED, Loss, Method
+from geoseg.training.methods.method import LABELLED, StepLoss, Method
 
 
 class Consistent(Method):
@@ -64,7 +64,7 @@ class Consistent(Method):
         with torch.no_grad():
             wanted = mean(windows.image).softmax(dim=1)
         difference = (self.scale * network(windows.image).softmax(dim=1) - wanted).square().mean()
-        return Loss(supervised + self.settings.weight * difference, {"difference": difference})
+        return StepLoss(supervised + self.settings.weight * difference, {"difference": difference})
 
     def after_step(self):
         self.steps += 1

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from geoseg.spec import Spec
 from geoseg.training.criterion import TrainingCriterion
-from geoseg.training.methods.method import LABELLED, Batch, Loss, Method, Setup
+from geoseg.training.methods.method import LABELLED, Method, Setup, StepLoss, TrainingBatch
 
 
 class MirroredSettings(Spec):
@@ -29,11 +29,11 @@ class Mirrored(Method):
         self.weight = settings.weight
         self.criterion = TrainingCriterion(setup.network, setup.spec, setup.class_counts)
 
-    def loss(self, batches: Mapping[str, Batch], generator: torch.Generator) -> Loss:
+    def loss(self, batches: Mapping[str, TrainingBatch], generator: torch.Generator) -> StepLoss:
         """Loss of a batch of labelled windows; TensorBoard shows the difference, too."""
         network, averaged = self.setup.network, self.setup.averaged
         windows = batches[LABELLED].augmented(self.setup.augment, self.setup.spec.window, generator)
         supervised = network.training_loss(windows, self.criterion, averaged, generator)
         straight, mirrored = (network(image).softmax(dim=1) for image in (windows.image, windows.image.flip(-1)))
         difference = (straight.detach() - mirrored.flip(-1)).square().mean()
-        return Loss(supervised + self.weight * difference, {"mirror_difference": difference.detach()})
+        return StepLoss(supervised + self.weight * difference, {"mirror_difference": difference.detach()})

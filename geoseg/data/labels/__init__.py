@@ -1,6 +1,9 @@
 """Label formats: rasters of class ids, rasters and pictures coded by colour, polygons.
 
-An open set: a label format is registered here, or by an entry point of the group `geoseg.labels`. In: a file, the grid
+A new label format is a file here, and a line in `LABEL_FORMATS` below, before the format that takes every file; one of
+another package is an entry point of the group `geoseg.labels`. All are loaded when labels are opened.
+
+In: a file, the grid
 of its image, the classes, and which value of the file stands for which class. Out: class indexes, window by window
 (h, w), uint8, IGNORE where nothing is labelled. Knows no tensors and no scenes.
 """
@@ -56,7 +59,11 @@ class Labels(Protocol):
 
 
 class LabelFormat(Protocol):
-    """A file format for the classes of an image's pixels."""
+    """A file format for the classes of an image's pixels.
+
+    Labels of another place are refused. A format whose files do not say where they lie must at least compare their size
+    with the image's; its example says so by `is_georeferenced`.
+    """
 
     is_vector: bool
     """Whether its files hold vector features, with columns and layers; else they are rasters on the image's grid."""
@@ -86,15 +93,19 @@ class LabelFormat(Protocol):
         ...
 
 
-_OWN = {
-    "polygons": "geoseg.data.labels.polygons:POLYGONS",
-    "colours": "geoseg.data.labels.colours:COLOURS",
-    "palette": "geoseg.data.labels.colours:PALETTE",
-    "class_ids": "geoseg.data.labels.class_ids:CLASS_IDS",
-}
-"""Geoseg's own in the order in which they are tried; the last one takes every file that no other takes."""
-LABEL_FORMATS: Registry[LabelFormat] = Registry("label format", "geoseg.labels", _OWN, LabelError)
-"""Every label format by name."""
+LABEL_FORMATS: Registry[LabelFormat] = Registry(
+    "label format",
+    "geoseg.labels",
+    {
+        "polygons": "geoseg.data.labels.polygons:POLYGONS",
+        "colours": "geoseg.data.labels.colours:COLOURS",
+        "palette": "geoseg.data.labels.colours:PALETTE",
+        "class_ids": "geoseg.data.labels.class_ids:CLASS_IDS",
+    },
+    LabelError,
+)
+"""Every label format by name, geoseg's own in the order in which they are tried; the last one takes every file that no
+other takes."""
 
 
 def label_format(source: LabelSource) -> LabelFormat:
@@ -103,7 +114,7 @@ def label_format(source: LabelSource) -> LabelFormat:
     Raises:
         LabelError: if the file cannot be read.
     """
-    others_first = sorted(LABEL_FORMATS, key=_OWN.__contains__)
+    others_first = sorted(LABEL_FORMATS, key=LABEL_FORMATS.own.__contains__)
     return next(found for name in others_first if (found := LABEL_FORMATS.get(name)).matches(source))
 
 

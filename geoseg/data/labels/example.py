@@ -52,6 +52,8 @@ class Example(NamedTuple):
     """The file."""
     rules: LabelRules
     """How it is to be read."""
+    is_georeferenced: bool = True
+    """Whether the file says where its image lies; if not, opening it on an image of another size is an error."""
 
 
 def write_example(

@@ -1,8 +1,9 @@
 """The view of a model with a context branch, and a cache of the features that the branch found.
 
-In: windows of a scene. Out: the context that a network takes along with them. A view is forwarded once as long as it is
-among the last few. Where the next row of windows mostly meets other views, only those of neighbouring windows are
-kept; else those of a row, up to a limit: memory does not depend on the size of the scene.
+In: windows of a scene, row by row. Out: the context that a network takes along with them. The features of the views
+that were used last are kept, so that a window which shares a view with an earlier one does not forward it again. If the
+next row of windows needs mostly the same views, as many are kept as a row has, up to a limit; else the few that
+neighbouring windows of a row share. So memory does not depend on the size of the scene.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Model file formats by the suffix of the file name. PyTorch is imported only when a model is opened.
 
-Another package adds one by an entry point of the group `geoseg.backends` whose name is the suffix, e.g. `.onnx`.
+A new kind of model file is a file here with a `Backend`, and a line in `BACKENDS` below; its name is the suffix, e.g.
+`.onnx`. One of another package is an entry point of the group `geoseg.backends`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Families of networks by the names of their architectures. Listing the names imports neither networks nor PyTorch.
 
-A family is a `geoseg.models.families.body.Family`. Another package adds one by an entry point of the group
-`geoseg.networks`, whose name is the value of `network.architecture` in a config.
+A new family is a file here with a `geoseg.models.families.body.Family`, and a line in `FAMILIES` below for each of its
+architectures; the name is the value of `network.architecture` in a config. One of another package is an entry point of
+the group `geoseg.networks`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Amount of data stored for a raster: a file of few bytes may claim any number of pixels."""
+"""Bytes that a raster takes in its files, and an upper bound of its pixels that hold data.
+
+In: an open GeoTIFF or VRT. Out: numbers, found without reading a pixel. Height times width says little: a file of few
+bytes may declare any number of pixels.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ LABELLED = "labelled"
 """Kind of data that every run has: windows with labels."""
 
 
-class Batch(Protocol):
+class TrainingBatch(Protocol):
     """Windows as read: somewhat larger than those that the network gets, for rotation and scaling."""
 
     def augmented(self, augment: Augment, side: int, generator: torch.Generator) -> LabelledWindows:
@@ -47,7 +47,7 @@ class Setup:
 
 
 @dataclass(frozen=True)
-class Loss:
+class StepLoss:
     """The loss of a step."""
 
     value: Tensor
@@ -68,14 +68,15 @@ class Method(nn.Module, ABC):
     Settings: ClassVar[type[Spec]] = Spec
     """The method's parameters in a config; validated before any image is read."""
     needs: ClassVar[frozenset[str]] = frozenset({LABELLED})
-    """Kinds of data that it needs; a step gets a batch of each."""
+    """Kinds of data that it needs; a step gets a batch of each. A run has labelled windows and no others, so a method
+    that needs another kind is refused."""
 
     def __init__(self, setup: Setup, settings: Spec):
         super().__init__()
         self.setup, self.settings = setup, settings
 
     @abstractmethod
-    def loss(self, batches: Mapping[str, Batch], generator: torch.Generator) -> Loss:
+    def loss(self, batches: Mapping[str, TrainingBatch], generator: torch.Generator) -> StepLoss:
         """Compute the loss of the batches of a step.
 
         Args:

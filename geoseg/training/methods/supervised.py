@@ -8,7 +8,7 @@ import torch
 
 from geoseg.spec import Spec
 from geoseg.training.criterion import TrainingCriterion
-from geoseg.training.methods.method import LABELLED, Batch, Loss, Method, Setup
+from geoseg.training.methods.method import LABELLED, Method, Setup, StepLoss, TrainingBatch
 
 
 class Supervised(Method):
@@ -18,8 +18,8 @@ class Supervised(Method):
         super().__init__(setup, settings)
         self.criterion = TrainingCriterion(setup.network, setup.spec, setup.class_counts)
 
-    def loss(self, batches: Mapping[str, Batch], generator: torch.Generator) -> Loss:
+    def loss(self, batches: Mapping[str, TrainingBatch], generator: torch.Generator) -> StepLoss:
         """Loss of a batch of labelled windows."""
         setup = self.setup
         windows = batches[LABELLED].augmented(setup.augment, setup.spec.window, generator)
-        return Loss(setup.network.training_loss(windows, self.criterion, setup.averaged, generator))
+        return StepLoss(setup.network.training_loss(windows, self.criterion, setup.averaged, generator))

@@ -28,7 +28,7 @@ LABEL_STRIP_PX = 512
 
 
 @dataclass(frozen=True)
-class View:
+class ResampledView:
     """The view of one level that contains a training window."""
 
     image: Weighted
@@ -81,7 +81,7 @@ class ViewCut:
         box = np.concatenate([offset - half, offset + half]) / size + 0.5
         return cls(part, turn * size / (2 * reach), size, ViewBox(*box))
 
-    def resample(self, image: Weighted, labels: Indexes) -> View:
+    def resample(self, image: Weighted, labels: Indexes) -> ResampledView:
         """Resample what was read: values bilinearly, over pixels that hold data; labels by the nearest pixel."""
         weighted = image.copy()
         weighted[:-1] *= image[-1]
@@ -97,7 +97,7 @@ class ViewCut:
         held = values[-1] > 1e-3
         values[:-1] = np.where(held, values[:-1] / np.where(held, values[-1], 1), 0)
         values[-1] *= held
-        return View(values, ids[0].numpy().astype(np.uint8), self.box)
+        return ResampledView(values, ids[0].numpy().astype(np.uint8), self.box)
 
 
 def majority(raster: LabelledRaster, grid: LevelGrid, classes: int) -> Indexes:

@@ -31,7 +31,7 @@ from geoseg.raster.validity import Values
 from geoseg.spec import IGNORE, AugmentSpec, ContextLevel
 from geoseg.training.windows.augment import Augment, draw_matrices
 from geoseg.training.windows.random_windows import LabelledCells, Sampling, TrainingWindows, read_filled
-from geoseg.training.windows.view_resampling import View, ViewCut, majority
+from geoseg.training.windows.view_resampling import ResampledView, ViewCut, majority
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class ViewWindow:
     """Class indexes (R, R)."""
     matrix: NDArray[np.float32]
     """Affine matrix (2, 3) from the window to what was read, see `draw_matrices`; views are resampled already."""
-    views: tuple[View, ...]
+    views: tuple[ResampledView, ...]
     """Level by level."""
 
 
@@ -113,7 +113,7 @@ class _Surroundings:
 
     def views(
         self, window: Window, side: int, matrix: NDArray[np.float32], rng: np.random.Generator
-    ) -> tuple[View, ...]:
+    ) -> tuple[ResampledView, ...]:
         """Resample the view of every level.
 
         Args:

@@ -1,7 +1,8 @@
 """Vector formats: writing polygons to files, and reading them back.
 
-An open set: a format is registered by the extension of its files, here or by an entry point of the group
-`geoseg.formats`. Nothing of it is loaded before a file of it is written or read.
+A new format is a file here with a `VectorFormat`, and a line in `FORMATS` below; its name is the extension of its
+files. One of another package is an entry point of the group `geoseg.formats`. Nothing of it is loaded before a file of
+it is written or read.
 """
 
 from __future__ import annotations

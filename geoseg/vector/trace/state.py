@@ -1,4 +1,5 @@
-"""What tracing remembers: one row of runs, two corners per column, and the tables of corners, regions and saddles."""
+"""State of the tracing, updated by each row of pixels: the runs (stretches of one class) of the last row, two corners
+per column, and the tables of all corners, regions and saddles found so far."""
 
 from __future__ import annotations
 
