@@ -32,7 +32,7 @@ class VectorFormat(Protocol):
     def write(self, polygons: PolygonLayer, path: Path, name: str) -> None:
         """Write a layer to a path that is free; parts of it may lie beside it, under the path's stem.
 
-        A layer without polygons gives an empty one with the same columns.
+        A layer without polygons gives an empty one with the same columns. A format may add columns of its own.
 
         Args:
             polygons: the layer.
