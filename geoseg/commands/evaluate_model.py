@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
@@ -124,7 +124,7 @@ def evaluate_model(
     _check_report(page, overwrite)
     loaded = model if isinstance(model, Model) else load_model(model)
     if not wanted.context:
-        loaded = Model(loaded.spec.without_branch(), loaded.module)
+        loaded = replace(loaded, spec=loaded.spec.without_branch())
     with gdal_settings(), workspace(Path(tempfile.gettempdir()) / "geoseg-evaluate") as scratch:
         spec = config_for_model(resolve_settings(config, data, {}), loaded.spec)
         scorer = Runner(loaded.module, wanted.device, wanted.precision)

@@ -28,7 +28,7 @@ def fingerprint(scene: Scene, model: Model, spec: ClassifySpec, device: str) -> 
 
     Args:
         scene: its files' places, sizes and last changes count, and what it is.
-        model: its spec and weights count.
+        model: its spec, its weights, and the content of its file count.
         spec: all of it counts; of an area of interest the state of its file, by whatever path.
         device: kind of device, e.g. cpu: sums in another order differ in their last digit.
     """
@@ -49,6 +49,7 @@ def fingerprint(scene: Scene, model: Model, spec: ClassifySpec, device: str) -> 
         ],
         "model": model.spec.model_dump(mode="json"),
         "weights": weights_digest(model.module),
+        "model file": model.file_digest,
         "settings": spec.model_dump(mode="json", exclude={"aoi"}, warnings=False),
         "aoi": _area_state(spec.aoi) if spec.aoi else None,
         "device": device,
@@ -96,7 +97,7 @@ def _area_state(aoi: Path) -> list[Any]:
 
 
 def weights_digest(module: torch.nn.Module) -> str:
-    """Digest of a network's class and all its weights; cached until one of them changes."""
+    """Digest of a network's class and its state dict; cached until one of its tensors changes."""
     tensors = module.state_dict()
     version = sum(tensor._version for tensor in tensors.values() if not tensor.is_inference())
     if module in _DIGESTS and _DIGESTS[module][0] == version:

@@ -141,7 +141,7 @@ def bundle_path(model: str | os.PathLike[str] | None) -> str | None:
 
 def _on_cpu(model: Model) -> Model:
     """The model on the CPU, so that it can be sent to a process without its device."""
-    return Model(model.spec, deepcopy(model.module).cpu())
+    return replace(model, module=deepcopy(model.module).cpu())
 
 
 def split_evenly(tile_rows: range, count: int) -> Iterator[range]:

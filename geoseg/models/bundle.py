@@ -5,9 +5,10 @@ No pickle is ever read, so a model file from a stranger cannot run code.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -35,7 +36,9 @@ def load_model(path: str | os.PathLike[str] | None = None) -> Model:
         ModelError: if the file is missing, of no kind that is known, damaged, or its weights don't fit its own spec.
     """
     path = existing_model(path)
-    return backend_of(path).open(path)
+    model = backend_of(path).open(path)
+    with path.open("rb") as file:
+        return replace(model, file_digest=hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def open_bundle(path: Path) -> Model:

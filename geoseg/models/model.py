@@ -16,4 +16,7 @@ class Model:
     spec: ModelSpec
     """Bands, classes, network, windows and card."""
     module: nn.Module
-    """(B, C, H, W) band values -> (B, K, H, W) logits, in eval mode."""
+    """(B, C, H, W) band values -> (B, K, H, W) logits, in eval mode; can be copied and pickled."""
+    file_digest: str = ""
+    """Digest of the file's content, so that work is never resumed with another file's module; "" for a module made in
+    memory, all of whose weights must then be in its state dict."""

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from support.models import Echo, make_spec, save_bundle
+from support.rasters import write_raster
 
 from geoseg.core.errors import ModelError
+from geoseg.inference.fingerprint import fingerprint
+from geoseg.inference.shards import _on_cpu
 from geoseg.models.backends import BACKENDS, backend_of
 from geoseg.models.bundle import load_model
 from geoseg.models.header import read_spec
 from geoseg.models.model import Model
-from geoseg.spec import ModelSpec
+from geoseg.raster.scene import Scene
+from geoseg.spec import ClassifySpec, ModelSpec
+
+
+class Shifted(Echo):
+    """A module whose weights are in no state dict, as those of another runtime's session are."""
+
+    def __init__(self, classes: int, content: bytes):
+        super().__init__(classes)
+        self.content = content
+
+    def forward(self, image: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
+        return super().forward(image + sum(self.content) % self.classes)
 
 
 class Text:
-    """A kind of model file that another package might bring: its name in plain text."""
+    """A kind of model file that another package might bring: a plain text."""
 
     def read_spec(self, path: Path) -> ModelSpec:
         if not path.read_bytes().startswith(b"echo"):
             raise ModelError(f"{path} is no echo: write one")
-        return make_spec(name=path.read_text("utf-8"))
+        return make_spec(name="echo")
 
     def open(self, path: Path) -> Model:
-        return Model(self.read_spec(path), Echo(4).eval())
+        return Model(self.read_spec(path), Shifted(4, path.read_bytes()).eval())
 
     def example(self, folder: Path) -> Path:
         (folder / "m.echo").write_text("echo")
@@ -59,6 +76,34 @@ def test_a_model_file_gives_its_spec_and_a_module_that_classifies_each_pixel(suf
     with torch.inference_mode():
         logits = model.module(torch.zeros(2, len(model.spec.bands), 32, 48))
     assert logits.shape == (2, len(model.spec.classes), 32, 48)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_model_can_be_sent_to_another_process(suffix: str, tmp_path: Path) -> None:
+    model = load_model(BACKENDS.get(suffix).example(tmp_path))
+    sent = pickle.loads(pickle.dumps(_on_cpu(model)))
+    assert fingerprint_of(sent, tmp_path) == fingerprint_of(model, tmp_path)
+    image = torch.rand(1, len(model.spec.bands), 32, 32) * 255
+    with torch.inference_mode():
+        assert torch.equal(sent.module(image), model.module(image))
+
+
+def test_another_file_is_other_work_wherever_its_weights_are(tmp_path: Path) -> None:
+    one, other = BACKENDS.get(".echo").example(tmp_path), tmp_path / "other.echo"
+    other.write_text("echo, but another")
+    models = [load_model(path) for path in (one, other)]
+    assert models[0].spec == models[1].spec
+    first, second = (fingerprint_of(model, tmp_path) for model in models)
+    assert first != second
+    assert fingerprint_of(load_model(other.rename(tmp_path / "renamed.echo")), tmp_path) == second
+
+
+def fingerprint_of(model: Model, folder: Path) -> str:
+    path = folder / "s.tif"
+    if not path.exists():
+        write_raster(path, np.zeros((4, 4), np.uint8))
+    with Scene.open(path) as scene:
+        return fingerprint(scene, model, ClassifySpec(), "cpu")
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -31,7 +31,9 @@ class Backend(Protocol):
     def open(self, path: Path) -> Model:
         """The model: its spec, and a module that turns band values (B, C, H, W), float32, into logits (B, K, H, W).
 
-        The module is in evaluation mode, on the CPU. Nothing but the file is opened, and no code of it is run.
+        The module is in evaluation mode, on the CPU, and can be copied (`copy.deepcopy`) and pickled, as happens when
+        several processes share a scene. Nothing but the file is opened, and no code of it is run: the file alone
+        decides the logits, and `load_model` keeps its digest, by which work on another model's pixels is refused.
 
         Raises:
             ModelError: if it is no such file, is damaged, or does not hold what its spec says.
