@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from numpy.typing import NDArray
@@ -21,6 +21,10 @@ from geoseg.models.surroundings import NO_CONTEXT, Context, Views
 from geoseg.models.tta import Augmentation, Augmented
 from geoseg.models.uniformity_check import keeps_uniform
 from geoseg.models.window_check import check_size, misfit
+
+if TYPE_CHECKING:
+    from geoseg.models.branches.context import ContextSegmenter
+    from geoseg.models.branches.refine import RefiningSegmenter
 
 _MOST_FUSED = 8
 """Shapes of batches for which a network is fused: torch.compile gives up beyond that, and each takes its time."""
@@ -125,24 +129,23 @@ class Runner:
 
     def encode(self, level: int, view: NDArray[Any]) -> Tensor:
         """Features (1, F, h, w) of one view (C + 1, n, n) of a level of the context, on the device."""
-        network: Any = self.network  # one with such a branch
+        network = cast("ContextSegmenter", self.network)
         with self.session():
             values = torch.from_numpy(view)[None].to(self.device)
-            features: Tensor = network.encode(level, values.contiguous(memory_format=torch.channels_last))
+            features = network.encode(level, values.contiguous(memory_format=torch.channels_last))
         return features
 
     def upsampled(self, context: Context, size: tuple[int, int]) -> Tensor:
         """Log probabilities (B, K, *size) of a coarser view, resampled to windows; the network is not run."""
-        network: Any = self.network  # one that refines
+        network = cast("RefiningSegmenter", self.network)
         with torch.inference_mode():
-            coarse: Tensor = network.coarse(context, size)
-            return coarse.log()
+            return network.coarse(context, size).log()
 
     def see(self, views: Views) -> Context:
         """The context that the network computes from the views of windows, on the device."""
-        network: Any = self.network  # one with a branch
+        network = cast(SegmentationNetwork, self.network)
         with self.session():
-            seen: Context = network.see(Views(*(tuple(part.to(self.device) for part in parts) for parts in views)))
+            seen = network.see(Views(*(tuple(part.to(self.device) for part in parts) for parts in views)))
         return seen
 
     def __call__(self, image: NDArray[Any], context: Context = NO_CONTEXT) -> Tensor:
