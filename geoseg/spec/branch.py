@@ -6,7 +6,7 @@ Other modules use `ModelSpec.branch` and `TrainSpec.branch`, and never ask which
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from geoseg.spec.levels import ContextLevel
 
@@ -105,3 +105,25 @@ class PlainSpec:
 
 PLAIN = PlainSpec()
 """The branch of all models that see their windows alone."""
+
+BRANCH_FIELDS = ("context", "refine")
+"""Fields of ModelSpec and of TrainSpec that hold the settings of a branch, or None."""
+
+
+def branch_fields(spec: object) -> dict[str, Any]:
+    """These fields of either spec, for the other."""
+    return {name: getattr(spec, name) for name in BRANCH_FIELDS}
+
+
+def branch_in(spec: object) -> BranchSpec:
+    """The branch that these fields hold, `PLAIN` if they hold none.
+
+    Raises:
+        ValueError: if they hold several.
+    """
+    held = {name: branch for name, branch in branch_fields(spec).items() if branch is not None}
+    if len(held) > 1:
+        ways = " and ".join(held)
+        raise ValueError(f"{ways} are {len(held)} ways to see the surroundings of a window: give one of them")
+    branch: BranchSpec = next(iter(held.values()), PLAIN)
+    return branch

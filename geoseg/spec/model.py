@@ -18,7 +18,7 @@ from geoseg.spec.base import (
     Spec,
     Text,
 )
-from geoseg.spec.branch import PLAIN, BranchSpec
+from geoseg.spec.branch import BRANCH_FIELDS, BranchSpec, branch_in
 from geoseg.spec.context import ContextSpec
 from geoseg.spec.network import NetworkSpec
 from geoseg.spec.refine import RefineSpec
@@ -119,16 +119,14 @@ class ModelSpec(Spec):
             raise ValueError("two classes share an id: give each its own")
         if self.refine is not None and len(self.classes) < 2:
             raise ValueError("a single class leaves nothing to refine: leave refine out")
-        if self.context is not None and self.refine is not None:
-            raise ValueError("context and refine are two ways to see the surroundings of a window: give one of them")
         self.branch.check_tile(self.tile, "tile")
         return self
 
     @property
     def branch(self) -> BranchSpec:
         """Settings of the model's branch, which sees more than the windows."""
-        return self.context or self.refine or PLAIN
+        return branch_in(self)
 
     def without_branch(self) -> ModelSpec:
         """The same model without its branch."""
-        return self.model_copy(update={"context": None, "refine": None})
+        return self.model_copy(update=dict.fromkeys(BRANCH_FIELDS))

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from geoseg.core.safe_paths import joined
 from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, SMALLEST_TILE, Device, FilePath, Precision, Spec, parse_spec
-from geoseg.spec.branch import PLAIN, BranchSpec, TrainingTerms
+from geoseg.spec.branch import BranchSpec, TrainingTerms, branch_in
 from geoseg.spec.context import ContextSpec
 from geoseg.spec.data import DataSpec
 from geoseg.spec.levels import ContextLevel
@@ -205,8 +205,6 @@ class TrainSpec(Spec):
         return self
 
     def _check_branch(self) -> None:
-        if self.context is not None and self.refine is not None:
-            raise ValueError("context and refine are two ways to see the surroundings of a window: give one of them")
         terms = TrainingTerms(
             window=self.window,
             tile=self.tile,
@@ -219,7 +217,7 @@ class TrainSpec(Spec):
     @property
     def branch(self) -> BranchSpec:
         """Settings of the model's branch, which sees more than the windows."""
-        return self.context or self.refine or PLAIN
+        return branch_in(self)
 
     @property
     def batch_px(self) -> int:

@@ -3,7 +3,7 @@
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -23,6 +23,7 @@ from geoseg.spec import (
     parse_json,
     parse_spec,
 )
+from geoseg.spec.branch import BRANCH_FIELDS
 
 CONFIG: dict[str, Any] = {
     "name": "m",
@@ -298,3 +299,10 @@ def test_a_mistake_in_a_setting_of_a_prediction_is_named_as_it_was_written(setti
     with pytest.raises(SpecError) as caught:
         parse_spec(PredictSpec, settings, source="settings")
     assert str(caught.value).startswith(problem)
+
+
+def test_every_field_that_holds_a_branch_is_known_as_one():
+    for spec in (ModelSpec, TrainSpec):
+        kinds = {name: get_args(field.annotation) for name, field in spec.model_fields.items()}
+        held = {name for name, types in kinds.items() if any(hasattr(one, "training_views") for one in types)}
+        assert held == set(BRANCH_FIELDS)

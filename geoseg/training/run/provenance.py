@@ -12,6 +12,7 @@ from geoseg.core.version import __version__
 from geoseg.models.header import read_spec
 from geoseg.raster.scaling import conversion
 from geoseg.spec import DataSpec, ModelSpec, NormalizationSpec, TrainSpec
+from geoseg.spec.branch import branch_fields
 from geoseg.training.data.training_data import TrainingData
 from geoseg.training.run.settings import Hardware
 
@@ -29,9 +30,8 @@ def model_spec(spec: TrainSpec, data: TrainingData) -> ModelSpec:
         resolution_m=data.resolution_m,
         tile=spec.tile,
         overlap=spec.overlap,
-        context=spec.context,
-        refine=spec.refine,
         card=spec.card,
+        **branch_fields(spec),
     )
 
 
