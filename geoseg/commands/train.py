@@ -13,6 +13,7 @@ from typing import Unpack
 import torch
 
 from geoseg.core.events import SILENT, NoticeLog, Reporter
+from geoseg.core.files import write_errors
 from geoseg.core.quiet import quiet
 from geoseg.losses.combined import make_losses
 from geoseg.raster.gdal import TRAINING_CACHE_MB, gdal_settings
@@ -79,7 +80,8 @@ def train(
         is_first = fit(run, checkpoint)
         result = make_result(run, tuple(log.lines))
         if is_first:
-            run.recorder.write_metrics()
-            write_run_report(run, result)
-            folder.clear_checkpoints()
+            with write_errors(folder.path):
+                run.recorder.write_metrics()
+                write_run_report(run, result)
+                folder.clear_checkpoints()
     return result
