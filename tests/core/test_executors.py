@@ -160,7 +160,10 @@ def test_a_workplace_means_one_executor(place, name):
     ("scheduler", "nearest"), [("procesess:2", "processes"), ("in-line", "inline"), ("Dask:local:2", "dask")]
 )
 def test_a_misspelt_executor_is_answered_with_the_nearest(scheduler, nearest):
-    with pytest.raises(SpecError, match=f"scheduler {scheduler}: no executor is called .*: did you mean '{nearest}'"):
+    with pytest.raises(
+        SpecError,
+        match=f"scheduler {scheduler} is no address like .*, and no executor is called .*: did you mean '{nearest}'",
+    ):
         executor_name(Workplace(scheduler))
 
 

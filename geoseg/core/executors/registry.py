@@ -47,5 +47,7 @@ def executor_name(place: Workplace) -> str:
     if name in EXECUTORS:
         return name
     if name != "local" and "://" not in str(place.scheduler) and EXECUTORS.nearest(name) is not None:
-        raise SpecError(f"scheduler {place.scheduler}: {EXECUTORS.unknown(name)}; an address begins with tcp://")
+        raise SpecError(
+            f"scheduler {place.scheduler} is no address like tcp://host:8786, and {EXECUTORS.unknown(name)}"
+        )
     return "dask"
