@@ -14,6 +14,7 @@ from pathlib import Path
 from geoseg.core.errors import OutputError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.core.files import write_errors
+from geoseg.core.wording import number_of
 from geoseg.inference.checksums import SEAL_END, Seal, read_seal
 from geoseg.inference.work_folder import Manifest, Record, WorkFolder, seam_name, tile_row_name
 
@@ -54,7 +55,7 @@ def begin(
         work.take_over(manifest)
         with write_errors(work.path.parent):
             found = clean(work, kept)
-        reporter.notice(f"going on with an unfinished run: {found.whole} tile rows are finished")
+        reporter.notice(f"going on with an unfinished run: {number_of(found.whole, 'tile row')} finished")
         if found.short:
             lacking = ", ".join(sorted(found.lacking))
             reporter.notice(f"{found.short} more were finished without {lacking}: they are made again")

@@ -97,7 +97,7 @@ def test_a_stopped_run_goes_on_with_settings_that_change_no_pixel(
     run.stop(3, **begun)
     found, lines, seen = run(resume=True, **resumed)
     whole, _, all_seen = run(out="whole", **resumed)
-    assert "going on with an unfinished run: 3 tile rows are finished" in lines
+    assert "going on with an unfinished run: 3 tile rows finished" in lines
     assert 0 < seen < all_seen
     for kind in ("landcover", "scores"):
         if kind in whole.paths:
@@ -133,7 +133,7 @@ def test_of_a_run_that_went_on_without_an_output_only_that_part_is_made_again(ru
     run.stop(2, scores=SCORES)
     run.stop(2, resume=True)
     found, lines, _ = run(resume=True, scores=SCORES)
-    assert "going on with an unfinished run: 2 tile rows are finished" in lines
+    assert "going on with an unfinished run: 2 tile rows finished" in lines
     assert "2 more were finished without scores as float32: they are made again" in lines
     made = pixels(found.paths["scores"])
     whole, _, _ = run(out="whole", scores=SCORES)

@@ -28,6 +28,7 @@ from geoseg.core.errors import GeosegError, OutputError, SpecError
 from geoseg.core.events import SILENT
 from geoseg.core.executors.inline import Inline
 from geoseg.core.queues import WriteBehind
+from geoseg.core.wording import number_of
 from geoseg.geo.grid import Window
 from geoseg.inference.decide import Wanted, decide
 from geoseg.inference.job import Job
@@ -105,7 +106,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_pixels(tmp_path, scene, bund
     resumed, result = run(scene, tmp_path / "resumed", bundle, resume=True, reporter=heard)
     assert_same(resumed, undisturbed)
     assert result.forwarded_px == whole.forwarded_px
-    assert f"going on with an unfinished run: {finished} tile rows are finished" in heard.lines
+    assert f"going on with an unfinished run: {number_of(finished, 'tile row')} finished" in heard.lines
     assert [path.name for path in (tmp_path / "resumed").glob(".*")] == []
 
 
