@@ -14,6 +14,7 @@ import yaml
 from safetensors import safe_open
 
 import geoseg
+from geoseg.commands.info import describe_model
 from geoseg.spec import load_train_spec
 
 OLDER = Path(__file__).parent / "fixtures" / "version-0.1"
@@ -88,3 +89,9 @@ def test_a_config_means_what_it_meant_where_it_says_nothing() -> None:
     written = yaml.safe_load((OLDER / "resolved.yaml").read_text("utf-8"))
     assert missing(found, known) == []
     assert missing(found, written | {"data": written["data"] | {"scenes": known["data"]["scenes"]}}) == []
+
+
+def test_the_scores_on_an_older_card_have_the_names_of_these():
+    scores = describe_model(OLDER / "local.safetensors")["card"]["scores"]
+    assert "recall" in scores
+    assert "accuracy" not in scores

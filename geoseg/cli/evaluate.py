@@ -99,7 +99,8 @@ def evaluate(
 ) -> None:
     """Score a class raster against labels, or a model on the labelled rasters of a training config.
 
-    Scores are IoU, F1, accuracy and kappa, and how well boundaries are met. Of a PREDICTION.tif with its --labels, only
+    Scores are IoU, F1, precision (user's accuracy), recall (producer's accuracy) and kappa, and how well boundaries
+    are met. Of a PREDICTION.tif with its --labels, only
     pixels with both count. A --model with the --data of a training config is scored as training scores it: on the
     validation side, in the windows in which it sees a scene.
     """
@@ -169,7 +170,7 @@ def parse_floor(text: str) -> Floor:
         SpecError: if it is not of that shape, or no score has that name.
     """
     name, _, value = text.rpartition("=")  # the last one: a class may have = in its name
-    name = name.strip()
+    name = _today(name.strip())
     _check_name(name, text)
     try:
         least = float(value)
@@ -178,6 +179,14 @@ def parse_floor(text: str) -> Floor:
     if not -1 <= least <= 1:
         raise SpecError(f"--fail-under {text}: {value.strip() or 'nothing'} is no number from -1 to 1, e.g. {name}=0.6")
     return Floor(name, least)
+
+
+def _today(name: str) -> str:
+    """The name of a score, for one that geoseg 0.1 called otherwise."""
+    from geoseg.metrics.metric import FORMER_NAMES
+
+    metric, dot, class_name = name.partition(".")
+    return f"{FORMER_NAMES.get(metric, metric)}{dot}{class_name}"
 
 
 def _check_name(name: str, text: str) -> None:

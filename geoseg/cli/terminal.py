@@ -145,10 +145,12 @@ def scores_line(scores: Scores) -> str:
 
 
 def scores_table(scores: Scores) -> str:
-    """Write the scores of each class as a table."""
+    """Write the scores of each class as a table, and below it the other names of its columns."""
     columns = scores.columns
     rows = [(name, *(score(column.value[name]) for column in columns)) for name in scores.iou]
-    return table([("class", *(column.words.label for column in columns)), *rows])
+    others = ", ".join(f"{column.words.label}: {column.words.also}" for column in columns if column.words.also)
+    lines = table([("class", *(column.words.label for column in columns)), *rows])
+    return f"{lines}\n  ({others})" if others else lines
 
 
 def score(value: float | None) -> str:

@@ -12,6 +12,7 @@ from rasterio.transform import array_bounds
 from geoseg.core.errors import GeosegError, SceneError
 from geoseg.geo.crs import crs_name
 from geoseg.inference.notices import fill_notice, scene_notices
+from geoseg.metrics.metric import FORMER_NAMES
 from geoseg.models.backends import BACKENDS
 from geoseg.models.header import default_model_path, read_spec
 from geoseg.raster.bands.matching import check_dtype, choose_bands
@@ -43,7 +44,9 @@ def describe_model(path: Path) -> dict[str, Any]:
     """The spec of a model file, as plain values."""
     spec = read_spec(path)
     sees = {"sees": spec.branch.describe()} if spec.branch.levels else {}
-    return {"model": spec.name, "bytes": path.stat().st_size, **sees, **spec.model_dump(mode="json", exclude={"name"})}
+    values = spec.model_dump(mode="json", exclude={"name"})
+    values["card"]["scores"] = {FORMER_NAMES.get(name, name): value for name, value in spec.card.scores.items()}
+    return {"model": spec.name, "bytes": path.stat().st_size, **sees, **values}
 
 
 def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> dict[str, Any]:

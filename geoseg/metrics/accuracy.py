@@ -1,4 +1,4 @@
-"""Accuracy: of all pixels, of each class, and its mean.
+"""Accuracy: of all pixels, and the mean of the classes' recall.
 
 Long et al. 2015, "Fully Convolutional Networks", section 5.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from geoseg.metrics.metric import Counts, Wording, or_zero
+from geoseg.metrics.recall import Recall
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,21 +27,8 @@ class PixelAccuracy:
         return or_zero(counts.hits.sum() / counts.confusion.sum())
 
 
-class Accuracy:
-    """Share of a class's labelled pixels that were predicted as it (recall); NaN for a class not in the labels."""
-
-    words = Wording("accuracy", "Accuracy")
-    by_class = True
-    needs_boundaries = False
-    per_epoch = False
-
-    def figure(self, counts: Counts) -> Tensor:
-        """(K,) figures."""
-        return counts.hits / counts.true
-
-
 class MeanClassAccuracy:
-    """Mean of the classes' accuracy, over the classes that occur in labels."""
+    """Mean of the classes' recall, over the classes that occur in labels."""
 
     words = Wording(
         "mean class accuracy", "Mean class accuracy", "Pixels of a class that were found; mean of the classes."
@@ -51,4 +39,4 @@ class MeanClassAccuracy:
 
     def figure(self, counts: Counts) -> Tensor:
         """A scalar."""
-        return or_zero(Accuracy().figure(counts).nanmean())
+        return or_zero(Recall().figure(counts).nanmean())

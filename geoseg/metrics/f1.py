@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class F1:
-    """Harmonic mean of precision and accuracy; NaN for a class in neither labels nor predictions."""
+    """Harmonic mean of precision and recall; NaN for a class in neither labels nor predictions."""
 
-    words = Wording("F1", "F1")
+    words = Wording("F1", "F1", "The harmonic mean of precision and recall.")
     by_class = True
     needs_boundaries = False
     per_epoch = False

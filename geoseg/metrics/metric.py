@@ -48,6 +48,8 @@ class Wording:
     """Heading in a report, e.g. "Pixel accuracy"."""
     meaning: str = ""
     """A sentence in a report."""
+    also: str = ""
+    """Another name by which the figure is known, e.g. "user’s accuracy"."""
 
     def filled(self, boundary_px: int | None) -> Wording:
         """The same with the width of the boundaries filled in."""
@@ -90,12 +92,14 @@ METRICS: Registry[type[Metric]] = Registry(
         "boundary_miou": "geoseg.metrics.boundary_iou:MeanBoundaryIou",
         "iou": "geoseg.metrics.iou:Iou",
         "f1": "geoseg.metrics.f1:F1",
-        "accuracy": "geoseg.metrics.accuracy:Accuracy",
+        "recall": "geoseg.metrics.recall:Recall",
         "precision": "geoseg.metrics.precision:Precision",
         "boundary_iou": "geoseg.metrics.boundary_iou:BoundaryIou",
     },
 )
 """All metrics by name; what is registered is a class, made without arguments."""
+FORMER_NAMES = {"accuracy": "recall"}
+"""Names of metrics in files and commands of geoseg 0.1, and the names that replace them."""
 
 
 def or_zero(value: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Precision."""
+"""Precision, the user's accuracy."""
 
 from __future__ import annotations
 
@@ -11,9 +11,18 @@ if TYPE_CHECKING:
 
 
 class Precision:
-    """Share of the pixels predicted as a class that are labelled as it; NaN for a class never predicted."""
+    """Share of the pixels predicted as a class that are labelled as it; NaN for a class never predicted.
 
-    words = Wording("precision", "Precision")
+    Maps are assessed with it under the name of user's accuracy: Congalton 1991, "A review of assessing the accuracy of
+    classifications of remotely sensed data".
+    """
+
+    words = Wording(
+        "precision",
+        "Precision",
+        "Pixels that are right, out of those predicted as the class.",
+        also="user’s accuracy",
+    )
     by_class = True
     needs_boundaries = False
     per_epoch = False

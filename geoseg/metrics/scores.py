@@ -9,12 +9,12 @@ from typing import Any, Generic, Self, TypeVar
 import torch
 from torch import Tensor
 
-from geoseg.metrics.metric import METRICS, Counts, Wording
+from geoseg.metrics.metric import FORMER_NAMES, METRICS, Counts, Wording
 
 V = TypeVar("V")
 ClassFigures = dict[str, float | None]
-"""A figure per class name, to four digits; None where there is nothing to divide by."""
-FIRST_COLUMNS = ("iou", "f1", "precision", "accuracy")
+"""A figure per class name; None where there is nothing to divide by."""
+FIRST_COLUMNS = ("iou", "f1", "precision", "recall")
 """Columns that stand first in a table of the classes; the others follow as they are registered."""
 
 
@@ -84,11 +84,11 @@ class Scores:
         return shown
 
     def epoch_columns(self) -> dict[str, float | None]:
-        """Figures that a training run records after each epoch, by column: "miou", "iou water"."""
+        """Figures that a training run records after each epoch, to four digits, by column: "miou", "iou water"."""
         noted = [name for name in METRICS if METRICS.get(name).per_epoch]
         overall = {name: self.overall[name] for name in noted if name in self.overall}
         by_class = {f"{name} {of}": v for name in noted for of, v in self.by_class.get(name, {}).items()}
-        return {name: None if value is None else round(value, 4) for name, value in overall.items()} | by_class
+        return {name: None if value is None else round(value, 4) for name, value in (overall | by_class).items()}
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON: each figure under its name."""
@@ -102,8 +102,10 @@ class Scores:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The scores from the values of `as_dict`."""
-        figures = {k: v for k, v in values.items() if k not in ("confusion", "pixels", "boundary_px")}
+        """The scores from the values of `as_dict`, also those that geoseg 0.1 has written."""
+        figures = {
+            FORMER_NAMES.get(k, k): v for k, v in values.items() if k not in ("confusion", "pixels", "boundary_px")
+        }
         return cls(
             overall={name: value for name, value in figures.items() if not isinstance(value, Mapping)},
             by_class={name: dict(value) for name, value in figures.items() if isinstance(value, Mapping)},
@@ -139,15 +141,13 @@ def scores_of(
         metric = METRICS.get(name)()
         figure = metric.figure(counts)
         if metric.by_class:
-            by_class[name] = {of: _known(value, 4) for of, value in zip(names, figure, strict=True)}
+            by_class[name] = {of: _known(value) for of, value in zip(names, figure, strict=True)}
         else:
             overall[name] = _known(figure)
     return Scores(overall, by_class, tuple(map(tuple, confusion.long().tolist())), int(confusion.sum()), boundary_px)
 
 
-def _known(value: Tensor, digits: int | None = None) -> float | None:
-    """A figure, rounded if digits are given; None where it is NaN."""
+def _known(value: Tensor) -> float | None:
+    """A figure; None where it is NaN."""
     number = float(value)
-    if number != number:
-        return None
-    return number if digits is None else round(number, digits)
+    return None if number != number else number

@@ -73,7 +73,7 @@ class ModelCard(Spec):
     limits: Text = ""
     """Known limits of the model."""
     scores: dict[str, Any] = Field(default={})
-    """Scores on the validation data: miou, pixel_accuracy, iou per class name."""
+    """Scores on the validation data: miou, pixel_accuracy, iou, precision and recall per class name, ..."""
     training: dict[str, Any] = Field(default={})
     """The resolved training settings and their provenance."""
 

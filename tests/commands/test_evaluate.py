@@ -357,6 +357,7 @@ def test_floors_by_hand():
     assert parse_floor("iou.b=c=0.25") == Floor("iou.b=c", 0.25)
     assert parse_floor("f1.d=0.5") == Floor("f1.d", 0.5)
     assert parse_floor(" kappa = -0.5 ") == Floor("kappa", -0.5)
+    assert parse_floor("accuracy.d=0.5") == Floor("recall.d", 0.5), "the name in geoseg 0.1"
     assert shortfall(Floor("pixel_accuracy", 0.6), scores) == "pixel_accuracy 0.59999 is below 0.6"
     assert shortfall(Floor("pixel_accuracy", 0.59999), scores) is None
     assert shortfall(Floor("iou.b=c", 0), scores) is None
@@ -369,8 +370,9 @@ def test_scores_as_text():
     scores = scores_of(torch.tensor([[6, 2, 0], [1, 3, 0], [0, 0, 0]]), ["grass", "water", "road"])
     assert scores_line(scores).startswith("mIoU 0.5833, pixel accuracy 0.7500, ")
     assert scores_table(scores).splitlines() == [
-        "  class     IoU      F1  precision  accuracy",
-        "  grass  0.6667  0.8000     0.8571    0.7500",
-        "  water  0.5000  0.6667     0.6000    0.7500",
-        "  road        -       -          -         -",
+        "  class     IoU      F1  precision  recall",
+        "  grass  0.6667  0.8000     0.8571  0.7500",
+        "  water  0.5000  0.6667     0.6000  0.7500",
+        "  road        -       -          -       -",
+        "  (precision: user’s accuracy, recall: producer’s accuracy)",
     ]

@@ -167,7 +167,7 @@ def test_nothing_need_be_there_to_learn_from(tmp_path, values, ids):
     config = write_config(tmp_path, {"split": {"by": "column"}})
     result = evaluate_model(echo(), config, data=tmp_path / "test.csv", **CPU)
     assert result.scores.pixels == (some != 255).sum()
-    assert result.scores.accuracy["class 3"] is None
+    assert result.scores.recall["class 3"] is None
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_scores_of_a_small_matrix() -> None:
     scores = scores_of(torch.tensor([[6, 2], [1, 3]]), ["grass", "water"])
     assert scores.iou == {"grass": pytest.approx(6 / 9, abs=1e-4), "water": pytest.approx(3 / 6)}
     assert scores.f1 == {"grass": pytest.approx(12 / 15), "water": pytest.approx(6 / 9, abs=1e-4)}
-    assert scores.accuracy == {"grass": pytest.approx(6 / 8), "water": pytest.approx(3 / 4)}
+    assert scores.recall == {"grass": pytest.approx(6 / 8), "water": pytest.approx(3 / 4)}
     assert scores.precision == {"grass": pytest.approx(6 / 7, abs=1e-4), "water": pytest.approx(3 / 5)}
     assert scores.miou == pytest.approx((6 / 9 + 3 / 6) / 2)
     assert scores.pixel_accuracy == pytest.approx(9 / 12)
@@ -78,14 +78,14 @@ def test_scores_of_a_small_matrix() -> None:
 def test_a_class_that_never_occurs_does_not_count() -> None:
     scores = scores_of(torch.tensor([[3, 0], [0, 0]]), ["grass", "water"])
     assert (scores.miou, scores.mean_class_accuracy, scores.frequency_weighted_iou) == (1, 1, 1)
-    assert {values["water"] for values in (scores.iou, scores.f1, scores.accuracy, scores.precision)} == {None}
+    assert {values["water"] for values in (scores.iou, scores.f1, scores.recall, scores.precision)} == {None}
 
 
 def test_a_class_only_predicted_or_only_true_counts_where_it_can() -> None:
     scores = scores_of(torch.tensor([[3, 1, 0], [0, 0, 0], [2, 0, 0]]), ["grass", "water", "road"])
     assert (scores.iou["water"], scores.f1["water"], scores.precision["water"]) == (0, 0, 0)
-    assert scores.accuracy["water"] is None
-    assert (scores.iou["road"], scores.accuracy["road"], scores.precision["road"]) == (0, 0, None)
+    assert scores.recall["water"] is None
+    assert (scores.iou["road"], scores.recall["road"], scores.precision["road"]) == (0, 0, None)
     assert scores.miou == pytest.approx(3 / 6 / 3)
     assert scores.mean_class_accuracy == pytest.approx(3 / 4 / 2)
 
@@ -117,6 +117,19 @@ def test_scores_are_plain_values_for_json() -> None:
     assert values["confusion"] == [[6, 2], [1, 3]]
 
 
+def test_scores_have_all_digits_in_files_but_four_in_the_table_of_epochs() -> None:
+    scores = scores_of(torch.tensor([[6, 2], [1, 3]]), ["grass", "water"])
+    assert json.loads(json.dumps(scores.as_dict()))["iou"]["grass"] == 6 / 9
+    assert scores.epoch_columns()["iou grass"] == 0.6667
+
+
+def test_scores_that_an_older_geoseg_wrote_are_read() -> None:
+    scores = scores_of(torch.tensor([[6, 2], [1, 3]]), names(2))
+    values = scores.as_dict()
+    values["accuracy"] = values.pop("recall")
+    assert Scores.from_dict(values) == scores
+
+
 def test_figures_are_attributes_by_name() -> None:
     scores = scores_of(torch.tensor([[6, 2], [1, 3]]), names(2))
     assert scores.kappa == scores.overall["kappa"]
@@ -128,7 +141,7 @@ def test_figures_are_attributes_by_name() -> None:
 
 def test_names_and_order_on_which_files_and_other_programs_rely_stay_whatever_is_added() -> None:
     scores = scores_of(torch.tensor([[6, 2], [1, 3]]), ["grass", "water"])
-    by_class = ["iou", "f1", "accuracy", "precision", "boundary_iou"]
+    by_class = ["iou", "f1", "recall", "precision", "boundary_iou"]
     figures = ["miou", "pixel_accuracy", "mean_class_accuracy", "frequency_weighted_iou", "kappa", "boundary_miou"]
     epoch = {"miou": 0.5833, "pixel_accuracy": 0.75, "boundary_miou": None, "iou grass": 0.6667, "iou water": 0.5}
 
@@ -140,7 +153,7 @@ def test_names_and_order_on_which_files_and_other_programs_rely_stay_whatever_is
     assert epoch.items() <= scores.epoch_columns().items()
     assert kept(scores.epoch_columns(), epoch) == list(epoch)
     assert kept((figure.name for figure in scores.headline), figures) == figures[:-1]
-    assert kept((figure.name for figure in scores.columns), by_class) == ["iou", "f1", "precision", "accuracy"]
+    assert kept((figure.name for figure in scores.columns), by_class) == ["iou", "f1", "precision", "recall"]
 
 
 # ------------------------------------------------------------------------------------------------- others' formulas
@@ -245,7 +258,7 @@ def test_boundary_iou_agrees_with_erosion_step_by_step(reach: int, unlabelled: b
     counter.update(torch.from_numpy(predicted)[None], torch.from_numpy(true)[None])
     expected = [boundary_counts(predicted, true, k, reach) for k in range(5)]
     assert list(zip(counter.boundary_intersections.tolist(), counter.boundary_unions.tolist(), strict=True)) == expected
-    shares = {f"class {k}": round(both / either, 4) if either else None for k, (both, either) in enumerate(expected)}
+    shares = {f"class {k}": both / either if either else None for k, (both, either) in enumerate(expected)}
     assert counter.scores(names(5)).boundary_iou == shares
 
 

@@ -197,6 +197,9 @@ def test_headline_figures_are_those_of_the_scores():
     assert len(figures) == len(report.scores.headline)
 
 
+PRECISION, RECALL = "Precision user’s accuracy", "Recall producer’s accuracy"
+
+
 def test_class_table_and_matrix_by_hand():
     """Of 12 labelled pixels 8 are a, of which 6 were found; 4 are b, all found; c occurs nowhere."""
     label = np.array([[0] * 8 + [1] * 4], np.uint8)
@@ -204,7 +207,7 @@ def test_class_table_and_matrix_by_hand():
     names = ["a", "b", "c"]
     page = parse(render(make_report(names, scores=make_scores(predicted, label, names, None), examples=0)))
     header, *rows = table_rows(page, "classes")
-    known = [header.index(name) for name in ("Class", "IoU", "F1", "Precision", "Accuracy", "Share, %")]
+    known = [header.index(name) for name in ("Class", "IoU", "F1", PRECISION, RECALL, "Share, %")]
     assert known == sorted(known)
     assert [[row[column] for column in known] for row in rows] == [
         ["a", "0.750", "0.857", "1.000", "0.750", "66.7"],
