@@ -20,7 +20,8 @@ from geoseg.inference.job import Job
 from geoseg.outputs.attribute_table import write_aux
 from geoseg.outputs.drafts import Drafts
 from geoseg.outputs.geotiff import write_cog
-from geoseg.outputs.stac import Prediction, landcover_item
+from geoseg.outputs.stac.assets import ResultFile, is_asset
+from geoseg.outputs.stac.item import Prediction, landcover_item
 from geoseg.outputs.styles import add_layer_style, raster_sld, shared_qml, vector_qml, vector_sld, write_style_files
 from geoseg.outputs.thumbnail import stretch
 from geoseg.raster.class_raster import open_classes, open_raster, read_strips
@@ -66,13 +67,20 @@ class Results:
         write_style_files(draft, shared_qml(legend), raster_sld(legend, layer_name(self.paths.landcover.stem)))
 
     def write_item(self, path: Path) -> None:
-        """Write the STAC Item of the finished files."""
-        info, draft = self.job.scene.info, self.drafts[path]
-        files = {kind: path for kind, path in vars(self.paths).items() if path is not None}
-        taken = self.job.scene.taken()
-        prediction = Prediction(info.name, info.path, self.job.scene.grid, taken, self.job.model.spec, files)
+        """Write the STAC Item of the finished files; of those that it lists, none may be changed afterwards."""
+        draft = self.drafts[path]
         with write_errors(draft.parent.parent):
-            draft.write_text(json.dumps(landcover_item(prediction), indent=2, ensure_ascii=False), "utf-8")
+            item = landcover_item(self._prediction())
+            draft.write_text(json.dumps(item, indent=2, ensure_ascii=False, allow_nan=False), "utf-8")
+
+    def _prediction(self) -> Prediction:
+        scene, model, formats = self.job.scene, self.job.model, self.assembled.formats
+        files = {
+            kind: ResultFile.measured(path, self.drafts[path], formats.get(kind))
+            for kind, path in vars(self.paths).items()
+            if path is not None and is_asset(kind)
+        }
+        return Prediction(scene.info.name, scene.info.path, scene.grid, scene.taken(), model.spec, files, model.file)
 
     def write_polygons(self, path: Path) -> int:
         """Write polygons, with their style in the file; return how many.

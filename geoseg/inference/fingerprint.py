@@ -49,7 +49,7 @@ def fingerprint(scene: Scene, model: Model, spec: ClassifySpec, device: str) -> 
         ],
         "model": model.spec.model_dump(mode="json"),
         "weights": weights_digest(model.module),
-        "model file": model.file_digest,
+        "model file": model.file.sha256 if model.file else "",
         "settings": spec.model_dump(mode="json", exclude={"aoi"}, warnings=False),
         "aoi": _area_state(spec.aoi) if spec.aoi else None,
         "device": device,

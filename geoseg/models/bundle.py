@@ -23,6 +23,7 @@ from geoseg.models.build import build_network
 from geoseg.models.header import METADATA_KEY, existing_model, header_errors, parse_metadata
 from geoseg.models.meta_network import build_meta_network
 from geoseg.models.model import Model
+from geoseg.models.model_file import ModelFile
 from geoseg.models.weights.matching import Kind, check_fit, check_numbers, kinds_of
 from geoseg.spec import ModelSpec
 
@@ -36,9 +37,11 @@ def load_model(path: str | os.PathLike[str] | None = None) -> Model:
         ModelError: if the file is missing, of no kind that is known, damaged, or its weights don't fit its own spec.
     """
     path = existing_model(path)
-    model = backend_of(path).open(path)
+    backend = backend_of(path)
+    model = backend.open(path)
     with path.open("rb") as file:
-        return replace(model, file_digest=hashlib.file_digest(file, "sha256").hexdigest())
+        digest, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+    return replace(model, file=ModelFile(path, size, digest, backend.media_type, backend.artifact_type))
 
 
 def open_bundle(path: Path) -> Model:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from geoseg.models.model_file import ModelFile
 from geoseg.spec import ModelSpec
 
 
@@ -17,6 +18,6 @@ class Model:
     """Bands, classes, network, windows and card."""
     module: nn.Module
     """(B, C, H, W) band values -> (B, K, H, W) logits, in eval mode; can be copied and pickled."""
-    file_digest: str = ""
-    """Digest of the file's content, so that work is never resumed with another file's module; "" for a module made in
+    file: ModelFile | None = None
+    """The file, whose digest keeps work from being resumed with another file's module; None for a module made in
     memory, all of whose weights must then be in its state dict."""

@@ -40,6 +40,9 @@ class Shifted(Echo):
 class Text:
     """A kind of model file that another package might bring: a plain text."""
 
+    media_type = "text/plain"
+    artifact_type = "echo"
+
     def read_spec(self, path: Path) -> ModelSpec:
         if not path.read_bytes().startswith(b"echo"):
             raise ModelError(f"{path} is no echo: write one")

@@ -1,20 +1,32 @@
 """Items lie where the scene lies, and are valid after STAC."""
 
 import json
+import math
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import pystac
 import pytest
 import shapely
 from affine import Affine
+from pystac.extensions.classification import ClassificationExtension
+from pystac.extensions.file import FileExtension
+from pystac.extensions.mlm import MLMExtension
+from pystac.extensions.projection import ProjectionExtension
 from rasterio.crs import CRS
 from support.models import make_spec
+from support.stac import validate
 
 from geoseg.geo.georef import PixelGrid
-from geoseg.outputs.stac import MLM, Prediction, landcover_item
+from geoseg.models.model_file import ModelFile
+from geoseg.outputs.geotiff import RasterFormat
+from geoseg.outputs.stac.assets import ResultFile
+from geoseg.outputs.stac.item import EO, MLM, Prediction, landcover_item
+from geoseg.outputs.stac.model import _semantic
 from geoseg.spec import ClassSpec
+from geoseg.vector.formats import FORMATS
 
 UTM = CRS.from_epsg(32617)
 LOCAL = CRS.from_wkt('LOCAL_CS["unnamed",UNIT["metre",1]]')
@@ -23,6 +35,9 @@ CUSTOM = CRS.from_string("+proj=laea +lat_0=50 +lon_0=10 +datum=WGS84 +units=m")
 SQUARE = Affine(100, 0, 450_000, 0, -100, 4_000_000)
 PIXELS = Affine(1, 0, 0, 0, -1, 10)
 WORLD = Affine(1, 0, -180, 0, -1, 90)
+IDS = RasterFormat("uint8", 255, ("class",))
+PERCENT = RasterFormat("uint8", 255, ("field, percent", "water, percent"))
+SHARES = RasterFormat("float32", math.nan, ("field", "water"))
 
 
 def prediction(tmp_path: Path, grid: PixelGrid | None = None, **fields) -> Prediction:
@@ -32,9 +47,17 @@ def prediction(tmp_path: Path, grid: PixelGrid | None = None, **fields) -> Predi
         "grid": grid or PixelGrid(1000, 1000, SQUARE, UTM),
         "datetime": datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC),
         "model": make_spec(3, bands=("red", "nir", "height")),
-        "paths": {kind: tmp_path / "out" / f"l.{end}" for kind, end in [("landcover", "tif"), ("preview", "png")]},
+        "files": {"landcover": result(tmp_path / "out" / "l.tif", IDS), "preview": result(tmp_path / "out" / "l.png")},
     }
     return Prediction(**values | fields)
+
+
+def result(path: Path, raster: RasterFormat | None = None) -> ResultFile:
+    return ResultFile(path, 12, "ab" * 32, raster)
+
+
+def model_file(path: str | Path = "m.safetensors") -> ModelFile:
+    return ModelFile(Path(path), 99, "cd" * 32, "application/octet-stream", "safetensors.torch.save_file")
 
 
 def item_on(tmp_path, *grid) -> dict:
@@ -46,13 +69,29 @@ def shape_of(item: dict) -> shapely.Geometry:
 
 
 def test_item_names_its_parts(tmp_path):
-    paths = {kind: tmp_path / "out" / f"l.{end}" for kind, end in [("landcover", "tif"), ("polygons", "gpkg")]}
-    item = landcover_item(prediction(tmp_path, paths=paths | {"scores": tmp_path / "s.tif"}, model_path="s3://b/m"))
+    files = {
+        "landcover": tmp_path / "out" / "l.tif",
+        "polygons": tmp_path / "out" / "l.gpkg",
+        "scores": tmp_path / "s.tif",
+    }
+    item = landcover_item(
+        prediction(
+            tmp_path,
+            files={kind: result(path) for kind, path in files.items()},
+            model_file=model_file(tmp_path / "out" / "my model.safetensors"),
+        )
+    )
     assert item["id"] == "scene_landcover"
     assert item["properties"]["datetime"] == "2024-05-06T07:08:09Z"
     assert item["links"] == [{"rel": "derived_from", "href": "../in/scene.tif", "title": "Scene"}]
     hrefs = {kind: asset["href"] for kind, asset in item["assets"].items()}
-    assert hrefs == {"landcover": "./l.tif", "polygons": "./l.gpkg", "scores": "../s.tif", "model": "s3://b/m"}
+    expected = {
+        "landcover": "./l.tif",
+        "polygons": "./l.gpkg",
+        "scores": "../s.tif",
+        "model": "./my%20model.safetensors",
+    }
+    assert hrefs == expected
     assert json.loads(json.dumps(item, allow_nan=False)) == item
 
 
@@ -99,18 +138,103 @@ def test_model_is_described(tmp_path):
     assert model_output["result"]["shape"] == [-1, 3, 1024, 1024]
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("naip 1.0", "naip 1.0"), ("Wälder–2", "Walder2"), ("u", "model_u"), ("森林", "model"), ("9b_", "model_9b")],
+)
+def test_a_model_is_named_in_the_letters_that_mlm_allows(tmp_path, name, written):
+    item = landcover_item(prediction(tmp_path, model=make_spec(3, name=name), model_file=model_file()))
+    assert item["properties"]["mlm:name"] == written
+    assert item["assets"]["model"]["title"] == name
+
+
+@pytest.mark.parametrize(
+    ("python", "semantic"),
+    [
+        ("2.8.0", "2.8.0"),
+        ("2.8.0+cpu", "2.8.0+cpu"),
+        ("2.9.0a0+git1.x", "2.9.0+git1.x"),
+        ("3.1rc1", "3.1.0"),
+        ("x", "0.0.0"),
+    ],
+)
+def test_the_version_of_pytorch_is_written_as_mlm_allows(python, semantic):
+    assert _semantic(python) == semantic
+
+
 def test_mlm_is_claimed_only_with_the_model_itself(tmp_path):
     assert MLM not in landcover_item(prediction(tmp_path))["stac_extensions"]
-    item = landcover_item(prediction(tmp_path, model_path=str(tmp_path / "out" / "m.safetensors")))
-    assert MLM in item["stac_extensions"]
+    item = landcover_item(prediction(tmp_path, model_file=model_file(tmp_path / "out" / "m.safetensors")))
+    assert {EO, MLM} <= set(item["stac_extensions"])
     asset = item["assets"]["model"]
     assert (asset["href"], asset["roles"][0]) == ("./m.safetensors", "mlm:model")
-    assert "mlm:artifact_type" in asset
+    assert (asset["type"], asset["mlm:artifact_type"]) == ("application/octet-stream", "safetensors.torch.save_file")
+    assert (asset["file:size"], asset["file:checksum"]) == (99, "1220" + "cd" * 32)
     assert asset["eo:bands"] == [
         {"name": "red", "common_name": "red"},
         {"name": "nir", "common_name": "nir"},
         {"name": "height"},
     ]
+
+
+# ------------------------------------------------------------------------------------------------------------- files
+
+
+def assets_of(tmp_path: Path, grid: PixelGrid | None = None, **rasters: RasterFormat | None) -> dict:
+    files = {"landcover": IDS} | rasters
+    made = prediction(tmp_path, grid, files={kind: result(tmp_path / kind, raster) for kind, raster in files.items()})
+    return landcover_item(made)["assets"]
+
+
+def test_rasters_are_described_so_that_they_need_not_be_opened(tmp_path):
+    assets = assets_of(tmp_path, confidence=RasterFormat("uint8", 255, ("certainty",)), scores=PERCENT)
+    place = {"proj:code", "proj:shape", "proj:transform", "proj:bbox"}
+    assert all(place <= asset.keys() for asset in assets.values())
+    assert assets["landcover"]["proj:bbox"] == [450_000, 3_900_000, 550_000, 4_000_000]
+    values = {kind: [asset.get(key) for key in ("data_type", "nodata", "unit")] for kind, asset in assets.items()}
+    assert values == {
+        "landcover": ["uint8", 255, None],
+        "confidence": ["uint8", 255, "%"],
+        "scores": ["uint8", 255, "%"],
+    }
+    assert [band["name"] for band in assets["landcover"]["bands"]] == ["landcover"]
+    assert [band["name"] for band in assets["scores"]["bands"]] == ["field, percent", "water, percent"]
+
+
+def test_shares_are_no_percent_and_their_nodata_is_no_number(tmp_path):
+    scores = assets_of(tmp_path, scores=SHARES)["scores"]
+    assert (scores["data_type"], scores["nodata"], "unit" in scores) == ("float32", "nan", False)
+
+
+def test_size_and_checksum_are_those_of_the_file_before_it_is_published(tmp_path):
+    draft = tmp_path / "draft0.png"
+    draft.write_bytes(b"abc")
+    file = ResultFile.measured(tmp_path / "l.png", draft)
+    made = prediction(tmp_path, files={"landcover": result(tmp_path / "l.tif", IDS), "preview": file})
+    preview = landcover_item(made)["assets"]["preview"]
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # of abc, from FIPS 180
+    assert (preview["file:size"], preview["file:checksum"]) == (3, f"1220{digest}")
+    assert not any(key.startswith("proj:") for key in preview)
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [
+        ("l.gpkg", "application/geopackage+sqlite3"),
+        ("l.GEOJSON", "application/geo+json"),
+        ("l.parquet", "application/vnd.apache.parquet"),
+        ("l.other", "application/octet-stream"),
+    ],
+)
+def test_polygons_are_of_the_media_type_of_their_format(tmp_path, name, media_type):
+    files = {"landcover": result(tmp_path / "l.tif", IDS), "polygons": result(tmp_path / name)}
+    assert landcover_item(prediction(tmp_path, files=files))["assets"]["polygons"]["type"] == media_type
+
+
+@pytest.mark.parametrize("suffix", [suffix for suffix in FORMATS if suffix in FORMATS.own])
+def test_every_vector_format_has_a_media_type_of_its_own(tmp_path, suffix):
+    files = {"landcover": result(tmp_path / "l.tif", IDS), "polygons": result(tmp_path / f"l{suffix}")}
+    assert landcover_item(prediction(tmp_path, files=files))["assets"]["polygons"]["type"] != "application/octet-stream"
 
 
 # ------------------------------------------------------------------------------------------------------------- place
@@ -128,6 +252,15 @@ def test_crs_without_a_code_is_told_in_full(tmp_path):
     fields = item_on(tmp_path, 10, 20, SQUARE, CUSTOM)["properties"]
     assert fields["proj:code"] is None
     assert "Lambert Azimuthal Equal Area" in fields["proj:wkt2"]
+
+
+@pytest.mark.parametrize("angle", [0, 90, 200])
+def test_the_box_holds_all_corners_of_a_rotated_grid(tmp_path, angle):
+    transform = Affine.translation(400_000, 4_000_000) @ Affine.rotation(angle) @ Affine.scale(100, -100)
+    left, bottom, right, top = item_on(tmp_path, 500, 800, transform, UTM)["properties"]["proj:bbox"]
+    corners = [transform @ corner for corner in [(0, 0), (800, 0), (800, 500), (0, 500)]]
+    assert (left, right) == (min(x for x, _ in corners), max(x for x, _ in corners))
+    assert (bottom, top) == (min(y for _, y in corners), max(y for _, y in corners))
 
 
 @pytest.mark.parametrize("angle", [0, 30, 200])
@@ -196,23 +329,56 @@ def test_scene_that_lies_nowhere(tmp_path, transform, crs):
 # ------------------------------------------------------------------------------------------------------------- valid
 
 
-@pytest.mark.parametrize("grid", [PixelGrid(10, 10, SQUARE, UTM), PixelGrid(10, 10, Affine.identity(), None)])
-def test_item_is_valid(tmp_path, grid):
-    pystac = pytest.importorskip("pystac")
-    pytest.importorskip("jsonschema")
-    item = landcover_item(prediction(tmp_path, grid, model_path="m.safetensors"))
-    pystac.Item.from_dict(item | {"stac_extensions": []}).validate()  # those of extensions are on the network
+GRIDS = {
+    "coded": PixelGrid(10, 10, SQUARE, UTM),
+    "custom": PixelGrid(10, 10, SQUARE, CUSTOM),
+    "nowhere": PixelGrid(10, 10, Affine.identity(), None),
+    "local": PixelGrid(10, 10, PIXELS, LOCAL),
+    "across 180": PixelGrid(10, 10, Affine(1, 0, 175, 0, -1, 5), CRS.from_epsg(4326)),
+}
+
+
+@pytest.mark.parametrize("grid", GRIDS.values(), ids=GRIDS.keys())
+@pytest.mark.parametrize("of_file", [True, False])
+@pytest.mark.parametrize("scores", [PERCENT, SHARES])
+def test_an_item_is_valid_by_the_schemas_of_stac_and_all_its_extensions(tmp_path, grid, of_file, scores):
+    files = {"landcover": result(tmp_path / "l.tif", IDS), "scores": result(tmp_path / "s.tif", scores)}
+    files |= {"polygons": result(tmp_path / "l.gpkg"), "preview": result(tmp_path / "l.png")}
+    model = make_spec(3, name="Wälder", bands=("red", "nir", "height"))
+    made = prediction(tmp_path, grid, files=files, model=model, model_file=model_file() if of_file else None)
+    item = json.loads(json.dumps(landcover_item(made)))
+    assert set(item["stac_extensions"]) < set(validate(item))
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("assets", "landcover", "data_type"), "byte"),
+        (("assets", "landcover", "proj:bbox"), [1, 2, 3]),
+        (("assets", "landcover", "file:checksum"), "SHA"),
+        (("assets", "landcover", "classification:classes", 0, "name"), "a b"),
+        (("assets", "model", "roles"), ["data"]),
+        (("properties", "mlm:name"), "9"),
+        (("properties", "mlm:output", 0, "classification:classes", 0, "color_hint"), "#fff"),
+    ],
+)
+def test_the_schemas_find_what_is_wrong(tmp_path, place, value):
+    item = json.loads(json.dumps(landcover_item(prediction(tmp_path, model_file=model_file()))))
+    validate(item)
+    part = item
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = value
+    with pytest.raises(pystac.STACValidationError):
+        validate(item)
 
 
 def test_pystac_understands_the_extensions(tmp_path):
-    pystac = pytest.importorskip("pystac")
-    from pystac.extensions.classification import ClassificationExtension
-    from pystac.extensions.mlm import MLMExtension
-    from pystac.extensions.projection import ProjectionExtension
-
-    made = replace(prediction(tmp_path), model_path="m.safetensors")
+    made = replace(prediction(tmp_path), model_file=model_file())
     item = pystac.Item.from_dict(landcover_item(made))
     assert ProjectionExtension.ext(item).epsg == 32617
+    assert ProjectionExtension.ext(item.assets["landcover"]).bbox == [450_000, 3_900_000, 550_000, 4_000_000]
+    assert FileExtension.ext(item.assets["preview"]).size == 12
     assert MLMExtension.ext(item).input[0].bands == ["red", "nir", "height"]
     classes = ClassificationExtension.ext(item.assets["landcover"]).classes
     assert [c.value for c in classes] == [0, 1, 2]

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 class Backend(Protocol):
     """Opens one kind of model file."""
 
+    media_type: str
+    """Media type of such files, for catalogues, e.g. "application/onnx"."""
+    artifact_type: str
+    """How such a file is written, for catalogues: a library's function or a format, e.g. "torch.onnx.export"."""
+
     def read_spec(self, path: Path) -> ModelSpec:
         """The spec of the model in a file; fast, without its weights and without importing PyTorch.
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 class Bundles:
     """Opens bundles."""
 
+    media_type = "application/octet-stream; application=safetensors"
+    artifact_type = "safetensors.torch.save_file"
+
     def read_spec(self, path: Path) -> ModelSpec:
         """The spec in a bundle's header.
 
