@@ -140,8 +140,10 @@ def table(rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def scores_line(scores: Scores) -> str:
-    """Write the scores over all classes on a line."""
-    return ", ".join(f"{figure.words.label} {score(figure.value)}" for figure in scores.headline)
+    """Write the scores over all classes on a line, and of how many classes they are if some are not labelled."""
+    labelled, known = scores.labelled_classes, len(scores.confusion)
+    of = f" ({labelled} of {known} classes are labelled)" if 0 < labelled < known else ""
+    return ", ".join(f"{figure.words.label} {score(figure.value)}" for figure in scores.headline) + of
 
 
 def scores_table(scores: Scores) -> str:
@@ -155,4 +157,4 @@ def scores_table(scores: Scores) -> str:
 
 def score(value: float | None) -> str:
     """Write a score with four digits, or a dash where there is none."""
-    return "-" if value is None else f"{value:.4f}"
+    return "–" if value is None else f"{value:.4f}"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from geoseg.metrics.metric import Counts, Wording
+from geoseg.metrics.metric import Counts, Wording, of_labelled
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class BoundaryIou:
-    """IoU of the pixels near a class's contour; NaN for a class without one."""
+    """IoU of the pixels near a class's contour; NaN for a class without one, or not in the labels."""
 
     words = Wording("boundary IoU", "Boundary IoU")
     by_class = True
@@ -20,7 +20,7 @@ class BoundaryIou:
 
     def figure(self, counts: Counts) -> Tensor:
         """(K,) figures."""
-        return counts.boundary_intersections / counts.boundary_unions
+        return of_labelled(counts, counts.boundary_intersections / counts.boundary_unions)
 
 
 class MeanBoundaryIou:

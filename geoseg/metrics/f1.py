@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from geoseg.metrics.metric import Counts, Wording
+from geoseg.metrics.metric import Counts, Wording, of_labelled
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class F1:
-    """Harmonic mean of precision and recall; NaN for a class in neither labels nor predictions."""
+    """Harmonic mean of precision and recall; NaN for a class that is not in the labels."""
 
     words = Wording("F1", "F1", "The harmonic mean of precision and recall.")
     by_class = True
@@ -20,4 +20,4 @@ class F1:
 
     def figure(self, counts: Counts) -> Tensor:
         """(K,) figures."""
-        return 2 * counts.hits / (counts.predicted + counts.true)
+        return of_labelled(counts, 2 * counts.hits / (counts.predicted + counts.true))

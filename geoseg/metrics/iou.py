@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from geoseg.metrics.metric import Counts, Wording, or_zero
+from geoseg.metrics.metric import Counts, Wording, of_labelled, or_zero
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Iou:
     """Pixels both labelled and predicted as a class, divided by those that are either.
 
-    NaN for a class in neither labels nor predictions.
+    NaN for a class that is not in the labels: its predicted pixels count as misses of the others.
     """
 
     words = Wording("IoU", "IoU")
@@ -23,16 +23,16 @@ class Iou:
 
     def figure(self, counts: Counts) -> Tensor:
         """(K,) figures."""
-        return counts.hits / (counts.predicted + counts.true - counts.hits)
+        return of_labelled(counts, counts.hits / (counts.predicted + counts.true - counts.hits))
 
 
 class MeanIou:
-    """Mean of the classes' IoU, over the classes that occur in labels or predictions."""
+    """Mean of the classes' IoU, over the classes that occur in labels."""
 
     words = Wording(
         "mIoU",
         "mIoU",
-        "Area where prediction and label agree, out of the area that either covers; mean of the classes.",
+        "Area where prediction and label agree, out of the area that either covers; mean of the classes that are labelled.",
     )
     by_class = False
     needs_boundaries = False

@@ -102,6 +102,11 @@ FORMER_NAMES = {"accuracy": "recall"}
 """Names of metrics in files and commands of geoseg 0.1, and the names that replace them."""
 
 
+def of_labelled(counts: Counts, figures: Tensor) -> Tensor:
+    """Figures (K,) with NaN for the classes that no labelled pixel has: of those nothing is known."""
+    return figures.where(counts.true > 0, float("nan"))
+
+
 def or_zero(value: Tensor) -> Tensor:
     """A figure with 0 in place of NaN."""
     return value.nan_to_num(0, posinf=0, neginf=0)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from geoseg.metrics.metric import Counts, Wording
+from geoseg.metrics.metric import Counts, Wording, of_labelled
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class Precision:
-    """Share of the pixels predicted as a class that are labelled as it; NaN for a class never predicted.
+    """Share of the pixels predicted as a class that are labelled as it; NaN for a class not in labels or never predicted.
 
     Maps are assessed with it under the name of user's accuracy: Congalton 1991, "A review of assessing the accuracy of
     classifications of remotely sensed data".
@@ -29,4 +29,4 @@ class Precision:
 
     def figure(self, counts: Counts) -> Tensor:
         """(K,) figures."""
-        return counts.hits / counts.predicted
+        return of_labelled(counts, counts.hits / counts.predicted)

@@ -17,6 +17,9 @@ ClassFigures = dict[str, float | None]
 FIRST_COLUMNS = ("iou", "f1", "precision", "recall")
 """Columns that stand first in a table of the classes; the others follow as they are registered."""
 
+COUNTS = ("confusion", "pixels", "labelled_classes", "boundary_px")
+"""Values of `Scores.as_dict` that are no figures."""
+
 
 @dataclass(frozen=True)
 class Figure(Generic[V]):
@@ -37,7 +40,7 @@ class Scores:
     """How well predictions match labels. Every figure is also an attribute: `scores.miou`, `scores.iou["water"]`."""
 
     overall: dict[str, float | None]
-    """Figures over all classes by metric; None where there is nothing to divide by."""
+    """Figures over all classes by metric; None where there is nothing to divide by, as where no pixel is labelled."""
     by_class: dict[str, ClassFigures]
     """Figures per class name by metric."""
     confusion: tuple[tuple[int, ...], ...]
@@ -57,6 +60,11 @@ class Scores:
     def miou(self) -> float:
         """Mean of the classes' IoU, by which the best epoch is chosen."""
         return self.overall["miou"] or 0.0
+
+    @property
+    def labelled_classes(self) -> int:
+        """Number of classes that occur in the labels, over which means of classes are taken."""
+        return sum(map(any, self.confusion))
 
     @property
     def iou(self) -> ClassFigures:
@@ -97,15 +105,14 @@ class Scores:
             **{name: dict(figures) for name, figures in self.by_class.items()},
             "confusion": [list(row) for row in self.confusion],
             "pixels": self.pixels,
+            "labelled_classes": self.labelled_classes,
             "boundary_px": self.boundary_px,
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The scores from the values of `as_dict`, also those that geoseg 0.1 has written."""
-        figures = {
-            FORMER_NAMES.get(k, k): v for k, v in values.items() if k not in ("confusion", "pixels", "boundary_px")
-        }
+        figures = {FORMER_NAMES.get(k, k): v for k, v in values.items() if k not in COUNTS}
         return cls(
             overall={name: value for name, value in figures.items() if not isinstance(value, Mapping)},
             by_class={name: dict(value) for name, value in figures.items() if isinstance(value, Mapping)},
@@ -143,7 +150,7 @@ def scores_of(
         if metric.by_class:
             by_class[name] = {of: _known(value) for of, value in zip(names, figure, strict=True)}
         else:
-            overall[name] = _known(figure)
+            overall[name] = _known(figure) if counts.confusion.any() else None
     return Scores(overall, by_class, tuple(map(tuple, confusion.long().tolist())), int(confusion.sum()), boundary_px)
 
 

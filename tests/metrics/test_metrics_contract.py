@@ -79,10 +79,18 @@ def test_classes_in_another_order_have_the_same_figures(name):
         assert moved.overall[name] == pytest.approx(found.overall[name])
 
 
-def test_nothing_counted_gives_zero_or_none_without_a_fault(name):
+def test_a_class_that_is_only_predicted_has_none(name):
+    confusion, *boundaries = random_counts()
+    confusion[:3, 3] = 5
+    boundaries[1][3] = 4
+    if METRICS.get(name).by_class:
+        assert scores(confusion, *boundaries).by_class[name]["never"] in (None, 0.0)
+
+
+def test_nothing_counted_gives_none_without_a_fault(name):
     nothing = torch.zeros(4, dtype=torch.int64)
     found = scores(torch.zeros(4, 4, dtype=torch.int64), nothing, nothing)
-    assert set(figures(name, found)) <= {0.0, None}
+    assert set(figures(name, found)) <= {None}
 
 
 def test_it_is_shown_where_enough_was_counted(name):
