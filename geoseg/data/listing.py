@@ -6,15 +6,15 @@ In: a DataSpec. Out: a list of files. Reads the CSV and lists folders; never ope
 from __future__ import annotations
 
 import csv
-import glob
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from geoseg.core.errors import LabelError
+from geoseg.core.patterns import Pattern, resolved
 from geoseg.core.safe_paths import joined, whole_url
 from geoseg.core.tables import Table
+from geoseg.core.wording import number_of
 from geoseg.spec import DataSpec, SplitSpec
 
 COLUMNS = ("image", "label")
@@ -102,21 +102,14 @@ def _is_given(split: SplitSpec) -> bool:
 
 
 def _pairs(images: str, labels: str) -> list[ListedRaster]:
-    """Images that match a pattern, each with the label path in which the stars match the same texts."""
+    """Images that match a pattern, each with the label path in which the wildcards stand for the same texts."""
     if "://" in images or "://" in labels:
         return _addresses(images, labels)
-    images, labels = Path(images).as_posix(), Path(labels).as_posix()
-    stars = images.count("*")
-    if labels.count("*") not in (stars, 0):
-        raise LabelError(
-            f"data.images has {stars} stars, data.labels has {labels.count('*')}: each * of one stands for the same "
-            "text as that of the other; labels without any are those of all images"
-        )
-    # Only stars are wild: brackets and question marks occur in names.
-    found = sorted(glob.glob("*".join(map(glob.escape, images.split("*")))))
-    label_of = {image: _fill(labels, _star_texts(images, Path(image).as_posix())) for image in found}
+    pattern = resolved(Path(images).as_posix())
+    target = replace(resolved(Path(labels).as_posix()), stars_only=pattern.stars_only)
+    label_of = {path: _label_of(path, pattern, target) for path in pattern.paths()}
     taken = set(label_of.values())  # labels may lie beside their images
-    own = [image for image in found if Path(image).as_posix() not in taken]
+    own = [image for image in label_of if Path(image).as_posix() not in taken]
     if not own:
         raise LabelError(f"no image matches {images}: check data.images")
     missing = [image for image in own if not Path(label_of[image]).exists()]
@@ -127,20 +120,26 @@ def _pairs(images: str, labels: str) -> list[ListedRaster]:
     return [ListedRaster(Path(image), Path(label_of[image]), None) for image in own]
 
 
+def _label_of(image: str, images: Pattern, labels: Pattern) -> str:
+    """Path of the labels of an image, by their patterns.
+
+    Raises:
+        LabelError: if the patterns do not fit each other.
+    """
+    fitting = images.fitting(labels)
+    if fitting is None and Path(labels.text).exists():
+        return labels.text
+    if fitting is None:
+        raise LabelError(
+            f"data.images has {number_of(images.wildcards, 'wildcard')}, data.labels has {labels.wildcards}: each * of "
+            "one stands for the same text as that of the other; labels without any are those of all images"
+        )
+    texts = images.texts(Path(image).as_posix())
+    return labels.filled(tuple(text for text, is_used in zip(texts, fitting, strict=False) if is_used))
+
+
 def _addresses(images: str, labels: str) -> list[ListedRaster]:
     """One image and its label, at least one of them on a server, where nothing can be listed."""
     if "*" in images + labels:
         raise LabelError(f"{images} and {labels}: patterns are for files, list what is on a server in data.scenes")
     return [ListedRaster(Path(images), Path(labels), None)]
-
-
-def _star_texts(pattern: str, path: str) -> Sequence[str]:
-    """The texts that the stars of a pattern match in a path."""
-    match = re.fullmatch("([^/]*)".join(map(re.escape, pattern.split("*"))), path)
-    return match.groups() if match else ()
-
-
-def _fill(pattern: str, texts: Sequence[str]) -> str:
-    """Replace the stars of a pattern by texts."""
-    pieces = pattern.split("*")
-    return pieces[0] + "".join(text + piece for text, piece in zip(texts, pieces[1:], strict=False))

@@ -32,7 +32,7 @@ class MeanIou:
     words = Wording(
         "mIoU",
         "mIoU",
-        "Area where prediction and label agree, out of the area that either covers; mean of the classes that are labelled.",
+        "Area where prediction and label agree, out of the area that either covers; mean of the labelled classes.",
     )
     by_class = False
     needs_boundaries = False

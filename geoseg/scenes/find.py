@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from geoseg.core.errors import SceneError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.core.naming import scene_name
+from geoseg.core.patterns import is_pattern, resolved
 from geoseg.core.redaction import public_form
 from geoseg.scenes.files import read_text
 from geoseg.scenes.items import read_items
@@ -35,7 +36,7 @@ def find_scenes(
     """List the scenes of some inputs, each once, with distinct names (see `geoseg.scenes.names`).
 
     Args:
-        inputs: each one a scene (a path, a VRT, /vsi..., a URL), a folder, a pattern with * ? [] or **, a .txt file
+        inputs: each one a scene (a path, a VRT, /vsi..., a URL), a folder, a pattern with * ? [] {} or **, a .txt file
             with a path or URL on each line, or STAC Items (.json or .geojson, or the URL of a search).
         asset: key of the asset that is the scene, for STAC Items.
         reporter: takes notices, e.g. of pages of a search that cannot be read.
@@ -106,7 +107,7 @@ def _walk(folder: str) -> Iterator[str]:
 
 
 def _is_pattern(path: str) -> bool:
-    return is_local(path) and glob.has_magic(path) and not os.path.exists(path)
+    return is_local(path) and is_pattern(path) and not os.path.exists(path)
 
 
 def _matches(pattern: str) -> list[str]:
@@ -114,6 +115,11 @@ def _matches(pattern: str) -> list[str]:
 
     Folders that ** passes through are no matches. Where the pattern leaves the file suffix open, only rasters match.
     """
+    return sorted({path for one in resolved(pattern).alternatives() for path in _matching(one)})
+
+
+def _matching(pattern: str) -> list[str]:
+    """The same for a pattern without braces, as Python's glob writes it."""
     wants_folders = os.path.basename(pattern) != "**"
     is_open = not suffix(pattern) or glob.has_magic(suffix(pattern))
 
@@ -122,7 +128,7 @@ def _matches(pattern: str) -> list[str]:
             return wants_folders
         return not is_result(path) and (is_raster(path) or not is_open)
 
-    return [path for path in sorted(glob.glob(pattern, recursive=True)) if is_meant(path)]
+    return [path for path in glob.glob(pattern, recursive=True) if is_meant(path)]
 
 
 # ------------------------------------------------------------------------------------------------------ lists and items

@@ -57,9 +57,10 @@ class DataSpec(Spec):
     tiles: FilePath | None = None
     """CSV with the columns image, label and, unless geoseg splits, split; its paths start at the CSV's folder."""
     images: str | None = None
-    """Path or pattern of the images, e.g. images/*/*.tif."""
+    """Path or pattern of the images, e.g. images/*/*.tif or tiles/**/area_[13].{tif,png}."""
     labels: str | None = None
-    """Path or pattern of their labels; each * stands for the same text as in `images`, e.g. labels/*/*_mask.png."""
+    """Path or pattern of their labels; each wildcard (*, **, ?, [13], {a,b}) stands for the same text as in
+    `images`, e.g. labels/*/*_mask.png."""
     scenes: tuple[LabelledRasterSpec, ...] = ()
     """List of images with their labels."""
     split: SplitSpec = SplitSpec()

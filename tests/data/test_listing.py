@@ -105,7 +105,17 @@ def test_stars_stand_for_the_same_texts(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_only_stars_are_wild(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pattern", ["im/tile_[13].tif", "im/tile_{1,3}.tif", "**/tile_[!2].tif"])
+def test_wildcards_of_all_kinds_choose_images(tmp_path: Path, pattern: str) -> None:
+    folder = tmp_path / "[2020]"  # the folder's name is no wildcard
+    touch(folder, *(f"im/tile_{i}.tif" for i in range(1, 4)), "la/1.png", "la/3.png", "la/im/1.png", "la/im/3.png")
+    labels = "la/**/*.png" if pattern.startswith("**") else "la/*.png"
+    found = list_rasters(patterns(folder, pattern, labels))
+    assert [entry.image.name for entry in found] == ["tile_1.tif", "tile_3.tif"]
+    assert [entry.label.name for entry in found] == ["1.png", "3.png"]
+
+
+def test_names_that_look_like_patterns_are_names(tmp_path: Path) -> None:
     touch(tmp_path, "[2020]/a?.tif", "[2020]/ab.tif", "m+(1)/a?.png", "m+(1)/ab.png", "2/ab.tif")
     assert names(tmp_path, patterns(tmp_path, "[2020]/*.tif", "m+(1)/*.png")) == [
         ("[2020]/a?.tif", "m+(1)/a?.png"), ("[2020]/ab.tif", "m+(1)/ab.png"),
@@ -132,7 +142,7 @@ def test_one_file_may_label_all_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "labels", "said"),
     [
-        ("im/*.jpg", "la/*/*.png", "data.images has 1 stars, data.labels has 2"),
+        ("im/*.jpg", "la/*/*.png", "data.images has 1 wildcard, data.labels has 2"),
         ("im/*.bmp", "la/*.png", "im/*.bmp: check data.images"),
         ("im/*.jpg", "la/*.png", "b.jpg has no labels at "),
     ],

@@ -106,6 +106,8 @@ def test_a_folder_gives_its_rasters(here):
     [
         ("in/*.tif", ["in/a.tif"]),
         ("in/**/*.tif", ["in/a.tif", "in/x/b.tif"]),
+        ("in/{a,x/b}.tif", ["in/a.tif", "in/x/b.tif"]),
+        ("in/[ab].ti{f,ff}", ["in/a.tif"]),
         ("in/**", ["in/a.tif", "in/x/b.tif", "in/y/c.vrt"]),
         ("in/*", ["in/a.tif", "in/x/b.tif", "in/y/c.vrt"]),
         ("in/[xy]", ["in/x/b.tif", "in/y/c.vrt"]),
