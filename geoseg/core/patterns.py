@@ -152,7 +152,9 @@ def _wildcard(text: str, at: int, stars_only: bool) -> _Part | None:
         inner = other[2].replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]").replace("^", "\\^")
         return _Part(other[0], f"[{'^/' if other[1] else ''}{inner}]") if other[2] else None
     choice = _choice(text, at)
-    return choice and _Part(choice, f"(?:{'|'.join(_regex(option) for option in _options(choice))})")
+    if choice is None:
+        return None
+    return _Part(choice, f"(?:{'|'.join(_regex(option) for option in _options(choice))})")
 
 
 def _regex(text: str) -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Precision:
-    """Share of the pixels predicted as a class that are labelled as it; NaN for a class not in labels or never predicted.
+    """Share of the pixels predicted as a class that are labelled as it; NaN for one not labelled or never predicted.
 
     Maps are assessed with it under the name of user's accuracy: Congalton 1991, "A review of assessing the accuracy of
     classifications of remotely sensed data".
