@@ -17,11 +17,12 @@ import pytest
 import rasterio
 import yaml
 from click.testing import CliRunner
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 from support.labelled_tiles import write_tiles
 
 from geoseg.cli import main
 from geoseg.core.registry import Registry
-from geoseg.models.families import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "docs" / "example_package"
@@ -75,11 +76,11 @@ def outcome(site: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     return folder, [json.loads(line) for line in said.splitlines()]
 
 
-def test_a_network_a_loss_a_metric_and_a_method_of_another_package_are_used_by_every_command(outcome):
+def test_a_network_a_loss_a_metric_a_method_and_a_view_of_another_package_are_used_by_every_command(outcome):
     folder, (train, predict, evaluate, evaluate_model, imported) = outcome
     for code, _, errors in (train, predict, evaluate, evaluate_model):
         assert code == 0, errors
-    assert imported == [f"geoseg_example.{name}" for name in ("dilated", "mirrored", "poly", "worst_iou")]
+    assert imported == [f"geoseg_example.{name}" for name in ("dilated", "mirrored", "poly", "rings", "worst_iou")]
     for said in (train, evaluate):
         assert "worst IoU" in said[1] + said[2]
     assert "worst_iou" in json.loads(evaluate_model[1])["scores"]
@@ -95,16 +96,23 @@ def test_the_metric_and_what_the_method_measures_are_noted_in_each_epoch(outcome
     assert b"mirror_difference" in events.read_bytes()
 
 
-def test_without_the_package_its_network_is_named_in_a_line(outcome, monkeypatch):
-    monkeypatch.setitem(FAMILIES.__dict__, "_others", {})
-    monkeypatch.setattr(FAMILIES, "_loaded", {})
-    folder = outcome[0]
-    model, scene = folder / "run" / "example.safetensors", folder / "val.tif"
-    result = CliRunner().invoke(main, ["predict", str(scene), "-m", str(model), "-o", str(folder / "none")])
-    assert result.exit_code == 1
-    (line,) = result.stderr.splitlines()
-    assert "no architecture is called 'dilated'" in line
-    assert "a network of another package needs that package: install it" in line
+def test_without_the_package_what_is_missing_is_named_in_a_line(outcome, tmp_path):
+    trained, scene = outcome[0] / "run" / "example.safetensors", outcome[0] / "val.tif"
+    with safe_open(trained, "np") as bundle:
+        spec = json.loads(bundle.metadata()["geoseg"])
+    model = tmp_path / "windows-alone.safetensors"
+    save_file(load_file(trained), model, {"geoseg": json.dumps(spec | {"surroundings": None})})
+    for bundle, missing in (
+        (
+            trained,
+            "no way to see the surroundings is called 'rings': there are context, refine; one of another package",
+        ),
+        (model, "no architecture is called 'dilated': did you mean 'tiled'?; a network of another package"),
+    ):
+        result = CliRunner().invoke(main, ["predict", str(scene), "-m", str(bundle), "-o", str(tmp_path / "none")])
+        assert result.exit_code == 1
+        (line,) = result.stderr.splitlines()
+        assert f"{missing} needs that package: install it" in line
     described = CliRunner().invoke(main, ["info", str(model)])
     assert described.exit_code == 0
     assert "dilated" in described.stdout
@@ -115,6 +123,7 @@ CONTRACTS = {
     "poly": "tests/losses/test_losses_contract.py",
     "worst_iou": "tests/metrics/test_metrics_contract.py",
     "mirrored": "tests/training/test_methods.py",
+    "rings": "tests/inference/test_views.py",
 }
 """By what each thing of the package is held to its contract."""
 

@@ -106,7 +106,9 @@ class PlainSpec:
 PLAIN = PlainSpec()
 """The branch of all models that see their windows alone."""
 
-BRANCH_FIELDS = ("context", "refine")
+OWN_FIELDS = ("context", "refine")
+"""Fields that hold the settings of one of geoseg's own branches, or None; each has the name of the branch's kind."""
+BRANCH_FIELDS = (*OWN_FIELDS, "surroundings")
 """Fields of ModelSpec and of TrainSpec that hold the settings of a branch, or None."""
 
 

@@ -22,6 +22,7 @@ from geoseg.spec.branch import BRANCH_FIELDS, BranchSpec, branch_in
 from geoseg.spec.context import ContextSpec
 from geoseg.spec.network import NetworkSpec
 from geoseg.spec.refine import RefineSpec
+from geoseg.spec.surroundings import OtherBranch
 
 
 class ClassSpec(Spec):
@@ -105,6 +106,9 @@ class ModelSpec(Spec):
     """Branch for the surroundings of a window; None if there is none."""
     refine: RefineSpec | None = None
     """Coarser views from which the model refines its classes; None if it predicts them directly."""
+    surroundings: OtherBranch = None
+    """Branch of another package for the surroundings of a window, by its name and with its settings; None if there is
+    none."""
     card: ModelCard = ModelCard()
     """The model's card."""
 

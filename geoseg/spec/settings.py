@@ -92,6 +92,7 @@ class TrainSettings(TypedDict, total=False):
     network: Mapping[str, Any]
     context: Mapping[str, Any] | None
     refine: Mapping[str, Any] | None
+    surroundings: Mapping[str, Any] | None
     encoder_weights: str | None
     init_from: str | os.PathLike[str] | None
     frozen_epochs: int

@@ -20,6 +20,7 @@ from geoseg.spec.model import ClassSpec, ModelCard
 from geoseg.spec.network import NetworkSpec
 from geoseg.spec.plain import load_yaml
 from geoseg.spec.refine import RefineSpec
+from geoseg.spec.surroundings import OtherBranch
 
 Scale = Annotated[float, Field(gt=0, le=10)]
 WEIGHT_FILES = (".safetensors", ".pth", ".pt")
@@ -127,6 +128,9 @@ class TrainSpec(Spec):
     refine: RefineSpec | None = None
     """Coarser views of the scene whose classes are refined step by step; None trains a network that predicts them
     directly."""
+    surroundings: OtherBranch = None
+    """Another way to see the surroundings of each window, of another package, by its name and with its settings:
+    {name: ..., setting: ...}."""
     encoder_weights: str | None = None
     """Pretrained weights of the encoder: imagenet or another tag of smp or timm, or a file of timm's weights
     (.safetensors or .pth); None starts from random ones."""

@@ -16,6 +16,7 @@ from geoseg.commands.predict import PredictResult, predict
 from geoseg.commands.train import train
 from geoseg.models.model import Model
 from geoseg.spec import ContextLevel, ContextSpec, NetworkSpec, RefineSpec
+from geoseg.spec.surroundings import BRANCH_SPECS
 from support.rasters import write_raster
 from support.reporters import Watching
 
@@ -38,6 +39,7 @@ FIELDS: dict[str, dict[str, Any]] = {
     },
     "refine": {"refine": RefineSpec(ratios=(2, 8), channels=8, median_px=3)},
 }
+FIELDS |= {kind: {"surroundings": BRANCH_SPECS.get(kind).example()} for kind in BRANCH_SPECS if kind not in FIELDS}
 """Small settings of each kind of branch, as fields of a model."""
 
 

@@ -1,8 +1,8 @@
 """Views: what a network sees besides its windows while a scene is predicted, by the kind of its branch.
 
-A new view is a file here with a `geoseg.inference.views.view.View`, and a line in `VIEWS` below, under the name that
-its `BranchSpec.kind` has. It is part of a way to see more than a window, which only geoseg itself can add:
-`docs/extending.md` lists the other parts.
+A new view is a file here with a `geoseg.inference.views.view.View`, and a line in `VIEWS` below, or an entry point of
+another package in the group `geoseg.views`, under the name that its `BranchSpec.kind` has. It is part of a way to see
+more than a window, whose other parts `docs/extending.md` lists.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 VIEWS: Registry[Callable[[ViewInputs], View]] = Registry(
     "view",
-    None,
+    "geoseg.views",
     {
         "plain": "geoseg.inference.views.nothing:Nothing",
         "context": "geoseg.inference.views.context:ContextView",

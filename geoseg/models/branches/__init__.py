@@ -1,8 +1,8 @@
 """Branches by the kind of a `BranchSpec`: what a network has besides the body that classifies windows alone.
 
-A new branch is a file here with a `geoseg.models.branches.branch.Branch`, and a line in `BRANCHES` below. It is part of
-a way to see more than a window, which only geoseg itself can add: `docs/extending.md` lists the other parts. Listing
-the names imports neither networks nor PyTorch.
+A new branch is a file here with a `geoseg.models.branches.branch.Branch`, and a line in `BRANCHES` below, or an entry
+point of another package in the group `geoseg.branches`. It is part of a way to see more than a window, whose other
+parts `docs/extending.md` lists. Listing the names imports neither networks nor PyTorch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BRANCHES: Registry[Branch] = Registry(
     "branch of a network",
-    None,
+    "geoseg.branches",
     {
         "plain": "geoseg.models.branches.plain:BRANCH",
         "context": "geoseg.models.branches.context:BRANCH",

@@ -184,8 +184,8 @@ class Contexts:
 
 
 def _context_of(spec: ModelSpec) -> ContextSpec:
-    assert spec.context is not None  # which is what makes this the branch of the spec
-    return spec.context
+    assert isinstance(spec.branch, ContextSpec)  # which is what makes this the branch of the spec
+    return spec.branch
 
 
 BRANCH = Contexts()

@@ -354,8 +354,8 @@ class Refinements:
 
 
 def _refine_of(spec: ModelSpec) -> RefineSpec:
-    assert spec.refine is not None  # which is what makes this the branch of the spec
-    return spec.refine
+    assert isinstance(spec.branch, RefineSpec)  # which is what makes this the branch of the spec
+    return spec.branch
 
 
 BRANCH = Refinements()

@@ -167,7 +167,7 @@ class ScoredRefined:
 
 SCORED_VIEWS: Registry[Callable[[ScoredInputs], ScoredView]] = Registry(
     "view of scored windows",
-    None,
+    "geoseg.scored_views",
     {
         "plain": "geoseg.training.scoring.scored_views:ScoredAlone",
         "context": "geoseg.training.scoring.scored_views:ScoredInContext",
