@@ -133,8 +133,9 @@ def _bar_text(state: TrainProgress) -> str:
 
 def _epoch_line(state: TrainProgress) -> str:
     miou = state.scores.miou if state.scores else math.nan
+    val_loss = "" if state.val_loss is None else f"  val loss {state.val_loss:.4f}"
     return (
-        f"epoch {state.epoch}/{state.epochs}  loss {state.loss:.4f}  mIoU {miou:.4f}  "
+        f"epoch {state.epoch}/{state.epochs}  loss {state.loss:.4f}{val_loss}  mIoU {miou:.4f}  "
         f"best {state.best_miou:.4f}  {state.seconds:,.0f} s"
     )
 

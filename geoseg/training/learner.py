@@ -19,12 +19,13 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 from torchmetrics import MeanMetric
 
+from geoseg.losses.combined import SegmentationLoss
 from geoseg.metrics.counter import ScoreCounter
 from geoseg.metrics.scores import Scores
 from geoseg.models.runner import Runner
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.weights.encoder import encoder_of
-from geoseg.spec import ModelSpec, TrainSpec
+from geoseg.spec import IGNORE, ModelSpec, TrainSpec
 from geoseg.training.loader import Loader
 from geoseg.training.methods.method import Setup, TrainingBatch, make_method
 from geoseg.training.optimization import ema_update, learning_rate_curve, make_optimizer
@@ -80,6 +81,8 @@ class Learner(LightningModule):
         self.method = make_method(Setup(network, self.averaged_network, spec, inputs.class_counts, inputs.augment))
         self.counter = ScoreCounter(len(spec.classes), spec.boundary_px)
         self.epoch_loss = MeanMetric(nan_strategy="disable")  # a NaN loss must stay visible
+        self.scored_loss = SegmentationLoss(spec.loss, inputs.class_counts)
+        self.val_loss = MeanMetric(nan_strategy="disable")
         self._averaged_step = 0
 
     @property
@@ -143,16 +146,19 @@ class Learner(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Prepare the views of scored windows, e.g. classify whole rasters in coarser views."""
+        self.val_loss.reset()
         windows: ScoredWindows = self.inputs.val.items
         windows.view.prepare(
             lambda: Runner(self.averaged_network, str(self.device), self.inputs.precision), self.spec.batch_px
         )
 
     def validation_step(self, batch: ScoredBatch, index: int) -> None:
-        """Count the predicted and labelled classes of scored windows."""
+        """Count the predicted and labelled classes of scored windows, and their loss without augmentation."""
         image = batch.image.contiguous(memory_format=torch.channels_last)
         logits = self.averaged_network(image, self.averaged_network.see(batch.views))
         self.counter.update(logits.argmax(dim=1), batch.labels, batch.counted)
+        labels = batch.labels.where(batch.counted, IGNORE)
+        self.val_loss.update(self.scored_loss(logits, labels), weight=(labels != IGNORE).sum())
 
     def take_scores(self) -> Scores:
         """Scores of the windows counted since the last call, by all processes."""

@@ -1,6 +1,7 @@
 """Training from end to end: a 1 × 1 convolution learns what a 1 × 1 convolution can learn."""
 
 import csv
+import io
 import json
 import re
 from importlib.metadata import EntryPoint
@@ -12,6 +13,7 @@ import pytest
 import rasterio
 import torch
 from click.testing import CliRunner
+from PIL import Image
 from safetensors import safe_open
 from support.labelled_tiles import SMALL, write_config, write_tile, write_tiles
 from support.reporters import Watching
@@ -63,6 +65,34 @@ def test_training_learns_and_leaves_bundle_config_and_metrics(config: Path, tmp_
     assert sum(state.scores is not None for state in states) == 3
     assert [state.done for state in states if state.stage == "training"] == list(range(1, 13))
     assert states[0].stage == "reading"
+
+
+def test_each_epoch_has_the_loss_of_the_validation_pixels_without_augmentation(config: Path, tmp_path: Path) -> None:
+    loss, strong = {"cross_entropy": 1.0, "dice": 0.0}, {"brightness": 0.5, "band_mix": 0.5}
+    result = train(config, tmp_path / "run", epochs=1, loss=loss, augment=strong)
+    (line,) = csv.DictReader(result.metrics.open())
+    with rasterio.open(tmp_path / "val.tif") as image, rasterio.open(tmp_path / "val_labels.tif") as labels:
+        values, ids = image.read(), labels.read(1)
+    logs = load_model(result.bundle).module(torch.from_numpy(values)[None].float()).log_softmax(dim=1)
+    wanted = torch.nn.functional.nll_loss(logs, torch.from_numpy((ids == 9).astype(np.int64))[None])
+    assert float(line["val_loss"]) == pytest.approx(float(wanted.detach()), rel=0.01)
+    assert "in validation" in result.report.read_text("utf-8")
+
+
+def test_tensorboard_has_the_scores_and_the_same_few_windows_of_each_epoch(config: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(config, tmp_path / "run", epochs=2)
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    tags = events.Tags()
+    assert {"epoch/loss", "epoch/val_loss", "epoch/miou"} <= set(tags["scalars"])
+    assert tags["images"][0] == "image, label, prediction/1"
+    for tag in tags["images"]:
+        first, second = events.Images(tag)
+        assert (first.step, second.step) == (1, 2)
+        pictures = [np.asarray(Image.open(io.BytesIO(one.encoded_image_string))) for one in (first, second)]
+        assert pictures[0].shape == (40, 3 * 48 + 8, 3)
+        assert np.array_equal(pictures[0][:, : 2 * 48 + 8], pictures[1][:, : 2 * 48 + 8]), "image and label"
 
 
 def test_the_bundle_says_what_it_is_and_classifies(config: Path, tmp_path: Path) -> None:
@@ -262,7 +292,8 @@ def test_a_metric_of_another_package_appears_wherever_scores_do(config: Path, tm
     assert re.search(r"kappa \S+, boundary mIoU \(3 px\) \S+, worst IoU [01]\.\d{4}\n", printed.stdout)
     assert re.search(r"recall +boundary IoU +share\n", printed.stdout)
     (line,) = csv.DictReader((output / "metrics.csv").open())
-    assert list(line)[5:] == [
+    assert list(line)[:6] == ["epoch", "step", "seconds", "learning_rate", "loss", "val_loss"]
+    assert list(line)[6:] == [
         "miou", "pixel_accuracy", "boundary_miou", "worst_iou", "iou grass", "iou water", "share grass", "share water",
     ]  # fmt: skip
     scores = read_spec(output / "small.safetensors").card.scores

@@ -313,3 +313,22 @@ def test_a_run_of_geoseg_0_1_is_resumed(config: Path, tmp_path: Path, whole: Who
     torch.save(checkpoint, path)
     assert train(config, tmp_path / "old", resume=True).epochs == 4
     assert_same_run(whole.folder, tmp_path / "old")
+
+
+def test_a_run_begun_without_validation_losses_goes_on_with_them(config: Path, tmp_path: Path) -> None:
+    def stop(state: TrainProgress) -> None:
+        if state.stage == "training" and state.epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "old", reporter=Watching(stop))
+    path = tmp_path / "old" / "checkpoint.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    for line in checkpoint["callbacks"]["Record"]["history"]:
+        del line["val_loss"]
+    torch.save(checkpoint, path)
+    result = train(config, tmp_path / "old", resume=True)
+    losses = [line["val_loss"] for line in csv.DictReader(result.metrics.open())]
+    assert losses[:2] == ["", ""]
+    assert all(float(loss) > 0 for loss in losses[2:])
+    assert "in validation" in result.report.read_text("utf-8")

@@ -12,6 +12,8 @@ from geoseg.outputs.report.curves import Line, Point, draw_line, is_drawable, pl
 
 _CHART_PX, _CLASS_CHART_PX, _NAME_PX = 200, 280, 17
 """Height in CSS pixels of a small chart, of that of the classes at least, and of a class name beside it."""
+_CURVES = "only", "second"
+"""Classes in the style sheet of the curves of a small chart."""
 
 
 @dataclass(frozen=True)
@@ -31,31 +33,38 @@ class Chart:
 
 
 def small_charts(report: Report) -> list[Chart]:
-    """The small charts, one curve each, without those that have no values."""
+    """The small charts, without those that have no values."""
     charts = [
-        _small_chart(report, "Validation mIoU", "miou", point=True),
-        _small_chart(report, "Loss in training", "loss"),
-        _small_chart(report, "Learning rate", "learning_rate"),
+        _small_chart(report, "Validation mIoU", {"miou": "mIoU"}, point=True),
+        _small_chart(report, "Loss", {"loss": "in training", "val_loss": "in validation"}),
+        _small_chart(report, "Learning rate", {"learning_rate": "learning rate"}),
     ]
     return [chart for chart in charts if chart]
 
 
-def _small_chart(report: Report, title: str, key: str, *, point: bool = False) -> Chart | None:
-    """One curve; with `point`, its value in the best epoch is written beside it."""
-    epochs, values = _epochs(report.history), column(report.history, key)
-    if not any(map(is_drawable, values)):
+def _small_chart(report: Report, title: str, names: Mapping[str, str], *, point: bool = False) -> Chart | None:
+    """Curves of some columns, by their names, without those that have no values.
+
+    With `point`, the value of the first in the best epoch is written beside it.
+    """
+    epochs = _epochs(report.history)
+    found = {name: column(report.history, key) for key, name in names.items()}
+    found = {name: values for name, values in found.items() if any(map(is_drawable, values))}
+    if not found:
         return None
-    x, y = ChartAxis.of_epochs(epochs), ChartAxis.spanning([value for value in values if is_drawable(value)])
-    points = place(epochs, values, x, y)
+    x = ChartAxis.of_epochs(epochs)
+    y = ChartAxis.spanning([value for values in found.values() for value in values if is_drawable(value)])
+    curves = {name: place(epochs, values, x, y) for name, values in found.items()}
+    first, values = next(iter(found.items()))
     return Chart(
         title=title,
         css="",
         height_px=_CHART_PX,
         x_ticks=x.ticks(),
         y_ticks=_upwards(y.ticks()),
-        lines=[draw_line(title, "only", points)],
+        lines=[draw_line(name, css, points) for css, (name, points) in zip(_CURVES, curves.items(), strict=False)],
         best_at=_best_at(report.best_epoch, x),
-        best_point=_point_of(report.best_epoch, epochs, values, points) if point else None,
+        best_point=_point_of(report.best_epoch, epochs, values, curves[first]) if point else None,
     )
 
 

@@ -75,6 +75,19 @@ def pictures(example: Example, classes: Sequence[ClassSpec]) -> list[Picture]:
     ]
 
 
+def side_by_side(example: Example, classes: Sequence[ClassSpec], side: int) -> NDArray[np.uint8]:
+    """Image, label and prediction on the same pixels, each at most `side` pixels wide and high: (h, 3 w + 8, 3).
+
+    Pixels without a label are black.
+    """
+    step = math.ceil(max(example.label.shape) / side)
+    image, label, predicted = (a[::step, ::step] for a in (example.image, example.label, example.predicted))
+    gap = np.full((len(image), 4, 3), 255, np.uint8)
+    colors = _palette(classes)
+    colors[IGNORE] = 0
+    return np.hstack([image, gap, colors[label], gap, colors[predicted]])
+
+
 def _picture(caption: str, image: Image.Image) -> Picture:
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)
@@ -96,12 +109,17 @@ def _outlined(context: ContextPicture) -> Image.Image:
 
 def _paint(ids: NDArray[np.uint8], classes: Sequence[ClassSpec]) -> Image.Image:
     """Class indexes in the classes' colours, transparent where there is no label."""
-    palette = np.full((256, 3), _UNKNOWN, np.uint8)
-    palette[: len(classes)] = [rgb(c.color) for c in classes]
     image = Image.fromarray(np.ascontiguousarray(ids))
-    image.putpalette(palette.tobytes())
+    image.putpalette(_palette(classes).tobytes())
     image.info["transparency"] = IGNORE
     return image
+
+
+def _palette(classes: Sequence[ClassSpec]) -> NDArray[np.uint8]:
+    """Colour of every class index (256, 3)."""
+    palette = np.full((256, 3), _UNKNOWN, np.uint8)
+    palette[: len(classes)] = [rgb(c.color) for c in classes]
+    return palette
 
 
 def _mark_errors(image: NDArray[np.uint8], label: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> NDArray[np.uint8]:

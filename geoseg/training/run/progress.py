@@ -23,6 +23,8 @@ class TrainProgress(Progress):
     """Epochs in all."""
     loss: float = math.nan
     """Mean loss of this epoch so far."""
+    val_loss: float | None = None
+    """Mean loss on the validation rasters, once an epoch is scored; None between."""
     scores: Scores | None = None
     """Scores on the validation rasters, once an epoch is scored; None between."""
     best_miou: float = 0.0

@@ -148,12 +148,14 @@ class RunRecorder(Callback):
         )
 
     def _line(self, trainer: Trainer, learner: Learner, scores: Scores) -> dict[str, Any]:
+        val_loss = float(learner.val_loss.compute())
         return {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
             "seconds": round(self.seconds, 1),
             "learning_rate": float(f"{_learning_rate(trainer):.3g}"),
             "loss": round(float(learner.epoch_loss.compute()), 4),
+            "val_loss": None if math.isnan(val_loss) else round(val_loss, 4),
         } | scores.epoch_columns()
 
     def write_metrics(self) -> None:
@@ -193,6 +195,7 @@ class RunRecorder(Callback):
                 epoch=trainer.current_epoch + 1,
                 epochs=learner.spec.epochs,
                 loss=self._loss(trainer, learner, is_final=scores is not None),
+                val_loss=None if scores is None else self.history[-1]["val_loss"],
                 scores=scores,
                 best_miou=self.best.miou if self.best else 0.0,
                 seconds=self.seconds,

@@ -19,6 +19,7 @@ from geoseg.core.files import one_line, write_errors
 from geoseg.core.quiet import quiet_threads
 from geoseg.spec import TrainSpec
 from geoseg.training.run.build import Run
+from geoseg.training.run.example_images import ExampleImages
 
 LIGHTNING_PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -53,7 +54,7 @@ def _trainer(run: Run) -> Trainer:
         max_epochs=spec.epochs,
         accumulate_grad_batches=spec.optimizer.accumulate,
         gradient_clip_val=spec.optimizer.clip,
-        callbacks=[run.recorder],
+        callbacks=[run.recorder, ExampleImages()],
         logger=TensorBoardLogger(run.folder.path, name="", version=run.folder.events.name),
         log_every_n_steps=10,
         default_root_dir=run.folder.path,

@@ -22,6 +22,8 @@ SHOWN_PX = 512
 """Largest side of an example in pixels; larger windows are cropped to the median of their labelled pixels."""
 LEAST_LABELLED = 0.05
 """Least share of an example's pixels that must be labelled."""
+CANDIDATES = 32
+"""Windows, spread evenly, among which those with the most classes are chosen."""
 
 
 def find_examples(
@@ -33,17 +35,31 @@ def find_examples(
     """
     ranked = []
     for index in range(len(windows)):
-        example = _example(predict, windows, index, bands)
+        example = show_window(predict, windows, index, bands)
         if (example.label != IGNORE).mean() >= LEAST_LABELLED:
             ranked.append((example.miou, index))
     ranked.sort()
     best = ranked[max(len(ranked) - count, (len(ranked) + 1) // 2) :]
     worst = ranked[: min(count, len(ranked) - len(best))]
-    shown = [[_example(predict, windows, index, bands) for _, index in some] for some in (worst, best[::-1])]
+    shown = [[show_window(predict, windows, index, bands) for _, index in some] for some in (worst, best[::-1])]
     return shown[0], shown[1]
 
 
-def _example(predict: Predict, windows: ScoredWindows, index: int, bands: Sequence[str]) -> Example:
+def varied_windows(windows: ScoredWindows, count: int) -> list[int]:
+    """Indexes of at most `count` windows whose labels show many classes, in ascending order; the same at every call."""
+    spread = np.unique(np.linspace(0, len(windows) - 1, min(CANDIDATES, len(windows))).round().astype(int)).tolist()
+    shown = {index: _labels_in(windows[index]) for index in spread}
+    return sorted(sorted(spread, key=lambda index: shown[index], reverse=True)[:count])
+
+
+def _labels_in(item: ScoredWindow) -> tuple[int, int]:
+    """Number of classes and number of pixels of the labels that are scored with a window."""
+    found = item.labels[item.counted & (item.labels != IGNORE)]
+    return len(np.unique(found)), len(found)
+
+
+def show_window(predict: Predict, windows: ScoredWindows, index: int, bands: Sequence[str]) -> Example:
+    """One window, with its prediction."""
     item = windows[index]
     batch = stack_scored([item])
     predicted = predict(batch)[0].argmax(dim=0).cpu().numpy().astype(np.uint8)
