@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,9 @@ from geoseg.raster.class_raster import (
     open_raster,
     own_nodata,
     read_ids,
-    read_legend,
 )
 from geoseg.raster.gdal import gdal_settings
+from geoseg.raster.legends import read_legend
 from geoseg.raster.reading import to_rasterio
 from geoseg.spec import IGNORE, NODATA_ID, ClassSpec
 from geoseg.spec.evaluate import BOUNDARY_PX_MOST
@@ -145,18 +145,19 @@ def _inspect(raster: Any, prediction: str, labels: LabelSource, reporter: Report
 
     255 is nodata if the raster says so; if not, it is a class like any other, unless the raster names its classes.
     """
-    legend, notice = read_legend(raster)
-    ids = {class_id for class_id in legend.names if 0 <= class_id < NODATA_ID}
+    reading = read_legend(raster)
+    names = reading.legend.names
+    ids = {class_id for class_id in names if 0 <= class_id < NODATA_ID} if reading.is_complete else set()
     own = own_nodata(raster)
     counts = count_ids(raster, reporter=reporter) if own is None or not ids else np.zeros(256, np.int64)
-    notices: tuple[str, ...] = () if notice is None else (notice,)
+    notices = reading.notices
     if counts[NODATA_ID]:
         notices += (_notice_of_255(prediction, int(counts[NODATA_ID]), is_class=not ids),)
     if not ids:
-        ids = set(np.flatnonzero(counts).tolist()) | _occurring_labels(labels, reporter)
+        ids = set(np.flatnonzero(counts).tolist()) | _occurring_labels(labels, names, reporter)
     if not ids:
         raise SceneError(f"{prediction} holds no class at all, only nodata: give a class raster with predictions")
-    classes = tuple(_class(i, legend.names.get(i, f"class {i}")) for i in sorted(ids))
+    classes = tuple(_class(i, names.get(i, f"class {i}")) for i in sorted(ids))
     return _Contents(classes, free_id(counts) if own is None else own, notices)
 
 
@@ -178,10 +179,10 @@ def _notice_of_unlabelled(path: str, labels: Labels) -> tuple[str, ...]:
     return (f"{path}: {unmarked_labels(pixels)}",) if pixels else ()
 
 
-def _occurring_labels(labels: LabelSource, reporter: Reporter) -> set[int]:
-    """Class ids of a label raster; none of polygons, whose classes must be among those predicted."""
+def _occurring_labels(labels: LabelSource, names: Mapping[int, str], reporter: Reporter) -> set[int]:
+    """Class ids of a label raster; of polygons, those that the prediction's legend names."""
     if label_format(labels).is_vector:
-        return set()
+        return {class_id for class_id in names if 0 <= class_id < NODATA_ID}
     with open_labels(labels):
         pass  # what does not fit the prediction is refused before it is read from end to end
     with open_raster(whole_url(labels.path)) as dataset:

@@ -26,10 +26,8 @@ from geoseg.geo.crs import same_horizontal_crs
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.outputs.styles import add_layer_style, shared_qml, style_paths, vector_qml, vector_sld, write_style_files
-from geoseg.raster.class_raster import (
-    open_classes,
-    read_legend,
-)
+from geoseg.raster.class_raster import open_classes
+from geoseg.raster.legends import read_legend
 from geoseg.spec import VectorizeSpec, parse_spec
 from geoseg.spec.settings import VectorizeSettings
 from geoseg.vector.check import PolygonCheck, check_polygons
@@ -91,12 +89,12 @@ def vectorize(
     output = Path(output)
     check_output(output, overwrite)
     with open_classes(raster) as opened:
-        legend, unread = read_legend(opened)
+        reading = read_legend(opened)
         grid, unplaced = grid_of_classes(opened)
         if check:
             _check_checkable(grid, spec, output)
         area = find_area(grid, spec.area.aoi, spec.area.bbox, opened.name)
-        job = Polygonizer(opened, None, grid, legend, spec.vector, area)
+        job = Polygonizer(opened, None, grid, reading.legend, spec.vector, area)
         layer = job.run(reporter)
         other = _owner_of_styles(output, overwrite)
         write_polygons(layer, output, finish=partial(_style, layer, output.stem, is_alone=other is None))
@@ -104,7 +102,7 @@ def vectorize(
     unstyled = f"the styles of {output} were not written, because of {other}" if other else None
     unmarked = _unmarked_notice(job.unmarked_px)
     nothing = None if len(layer) else "the raster shows no class here: the layer is empty"
-    notices = tuple(notice for notice in (unplaced, unread, unstyled, unmarked, nothing) if notice)
+    notices = tuple(notice for notice in (unplaced, *reading.notices, unstyled, unmarked, nothing) if notice)
     for notice in notices:
         reporter.notice(notice)
     return VectorizeResult(output, len(layer), class_shares(layer), time.perf_counter() - started, notices, found)

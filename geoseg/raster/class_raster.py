@@ -1,6 +1,6 @@
-"""Reading of class rasters, also of other programs: class ids strip by strip, legend, georeferencing.
+"""Reading of class rasters, also of other programs: class ids strip by strip, georeferencing.
 
-In: the path of a single-band raster of integers. Out: strips of class ids; names and colours; transform and coordinate
+In: the path of a single-band raster of integers. Out: strips of class ids; transform and coordinate
 system.
 """
 
@@ -18,18 +18,16 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterioWindow
 
-from geoseg.core.errors import SceneError, SpecError
+from geoseg.core.errors import SceneError
 from geoseg.core.events import SILENT, Reporter, Stage
 from geoseg.core.files import one_line
-from geoseg.core.naming import visible
 from geoseg.geo.aoi import Area
 from geoseg.geo.georef import usable_transform
 from geoseg.geo.grid import Window, strip_windows
-from geoseg.raster.legend import CLASSES_TAG, Legend
 from geoseg.raster.reading import open_dataset, to_rasterio
 from geoseg.raster.strips import Strip
 from geoseg.raster.validity import has_mask, is_nodata, read_mask
-from geoseg.spec import NODATA_ID, parse_json
+from geoseg.spec import NODATA_ID
 
 INTEGERS = frozenset({"uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"})
 """Types of class rasters, as rasterio names them."""
@@ -173,25 +171,6 @@ def check_ids(values: NDArray[Any]) -> None:
 def own_nodata(raster: Any) -> int | None:
     """The nodata value of a raster; None if it has none, or one that is no class id."""
     return int(raster.nodata) if raster.nodata in range(256) else None
-
-
-def read_legend(raster: Any) -> tuple[Legend, str | None]:
-    """The legend from a raster's tags as geoseg writes them, else from its colour table; and a notice if the tags
-    cannot be read."""
-    tags, notice = raster.tags(), None
-    if CLASSES_TAG in tags:
-        try:
-            entries = parse_json(tags[CLASSES_TAG], CLASSES_TAG)
-            names = {int(entry["id"]): visible(str(entry["name"])) for entry in entries}
-            return Legend(names, {int(entry["id"]): str(entry["color"]) for entry in entries if "color" in entry}), None
-        except (SpecError, ValueError, TypeError, KeyError, OverflowError):
-            notice = f"the tag {CLASSES_TAG} cannot be read: classes go by their numbers"
-    try:
-        table = raster.colormap(1)
-    except ValueError:  # there is none
-        return Legend(), notice
-    colors = {k: "#{:02x}{:02x}{:02x}".format(*color[:3]) for k, color in table.items() if k < 256}
-    return Legend(colors=colors), notice
 
 
 def placement(raster: Any) -> tuple[Affine, Any, str | None]:

@@ -28,6 +28,10 @@ class Legend:
         classes = tuple(classes)
         return cls({c.id: c.name for c in classes}, {c.id: c.color for c in classes})
 
+    def completed_by(self, other: Legend) -> Legend:
+        """The same legend, with another's names and colours where it has none."""
+        return Legend(other.names | self.names, other.colors | self.colors)
+
     def name(self, class_id: int) -> str:
         """Name of a class, or its id as text."""
         return self.names.get(class_id, str(class_id))

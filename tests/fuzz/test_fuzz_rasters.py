@@ -7,8 +7,9 @@ from fuzzing import CORPUS, LONG_S, edited, fuzz, seeds, words
 
 from geoseg.commands.info import describe
 from geoseg.geo.grid import Window
-from geoseg.raster.class_raster import open_classes, read_legend, read_strips
+from geoseg.raster.class_raster import open_classes, read_strips
 from geoseg.raster.gdal import gdal_settings
+from geoseg.raster.legends import read_legend
 from geoseg.raster.scene import Scene
 from geoseg.raster.scene_bands import SceneBands
 
