@@ -103,16 +103,14 @@ def test_without_the_package_what_is_missing_is_named_in_a_line(outcome, tmp_pat
     model = tmp_path / "windows-alone.safetensors"
     save_file(load_file(trained), model, {"geoseg": json.dumps(spec | {"surroundings": None})})
     for bundle, missing in (
-        (
-            trained,
-            "no way to see the surroundings is called 'rings': there are context, refine; one of another package",
-        ),
-        (model, "no architecture is called 'dilated': did you mean 'tiled'?; a network of another package"),
+        (trained, "no way to see the surroundings is called 'rings'"),
+        (model, "no architecture is called 'dilated'"),
     ):
         result = CliRunner().invoke(main, ["predict", str(scene), "-m", str(bundle), "-o", str(tmp_path / "none")])
         assert result.exit_code == 1
         (line,) = result.stderr.splitlines()
-        assert f"{missing} needs that package: install it" in line
+        assert missing in line
+        assert "of another package needs that package: install it" in line
     described = CliRunner().invoke(main, ["info", str(model)])
     assert described.exit_code == 0
     assert "dilated" in described.stdout
