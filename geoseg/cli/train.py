@@ -17,7 +17,7 @@ from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import Notices, notice, scores_line, scores_table, show, show_json
 from geoseg.cli.value_types import FilePath
 from geoseg.core.events import SILENT, Progress, Reporter
-from geoseg.core.wording import number_of
+from geoseg.core.wording import number_of, pixels_in_words
 from geoseg.spec import TrainSpec
 
 if TYPE_CHECKING:
@@ -132,26 +132,25 @@ def _bar_text(state: TrainProgress) -> str:
 
 
 def _epoch_line(state: TrainProgress) -> str:
-    miou = state.scores.miou if state.scores else math.nan
     val_loss = "" if state.val_loss is None else f"  val loss {state.val_loss:.4f}"
-    return (
-        f"epoch {state.epoch}/{state.epochs}  loss {state.loss:.4f}{val_loss}  mIoU {miou:.4f}  "
-        f"best {state.best_miou:.4f}  {state.seconds:,.0f} s"
+    scores = (
+        f"  mIoU {state.scores.miou:.4f}  best {state.best_miou:.4f}" if state.scores and state.scores.pixels else ""
     )
+    return f"epoch {state.epoch}/{state.epochs}  loss {state.loss:.4f}{val_loss}{scores}  {state.seconds:,.0f} s"
 
 
 def _summary(result: TrainResult) -> str:
+    learnt = f"{_amount(result.train_images, result.train_pixels)} learnt from"
+    scored = f"{_amount(result.val_images, result.val_pixels)} scored" if result.scores.pixels else "nothing scored"
     return "\n".join(
         (
-            scores_line(result.scores),
-            scores_table(result.scores),
+            *((scores_line(result.scores), scores_table(result.scores)) if result.scores.pixels else ()),
             f"epoch {result.best_epoch} of {result.epochs}, {result.seconds:,.0f} s on {result.device} "
-            f"({result.precision}); {_amount(result.train_images, result.train_pixels)} learnt from, "
-            f"{_amount(result.val_images, result.val_pixels)} scored",
+            f"({result.precision}); {learnt}, {scored}",
             f"  {result.bundle}\n  {result.report}",
         )
     )
 
 
 def _amount(images: int, pixels: int) -> str:
-    return f"{pixels / 1e6:,.2f} Mpx of {number_of(images, 'image')}"
+    return f"{pixels_in_words(pixels)} of {number_of(images, 'image')}"

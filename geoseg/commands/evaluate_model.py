@@ -22,7 +22,7 @@ from geoseg.core.events import SILENT, NoticeLog, Reporter
 from geoseg.core.files import workspace
 from geoseg.core.redaction import public_form, public_values
 from geoseg.core.version import __version__
-from geoseg.core.wording import number_of
+from geoseg.core.wording import number_of, pixels_in_words
 from geoseg.metrics.scores import Scores
 from geoseg.models.bundle import load_model
 from geoseg.models.model import Model
@@ -214,7 +214,7 @@ def _facts(result: ModelEvaluation, model: Model) -> dict[str, str]:
     return {
         "Network": f"{network.architecture} {network.encoder}".strip() + f", {parameters / 1e6:.2f} M parameters",
         "Bands": ", ".join(model.spec.bands),
-        SIDES[result.split].capitalize(): f"{images}, {result.scores.pixels / 1e6:,.2f} Mpx labelled",
+        SIDES[result.split].capitalize(): f"{images}, {pixels_in_words(result.scores.pixels)} labelled",
         "Time": f"{result.seconds:,.1f} s for {windows} on {result.device} ({result.precision})",
         "Made by": f"geoseg {__version__}",
     }

@@ -112,6 +112,8 @@ def split_rasters(
         SpecError: as `how_to_split`.
     """
     by = how_to_split(rasters, spec)
+    if by == "none":
+        return [RasterSplit((raster.everything,), (), ()) for raster in rasters]
     if by == "column":
         train, val = (_given(rasters, side, side in needed) for side in SIDES)
         _refuse_twins(rasters)

@@ -35,9 +35,10 @@ class LabelledRasterSpec(Spec):
 class SplitSpec(Spec):
     """Which pixels are used for training, and which for validation."""
 
-    by: Literal["auto", "column", "blocks", "scene", "random"] = "auto"
+    by: Literal["auto", "column", "blocks", "scene", "random", "none"] = "auto"
     """column: as given; blocks: by square blocks of pixels; scene: whole images; random: image by image, which lets
-    neighbours of training pixels into the scores; auto: column where splits are given, else blocks."""
+    neighbours of training pixels into the scores; none: all for training, nothing scored, the last epoch kept; auto:
+    column where splits are given, else blocks."""
     column: str = "split"
     """Column of the CSV that holds train or val; rows with another word are left out."""
     val_share: float = Field(default=0.2, gt=0, lt=1)
@@ -49,6 +50,11 @@ class SplitSpec(Spec):
     so that no training window reaches validation pixels. Images without coordinates have no neighbours."""
     seed: int = Field(default=0, ge=0, le=LARGEST_COUNT)
     """Seed of the draw of blocks or images."""
+
+    @property
+    def validates(self) -> bool:
+        """Whether there is a validation side, by which the best epoch is chosen."""
+        return self.by != "none"
 
 
 class DataSpec(Spec):

@@ -95,6 +95,58 @@ def test_tensorboard_has_the_scores_and_the_same_few_windows_of_each_epoch(confi
         assert np.array_equal(pictures[0][:, : 2 * 48 + 8], pictures[1][:, : 2 * 48 + 8]), "image and label"
 
 
+def test_without_a_validation_side_all_labels_are_learnt_from_and_the_last_epoch_is_kept(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    config = write_config(tmp_path, data=SMALL["data"] | {"split": {"by": "none"}})
+    states: list[Any] = []
+    result = train(config, tmp_path / "run", reporter=Watching(states.append))
+    assert (result.train_images, result.train_pixels, result.val_images, result.val_pixels) == (2, 2 * 40 * 48, 0, 0)
+    assert (result.best_epoch, result.epochs) == (3, 3)
+    assert result.as_dict()["scores"]["miou"] is None
+    assert "the last epoch is kept, and nothing is measured" in result.notices[0]
+    card = read_spec(result.bundle).card
+    assert not card.scores
+    assert "Trained on all labels" in card.limits
+    page = result.report.read_text("utf-8")
+    assert "Nothing was scored: all labels were for training, and epoch 3, the last, was kept." in page
+    assert "What was taken for what" not in page
+    assert [row["miou"] for row in csv.DictReader(result.metrics.open())] == ["", "", ""]
+    with pytest.raises(LabelError, match="leaves no validation rasters: score the training ones"):
+        evaluate_model(result.bundle, config)
+    assert evaluate_model(result.bundle, config, split="train").scores.miou > 0.95
+
+
+def test_a_killed_run_without_a_validation_side_ends_with_the_same_weights(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    config = write_config(tmp_path, data=SMALL["data"] | {"split": {"by": "none"}})
+
+    def stop(state: Any) -> None:
+        if state.epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", reporter=Watching(stop))
+    resumed, whole = train(config, tmp_path / "run", resume=True), train(config, tmp_path / "whole")
+    for a, b in zip(weights(resumed.bundle).values(), weights(whole.bundle).values(), strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_of_epochs_with_equal_scores_the_last_is_kept(config: Path, tmp_path: Path) -> None:
+    result = train(config, tmp_path / "run", epochs=8)
+    rows = list(csv.DictReader(result.metrics.open()))
+    assert result.best_epoch == max(int(row["epoch"]) for row in rows if float(row["miou"]) == result.scores.miou)
+    assert sum(float(row["miou"]) == result.scores.miou for row in rows) > 1
+
+
+def test_the_command_counts_pixels_where_there_are_few(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    config = write_config(tmp_path, data=SMALL["data"] | {"split": {"by": "none"}})
+    arguments = [str(config), "-o", str(tmp_path / "run"), "--epochs", "1"]
+    run = CliRunner().invoke(command, arguments, catch_exceptions=False)
+    assert "3,840 px of 2 images learnt from, nothing scored" in run.stdout
+    assert "mIoU" not in run.output
+
+
 def test_the_bundle_says_what_it_is_and_classifies(config: Path, tmp_path: Path) -> None:
     result = train(config, tmp_path / "run")
     model = load_model(result.bundle)

@@ -24,11 +24,16 @@ def guard_band(spec: TrainSpec) -> int:
 
 
 def report_split(spec: TrainSpec, guarded_px: int, train: Sequence[ClassStatistics], reporter: Reporter) -> None:
-    """Report a random split, and the share of the labelled training pixels in the guard band."""
+    """Report a random split or none, and the share of the labelled training pixels in the guard band."""
     if spec.data.split.by == "random":
         reporter.notice(
             "the split is random: validation pixels may lie beside training pixels, so that the scores say little of "
             "other places (data.split.by: blocks or scene)"
+        )
+    if not spec.data.split.validates:
+        reporter.notice(
+            "all labels are for training (data.split.by: none): the last epoch is kept, and nothing is measured of how "
+            "well the model does"
         )
     share = guarded_px / max(1, guarded_px + sum(int(statistics.counts.sum()) for statistics in train))
     if share > 0.01:
@@ -56,7 +61,7 @@ def check_sides(
         sum((statistics.class_counts for statistics in side), np.zeros(len(spec.classes))) for side in (train, val)
     ]
     for side, found in zip(("training", "validation"), counts, strict=True):
-        if not found.any():
+        if not found.any() and (side == "training" or spec.data.split.validates):
             raise LabelError(
                 f"no labelled {side} pixels are left: label more, or change data.split (val_share, block_px, guard_px)"
             )
@@ -75,7 +80,7 @@ def check_sides(
             f"no training pixel shows class {missing}: label some of it there, or change data.split "
             "(larger blocks, a smaller guard_px or window), or take the class out of `classes`"
         )
-    if unscored:
+    if unscored and spec.data.split.validates:
         reporter.notice(f"no validation pixel shows class {unscored}: nothing can be said of how well it is found")
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from geoseg.core.errors import LabelError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.data.class_statistics import ClassStatistics, join_statistics, normalization_of
 from geoseg.data.labelled_raster import LabelledRaster
@@ -86,7 +87,7 @@ def read_training_data(
     rasters, counted, unmarked_px = _read_and_count(listed, grids, spec, terms.scaling, store, reporter)
     if unmarked_px:
         reporter.notice(f"labels: {unmarked_labels(unmarked_px)}")
-    split = _split(listed, rasters, counted, spec, SIDES if only is None else (only,))
+    split = _split(listed, rasters, counted, spec, _needed(spec, only))
     if only is None:
         report_split(spec, split.guarded_px, split.train.statistics, reporter)
         check_sides(split.train.statistics, split.val.statistics, spec, unmarked_px, reporter)
@@ -116,6 +117,20 @@ class _Split:
     """For validation."""
     guarded_px: int
     """Labelled training pixels that are left out for the guard band."""
+
+
+def _needed(spec: TrainSpec, only: str | None) -> tuple[str, ...]:
+    """Sides of the split that must have labels.
+
+    Raises:
+        LabelError: if only validation rasters are wanted and the split has none.
+    """
+    if only == "val" and not spec.data.split.validates:
+        raise LabelError(
+            "data.split.by is none, which leaves no validation rasters: score the training ones (--split train), or "
+            "change it"
+        )
+    return SIDES if only is None else (only,)
 
 
 def _split(

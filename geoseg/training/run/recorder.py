@@ -24,6 +24,8 @@ from geoseg.training.learner import Learner
 from geoseg.training.run.progress import TrainProgress
 from geoseg.training.run.run_folder import RunFolder
 
+NO_SCORES = "Trained on all labels, of which none were left for validation: nothing is measured of how well it does."
+"""The sentence on a model's card in place of scores."""
 LOSS_EVERY_S = 0.2
 """Least time between two readings of the mean loss, in seconds."""
 
@@ -91,12 +93,16 @@ class RunRecorder(Callback):
         self._report(trainer, learner, "training", trainer.global_step)
 
     def on_validation_start(self, trainer: Trainer, learner: LightningModule) -> None:
-        """Stop a run whose loss is not finite, before its network is saved.
+        """Stop a run whose loss is not finite, before its network is saved."""
+        assert isinstance(learner, Learner)
+        self._check_loss(trainer, learner)
+
+    def _check_loss(self, trainer: Trainer, learner: Learner) -> None:
+        """Refuse a loss that is not finite.
 
         Raises:
             SpecError: naming the settings to change.
         """
-        assert isinstance(learner, Learner)
         if not math.isfinite(float(learner.epoch_loss.compute())):
             raise SpecError(
                 f"the loss became infinite or no number in epoch {trainer.current_epoch + 1}: lower "
@@ -110,10 +116,14 @@ class RunRecorder(Callback):
     def on_validation_end(self, trainer: Trainer, learner: LightningModule) -> None:
         """Score the epoch; save its network if it is the best."""
         assert isinstance(learner, Learner)
+        self._record(trainer, learner)
+
+    def _record(self, trainer: Trainer, learner: Learner) -> None:
+        """Record an epoch; save its network if it is the best, of several equal ones the last."""
         scores = learner.take_scores()
         line = self._line(trainer, learner, scores)
         self.history = [*self.history[: trainer.current_epoch], line]
-        is_best = self.best is None or scores.miou > self.best.miou
+        is_best = self.best is None or scores.miou >= self.best.miou
         if is_best:
             self.best, self.best_epoch = scores, trainer.current_epoch + 1
         if trainer.is_global_zero:
@@ -125,7 +135,11 @@ class RunRecorder(Callback):
         self._report(trainer, learner, "scored", trainer.global_step, scores=scores)
 
     def on_train_epoch_end(self, trainer: Trainer, learner: LightningModule) -> None:
-        """Save a checkpoint with all that the next epoch depends on."""
+        """Record an epoch that is not scored; save a checkpoint with all that the next epoch depends on."""
+        assert isinstance(learner, Learner)
+        if not learner.spec.data.split.validates:
+            self._check_loss(trainer, learner)
+            self._record(trainer, learner)
         path = self.folder.last_checkpoint
         partial = path.with_name(f".geoseg-{path.name}")
         try:
@@ -142,7 +156,10 @@ class RunRecorder(Callback):
 
     def _save_bundle(self, learner: Learner, scores: Scores) -> None:
         training = self.provenance | {"best_epoch": self.best_epoch, "seconds": round(self.seconds)}
-        card = self.model.card.model_copy(update={"scores": scores.as_dict(), "training": training})
+        found: dict[str, Any] = {"scores": scores.as_dict(), "training": training}
+        if not scores.pixels:
+            found = {"limits": f"{self.model.card.limits} {NO_SCORES}".strip(), "training": training}
+        card = self.model.card.model_copy(update=found)
         save_model(
             learner.averaged_network, self.model.model_copy(update={"card": card}), self.folder.bundle, half=True
         )

@@ -11,7 +11,7 @@ import torch
 
 from geoseg.core.errors import LabelError
 from geoseg.core.version import __version__
-from geoseg.core.wording import number_of
+from geoseg.core.wording import number_of, pixels_in_words
 from geoseg.metrics.scores import Scores
 from geoseg.models.bundle import load_model
 from geoseg.models.runner import Runner
@@ -39,7 +39,7 @@ class TrainResult:
     report: Path
     """Curves, scores and examples, as one HTML file."""
     scores: Scores
-    """The bundle's scores on the validation rasters."""
+    """The bundle's scores on the validation rasters; of no pixel if there are none."""
     best_epoch: int
     """Epoch of the bundle, counted from 1."""
     epochs: int
@@ -138,8 +138,9 @@ def _facts(run: Run, result: TrainResult) -> dict[str, str]:
         | ({} if data.size_range_m is None else {"Pixels": "{:g} to {:g} m".format(*data.size_range_m)})
         | ({spec.branch.title: spec.branch.describe()} if spec.branch.levels else {})
         | {
-            name: f"{number_of(side.images, 'image')}, {side.class_counts.sum() / 1e6:,.2f} Mpx labelled"
+            name: f"{number_of(side.images, 'image')}, {pixels_in_words(int(side.class_counts.sum()))} labelled"
             for name, side in sides.items()
+            if side.images
         }
         | {
             "Epochs": f"{result.epochs}, of which number {result.best_epoch} is kept",

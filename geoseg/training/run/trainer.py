@@ -59,6 +59,7 @@ def _trainer(run: Run) -> Trainer:
         log_every_n_steps=10,
         default_root_dir=run.folder.path,
         num_sanity_val_steps=0,
+        limit_val_batches=1.0 if spec.data.split.validates else 0,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
