@@ -38,15 +38,34 @@ def _template() -> Template:
     return environment.get_template("page.html.jinja")
 
 
+class Rules:
+    """Rules of the style sheet for single elements, by the class that the element gets instead of an inline style.
+
+    Attributes:
+        classes: name of the class by its declarations, e.g. "top:12.5%".
+    """
+
+    def __init__(self) -> None:
+        self.classes: dict[str, str] = {}
+
+    def add(self, declarations: str) -> str:
+        """The name of the class with these declarations."""
+        return self.classes.setdefault(declarations, f"s{len(self.classes)}")
+
+
 def render(report: Report) -> str:
     """The HTML of a report."""
     examples = [*report.worst, *report.best]
+    rules = Rules()
     return _template().render(
         report=report,
         scores=report.scores,
         headline=[one for one in report.scores.headline if one.value is not None or not one.needs_boundaries],
         columns=[one for one in report.scores.columns if occurs(one.value) or not one.needs_boundaries],
         version=__version__,
+        rules=rules.classes,
+        rule=rules.add,
+        part=lambda share: rules.add(f"--part:{share:.3f}"),
         paper=PAPER,
         curve_colors=[{scheme: legible(c.color, paper) for scheme, paper in PAPER.items()} for c in report.classes],
         shares=shares(report.scores.confusion),
