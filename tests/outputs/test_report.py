@@ -18,6 +18,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support.pages import check_page
 
 from geoseg.core.errors import OutputError
 from geoseg.metrics.counter import ScoreCounter
@@ -31,7 +32,7 @@ from geoseg.outputs.report.pictures import look
 from geoseg.outputs.report.tables import percent
 from geoseg.spec import ClassSpec, ModelCard
 
-VOID = {"meta", "br", "img", "hr"}
+VOID = {"meta", "br", "img", "hr", "col"}
 NAMES = ["Wald & <Moor>", "Gewässer", 'a "quoted" class', "x" * 90]
 CARD = ModelCard(description="Maps <things>.", credits="See https://example.org/labels", licence="Apache-2.0")
 
@@ -135,6 +136,12 @@ def make_report(names=tuple(NAMES), epochs=5, examples=1, **fields):
     return Report(**values | fields)
 
 
+def rules_of(node: Node, page: Node) -> str:
+    """Declarations of the rules of this element alone."""
+    sheet = dict(re.findall(r"^\.(s\d+) { (.*) }$", page.all("style")[0].parts[0], re.MULTILINE))
+    return ";".join(sheet[css] for css in node.attributes["class"].split() if css in sheet)
+
+
 def table_rows(page, css):
     return [[cell.text for cell in row.parts if isinstance(cell, Node)] for row in page.all("table", css)[0].all("tr")]
 
@@ -148,6 +155,7 @@ def test_page_is_whole_and_needs_nothing_else(count, epochs, boundary_px):
     scores = make_scores(example.predicted, example.label, names, boundary_px)
     source = render(make_report(names, epochs, examples=min(epochs, 1), scores=scores))
     page = parse(source)
+    check_page(source)
     assert not [node for tag in ("script", "link", "iframe", "object", "a") for node in page.all(tag)]
     assert all(node.attributes["src"].startswith("data:image/png;base64,") for node in page.all("img"))
     assert "href" not in source
@@ -172,6 +180,7 @@ def test_title_facts_card_and_settings_are_shown_as_text():
 
 def test_empty_parts_leave_no_heading():
     bare = make_report(epochs=0, examples=0, facts={}, settings="", card=ModelCard(), best_epoch=None)
+    check_page(render(bare))
     headings = [h.text for h in parse(render(bare)).all("h2")]
     assert headings == ["Classes", "What was taken for what"]
     assert parse(render(replace(bare, card=None))).all("h2")
@@ -220,6 +229,7 @@ def test_class_table_and_matrix_by_hand():
         ["b", "", "100.0", ""],
         ["c", "", "", ""],
     ]
+    assert table_rows(page, "pixels")[1:] == [["a", "6", "2", "0"], ["b", "0", "4", "0"], ["c", "0", "0", "0"]]
     assert page.all("td", "miss")[0].attributes["title"] == "a taken for b: 2 pixels"
     assert [item.text for item in page.all("ul")[0].all("li")] == ["a taken for b: 25.0 % of a, 2 pixels"]
 
@@ -260,7 +270,7 @@ def test_curves_stay_in_their_plot_and_skip_gaps(rows, first, best):
             assert len(points) == len(re.findall("[ML]", path.attributes["d"])) >= 2
             assert all(0 <= float(number) <= 100 for point in points for number in point)
     for span in page.all("span", "x") + page.all("span", "y") + page.all("span", "name"):
-        assert all(0 <= float(at) <= 100 for at in re.findall(r"(?:left|top):([^;%]*)%", span.attributes["style"]))
+        assert all(0 <= float(at) <= 100 for at in re.findall(r"(?:left|top):([^;%]*)%", rules_of(span, page)))
     for index, key in ((0, "c0"), (1, "c1")):
         drawn = sum(not math.isnan(row[3 + index]) for row in rows)
         curves = [path for group in page.all("g", key) for path in group.all("path")]
@@ -284,7 +294,7 @@ def test_best_epoch_is_marked_on_the_miou():
     page = parse(render(make_report(epochs=5, best_epoch=3)))
     (point,) = page.all("span", "point")
     assert point.text == "0.530"
-    assert "left:50.0%" in point.attributes["style"]
+    assert "left:50.0%" in rules_of(point, page)
     assert "epoch 3 of 5 was the best" in page.text
     assert {path.attributes["d"] for path in page.all("path", "best")} == {"M50.0 0L50.0 100"}
 
@@ -350,6 +360,10 @@ def test_text_can_be_read_in_both_schemes():
         paper = rgb(value["paper"])
         for ink in ("ink", "muted", "blue"):
             assert contrast(rgb(value[ink]), paper) >= 4.5
+        assert contrast(rgb(value["ink"]), rgb(value["faint"])) >= 4.5
+        alpha = int(value["edge"][7:], 16) / 255
+        edge = [alpha * e + (1 - alpha) * p for e, p in zip(rgb(value["edge"][:7]), paper, strict=True)]
+        assert contrast(edge, paper) >= 3
         for tint in ("blue-rgb", "red-rgb"):
             shade = float(value["shade"])
             mixed = [shade * int(t) + (1 - shade) * p for t, p in zip(value[tint].split(), paper, strict=True)]
