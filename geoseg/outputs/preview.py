@@ -20,7 +20,7 @@ Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _PAPER: RGB = (255, 255, 255)
 _INK: RGB = (31, 41, 51)
-_MUTED: RGB = (123, 135, 148)
+_MUTED: RGB = (86, 99, 112)
 _UNKNOWN: RGB = (90, 90, 90)
 _OPACITY = 0.6
 _SMALLEST_SIDE = 400

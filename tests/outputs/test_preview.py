@@ -3,7 +3,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from geoseg.outputs.preview import _length_label, _percent, _round_length, draw_preview
+from geoseg.outputs.preview import _INK, _MUTED, _PAPER, _length_label, _percent, _round_length, draw_preview
+from geoseg.outputs.report.colours import contrast
 from geoseg.outputs.thumbnail import NODATA_GREY, Thumbnail, stretch
 from geoseg.outputs.thumbnail import thumbnail_size as size_of
 
@@ -132,6 +133,11 @@ def test_preview_shows_the_image_its_classes_and_nodata():
     colours = {tuple(colour) for colour in page}
     water = tuple(round(100 * 0.4 + band * 0.6) for band in (0x2B, 0x8C, 0xBE))
     assert {(100, 100, 100), water, NODATA_GREY, (0x2B, 0x8C, 0xBE), (0xD9, 0xA4, 0x5B)} <= colours
+
+
+def test_the_text_of_a_preview_can_be_read():
+    for ink in (_INK, _MUTED):
+        assert contrast(ink, _PAPER) >= 4.5
 
 
 def test_preview_without_classes_or_with_unknown_ids():
