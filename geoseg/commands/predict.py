@@ -19,7 +19,8 @@ from geoseg.commands.results import Results, generalize
 from geoseg.core.events import SILENT, Reporter
 from geoseg.core.files import write_errors
 from geoseg.core.memory import give_back_memory
-from geoseg.inference.assemble import ClassShare, assemble, class_shares
+from geoseg.inference.assemble import assemble
+from geoseg.inference.class_shares import ClassShare, class_shares
 from geoseg.inference.cores import kept_outputs
 from geoseg.inference.job import Job, prepare
 from geoseg.inference.resume import begin
@@ -129,7 +130,7 @@ def _run(job: Job, work: WorkFolder, paths: OutputPaths, workers: Workers, repor
         if job.spec.vector.generalizes:
             generalize(job, assembled)
             clock.lap("generalize")
-        classes = class_shares(assembled.counts, job.scene.info, job.model.spec.classes)
+        classes = class_shares(assembled, job.scene.info, job.model.spec.classes)
         results = Results(job, assembled, classes, paths, drafts, reporter)
         results.write_rasters()
         clock.lap("write")

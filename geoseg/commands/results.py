@@ -15,7 +15,8 @@ from geoseg.core.errors import GeosegError, OutputError
 from geoseg.core.events import Progress, Reporter, Stage
 from geoseg.core.files import write_errors
 from geoseg.core.naming import layer_name
-from geoseg.inference.assemble import Assembled, ClassShare, replace_classes
+from geoseg.inference.assemble import Assembled, replace_classes
+from geoseg.inference.class_shares import ClassShare
 from geoseg.inference.job import Job
 from geoseg.outputs.attribute_table import write_aux
 from geoseg.outputs.drafts import Drafts
@@ -62,8 +63,8 @@ class Results:
         draft, legend = self.drafts[self.paths.landcover], self.job.model.spec.classes
         valid = sum(c.pixels for c in self.classes)
         pixels = {c.id: c.pixels for c in self.classes} | {NODATA_ID: self.job.scene.info.pixels - valid}
-        areas = [c.area_m2 for c in self.classes if c.area_m2 is not None]
-        write_aux(draft, legend, pixels, sum(areas) / valid if areas and valid else None)
+        areas = {c.id: c.area_m2 for c in self.classes if c.area_m2 is not None}
+        write_aux(draft, legend, pixels, areas if valid and areas else None)
         write_style_files(draft, shared_qml(legend), raster_sld(legend, layer_name(self.paths.landcover.stem)))
 
     def write_item(self, path: Path) -> None:

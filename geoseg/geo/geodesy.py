@@ -4,15 +4,12 @@ In: a coordinate system, an affine transform, a raster's size, polygons in the c
 and square metres, or None where these are undefined: no coordinate system, a local one, or one that cannot be inverted
 where the scene lies. Nothing here raises for an odd coordinate system.
 
-All areas are measured in the same way: coordinates are projected to a plane with true areas (`equal_area_plane`).
+All areas and lengths are those on the ellipsoid:
 
-- An ordinary projection (UTM, state plane, national grids) *is* such a plane, in its own unit.
-- Where longitude and latitude run along the axes (geographic; Mercator in all its kinds) the plane is a cylindrical
-  equal-area projection of the same ellipsoid: the straight edges of pixels stay straight there, so areas are exact.
-- Any other projection that distorts areas by more than 2 % (polar stereographic off its true latitude,
-  geostationary) is replaced by Lambert's azimuthal equal-area projection about the scene's centre.
-
-Distortion is measured at the scene's centre and corners: a world map in Mercator has none in its middle.
+- of a projection, the map's areas and lengths are corrected by its distortion, a polynomial over the scene
+  (`distortion`), to 1e-8;
+- where there is no such polynomial (longitude and latitude; the world in Mercator; a hemisphere), vertices are
+  projected to a plane with true areas (`planes`), and lengths are those of geodesics.
 """
 
 from __future__ import annotations
@@ -20,36 +17,43 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import CRS, Geod, Transformer
-from pyproj.exceptions import ProjError
+from pyproj import Geod
 
-from geoseg.geo.crs import horizontal
+from geoseg.geo.distortion import fit_areas, fit_lengths
+from geoseg.geo.geodetic_system import Coordinates, GeodeticSystem, geodetic_system
 from geoseg.geo.georef import Box
+from geoseg.geo.planes import equal_area_plane, is_cylindrical, radians_per_x
 
-__all__ = ["GeodeticMeasure", "geodetic_measure", "pixel_size_m", "row_areas_m2", "x_period"]
-
-Coordinates = NDArray[np.float64]
-"""x and y of V points (V, 2)."""
+__all__ = [
+    "EVEN",
+    "BlockAreas",
+    "Coordinates",
+    "GeodeticMeasure",
+    "block_areas",
+    "geodetic_measure",
+    "pixel_size_m",
+    "row_areas_m2",
+    "x_period",
+]
 
 Offsets = NDArray[np.int64]
 """Where each of M consecutive pieces begins, and where the last one ends (M + 1,)."""
 
-Plane = Callable[[Coordinates], Coordinates]
-"""CRS coordinates (V, 2) → metres (V, 2) on a plane with true areas."""
-
 DISTORTION = 0.02
-"""Relative error of the area up to which a projection's own plane is used: UTM and national grids stay below 0.3 %."""
+"""Relative error of the area up to which the sides of pixels are given in the projection's own unit."""
 
-SAMPLE_M = 1000.0
-"""Side of the square with which distortion is measured: rounding matters far below it, the curvature far above it."""
-
-SQUARE = np.array([(-0.5, 0.5), (-0.5, -0.5), (0.5, -0.5), (0.5, 0.5)])
-"""Corners (4, 2) of a square about the origin, counter-clockwise from the upper left, as of all quadrangles here."""
+BLOCK_M = 20_000
+"""Side of a block of pixels that have one area: as the density is taken at its middle, it is exact to 1e-6."""
+BLOCK_PX = 2, 1024
+"""Smallest and largest side of such a block in pixels."""
+EVEN = 5e-6
+"""Relative deviation of areas along a row up to which one area for all its pixels will do."""
 
 
 def pixel_size_m(crs: Any, transform: Affine, height: int, width: int) -> tuple[float, float] | None:
@@ -67,11 +71,19 @@ def pixel_size_m(crs: Any, transform: Affine, height: int, width: int) -> tuple[
 
 
 def row_areas_m2(crs: Any, transform: Affine, height: int, width: int) -> NDArray[np.float64] | None:
-    """Area of one pixel in each row (H,), taken at the middle column; 0 where a row lies off the earth.
+    """Mean area of the pixels in each row (H,); 0 where a row lies off the earth.
 
-    Exact where rows run along parallels. Elsewhere areas vary along a row by no more than the projection's distortion.
+    Pixels of a row differ from it by no more than the projection's distortion varies along the row. Where no polynomial
+    describes the projection, the area is that of the pixel in the middle column.
     """
-    plane = equal_area_plane(geodetic_system(crs), scene_corners(transform, height, width))
+    system = geodetic_system(crs)
+    if system is None:
+        return None
+    corners = scene_corners(transform, height, width)
+    distortion = fit_areas(system, corners)
+    if distortion is not None:
+        return distortion.row_means(np.linspace(-1, 1, height + 1)) * abs(transform.determinant)
+    plane = equal_area_plane(system, corners)
     if plane is None:
         return None
     west, east = (plane(lattice_column(transform, width // 2 + side, height)) for side in (0, 1))
@@ -81,15 +93,46 @@ def row_areas_m2(crs: Any, transform: Affine, height: int, width: int) -> NDArra
 
 
 @dataclass(frozen=True)
-class GeodeticMeasure:
-    """Measures areas and perimeters of polygons on the earth, all of one layer in the same way."""
+class BlockAreas:
+    """Areas of the pixels of a raster whose rows are not of one size, block by block."""
 
-    system: GeodeticSystem
-    """Coordinate system of the polygons."""
-    plane: Plane
-    """Plane on which areas are measured."""
-    is_planar: bool
-    """Whether lengths are the projection's own, or those of geodesics on the ellipsoid."""
+    side: int
+    """Rows and columns of a block; blocks at the right and at the bottom may be smaller."""
+    areas_m2: NDArray[np.float64]
+    """Area of a pixel in each block (⌈H / side⌉, ⌈W / side⌉); 0 off the earth."""
+
+
+def block_areas(crs: Any, transform: Affine, height: int, width: int) -> BlockAreas | None:
+    """Areas of pixels by block, exact to 1e-6; None where those by row will do, or there are none."""
+    system = geodetic_system(crs)
+    if system is None or system.to_geographic is None:
+        return None
+    pixel_m = math.sqrt(abs(transform.determinant)) * system.unit
+    low, high = BLOCK_PX
+    side = int(min(max(BLOCK_M / pixel_m, low), high)) if pixel_m > 0 else high
+    rows, columns = (_block_middles(size, side) for size in (height, width))
+    column, row = (axis.ravel() for axis in np.meshgrid(columns, rows))
+    areas = system.densities(to_crs(transform, column, row)) * abs(transform.determinant)
+    areas = np.nan_to_num(areas, nan=0.0).reshape(len(rows), len(columns))
+    if not areas.any() or (np.ptp(areas, axis=1) <= 2 * EVEN * areas.max(axis=1)).all():
+        return None
+    return BlockAreas(side, areas)
+
+
+def _block_middles(size: int, side: int) -> NDArray[np.float64]:
+    """Middles of the blocks along an axis, in pixels."""
+    starts = np.arange(0, size, side)
+    return (starts + np.minimum(starts + side, size)) / 2
+
+
+@dataclass(frozen=True)
+class GeodeticMeasure:
+    """Measures areas and perimeters of polygons on the ellipsoid, all of one layer in the same way."""
+
+    areas_along: Callable[[Coordinates, Offsets], NDArray[np.float64]]
+    """Part of each step from a vertex (V, 2) to the next (V - 1,) in the area of its ring, given where rings begin."""
+    lengths_along: Callable[[Coordinates], NDArray[np.float64]]
+    """Metres from each vertex (V, 2) to the next (V - 1,)."""
 
     def areas(self, xy: Coordinates, rings: Offsets, polygons: Offsets) -> NDArray[np.float64]:
         """Area of each polygon (N,) in square metres; NaN for one that reaches off the earth.
@@ -100,34 +143,51 @@ class GeodeticMeasure:
             polygons: where each polygon begins among the rings (N + 1,).
         """
         with np.errstate(invalid="ignore"):  # vertices off the earth, as in the space around a full disk
-            x, y = self.plane(xy).T
-            # From each ring's first vertex, lest digits be lost far from the origin.
-            first = np.repeat(rings[:-1], np.diff(rings))
-            x, y = x - x[first], y - y[first]
-            twice = _sums(x[:-1] * y[1:] - x[1:] * y[:-1], rings)
-            areas = np.abs(_totals(twice, polygons)) / 2
+            areas = np.abs(_totals(_sums(self.areas_along(xy, rings), rings), polygons))
         return np.where(np.isfinite(areas), areas, np.nan)
 
     def perimeters(self, xy: Coordinates, rings: Offsets, polygons: Offsets) -> NDArray[np.float64]:
         """Length of all rings of each polygon (N,) in metres; NaN for one off the earth; arguments as of `areas`."""
         with np.errstate(invalid="ignore"):
-            if self.is_planar:
-                lengths = np.hypot(*np.diff(xy, axis=0).T) * self.system.unit
-            else:
-                longitude, latitude = np.degrees(self.system.angles(xy)).T
-                geod = Geod(a=self.system.a, b=self.system.b)
-                lengths = geod.inv(longitude[:-1], latitude[:-1], longitude[1:], latitude[1:])[2]
-            perimeters = _totals(_sums(lengths, rings), polygons)
+            perimeters = _totals(_sums(self.lengths_along(xy), rings), polygons)
         return np.where(np.isfinite(perimeters), perimeters, np.nan)
 
 
 def geodetic_measure(crs: Any, corners: Coordinates) -> GeodeticMeasure | None:
     """How polygons between four corners (4, 2) are measured; None where the coordinate system gives no metres."""
     system = geodetic_system(crs)
-    plane = equal_area_plane(system, corners)
-    if system is None or plane is None:
+    areas_along = None if system is None else _areas_along(system, corners)
+    if system is None or areas_along is None:
         return None
-    return GeodeticMeasure(system, plane, system.areal_error(corners.mean(axis=0)) <= DISTORTION)
+    linear = fit_lengths(system, corners)
+    return GeodeticMeasure(areas_along, partial(_geodesics, system) if linear is None else linear.lengths)
+
+
+def _areas_along(
+    system: GeodeticSystem, corners: Coordinates
+) -> Callable[[Coordinates, Offsets], NDArray[np.float64]] | None:
+    distortion = fit_areas(system, corners)
+    if distortion is not None:
+        return lambda xy, rings: distortion.density[0, 0] * _planar(xy, rings) + distortion.excess(xy)
+    plane = equal_area_plane(system, corners)
+    return None if plane is None else lambda xy, rings: _planar(plane(xy), rings)
+
+
+def _geodesics(system: GeodeticSystem, xy: Coordinates) -> NDArray[np.float64]:
+    """Length in metres from each vertex (V, 2) to the next (V - 1,)."""
+    longitude, latitude = np.degrees(system.angles(xy)).T
+    geod = Geod(a=system.a, b=system.b)
+    return np.asarray(geod.inv(longitude[:-1], latitude[:-1], longitude[1:], latitude[1:])[2])
+
+
+def _planar(xy: Coordinates, rings: Offsets) -> NDArray[np.float64]:
+    """Part of each step from a vertex (V, 2) to the next (V - 1,) in the planar area of its ring.
+
+    From each ring's first vertex, lest digits be lost far from the origin.
+    """
+    first = np.repeat(rings[:-1], np.diff(rings))
+    x, y = (xy - xy[first]).T
+    return np.asarray((x[:-1] * y[1:] - x[1:] * y[:-1]) / 2)
 
 
 def _sums(of_edges: NDArray[np.float64], rings: Offsets) -> NDArray[np.float64]:
@@ -139,143 +199,6 @@ def _sums(of_edges: NDArray[np.float64], rings: Offsets) -> NDArray[np.float64]:
 
 def _totals(of_rings: NDArray[np.float64], polygons: Offsets) -> NDArray[np.float64]:
     return np.add.reduceat(of_rings, polygons[:-1]) if len(polygons) > 1 else np.zeros(0)
-
-
-# ------------------------------------------------------------------------------------------------ coordinate systems
-
-
-@dataclass(frozen=True)
-class GeodeticSystem:
-    """Parameters of a geographic or projected coordinate system that measuring needs."""
-
-    unit: float
-    """Metres in one unit of x and y; radians where the system is geographic."""
-    a: float
-    b: float
-    """Semi-axes of the ellipsoid in metres."""
-    radians: float
-    """Radians per unit of longitude and latitude: of a degree as a rule, but grads exist."""
-    to_geographic: Transformer | None
-    """From projected coordinates to longitude and latitude on the same datum; None where they are that already."""
-
-    def angles(self, xy: Coordinates) -> Coordinates:
-        """Longitude and latitude (V, 2) in radians; infinite where the point is off the map."""
-        if self.to_geographic is None:
-            return xy * self.radians
-        return np.stack(self.to_geographic.transform(xy[:, 0], xy[:, 1]), axis=1) * self.radians
-
-    def areal_error(self, centre: Coordinates) -> float:
-        """Relative error of planar areas at a point (2,).
-
-        Infinite where the system is geographic (it has no planar areas) or the point is off the map.
-        """
-        if self.to_geographic is None:
-            return math.inf
-        plane = azimuthal_plane(self, centre)
-        if plane is None:
-            return math.inf
-        return abs(SAMPLE_M**2 / float(quadrangle_areas(plane(self.sample(centre))[None])[0]) - 1)
-
-    def sample(self, centre: Coordinates) -> Coordinates:
-        """The corners (4, 2) of a square of a kilometre about a point (2,) of a projected system."""
-        return centre + SQUARE * (SAMPLE_M / self.unit)
-
-
-def geodetic_system(crs: Any) -> GeodeticSystem | None:
-    """The geodetic parameters of a coordinate system (rasterio's, pyproj's, or a name); None if it is a local one."""
-    try:
-        system = horizontal(CRS.from_user_input(crs)) if crs else None
-        return None if system is None else geodetic_parameters(system)
-    except (ProjError, ValueError):
-        return None
-
-
-def geodetic_parameters(crs: CRS) -> GeodeticSystem | None:
-    """The geodetic parameters of a horizontal coordinate system; None for a local or an earth-centred one."""
-    geographic = crs if crs.is_geographic else crs.geodetic_crs
-    if geographic is None or geographic.ellipsoid is None or not (crs.is_geographic or crs.is_projected):
-        return None
-    return GeodeticSystem(
-        unit=crs.axis_info[0].unit_conversion_factor,
-        a=geographic.ellipsoid.semi_major_metre,
-        b=geographic.ellipsoid.semi_minor_metre,
-        radians=geographic.axis_info[0].unit_conversion_factor,
-        to_geographic=None if crs.is_geographic else Transformer.from_crs(crs, geographic, always_xy=True),
-    )
-
-
-# ------------------------------------------------------------------------------------------------------------ planes
-
-
-def equal_area_plane(system: GeodeticSystem | None, corners: Coordinates) -> Plane | None:
-    """The plane with true areas for a scene with these corners (4, 2); None if the scene lies off the earth."""
-    if system is None:
-        return None
-    if system.to_geographic is None:
-        return cylindrical_plane(system, system.radians)
-    centre = corners.mean(axis=0)
-    if all(system.areal_error(point) <= DISTORTION for point in (centre, *corners)):
-        return lambda xy: xy * system.unit
-    if is_cylindrical(system.angles(corners)):
-        return cylindrical_plane(system, radians_per_x(system, centre))
-    return azimuthal_plane(system, centre)
-
-
-def cylindrical_plane(system: GeodeticSystem, radians_per_x: float) -> Plane:
-    """x along the equator, y by latitude. Longitude is taken from x itself, so there is no seam at 180°."""
-
-    def plane(xy: Coordinates) -> Coordinates:
-        latitude = system.angles(xy)[:, 1]
-        return np.stack([system.a * radians_per_x * xy[:, 0], authalic_height(latitude, system.a, system.b)], axis=1)
-
-    return plane
-
-
-def authalic_height(latitude: NDArray[np.float64], a: float, b: float) -> NDArray[np.float64]:
-    """Height in metres at which a latitude lies in the cylindrical equal-area projection: a q / 2.
-
-    q after Snyder, Map Projections: A Working Manual (1987), equation 3-12. Latitudes past a pole, by half a pixel as
-    a rule, count as the pole.
-    """
-    sine = np.sin(np.clip(latitude, -np.pi / 2, np.pi / 2))
-    e2 = 1 - (b / a) ** 2
-    if e2 < 1e-12:  # a sphere, for which q has the limit 2 sin
-        return np.asarray(a * sine)
-    e = math.sqrt(e2)
-    return np.asarray(a / 2 * (1 - e2) * (sine / (1 - e2 * sine**2) + np.arctanh(e * sine) / e))
-
-
-def is_cylindrical(angles: Coordinates) -> bool:
-    """Whether a scene with these corners (4, 2) in radians has parallels for rows and meridians for columns.
-
-    To 1e-9 radians, which is 6 mm on Earth.
-    """
-    (west, north), (west_too, south), (_, south_too), (_, north_too) = angles
-    pairs = np.array([(west, west_too), (north, north_too), (south, south_too)])
-    return bool(np.isfinite(pairs).all() and np.ptp(pairs, axis=1).max() < 1e-9)
-
-
-def radians_per_x(system: GeodeticSystem, centre: Coordinates) -> float:
-    """Radians of longitude in one unit of x, the same all over a cylindrical projection."""
-    square = system.sample(centre)
-    difference = np.diff(system.angles(square[1:3])[:, 0])[0]
-    return float(math.remainder(difference, math.tau) / (square[2, 0] - square[1, 0]))
-
-
-def azimuthal_plane(system: GeodeticSystem, centre: Coordinates) -> Plane | None:
-    """Lambert's azimuthal equal-area projection about a point (2,); None if the point is off the map."""
-    longitude, latitude = np.degrees(system.angles(centre[None])[0])
-    if not (math.isfinite(longitude) and abs(latitude) <= 90):
-        return None
-    lambert = Transformer.from_pipeline(
-        f"+proj=laea +lat_0={latitude:.12f} +lon_0={longitude:.12f} +a={system.a!r} +b={system.b!r}"
-    )
-
-    def plane(xy: Coordinates) -> Coordinates:
-        longitude, latitude = system.angles(xy).T
-        return np.stack(lambert.transform(longitude, latitude, radians=True), axis=1)
-
-    return plane
 
 
 def x_period(crs: Any, box: Box) -> float | None:
@@ -296,9 +219,6 @@ def x_period(crs: Any, box: Box) -> float | None:
         return None
     radians = abs(radians_per_x(system, centre))
     return math.tau / radians if radians > 0 and math.isfinite(radians) else None
-
-
-# --------------------------------------------------------------------------------------------------------- measuring
 
 
 def planar_lengths(system: GeodeticSystem, ends: Coordinates) -> tuple[float, float]:

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.geo.geodesy import row_areas_m2
 from geoseg.geo.grid import Window
 from geoseg.inference.cores import new_thumbnail, raster_formats
 from geoseg.inference.job import Job
@@ -24,22 +23,6 @@ from geoseg.outputs.thumbnail import Thumbnail
 from geoseg.raster.scene_info import SceneInfo
 from geoseg.raster.strips import Strip
 from geoseg.spec import ClassSpec
-
-
-@dataclass(frozen=True)
-class ClassShare:
-    """Pixels, share and area of one class in a scene."""
-
-    id: int
-    """Class id in the raster."""
-    name: str
-    """Class name."""
-    pixels: int
-    """Pixels of the scene."""
-    share: float
-    """Part of the pixels with data, 0 to 1."""
-    area_m2: float | None
-    """Area on the earth in square metres; None where the size of the scene's pixels in metres is unknown."""
 
 
 @dataclass(frozen=True)
@@ -99,15 +82,3 @@ def replace_classes(
             raster.write(Window(strip.row, 0, *strip.ids.shape), strip.ids)
             assembled.counts[strip.row : strip.stop] = count_by_row(strip.ids, ids_of)
     write_mosaic(mosaic, info, layout, [Part(path, 0, info.height)])
-
-
-def class_shares(counts: NDArray[np.int32], info: SceneInfo, classes: tuple[ClassSpec, ...]) -> tuple[ClassShare, ...]:
-    """Pixels, share and area on the earth of each class, given the pixels by row and class (H, K)."""
-    pixels = counts.sum(axis=0, dtype=np.int64)
-    row_areas = row_areas_m2(info.crs, info.transform, info.height, info.width)
-    areas = None if row_areas is None else row_areas @ counts
-    total = max(1, int(pixels.sum()))
-    return tuple(
-        ClassShare(c.id, c.name, int(count), int(count) / total, None if areas is None else float(areas[index]))
-        for index, (c, count) in enumerate(zip(classes, pixels, strict=True))
-    )

@@ -32,7 +32,7 @@ _M2_PER_HA = 10_000
 def aux_xml(
     classes: Sequence[ClassSpec],
     pixels: Mapping[int, int],
-    pixel_area_m2: float | None,
+    areas_m2: Mapping[int, float] | None,
     existing: str | None = None,
 ) -> str:
     """The sidecar of a class raster.
@@ -40,7 +40,7 @@ def aux_xml(
     Args:
         classes: One row of the table each, those without pixels too.
         pixels: Pixels by class id; those without data, under `NODATA_ID`, count for the share of valid pixels only.
-        pixel_area_m2: Mean area of a pixel on the earth; None leaves the column Area_ha out.
+        areas_m2: Area on the earth by class id, 0 where it has none; None leaves the column Area_ha out.
         existing: The sidecar as GDAL wrote it, whose other contents stay: the CRS, say, where GeoTIFF has no room.
 
     Raises:
@@ -51,13 +51,13 @@ def aux_xml(
     metadata = _default_metadata(band)
     for name, value in _statistics(classes, pixels).items():
         SubElement(metadata, "MDI", key=f"STATISTICS_{name}").text = value
-    band.append(_table(classes, pixels, pixel_area_m2))
+    band.append(_table(classes, pixels, areas_m2))
     ElementTree.indent(root)
     return visible(ElementTree.tostring(root, encoding="unicode"), keep="\n\t") + "\n"
 
 
 def write_aux(
-    raster: Path, classes: Sequence[ClassSpec], pixels: Mapping[int, int], pixel_area_m2: float | None
+    raster: Path, classes: Sequence[ClassSpec], pixels: Mapping[int, int], areas_m2: Mapping[int, float] | None
 ) -> Path:
     """Write the sidecar of a class raster beside it, keeping what GDAL may have written there; return its path.
 
@@ -68,7 +68,7 @@ def write_aux(
     try:
         existing = path.read_text(encoding="utf-8") if path.exists() else None
         with draft_of(path) as draft:
-            draft.write_text(aux_xml(classes, pixels, pixel_area_m2, existing), encoding="utf-8")
+            draft.write_text(aux_xml(classes, pixels, areas_m2, existing), encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise OutputError(f"cannot write {path}: {error}: check the free space and the permissions") from None
     return path
@@ -139,7 +139,7 @@ def _statistics(classes: Sequence[ClassSpec], pixels: Mapping[int, int]) -> dict
     }
 
 
-def _table(classes: Sequence[ClassSpec], pixels: Mapping[int, int], pixel_area_m2: float | None) -> Element:
+def _table(classes: Sequence[ClassSpec], pixels: Mapping[int, int], areas_m2: Mapping[int, float] | None) -> Element:
     table = Element("GDALRasterAttributeTable", tableType="thematic")
     counts = [pixels.get(c.id, 0) for c in classes]
     columns = [
@@ -148,13 +148,13 @@ def _table(classes: Sequence[ClassSpec], pixels: Mapping[int, int], pixel_area_m
         ("Class", _STRING, _NAME),
         *((name, _INTEGER, (name, number)) for name, number in _COLORS.items()),
     ]
-    if pixel_area_m2 is not None:
+    if areas_m2 is not None:
         columns.append(("Area_ha", _REAL, _GENERIC))
     for index, column in enumerate(columns):
         _add_column(table, index, *column)
     for index, (c, count) in enumerate(zip(classes, counts, strict=True)):
         row = SubElement(table, "Row", index=str(index))
-        for cell in _cells(c, count, pixel_area_m2):
+        for cell in _cells(c, count, None if areas_m2 is None else areas_m2.get(c.id, 0)):
             SubElement(row, "F").text = cell
     return table
 
@@ -166,8 +166,8 @@ def _add_column(table: Element, index: int, name: str, kind: tuple[str, int], us
     SubElement(column, "Usage", usageAsString=usage[0]).text = str(usage[1])
 
 
-def _cells(c: ClassSpec, count: int, pixel_area_m2: float | None) -> list[str]:
+def _cells(c: ClassSpec, count: int, area_m2: float | None) -> list[str]:
     """One row, column by column."""
     rgba = [str(int(c.color[i : i + 2], 16)) for i in (1, 3, 5)] + ["255"]
-    area = [] if pixel_area_m2 is None else [f"{count * pixel_area_m2 / _M2_PER_HA:.6g}"]
+    area = [] if area_m2 is None else [f"{area_m2 / _M2_PER_HA:.9g}"]
     return [str(c.id), str(count), c.name, *rgba, *area]

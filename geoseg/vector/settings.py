@@ -10,7 +10,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
 from geoseg.core.errors import SpecError
-from geoseg.geo.geodesy import pixel_size_m, row_areas_m2, x_period
+from geoseg.geo.geodesy import EVEN, pixel_size_m, row_areas_m2, x_period
 from geoseg.geo.georef import Box, PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.raster.legend import Legend
@@ -54,6 +54,8 @@ def merge_rules(spec: GeneralizeSpec, grid: PixelGrid) -> tuple[NDArray[np.float
         name = next(name for name in wanted if name not in in_px)
         raise SpecError(f"{name} = {wanted[name]}: the raster has no size on the ground: give pixels, e.g. 9px")
     middle = float(np.median(row_area))
+    if np.ptp(row_area) <= EVEN * middle:  # regions of as many pixels are equally large wherever they lie
+        row_area = np.full_like(row_area, middle)
     sizes = {name: in_px[name] * middle if name in in_px else float(measure) for name, measure in wanted.items()}
     return row_area, MergeRules(**sizes)
 

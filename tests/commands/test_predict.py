@@ -21,6 +21,7 @@ import torch
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyproj import Geod
 from rasterio.control import GroundControlPoint
 from rasterio.features import rasterize
 from rasterio.rpc import RPC
@@ -156,6 +157,16 @@ def test_the_part_with_data_keeps_a_margin():
     assert part_with_data(np.ones((512, 512), bool), EVERYWHERE, 32, 32).pixels == 512 * 512
 
 
+WGS84 = Geod(ellps="WGS84")
+
+
+def on_earth(shape) -> float:
+    """Area in square metres of a scene of so many pixels."""
+    left, top, right, bottom = *(TRANSFORM * (0, 0)), *(TRANSFORM * (shape[1], shape[0]))
+    outline = geopandas.GeoSeries([shapely.box(left, bottom, right, top)], crs=UTM).to_crs(4326)[0]
+    return abs(WGS84.geometry_area_perimeter(outline)[0])
+
+
 def test_the_class_raster_is_ready_for_a_gis(tmp_path, class_values):
     values = class_values(700, 900)
     scene = write_raster(tmp_path / "scene.tif", values)
@@ -177,7 +188,7 @@ def test_the_class_raster_is_ready_for_a_gis(tmp_path, class_values):
         assert dataset.colormap(1)[1][:3] == tuple(bytes.fromhex(make_spec().classes[1].color[1:]))
     shares = np.bincount(values.ravel(), minlength=4) / values.size
     np.testing.assert_allclose([c.share for c in result.classes], shares)
-    np.testing.assert_allclose(sum(c.area_m2 for c in result.classes), values.size * 0.36, rtol=1e-6)
+    np.testing.assert_allclose(sum(c.area_m2 for c in result.classes), on_earth(values.shape), rtol=1e-7)
 
 
 def test_polygons_burn_back_to_the_raster(tmp_path, class_values):
@@ -191,7 +202,11 @@ def test_polygons_burn_back_to_the_raster(tmp_path, class_values):
     )
     np.testing.assert_array_equal(burnt, np.where(values == 99, 255, values))
     assert frame.geometry.is_valid.all()
-    np.testing.assert_allclose(frame["area_m2"], frame.geometry.area, rtol=1e-9)
+    geodesic = frame.geometry.to_crs(4326).map(lambda polygon: abs(WGS84.geometry_area_perimeter(polygon)[0]))
+    np.testing.assert_allclose(frame["area_m2"], geodesic, atol=1e-5)
+    np.testing.assert_allclose(
+        frame.groupby("class")["area_m2"].sum(), [c.area_m2 for c in result.classes if c.pixels], rtol=1e-6
+    )
     np.testing.assert_allclose(frame["confidence"], 1)
     assert set(frame["class"]) == {f"class {i}" for i in range(4)}
 

@@ -21,6 +21,7 @@ from rasterio.rpc import RPC
 from scipy import ndimage
 from support.forks import exit_code_of, needs_fork
 from support.polygons import frame_of
+from support.rasters import UTM_DENSITY
 from support.reporters import Heard
 
 from geoseg.cli import main
@@ -66,8 +67,8 @@ def test_result_and_file(tmp_path, classes):
     assert result.notices == ()
     assert result.class_shares == pytest.approx({"forest": 5 / 12, "water": 4 / 12, "2": 3 / 12})
     assert frame["class"].tolist() == ["forest", "water", "2", "forest"]
-    assert frame["area_m2"].tolist() == [400, 400, 300, 100]
-    assert frame["perimeter_m"].tolist() == [100, 100, 80, 40]
+    assert (frame["area_m2"] / UTM_DENSITY).tolist() == pytest.approx([400, 400, 300, 100])
+    assert (frame["perimeter_m"] * 0.9996).tolist() == pytest.approx([100, 100, 80, 40])
     assert frame["color"].fillna("").tolist() == ["#00ff00", "", "", "#00ff00"]
     assert "confidence" not in frame
     assert frame.crs.to_epsg() == 32617
@@ -393,7 +394,7 @@ def test_metres_and_pixels_are_the_same_tolerance(tmp_path, rough):
 def test_min_area_leaves_nothing_smaller(tmp_path, rough):
     frame = made(rough, tmp_path, min_area=2000)
     assert frame["area_m2"].min() >= 2000
-    assert frame["area_m2"].sum() == (patches() != 255).sum() * 100
+    assert frame["area_m2"].sum() == pytest.approx((patches() != 255).sum() * 100 * UTM_DENSITY)
 
 
 def test_some_classes(tmp_path, rough):
@@ -403,7 +404,8 @@ def test_some_classes(tmp_path, rough):
 def test_dissolved(tmp_path, rough):
     frame = made(rough, tmp_path, dissolve=True)
     assert frame["class_id"].tolist() == [0, 1, 2, 3]
-    assert frame["area_m2"].tolist() == [(patches() == k).sum() * 100 for k in range(4)]
+    expected = [(patches() == k).sum() * 100 * UTM_DENSITY for k in range(4)]
+    assert frame["area_m2"].tolist() == pytest.approx(expected)
     assert frame.is_valid.all()
 
 
@@ -621,7 +623,7 @@ def test_a_hole_in_the_area_of_interest_is_never_filled(tmp_path):
     hole = shapely.box(500_150, 3_999_750, 500_170, 3_999_770)
     area = shapely.box(500_050, 3_999_650, 500_350, 3_999_950).difference(hole)
     frame = made(tmp_path / "full.tif", tmp_path, aoi=area_file(tmp_path, [area]), fill_holes="30px")
-    assert frame["area_m2"].sum() == pytest.approx(area.area)
+    assert frame["area_m2"].sum() == pytest.approx(area.area * UTM_DENSITY)
 
 
 def test_far_parts_of_an_area_do_not_matter(tmp_path, rough):
@@ -845,7 +847,7 @@ def test_one_of_several_layers_of_an_area_must_be_named(tmp_path, rough):
         vectorize(rough, tmp_path / "out.gpkg", aoi=path)
     with pytest.raises(SpecError, match="there is no layer nowhere, only aoi, elsewhere"):
         vectorize(rough, tmp_path / "out.gpkg", aoi=f"{path}|layername=nowhere")
-    assert made(rough, tmp_path, aoi=f"{path}|layername=aoi")["area_m2"].sum() == pytest.approx(area.area)
+    assert made(rough, tmp_path, aoi=f"{path}|layername=aoi")["area_m2"].sum() == pytest.approx(area.area * UTM_DENSITY)
 
 
 def test_what_is_no_file_of_polygons_is_no_area(tmp_path, rough):
@@ -877,7 +879,9 @@ def test_an_open_ring_of_an_area_is_closed_and_infinite_ones_are_named(tmp_path,
     ring = content["features"][0]["geometry"]["coordinates"][0]
     ring.pop()
     (tmp_path / "aoi.geojson").write_text(json.dumps(content))
-    assert made(rough, tmp_path, aoi=tmp_path / "aoi.geojson")["area_m2"].sum() == pytest.approx(area.area)
+    assert made(rough, tmp_path, aoi=tmp_path / "aoi.geojson")["area_m2"].sum() == pytest.approx(
+        area.area * UTM_DENSITY
+    )
     ring[1][0] = float("nan")
     (tmp_path / "aoi.geojson").write_text(json.dumps(content))
     with pytest.raises(SpecError, match="feature 0 has coordinates that are infinite or not a number"):

@@ -33,7 +33,7 @@ def statistics_of(text: str) -> dict[str, str]:
 
 
 def test_table_has_a_row_per_class():
-    columns, rows = table_of(aux_xml(CLASSES, PIXELS, 2500))
+    columns, rows = table_of(aux_xml(CLASSES, PIXELS, {0: 7500, 200: 2500}))
     assert columns == [
         ("Value", "Integer", "MinMax"),
         ("Count", "Integer", "PixelCount"),
@@ -97,7 +97,7 @@ def look(path) -> list:
 
 def test_raster_stays_as_it_is(raster):
     before = look(raster)
-    assert write_aux(raster, CLASSES, PIXELS, 0.36) == raster.with_name("x.tif.aux.xml")
+    assert write_aux(raster, CLASSES, PIXELS, {0: 1.08, 200: 0.36}) == raster.with_name("x.tif.aux.xml")
     assert look(raster) == before
     with rasterio.open(raster) as dataset:
         assert dataset.tags(1)["STATISTICS_MAXIMUM"] == "200"

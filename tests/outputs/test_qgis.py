@@ -116,7 +116,7 @@ def seen(tmp_path_factory) -> dict:
     write_style_files(folder / "vector.shp", vector_qml(CLASSES), vector_sld(CLASSES, "vector"))
     write_style_files(folder / "raster.tif", shared_qml(CLASSES), raster_sld(CLASSES, "raster"))
     write_style_files(folder / "shared.tif", shared_qml(CLASSES), raster_sld(CLASSES, "shared"))
-    write_aux(write_raster(folder / "raster.tif", IDS), CLASSES, {0: 400, 7: 800, 255: 400}, 0.36)
+    write_aux(write_raster(folder / "raster.tif", IDS), CLASSES, {0: 400, 7: 800, 255: 400}, {0: 144, 7: 288})
     write_raster(folder / "shared.tif", IDS)
     ours = ("PROJ_", "GDAL_", "PYTHON")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}

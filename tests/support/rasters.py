@@ -17,6 +17,9 @@ SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 UTM = "EPSG:32617"
 TRANSFORM = from_origin(300_000, 4_300_000, 0.6, 0.6)
 
+UTM_DENSITY = 0.9996**-2
+"""Square metres on the ellipsoid in one of the map, on the central meridian of a UTM zone."""
+
 needs_shared_data = pytest.mark.skipif(not SHARED_DATA.is_dir(), reason="the shared data is not on this machine")
 
 

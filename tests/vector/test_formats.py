@@ -11,6 +11,7 @@ import pytest
 import shapely
 from affine import Affine
 from support.polygons import frame_of
+from support.rasters import UTM_DENSITY
 
 import geoseg.vector.write
 from geoseg.core.errors import OutputError
@@ -66,7 +67,7 @@ def test_written_and_read_back(tmp_path, layer, extension):
     assert written(back.columns, extension) == [*fields(extension), "geometry"]
     assert back["class_id"].tolist() == [0, 1, 2]
     assert back["class"].tolist() == ["Wald", "Gewässer", "2"]
-    assert back["area_m2"].tolist() == [800, 100, 200]
+    assert (back["area_m2"] / UTM_DENSITY).tolist() == pytest.approx([800, 100, 200])
     assert back["confidence"].tolist() == [0.8] * 3
     assert (back.geom_type == "Polygon").all()
     same = shapely.equals(back.to_crs(UTM).geometry.values, frame.geometry.values)

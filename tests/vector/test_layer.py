@@ -7,6 +7,7 @@ import shapely
 from affine import Affine
 from pyproj import CRS
 from support.polygons import frame_of
+from support.rasters import UTM_DENSITY
 
 from geoseg.raster.legend import Legend
 from geoseg.raster.strips import Strip
@@ -55,8 +56,8 @@ def test_one_feature_for_each_class():
     regions = traced([[0, 1, 0], [2, 1, 0], [0, 1, NODATA]], confidence=[[10, 50, 40], [70, 50, 40], [90, 50, 0]])
     frame = frame_of(grouped(regions, by_class))
     assert frame["class_id"].tolist() == [0, 1, 2]
-    assert frame["area_m2"].tolist() == [400, 300, 100]
-    assert frame["perimeter_m"].tolist() == [140, 80, 40]
+    assert (frame["area_m2"] / UTM_DENSITY).tolist() == pytest.approx([400, 300, 100])
+    assert (frame["perimeter_m"] * 0.9996).tolist() == pytest.approx([140, 80, 40])
     assert frame["confidence"].tolist() == pytest.approx([0.45, 0.5, 0.7])
     assert (frame.geom_type == "MultiPolygon").all()
     assert frame.is_valid.all()
@@ -75,7 +76,7 @@ def test_another_coordinate_system():
     there = frame_of(layer).to_crs(4326)
     assert frame_of(moved).crs.to_epsg() == 4326
     assert shapely.equals_exact(frame_of(moved).geometry.values, there.geometry.values, 1e-12).all()
-    assert frame_of(moved)["area_m2"].tolist() == [100, 100]
+    assert frame_of(moved)["area_m2"].tolist() == pytest.approx([100 * UTM_DENSITY] * 2)
 
 
 def test_no_polygon():
