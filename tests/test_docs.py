@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+import geoseg
 from geoseg.cli import COMMANDS
 from geoseg.spec import AugmentSpec, DataSpec, LossSpec, OptimizerSpec, ScheduleSpec, SplitSpec, TrainSpec, parse_spec
 
@@ -46,6 +47,16 @@ def test_the_readme_shows_every_command_and_links_to_what_exists():
         assert f"geoseg {name}" in text
     for link in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (ROOT / link).exists(), link
+
+
+def test_the_python_reference_has_every_public_name_once():
+    found = re.findall(r"^::: geoseg\.(\w+)$", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted([*found, "__version__"]) == geoseg.__all__
+
+
+def test_pictures_are_small():
+    heavy = {p.name: p.stat().st_size for p in (ROOT / "docs").rglob("*.*") if p.suffix in (".jpg", ".png", ".ipynb")}
+    assert {name: size for name, size in heavy.items() if size > 100_000} == {}
 
 
 def test_contributing_fits_on_a_page():
