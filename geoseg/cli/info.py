@@ -1,4 +1,4 @@
-"""geoseg info SCENE_OR_MODEL."""
+"""geoseg info SCENE_OR_MODEL, and geoseg info --env."""
 
 from __future__ import annotations
 
@@ -12,20 +12,36 @@ from geoseg.cli.value_types import FilePath
 
 
 @click.command(cls=Command)
-@click.argument("path", metavar="SCENE_OR_MODEL", type=FilePath())
+@click.argument("path", metavar="[SCENE_OR_MODEL]", required=False, type=FilePath())
 @click.option(
     "-m",
     "--model",
     type=FilePath(),
     help="Model that a scene is held against; default: the one that comes with geoseg.",
 )
+@click.option(
+    "--env",
+    is_flag=True,
+    help="Show versions, devices, GDAL's drivers, memory and settings from outside instead: what a report of a fault "
+    "needs, without secrets.",
+)
 @json_option
-def info(path: str, model: str | None, as_json: bool) -> None:
+def info(path: str | None, model: str | None, env: bool, as_json: bool) -> None:
     """Show what geoseg sees in a scene, or what a model is (`default` for the one that comes with geoseg)."""
+    if env == (path is not None) or (env and model is not None):
+        raise click.UsageError("give either a SCENE_OR_MODEL or --env")
+    description = _describe(path, model)
+    show_json(description) if as_json else show("\n".join(_lines(description)))
+
+
+def _describe(path: str | None, model: str | None) -> dict[str, Any]:
+    if path is None:
+        from geoseg.commands.environment import describe_environment
+
+        return describe_environment()
     from geoseg.commands.info import describe
 
-    description = describe(path, model)
-    show_json(description) if as_json else show("\n".join(_lines(description)))
+    return describe(path, model)
 
 
 def _lines(values: dict[str, Any], indent: str = "") -> list[str]:
@@ -50,7 +66,7 @@ def _inline(values: dict[str, Any]) -> str:
 def _plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         separator = "; " if any(" " in str(item) for item in value) else ", "
-        return separator.join(map(_plain, value))
+        return separator.join(map(_plain, value)) or "none"
     if isinstance(value, float):
         return f"{value:.12g}"
     return "none" if value is None else str(value)

@@ -1,5 +1,6 @@
 """What a command imports: no more than it needs, for each library takes a part of a second, or whole ones."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from support.rasters import write_raster
 
 from geoseg.cli import COMMANDS
+from geoseg.commands.environment import _ACCELERATORS
 
 REPORT = """
 import sys
@@ -68,6 +70,12 @@ def test_a_raster_is_predicted_with_pytorch_and_gdal_alone(tmp_path):
     modules = imported(tmp_path, "predict", str(scene), "-o", str(tmp_path), "--no-polygons", "--no-preview")
     assert "torch" in modules
     assert not modules & SELDOM
+
+
+def test_the_environment_is_described_without_pytorch_where_there_is_no_accelerator(tmp_path):
+    if sys.platform != "linux" or any(map(os.path.exists, _ACCELERATORS)):
+        pytest.skip("there may be an accelerator, which PyTorch is asked for")
+    assert "torch" not in imported(tmp_path, "info", "--env")
 
 
 @pytest.mark.parametrize("subject", [str(SCENE), "default"])
