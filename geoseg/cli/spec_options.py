@@ -32,7 +32,7 @@ METAVARS = {
     "nodata": "NUMBER|AUTO",
     "refine_fraction": "0..1",
     "rescale": "LOW,HIGH",
-    "resolution": "NATIVE|MODEL|METRES",
+    "resolution": "AUTO|SCENE|MODEL|METRES",
     "simplify": "METRES",
     "to_crs": "CRS",
     "tta_scales": "SCALE,...",

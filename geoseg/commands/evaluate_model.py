@@ -23,6 +23,7 @@ from geoseg.core.files import workspace
 from geoseg.core.redaction import public_form, public_values
 from geoseg.core.version import __version__
 from geoseg.core.wording import number_of, pixels_in_words
+from geoseg.inference.fit import is_like, misfit_lines, statistics_misfit
 from geoseg.metrics.scores import Scores
 from geoseg.models.bundle import load_model
 from geoseg.models.model import Model
@@ -39,7 +40,7 @@ from geoseg.spec import (
 from geoseg.spec.evaluate import Split
 from geoseg.spec.settings import EvaluateSettings
 from geoseg.training.data.config_for_model import config_for_model
-from geoseg.training.data.training_data import read_training_data
+from geoseg.training.data.training_data import TrainingData, read_training_data
 from geoseg.training.run.settings import Config, resolve_settings
 from geoseg.training.scoring.examples import find_examples
 from geoseg.training.scoring.score_windows import load_scored, score_windows, scored_windows
@@ -50,8 +51,6 @@ __all__ = ["ModelEvaluation", "Split", "evaluate_model"]
 EXAMPLES = 4
 """Worst and best windows in the report, of each."""
 SIDES = {"val": "validation rasters", "train": "training rasters"}
-RESOLUTION_FACTOR = 1.5
-"""Ratio of ground resolutions of images and model beyond which a notice is given."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ def evaluate_model(
         spec = config_for_model(resolve_settings(config, data, {}), loaded.spec)
         scorer = Runner(loaded.module, wanted.device, wanted.precision)
         read = read_training_data(spec, only=wanted.split, scaling=loaded.spec.scaling, reporter=log)
-        _report_resolution(read.resolution_m, loaded.spec, log)
+        _report_misfits(read, loaded.spec, log)
         side = read.val if wanted.split == "val" else read.train
         windows = scored_windows(side, loaded.spec, scratch)
         windows.view.prepare(lambda: scorer, spec.batch_px, wanted.refine_fraction)
@@ -170,12 +169,15 @@ def _source(config: Config, data: str | os.PathLike[str] | None) -> str:
     return config.name if isinstance(config, TrainSpec) else public_form(config)
 
 
-def _report_resolution(resolution_m: float | None, model: ModelSpec, reporter: Reporter) -> None:
-    own, wanted = resolution_m, model.resolution_m
-    if own and wanted and not 1 / RESOLUTION_FACTOR <= own / wanted <= RESOLUTION_FACTOR:
+def _report_misfits(data: TrainingData, model: ModelSpec, reporter: Reporter) -> None:
+    """Say where images differ from what the model knows. None are refused: the scores show what that does."""
+    own, known = data.resolution_m, model.resolution_m
+    if own and known and not is_like(own, known):
         reporter.notice(
-            f"the images' pixels are {own:.3g} m, the model was trained on {wanted:.3g} m: expect low scores"
+            f"the images' pixels are {own:.3g} m, the model was trained on {known:.3g} m: expect low scores"
         )
+    for line in misfit_lines([statistics_misfit(data.normalization, model)], is_forced=True):
+        reporter.notice(line)
 
 
 def _score(scorer: Runner, windows: ScoredWindows, spec: TrainSpec, reach: int, reporter: Reporter) -> Scores:

@@ -11,11 +11,12 @@ from rasterio.transform import array_bounds
 
 from geoseg.core.errors import GeosegError, SceneError
 from geoseg.geo.crs import crs_name
+from geoseg.inference.fit import misfit_lines, resolution_misfit, values_misfit
 from geoseg.inference.notices import fill_notice, scene_notices
 from geoseg.metrics.metric import FORMER_NAMES
+from geoseg.inference.source import select_bands
 from geoseg.models.backends import BACKENDS
 from geoseg.models.header import default_model_path, read_spec
-from geoseg.raster.bands.matching import check_dtype, choose_bands
 from geoseg.raster.fill import Fill
 from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.scene import Scene
@@ -102,9 +103,11 @@ def _crs_name(info: SceneInfo) -> str | None:
 
 def _fit(scene: Scene, model: ModelSpec) -> dict[str, Any]:
     """Whether a model fits the scene; if not, what to do."""
+    spec = ClassifySpec()
     try:
-        choice = choose_bands(model.bands, scene.info.colors, scene.info.descriptions, None)
-        check_dtype(scene.info.dtype_of(choice.indexes), model.dtype, None)
+        bands, choice = select_bands(scene, model, spec)
+        own = scene.info.resolution_m
+        misfits = misfit_lines([resolution_misfit(own, model, "auto"), values_misfit(bands, model)], is_forced=False)
     except GeosegError as error:
         return {"model": model.name, "fits": False, "why": str(error)}
     return {
@@ -113,5 +116,5 @@ def _fit(scene: Scene, model: ModelSpec) -> dict[str, Any]:
         "bands": dict(zip(model.bands, choice.indexes, strict=True)),
         "bands_by": choice.by,
         "model_resolution_m": model.resolution_m,
-        "notices": scene_notices(scene.info, choice, model, ClassifySpec()),
+        "notices": scene_notices(scene.info, choice, model, spec) + misfits,
     }

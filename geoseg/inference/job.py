@@ -14,6 +14,7 @@ from geoseg.core.events import NoticeLog, Reporter
 from geoseg.geo.grid import Grid
 from geoseg.inference.decide import Wanted
 from geoseg.inference.fingerprint import fingerprint
+from geoseg.inference.fit import fitting_resolution, misfit_lines, resolution_misfit, values_misfit
 from geoseg.inference.notices import fill_notice, scene_notices
 from geoseg.inference.source import at_resolution, select_bands
 from geoseg.inference.views import VIEWS
@@ -94,24 +95,30 @@ def prepare(
     """Check that a scene, a model and settings match; a resumed job keeps the window size fitted when it was begun.
 
     Raises:
-        GeosegError: if they don't fit: which, and the way out.
+        GeosegError: if they don't fit: which, and the way out. `spec.run.force` lets a scene pass that the model does
+            not know; a notice says so then.
     """
     loaded = model if isinstance(model, Model) else load_model(model)
     log = NoticeLog(reporter)
-    bands, choice = select_bands(scene, loaded.spec, spec.classify)
+    own, wanted = scene.info.resolution_m, spec.classify.resolution
+    settings = spec.classify.model_copy(update={"resolution": fitting_resolution(own, loaded.spec, wanted)})
+    bands, choice = select_bands(scene, loaded.spec, settings)
     check_settings(spec.vector, scene.grid, Legend.of(loaded.spec.classes), scene.info.path)
-    for line in scene_notices(scene.info, choice, loaded.spec, spec.classify):
+    for line in scene_notices(scene.info, choice, loaded.spec, settings):
         log.notice(line)
-    bands = _without_fill(bands, spec.classify, log)
-    source = at_resolution(bands, loaded.spec, spec.classify)
-    target = Target.choose(spec.run.device, spec.classify.precision)
-    grid = _lay_grid(source, loaded, spec.classify, target, begun, log)
+    bands = _without_fill(bands, settings, log)
+    misfits = resolution_misfit(own, loaded.spec, wanted), values_misfit(bands, loaded.spec)
+    for line in misfit_lines(misfits, is_forced=spec.run.force):
+        log.notice(line)
+    source = at_resolution(bands, loaded.spec, settings)
+    target = Target.choose(spec.run.device, settings.precision)
+    grid = _lay_grid(source, loaded, settings, target, begun, log)
     batch_size = spec.run.batch_size or (begun.batch_size if begun else target.fitting_batch(grid, loaded))
-    runner = _load_runner(loaded, spec.classify, target, grid, log)
-    resolved = _resolved(spec.classify, grid, runner, bands)
-    digest = fingerprint(scene, loaded, _deciding(resolved, spec.classify, source, loaded.spec), target.device.type)
-    inputs = ViewInputs(bands, source, grid, loaded.spec, runner, spec.classify, batch_size)
-    view = VIEWS.get(branch_of(loaded.spec, spec.classify).kind)(inputs)
+    runner = _load_runner(loaded, settings, target, grid, log)
+    resolved = _resolved(settings, grid, runner, bands)
+    digest = fingerprint(scene, loaded, _deciding(resolved, settings, source, loaded.spec), target.device.type)
+    inputs = ViewInputs(bands, source, grid, loaded.spec, runner, settings, batch_size)
+    view = VIEWS.get(branch_of(loaded.spec, settings).kind)(inputs)
     return Job(scene, bands, source, loaded, spec, resolved, grid, runner, batch_size, digest, view, log)
 
 

@@ -8,28 +8,14 @@ from geoseg.raster.scaling import scaling_notice
 from geoseg.raster.scene_info import SceneInfo
 from geoseg.spec import ClassifySpec, ModelSpec
 
-MOST_REFINING = 8
-"""Largest ratio of the scene's pixel size to a finer --resolution."""
-RESOLUTION_FACTOR = 1.5
-"""Ratio of the scene's and the model's ground resolution beyond which a notice warns of poor classes."""
-
 
 def scene_notices(info: SceneInfo, choice: BandChoice, model: ModelSpec, spec: ClassifySpec) -> list[str]:
-    """How bands were chosen, and where scaling, resolution or georeferencing may spoil the result, one line each."""
+    """How bands were chosen, and where scaling or georeferencing may spoil the result, one line each."""
     lines = [choice.describe(model.bands, info.descriptions)]
     scaling = scaling_notice(info.scaling_of(choice.indexes), model.scaling, is_rescaled=spec.rescale is not None)
     lines += [scaling] if scaling else []
     if spec.refine_fraction < 1 and not (model.branch.skips and spec.context):
         lines.append("the model refines no coarser views here: --refine-fraction changes nothing")
-    native, wanted = info.resolution_m, model.resolution_m
-    if (
-        native
-        and wanted
-        and spec.resolution == "native"
-        and not 1 / RESOLUTION_FACTOR <= native / wanted <= RESOLUTION_FACTOR
-    ):
-        remedy = "pass --resolution model" if native / wanted <= MOST_REFINING else "choose a model for such pixels"
-        lines.append(f"the scene's pixels are {native:.3g} m, the model knows {wanted:.3g} m: poor classes, {remedy}")
     if info.gcps[0] or (info.rpcs is not None and info.crs is None):
         lines.append(
             "the scene is placed by control points or RPCs only: kept as they are, polygons are in pixel coordinates"

@@ -6,7 +6,7 @@ In: an open scene, a model, a ClassifySpec. Out: the bands, and the source that 
 from __future__ import annotations
 
 from geoseg.core.errors import GeosegError, SpecError
-from geoseg.inference.notices import MOST_REFINING
+from geoseg.inference.fit import MOST_REFINING
 from geoseg.raster.bands.matching import BandChoice, check_dtype, choose_bands
 from geoseg.raster.resample import NativeScene, ResampledScene, Source
 from geoseg.raster.scene import Scene
@@ -55,9 +55,9 @@ def at_resolution(scene: SceneBands, model: ModelSpec, spec: ClassifySpec) -> So
     Raises:
         SpecError: if it is unknown, or too far from the scene's own.
     """
-    if spec.resolution == "native":
+    if spec.resolution in ("auto", "scene"):
         return NativeScene(scene)
-    wanted = model.resolution_m if spec.resolution == "model" else spec.resolution
+    wanted = spec.resolution if isinstance(spec.resolution, float) else model.resolution_m
     if wanted is None:
         raise SpecError("--resolution model: this model does not know its resolution: give metres instead")
     size = scene.info.pixel_size_m

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from geoseg.spec.area import AreaSpec
 from geoseg.spec.base import LARGEST_COUNT, LARGEST_SIZE_M, LARGEST_TILE, SMALLEST_TILE, Precision
 
-Resolution = Literal["native", "model"] | Annotated[float, Field(ge=1 / LARGEST_SIZE_M, le=LARGEST_SIZE_M)]
+ResolutionM = Annotated[float, Field(ge=1 / LARGEST_SIZE_M, le=LARGEST_SIZE_M)]
+Resolution = Literal["auto", "scene", "native", "model"] | ResolutionM
 
 
 class ClassifySpec(AreaSpec):
@@ -42,8 +43,14 @@ class ClassifySpec(AreaSpec):
     its frame inwards, if there is one."""
     rescale: tuple[float, float] | None = None
     """The scene's values that become the lowest and highest value of the model's type, e.g. 0,3000."""
-    resolution: Resolution = "native"
-    """Ground resolution at which the network sees the scene: native, model, or metres per pixel."""
+    resolution: Resolution = "auto"
+    """Ground resolution at which the network sees the scene: scene (or native, the same), model, or metres per pixel;
+    auto takes the model's where the scene's differs from it by more than a factor of 1.5."""
+
+    @field_validator("resolution")
+    @classmethod
+    def _named_once(cls, value: Resolution) -> Resolution:
+        return "scene" if value == "native" else value
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

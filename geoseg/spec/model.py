@@ -91,7 +91,10 @@ class ModelSpec(Spec):
     dtype: DataType = "uint8"
     """Type of the band values the model was trained on."""
     normalization: NormalizationSpec
-    """Statistics of the bands."""
+    """Statistics of the bands, by which the network normalises them."""
+    statistics: NormalizationSpec | None = None
+    """Statistics of the bands in the training data, where the network normalises by others; None where they are the
+    same, or unknown."""
     scaling: ScalingSpec | None = None
     """Scale and offset of the bands in the training data; None where these have none."""
     classes: tuple[ClassSpec, ...] = Field(min_length=1, max_length=NODATA_ID)
@@ -117,6 +120,8 @@ class ModelSpec(Spec):
         counts = len(self.bands), len(self.normalization.mean), len(self.normalization.std)
         if len(set(counts)) > 1:
             raise ValueError("{} bands, {} means, {} stds: give one of each per band".format(*counts))
+        if self.statistics is not None and {len(self.statistics.mean), len(self.statistics.std)} != {len(self.bands)}:
+            raise ValueError(f"{len(self.bands)} bands, other counts of statistics: give a mean and a std per band")
         if self.scaling is not None and len(self.scaling.scale) != len(self.bands):
             raise ValueError(f"{len(self.bands)} bands, {len(self.scaling.scale)} scales: give one per band")
         if len({c.id for c in self.classes}) < len(self.classes):

@@ -1,4 +1,4 @@
-"""Settings of the devices, which do not change any pixel."""
+"""Settings of a run that do not change any pixel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from geoseg.spec.base import LARGEST_COUNT, Device, Devices, Spec
 
 
 class RunSpec(Spec):
-    """Devices and batch size. Pixels are equal on devices of one kind, whatever their number."""
+    """Devices, batch size, and what stops a run. Pixels are equal on devices of one kind, whatever their number."""
+
+    force: bool = False
+    """Classify a scene also where the model does not fit it at all; results say so."""
 
     batch_size: int | None = Field(default=None, ge=1, le=LARGEST_COUNT)
     """Windows forwarded at once; None means as many as suit the device."""

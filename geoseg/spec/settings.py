@@ -28,7 +28,7 @@ class PredictSettings(TypedDict, total=False):
     bands: Sequence[int] | None
     nodata: Literal["auto"] | float | None
     rescale: Sequence[float] | None
-    resolution: Literal["native", "model"] | float
+    resolution: Literal["auto", "scene", "native", "model"] | float
     majority: int | None
     fill_holes: float | str | None
     min_area: float | str | None
@@ -44,6 +44,7 @@ class PredictSettings(TypedDict, total=False):
     polygons: bool
     preview: bool
     stac: bool
+    force: bool
     batch_size: int | None
     device: str
     devices: str | None

@@ -355,7 +355,7 @@ def test_another_resolution_gives_classes_on_the_scenes_own_grid(tmp_path, class
     values[:30, :30] = 99
     scene = write_raster(tmp_path / "s.tif", values, transform=Affine(0.15, 0, 3e5, 0, -0.15, 4.3e6), nodata=99)
     echo = CountingEcho(4)
-    model = Model(make_spec(), echo)
+    model = Model(make_spec(resolution_m=0.6), echo)
     result = predict(
         scene, tmp_path, model=model, resolution="model", tile=32, overlap=8, confidence=tmp_path / "c.tif"
     )
@@ -363,12 +363,6 @@ def test_another_resolution_gives_classes_on_the_scenes_own_grid(tmp_path, class
     np.testing.assert_array_equal(read(result.paths["landcover"]) == 255, values == 99)
     np.testing.assert_array_equal(read(tmp_path / "c.tif") == 255, values == 99)
     assert echo.seen < values.size / 2
-
-
-def test_a_resolution_far_from_the_models_is_told(tmp_path, class_values):
-    scene = write_raster(tmp_path / "s.tif", class_values(40, 40), transform=Affine(2, 0, 3e5, 0, -2, 4.3e6))
-    result = predict(scene, tmp_path, model=echo_model(), **QUICK)
-    assert any("--resolution model" in line for line in result.notices)
 
 
 def test_scores_and_confidence(tmp_path, class_values):

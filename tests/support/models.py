@@ -49,7 +49,6 @@ def make_spec(classes: int = 4, **fields: Any) -> ModelSpec:
         "bands": bands,
         "normalization": NormalizationSpec(mean=(0.0,) * len(bands), std=(1.0,) * len(bands)),
         "classes": class_specs(classes),
-        "resolution_m": 0.6,
     }
     return ModelSpec(**values | fields)
 

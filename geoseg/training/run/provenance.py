@@ -19,12 +19,14 @@ from geoseg.training.run.settings import Hardware
 
 def model_spec(spec: TrainSpec, data: TrainingData) -> ModelSpec:
     """The spec of the model that a run trains, without scores."""
+    normalization = _normalization(spec, data)
     return ModelSpec(
         name=spec.name,
         network=spec.network,
         bands=spec.data.bands,
         dtype=spec.data.dtype,
-        normalization=_normalization(spec, data),
+        normalization=normalization,
+        statistics=None if normalization == data.normalization else data.normalization,
         scaling=data.scaling,
         classes=spec.classes,
         resolution_m=data.resolution_m,
