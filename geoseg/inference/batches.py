@@ -9,7 +9,7 @@ The batches of a tile row depend on that row alone, so every process that forwar
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.geo.grid import Grid, Place, Window
+from geoseg.outputs.thumbnail import ThumbnailPatch
 from geoseg.raster.readable import Readable
 from geoseg.raster.resample import Source
 from geoseg.raster.validity import Mask, Values
@@ -41,6 +42,8 @@ class Sample:
     """Which pixels hold data (T, T)."""
     scene_valid: Mask
     """Which of the scene's own pixels in the window's core hold data."""
+    shown: ThumbnailPatch | None = None
+    """The scene's own pixels there, shrunk for the preview."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,17 @@ class Batch:
         return [sample.part.shift(sample.place.window.row, sample.place.window.col) for sample in self.samples]
 
 
-def tile_row_batches(source: Source, grid: Grid, i: int, fill: Sequence[float], batch_size: int) -> Iterator[Batch]:
+Shrink = Callable[[Window, Values, Mask], ThumbnailPatch | None]
+"""Shrinks values (C, h, w) with their mask (h, w) of a window of the scene for the preview."""
+
+
+def not_shown(_window: Window, _image: Values, _valid: Mask) -> None:
+    """Shrink nothing: there is no preview."""
+
+
+def tile_row_batches(
+    source: Source, grid: Grid, i: int, fill: Sequence[float], batch_size: int, shrink: Shrink = not_shown
+) -> Iterator[Batch]:
     """Yield the windows of a tile row in batches, without windows whose core holds no data.
 
     Args:
@@ -67,10 +80,11 @@ def tile_row_batches(source: Source, grid: Grid, i: int, fill: Sequence[float], 
         i: tile row, a row of the grid.
         fill: value per band that replaces pixels without data.
         batch_size: most windows in a batch; the windows of a tile row are divided evenly.
+        shrink: makes the preview's part of each core.
     """
     held: list[Sample] = []
     even = -(-grid.cols.count // -(-grid.cols.count // batch_size))
-    for sample in _samples(source, grid, i, fill):
+    for sample in _samples(source, grid, i, fill, shrink):
         if held and (len(held) == even or _shape(sample) != _shape(held[0])):
             yield _stack(held)
             held = []
@@ -79,7 +93,7 @@ def tile_row_batches(source: Source, grid: Grid, i: int, fill: Sequence[float], 
         yield _stack(held)
 
 
-def _samples(source: Source, grid: Grid, i: int, fill: Sequence[float]) -> Iterator[Sample]:
+def _samples(source: Source, grid: Grid, i: int, fill: Sequence[float], shrink: Shrink) -> Iterator[Sample]:
     per_slab = _windows_per_slab(source, grid)
     for _, group in groupby(grid.tile_row(i), key=lambda place: place.j // per_slab):
         places = list(group)
@@ -88,7 +102,7 @@ def _samples(source: Source, grid: Grid, i: int, fill: Sequence[float]) -> Itera
             continue
         image, valid = _read_filled(source, slab, fill)
         if valid.any():
-            cut = (_cut(image, valid, slab, place, grid, source) for place in places)
+            cut = (_cut(image, valid, slab, place, grid, source, shrink) for place in places)
             yield from (sample for sample in cut if sample)
 
 
@@ -98,7 +112,9 @@ def _windows_per_slab(source: Source, grid: Grid) -> int:
     return max(1, most // (grid.rows.size * grid.cols.size))
 
 
-def _cut(image: Values, valid: Mask, slab: Window, place: Place, grid: Grid, source: Source) -> Sample | None:
+def _cut(
+    image: Values, valid: Mask, slab: Window, place: Place, grid: Grid, source: Source, shrink: Shrink
+) -> Sample | None:
     """One window of a slab, reflected beyond the scene's edge; None if its core holds no data."""
     window = place.window
     inside = window.clip(source.height, source.width)
@@ -109,9 +125,11 @@ def _cut(image: Values, valid: Mask, slab: Window, place: Place, grid: Grid, sou
     decided = grid.inside(place)
     if not valid[decided].any():
         return None
-    core = valid[place.core.shift(-window.row, -window.col).slices]
+    core = place.core.shift(-window.row, -window.col).slices
     part = part_with_data(valid, decided, grid.border, grid.multiple)
-    return Sample(place, part, image, valid, source.scene_valid(place.core, core))
+    scene_image, scene_valid = source.scene_pixels(place.core, image[:, *core], valid[core])
+    shown = shrink(source.scene_window(place.core), scene_image, scene_valid)
+    return Sample(place, part, image, valid, scene_valid, shown)
 
 
 def read_padded(source: Readable, window: Window, fill: Sequence[float]) -> tuple[Values, Mask]:

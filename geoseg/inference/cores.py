@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.version import __version__
 from geoseg.geo.grid import Window
-from geoseg.inference.batches import Sample
+from geoseg.inference.batches import Sample, Shrink, not_shown
 from geoseg.inference.decide import Decision
 from geoseg.inference.fingerprint import output_fingerprints, raster_fingerprint
 from geoseg.inference.job import Job
@@ -31,7 +31,7 @@ class Pixels:
     """Classified pixels as arrays on the host."""
 
     window: Window
-    """Their window of the source; may be empty."""
+    """Their window of the scene; may be empty."""
     valid: NDArray[np.bool_]
     """Which of the scene's pixels there hold data."""
     index: NDArray[np.uint8]
@@ -55,8 +55,6 @@ class RowsWriter:
         """Open the parts of some rows of the source under a name, e.g. that of a tile row."""
         self._job, self._work, self._name = job, work, name
         self._ids = np.array([c.id for c in job.model.spec.classes], dtype=np.uint8)
-        self._shown = shown_bands(job.model.spec.bands)
-        self._rows = rows
         self._scene_rows = job.source.scene_window(rows)
         self._counts = np.zeros((self._scene_rows.height, len(self._ids)), np.int32)
         self._formats = raster_formats(job)
@@ -67,32 +65,28 @@ class RowsWriter:
         """Write the pixels of a block."""
         if not pixels.valid.any():
             return
-        source, valid = self._job.source, pixels.valid
-        window = source.scene_window(pixels.window).shift(-self._scene_rows.row, 0)
-        ids, counts = paint(source.to_scene(pixels.index, pixels.window), valid, self._ids)
+        window, valid = pixels.window.shift(-self._scene_rows.row, 0), pixels.valid
+        ids, counts = paint(pixels.index, valid, self._ids)
         self._counts[window.row : window.row + window.height] += counts
         self._write("landcover", window, ids)
         for kind, values in (("confidence", pixels.percent), ("scores", pixels.scores)):
             if values is not None:
                 nodata = values.dtype.type(self._formats[kind].nodata)
-                self._write(kind, window, np.where(valid, source.to_scene(values, pixels.window), nodata))
+                self._write(kind, window, np.where(valid, values, nodata))
 
     def show(self, sample: Sample) -> None:
         """Add the pixels of a window's core to the thumbnail."""
-        core, window = sample.place.core, sample.place.window
-        if not self._job.spec.output.preview or not core.pixels:
+        if sample.shown is None:
             return
         if self._thumbnail is None:
             self._thumbnail = new_thumbnail(self._job)
-        inside = core.shift(-window.row, -window.col).slices
-        image = sample.image[self._shown][:, *inside].astype(np.float32)
-        self._thumbnail.feed(core.row, core.col, image, sample.valid[inside])
+        self._thumbnail.add_patch(sample.shown)
 
     def finish(self, forwarded_px: int = 0) -> None:
         """Close the rows, write their record, and seal both."""
         for part in self._parts.values():
             part.close()
-        rows = self._thumbnail.rows(self._rows.row, self._rows.height) if self._thumbnail else None
+        rows = self._thumbnail.rows(self._scene_rows.row, self._scene_rows.height) if self._thumbnail else None
         kept = kept_outputs(self._job)
         record = Record(self._scene_rows.row, self._counts, tuple(self._parts), forwarded_px, rows, kept)
         self._work.finish(self._name, record)
@@ -111,7 +105,15 @@ class RowsWriter:
 
 def new_thumbnail(job: Job) -> Thumbnail:
     """An empty thumbnail of the job's scene."""
-    return Thumbnail(job.source.height, job.source.width, len(shown_bands(job.model.spec.bands)))
+    return Thumbnail(job.scene.height, job.scene.width, len(shown_bands(job.model.spec.bands)))
+
+
+def shrinking(job: Job) -> Shrink:
+    """What shrinks the scene for the job's preview."""
+    if not job.spec.output.preview:
+        return not_shown
+    thumbnail, shown = new_thumbnail(job), shown_bands(job.model.spec.bands)
+    return lambda window, image, valid: thumbnail.shrink(window.row, window.col, image[shown], valid)
 
 
 def shown_bands(bands: tuple[str, ...]) -> list[int]:

@@ -20,6 +20,8 @@ from geoseg.models.model import Model
 from geoseg.raster.scene import Scene
 from geoseg.spec import ClassifySpec, GeneralizeSpec, PredictSpec
 
+_WAY = 2
+"""Number of the way in which pixels are decided, and of the files of a work folder: another one for another way."""
 _DIGESTS: WeakKeyDictionary[torch.nn.Module, tuple[int, str]] = WeakKeyDictionary()
 
 
@@ -35,6 +37,7 @@ def fingerprint(scene: Scene, model: Model, spec: ClassifySpec, device: str) -> 
     info = scene.info
     parts = {
         "version": __version__,
+        "way": _WAY,
         "scene": [info.path if "://" in info.path else "", *(_file_state(path) for path in scene.files())],
         "raster": [
             info.height,

@@ -23,7 +23,7 @@ from geoseg.core.queues import WriteBehind, read_ahead
 from geoseg.geo.grid import Grid, Place, Window
 from geoseg.inference.batches import Batch, Sample, tile_row_batches
 from geoseg.inference.blend import Blender, Block, seam_of
-from geoseg.inference.cores import Pixels, RowsWriter
+from geoseg.inference.cores import Pixels, RowsWriter, shrinking
 from geoseg.inference.decide import Decision, decide, to_host
 from geoseg.inference.job import Job
 from geoseg.inference.logits import are_numbers, check_numbers, whole_window
@@ -32,7 +32,9 @@ from geoseg.inference.work_folder import SeamFile, WorkFolder, seam_name, tile_r
 from geoseg.raster.gdal import gdal_settings
 
 _READ_AHEAD, _WRITE_BEHIND = 2, 2
-"""Batches waiting for the network, and for the thread that writes."""
+"""Batches waiting for the network, and pieces of results for the thread that writes."""
+_PIECE_PX = 2**23
+"""Pixels of the scene in a piece of results, about: those of a batch, or fewer where the scene has many for each."""
 
 
 def run_tile_rows(job: Job, work: WorkFolder, tile_rows: range, stage: Stage) -> None:
@@ -62,7 +64,7 @@ def _run_stretch(job: Job, work: WorkFolder, tile_rows: range, stage: Stage) -> 
         work.below(before).unlink(missing_ok=True)
         tile_rows = range(before, tile_rows.stop)
     first_open = tile_rows.start if is_open or only_seam is not None else None
-    blender = Blender(job.grid, seams, first_open)
+    blender = Blender(job.grid, seams, first_open, job.source.lap)
     writer = _Writer(job, work, first_open, only_seam)
     with write_errors(work.path.parent), job.runner.session(), closing(writer):
         surroundings = job.view.surroundings(work)  # before anybody else reads from the scene
@@ -74,15 +76,16 @@ def _run_stretch(job: Job, work: WorkFolder, tile_rows: range, stage: Stage) -> 
                     if i != only_seam:
                         stage.advance(job.grid.tile_row_core(i).pixels)
                     continue
-                behind.put(_finish_batch(job, batch, surroundings, blender, seams))
+                for piece in _finish_batch(job, batch, surroundings, blender, seams):
+                    behind.put(piece)
 
 
 def _batches(job: Job, tile_rows: range) -> Iterator[tuple[int, Batch | None]]:
     """The batches of each tile row, followed by None."""
-    fill = job.model.spec.normalization.mean
+    fill, shrink = job.model.spec.normalization.mean, shrinking(job)
     with gdal_settings():  # they hold for one thread, and this one reads
         for i in tile_rows:
-            for batch in tile_row_batches(job.source, job.grid, i, fill, job.batch_size):
+            for batch in tile_row_batches(job.source, job.grid, i, fill, job.batch_size, shrink):
                 yield i, batch
             yield i, None
 
@@ -95,40 +98,64 @@ class _TileRowEnd:
 
 
 @dataclass(frozen=True)
-class _Finished:
-    """A finished block to be written, with its part of the seams below and above."""
+class _Decided:
+    """Decided pixels to be written, a part of a window's core."""
 
     sample: Sample
     window: Window
     decision: Decision
+
+
+@dataclass(frozen=True)
+class _Leaving:
+    """A window's part of the seams below and above, and its pixels for the preview."""
+
+    sample: Sample
+    window: Window
     below: Tensor | None
     above: Tensor | None
 
 
 @dataclass(frozen=True)
-class _FinishedBatch:
-    """Finished blocks of a batch, being copied from the device."""
+class _Piece:
+    """Results of a batch, or of a part of it, being copied from the device."""
 
-    blocks: list[_Finished]
+    results: tuple[_Decided | _Leaving, ...]
     are_numbers: Tensor
     is_copied: torch.cuda.Event | None
     forwarded_px: int
 
+    @classmethod
+    def copied(cls, job: Job, results: list[_Decided | _Leaving], numbers: Tensor, forwarded_px: int = 0) -> _Piece:
+        is_copied = None
+        if job.runner.device.type == "cuda":
+            is_copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            is_copied.record()
+        return cls(tuple(results), numbers, is_copied, forwarded_px)
+
 
 def _finish_batch(
     job: Job, batch: Batch, surroundings: Surroundings, blender: Blender, seams: _SeamsOnDisk
-) -> _FinishedBatch:
-    logits, blocks = surroundings.classify(batch), []
+) -> Iterator[_Piece]:
+    logits, held, held_px = surroundings.classify(batch), list[_Decided | _Leaving](), 0
+    numbers = to_host(are_numbers(logits))
     for sample, part in zip(batch.samples, logits, strict=True):
         block = blender.feed(sample.place, whole_window(sample, part))
-        below, above = seams.take()
-        decision = decide(block.logits, job.wanted).to_host()
-        blocks.append(_Finished(sample, block.window, decision, below, above))
-    numbers, is_copied = to_host(are_numbers(logits)), None
-    if job.runner.device.type == "cuda":
-        is_copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        is_copied.record()
-    return _FinishedBatch(blocks, numbers, is_copied, sum(map(surroundings.forwarded_px, batch.samples)))
+        held.append(_Leaving(sample, block.window, *seams.take()))
+        for window, found in job.source.to_scene(block.logits, _valid_of(sample, block), block.window):
+            held.append(_Decided(sample, window, decide(found, job.wanted).to_host()))
+            held_px += window.pixels
+            if held_px >= _PIECE_PX:
+                yield _Piece.copied(job, held, numbers)
+                held, held_px = [], 0
+    yield _Piece.copied(job, held, numbers, sum(map(surroundings.forwarded_px, batch.samples)))
+
+
+def _valid_of(sample: Sample, block: Block) -> Tensor:
+    """Which pixels of a block and its lap hold data, on the device."""
+    inside = block.window.shift(-sample.place.window.row, -sample.place.window.col)
+    held = Window(inside.row, inside.col, block.logits.shape[1], block.logits.shape[2])
+    return torch.from_numpy(sample.valid[held.slices]).to(block.logits.device)
 
 
 class _SeamsOnDisk:
@@ -147,7 +174,7 @@ class _SeamsOnDisk:
         if seam is not None:
             return seam
         seam_file = seam_below(self._job, self._work, place.i - 1)
-        values = seam_file.read(core_columns(self._job.grid, place))
+        values = seam_file.read(core_columns(self._job.grid, place, self._job.source.lap))
         return None if values is None else torch.from_numpy(values).to(self._job.runner.device)
 
     def below(self, place: Place, seam: Tensor) -> None:
@@ -172,10 +199,11 @@ def seam_below(job: Job, work: WorkFolder, i: int) -> SeamFile:
     return SeamFile(work.below(i), len(job.model.spec.classes), job.grid.rows.ramp)
 
 
-def core_columns(grid: Grid, place: Place) -> Window:
-    """Columns of a window's core, counted from the edge of the padding."""
+def core_columns(grid: Grid, place: Place, lap: int) -> Window:
+    """Columns of a window's core and its lap in the file of a seam, which has room for every lap."""
     left, right = grid.cols.core(place.j)
-    return Window(0, left, grid.rows.ramp, right - left)
+    beyond = min(lap, grid.cols.ramp) if place.j < grid.cols.count - 1 else 0
+    return Window(0, left + place.j * lap, grid.rows.ramp, right - left + beyond)
 
 
 class _Writer:
@@ -186,17 +214,21 @@ class _Writer:
         self._rows: RowsWriter | None = None
         self._forwarded, self._memory = 0, MemoryReturn()
 
-    def take(self, item: _FinishedBatch | _TileRowEnd) -> None:
+    def take(self, item: _Piece | _TileRowEnd) -> None:
         if isinstance(item, _TileRowEnd):
             self._end_tile_row(item.i)
             return
         if item.is_copied is not None:
             item.is_copied.synchronize()
         check_numbers(item.are_numbers)
-        for block in item.blocks:
-            self._take_block(block)
+        for result in item.results:
+            if isinstance(result, _Leaving):
+                self._leave(result)
+            elif result.sample.place.i != self._only_seam:
+                rows = self._begin(result.sample.place.i)
+                rows.take(Pixels.of(result.decision, result.window, self._valid_in(result.sample, result.window)))
+                self._memory.passed(result.window.pixels)
         self._forwarded += item.forwarded_px
-        self._memory.passed(sum(block.sample.valid.size for block in item.blocks))
 
     def close(self) -> None:
         """Discard the rows that are not finished."""
@@ -212,31 +244,28 @@ class _Writer:
             self._rows = RowsWriter(self._job, self._work, tile_row_name(i), self._job.grid.tile_row_core(i))
         return self._rows
 
-    def _take_block(self, block: _Finished) -> None:
-        place = block.sample.place
-        if place.i == self._only_seam:
-            self._keep_below(block)
-            return
-        rows = self._begin(place.i)
-        rows.show(block.sample)
-        valid = self._valid_in(block.sample, block.window)
-        rows.take(Pixels.of(block.decision, block.window, valid))
-        self._keep_below(block)
-        if block.above is not None:
-            seam = Window(place.core.row, place.core.col, place.core.height - block.window.height, place.core.width)
-            save_open_seam(self._work, place, block.above.numpy(), self._valid_in(block.sample, seam))
+    def _leave(self, leaving: _Leaving) -> None:
+        sample, place = leaving.sample, leaving.sample.place
+        if place.i != self._only_seam:
+            self._begin(place.i).show(sample)
+        if leaving.below is not None:
+            columns = core_columns(self._job.grid, place, self._job.source.lap)
+            seam_below(self._job, self._work, place.i).write(columns, leaving.below.numpy())
+        if leaving.above is not None and place.i != self._only_seam:
+            seam = Window(place.core.row, place.core.col, place.core.height - leaving.window.height, place.core.width)
+            in_scene = self._valid_in(sample, self._job.source.scene_window(seam))
+            save_open_seam(self._work, place, OpenSeam(leaving.above.numpy(), self._seam_valid(sample), in_scene))
 
-    def _keep_below(self, block: _Finished) -> None:
-        if block.below is not None:
-            place = block.sample.place
-            columns = core_columns(self._job.grid, place)
-            seam_below(self._job, self._work, place.i).write(columns, block.below.numpy())
+    def _seam_valid(self, sample: Sample) -> NDArray[np.bool_]:
+        """Which pixels of the source hold data in the seam above a window's core, and in the seam's lap."""
+        grid, lap, place = self._job.grid, self._job.source.lap, sample.place
+        held = seam_of(grid, place, torch.zeros(1, grid.rows.ramp + lap, core_columns(grid, place, lap).width))
+        return _valid_of(sample, held).numpy()
 
     def _valid_in(self, sample: Sample, window: Window) -> NDArray[np.bool_]:
-        """Which of the scene's pixels hold data in a window of a sample's core."""
-        source = self._job.source
-        core = source.scene_window(sample.place.core)
-        return sample.scene_valid[source.scene_window(window).shift(-core.row, -core.col).slices]
+        """Which of the scene's pixels hold data in a window of the scene in a sample's core."""
+        core = self._job.source.scene_window(sample.place.core)
+        return sample.scene_valid[window.shift(-core.row, -core.col).slices]
 
     def _end_tile_row(self, i: int) -> None:
         if i == self._only_seam:
@@ -250,20 +279,32 @@ class _Writer:
             self._work.below(i - 1).unlink(missing_ok=True)
 
 
-def save_open_seam(work: WorkFolder, place: Place, own: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
-    """Append a window's part of the seam above: its column in the grid, probabilities, and the scene's valid pixels."""
+@dataclass(frozen=True)
+class OpenSeam:
+    """A window's part of the seam above it, kept until the other part is there."""
+
+    own: NDArray[np.float32]
+    """Its weighted probabilities (K, ramp + lap, w)."""
+    valid: NDArray[np.bool_]
+    """Which of these pixels in the source hold data (h, m)."""
+    scene_valid: NDArray[np.bool_]
+    """Which of the scene's pixels in the seam hold data (n, m)."""
+
+
+def save_open_seam(work: WorkFolder, place: Place, seam: OpenSeam) -> None:
+    """Append a window's part of the seam above: its column in the grid, and the arrays of the part."""
     with work.above(place.i).open("ab") as file:
-        for array in (np.array(place.j), own, valid):
+        for array in (np.array(place.j), seam.own, seam.valid, seam.scene_valid):
             np.save(file, array)
 
 
-def load_open_seams(work: WorkFolder, i: int) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.bool_]]]:
+def load_open_seams(work: WorkFolder, i: int) -> Iterator[tuple[int, OpenSeam]]:
     """Read these parts one after the other."""
     path = work.above(i)
     with path.open("rb") as file:
         while file.tell() < path.stat().st_size:
-            j, probabilities, valid = (np.load(file, allow_pickle=False) for _ in range(3))
-            yield int(j), probabilities, valid
+            j, *arrays = (np.load(file, allow_pickle=False) for _ in range(4))
+            yield int(j), OpenSeam(*arrays)
 
 
 def join_tile_rows(job: Job, work: WorkFolder, i: int) -> None:
@@ -281,12 +322,16 @@ def join_tile_rows(job: Job, work: WorkFolder, i: int) -> None:
     below = seam_below(job, work, i - 1)
     rows = _seam_rows(job.grid, i)
     writer = RowsWriter(job, work, seam_name(i), rows)
-    for j, own, valid in load_open_seams(work, i):
+    for j, seam in load_open_seams(work, i):
         place = job.grid.place(i, j)
-        left = below.read(core_columns(job.grid, place))
-        total = torch.from_numpy(own if left is None else own + left)
+        total, left = torch.from_numpy(seam.own), below.read(core_columns(job.grid, place, job.source.lap))
+        if left is not None:
+            total[:, : job.grid.rows.ramp] += torch.from_numpy(left)
         block: Block = seam_of(job.grid, place, total)
-        writer.take(Pixels.of(decide(block.logits, job.wanted), block.window, valid))
+        core = job.source.scene_window(block.window)
+        for window, logits in job.source.to_scene(block.logits, torch.from_numpy(seam.valid), block.window):
+            valid = seam.scene_valid[window.shift(-core.row, -core.col).slices]
+            writer.take(Pixels.of(decide(logits, job.wanted), window, valid))
     writer.finish()
     work.above(i).unlink()
     work.below(i - 1).unlink(missing_ok=True)

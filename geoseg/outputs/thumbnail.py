@@ -14,6 +14,7 @@ NODATA_GREY = (232, 235, 238)
 """Light enough to read as "nothing here" beside black shadows and white roofs."""
 
 _TALLEST_EIGHT_BIT = 255.0
+_NO_COUNTS = np.zeros((0, 0), np.float32)
 
 
 def thumbnail_size(height: int, width: int, side: int = 1000) -> tuple[int, int]:
@@ -34,6 +35,20 @@ class ThumbnailRows:
     """Sums of the valid values (C, n, wp)."""
     counts: NDArray[np.float32]
     """Number of valid values (n, wp)."""
+
+
+@dataclass(frozen=True)
+class ThumbnailPatch:
+    """Partial sums of a rectangle of a thumbnail."""
+
+    rows: slice
+    """Its rows."""
+    cols: slice
+    """Its columns."""
+    sums: NDArray[np.float32]
+    """Sums of the valid values (C, n, m)."""
+    counts: NDArray[np.float32]
+    """Number of valid values (n, m)."""
 
 
 class Thumbnail:
@@ -58,7 +73,16 @@ class Thumbnail:
         self._counts = np.zeros((self.height, self.width), np.float32)
 
     def feed(self, row: int, col: int, image: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
-        """Add a block whose upper left pixel is (``row``, ``col``); every pixel of the scene at most once.
+        """Add a block as `shrink` takes it; every pixel of the scene at most once."""
+        self.add_patch(self.shrink(row, col, image, valid))
+
+    def add_patch(self, patch: ThumbnailPatch) -> None:
+        """Add partial sums of a rectangle."""
+        self._counts[patch.rows, patch.cols] += patch.counts
+        self._sums[:, patch.rows, patch.cols] += patch.sums
+
+    def shrink(self, row: int, col: int, image: NDArray[np.generic], valid: NDArray[np.bool_]) -> ThumbnailPatch:
+        """The partial sums of a block whose upper left pixel is (``row``, ``col``).
 
         Args:
             row: Scene row of the block's first row.
@@ -67,13 +91,15 @@ class Thumbnail:
             valid: (h, w), False where there is no data; such pixels count nowhere.
         """
         if valid.size == 0:
-            return
+            return ThumbnailPatch(slice(0, 0), slice(0, 0), np.zeros((len(image), 0, 0), np.float32), _NO_COUNTS)
         rows, row_cuts = _cells_of(self._row_edges, row, valid.shape[0])
         cols, col_cuts = _cells_of(self._col_edges, col, valid.shape[1])
-        self._counts[rows, cols] += _sum_cells(valid.astype(np.float32), row_cuts, col_cuts)
+        counts = _sum_cells(valid.astype(np.float32), row_cuts, col_cuts)
+        sums = np.empty((len(image), *counts.shape), np.float32)
         for band, values in enumerate(image):  # one band at a time: the masked copy stays small
-            masked = np.where(valid, values, np.float32(0))
-            self._sums[band, rows, cols] += _sum_cells(masked, row_cuts, col_cuts)
+            masked = np.where(valid, values, 0).astype(np.float32)
+            sums[band] = _sum_cells(masked, row_cuts, col_cuts)
+        return ThumbnailPatch(rows, cols, sums, counts)
 
     def rows(self, row: int, height: int) -> ThumbnailRows:
         """Partial sums of the thumbnail's rows that cover ``height`` scene rows from ``row`` on."""

@@ -1,17 +1,21 @@
 """A scene at another ground resolution, resampled window by window.
 
 In: a scene and the size of the resampled raster. Out: windows of that raster, averaged by area if it is coarser and
-interpolated linearly if it is finer, over pixels with data only; and values resampled back to the scene's grid.
+interpolated linearly if it is finer, over pixels with data only; and logits interpolated to the scene's grid.
 
 Pixel i covers [i, i + 1). A coarse pixel k covers [k r, (k + 1) r) of the scene with r the *actual* ratio of the two
 sizes, not the nominal one, so that nothing drifts towards the far edge.
+
+The way back is linear between the centres of the resampled pixels, so that borders of classes run between them. Between
+two windows it needs values of both: a window of the resampled raster stands for the scene's pixels from the centre of
+its first pixel to that of the one behind its last, its *lap*, which is given along with it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +25,15 @@ from geoseg.raster.averaging import area_sums
 from geoseg.raster.scene_bands import SceneBands
 from geoseg.raster.validity import Mask, Values
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 _CHUNK_PX = 2**23
 """Pixels of the scene held at once while a window is averaged."""
+_BAND_PX = 2**20
+"""Pixels of the scene to which logits are interpolated at once: few enough to stay near the cache."""
+_LEAST_LOGIT = -30.0
+"""Logits count as at most this far below the highest: they may be the logarithm of 0, between which no line runs."""
 
 
 class Source(Protocol):
@@ -30,6 +41,8 @@ class Source(Protocol):
 
     height: int
     width: int
+    lap: int
+    """Pixels behind a window of logits that `to_scene` takes along with it."""
 
     @property
     def has_wide_blocks(self) -> bool:
@@ -44,17 +57,28 @@ class Source(Protocol):
         """Return the scene's pixels that belong to a window; windows that partition the source partition the scene."""
         ...
 
-    def scene_valid(self, window: Window, valid: Mask) -> Mask:
-        """Return which of the scene's pixels in `scene_window(window)` hold data, given the source's mask (h, w)."""
+    def scene_pixels(self, window: Window, image: Values, valid: Mask) -> tuple[Values, Mask]:
+        """Return values (C, n, m) and mask (n, m) of the scene in `scene_window(window)`, given the source's."""
         ...
 
-    def to_scene(self, values: Values, window: Window) -> Values:
-        """Resample values of a window (..., h, w) to the scene's pixels in `scene_window(window)`."""
+    def to_scene(self, logits: Tensor, valid: Tensor, window: Window) -> Iterator[tuple[Window, Tensor]]:
+        """Interpolate logits to the scene's pixels in `scene_window(window)`, and yield them in bands, at least one.
+
+        Args:
+            logits: (K, h, w), or higher and wider by `lap` unless the source ends there.
+            valid: which of their pixels hold data, of the same height and width, bool.
+            window: the window of the source (h, w).
+
+        Returns:
+            Windows of the scene with their logits (K, n, m).
+        """
         ...
 
 
 class NativeScene:
     """A scene at its own resolution."""
+
+    lap = 0
 
     def __init__(self, scene: SceneBands):
         self._scene = scene
@@ -69,17 +93,19 @@ class NativeScene:
         """Return the window as it is."""
         return window
 
-    def scene_valid(self, window: Window, valid: Mask) -> Mask:
-        """Return the mask as it is."""
-        return valid
+    def scene_pixels(self, window: Window, image: Values, valid: Mask) -> tuple[Values, Mask]:
+        """Return both as they are."""
+        return image, valid
 
-    def to_scene(self, values: Values, window: Window) -> Values:
-        """Return the values as they are."""
-        return values
+    def to_scene(self, logits: Tensor, valid: Tensor, window: Window) -> Iterator[tuple[Window, Tensor]]:
+        """Yield the logits as they are."""
+        yield window, logits
 
 
 class ResampledScene:
     """A scene resampled to height × width pixels."""
+
+    lap = 1
 
     def __init__(self, scene: SceneBands, height: int, width: int):
         self._scene, self.height, self.width = scene, height, width
@@ -95,25 +121,36 @@ class ResampledScene:
         return image, valid
 
     def scene_window(self, window: Window) -> Window:
-        """Return the scene's pixels whose centres lie in a window; partitions stay partitions."""
+        """Return the scene's pixels with centres between those of a window's first pixel and the one behind its last.
+
+        At the source's edges it is all pixels up to the scene's; partitions stay partitions.
+        """
         top, bottom = (
             _native_index(r, self._scene.height, self.height) for r in (window.row, window.row + window.height)
         )
         left, right = (_native_index(c, self._scene.width, self.width) for c in (window.col, window.col + window.width))
         return Window(top, left, bottom - top, right - left)
 
-    def scene_valid(self, window: Window, valid: Mask) -> Mask:
-        """Read from the scene which of its pixels in `scene_window(window)` hold data."""
+    def scene_pixels(self, window: Window, image: Values, valid: Mask) -> tuple[Values, Mask]:
+        """Read the scene's pixels in `scene_window(window)`."""
         native = self.scene_window(window)
-        return self._scene.read(native)[1] if native.pixels else np.empty((native.height, native.width), bool)
+        if native.pixels:
+            return self._scene.read(native)
+        size = native.height, native.width
+        return np.empty((len(image), *size), image.dtype), np.empty(size, bool)
 
-    def to_scene(self, values: Values, window: Window) -> Values:
-        """Return for the scene's pixels in `scene_window(window)` the values (..., h, w) at their centres."""
+    def to_scene(self, logits: Tensor, valid: Tensor, window: Window) -> Iterator[tuple[Window, Tensor]]:
+        """Interpolate logits linearly between pixels with data, and yield them a million pixels or so at a time."""
         native = self.scene_window(window)
-        rows = _resampled_index(native.row, native.height, self._scene.height, self.height) - window.row
-        cols = _resampled_index(native.col, native.width, self._scene.width, self.width) - window.col
-        taken: Values = values[..., rows[:, None], cols]
-        return taken
+        weight = valid.to(logits.dtype)
+        weighted = (logits - logits.amax(dim=0)).clamp(min=_LEAST_LOGIT).nan_to_num(0) * weight
+        cols = _Between(native.col, native.width, self._scene.width, self.width, window.col, logits.shape[2])
+        for band in native.bands(max(1, _BAND_PX // max(1, native.width))) if native.pixels else [native]:
+            rows = _Between(band.row, band.height, self._scene.height, self.height, window.row, logits.shape[1])
+            total = cols.mix(rows.mix(weighted, 1), 2)
+            if not valid.all():
+                total /= cols.mix(rows.mix(weight[None], 1), 2)
+            yield band, total
 
     def _pieces(self, window: Window) -> Iterator[Window]:
         """Cut a window into pieces that need no more than _CHUNK_PX pixels of the scene each."""
@@ -167,10 +204,29 @@ def _interpolate(values: Values, centres: NDArray[np.float64], axis: int) -> Val
 
 
 def _native_index(k: int, native: int, size: int) -> int:
-    """First of the scene's pixels whose centre is at or behind edge k of the resampled axis."""
-    return -(-(2 * k * native - size) // (2 * size))
+    """First of the scene's pixels whose centre is at or behind that of pixel k of the resampled axis, or its edge."""
+    if k <= 0 or k >= size:
+        return 0 if k <= 0 else native
+    return -(-((2 * k + 1) * native - size) // (2 * size))
 
 
-def _resampled_index(start: int, count: int, native: int, size: int) -> NDArray[np.int64]:
-    """Pixel of the resampled axis in which the centres of the scene's pixels start, start + 1, ... lie."""
-    return (2 * np.arange(start, start + count, dtype=np.int64) + 1) * size // (2 * native)
+class _Between:
+    """The scene's pixels along one axis, as places between the centres of a window's pixels."""
+
+    def __init__(self, start: int, count: int, native: int, size: int, first: int, held: int):
+        """Place `count` of `native` pixels, from `start` on, between `held` of `size` pixels, from `first` on."""
+        doubled = (2 * np.arange(start, start + count, dtype=np.int64) + 1) * size  # in 2 * native-ths
+        centres = np.clip(doubled / (2 * native) - 0.5 - first, 0, max(held - 1, 0))
+        self._before = np.floor(centres).astype(np.int64)
+        self._after = np.minimum(self._before + 1, max(held - 1, 0))
+        self._share = (centres - self._before).astype(np.float32)
+
+    def mix(self, values: Tensor, axis: int) -> Tensor:
+        """Mix the values at both neighbours of each pixel along an axis."""
+        import torch  # only logits are interpolated like this, of a network
+
+        device = values.device
+        before, after, share = (torch.from_numpy(part).to(device) for part in (self._before, self._after, self._share))
+        shape = [1] * values.ndim
+        shape[axis] = -1
+        return values.index_select(axis, before).lerp(values.index_select(axis, after), share.reshape(shape))

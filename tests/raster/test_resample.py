@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.rasters import write_raster
@@ -84,13 +85,63 @@ def test_windows_equal_the_whole_and_lead_back_to_every_pixel_once(native_h, nat
         covered[source.scene_window(window).slices] += 1
         if window.pixels:
             np.testing.assert_allclose(source.read(window)[0], image[:, *window.slices], atol=1e-5)
-            values = np.arange(window.pixels).reshape(window.height, window.width)
-            native = source.scene_window(window)
-            assert source.to_scene(values, window).shape == (native.height, native.width)
     assert (covered == 1).all()
 
 
-def test_the_way_back_takes_the_pixel_under_the_centre(open_scene):
-    source = ResampledScene(open_scene(np.zeros((6, 9), np.uint8)), 2, 3)
-    ids = np.arange(6).reshape(2, 3)
-    np.testing.assert_array_equal(source.to_scene(ids, Window(0, 0, 2, 3)), np.kron(ids, np.ones((3, 3), int)))
+class Empty:
+    """A scene of a size."""
+
+    bands = (1,)
+    has_wide_blocks = False
+
+    def __init__(self, height, width):
+        self.height, self.width = height, width
+
+
+def on_scene(source, logits, valid, window):
+    """Logits of a window with its lap, on the scene's pixels."""
+    lapped = Window(window.row, window.col, window.height + 1, window.width + 1).clip(source.height, source.width)
+    bands = list(source.to_scene(logits[:, *lapped.slices], valid[lapped.slices], window))
+    assert [band.row for band, _ in bands] == sorted(band.row for band, _ in bands)
+    return source.scene_window(window), torch.cat([found for _, found in bands], dim=1)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(3, 60), st.integers(3, 60), st.integers(1, 90), st.integers(1, 90), st.integers(0, 99))
+def test_logits_are_linear_between_the_centres_of_pixels_whatever_the_windows(native_h, native_w, height, width, cut):
+    """A plane of logits comes back as the same plane on the scene's pixels, half-pixel exact, flat beyond the frame."""
+    source = ResampledScene(Empty(native_h, native_w), height, width)
+    rows, cols = (torch.arange(n) + 0.5 for n in (height, width))
+    logits = torch.stack([torch.zeros(height, width), rows[:, None] * 0.1 - cols * 0.05])
+    valid = torch.ones(height, width, dtype=bool)
+    y, x = ((torch.arange(n) + 0.5) * m / n for n, m in ((native_h, height), (native_w, width)))
+    expected = y.clamp(0.5, height - 0.5)[:, None] * 0.1 - x.clamp(0.5, width - 0.5) * 0.05
+    row, col = cut * height // 100, cut * width // 100
+    found = torch.full((native_h, native_w), torch.nan)
+    for window in (
+        Window(0, 0, row, col), Window(0, col, row, width - col),
+        Window(row, 0, height - row, col), Window(row, col, height - row, width - col),
+    ):  # fmt: skip
+        if window.pixels:
+            native, part = on_scene(source, logits, valid, window)
+            found[native.slices] = part[1] - part[0]
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+def test_pixels_without_data_do_not_count_on_the_way_back():
+    source = ResampledScene(Empty(4, 12), 2, 6)
+    logits = torch.zeros(2, 2, 6)
+    logits[1, :, :3], logits[:, :, 3:] = 5.0, torch.nan
+    valid = torch.zeros(2, 6, dtype=bool)
+    valid[:, :3] = True
+    native, found = on_scene(source, logits, valid, Window(0, 0, 2, 6))
+    assert (native.height, native.width) == (4, 12)
+    assert (found[1, :, :6] > found[0, :, :6]).all()
+
+
+def test_the_logarithm_of_0_counts_as_a_very_low_logit():
+    source = ResampledScene(Empty(1, 8), 1, 2)
+    logits = torch.tensor([[[0.0, -torch.inf]], [[-torch.inf, 0.0]]])
+    _, found = on_scene(source, logits, torch.ones(1, 2, dtype=bool), Window(0, 0, 1, 2))
+    assert found.argmax(dim=0)[0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert found.isfinite().all()
