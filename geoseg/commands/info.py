@@ -13,8 +13,8 @@ from geoseg.core.errors import GeosegError, SceneError
 from geoseg.geo.crs import crs_name
 from geoseg.inference.fit import misfit_lines, resolution_misfit, values_misfit
 from geoseg.inference.notices import fill_notice, scene_notices
-from geoseg.metrics.metric import FORMER_NAMES
 from geoseg.inference.source import select_bands
+from geoseg.metrics.metric import FORMER_NAMES
 from geoseg.models.backends import BACKENDS
 from geoseg.models.header import default_model_path, read_spec
 from geoseg.raster.fill import Fill

