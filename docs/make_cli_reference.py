@@ -1,4 +1,4 @@
-"""Write docs/cli.md from the commands' own help: python docs/make_cli_reference.py"""
+"""Write docs/cli.md and docs/man from the commands' own help: python docs/make_cli_reference.py"""
 
 from pathlib import Path
 
@@ -39,4 +39,7 @@ def _paragraphs(text: str) -> str:
 
 
 if __name__ == "__main__":
+    import make_man_pages
+
+    make_man_pages.write()
     (Path(__file__).parent / "cli.md").write_text(reference(), encoding="utf-8")

@@ -14,7 +14,7 @@ from geoseg.cli.early_checks import check_model, check_predicted, read_train_con
 from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option
 from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import notice, scores_line, scores_table, show, show_json, terminal_reporter
-from geoseg.cli.value_types import FilePath
+from geoseg.cli.value_types import FilePath, KnownText, PathOrWord
 from geoseg.core.errors import SpecError
 from geoseg.core.events import Reporter
 from geoseg.core.wording import number_of
@@ -42,10 +42,18 @@ class Floor(NamedTuple):
     """From -1 to 1."""
 
 
+def _floors() -> list[str]:
+    """How the values of --fail-under begin: a score over all classes with its equal sign, one by class with its dot."""
+    from geoseg.metrics.metric import METRICS
+
+    return [f"{name}{'.' if METRICS.get(name).by_class else '='}" for name in METRICS]
+
+
 @click.command(cls=Command)
 @click.argument("prediction", metavar="[PREDICTION.tif]", required=False, type=FilePath())
 @click.option(
     "--labels",
+    type=FilePath(),
     metavar="PATH",
     help="Labels of the same area: a raster of class ids on the prediction's grid, or polygons in any CRS "
     "(.gpkg, .geojson, .shp, .fgb, .parquet).",
@@ -55,6 +63,7 @@ class Floor(NamedTuple):
 @click.option(
     "-m",
     "--model",
+    type=PathOrWord("default"),
     metavar="PATH",
     help="Score this model (.safetensors, or `default` for the one that comes with geoseg) instead of a prediction.",
 )
@@ -80,6 +89,7 @@ class Floor(NamedTuple):
 @click.option(
     "--fail-under",
     "floors",
+    type=KnownText(_floors),
     multiple=True,
     metavar="SCORE=VALUE",
     help="Exit with code 1 if a score is below a value, e.g. miou=0.6 or iou.water=0.8; may be repeated. "

@@ -8,15 +8,16 @@ import click
 
 from geoseg.cli.options import Command, json_option
 from geoseg.cli.terminal import show, show_json
-from geoseg.cli.value_types import FilePath
+from geoseg.cli.value_types import PathOrWord
 
 
 @click.command(cls=Command)
-@click.argument("path", metavar="[SCENE_OR_MODEL]", required=False, type=FilePath())
+@click.argument("path", metavar="[SCENE_OR_MODEL]", required=False, type=PathOrWord("default"))
 @click.option(
     "-m",
     "--model",
-    type=FilePath(),
+    type=PathOrWord("default"),
+    metavar="PATH",
     help="Model that a scene is held against; default: the one that comes with geoseg.",
 )
 @click.option(

@@ -13,7 +13,7 @@ from geoseg.cli.early_checks import check_many_scenes, check_one_scene
 from geoseg.cli.options import Command, config_option, given, json_option, overwrite_option, quiet_option
 from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import Notices, area, notice, show, show_json, size, table, terminal_reporter
-from geoseg.cli.value_types import FilePath
+from geoseg.cli.value_types import FilePath, KnownText, PathOrWord
 from geoseg.core.errors import GeosegError
 from geoseg.core.events import SILENT
 from geoseg.core.wording import number_of
@@ -30,16 +30,27 @@ _SCHEDULER = "Work on a Dask cluster, by its address; local:N starts N processes
 _RESUME = "Skip scenes that are done, and go on where a run with the same settings was stopped."
 
 
+def _schedulers() -> list[str]:
+    """How the values of --scheduler begin."""
+    from geoseg.core.executors.registry import EXECUTORS
+
+    return ["local:", *(f"{name}:" for name in EXECUTORS)]
+
+
 @click.command(cls=Command)
 @click.argument("scenes", nargs=-1, required=True, metavar="SCENE...", type=FilePath())
 @click.option(
-    "-m", "--model", type=FilePath(), help="Model bundle (.safetensors); default: the model that comes with geoseg."
+    "-m",
+    "--model",
+    type=PathOrWord("default"),
+    metavar="PATH",
+    help="Model bundle (.safetensors); default: the model that comes with geoseg.",
 )
 @click.option(
     "-o", "--output", type=FilePath(), help="Folder for the results, or the class raster's path (.tif) for one scene."
 )
 @spec_options(PredictSpec)
-@click.option("--scheduler", metavar="ADDRESS|local:N", help=_SCHEDULER)
+@click.option("--scheduler", type=KnownText(_schedulers), metavar="ADDRESS|local:N", help=_SCHEDULER)
 @config_option
 @click.option(
     "--asset", metavar="KEY", help="Which asset of STAC Items is the scene; default: the only raster, or what is usual."

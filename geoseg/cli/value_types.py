@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from geoseg.core.errors import shown
 
@@ -18,6 +19,41 @@ class FilePath(click.Path):
         if isinstance(value, str) and not value.strip():
             self.fail("an empty path names no file: give one, or leave this out", param, ctx)
         return super().convert(value, param, ctx)
+
+
+class PathOrWord(FilePath):
+    """A path or URL, or one of a few words."""
+
+    def __init__(self, *words: str, path_type: type[Any] | None = None):
+        super().__init__(path_type=path_type)
+        self._words = words
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete a word that is begun, else file names."""
+        found = [word for word in self._words if incomplete and word.startswith(incomplete)]
+        return _items(found) or super().shell_complete(ctx, param, incomplete)
+
+
+class KnownText(click.ParamType[str]):
+    """Any text, completed with names that are known, e.g. those of a registry."""
+
+    name = "text"
+
+    def __init__(self, names: Callable[[], Iterable[str]]):
+        """Take a function that gives the names, so that they are looked up only when a shell asks for them."""
+        self._names = names
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Take it as it is."""
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete a name."""
+        return _items(name for name in self._names() if name.startswith(incomplete))
+
+
+def _items(words: Iterable[str]) -> list[CompletionItem]:
+    return [CompletionItem(word) for word in words]
 
 
 class Numbers(click.ParamType[Any]):
@@ -82,3 +118,7 @@ class WordsOrNumber(click.ParamType[Any]):
             return float(value)
         except (TypeError, ValueError):
             self.fail(f"{shown(value)} is neither a number nor {' nor '.join(self._words)}", param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete a word."""
+        return _items(word for word in self._words if word.startswith(incomplete))
