@@ -10,7 +10,16 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from typing_extensions import is_typeddict
 
-from geoseg.spec import EvaluateSpec, ExistingSpec, PredictSpec, Spec, TileSpec, TrainSpec, VectorizeSpec
+from geoseg.spec import (
+    ComparisonSpec,
+    EvaluateSpec,
+    ExistingSpec,
+    PredictSpec,
+    Spec,
+    TileSpec,
+    TrainSpec,
+    VectorizeSpec,
+)
 
 SETTINGS: dict[str, tuple[str, tuple[type[Spec], ...]]] = {
     "PredictSettings": (
@@ -18,6 +27,7 @@ SETTINGS: dict[str, tuple[str, tuple[type[Spec], ...]]] = {
         (ExistingSpec, PredictSpec),
     ),
     "EvaluateSettings": ("How a model is scored.", (EvaluateSpec,)),
+    "ComparisonSettings": ("How a class raster is compared with labels.", (ComparisonSpec,)),
     "VectorizeSettings": ("How a class raster becomes polygons.", (VectorizeSpec,)),
     "TileSettings": ("How labelled rasters are cut into tiles.", (TileSpec,)),
     "TrainSettings": ("How a model is trained, over what its config says.", (TrainSpec,)),

@@ -18,7 +18,7 @@ from geoseg.cli.value_types import FilePath, KnownText, PathOrWord
 from geoseg.core.errors import SpecError
 from geoseg.core.events import Reporter
 from geoseg.core.wording import number_of
-from geoseg.spec import EvaluateSpec
+from geoseg.spec import ComparisonSpec, EvaluateSpec
 
 if TYPE_CHECKING:
     from geoseg.commands.evaluate import EvaluateResult
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Result = EvaluateResult | ModelEvaluation
 
-FOR_PREDICTIONS = "labels", "column", "layer"
+FOR_PREDICTIONS = "labels", "column", "layer", "legend"
 """Options that only a prediction takes; the first is needed."""
 FOR_MODELS = "data", "tiles", "split", "device", "precision", "report", "overwrite", "context", "refine_fraction"
 """Options that only a model takes; the first is needed."""
@@ -58,8 +58,7 @@ def _floors() -> list[str]:
     help="Labels of the same area: a raster of class ids on the prediction's grid, or polygons in any CRS "
     "(.gpkg, .geojson, .shp, .fgb, .parquet).",
 )
-@click.option("--column", metavar="NAME", help="Column of the polygons with the class; needed if there are several.")
-@click.option("--layer", metavar="NAME", help="Layer of the vector file; needed if there are several.")
+@spec_options(ComparisonSpec)
 @click.option(
     "-m",
     "--model",

@@ -27,7 +27,7 @@ from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.outputs.styles import add_layer_style, shared_qml, style_paths, vector_qml, vector_sld, write_style_files
 from geoseg.raster.class_raster import open_classes
-from geoseg.raster.legends import read_legend
+from geoseg.raster.legends import read_legend, with_file
 from geoseg.spec import VectorizeSpec, parse_spec
 from geoseg.spec.settings import VectorizeSettings
 from geoseg.vector.check import PolygonCheck, check_polygons
@@ -89,7 +89,7 @@ def vectorize(
     output = Path(output)
     check_output(output, overwrite)
     with open_classes(raster) as opened:
-        reading = read_legend(opened)
+        reading = with_file(read_legend(opened), spec.names.legend)
         grid, unplaced = grid_of_classes(opened)
         if check:
             _check_checkable(grid, spec, output)
@@ -100,7 +100,7 @@ def vectorize(
         write_polygons(layer, output, finish=partial(_style, layer, output.stem, is_alone=other is None))
         found = _checked(output, job) if check else None
     unstyled = f"the styles of {output} were not written, because of {other}" if other else None
-    unmarked = _unmarked_notice(job.unmarked_px)
+    unmarked = _unmarked_notice(job.unmarked)
     nothing = None if len(layer) else "the raster shows no class here: the layer is empty"
     notices = tuple(notice for notice in (unplaced, *reading.notices, unstyled, unmarked, nothing) if notice)
     for notice in notices:
@@ -108,19 +108,20 @@ def vectorize(
     return VectorizeResult(output, len(layer), class_shares(layer), time.perf_counter() - started, notices, found)
 
 
-def _unmarked_notice(pixels: int) -> str | None:
-    """A notice that 255, which is nodata in many rasters, is a class in one without a nodata value."""
-    if not pixels:
+def _unmarked_notice(fill: tuple[int, int] | None) -> str | None:
+    """A notice that a value that is nodata in many rasters is a class in one without a nodata value."""
+    if fill is None:
         return None
+    value, pixels = fill
     return (
-        f"the raster names no nodata value, so that 255 ({pixels:,} px) is a class: if it means nodata, say so with "
-        "gdal_edit.py -a_nodata 255"
+        f"the raster does not say that {value} is nodata, so that it is a class ({pixels:,} px): if it means nodata, "
+        f"say so with gdal_edit.py -a_nodata {value}"
     )
 
 
 def _checked(output: Path, job: Polygonizer) -> PolygonCheck:
     try:
-        return check_polygons(output, job.strips(), job.part, job.nodata)
+        return check_polygons(output, job.strips(), job.part, job.codes)
     except (OSError, RuntimeError) as error:
         raise OutputError(f"{output} is written, but cannot be checked: {one_line(error)}") from None
 
@@ -174,5 +175,10 @@ def check_output(output: Path, overwrite: bool) -> None:
 
 def class_shares(layer: PolygonLayer) -> dict[str, float]:
     """Share of each class in the pixels of all regions, 0..1, by name in the order of class ids."""
-    pixels = np.bincount(layer.regions.class_id, weights=layer.regions.pixels)
-    return {layer.legend.name(int(k)): float(pixels[k] / pixels.sum()) for k in np.flatnonzero(pixels)}
+    ids, which = np.unique(layer.regions.class_id, return_inverse=True)
+    pixels = np.bincount(which, weights=layer.regions.pixels, minlength=len(ids))
+    shares: dict[str, float] = {}
+    for class_id, share in zip(ids.tolist(), (pixels / max(1, pixels.sum())).tolist(), strict=True):
+        name = layer.legend.name(class_id)
+        shares[name] = shares.get(name, 0.0) + share
+    return shares

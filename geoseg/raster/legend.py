@@ -22,6 +22,9 @@ class Legend:
     colors: dict[int, str] = field(default_factory=dict)
     """Class colours by id, as #rrggbb."""
 
+    codes: dict[int, int] = field(default_factory=dict)
+    """Values that stand for classes in label rasters, by id, where they are others than the ids."""
+
     @classmethod
     def of(cls, classes: Iterable[ClassSpec]) -> Legend:
         """Make the legend of some classes."""
@@ -30,7 +33,7 @@ class Legend:
 
     def completed_by(self, other: Legend) -> Legend:
         """The same legend, with another's names and colours where it has none."""
-        return Legend(other.names | self.names, other.colors | self.colors)
+        return Legend(other.names | self.names, other.colors | self.colors, other.codes | self.codes)
 
     def name(self, class_id: int) -> str:
         """Name of a class, or its id as text."""

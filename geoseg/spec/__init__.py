@@ -8,10 +8,12 @@ from geoseg.spec.base import IGNORE, NODATA_ID, DataType, Precision, Spec, parse
 from geoseg.spec.branch import PLAIN, BranchSpec
 from geoseg.spec.classify import ClassifySpec, Resolution
 from geoseg.spec.combined import CombinedSpec
+from geoseg.spec.comparison import ComparisonSpec
 from geoseg.spec.context import ContextSpec
 from geoseg.spec.data import DataSpec, LabelledRasterSpec, SplitSpec
 from geoseg.spec.evaluate import EvaluateSpec
 from geoseg.spec.existing import ExistingSpec, split_existing
+from geoseg.spec.legend import LegendSpec
 from geoseg.spec.levels import ContextLevel
 from geoseg.spec.loss import LossSpec
 from geoseg.spec.method import MethodSpec
@@ -43,6 +45,7 @@ __all__ = [
     "ClassSpec",
     "ClassifySpec",
     "CombinedSpec",
+    "ComparisonSpec",
     "ContextLevel",
     "ContextSpec",
     "DataSpec",
@@ -51,6 +54,7 @@ __all__ = [
     "ExistingSpec",
     "GeneralizeSpec",
     "LabelledRasterSpec",
+    "LegendSpec",
     "LossSpec",
     "MethodSpec",
     "ModelCard",

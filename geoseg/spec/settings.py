@@ -61,6 +61,14 @@ class EvaluateSettings(TypedDict, total=False):
     boundary_px: int | None
 
 
+class ComparisonSettings(TypedDict, total=False):
+    """How a class raster is compared with labels."""
+
+    legend: str | os.PathLike[str] | None
+    column: str | None
+    layer: str | None
+
+
 class VectorizeSettings(TypedDict, total=False):
     """How a class raster becomes polygons."""
 
@@ -75,6 +83,7 @@ class VectorizeSettings(TypedDict, total=False):
     to_crs: str | None
     aoi: str | os.PathLike[str] | None
     bbox: Sequence[float] | None
+    legend: str | os.PathLike[str] | None
 
 
 class TileSettings(TypedDict, total=False):

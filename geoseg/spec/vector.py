@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from geoseg.spec.area import AreaSpec
 from geoseg.spec.base import Spec
 from geoseg.spec.combined import CombinedSpec
+from geoseg.spec.legend import LegendSpec
 
 PX = "px"
 """Unit of a length or an area that is given in pixels."""
@@ -91,3 +92,5 @@ class VectorizeSpec(CombinedSpec):
     """Generalisation and polygons."""
     area: AreaSpec = AreaSpec()
     """The part of the raster."""
+    names: LegendSpec = LegendSpec()
+    """Names and colours of its classes."""

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from geoseg.core.files import reserve
 from geoseg.geo.georef import PixelGrid
-from geoseg.raster.strips import Strip
+from geoseg.raster.class_codes import ClassCodes
+from geoseg.raster.strips import Strip, peeked
 from geoseg.vector.coverage import is_coverage
 from geoseg.vector.formats import format_of
 from geoseg.vector.rasterize import burn
@@ -42,18 +43,19 @@ class PolygonCheck:
     """Whether neighbours share their borders vertex for vertex: no gap, no overlap."""
 
 
-def check_polygons(path: Path, strips: Iterator[Strip], grid: PixelGrid, nodata: int) -> PolygonCheck:
-    """Read a vector file back and compare it with the strips of class ids that it was made from."""
+def check_polygons(path: Path, strips: Iterator[Strip], grid: PixelGrid, codes: ClassCodes) -> PolygonCheck:
+    """Read a vector file back and compare it with the strips of codes that it was made from."""
+    dtype, strips = peeked(strips)
     class_id, geometry = format_of(path).read(path)
     polygons = _to_pixels(geometry, grid.transform)
     pixels = differing = 0
     with tempfile.TemporaryFile() as scratch:
-        reserve(scratch.fileno(), grid.height * grid.width)
-        burnt = np.memmap(scratch, np.uint8, "r+", shape=(grid.height, grid.width))
-        burnt[:] = nodata
-        burn(polygons, class_id, burnt)
+        reserve(scratch.fileno(), grid.height * grid.width * dtype.itemsize)
+        burnt = np.memmap(scratch, dtype, "r+", shape=(grid.height, grid.width))
+        burnt[:] = codes.nodata
+        burn(polygons, codes.encode(class_id), burnt)
         for strip in strips:
-            pixels += int((strip.ids != nodata).sum())
+            pixels += int((strip.ids != codes.nodata).sum())
             differing += int((burnt[strip.row : strip.stop] != strip.ids).sum())
     area = float(shapely.area(polygons).sum())
     return PolygonCheck(pixels, differing, area / pixels if pixels else 1.0, is_coverage(polygons))

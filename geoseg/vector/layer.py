@@ -41,7 +41,7 @@ POLYGON, MULTIPOLYGON = 3, 6
 class PolygonLayer:
     """The polygons of a class raster with their attributes.
 
-    - `class_id` int32, `class` text
+    - `class_id` int32, or int64 where values are larger; `class` text
     - `area_m2`, `perimeter_m` float: geodetic; null where the coordinate system gives no metres
     - `confidence` float 0..1: mean over the pixels; absent if the regions have none
     - `color` text: absent if no class has one
@@ -97,7 +97,7 @@ class PolygonLayer:
     @property
     def schema(self) -> pa.Schema:
         """Names and types of the columns."""
-        columns = [("class_id", pa.int32()), ("class", pa.string()), ("area_m2", pa.float64())]
+        columns = [("class_id", self._id_type), ("class", pa.string()), ("area_m2", pa.float64())]
         columns += [("perimeter_m", pa.float64())]
         columns += [("confidence", pa.float64())] if self.regions.confidence is not None else []
         columns += [("color", pa.string())] if self.legend.colors else []
@@ -110,6 +110,13 @@ class PolygonLayer:
         edges = np.unique([*np.searchsorted(begins, np.arange(0, begins[-1], BATCH)), len(self)])
         for first, last in itertools.pairwise(edges.tolist()):
             yield self._batch(first, last)
+
+    @cached_property
+    def _id_type(self) -> pa.DataType:
+        """The type of class ids: int32 if all of them fit into it."""
+        ids, limits = self.regions.class_id, np.iinfo(np.int32)
+        fits = ids.dtype.itemsize < 4 or (ids.min(initial=0) >= limits.min and ids.max(initial=0) <= limits.max)
+        return pa.int32() if fits else pa.int64()
 
     @cached_property
     def _measure(self) -> GeodeticMeasure | None:
@@ -163,7 +170,7 @@ class PolygonLayer:
         if self._measure is not None:
             in_feature = parts[features]
             measured = [find(xy, rings, in_feature) for find in (self._measure.areas, self._measure.perimeters)]
-        columns = [pa.array(class_id.astype(np.int32)), _texts(class_id, self.legend.name)]
+        columns = [pa.array(class_id.astype(np.int64), self._id_type), _texts(class_id, self.legend.name)]
         columns += [pa.array(values, from_pandas=True) for values in measured]  # NaN becomes null
         if self.regions.confidence is not None:
             pixels = self.regions.pixels[chosen]
@@ -199,10 +206,10 @@ def _unite_pairs(group: NDArray[np.int32], pairs: NDArray[np.int64]) -> None:
         union(group, one, other)
 
 
-def _texts(class_id: NDArray[np.uint8], text_of: Any) -> pa.Array:
+def _texts(class_id: NDArray[np.integer[Any]], text_of: Any) -> pa.Array:
     """A text for each class id, as an Arrow array."""
-    texts = pa.array([text_of(k) for k in range(256)], pa.string())
-    return texts.take(pa.array(class_id))
+    values, which = np.unique(class_id, return_inverse=True)
+    return pa.array([text_of(k) for k in values.tolist()], pa.string()).take(pa.array(which))
 
 
 def _moved(corners: NDArray[np.float64], transform: Affine) -> NDArray[np.float64]:

@@ -20,19 +20,12 @@ from geoseg.core.events import SILENT, Progress, Reporter
 from geoseg.geo.aoi import Area
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
-from geoseg.raster.class_raster import (
-    count_ids,
-    free_id,
-    open_classes,
-    open_raster,
-    own_nodata,
-    placement,
-    read_strips,
-)
+from geoseg.raster.class_codes import ClassCodes, find_codes
+from geoseg.raster.class_raster import open_classes, open_raster, placement, read_strips
+from geoseg.raster.class_values import possible_values
 from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.legend import Legend
 from geoseg.raster.strips import Strip
-from geoseg.spec import NODATA_ID
 from geoseg.spec.vector import GeneralizeSpec, VectorSpec
 from geoseg.vector.arcs import cut, join, simplify, smooth
 from geoseg.vector.generalize.majority import majority_filter
@@ -93,24 +86,27 @@ class Polygonizer:
         self._legend, self._spec = legend, spec
         self._target = target_crs(spec, grid, raster.name)
         self._tolerance = simplify_px(spec, self.part)
-        self._kept = kept_ids(spec, legend)
-        self.nodata, self.unmarked_px = _find_nodata(raster, area)
-        self._read = partial(read_strips, raster, confidence, area, self.nodata)
+        self._kept = kept_ids(spec, legend, possible_values(raster))
+        with gdal_settings(STRIP_CACHE_MB):
+            found = find_codes(raster, area)
+        self.codes, self.unmarked = found.codes, found.fill
+        self._read = partial(read_strips, raster, confidence, area, found.codes)
 
     @cached_property
     def strips(self) -> Strips:
         """Reads the generalised raster."""
         with gdal_settings(STRIP_CACHE_MB):
-            strips = generalized(self._read, self.part, self.nodata, self._spec)
+            strips = generalized(self._read, self.part, self.codes.nodata, self._spec)
         if self._area is not None and self._spec.fill_holes is not None:
-            strips = partial(within, strips, self._area, self.nodata)
-        return strips if self._kept is None else partial(_keep, strips, self._kept, self.nodata)
+            strips = partial(within, strips, self._area, self.codes.nodata)
+        return strips if self._kept is None else partial(_keep, strips, self._kept, self.codes)
 
     def run(self, reporter: Reporter = SILENT) -> PolygonLayer:
         """Trace, simplify and smooth; `reporter` gets the progress of `polygons`, in pixels."""
         spec = self._spec
         with gdal_settings(STRIP_CACHE_MB):
-            regions = trace(_counted(self.strips(), self.part, reporter), self.part.width, self.nodata)
+            regions = trace(_counted(self.strips(), self.part, reporter), self.part.width, self.codes.nodata)
+        regions = replace(regions, class_id=self.codes.decode(regions.class_id))
         if self._tolerance is not None or spec.smooth:
             tolerance = self._tolerance or 0.0
             arcs, regions = cut(regions, self.part.height, self.part.width), regions.without_rings()
@@ -121,15 +117,6 @@ class Polygonizer:
         if spec.dissolve or spec.connectivity == 8:
             regions, features = by_class(regions) if spec.dissolve else by_touch(regions)
         return PolygonLayer(regions, self.part.transform, self.part.crs, self._legend, features, self._target)
-
-
-def _find_nodata(raster: Any, area: Area | None) -> tuple[int, int]:
-    """The class id of nodata, and the number of pixels of value 255 if the raster has no nodata value."""
-    if (own := own_nodata(raster)) is not None:
-        return own, 0
-    with gdal_settings(STRIP_CACHE_MB):
-        counts = count_ids(raster, area)
-    return free_id(counts), int(counts[NODATA_ID])
 
 
 def grid_of_classes(raster: Any) -> tuple[PixelGrid, str | None]:
@@ -158,21 +145,24 @@ def within(strips: Strips, area: Area, nodata: int) -> Iterator[Strip]:
     """Yield the strips with nodata outside an area of interest, where holes must not be filled."""
     for strip in strips():
         window = Window(area.window.row + strip.row, area.window.col, *strip.ids.shape)
-        yield replace(strip, ids=np.where(area.mask(window), strip.ids, np.uint8(nodata)))
+        yield replace(strip, ids=np.where(area.mask(window), strip.ids, strip.ids.dtype.type(nodata)))
 
 
 def _filtered(strips: Strips, side: int, nodata: int) -> Iterator[Strip]:
     return majority_filter(strips(), side, nodata)
 
 
-def _relabelled(strips: Strips, width: int, graph: Any, class_id: NDArray[np.uint8]) -> Iterator[Strip]:
+def _relabelled(strips: Strips, width: int, graph: Any, class_id: NDArray[Any]) -> Iterator[Strip]:
     return relabel(strips(), width, graph, class_id)
 
 
-def _keep(strips: Strips, kept: frozenset[int], nodata: int) -> Iterator[Strip]:
+def _keep(strips: Strips, kept: frozenset[int], codes: ClassCodes) -> Iterator[Strip]:
     """Yield the strips with only some classes; the others become nodata."""
-    table = np.array([k if k in kept else nodata for k in range(256)], np.uint8)
-    return (replace(strip, ids=table[strip.ids]) for strip in strips())
+    for strip in strips():
+        table = np.full(max(len(codes.values), codes.nodata) + 1, codes.nodata, strip.ids.dtype)
+        codes_kept = np.flatnonzero(np.isin(codes.values, list(kept)))
+        table[codes_kept] = codes_kept
+        yield replace(strip, ids=table[strip.ids])
 
 
 def _counted(strips: Iterator[Strip], grid: PixelGrid, reporter: Reporter) -> Iterator[Strip]:

@@ -10,10 +10,10 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.vector.trace.regions import Offsets
-from geoseg.vector.trace.state import compiled
+from geoseg.vector.trace.state import Ids, compiled
 
 
-def burn(polygons: NDArray[np.object_], class_id: NDArray[np.uint8], ids: NDArray[np.uint8]) -> None:
+def burn(polygons: NDArray[np.object_], class_id: Ids, ids: Ids) -> None:
     """Write the class of each polygon (N,) into the pixels (H, W) whose centres it contains.
 
     A centre on a border belongs to the polygon on its right, or below it. Holes are left as they are. GDAL visits all
@@ -31,9 +31,7 @@ def burn(polygons: NDArray[np.object_], class_id: NDArray[np.uint8], ids: NDArra
 
 
 @compiled
-def _burn(
-    xy: NDArray[np.float64], rings: Offsets, parts: Offsets, class_id: NDArray[np.uint8], ids: NDArray[np.uint8]
-) -> None:
+def _burn(xy: NDArray[np.float64], rings: Offsets, parts: Offsets, class_id: Ids, ids: Ids) -> None:
     height, width = ids.shape
     for part in range(len(class_id)):
         first, last = rings[parts[part]], rings[parts[part + 1]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from geoseg.geo.grid import Window
 from geoseg.raster.legend import Legend
 from geoseg.spec.vector import PX, GeneralizeSpec, Measure, VectorSpec
 from geoseg.vector.generalize.rules import MergeRules
+
+_BYTES = range(256)
+_NUMBER = re.compile(r"-?[0-9]{1,19}")
 
 
 def check_settings(spec: VectorSpec, grid: PixelGrid, legend: Legend, name: str) -> None:
@@ -76,21 +80,24 @@ def simplify_px(spec: VectorSpec, grid: PixelGrid) -> float | None:
     return float(spec.simplify) / math.sqrt(size[0] * size[1])
 
 
-def kept_ids(spec: VectorSpec, legend: Legend) -> frozenset[int] | None:
-    """Ids of the classes that become polygons; None for all.
+def kept_ids(spec: VectorSpec, legend: Legend, most: range = _BYTES) -> frozenset[int] | None:
+    """Ids of the classes that become polygons; None for all. Those without a name are among the values of `most`.
 
     Raises:
         SpecError: if a name is not in the legend.
     """
     if spec.classes is None:
         return None
-    by_name = {name: k for k, name in legend.names.items()}
-    unknown = [name for name in spec.classes if name not in by_name and not (name.isdecimal() and int(name) < 256)]
+    named = set(legend.names.values())
+    unknown = [
+        name for name in spec.classes if name not in named and not (_NUMBER.fullmatch(name) and int(name) in most)
+    ]
     if unknown:
         known = ", ".join(legend.names.values())
         remedy = f"there are {known}" if known else "the raster names none: give their ids, e.g. 1,2"
         raise SpecError(f"classes = {unknown[0]!r}: no such class; {remedy}")
-    return frozenset(by_name[name] if name in by_name else int(name) for name in spec.classes)
+    by_number = {int(name) for name in spec.classes if name not in named}
+    return frozenset(by_number | {k for k, name in legend.names.items() if name in spec.classes})
 
 
 def target_crs(spec: VectorSpec, grid: PixelGrid, name: str) -> CRS | None:

@@ -19,6 +19,7 @@ from geoseg.core.naming import LONGEST_NAME, layer_name, scene_name, shortened, 
 from geoseg.core.safe_paths import plain_path
 from geoseg.geo.georef import PixelGrid
 from geoseg.outputs.styles import raster_sld, shared_qml, vector_sld
+from geoseg.raster.class_codes import ByteCodes
 from geoseg.raster.strips import Strip
 from geoseg.vector.check import check_polygons
 from geoseg.vector.formats import FORMATS
@@ -145,4 +146,4 @@ def test_check_finds_polygons_under_any_name(tmp_path, layer):
     grid = PixelGrid(2, 3, Affine(1, 0, 0, 0, -1, 0), None)
     for name in ("a;b!c.gpkg", "gpkg_x.gpkg", "#1.shp"):
         write_polygons(layer, tmp_path / name)
-        assert check_polygons(tmp_path / name, iter([Strip(0, ids)]), grid, 255).differing_pixels == 0
+        assert check_polygons(tmp_path / name, iter([Strip(0, ids)]), grid, ByteCodes(255)).differing_pixels == 0

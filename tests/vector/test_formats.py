@@ -223,7 +223,7 @@ def test_every_format_reads_back_the_classes_and_polygons_that_it_wrote(tmp_path
     path = tmp_path / f"out{extension}"
     write_polygons(layer, path)
     class_id, polygons = vector_format.read(path)
-    assert class_id.dtype == np.uint8
+    assert class_id.dtype == np.int64
     assert sorted(class_id.tolist()) == [0, 1, 2]
     assert not set(vector_format.leftovers(path)) & {path}
     expected = frame_of(layer).set_index("class_id").geometry

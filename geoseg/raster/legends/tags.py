@@ -27,7 +27,8 @@ class Tags(InRaster):
         try:
             entries = parse_json(text, CLASSES_TAG)
             names = {int(entry["id"]): class_name(entry["name"]) for entry in entries}
-            return Legend(names, {int(entry["id"]): str(entry["color"]) for entry in entries if "color" in entry})
+            colors = {int(entry["id"]): str(entry["color"]) for entry in entries if "color" in entry}
+            return Legend(names, colors, {int(entry["id"]): int(entry["code"]) for entry in entries if "code" in entry})
         except (SpecError, ValueError, TypeError, KeyError, OverflowError):
             raise UnreadableLegend(f"the tag {CLASSES_TAG} of {place.raster.name} cannot be read") from None
 

@@ -45,7 +45,7 @@ class VectorFormat(Protocol):
         """
         ...
 
-    def read(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.object_]]:
+    def read(self, path: Path) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
         """Read class ids (N,) and polygons (N,) of a file that geoseg wrote, in the same order.
 
         Raises:

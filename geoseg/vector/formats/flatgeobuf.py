@@ -21,7 +21,7 @@ class FlatGeobuf:
         """Write the layer under its name."""
         write_ogr(polygons, path, driver="FlatGeobuf", layer=name)
 
-    def read(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.object_]]:
+    def read(self, path: Path) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
         """Read the only layer."""
         return read_ogr(path)
 

@@ -43,7 +43,7 @@ class GeoJson:
         degrees = replace(polygons, target=CRS.from_user_input(ONLY_CRS))
         write_ogr(degrees, path, with_crs=False, driver="GeoJSON", layer=name, COORDINATE_PRECISION=str(DIGITS))
 
-    def read(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.object_]]:
+    def read(self, path: Path) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
         """Read all features."""
         return read_ogr(path)
 

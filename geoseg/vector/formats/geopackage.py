@@ -22,7 +22,7 @@ class GeoPackage:
         """Write the layer as a table of that name."""
         write_ogr(polygons, path, driver="GPKG", layer=name, VERSION="1.2")
 
-    def read(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.object_]]:
+    def read(self, path: Path) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
         """Read the table that has the file's name: the file may hold a table of styles, too."""
         return read_ogr(path, layer_name(path.stem))
 

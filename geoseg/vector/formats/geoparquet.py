@@ -35,11 +35,11 @@ class GeoParquet:
             for batch in polygons.batches():
                 file.write_batch(batch.cast(schema))
 
-    def read(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.object_]]:
+    def read(self, path: Path) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
         """Read the columns of class ids and geometry."""
         table = pyarrow.parquet.read_table(path, columns=["class_id", "geometry"])
         polygons = shapely.from_wkb(table["geometry"].to_numpy())
-        return table["class_id"].to_numpy().astype(np.uint8), np.asarray(polygons, object)
+        return table["class_id"].to_numpy().astype(np.int64), np.asarray(polygons, object)
 
     def leftovers(self, path: Path) -> list[Path]:
         """Journals of an earlier database of this name."""

@@ -61,12 +61,12 @@ def write_ogr(
         )
 
 
-def read_ogr(path: Path, layer: str | None = None) -> tuple[NDArray[np.uint8], NDArray[np.object_]]:
+def read_ogr(path: Path, layer: str | None = None) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
     """Read class ids (N,) and polygons (N,) of a layer, by default of the first one."""
     with plain_path(path) as plain:
         wanted = pyogrio.list_layers(plain)[0, 0] if layer is None else layer
         _, _, geometry, (class_id,) = pyogrio.raw.read(plain, layer=wanted, columns=["class_id"])
-    return class_id.astype(np.uint8), np.asarray(shapely.from_wkb(geometry), object)
+    return class_id.astype(np.int64), np.asarray(shapely.from_wkb(geometry), object)
 
 
 def count_polygons(path: Path, layer: str) -> int:

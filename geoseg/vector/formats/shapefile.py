@@ -45,7 +45,7 @@ class Shapefile:
             )
         write_ogr(polygons, path, NAMES, driver="ESRI Shapefile", ENCODING="UTF-8")
 
-    def read(self, path: Path) -> tuple[NDArray[np.uint8], NDArray[np.object_]]:
+    def read(self, path: Path) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
         """Read all rows."""
         return read_ogr(path)
 

@@ -6,10 +6,9 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from geoseg.raster.strips import Strip
-from geoseg.vector.trace.state import compiled
+from geoseg.raster.strips import Strip, peeked
+from geoseg.vector.trace.state import Ids, compiled
 
 
 def majority_filter(strips: Iterable[Strip], side: int, nodata: int) -> Iterator[Strip]:
@@ -25,7 +24,8 @@ def majority_filter(strips: Iterable[Strip], side: int, nodata: int) -> Iterator
     """
     reach = side // 2
     held: list[Strip] = []  # strips with rows that need rows below them
-    above = np.empty((0, 0), np.uint8)
+    dtype, strips = peeked(strips)
+    above: Ids = np.empty((0, 0), dtype)
     for strip in strips:
         held.append(strip)
         while len(held) > 1 and sum(len(other.ids) for other in held[1:]) >= reach:
@@ -34,9 +34,7 @@ def majority_filter(strips: Iterable[Strip], side: int, nodata: int) -> Iterator
         above = yield from _filtered(above, held, reach, nodata)
 
 
-def _filtered(
-    above: NDArray[np.uint8], held: list[Strip], reach: int, nodata: int
-) -> Generator[Strip, None, NDArray[np.uint8]]:
+def _filtered(above: Ids, held: list[Strip], reach: int, nodata: int) -> Generator[Strip, None, Ids]:
     """Yield the first strip filtered, take it off the list, and return the rows above the next one."""
     strip = held.pop(0)
     ids, below = strip.ids, [other.ids for other in held]
@@ -47,11 +45,11 @@ def _filtered(
 
 
 @compiled
-def _vote(rows: NDArray[np.uint8], top: int, count: int, reach: int, nodata: int) -> NDArray[np.uint8]:
+def _vote(rows: Ids, top: int, count: int, reach: int, nodata: int) -> Ids:
     """Filter `count` rows from row `top` on."""
     height, width = rows.shape
-    result = np.empty((count, width), np.uint8)
-    votes = np.zeros(256, np.int32)
+    result = np.empty((count, width), rows.dtype)
+    votes = np.zeros(max(int(rows.max()), nodata) + 1, np.int32)
     for i in range(count):
         first, last = max(0, top + i - reach), min(height, top + i + reach + 1)
         for column in range(width):

@@ -12,7 +12,7 @@ from geoseg.vector.generalize.regions import RegionGraph
 from geoseg.vector.generalize.rules import MergeRules
 from geoseg.vector.trace.rings import flatten
 from geoseg.vector.trace.rows import find
-from geoseg.vector.trace.state import compiled
+from geoseg.vector.trace.state import Ids, compiled
 
 
 class Links(NamedTuple):
@@ -28,7 +28,7 @@ class Merged(NamedTuple):
 
     parent: NDArray[np.int32]
     """Region that each region was merged into (union-find) (N,)."""
-    class_id: NDArray[np.uint8]
+    class_id: Ids
     area: NDArray[np.float64]
     """Class and area (N,), valid where a region is its own parent."""
     following: NDArray[np.int32]
@@ -36,7 +36,7 @@ class Merged(NamedTuple):
     """Members as linked lists: the next one of each region or -1, and the last one of each list (N,)."""
 
 
-def plan_merge(graph: RegionGraph, rules: MergeRules, nodata: int) -> NDArray[np.uint8]:
+def plan_merge(graph: RegionGraph, rules: MergeRules, nodata: int) -> Ids:
     """New class of each region (N,).
 
     Holes are filled first: whatever lies within a single region, of any class or without data, becomes part of that
@@ -129,7 +129,7 @@ def _unite(one: int, other: int, merged: Merged) -> int:
 def _fill_holes(
     least: float,
     nodata: int,
-    class_id: NDArray[np.uint8],
+    class_id: Ids,
     area: NDArray[np.float64],
     at_edge: NDArray[np.bool_],
     links: Links,

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from geoseg.core.errors import SceneError
-from geoseg.raster.strips import Strip
+from geoseg.raster.strips import Strip, peeked
 from geoseg.vector.trace.rings import flatten
 from geoseg.vector.trace.rows import find_runs, join_runs
-from geoseg.vector.trace.state import LABELS, MOST, Runs, Tables, compiled, grow, new_runs, new_tables
+from geoseg.vector.trace.state import LABELS, MOST, Ids, Runs, Tables, compiled, grow, new_runs, new_tables
 
 NO_ID = -1
 """An id that no pixel has: used as nodata, it lets pixels without data form regions too."""
@@ -27,7 +27,7 @@ NO_ID = -1
 class RegionGraph:
     """N regions in the order of their first pixels, and the borders between them."""
 
-    class_id: NDArray[np.uint8]
+    class_id: Ids
     """Class of each region, or nodata (N,)."""
     area: NDArray[np.float64]
     """Area of each region (N,), in the unit of the rows' areas."""
@@ -52,7 +52,8 @@ def count_regions(strips: Iterable[Strip], width: int, height: int, row_area: ND
         height: rows.
         row_area: area of a pixel in each row (H,).
     """
-    tables, sums, runs = new_tables(), _new_sums(), _first_runs(width)
+    dtype, strips = peeked(strips)
+    tables, sums, runs = new_tables(dtype), _new_sums(), _first_runs(width, dtype)
     rows = max(1, AT_ONCE // width)
     for strip in strips:
         for i in range(0, len(strip.ids), rows):
@@ -62,9 +63,10 @@ def count_regions(strips: Iterable[Strip], width: int, height: int, row_area: ND
     return _graph(tables, sums)
 
 
-def relabel(strips: Iterable[Strip], width: int, graph: RegionGraph, class_id: NDArray[np.uint8]) -> Iterator[Strip]:
+def relabel(strips: Iterable[Strip], width: int, graph: RegionGraph, class_id: Ids) -> Iterator[Strip]:
     """Yield the strips from which a graph was built, with a new class for each region (N,)."""
-    runs, labels = _first_runs(width), np.zeros(1, np.int64)
+    dtype, strips = peeked(strips)
+    runs, labels = _first_runs(width, dtype), np.zeros(1, np.int64)
     of_label = class_id[graph.region_of]
     for strip in strips:
         changed = np.empty_like(strip.ids)
@@ -118,16 +120,16 @@ def _make_room(tables: Tables, sums: Sums, pixels: int) -> Sums:
     return sums
 
 
-def _first_runs(width: int) -> Runs:
+def _first_runs(width: int, dtype: DTypeLike) -> Runs:
     """The row above the first one, without runs."""
-    runs = new_runs(width, 0)
+    runs = new_runs(width, 0, dtype)
     runs.start[1] = width
     return runs
 
 
 @compiled
 def _count_rows(
-    ids: NDArray[np.uint8],
+    ids: Ids,
     row: int,
     height: int,
     row_area: NDArray[np.float64],
@@ -138,7 +140,7 @@ def _count_rows(
     """Count some rows; return the runs of the last one."""
     width = ids.shape[1]
     for i in range(len(ids)):
-        below = Runs(np.empty(width + 2, np.int32), np.empty(width + 2, np.uint8), np.empty(width + 2, np.int32))
+        below = Runs(np.empty(width + 2, np.int32), np.empty(width + 2, ids.dtype), np.empty(width + 2, np.int32))
         find_runs(ids[i], NO_ID, below)
         join_runs(above, below, width, NO_ID, tables)
         j = 1
@@ -252,11 +254,11 @@ def _neighbours(
 
 @compiled
 def _relabel_rows(
-    ids: NDArray[np.uint8],
+    ids: Ids,
     above: Runs,
-    of_label: NDArray[np.uint8],
+    of_label: Ids,
     labels: NDArray[np.int64],
-    changed: NDArray[np.uint8],
+    changed: Ids,
 ) -> Runs:
     """Write the new class of each run of some rows; return the runs of the last one.
 
@@ -264,7 +266,7 @@ def _relabel_rows(
     """
     width = ids.shape[1]
     for row in range(len(ids)):
-        below = Runs(np.empty(width + 2, np.int32), np.empty(width + 2, np.uint8), np.empty(width + 2, np.int32))
+        below = Runs(np.empty(width + 2, np.int32), np.empty(width + 2, ids.dtype), np.empty(width + 2, np.int32))
         find_runs(ids[row], NO_ID, below)
         i = j = 1
         while above.start[i] < width and below.start[j] < width:

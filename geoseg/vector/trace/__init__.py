@@ -1,6 +1,7 @@
 """Class raster in, polygons out: regions of one class traced along the pixel lattice, a strip at a time.
 
-What goes in: strips of class ids from the top of the scene to its bottom; a confidence per pixel if there is one.
+What goes in: strips of codes (class ids, or numbers that stand for other values) from the top of the scene to its
+bottom; a confidence per pixel if there is one.
 What comes out: one polygon per 4-connected region of equal class id, in lattice coordinates (x = column, y = row).
 What this module does not know: files, coordinate systems, class names.
 
@@ -25,15 +26,16 @@ apart into two simple rings, and the polygon is valid.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from geoseg.raster.strips import Strip
+from geoseg.raster.strips import Strip, peeked
 from geoseg.vector.trace.regions import Regions
 from geoseg.vector.trace.rings import finish
 from geoseg.vector.trace.rows import trace_rows
-from geoseg.vector.trace.state import make_room, new_front, new_tables
+from geoseg.vector.trace.state import Ids, make_room, new_front, new_tables
 
 __all__ = ["Regions", "Tracer", "trace"]
 
@@ -44,7 +46,8 @@ def trace(strips: Iterable[Strip], width: int, nodata: int = 255) -> Regions:
     Raises:
         SceneError: The raster has more vertices or regions than can be numbered.
     """
-    tracer = Tracer(width, nodata)
+    dtype, strips = peeked(strips)
+    tracer = Tracer(width, nodata, dtype)
     for strip in strips:
         tracer.feed(strip)
     return tracer.take()
@@ -53,16 +56,17 @@ def trace(strips: Iterable[Strip], width: int, nodata: int = 255) -> Regions:
 class Tracer:
     """Feed strips, take regions.
 
-    Holds one row of runs, two corners per column, 16 bytes per corner and 21 per (provisional) region. Never a pixel.
+    Holds one row of runs, two corners per column, 16 bytes per corner and up to 24 per (provisional) region. Never a
+    pixel.
     """
 
-    def __init__(self, width: int, nodata: int = 255) -> None:
-        self._width = width
-        self._nodata = np.uint8(nodata)
+    def __init__(self, width: int, nodata: int = 255, dtype: DTypeLike = np.uint8) -> None:
+        self._width, self._dtype = width, np.dtype(dtype)
+        self._nodata: Any = self._dtype.type(nodata)
         self._row = 0
         self._weighed = False
-        self._front = new_front(width, nodata)
-        self._tables = new_tables()
+        self._front = new_front(width, nodata, dtype)
+        self._tables = new_tables(dtype)
 
     def feed(self, strip: Strip) -> None:
         """Take in the rows that follow those before.
@@ -75,15 +79,15 @@ class Tracer:
             raise ValueError(f"expected row {self._row}, {self._width} px wide; got row {strip.row}, {width} px wide")
         self._weighed |= strip.confidence is not None
         weights = np.empty((0, 0), np.uint8) if strip.confidence is None else strip.confidence
-        self._advance(np.require(strip.ids, np.uint8, ["C", "W"]), np.require(weights, np.uint8, ["C", "W"]))
+        self._advance(np.require(strip.ids, self._dtype, ["C", "W"]), np.require(weights, np.uint8, ["C", "W"]))
 
     def take(self) -> Regions:
         """Close the scene and return its regions. The tracer is spent afterwards."""
-        below = np.full((1, self._width), self._nodata, np.uint8)
+        below = np.full((1, self._width), self._nodata, self._dtype)
         self._advance(below, np.empty((0, 0), np.uint8))
         return finish(self._tables, self._weighed)
 
-    def _advance(self, ids: NDArray[np.uint8], confidence: NDArray[np.uint8]) -> None:
+    def _advance(self, ids: Ids, confidence: NDArray[np.uint8]) -> None:
         done = 0
         while done < len(ids):
             make_room(self._tables, self._width)

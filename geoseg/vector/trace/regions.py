@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import shapely
@@ -16,8 +17,8 @@ Offsets = NDArray[np.int64]
 class Regions:
     """N regions in the order of their first pixel, row by row; exterior ring first, then the holes."""
 
-    class_id: NDArray[np.uint8]
-    """Class of each region (N,)."""
+    class_id: NDArray[np.integer[Any]]
+    """Class of each region (N,), as the strips have it."""
     pixels: NDArray[np.int64]
     """Size of each region in pixels (N,)."""
     confidence: NDArray[np.float64] | None

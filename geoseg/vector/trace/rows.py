@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.vector.trace.state import CORNERS, LABELS, SADDLES, Front, Runs, Tables, compiled
+from geoseg.vector.trace.state import CORNERS, LABELS, SADDLES, Front, Ids, Runs, Tables, compiled
 
 SCAN = 64
 """Pixels compared at once while looking for the next change of class: a few vector instructions."""
@@ -13,11 +15,11 @@ SCAN = 64
 
 @compiled
 def trace_rows(
-    ids: NDArray[np.uint8],
+    ids: Ids,
     confidence: NDArray[np.uint8],
     first: int,
     row: int,
-    nodata: np.uint8,
+    nodata: np.integer[Any],
     front: Front,
     tables: Tables,
 ) -> int:
@@ -51,7 +53,7 @@ def has_room(tables: Tables, width: int) -> bool:
 
 
 @compiled
-def find_runs(ids: NDArray[np.uint8], nodata: np.uint8 | int, runs: Runs) -> None:
+def find_runs(ids: Ids, nodata: np.integer[Any] | int, runs: Runs) -> None:
     """Split a row (W,) into runs of one class, none labelled yet."""
     width = len(ids)
     count = add_run(runs, 1, 0, ids[0])
@@ -66,7 +68,7 @@ def find_runs(ids: NDArray[np.uint8], nodata: np.uint8 | int, runs: Runs) -> Non
 
 
 @compiled
-def is_equal(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
+def is_equal(one: Ids, other: Ids) -> bool:
     """Whether two stretches of pixels are the same. Without branches in the loop, so that it is vectorised."""
     changes = np.uint8(0)
     for column in range(len(one)):
@@ -75,7 +77,7 @@ def is_equal(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
 
 
 @compiled
-def add_run(runs: Runs, index: int, column: int, class_id: np.uint8 | int) -> int:
+def add_run(runs: Runs, index: int, column: int, class_id: np.integer[Any] | int) -> int:
     """Write an unlabelled run and return the index of the next."""
     runs.start[index] = column
     runs.class_id[index] = class_id
@@ -84,7 +86,7 @@ def add_run(runs: Runs, index: int, column: int, class_id: np.uint8 | int) -> in
 
 
 @compiled
-def join_runs(above: Runs, below: Runs, width: int, nodata: np.uint8 | int, tables: Tables) -> None:
+def join_runs(above: Runs, below: Runs, width: int, nodata: np.integer[Any] | int, tables: Tables) -> None:
     """Label each run below like the runs of its class that it touches above, which thereby become one region."""
     i = j = 1
     while above.start[i] < width and below.start[j] < width:
@@ -119,7 +121,7 @@ def find(parent: NDArray[np.int32], label: int) -> int:
 
 
 @compiled
-def name_runs(runs: Runs, width: int, nodata: np.uint8, tables: Tables) -> None:
+def name_runs(runs: Runs, width: int, nodata: np.integer[Any], tables: Tables) -> None:
     """Open a region for each run that touches none: its first pixel, so labels rise in raster order."""
     j = 1
     while runs.start[j] < width:
@@ -133,7 +135,7 @@ def name_runs(runs: Runs, width: int, nodata: np.uint8, tables: Tables) -> None:
 
 
 @compiled
-def count_pixels(runs: Runs, width: int, nodata: np.uint8, tables: Tables) -> None:
+def count_pixels(runs: Runs, width: int, nodata: np.integer[Any], tables: Tables) -> None:
     """Add the length of each run to its label."""
     j = 1
     while runs.start[j] < width:
@@ -143,7 +145,7 @@ def count_pixels(runs: Runs, width: int, nodata: np.uint8, tables: Tables) -> No
 
 
 @compiled
-def sum_confidence(confidence: NDArray[np.uint8], runs: Runs, nodata: np.uint8, tables: Tables) -> None:
+def sum_confidence(confidence: NDArray[np.uint8], runs: Runs, nodata: np.integer[Any], tables: Tables) -> None:
     """Add the confidences (W,) under each run to its label."""
     j = 1
     while runs.start[j] < len(confidence):
@@ -156,7 +158,7 @@ def sum_confidence(confidence: NDArray[np.uint8], runs: Runs, nodata: np.uint8, 
 
 
 @compiled
-def place_corners(y: int, above: Runs, below: Runs, width: int, nodata: np.uint8, front: Front, tables: Tables) -> None:
+def place_corners(y: int, above: Runs, below: Runs, width: int, nodata: Any, front: Front, tables: Tables) -> None:
     """Visit the nodes of lattice row `y` at which a run begins above or below; no other can be a vertex."""
     head = tail = 0  # as `Front` for columns: ends of the two edges that run along this lattice row
     i = j = 0
@@ -235,7 +237,7 @@ def link_west(corners: tuple[int, int, int, int], head: int, tail: int, tables: 
 
 @compiled
 def note_saddles(
-    ids: tuple[int, int, int, int], corners: tuple[int, int, int, int], nodata: np.uint8, tables: Tables
+    ids: tuple[int, int, int, int], corners: tuple[int, int, int, int], nodata: np.integer[Any], tables: Tables
 ) -> None:
     """Remember the pairs of corners that touch across this vertex and may belong to one region."""
     nw, ne, sw, se = ids

@@ -10,13 +10,15 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numba
 import numpy as np
 from numba.core.caching import FunctionCache
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from geoseg.core.errors import SceneError
 
 MOST = np.iinfo(np.int32).max
 """Corners and labels are numbered in int32, which halves the memory of the tables."""
 
+Ids = NDArray[Any]
+"""Codes of classes, uint8 or int32; functions are compiled for both types."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -52,7 +54,7 @@ class Runs(NamedTuple):
 
     start: NDArray[np.int32]
     """First column of each run (W + 2,); the last used entry is W."""
-    class_id: NDArray[np.uint8]
+    class_id: Ids
     label: NDArray[np.int32]
     """Provisional region of each run; -1 for nodata."""
 
@@ -82,7 +84,7 @@ class Tables(NamedTuple):
     """Label of the region that a corner belongs to."""
     parent: NDArray[np.int32]
     """Label that each label was joined to (union-find); the smallest of a region is its root."""
-    class_id: NDArray[np.uint8]
+    class_id: Ids
     pixels: NDArray[np.int64]
     confidence: NDArray[np.int64]
     """Sum over the pixels of a label."""
@@ -93,20 +95,20 @@ class Tables(NamedTuple):
 CORNERS, LABELS, SADDLES = 0, 1, 2
 
 
-def new_front(width: int, nodata: int) -> Front:
-    """The front above the first row: nothing but nodata."""
+def new_front(width: int, nodata: int, dtype: DTypeLike = np.uint8) -> Front:
+    """The front above the first row: nothing but nodata; codes of classes are of a type."""
     columns = np.zeros(width + 1, np.int32)
-    return Front(new_runs(width, nodata), new_runs(width, nodata), columns, columns.copy())
+    return Front(new_runs(width, nodata, dtype), new_runs(width, nodata, dtype), columns, columns.copy())
 
 
-def new_runs(width: int, nodata: int) -> Runs:
+def new_runs(width: int, nodata: int, dtype: DTypeLike = np.uint8) -> Runs:
     """A row of nodata."""
-    runs = Runs(np.zeros(width + 2, np.int32), np.full(width + 2, nodata, np.uint8), np.full(width + 2, -1, np.int32))
+    runs = Runs(np.zeros(width + 2, np.int32), np.full(width + 2, nodata, dtype), np.full(width + 2, -1, np.int32))
     runs.start[:3] = (-1, 0, width)[: width + 2]
     return runs
 
 
-def new_tables() -> Tables:
+def new_tables(dtype: DTypeLike = np.uint8) -> Tables:
     """Tables with no region; corner 0 is taken."""
     return Tables(
         used=np.array([1, 0, 0]),
@@ -115,7 +117,7 @@ def new_tables() -> Tables:
         next=np.zeros(1, np.int32),
         owner=np.zeros(1, np.int32),
         parent=np.zeros(0, np.int32),
-        class_id=np.zeros(0, np.uint8),
+        class_id=np.zeros(0, dtype),
         pixels=np.zeros(0, np.int64),
         confidence=np.zeros(0, np.int64),
         saddle=np.zeros((0, 2), np.int32),
