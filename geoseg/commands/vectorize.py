@@ -38,7 +38,9 @@ from geoseg.vector.write import write_polygons
 
 __all__ = ["VectorizeResult", "vectorize"]
 
-RASTER_ENDS = (".tif", ".tiff")
+MOST_STYLED = 1000
+"""Most classes of a style: GIS draw layers of more categories slowly, and nobody reads their legend."""
+RASTER_ENDS = (".tif", ".tiff", ".img", ".vrt", ".asc", ".nc")
 """Endings of class rasters whose styles go by the same names as those of polygons."""
 
 
@@ -101,8 +103,10 @@ def vectorize(
         found = _checked(output, job) if check else None
     unstyled = f"the styles of {output} were not written, because of {other}" if other else None
     unmarked = _unmarked_notice(job.unmarked)
+    crowd = len(np.unique(layer.regions.class_id))
+    plain = f"polygons have no style, as there are {crowd:,} classes" if crowd > MOST_STYLED else None
     nothing = None if len(layer) else "the raster shows no class here: the layer is empty"
-    notices = tuple(notice for notice in (unplaced, *reading.notices, unstyled, unmarked, nothing) if notice)
+    notices = tuple(notice for notice in (unplaced, *reading.notices, unstyled, unmarked, plain, nothing) if notice)
     for notice in notices:
         reporter.notice(notice)
     return VectorizeResult(output, len(layer), class_shares(layer), time.perf_counter() - started, notices, found)
@@ -142,7 +146,10 @@ def _is_geojson(grid: PixelGrid) -> bool:
 
 def _style(layer: PolygonLayer, name: str, draft: Path, *, is_alone: bool) -> None:
     """Write styles of polygons: inside a GeoPackage, or beside the file unless styles of another file are there."""
-    classes = layer.legend.classes(np.unique(layer.regions.class_id).tolist())
+    ids = np.unique(layer.regions.class_id).tolist()
+    if len(ids) > MOST_STYLED:
+        return
+    classes = layer.legend.classes(ids)
     sld = vector_sld(classes, layer_name(name))
     if format_of(draft).holds_styles:
         add_layer_style(draft, layer_name(name), vector_qml(classes), sld)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import ProjError
 
+from geoseg.core.errors import OutputError
 from geoseg.geo.geodesy import GeodeticMeasure, geodetic_measure
 from geoseg.geo.reproject import Projection, projection_of
 from geoseg.raster.legend import Legend
@@ -110,6 +111,19 @@ class PolygonLayer:
         edges = np.unique([*np.searchsorted(begins, np.arange(0, begins[-1], BATCH)), len(self)])
         for first, last in itertools.pairwise(edges.tolist()):
             yield self._batch(first, last)
+
+    def check_ids(self, most: int, holder: str) -> None:
+        """Refuse class ids whose amount is larger than a format holds.
+
+        Raises:
+            OutputError: if there is one; it names the format.
+        """
+        ids = self.regions.class_id
+        largest = max(abs(int(ids.min(initial=0))), abs(int(ids.max(initial=0))))
+        if largest > most:
+            raise OutputError(
+                f"{holder} holds class ids up to {most:,}, the raster has {largest:,}: write .gpkg instead"
+            )
 
     @cached_property
     def _id_type(self) -> pa.DataType:

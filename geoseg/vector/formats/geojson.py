@@ -24,6 +24,10 @@ DIGITS = 9
 """Decimals of a degree: a tenth of a millimetre. RFC 7946's usual 7 (a centimetre) collapse the pixels of a drone."""
 
 
+MOST_ID = 2**53 - 1
+"""Largest whole number that all programs read from JSON as it is (RFC 8259)."""
+
+
 class GeoJson:
     """One text file."""
 
@@ -34,8 +38,9 @@ class GeoJson:
         """Write the layer in degrees.
 
         Raises:
-            OutputError: if its coordinates cannot be transformed to longitude and latitude.
+            OutputError: if its coordinates cannot be transformed to longitude and latitude, or class ids are too large.
         """
+        polygons.check_ids(MOST_ID, "GeoJSON")
         if polygons.output_crs is None:
             write_ogr(polygons, path, driver="GeoJSON", layer=name)
             return

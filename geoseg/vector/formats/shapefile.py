@@ -21,6 +21,9 @@ MOST_BYTES = 2**31 - 1
 ROW_BYTES = 512
 """Most bytes of a row of the attribute table."""
 
+MOST_ID = 10**17 - 1
+"""Largest whole number in an attribute of 18 characters, of which one is the sign."""
+
 PARTS = (".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
 """Extensions of the files that may belong to a .shp."""
 
@@ -35,8 +38,9 @@ class Shapefile:
         """Write all parts; the layer has the name of the file.
 
         Raises:
-            OutputError: if the files could become larger than a Shapefile can be.
+            OutputError: if the files could become larger than a Shapefile can be, or class ids are too large.
         """
+        polygons.check_ids(MOST_ID, "a Shapefile")
         size = max(16 * polygons.vertices + 64 * len(polygons.regions), ROW_BYTES * len(polygons))
         if size > MOST_BYTES:
             raise OutputError(
