@@ -1,4 +1,4 @@
-"""What the site needs beyond MkDocs: pages for the files of the repository to which the documentation links.
+"""What the site needs beyond MkDocs: pages for notebooks, and for the files of the repository to which pages link.
 
 Pages link to configs, source files and READMEs outside of `docs/`, as readers of the repository need it. On the site,
 each of these files is a page under `repository/`, and the links lead there.
@@ -11,9 +11,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
+from nbconvert import MarkdownExporter
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = "docs"
@@ -25,9 +27,30 @@ IN_NAVIGATION = {"CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", "sam
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages that are no Markdown of the documentation."""
+    for path in sorted((ROOT / DOCS).glob("notebooks/*.ipynb")):
+        _add_notebook(path, files, config)
+    _add_repository(files, config)
+    return files
+
+
+def _add_notebook(path: Path, files: Files, config: MkDocsConfig) -> None:
+    """Add a notebook as a page, and its pictures; the notebook itself can be loaded from there."""
+    uri = path.relative_to(ROOT / DOCS).with_suffix(".md").as_posix()
+    resources = {"output_files_dir": f"{path.stem}_files"}
+    body, found = MarkdownExporter().from_notebook_node(nbformat.read(path, as_version=4), resources=resources)
+    download = f"[This page as a notebook]({path.name})"
+    text = re.sub(r"!\[(?:png|jpeg)\]\(", "![A picture that the cell above shows](", body)
+    files.append(File.generated(config, uri, content=text.replace("\n\n", f"\n\n{download}\n\n", 1)))
+    for name, data in found["outputs"].items():
+        files.append(File.generated(config, f"{Path(uri).parent.as_posix()}/{name}", content=data))
+
+
+def _add_repository(files: Files, config: MkDocsConfig) -> None:
     """Add a page for each file outside of the documentation that a page names, and for those that these name."""
     found = set(IN_NAVIGATION)
-    waiting = [*IN_NAVIGATION, *(f"{DOCS}/{file.src_uri}" for file in files.documentation_pages())]
+    pages = [f"{DOCS}/{file.src_uri}" for file in files.documentation_pages() if not file.generated_by]
+    waiting = [*IN_NAVIGATION, *pages]
     while waiting:
         path = waiting.pop()
         for target in _targets(path):
@@ -37,7 +60,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path in sorted(found):
         level = InclusionLevel.INCLUDED if path in IN_NAVIGATION else InclusionLevel.NOT_IN_NAV
         files.append(File.generated(config, _page_of(path), content=_as_markdown(path), inclusion=level))
-    return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -47,6 +69,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     def lead(match: re.Match[str]) -> str:
         target = _resolve(here, match[2])
+        if target.endswith(".ipynb") and target.removesuffix(".ipynb") != here.removesuffix(".md"):
+            target = target.removesuffix(".ipynb") + ".md"
         uri = _page_of(target) if _is_outside(target) else target.removeprefix(f"{DOCS}/")
         return match[1] + posixpath.relpath(uri, start or ".")
 
