@@ -140,17 +140,18 @@ def _epoch_line(state: TrainProgress) -> str:
 
 
 def _summary(result: TrainResult) -> str:
-    learnt = f"{_amount(result.train_images, result.train_pixels)} learnt from"
-    scored = f"{_amount(result.val_images, result.val_pixels)} scored" if result.scores.pixels else "nothing scored"
+    learnt = _amount(result.train_images, result.train_polygons, result.train_pixels)
+    scored = _amount(result.val_images, result.val_polygons, result.val_pixels) if result.scores.pixels else "nothing"
     return "\n".join(
         (
             *((scores_line(result.scores), scores_table(result.scores)) if result.scores.pixels else ()),
             f"epoch {result.best_epoch} of {result.epochs}, {result.seconds:,.0f} s on {result.device} "
-            f"({result.precision}); {learnt}, {scored}",
+            f"({result.precision}); {learnt} learnt from, {scored} scored",
             f"  {result.bundle}\n  {result.report}",
         )
     )
 
 
-def _amount(images: int, pixels: int) -> str:
-    return f"{pixels_in_words(pixels)} of {number_of(images, 'image')}"
+def _amount(images: int, polygons: int | None, pixels: int) -> str:
+    outlined = "" if polygons is None else f"{number_of(polygons, 'polygon')}, "
+    return f"{outlined}{pixels_in_words(pixels)} of {number_of(images, 'image')}"

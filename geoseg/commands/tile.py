@@ -116,7 +116,7 @@ def tile(
         found = read_training_data(spec, reporter=log)
         files = TileFiles(work, spec, *_type_and_nodata(entries, spec.data), found.scaling)
         written = _write_sides(found, files, TileLattice(wanted.size, wanted.overlap), wanted.min_labelled, log)
-        _check_sides(written, spec.classes, wanted.min_labelled, log)
+        _check_sides(written, spec, wanted.min_labelled, log)
         _notify_of_hidden(written["train"].hidden_px, wanted.size, log)
         files.finish(found.resolution_m)
         publish_tiles(work, folder)
@@ -279,16 +279,14 @@ def _name(mosaic: Mosaic, window: Window, split: str, number: int) -> str:
 # --------------------------------------------------------------------------------------------------------- finishing
 
 
-def _check_sides(
-    written: dict[str, _Written], classes: Sequence[ClassSpec], min_labelled: float, reporter: Reporter
-) -> None:
+def _check_sides(written: dict[str, _Written], spec: TrainSpec, min_labelled: float, reporter: Reporter) -> None:
     """Refuse a side without tiles; report classes that only tiles with too few labels show."""
     for split, name in (("train", "training"), ("val", "validation")):
-        if not written[split].grids:
+        if not written[split].grids and (split == "train" or spec.data.split.validates):
             raise LabelError(
                 f"no {name} tile is labelled on {min_labelled:.1%} of its pixels: lower --min-labelled or --size"
             )
-    lost = [c.name for c, count in zip(classes, written["train"].pixels, strict=True) if not count]
+    lost = [c.name for c, count in zip(spec.classes, written["train"].pixels, strict=True) if not count]
     if lost:
         reporter.notice(
             f"no training tile shows {', '.join(lost)}, as only tiles with few labels do: geoseg train needs some, "

@@ -91,7 +91,7 @@ def count_classes(raster: LabelledRaster, classes: int, bands: int, stage: Stage
         SceneError: if the image is damaged.
     """
     parts = []
-    for window in _windows(raster.height, raster.width):
+    for window in read_windows(raster.height, raster.width):
         labels = raster.read_labels(window)
         if (labels != IGNORE).any():
             image, valid = raster.read(window)
@@ -147,7 +147,8 @@ def _of_cells(top: int, left: int, bottom: int, right: int) -> Window:
     return Window(top * CELL_PX, left * CELL_PX, (bottom - top) * CELL_PX, (right - left) * CELL_PX)
 
 
-def _windows(height: int, width: int) -> Iterator[Window]:
+def read_windows(height: int, width: int) -> Iterator[Window]:
+    """The windows of a raster that are read, one after the other."""
     for row in range(0, height, READ_PX):
         for col in range(0, width, READ_PX):
             yield Window(row, col, READ_PX, READ_PX).clip(height, width)

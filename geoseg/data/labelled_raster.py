@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from geoseg.data.labels import Indexes, Labels
+from geoseg.data.labels.features import Features
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.raster.scene_bands import SceneBands
@@ -108,6 +109,10 @@ class FileRaster:
     def open_part(self) -> FileRaster:
         """The raster itself: all of it is on one side."""
         return self
+
+    def features(self) -> Features:
+        """The features of its labels; see `Labels.features`."""
+        return self._files()[1].features()
 
     def unmarked_px(self) -> int:
         """Count the pixels that are not labelled only by the convention that 255 means so; see `Labels.unmarked_px`."""

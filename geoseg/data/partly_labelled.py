@@ -5,12 +5,9 @@ In: a labelled raster and windows of it. Out: a labelled raster without labels e
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from geoseg.data.areas import Area
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels import Indexes
 from geoseg.geo.georef import PixelGrid
@@ -20,39 +17,17 @@ from geoseg.spec import IGNORE
 
 
 @dataclass(frozen=True)
-class Rectangles:
-    """The union of N windows of one raster."""
-
-    bounds: NDArray[np.int64]
-    """First row, first column, last-plus-one row and last-plus-one column of each window (N, 4)."""
-
-    @classmethod
-    def of(cls, windows: Iterable[Window]) -> Rectangles:
-        """Make the union of windows; empty ones are dropped."""
-        rows = [(w.row, w.col, w.row + w.height, w.col + w.width) for w in windows if w.pixels]
-        return cls(np.array(rows, np.int64).reshape(-1, 4))
-
-    def mask(self, window: Window) -> Mask:
-        """Which pixels (h, w) of a window lie in the union."""
-        mask = np.zeros((window.height, window.width), bool)
-        corner = np.array([window.row, window.col, window.row, window.col])
-        size = np.array([window.height, window.width] * 2)
-        local = np.clip(self.bounds - corner, 0, size)
-        for top, left, bottom, right in local[(local[:, :2] < local[:, 2:]).all(axis=1)]:
-            mask[top:bottom, left:right] = True
-        return mask
-
-
-@dataclass(frozen=True)
 class PartlyLabelled:
     """A labelled raster with labels in a part of its pixels, and IGNORE elsewhere."""
 
     raster: LabelledRaster
     """The whole raster."""
-    open: Rectangles
+    open: Area
     """Where labels are kept."""
-    closed: Rectangles
+    closed: Area
     """Where they are not, even inside `open`, as in a guard band."""
+    hides_closed: bool = False
+    """Whether pixels in `closed` hold no data, either, so that no window shows them."""
 
     @property
     def name(self) -> str:
@@ -76,7 +51,8 @@ class PartlyLabelled:
 
     def read(self, window: Window) -> tuple[Values, Mask]:
         """Read a window of the image, also outside `open`: band values (C, h, w), and which pixels hold data (h, w)."""
-        return self.raster.read(window)
+        values, valid = self.raster.read(window)
+        return values, valid & ~self.closed.mask(window) if self.hides_closed else valid
 
     def read_labels(self, window: Window) -> Indexes:
         """Read class indexes (h, w) of a window; IGNORE where labels are not kept."""
@@ -85,7 +61,7 @@ class PartlyLabelled:
         return labels
 
     def open_part(self) -> OpenPart:
-        """The same raster without data outside `open`."""
+        """The same raster without data outside `open`, or, where `closed` is hidden, in `closed` alone."""
         return OpenPart(self)
 
     def shown(self, window: Window) -> Mask:
@@ -103,7 +79,7 @@ class OpenPart:
     def read(self, window: Window) -> tuple[Values, Mask]:
         """Read a window: band values (C, h, w), and which pixels hold data and are open (h, w)."""
         values, valid = self._part.read(window)
-        return values, valid & self._part.open.mask(window)
+        return values, valid if self._part.hides_closed else valid & self._part.open.mask(window)
 
     def read_labels(self, window: Window) -> Indexes:
         """Read class indexes (h, w) of a window."""

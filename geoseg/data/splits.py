@@ -18,14 +18,12 @@ from numpy.typing import NDArray
 
 from geoseg.core.errors import LabelError, SpecError
 from geoseg.data.class_statistics import ClassStatistics, cells_around, cells_within
+from geoseg.data.draws import draw_sides
 from geoseg.data.listing import ListedRaster
 from geoseg.geo.crs import crs_number
 from geoseg.geo.georef import Box, PixelGrid, grow, reproject_box
 from geoseg.geo.grid import Window
 from geoseg.spec import SplitSpec
-
-DRAWS = 200
-"""Number of random draws of fold blocks or images; the one with the most even class shares is taken."""
 
 
 @dataclass(frozen=True)
@@ -186,33 +184,12 @@ def _drawn(units: list[_Unit], images: int, spec: SplitSpec, by: str) -> tuple[S
         if by == "blocks":
             what, remedy = f"blocks of {spec.block_px} px", "lower data.split.block_px, or "
         raise LabelError(f"{len(units)} of the {what} has labels, which cannot be split: {remedy}label more")
-    chosen = _most_even(np.stack([unit.counts for unit in units]), spec)
+    chosen = draw_sides(np.stack([unit.counts for unit in units]), spec, is_stratified=False)
     sides: tuple[Sides, Sides] = [[] for _ in range(images)], [[] for _ in range(images)]
     for unit, is_val in zip(units, chosen, strict=True):
         for index, window in unit.parts:
             sides[is_val][index].append(window)
     return sides
-
-
-def _most_even(counts: NDArray[np.int64], spec: SplitSpec) -> NDArray[np.int64]:
-    """Which units (N,) are for validation (1), by the draw with the most even shares of the classes (N, K)."""
-    rng = np.random.default_rng(spec.seed)
-    draws = [_draw(counts.sum(axis=1), spec.val_share, rng) for _ in range(DRAWS)]
-    total = np.maximum(counts.sum(axis=0), 1)
-    present = counts.any(axis=0)
-    shares = np.stack([counts[draw == 1].sum(axis=0) / total for draw in draws])[:, present]
-    best = int(np.argmin(np.abs(shares - spec.val_share).max(axis=1)))
-    return draws[best]
-
-
-def _draw(areas: NDArray[np.int64], val_share: float, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Take units (N,) in random order up to a share of the total area; at least one, and never all."""
-    order = rng.permutation(len(areas))
-    before = np.cumsum(areas[order]) - areas[order] / 2
-    count = min(max(1, int((before < val_share * areas.sum()).sum())), len(areas) - 1)
-    chosen = np.zeros(len(areas), np.int64)
-    chosen[order[:count]] = 1
-    return chosen
 
 
 def _guard(rasters: Sequence[CountedRaster], train: Sides, val: Sides, guard_px: int) -> Sides:

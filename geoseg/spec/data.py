@@ -35,21 +35,37 @@ class LabelledRasterSpec(Spec):
 class SplitSpec(Spec):
     """Which pixels are used for training, and which for validation."""
 
-    by: Literal["auto", "column", "blocks", "scene", "random", "none"] = "auto"
+    by: Literal["auto", "column", "blocks", "scene", "random", "polygons", "none"] = "auto"
     """column: as given; blocks: by square blocks of pixels; scene: whole images; random: image by image, which lets
-    neighbours of training pixels into the scores; none: all for training, nothing scored, the last epoch kept; auto:
-    column where splits are given, else blocks."""
+    neighbours of training pixels into the scores; polygons: each labelled polygon as a whole, those of
+    each class by themselves; none: all for training, nothing scored, the last epoch kept; auto: column where splits are
+    given, else blocks, or polygons where there are too few for blocks."""
     column: str = "split"
     """Column of the CSV that holds train or val; rows with another word are left out."""
     val_share: float = Field(default=0.2, gt=0, lt=1)
-    """Share of the labelled pixels that is kept for validation, when geoseg splits."""
+    """Share of the labelled pixels that is kept for validation, when geoseg splits; by polygons, share of each class's
+    polygons."""
+    folds: int | None = Field(default=None, ge=2, le=100)
+    """Cross-validation: the blocks, scenes or polygons are dealt out to so many folds, and a model is trained for each,
+    which validates it; None means a single split."""
+    fold: int | None = Field(default=None, ge=1, le=100)
+    """The fold that validates, counted from 1; None means all of them, one after the other."""
     block_px: int = Field(default=1024, ge=64, le=LARGEST_COUNT)
     """Side of a block, in pixels."""
     guard_px: int | None = Field(default=None, ge=0, le=LARGEST_COUNT)
     """Labels nearer than this to validation pixels are not used for training; None means the side of a window as read,
-    so that no training window reaches validation pixels. Images without coordinates have no neighbours."""
+    so that no training window reaches validation pixels, or, where that would leave too little, and by polygons, 3 px,
+    with validation areas hidden from training windows. Images without coordinates have no neighbours."""
     seed: int = Field(default=0, ge=0, le=LARGEST_COUNT)
     """Seed of the draw of blocks or images."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.folds is not None and self.by in ("column", "random", "none"):
+            raise ValueError(f"folds do not go with by: {self.by}: take blocks, scene or polygons")
+        if self.fold is not None and self.fold > (self.folds or 0):
+            raise ValueError(f"fold {self.fold} is none of {self.folds or 0} folds: correct fold or folds")
+        return self
 
     @property
     def validates(self) -> bool:

@@ -41,6 +41,19 @@ def test_every_format_shows_the_classes_window_by_window(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize("name", LABEL_FORMATS.names)
+def test_every_vector_format_gives_its_features_one_by_one(tmp_path: Path, name: str) -> None:
+    path, rules, _ = LABEL_FORMATS.get(name).example(tmp_path, SHOWN)
+    source = LabelSource(path, GRID, CLASSES, Path("image.tif"), rules)
+    with open_labels(source) as labels:
+        features = labels.features()
+    assert len(features.shapes) == len(features.keys) == len(features.indexes)
+    assert set(features.indexes) == ({0, 1} if LABEL_FORMATS.get(name).is_vector else set())
+    assert len(set(features.keys)) == len(features.keys), "two patches are two features"
+    with open_labels(source) as labels:
+        np.testing.assert_array_equal(labels.features().keys, features.keys)
+
+
+@pytest.mark.parametrize("name", LABEL_FORMATS.names)
 def test_every_format_refuses_labels_of_another_place_or_size(tmp_path: Path, name: str) -> None:
     path, rules, is_georeferenced = LABEL_FORMATS.get(name).example(tmp_path, SHOWN)
     with pytest.raises(LabelError, match=r"labels\.\w+"):

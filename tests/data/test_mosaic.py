@@ -14,10 +14,11 @@ from rasterio.crs import CRS
 from support.models import class_specs
 from support.rasters import write_raster
 
+from geoseg.data.areas import Rectangles
 from geoseg.data.labelled_raster import FilePool, FileRaster, MemoryRaster, read_into_memory
 from geoseg.data.listing import ListedRaster
 from geoseg.data.mosaic import Mosaic, join_neighbours
-from geoseg.data.partly_labelled import PartlyLabelled, Rectangles
+from geoseg.data.partly_labelled import PartlyLabelled
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.spec import IGNORE, DataSpec

@@ -12,9 +12,9 @@ from rasterio.crs import CRS
 from rasterio.warp import transform as transform_points
 
 from geoseg.core.errors import LabelError, SpecError
+from geoseg.data.areas import Rectangles
 from geoseg.data.class_statistics import CELL_PX, ClassStatistics
 from geoseg.data.listing import ListedRaster
-from geoseg.data.partly_labelled import Rectangles
 from geoseg.data.splits import CountedRaster, RasterSplit, how_to_split, split_rasters
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window

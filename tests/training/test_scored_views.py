@@ -12,10 +12,11 @@ from rasterio.crs import CRS
 from support.branches import FIELDS, SMALL
 from support.models import make_spec
 
+from geoseg.data.areas import Rectangles
 from geoseg.data.class_statistics import count_classes
 from geoseg.data.labelled_raster import MemoryRaster
 from geoseg.data.mosaic import join_neighbours
-from geoseg.data.partly_labelled import PartlyLabelled, Rectangles
+from geoseg.data.partly_labelled import PartlyLabelled
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Grid, Window
 from geoseg.models.build import build_network

@@ -8,10 +8,11 @@ import torch
 from affine import Affine
 from rasterio.crs import CRS
 
+from geoseg.data.areas import Rectangles
 from geoseg.data.class_statistics import count_classes
 from geoseg.data.labelled_raster import MemoryRaster
 from geoseg.data.mosaic import Mosaic, join_neighbours
-from geoseg.data.partly_labelled import PartlyLabelled, Rectangles
+from geoseg.data.partly_labelled import PartlyLabelled
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.models.branches.context import sample_boxes

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from rasterio.crs import CRS
 from support.models import make_spec
 
+from geoseg.data.areas import Rectangles
 from geoseg.data.class_statistics import CELL_PX, count_classes
 from geoseg.data.labelled_raster import MemoryRaster
 from geoseg.data.mosaic import join_neighbours
-from geoseg.data.partly_labelled import PartlyLabelled, Rectangles
+from geoseg.data.partly_labelled import PartlyLabelled
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Grid, Window
 from geoseg.models.surroundings import NO_VIEWS

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.errors import LabelError
 from geoseg.core.registry import Registry
+from geoseg.data.labels.features import Features
 from geoseg.data.labels.rules import LabelRules
 from geoseg.data.labels.source import LabelSource
 from geoseg.geo.grid import Window
@@ -47,6 +48,10 @@ class Labels(Protocol):
         Raises:
             LabelError: if the file is damaged, or holds a value that stands for no class.
         """
+        ...
+
+    def features(self) -> Features:
+        """The features of a vector file, one by one, for a split by polygon; none of a raster."""
         ...
 
     def unmarked_px(self) -> int:

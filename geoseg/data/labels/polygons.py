@@ -26,6 +26,7 @@ from shapely.errors import GEOSException
 from geoseg.core.errors import LabelError
 from geoseg.core.files import one_line
 from geoseg.data.labels.example import Example, Shown
+from geoseg.data.labels.features import Features, feature_keys
 from geoseg.data.labels.rules import OTHER, LabelRules, class_list, resolve_rules
 from geoseg.data.labels.source import LabelSource
 from geoseg.geo.antimeridian import Shapes, shifts_onto, wrapped_onto
@@ -102,7 +103,7 @@ class PolygonLabels:
             raise LabelError(
                 f"the polygons of {path} cannot be reprojected to the CRS of {image}: {one_line(error)}"
             ) from None
-        self._indexes = indexes[owners]
+        self._indexes, self._keys = indexes[owners], feature_keys(polygons.shapes)[owners]
         self._are_large = shapely.get_num_coordinates(self._shapes) > LARGE
         self._tree = shapely.STRtree(self._shapes)
         if not len(self._within(Window(0, 0, grid.height, grid.width))):
@@ -128,6 +129,10 @@ class PolygonLabels:
     def _within(self, window: Window) -> NDArray[np.intp]:
         """Indexes of the polygons whose bounding boxes meet that of a window, in the file's order."""
         return np.sort(self._tree.query(shapely.box(*self._grid.box(window))))
+
+    def features(self) -> Features:
+        """The polygons, in single parts, in the CRS of the image."""
+        return Features(self._shapes, self._keys, self._indexes)
 
     def unmarked_px(self) -> int:
         """Always 0: the value 255 means nothing special in polygons."""
@@ -235,6 +240,15 @@ def _parts_near(polygons: Polygons, grid: PixelGrid) -> tuple[Shapes, NDArray[np
         owners = owners[inner]
     kept = (shapely.get_type_id(parts) == GeometryType.POLYGON) & np.isfinite(shapely.bounds(parts)).all(axis=1)
     return parts[kept], owners[kept]
+
+
+def shapes_on(shapes: Shapes, crs: Any, grid: PixelGrid) -> Shapes:
+    """Polygons (N,) in the coordinate system of an image, given in another or the same one."""
+    if same_horizontal_crs(crs, grid.crs):
+        return shapes
+    moved, _ = _on_image(shapes, crs, grid)
+    kept: Shapes = moved[np.isfinite(shapely.bounds(moved)).all(axis=1)]
+    return kept
 
 
 def _single(shapes: Shapes) -> tuple[Shapes, NDArray[np.intp]]:

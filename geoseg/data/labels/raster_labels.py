@@ -16,6 +16,7 @@ from rasterio.errors import RasterioError
 
 from geoseg.core.errors import LabelError
 from geoseg.core.safe_paths import whole_url
+from geoseg.data.labels.features import NO_FEATURES, Features
 from geoseg.data.labels.source import LabelSource
 from geoseg.geo.crs import horizontal_difference
 from geoseg.geo.georef import PixelGrid, grid_of
@@ -157,6 +158,10 @@ class RasterLabels:
         if unknown.any():
             raise LabelError(f"{self._file.path}: {self._coding.complaint(values[unknown])}")
         return indexes
+
+    def features(self) -> Features:
+        """None: the file does not say which pixels were labelled together."""
+        return NO_FEATURES
 
     def unmarked_px(self) -> int:
         """Count the pixels that are not labelled only for their value 255, in a pass of its own."""

@@ -13,18 +13,57 @@ from numpy.typing import NDArray
 
 from geoseg.core.errors import LabelError, SpecError
 from geoseg.core.events import Reporter
+from geoseg.core.wording import number_of, pixels_in_words
 from geoseg.data.class_statistics import ClassStatistics
 from geoseg.spec import NODATA_ID, TrainSpec
-from geoseg.training.data.split_sides import SplitSide
+from geoseg.training.data.split_parts import SplitParts
+from geoseg.training.data.split_sides import SideParts, SplitSide
 
 
-def guard_band(spec: TrainSpec) -> int:
-    """Width in pixels of the guard band around validation pixels; by default no training window reaches one."""
-    return spec.read_side if spec.data.split.guard_px is None else spec.data.split.guard_px
+def check_side(spec: TrainSpec, only: str | None) -> None:
+    """Refuse to score a side that the settings do not name.
+
+    Args:
+        spec: the settings.
+        only: the side that is wanted; None for both.
+
+    Raises:
+        SpecError: if the folds of a cross-validation are meant all at once.
+        LabelError: if only validation rasters are wanted and the split has none.
+    """
+    split = spec.data.split
+    if split.folds is not None and split.fold is None:
+        raise SpecError(
+            f"data.split.folds = {split.folds}: say which of them validates, 1 to {split.folds}, in data.split.fold"
+        )
+    if only == "val" and not split.validates:
+        raise LabelError(
+            "data.split.by is none, which leaves no validation rasters: score the training ones (--split train), or "
+            "change it"
+        )
 
 
-def report_split(spec: TrainSpec, guarded_px: int, train: Sequence[ClassStatistics], reporter: Reporter) -> None:
-    """Report a random split or none, and the share of the labelled training pixels in the guard band."""
+def report_split(spec: TrainSpec, split: SplitParts, reporter: Reporter) -> None:
+    """Report what is special about a split: random, by polygons or none, and the guard band."""
+    _report_way(spec, split, reporter)
+    guard_px, learnt = split.guard_px, sum(int(statistics.counts.sum()) for statistics in split.train.statistics)
+    if split.too_wide_px is not None:
+        reporter.notice(
+            f"a guard band of {split.too_wide_px} px, which no training window crosses, would leave a class without "
+            f"training pixels: it has {guard_px} px, and training windows are shown nothing of the validation areas "
+            "(data.split.guard_px)"
+        )
+    share = split.guarded_px / max(1, split.guarded_px + learnt)
+    if share > 0.01:
+        where = f"lie within {guard_px} px of" if guard_px else "are also"
+        reporter.notice(
+            f"{share:.0%} of the labelled training pixels {where} validation pixels and are left out "
+            "(data.split.guard_px)"
+        )
+
+
+def _report_way(spec: TrainSpec, split: SplitParts, reporter: Reporter) -> None:
+    """Report a split that is random, by polygons or none."""
     if spec.data.split.by == "random":
         reporter.notice(
             "the split is random: validation pixels may lie beside training pixels, so that the scores say little of "
@@ -35,14 +74,17 @@ def report_split(spec: TrainSpec, guarded_px: int, train: Sequence[ClassStatisti
             "all labels are for training (data.split.by: none): the last epoch is kept, and nothing is measured of how "
             "well the model does"
         )
-    share = guarded_px / max(1, guarded_px + sum(int(statistics.counts.sum()) for statistics in train))
-    if share > 0.01:
-        guard_px = guard_band(spec)
-        where = f"lie within {guard_px} px of" if guard_px else "are also"
+    if split.by == "polygons":
+        train, val = map(_amount, (split.train, split.val))
         reporter.notice(
-            f"{share:.0%} of the labelled training pixels {where} validation pixels and are left out "
-            "(data.split.guard_px)"
+            f"split by polygons: {train} for training, {val} for validation, at least {split.guard_px} px apart; "
+            "training windows are shown nothing of the latter (data.split.guard_px)"
         )
+
+
+def _amount(side: SideParts) -> str:
+    pixels = sum(int(statistics.counts.sum()) for statistics in side.statistics)
+    return f"{number_of(side.polygons or 0, 'polygon')} ({pixels_in_words(pixels)})"
 
 
 def check_sides(

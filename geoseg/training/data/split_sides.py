@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.wording import number_of, pixels_in_words
+from geoseg.data.areas import Area
 from geoseg.data.class_statistics import ClassStatistics, join_statistics
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.mosaic import Mosaic, join_neighbours
-from geoseg.data.partly_labelled import PartlyLabelled, Rectangles
-from geoseg.geo.grid import Window
+from geoseg.data.partly_labelled import PartlyLabelled
 from geoseg.training.windows.random_windows import LabelledCells
 
 
@@ -29,6 +30,8 @@ class SplitSide:
     """The cells in them that hold labels."""
     images: int
     """Number of images with labels on this side."""
+    polygons: int | None = None
+    """Number of labelled polygons on this side; None where the split is not by polygons."""
 
     @property
     def class_counts(self) -> NDArray[np.int64]:
@@ -36,21 +39,35 @@ class SplitSide:
         counts: NDArray[np.int64] = self.cells.counts.sum(axis=0)
         return counts
 
+    @property
+    def amount(self) -> str:
+        """Its labels in words: polygons, if it was split by them, and pixels."""
+        pixels = pixels_in_words(int(self.class_counts.sum()))
+        return pixels if self.polygons is None else f"{number_of(self.polygons, 'polygon')}, {pixels}"
+
 
 @dataclass(frozen=True)
 class SideParts:
     """The part of each labelled raster on a side."""
 
-    windows: Sequence[tuple[Sequence[Window], Sequence[Window]]]
-    """Of each raster: windows whose labels count, and windows whose labels don't, even inside of the former."""
+    areas: Sequence[tuple[Area, Area]]
+    """Of each raster: where labels count, and where they don't, even inside of the former."""
     statistics: Sequence[ClassStatistics]
     """Of each raster: class statistics of the labels that count."""
+    hides_closed: bool = False
+    """Whether windows show nothing of where labels don't count."""
+    polygons: int | None = None
+    """Number of labelled polygons; None where the split is not by polygons."""
+
+    def part(self, index: int, raster: LabelledRaster) -> PartlyLabelled:
+        """The part of a raster, given its index."""
+        return PartlyLabelled(raster, *self.areas[index], hides_closed=self.hides_closed)
 
 
 def join_side(rasters: Sequence[LabelledRaster], parts: SideParts) -> SplitSide:
     """Join the rasters of one side to mosaics where they touch, with cells in the mosaics' pixels."""
     used = [index for index, one in enumerate(parts.statistics) if len(one.cells)]
-    shown = [PartlyLabelled(rasters[i], *(Rectangles.of(some) for some in parts.windows[i])) for i in used]
+    shown = [parts.part(i, rasters[i]) for i in used]
     joined = join_neighbours(shown) if shown else []
     places = np.zeros((len(used), 3), np.int64)  # number of the mosaic, and the corner in it
     for number, (mosaic, members) in enumerate(joined):
@@ -59,4 +76,4 @@ def join_side(rasters: Sequence[LabelledRaster], parts: SideParts) -> SplitSide:
     together = join_statistics(parts.statistics)
     corners = np.repeat(places, [len(parts.statistics[i].cells) for i in used], axis=0)
     cells = LabelledCells(np.insert(together.cells, 0, 0, axis=1) + corners, together.counts)
-    return SplitSide(tuple(mosaic for mosaic, _ in joined), cells, len(used))
+    return SplitSide(tuple(mosaic for mosaic, _ in joined), cells, len(used), parts.polygons)

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from geoseg.core.errors import LabelError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.data.class_statistics import ClassStatistics, join_statistics, normalization_of
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels import unmarked_labels
+from geoseg.data.labels.features import Features
 from geoseg.data.listing import ListedRaster, list_rasters
-from geoseg.data.splits import SIDES, CountedRaster, split_rasters
+from geoseg.data.splits import SIDES
 from geoseg.geo.georef import PixelGrid
 from geoseg.spec import DataSpec, NormalizationSpec, ScalingSpec, TrainSpec
 from geoseg.training.data.image_files import (
@@ -26,8 +27,9 @@ from geoseg.training.data.image_files import (
     find_rasters,
     inspect_images,
 )
-from geoseg.training.data.split_checks import check_sides, check_window, guard_band, report_split
-from geoseg.training.data.split_sides import SideParts, SplitSide, join_side
+from geoseg.training.data.split_checks import check_side, check_sides, check_window, report_split
+from geoseg.training.data.split_parts import KnownRasters, split_parts
+from geoseg.training.data.split_sides import SplitSide, join_side
 from geoseg.training.data.stored_statistics import (
     count_or_load,
     fingerprint,
@@ -84,12 +86,14 @@ def read_training_data(
     grids, terms = inspect_images(listed, spec.data, scaling)
     for line in terms.notices(spec.data.resolution_m):
         reporter.notice(line)
+    check_side(spec, only)
     rasters, counted, unmarked_px = _read_and_count(listed, grids, spec, terms.scaling, store, reporter)
     if unmarked_px:
         reporter.notice(f"labels: {unmarked_labels(unmarked_px)}")
-    split = _split(listed, rasters, counted, spec, _needed(spec, only))
+    known = KnownRasters(listed, grids, rasters, counted, partial(_features, listed, grids, spec))
+    split = split_parts(known, spec, SIDES if only is None else (only,))
     if only is None:
-        report_split(spec, split.guarded_px, split.train.statistics, reporter)
+        report_split(spec, split, reporter)
         check_sides(split.train.statistics, split.val.statistics, spec, unmarked_px, reporter)
     train = join_side(rasters, split.train)
     if only is None:
@@ -107,50 +111,12 @@ def read_training_data(
     )
 
 
-@dataclass(frozen=True)
-class _Split:
-    """The part of each raster on each side of the split."""
-
-    train: SideParts
-    """For training."""
-    val: SideParts
-    """For validation."""
-    guarded_px: int
-    """Labelled training pixels that are left out for the guard band."""
-
-
-def _needed(spec: TrainSpec, only: str | None) -> tuple[str, ...]:
-    """Sides of the split that must have labels.
-
-    Raises:
-        LabelError: if only validation rasters are wanted and the split has none.
-    """
-    if only == "val" and not spec.data.split.validates:
-        raise LabelError(
-            "data.split.by is none, which leaves no validation rasters: score the training ones (--split train), or "
-            "change it"
-        )
-    return SIDES if only is None else (only,)
-
-
-def _split(
-    listed: Sequence[ListedRaster],
-    rasters: Sequence[LabelledRaster],
-    counted: Sequence[ClassStatistics],
-    spec: TrainSpec,
-    needed: Sequence[str],
-) -> _Split:
-    known = [CountedRaster(*parts) for parts in zip(listed, (r.grid for r in rasters), counted, strict=True)]
-    parts = split_rasters(known, spec.data.split, guard_band(spec), needed=needed)
-    pairs = list(zip(counted, parts, strict=True))
-    return _Split(
-        SideParts(
-            [(part.train, part.closed) for part in parts],
-            [c.only(c.inside(part.train) & ~c.inside(part.closed)) for c, part in pairs],
-        ),
-        SideParts([(part.val, ()) for part in parts], [c.only(c.inside(part.val)) for c, part in pairs]),
-        sum(int(c.counts[c.inside(part.train) & c.inside(part.closed)].sum()) for c, part in pairs),
-    )
+def _features(listed: Sequence[ListedRaster], grids: Sequence[PixelGrid], spec: TrainSpec) -> list[Features]:
+    """The labelled features of every image, read from the label files."""
+    rasters, pool = find_rasters(listed, grids, spec, None)
+    features = [raster.features() for raster in rasters]
+    pool.clear()
+    return features
 
 
 def _read_and_count(

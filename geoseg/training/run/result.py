@@ -11,7 +11,7 @@ import torch
 
 from geoseg.core.errors import LabelError
 from geoseg.core.version import __version__
-from geoseg.core.wording import number_of, pixels_in_words
+from geoseg.core.wording import number_of
 from geoseg.metrics.scores import Scores
 from geoseg.models.bundle import load_model
 from geoseg.models.runner import Runner
@@ -60,6 +60,10 @@ class TrainResult:
     """Arithmetic of the network."""
     seconds: float
     """Wall time, over all parts of a resumed run."""
+    train_polygons: int | None = None
+    """Training polygons; None where the split is not by polygons."""
+    val_polygons: int | None = None
+    """Validation polygons, likewise."""
     notices: tuple[str, ...] = ()
     """Notices on the data and the run: a sentence each."""
 
@@ -94,6 +98,8 @@ def make_result(run: Run, notices: tuple[str, ...]) -> TrainResult:
         device=str(run.hardware.device),
         precision=run.hardware.precision,
         seconds=recorder.seconds,
+        train_polygons=data.train.polygons,
+        val_polygons=data.val.polygons,
         notices=notices,
     )
 
@@ -138,7 +144,7 @@ def _facts(run: Run, result: TrainResult) -> dict[str, str]:
         | ({} if data.size_range_m is None else {"Pixels": "{:g} to {:g} m".format(*data.size_range_m)})
         | ({spec.branch.title: spec.branch.describe()} if spec.branch.levels else {})
         | {
-            name: f"{number_of(side.images, 'image')}, {pixels_in_words(int(side.class_counts.sum()))} labelled"
+            name: f"{number_of(side.images, 'image')}, {side.amount} labelled"
             for name, side in sides.items()
             if side.images
         }

@@ -1,0 +1,168 @@
+"""The parts of labelled rasters on each side of the split: by windows, or by polygons.
+
+In: labelled rasters with their class statistics. Out: areas of each raster for both sides, and statistics of the labels
+in them. Chooses the guard band between the sides where the settings leave it open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from geoseg.core.errors import LabelError
+from geoseg.data.areas import Area, Rectangles
+from geoseg.data.class_statistics import ClassStatistics, count_classes, join_statistics
+from geoseg.data.labelled_raster import LabelledRaster
+from geoseg.data.labels.features import Features
+from geoseg.data.listing import ListedRaster
+from geoseg.data.partly_labelled import PartlyLabelled
+from geoseg.data.polygon_split import count_features, split_polygons
+from geoseg.data.splits import CountedRaster, how_to_split, split_rasters
+from geoseg.geo.georef import PixelGrid
+from geoseg.spec import TrainSpec
+from geoseg.training.data.split_sides import SideParts
+
+SMALLEST_GUARD_PX = 3
+"""Guard band of validation areas that are hidden from training windows, in pixels: cubic resampling mixes what lies
+within 2, and a border pixel of a label is mixed itself."""
+NOTHING = Rectangles.of(())
+"""An area without pixels."""
+
+
+@dataclass(frozen=True)
+class KnownRasters:
+    """The labelled rasters of a run, before they are split."""
+
+    listed: Sequence[ListedRaster]
+    """Their files."""
+    grids: Sequence[PixelGrid]
+    """Their grids."""
+    rasters: Sequence[LabelledRaster]
+    """The rasters."""
+    statistics: Sequence[ClassStatistics]
+    """Their class statistics."""
+    features: Callable[[], Sequence[Features]]
+    """Reads the features of their labels."""
+
+
+@dataclass(frozen=True)
+class SplitParts:
+    """The part of each raster on each side of the split."""
+
+    train: SideParts
+    """For training."""
+    val: SideParts
+    """For validation."""
+    by: str
+    """How it was split: column, blocks, scene, random, polygons or none."""
+    guard_px: int
+    """Width of the guard band."""
+    guarded_px: int
+    """Labelled training pixels that are left out for the guard band."""
+    too_wide_px: int | None = None
+    """Width of the guard band that would have left a class without training pixels; None if it was not too wide."""
+
+
+def guard_band(spec: TrainSpec) -> int:
+    """Width in pixels of the guard band around validation pixels; by default no training window reaches one."""
+    return spec.read_side if spec.data.split.guard_px is None else spec.data.split.guard_px
+
+
+def split_parts(known: KnownRasters, spec: TrainSpec, needed: Sequence[str]) -> SplitParts:
+    """Split labelled rasters.
+
+    Args:
+        known: the rasters.
+        spec: how to split them.
+        needed: sides that must have labelled pixels.
+
+    Raises:
+        LabelError: if one side is left without labelled pixels, or labels are no polygons where they are split.
+        SpecError: if only some rasters have a split given.
+    """
+    if spec.data.split.by == "polygons":
+        return _by_polygons(known, spec)
+    try:
+        found = _by_windows(known, spec, needed)
+    except LabelError:
+        if not _may_take_polygons(known, spec):
+            raise
+        return _by_polygons(known, spec)
+    labelled, learnt = (join_statistics(some).class_counts for some in (known.statistics, found.train.statistics))
+    lacks_class = bool(((learnt == 0) & (labelled > 0)).any())
+    return _by_polygons(known, spec) if lacks_class and _may_take_polygons(known, spec) else found
+
+
+def _may_take_polygons(known: KnownRasters, spec: TrainSpec) -> bool:
+    """Whether the way to split is geoseg's choice, and all labels are polygons."""
+    split = spec.data.split
+    if split.by != "auto" or how_to_split(_counted(known), split) == "column":
+        return False
+    return all(len(one.keys) for one in known.features())
+
+
+def _counted(known: KnownRasters) -> list[CountedRaster]:
+    return [CountedRaster(*parts) for parts in zip(known.listed, known.grids, known.statistics, strict=True)]
+
+
+def _by_windows(known: KnownRasters, spec: TrainSpec, needed: Sequence[str]) -> SplitParts:
+    """Split by column, blocks or images; with the smallest guard band where the default one closes a whole class."""
+    wide = _with_guard(known, spec, needed, guard_band(spec))
+    if spec.data.split.guard_px is not None or not wide.guarded_px:
+        return wide
+    smallest = _with_guard(known, spec, needed, SMALLEST_GUARD_PX)
+    kept, possible = (join_statistics(one.train.statistics).class_counts for one in (wide, smallest))
+    if not ((kept == 0) & (possible > 0)).any():
+        return wide
+    return replace(smallest, train=replace(smallest.train, hides_closed=True), too_wide_px=wide.guard_px)
+
+
+def _with_guard(known: KnownRasters, spec: TrainSpec, needed: Sequence[str], guard_px: int) -> SplitParts:
+    counted, split = _counted(known), spec.data.split
+    parts = split_rasters(counted, split, guard_px, needed=needed)
+    pairs = list(zip(known.statistics, parts, strict=True))
+    return SplitParts(
+        SideParts(
+            [(Rectangles.of(part.train), Rectangles.of(part.closed)) for part in parts],
+            [c.only(c.inside(part.train) & ~c.inside(part.closed)) for c, part in pairs],
+        ),
+        SideParts(
+            [(Rectangles.of(part.val), NOTHING) for part in parts], [c.only(c.inside(part.val)) for c, part in pairs]
+        ),
+        how_to_split(counted, split),
+        guard_px,
+        sum(int(c.counts[c.inside(part.train) & c.inside(part.closed)].sum()) for c, part in pairs),
+    )
+
+
+def _by_polygons(known: KnownRasters, spec: TrainSpec) -> SplitParts:
+    """Split by polygon.
+
+    Raises:
+        LabelError: if labels are no polygons, or there are not two.
+    """
+    features = known.features()
+    for entry, one in zip(known.listed, features, strict=True):
+        if not len(one.keys):
+            raise LabelError(
+                f"data.split.by is polygons, and {entry.label} holds none: split by blocks or scene, or give labels "
+                "that are polygons"
+            )
+    given = spec.data.split.guard_px
+    guard_px = SMALLEST_GUARD_PX if given is None else given
+    counted = count_features(known.rasters, features, len(spec.classes))
+    areas, (train_polygons, val_polygons) = split_polygons(known.grids, features, counted, spec.data.split, guard_px)
+    train = _side_of_polygons(known, [(one.train, one.closed) for one in areas], train_polygons, spec)
+    val = _side_of_polygons(known, [(one.val, NOTHING) for one in areas], val_polygons, spec)
+    labelled = sum(int(one.counts.sum()) for one in known.statistics)
+    learnt, scored = (sum(int(one.counts.sum()) for one in side.statistics) for side in (train, val))
+    return SplitParts(train, val, "polygons", guard_px, labelled - learnt - scored)
+
+
+def _side_of_polygons(
+    known: KnownRasters, areas: Sequence[tuple[Area, Area]], polygons: int, spec: TrainSpec
+) -> SideParts:
+    """A side of a split by polygon, whose labels are counted anew, as polygons divide cells."""
+    parts = [PartlyLabelled(one, *pair, hides_closed=True) for one, pair in zip(known.rasters, areas, strict=True)]
+    counted = [count_classes(part, len(spec.classes), len(spec.data.bands)) for part in parts]
+    return SideParts(areas, counted, hides_closed=True, polygons=polygons)
