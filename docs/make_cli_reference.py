@@ -17,7 +17,9 @@ def reference() -> str:
 
 def _section(name: str, command: click.Command) -> str:
     arguments = " ".join(p.metavar for p in command.params if isinstance(p, click.Argument))
-    rows = [f"| {_flags(p)} | {_in_cell(p.help)} |" for p in command.params if isinstance(p, click.Option)]
+    rows = [
+        f"| {_flags(p)} | {_in_cell(p.help)} |" for p in command.params if isinstance(p, click.Option) and not p.hidden
+    ]
     table = "\n".join(["| option | meaning |", "|---|---|", *rows])
     return f"## geoseg {name}\n\n`geoseg {name} [OPTIONS] {arguments}`\n\n{_paragraphs(command.help)}\n\n{table}\n"
 

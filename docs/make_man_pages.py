@@ -78,7 +78,7 @@ def _foot(others: list[str]) -> list[str]:
 
 def _options(command: click.Command) -> list[str]:
     context = click.Context(command, **main.context_settings)
-    options = [one for one in command.get_params(context) if isinstance(one, click.Option)]
+    options = [one for one in command.get_params(context) if isinstance(one, click.Option) and not one.hidden]
     return _definitions({_flags(one): one.help for one in options})
 
 

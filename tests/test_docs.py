@@ -41,6 +41,33 @@ def test_the_configs_in_the_guide_are_valid(block):
     parse_spec(TrainSpec, known | parts | {"data": data}, source="guide")
 
 
+def test_configs_learn_from_the_sample_data_or_say_whose_data_they_need():
+    numbers = [
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+    ]
+    configs = {path: yaml.safe_load(path.read_text("utf-8")) for path in (ROOT / "configs").glob("*.yaml")}
+    paths = {path: str(config["data"].get("tiles") or config["data"]) for path, config in configs.items()}
+    of_samples = [path for path, text in paths.items() if "sample_data" in text]
+    of_others = [path for path in configs if path not in of_samples]
+    assert all(paths[path] == "YOUR.csv" for path in of_others)
+    assert all("--tiles YOUR.csv" in path.read_text("utf-8").partition("name:")[0] for path in of_others)
+    guide = " ".join((ROOT / "docs" / "training.md").read_text("utf-8").split())
+    assert f"has {numbers[len(configs)]} configs to start from. {numbers[len(of_samples)].title()} of them" in guide
+    assert f"The other {numbers[len(of_others)]} are" in guide
+
+
 def test_the_readme_shows_every_command_and_links_to_what_exists():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in COMMANDS:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from geoseg.cli.early_checks import check_model, check_predicted, read_train_config
-from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option
+from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option, tiles_option
 from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import notice, scores_line, scores_table, show, show_json, terminal_reporter
 from geoseg.cli.value_types import FilePath, KnownText, PathOrWord
@@ -72,12 +72,7 @@ def _floors() -> list[str]:
     metavar="CONFIG.yaml",
     help="Training config that names the labelled rasters on which a model is scored.",
 )
-@click.option(
-    "--tiles",
-    type=FilePath(path_type=Path),
-    metavar="CSV",
-    help="List of labelled tiles (image,label,split), instead of the config's data.",
-)
+@tiles_option
 @spec_options(EvaluateSpec)
 @click.option(
     "--report",

@@ -107,6 +107,12 @@ def given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
+tiles_option = click.option(
+    "--tiles",
+    type=FilePath(path_type=Path),
+    metavar="CSV",
+    help="List of labelled rasters (image,label,split), instead of the config's data.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace results that exist.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from geoseg.cli.early_checks import read_train_config
-from geoseg.cli.options import Command, given, json_option, overwrite_option, quiet_option
+from geoseg.cli.options import Command, given, json_option, overwrite_option, quiet_option, tiles_option
 from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import Notices, notice, scores_line, scores_table, show, show_json
 from geoseg.cli.value_types import FilePath
@@ -37,12 +37,8 @@ if TYPE_CHECKING:
     help="Folder for the bundle of the best epoch (NAME.safetensors), config.yaml, metrics.csv, report.html and "
     "TensorBoard events.",
 )
-@click.option(
-    "--data",
-    type=FilePath(path_type=Path),
-    metavar="CSV",
-    help="List of labelled rasters (image,label,split), instead of the config's data.",
-)
+@tiles_option
+@click.option("--data", "former_tiles", type=FilePath(path_type=Path), hidden=True)  # the name of --tiles in geoseg 0.1
 @spec_options(
     TrainSpec,
     ("epochs", "seed", "device", "devices", "init_from"),
@@ -56,6 +52,8 @@ if TYPE_CHECKING:
 def train(
     config: Path,
     output: Path,
+    tiles: Path | None,
+    former_tiles: Path | None,
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -65,14 +63,17 @@ def train(
     CONFIG.yaml says what the model learns from: labelled tiles, or whole scenes with rasters or polygons of labels. An
     interrupted run keeps the best epoch so far, and goes on with --resume.
     """
-    spec = read_train_config(config, options["data"])
+    if tiles is not None and former_tiles is not None:
+        raise click.UsageError("--data is the former name of --tiles: give --tiles once")
+    data = tiles or former_tiles
+    spec = read_train_config(config, data)
     from geoseg.commands.train import is_main_process
     from geoseg.commands.train import train as run
 
     quiet = quiet or not is_main_process()
     try:
         with _reporter(quiet) as reporter:
-            result = run(spec, output, reporter=reporter, **given(options))
+            result = run(spec, output, data=data, reporter=reporter, **given(options))
     except KeyboardInterrupt:
         if not quiet:
             notice("the same command with --resume goes on with this run")

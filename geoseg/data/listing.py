@@ -64,7 +64,7 @@ def _rows(path: Path, split: SplitSpec) -> list[ListedRaster]:
     except (OSError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise LabelError(
-            f"cannot read the list of tiles {path}: {reason}: correct data.tiles, or give the path with --data"
+            f"cannot read the list of tiles {path}: {reason}: correct data.tiles, or give the path with --tiles"
         ) from None
     if not rows:
         raise LabelError(f"{path} lists no tile: write a line with {', '.join(COLUMNS)} for each")

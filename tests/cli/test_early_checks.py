@@ -51,7 +51,7 @@ def test_errors_that_need_no_network_are_told_at_once(tmp_path):
         ("info", "gone.safetensors"): "no model at gone.safetensors",
         ("train", "gone.yaml", "-o", "out"): "cannot read settings from gone.yaml",
         ("train", "c.yaml", "-o", "out"): "no scene at",
-        ("train", "c.yaml", "-o", "out", "--data", "gone.csv"): "gone.csv",
+        ("train", "c.yaml", "-o", "out", "--tiles", "gone.csv"): "gone.csv",
         ("tile", "c.yaml", "-o", "out"): "no scene at",
         ("vectorize", "gone.tif", "-o", "out.gpkg"): "cannot read gone.tif",
         ("evaluate", "gone.tif", "--labels", "gone.gpkg"): "cannot read gone.tif",

@@ -129,3 +129,14 @@ def test_a_value_of_another_kind_is_no_value(tmp_path: Path, text: str) -> None:
     result = CliRunner().invoke(probe, ["--config", str(tmp_path / "o.yaml")], catch_exceptions=False)
     assert result.exit_code == 2
     assert "Invalid value" in result.output
+
+
+def test_train_takes_a_list_of_tiles_under_its_former_name_too(tmp_path):
+    config = Path(__file__).parents[2] / "configs" / "sample.yaml"
+    missing = [run("train", config, "-o", tmp_path / "run", name, "gone.csv") for name in ("--tiles", "--data")]
+    assert {result.exit_code for result in missing} == {1}
+    assert all("gone.csv" in result.stderr for result in missing)
+    assert missing[0].stderr == missing[1].stderr
+    both = run("train", config, "-o", tmp_path / "run", "--tiles", "a.csv", "--data", "b.csv")
+    assert (both.exit_code, "give --tiles once" in both.stderr) == (2, True)
+    assert "--data" not in run("train", "--help").stdout
