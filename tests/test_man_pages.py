@@ -32,7 +32,7 @@ def test_the_pages_are_up_to_date():
 def test_a_page_has_every_option_of_its_command(name):
     page = (FOLDER / f"geoseg-{name}.1").read_text(encoding="utf-8").replace("\\-", "-")
     for option in main.get_command(click.Context(main), name).params:
-        for flag in option.opts if isinstance(option, click.Option) else ():
+        for flag in option.opts if isinstance(option, click.Option) and not option.hidden else ():
             assert f"\\fB{flag}\\fR" in page
 
 
