@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geoseg.core.composites import paths_in
+
 if TYPE_CHECKING:
     from geoseg.scenes import SceneRef
     from geoseg.spec import ExistingSpec, PredictSpec, TrainSpec
 
 
-def check_one_scene(scene: str, output: str | None, settings: dict[str, Any]) -> None:
+def check_one_scene(scene: SceneRef, output: str | None, settings: dict[str, Any]) -> None:
     """Check the settings, the scene, the model and the results of one prediction.
 
     Raises:
@@ -26,7 +28,7 @@ def check_one_scene(scene: str, output: str | None, settings: dict[str, Any]) ->
     existing, spec = _specs(settings)
     name = check_scene(scene)
     _check_model(settings)
-    check_outputs(name_outputs(name, output, spec.output), scene, overwrite=existing.may_replace)
+    check_outputs(name_outputs(name, output, spec.output), scene.path, overwrite=existing.may_replace)
 
 
 def check_many_scenes(scenes: Sequence[SceneRef], output: str | None, settings: dict[str, Any]) -> None:
@@ -59,17 +61,17 @@ def _check_model(settings: dict[str, Any]) -> None:
         read_spec(settings.get("model"))
 
 
-def check_scene(path: str) -> str:
+def check_scene(scene: str | SceneRef) -> str:
     """Open a scene; return its name.
 
     Raises:
         SceneError: if it cannot be opened.
     """
     from geoseg.raster.gdal import gdal_settings
-    from geoseg.raster.scene import Scene
+    from geoseg.scenes import open_scene
 
-    with gdal_settings(), Scene.open(path) as scene:
-        return scene.info.name
+    with gdal_settings(), open_scene(scene) as opened:
+        return opened.info.name
 
 
 def check_vectorized(raster: str, settings: dict[str, Any]) -> None:
@@ -122,7 +124,7 @@ def read_train_config(config: Path, tiles: Path | None = None) -> TrainSpec:
     spec = load_train_spec(config)
     given = {} if tiles is None else {"tiles": tiles, "images": None, "labels": None, "scenes": ()}
     entries = list_rasters(paths_from(spec.data.model_copy(update=given), Path.cwd()))
-    missing = next((entry.image for entry in entries if not os.path.exists(entry.image)), None)
+    missing = next((e.image for e in entries if not all(map(os.path.exists, paths_in(e.image)))), None)
     if missing is not None:
         check_scene(str(missing))  # it may be no file, but something else that GDAL opens
     return spec

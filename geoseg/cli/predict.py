@@ -87,17 +87,17 @@ def predict(
 def _predict_one(
     found: Sequence[SceneRef], output: str | None, *, dry_run: bool, as_json: bool, hush: bool, **settings: Any
 ) -> None:
-    check_one_scene(found[0].path, output, settings)
+    check_one_scene(found[0], output, settings)
     from geoseg.commands.plan import plan_prediction
     from geoseg.commands.predict import predict as run
 
     report: PredictResult | PredictPlan
     if dry_run:
         settings.pop("scheduler", None)
-        report = plan_prediction(found[0].path, output, **settings)
+        report = plan_prediction(found[0], output, **settings)
     else:
         with terminal_reporter(hush) as reporter:
-            report = run(found[0].path, output, reporter=reporter, **settings)
+            report = run(found[0], output, reporter=reporter, **settings)
     if as_json:
         show_json(_as_json(report))
     elif not hush:

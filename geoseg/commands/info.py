@@ -22,6 +22,7 @@ from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.scene import Scene
 from geoseg.raster.scene_bands import SceneBands
 from geoseg.raster.scene_info import SceneInfo, plain_number
+from geoseg.scenes import open_scene
 from geoseg.spec import ClassifySpec, ModelSpec
 
 _SHOWN_BANDS = 64
@@ -52,7 +53,7 @@ def describe_model(path: Path) -> dict[str, Any]:
 
 def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
     """The properties of a scene, and whether a model (default: the default model) fits it."""
-    with gdal_settings(), Scene.open(path) as scene:
+    with gdal_settings(), open_scene(path) as scene:
         info, fill = scene.info, _find_fill(scene)
         return {
             "scene": info.public_path,
@@ -60,9 +61,13 @@ def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> di
             "band_count": len(info.colors),
             "bands": [_band(info, i) for i in range(min(len(info.colors), _SHOWN_BANDS))],
             "nodata": plain_number(next((value for value in info.nodata if value is not None), None)),
-            "validity": {"none": "every pixel", "nodata": "nodata value", "mask": "mask band", "alpha": "alpha band"}[
-                info.mask
-            ],
+            "validity": {
+                "none": "every pixel",
+                "nodata": "nodata value",
+                "mask": "mask band",
+                "alpha": "alpha band",
+                "bands": "as the file of each band says",
+            }[info.mask],
             "fill": fill_notice(fill, ClassifySpec()),
             "crs": _crs_name(info),
             "transform": list(info.transform)[:6],

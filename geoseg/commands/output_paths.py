@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from geoseg.core.composites import paths_in
 from geoseg.core.errors import OutputError
 from geoseg.core.naming import LONGEST_FILE_NAME, is_utf8, shortened
 from geoseg.scenes import SceneRef
@@ -87,7 +88,7 @@ def check_all_outputs(
     if len(scenes) > 1:
         _check_folders(len(scenes), {"--output": output, "--scores": spec.scores, "--confidence": spec.confidence})
     folders = _Folders()
-    taken = {folders.place(scene.path) for scene in scenes if is_local(scene.path)}
+    taken = {folders.place(path) for scene in scenes for path in paths_in(scene.path) if is_local(path)}
     for scene in scenes:
         if scene.problem is not None:
             continue
@@ -138,7 +139,7 @@ def check_outputs(paths: OutputPaths, scene: str, *, overwrite: bool) -> None:
     if len({path.resolve() for path in wanted}) < len(wanted):
         raise OutputError(f"two results would be the same file among {', '.join(map(str, wanted))}: name them apart")
     for path in wanted:
-        if os.path.exists(scene) and path.resolve() == Path(scene).resolve():
+        if any(os.path.exists(part) and path.resolve() == Path(part).resolve() for part in paths_in(scene)):
             raise OutputError(f"{path} is the scene itself: choose another --output")
         if path.is_dir():
             raise OutputError(f"{path} is a folder: choose another --output")

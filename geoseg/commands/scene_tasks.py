@@ -23,8 +23,7 @@ from geoseg.core.system_errors import as_geoseg_error
 from geoseg.inference.shards import bundle_path
 from geoseg.models.bundle import load_model
 from geoseg.models.model import Model
-from geoseg.raster.scene import Scene
-from geoseg.scenes import SceneRef
+from geoseg.scenes import SceneRef, open_scene
 
 T = TypeVar("T")
 ModelInput = Model | str | os.PathLike[str] | None
@@ -63,8 +62,7 @@ class SceneTask:
 
     def anywhere(self) -> SceneTask:
         """A copy with absolute paths, for other processes and machines with the same files."""
-        path = self.scene.path
-        return replace(self, scene=replace(self.scene, path=os.path.abspath(path) if os.path.exists(path) else path))
+        return replace(self, scene=self.scene.absolute())
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,7 @@ def predict_whole(
     arguments: PredictArguments, path: str | None, worker: Worker, task: SceneTask, model: Model | None = None
 ) -> PredictResult | SceneFailure | Large:
     """Classify a scene from end to end on a worker, with a model or its path; large scenes are not classified."""
-    with suppress(GeosegError), Scene.open(task.scene.path) as scene:
+    with suppress(GeosegError), open_scene(task.scene) as scene:
         if scene.info.pixels > LARGE_PX:
             return Large()
     return outcome_of(task.scene, partial(_predict_alone, arguments, path, worker, task, model))

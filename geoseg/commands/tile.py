@@ -21,6 +21,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
+from geoseg.core.composites import paths_in
 from geoseg.core.errors import LabelError, OutputError
 from geoseg.core.events import SILENT, NoticeLog, Reporter, Stage
 from geoseg.core.files import workspace
@@ -152,7 +153,7 @@ def _resolve(config: str | os.PathLike[str] | TrainSpec) -> TrainSpec:
 def _check_folder(folder: Path, data: DataSpec, entries: Sequence[ListedRaster], overwrite: bool) -> None:
     """Refuse results that exist; never replace the tiled files, or files that `tile` has not written."""
     results = [folder / name for name in (TABLE, CONFIG, IMAGES, LABELS)]
-    inputs = [path for entry in entries for path in (entry.image, entry.label)] + [
+    inputs = [path for entry in entries for path in (*map(Path, paths_in(entry.image)), entry.label)] + [
         path for path in [data.tiles] if path
     ]
     for path in inputs:

@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import PurePosixPath
 
+from geoseg.core.composites import paths_in
 from geoseg.core.redaction import public_form
 
 LONGEST_NAME = 200
@@ -46,7 +47,24 @@ def shortened(name: str, most: int = LONGEST_NAME) -> str:
 
 
 def scene_name(path: str | os.PathLike[str]) -> str:
-    """Name of a scene: the file name of its path or URL without folder and extension, without secrets."""
+    """Name of a scene: the file name of its path or URL without folder and extension, without secrets.
+
+    That of a composite scene is the words with which all of its files' names begin, else all of their names.
+    """
+    names = [_part_name(part) for part in paths_in(path)]
+    return names[0] if len(names) == 1 else shortened(_common_words(names) or "_".join(names))
+
+
+def _common_words(names: list[str]) -> str:
+    """The text with which all names begin, up to the end of a word."""
+    lengths = (i for i, signs in enumerate(zip(*names, strict=False)) if len(set(signs)) > 1)
+    begin = names[0][: next(lengths, min(map(len, names)))]
+    if any(name[len(begin) : len(begin) + 1].isalnum() for name in names):
+        begin = re.sub(r"[^\W_]+$", "", begin)
+    return begin.rstrip(" ._-,+")
+
+
+def _part_name(path: str) -> str:
     text = public_form(path)
     if _is_file(text):
         return shortened(_UNSEEN.sub("_", PurePosixPath(text.replace(os.sep, "/")).stem)) or "scene"

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qsl, unquote, unquote_plus
 
+from geoseg.core.composites import each_part
+
 _OPEN_NAMES = frozenset(
     [
         "service",
@@ -101,7 +103,10 @@ _LEAST_LETTERS = 4
 
 def public_form(path: str | os.PathLike[str]) -> str:
     """A path or URL without its secrets; a file path without any is returned unchanged."""
-    text = os.fspath(path)
+    return each_part(os.fspath(path), _public_part)
+
+
+def _public_part(text: str) -> str:
     if document := _DOCUMENT.match(text):
         return f"<{document[1]}>"
     if database := _DATABASE.match(text):

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from geoseg.core.composites import each_part
+
 SERVER_SYSTEMS = "vsicurl", "vsis3", "vsigs", "vsiaz", "vsiadls", "vsioss", "vsiswift", "vsiwebhdfs"
 """GDAL's file systems that are read over a network."""
 _ON_SERVER = re.compile(
@@ -22,6 +24,10 @@ _ON_SERVER = re.compile(
 )
 _BROKEN = re.compile(r"((?:/+vsi\w+)+/|)([A-Za-z][A-Za-z0-9+]{1,9}):/(?!/)")
 """Begin of a URL of which a path of files kept one slash only."""
+_IN_ARCHIVE = re.compile(
+    r"(/vsi(?:zip|tar|gzip|7z|rar)/)([^/{].*?\.(?:zip|tar|tgz|tar\.gz|gz|7z|rar))((?:/.*)?)$", re.I
+)
+"""File in an archive by a relative path: file system, archive, file."""
 _MISREAD = re.compile(r"[!;:\x00-\x1f]")
 
 
@@ -40,9 +46,27 @@ def is_on_server(path: str) -> bool:
     return _ON_SERVER.match(path) is not None
 
 
+def is_elsewhere(path: str) -> bool:
+    """Whether a path is that of no file of this machine's own file systems: a URL, or a virtual file of GDAL's."""
+    return "://" in path or path.startswith("/vsi")
+
+
 def joined(folder: Path, path: str | os.PathLike[str]) -> Path:
-    """A path taken relative to a folder; URLs, which `whole_url` restores, and virtual files stay as they are."""
-    return Path(path) if _BROKEN.match(whole := os.fspath(path)) or "://" in whole else folder / path
+    """A path taken relative to a folder; URLs, which `whole_url` restores, and virtual files stay as they are.
+
+    The path of a file in an archive may be relative as well: /vsizip/tiles.zip/a.tif. Of a composite address, each part
+    is taken relative to the folder.
+    """
+    return Path(each_part(os.fspath(path), lambda part: os.fspath(_joined_part(folder, part))))
+
+
+def _joined_part(folder: Path, path: str) -> Path:
+    if _BROKEN.match(path) or "://" in path:
+        return Path(path)
+    archive = _IN_ARCHIVE.match(path)
+    if archive is not None and os.path.lexists(folder / archive[2]):
+        return Path(f"{archive[1]}{folder / archive[2]}{archive[3]}")
+    return folder / path
 
 
 def as_file(path: str) -> str:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from geoseg.core.composites import AddressPart, matching, paths_in, split_composite
 from geoseg.core.errors import LabelError
-from geoseg.core.patterns import Pattern, resolved
-from geoseg.core.safe_paths import joined, whole_url
+from geoseg.core.patterns import Pattern, is_pattern, resolved
+from geoseg.core.safe_paths import is_elsewhere, joined, whole_url
 from geoseg.core.tables import Table
 from geoseg.core.wording import number_of
 from geoseg.spec import DataSpec, SplitSpec
@@ -25,7 +26,7 @@ class ListedRaster:
     """An image and the file with its labels."""
 
     image: Path
-    """Raster with the bands."""
+    """Raster with the bands, or the address of several files."""
     label: Path
     """Raster on the image's grid, or polygons."""
     split: str | None
@@ -103,8 +104,10 @@ def _is_given(split: SplitSpec) -> bool:
 
 def _pairs(images: str, labels: str) -> list[ListedRaster]:
     """Images that match a pattern, each with the label path in which the wildcards stand for the same texts."""
-    if "://" in images or "://" in labels:
+    if any(map(is_elsewhere, (*paths_in(images), labels))):
         return _addresses(images, labels)
+    if parts := split_composite(images):
+        return _composites(images, parts, resolved(Path(labels).as_posix()))
     pattern = resolved(Path(images).as_posix())
     target = replace(resolved(Path(labels).as_posix()), stars_only=pattern.stars_only)
     label_of = {path: _label_of(path, pattern, target) for path in pattern.paths()}
@@ -118,6 +121,24 @@ def _pairs(images: str, labels: str) -> list[ListedRaster]:
             f"{missing[0]} has no labels at {label_of[missing[0]]}: check data.labels, or move the image away"
         )
     return [ListedRaster(Path(image), Path(label_of[image]), None) for image in own]
+
+
+def _composites(images: str, parts: Sequence[AddressPart], labels: Pattern) -> list[ListedRaster]:
+    """Images of several files that match patterns, each with its label path."""
+    wild = next((part.path for part in parts if is_pattern(part.path)), parts[0].path)
+    pattern = resolved(Path(wild).as_posix())
+    found = [
+        (address, _label_of(path, pattern, replace(labels, stars_only=pattern.stars_only)))
+        for address, path in matching(images)
+    ]
+    if not found:
+        raise LabelError(f"no image matches {wild}: check data.images")
+    for address, label in found:
+        for path in (*paths_in(address), label):
+            if not Path(path).exists():
+                kind = "labels" if path == label else "file"
+                raise LabelError(f"{address} has no {kind} at {path}: check data.images and data.labels")
+    return [ListedRaster(Path(address), Path(label), None) for address, label in found]
 
 
 def _label_of(image: str, images: Pattern, labels: Pattern) -> str:
@@ -139,7 +160,9 @@ def _label_of(image: str, images: Pattern, labels: Pattern) -> str:
 
 
 def _addresses(images: str, labels: str) -> list[ListedRaster]:
-    """One image and its label, at least one of them on a server, where nothing can be listed."""
+    """One image and its label, at least one of them on a server or in an archive, where nothing can be listed."""
     if "*" in images + labels:
-        raise LabelError(f"{images} and {labels}: patterns are for files, list what is on a server in data.scenes")
+        raise LabelError(
+            f"{images} and {labels}: patterns are for files, list what is on a server or in an archive in data.scenes"
+        )
     return [ListedRaster(Path(images), Path(labels), None)]

@@ -57,6 +57,8 @@ def fingerprint(scene: Scene, model: Model, spec: ClassifySpec, device: str) -> 
         "aoi": _area_state(spec.aoi) if spec.aoi else None,
         "device": device,
     }
+    if scene.parts:  # the order of files and their names decide which band is which
+        parts["parts"] = [(part.name, _file_state(part.path), part.tags) for part in scene.parts]
     return _digest(parts)
 
 

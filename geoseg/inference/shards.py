@@ -27,9 +27,8 @@ from geoseg.inference.job import Job, prepare
 from geoseg.inference.tile_rows import run_tile_rows
 from geoseg.inference.work_folder import Manifest, WorkFolder
 from geoseg.models.model import Model
-from geoseg.raster.bands.tags import BandTag
 from geoseg.raster.gdal import gdal_settings
-from geoseg.raster.scene import Scene
+from geoseg.scenes import SceneRef, open_scene
 from geoseg.spec import PredictSpec, RunSpec
 
 if TYPE_CHECKING:
@@ -55,8 +54,8 @@ class Workers:
 class Shard:
     """Neighbouring tile rows of one scene, and what a worker needs to forward them; picklable."""
 
-    scene: str
-    """Path or URL of the scene, for GDAL."""
+    scene: SceneRef
+    """The scene."""
     model: Model | str | None
     """A bundle's path or a model."""
     spec: PredictSpec
@@ -67,8 +66,6 @@ class Shard:
     """Manifest of the work folder."""
     tile_rows: range
     """Rows of the grid."""
-    tags: tuple[BandTag, ...] = ()
-    """Band metadata, used where the scene's file has none."""
 
 
 def run_scene(job: Job, work: WorkFolder, workers: Workers, reporter: Reporter = SILENT) -> None:
@@ -121,15 +118,14 @@ def make_shards(job: Job, work: WorkFolder, workers: Workers, count: int) -> lis
     given = _on_cpu(model) if isinstance(model, Model) else bundle_path(model)
     spec = workers.spec
     files = {"aoi": spec.classify.aoi and spec.classify.aoi.absolute(), "precision": job.runner.precision}
-    path = job.scene.info.path
+    scene = SceneRef(job.scene.info.path, job.scene.info.name, bands=job.scene.tags, parts=job.scene.parts)
     whole = Shard(
-        scene=os.path.abspath(path) if os.path.exists(path) else path,
+        scene=scene.absolute(),
         model=given,
         spec=spec.with_settings(**files),
         work=work.path.absolute(),
         manifest=work.manifest,
         tile_rows=range(job.grid.rows.count),
-        tags=job.scene.tags,
     )
     return [replace(whole, tile_rows=part) for part in split_evenly(whole.tile_rows, _SHARDS_PER_WORKER * count)]
 
@@ -191,11 +187,12 @@ def run_shard(worker: Worker, shard: Shard) -> None:
 
 @contextmanager
 def _open_job(shard: Shard, spec: PredictSpec) -> Iterator[Job]:
-    with Scene.open(shard.scene, tags=shard.tags) as whole:
+    with open_scene(shard.scene) as whole:
         scene = whole.within(spec.classify.aoi, spec.classify.bbox)
         job = prepare(scene, shard.model, spec, SILENT, shard.manifest)
         if job.fingerprint != shard.manifest.fingerprint:
             raise GeosegError(
-                f"{shard.scene}, its model or the kind of device is another one here than where the work was shared out"
+                f"{shard.scene.path}, its model or the kind of device is another one here than where the work was "
+                "shared out"
             )
         yield job

@@ -8,7 +8,8 @@ from __future__ import annotations
 from geoseg.core.errors import GeosegError, SpecError
 from geoseg.inference.fit import MOST_REFINING
 from geoseg.raster.bands.matching import BandChoice, check_dtype, choose_bands
-from geoseg.raster.resample import NativeScene, ResampledScene, Source
+from geoseg.raster.regridded import resampled
+from geoseg.raster.resample import NativeScene, Source
 from geoseg.raster.scene import Scene
 from geoseg.raster.scene_bands import SceneBands
 from geoseg.raster.validity import check_nodata
@@ -78,4 +79,4 @@ def at_resolution(scene: SceneBands, model: ModelSpec, spec: ClassifySpec) -> So
             f"--resolution {wanted:g}: more than {_MOST_COARSENING} times coarser than the scene's "
             f"{scene.info.resolution_m:.3g} m: choose a finer one"
         )
-    return ResampledScene(scene, height, width)
+    return resampled(scene, height, width)

@@ -25,9 +25,11 @@ from geoseg.core.safe_paths import whole_url
 from geoseg.geo.aoi import Area, find_area
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
+from geoseg.raster.bands.files import BandFile
 from geoseg.raster.bands.tags import BandTag
 from geoseg.raster.reading import open_dataset, to_rasterio, unreadable
 from geoseg.raster.reading.dataset import Dataset
+from geoseg.raster.reading.protocol import OpenRaster
 from geoseg.raster.reading.stored import held_pixels
 from geoseg.raster.scene_info import SceneInfo, describe_dataset, numpy_dtype, with_tags
 from geoseg.raster.validity import Mask, Values, alpha_band, find_valid, read_mask, spread_windows
@@ -40,8 +42,8 @@ _BLOCK_BYTES = 512 * 2**20
 class Scene:
     """An open raster, or the part of it in an area of interest."""
 
-    dataset: Dataset
-    """The open file."""
+    dataset: OpenRaster
+    """The open file, or the bands of several."""
     info: SceneInfo
     """Its description."""
     alpha: int | None
@@ -50,6 +52,8 @@ class Scene:
     """Band metadata that was given when the scene was opened."""
     area: Area | None = None
     """The area of interest to which it is limited."""
+    parts: tuple[BandFile, ...] = ()
+    """The files that were given for its bands; none if it is a single one."""
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, name: str | None = None, tags: Sequence[BandTag] = ()) -> Self:
@@ -108,16 +112,21 @@ class Scene:
 
     def files(self) -> list[str]:
         """The files that the scene consists of: its own, sidecars, and the sources of a VRT."""
-        return sorted(self.dataset.files) or [self.info.path]
+        return (list if self.parts else sorted)(self.dataset.files) or [self.info.path]
 
     def taken(self) -> datetime:
         """Acquisition time by the file's tag; else the file's modification time; else now."""
         text = str(self.dataset.tags().get("TIFFTAG_DATETIME", ""))
         with suppress(ValueError):
             return datetime.strptime(text, "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
-        with suppress(OSError, OverflowError, ValueError):
-            return datetime.fromtimestamp(os.path.getmtime(self.info.path), tz=UTC)
+        for path in (self.info.path, *(part.path for part in self.parts)):
+            with suppress(OSError, OverflowError, ValueError):
+                return datetime.fromtimestamp(os.path.getmtime(path), tz=UTC)
         return datetime.now(UTC)
+
+    def marked(self, nodata: float | None) -> Self:
+        """The scene with another value that marks missing data, also where its files have their own; None for none."""
+        return self if nodata is None else replace(self, dataset=self.dataset.marked(nodata))
 
     def within(self, aoi: Path | None, bbox: tuple[float, float, float, float] | None) -> Self:
         """The part of the scene in an area of interest, outside of which nothing is read; the scene itself without one.
@@ -137,21 +146,29 @@ class Scene:
         return window if self.area is None else window.shift(self.area.window.row, self.area.window.col)
 
     def read(self, bands: int | list[int], window: Window) -> Values:
-        """Read one band (h, w) or several (C, h, w), in the common type of their values.
+        """Read one band (h, w) or several (C, h, w), in the common type of their values; float32 if resampled.
 
         Raises:
             SceneError: if the file is damaged there.
         """
-        chosen = [bands] if isinstance(bands, int) else bands
-        dtype = np.dtype(self.info.dtype_of(chosen))
+        values, _ = self.read_valid([bands] if isinstance(bands, int) else bands, window)
+        return values[0] if isinstance(bands, int) else values
+
+    def read_valid(self, bands: list[int], window: Window) -> tuple[Values, Mask]:
+        """Read bands (C, h, w), and which pixels hold data (h, w) as far as each of several files has its own marks.
+
+        Raises:
+            SceneError: if a file is damaged there.
+        """
+        dtype = np.dtype(self.info.dtype_of(bands))
         dtype = np.dtype(np.float32) if dtype.kind == "f" else dtype
         where = to_rasterio(self.in_file(window))
+        groups = [bands] if len({self.info.dtypes[i - 1] for i in bands}) == 1 else [[i] for i in bands]
         with read_errors(self.info.path):
-            if len({self.info.dtypes[i - 1] for i in chosen}) == 1:
-                values: Values = self.dataset.read(bands, window=where, out_dtype=dtype)
-                return values
-            parts = [self.dataset.read(i, window=where, out_dtype=dtype) for i in chosen]
-        return np.stack(parts)
+            found = [self.dataset.read_valid(group, window=where, out_dtype=dtype) for group in groups]
+        if len(found) == 1:
+            return found[0]
+        return np.concatenate([values for values, _ in found]), np.logical_and.reduce([valid for _, valid in found])
 
     def read_mask(self, band: int, window: Window) -> Mask:
         """Read a band's mask (h, w), true where there is data.
@@ -167,7 +184,7 @@ class Scene:
 
         False for files in strips: GDAL may present a strip as blocks of one row, and knows only where the first lies.
         """
-        if self.dataset.driver != "GTiff" or self.has_wide_blocks or self.info.mask == "mask":
+        if self.parts or self.dataset.drivers != ("GTiff",) or self.has_wide_blocks or self.info.mask == "mask":
             return False
         inside, chosen = self.in_file(window), tuple(bands)
         with read_errors(self.info.path):

@@ -73,7 +73,7 @@ class SceneBands:
         change: Conversion | Rescaling | None = conversion(info.scaling_of(bands), scaling)
         if rescale is not None:
             change = Rescaling.of(*rescale, HIGHEST[dtype])
-        return cls(scene, tuple(bands), marks, change)
+        return cls(scene.marked(nodata), tuple(bands), marks, change)
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +104,8 @@ class SceneBands:
     @property
     def value_bytes(self) -> int:
         """Bytes per value, as `read` returns it."""
-        return 1 if self.info.dtype_of(self.bands) == "uint8" and self.change is None else 4
+        is_changed = self.change is not None or self.scene.dataset.resamples(self.bands)
+        return 1 if self.info.dtype_of(self.bands) == "uint8" and not is_changed else 4
 
     def read(self, window: Window) -> tuple[Values, Mask]:
         """Read a window inside the scene: band values (C, h, w), and a mask (h, w), true where pixels hold data.
@@ -178,15 +179,16 @@ class SceneBands:
 
     def _read_marked(self, window: Window) -> tuple[Values, Mask]:
         """Read band values as stored, and which pixels hold data by nodata values, mask and alpha alone."""
-        image = self._read(window)
-        return image, self._validity.by_marks(image, window, self.scene)
+        image, valid = self.scene.read_valid(list(self.bands), window)
+        return image, valid & self._validity.by_marks(image, window, self.scene)
 
     @property
     def _is_lossy(self) -> bool:
         """Whether the file's compression changes values."""
         dataset = self.scene.dataset
         compression = dataset.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION", "").upper()
-        return any(name in compression for name in _LOSSY) or dataset.driver.upper() in _LOSSY_DRIVERS
+        is_lossy = any(driver.upper() in _LOSSY_DRIVERS for driver in dataset.drivers)
+        return is_lossy or any(name in compression for name in _LOSSY)
 
     def _changed(self, image: Values) -> Values:
         image = image if self.change is None else self.change.apply(image)

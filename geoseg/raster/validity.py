@@ -27,6 +27,7 @@ from geoseg.raster.bands.names import ALPHA, agreed_roles
 from geoseg.raster.fill import FillMap
 from geoseg.raster.reading import to_rasterio
 from geoseg.raster.reading.dataset import Dataset
+from geoseg.raster.reading.protocol import OpenRaster
 
 Values = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -112,7 +113,7 @@ def has_mask_of_all_bands(dataset: Dataset) -> bool:
     return MaskFlags.per_dataset in dataset.mask_flags(1)
 
 
-def read_mask(dataset: Dataset, band: int, window: RasterioWindow) -> Mask:
+def read_mask(dataset: OpenRaster, band: int, window: RasterioWindow) -> Mask:
     """A file's own mask of a window (h, w), from its mask or alpha band: true where pixels hold data."""
     return np.asarray(dataset.read_masks(band, window=window) > 0)
 

@@ -5,6 +5,7 @@ paths, text and JSON; opens no raster, so that a hundred thousand scenes are lis
 """
 
 from geoseg.scenes.find import find_scenes
-from geoseg.scenes.reference import SceneRef, open_scene
+from geoseg.scenes.opening import files_below, open_scene
+from geoseg.scenes.reference import SceneRef
 
-__all__ = ["SceneRef", "find_scenes", "open_scene"]
+__all__ = ["SceneRef", "files_below", "find_scenes", "open_scene"]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
+from geoseg.core.composites import matching, split_composite
 from geoseg.core.errors import SceneError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.core.naming import scene_name
@@ -16,6 +18,8 @@ from geoseg.scenes.files import read_text
 from geoseg.scenes.items import read_items
 from geoseg.scenes.names import name_apart
 from geoseg.scenes.paths import identity, is_local, is_raster, is_result, is_web, path_of, resolve_given, suffix
+from geoseg.scenes.products.find import choose_parts, find_product, find_products
+from geoseg.scenes.products.listing import is_archive, list_archive, list_folder
 from geoseg.scenes.reference import SceneRef
 
 SceneInput = str | os.PathLike[str] | SceneRef
@@ -63,10 +67,17 @@ def _expand(given: SceneInput, asset: str | None, reporter: Reporter) -> list[Sc
     if isinstance(given, SceneRef):
         return [given]
     path = os.fspath(given)
-    if _is_folder(path):
-        return _or_refuse(_in_folder(path), f"{path} holds no raster that is a scene")
+    if split_composite(path):
+        return _or_refuse([_named(address) for address, _ in matching(path)], f"no raster matches {public_form(path)}")
+    if _is_folder(path) or is_archive(path):
+        return _or_refuse(_in_listing(path, asset), f"{path} holds no raster that is a scene")
+    if (product := find_product(path)) is not None:
+        return [_with_bands(product, asset)]
     if _is_pattern(path):
-        expanded = (_in_folder(m) if _is_folder(m) else _expand(m, asset, reporter) for m in _matches(path))
+        expanded = (
+            _in_listing(match, asset) if _is_folder(match) else _expand(match, asset, reporter)
+            for match in _matches(path)
+        )
         return _or_refuse([scene for scenes in expanded for scene in scenes], f"no raster matches {path}")
     if _holds_items(path):
         return read_items(path, asset, reporter)
@@ -92,18 +103,21 @@ def _or_refuse(scenes: list[SceneRef], problem: str) -> list[SceneRef]:
     return scenes
 
 
-def _in_folder(folder: str) -> list[SceneRef]:
-    """The rasters in a folder and below, without geoseg's own results and hidden files; sorted."""
-    return [_named(path) for path in sorted(_walk(folder)) if is_raster(path) and not is_result(path)]
+def _in_listing(path: str, asset: str | None) -> list[SceneRef]:
+    """The products in a folder or an archive, then the other rasters, without geoseg's own results; sorted."""
+    listing = list_folder(path) if os.path.isdir(path) else list_archive(path)
+    products = find_products(listing)
+    inside = tuple(product.prefix for product in products)
+    others = [name for name in listing.names if is_raster(name) and not is_result(name) and not name.startswith(inside)]
+    scenes = [_with_bands(product.scene, asset) for product in products]
+    if len(scenes) == 1 and not others:
+        return [replace(scenes[0], path=path)]
+    return scenes + [_named(listing.address(name)) for name in others]
 
 
-def _walk(folder: str) -> Iterator[str]:
-    def refuse(error: OSError) -> None:
-        raise SceneError(f"cannot list {error.filename}: {error.strerror}: mend it, or give its scenes one by one")
-
-    for parent, below, files in os.walk(folder, onerror=refuse):
-        below[:] = [name for name in below if not name.startswith(".")]
-        yield from (os.path.join(parent, name) for name in files if not name.startswith("."))
+def _with_bands(scene: SceneRef, asset: str | None) -> SceneRef:
+    """A product with the bands that --asset names, if it names any."""
+    return scene if asset is None or scene.problem is not None else choose_parts(scene, asset.split(","))
 
 
 def _is_pattern(path: str) -> bool:

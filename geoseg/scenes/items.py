@@ -6,13 +6,18 @@ that one of thousands does not stop the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from geoseg.core.composites import join_composite
 from geoseg.core.errors import SceneError, did_you_mean
 from geoseg.core.events import Reporter
 from geoseg.core.naming import fit_for_files
 from geoseg.core.redaction import public_form
+from geoseg.raster.bands.files import BandFile
+from geoseg.raster.bands.names import ALPHA, NO_BAND, agreed_roles, band_code, word_role
+from geoseg.raster.bands.tags import BandTag
 from geoseg.scenes.asset_bands import asset_bands
 from geoseg.scenes.files import read_json
 from geoseg.scenes.paths import is_raster, is_web, resolve, resolve_given
@@ -36,7 +41,8 @@ def read_items(source: str, asset: str | None, reporter: Reporter) -> list[Scene
 
     Args:
         source: path or URL of the JSON, to which the Items' paths are relative.
-        asset: key of the asset that is the scene; None leaves the choice to `choose_asset`.
+        asset: key of the asset that is the scene, or with commas of one for each band; None leaves the choice to
+            `choose_assets`.
         reporter: receives a notice if there are further pages that cannot be read.
 
     Raises:
@@ -52,30 +58,57 @@ def read_items(source: str, asset: str | None, reporter: Reporter) -> list[Scene
     return scenes
 
 
-def choose_asset(assets: Mapping[str, Any], wanted: str | None) -> str:
-    """Key of the asset that is the scene.
+def choose_assets(item: Mapping[str, Any], wanted: str | None) -> list[str]:
+    """Keys of the assets of an Item that are the scene, several if each is a band or some bands.
 
-    That is the wanted key, else the only raster, else the only raster with the role data, else the first of the usual
-    keys for all bands in one file.
+    Those are the wanted keys (one, or several with commas), else the only raster, else the only raster with the role
+    data, else the first of the usual keys for all bands in one file, else all rasters of one band that are known to be
+    different parts of the spectrum.
 
     Raises:
         SceneError: if there is none, with the keys of all assets.
     """
+    assets: Mapping[str, Any] = item["assets"]
     known = [key for key, asset in assets.items() if isinstance(asset, dict) and isinstance(asset.get("href"), str)]
     if wanted is not None:
-        if wanted in known:
-            return wanted
-        raise SceneError(f"has no asset {wanted}{did_you_mean(wanted, known)} {_there_are(known)}")
+        keys = [wanted] if wanted in known else [key.strip() for key in wanted.split(",")]
+        if (missing := next((key for key in keys if key not in known), None)) is not None:
+            raise SceneError(f"has no asset {missing}{did_you_mean(missing, known)} {_there_are(known)}")
+        return list(dict.fromkeys(keys))
     rasters = [key for key in known if _is_raster(assets[key])]
     for keys in (rasters, [key for key in rasters if "data" in _roles(assets[key])]):
         if len(keys) == 1:
-            return keys[0]
+            return keys
     usual = [key for key in _USUAL_KEYS if key in rasters]
     if usual:
-        return usual[0]
+        return usual[:1]
+    if len(spectral := _spectral(item, rasters)) > 1:
+        return spectral
     if rasters:
-        raise SceneError(f"has several rasters ({_listed(rasters)}): choose one with --asset, or stack them in a VRT")
+        raise SceneError(
+            f"has several rasters ({_listed(rasters)}): choose one with --asset, or one for each band, as in --asset "
+            "red,green,blue"
+        )
     raise SceneError(f"has no raster among its assets {_there_are(known)}")
+
+
+def _spectral(item: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    """Keys of the assets with one band each that are different parts of the spectrum, the first of each."""
+    names = {key: tags[0].name for key in keys if len(tags := _tags(item, item["assets"][key], key)) == 1}
+    found: dict[str, str] = {}
+    for key, role in zip(names, agreed_roles(list(names.values())), strict=True):
+        if role not in (None, NO_BAND, ALPHA, "pan"):
+            found.setdefault(str(role), key)
+    return list(found.values())
+
+
+def _tags(item: Mapping[str, Any], asset: Mapping[str, Any], key: str) -> tuple[BandTag, ...]:
+    """Tags of the bands of an asset; one that has no name is named by the asset's key, if that denotes a band."""
+    tags = asset_bands(item, asset)
+    is_role = word_role(key) is not None or band_code(key) is not None
+    if len(tags) > 1 or not is_role:
+        return tags
+    return tuple(replace(tag, name=tag.name or key) for tag in tags or (BandTag(),))
 
 
 def _pages(source: str, reporter: Reporter) -> Iterator[tuple[str, Any]]:
@@ -155,9 +188,14 @@ def _scene(item: Any, asset: str | None, source: str, single: bool) -> SceneRef:
         assets = fields.get("assets")
         if not isinstance(assets, dict):
             raise SceneError("is no STAC Item, for it has no assets: give Items")
-        chosen = assets[choose_asset(assets, asset)]
-        path = resolve_given(chosen["href"], _base(fields, source, single), source)
-        return SceneRef(path, name, bands=asset_bands(fields, chosen))
+        base = _base(fields, source, single)
+        files = [
+            BandFile(resolve_given(assets[key]["href"], base, source), _tags(fields, assets[key], key))
+            for key in choose_assets(fields, asset)
+        ]
+        if len(files) == 1:
+            return SceneRef(files[0].path, name, bands=files[0].tags)
+        return SceneRef(join_composite([("", file.path) for file in files]), name, parts=tuple(files))
     except (SceneError, ValueError) as error:
         return SceneRef(f"{source}#{identity}", name, f"item {identity} of {source} {error}")
 

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import url2pathname
 
+from geoseg.core.composites import each_part, paths_in
 from geoseg.core.errors import SceneError
 from geoseg.core.naming import visible
 from geoseg.core.safe_paths import is_on_server
@@ -69,12 +70,16 @@ def resolve_given(href: str, base: str, source: str) -> str:
     Raises:
         SceneError: if it refers, or may refer, to files of this machine.
     """
-    path = resolve(href, base)
-    if not is_local(source) and not is_on_server(path):
-        raise SceneError(
-            f"names {visible(href[:80])}, which is not on a server: only files of this machine may lead to others"
-        )
-    return path
+
+    def checked(part: str) -> str:
+        path = resolve(part, base)
+        if not is_local(source) and not is_on_server(path):
+            raise SceneError(
+                f"names {visible(part[:80])}, which is not on a server: only files of this machine may lead to others"
+            )
+        return path
+
+    return each_part(href, checked)
 
 
 def _beside(href: str, base: str) -> str:
@@ -84,10 +89,15 @@ def _beside(href: str, base: str) -> str:
 
 def identity(path: str) -> str:
     """A key that is equal for all spellings of a scene's path."""
-    return os.path.abspath(path) if is_local(path) and not _SUBDATASET.match(path) else path
+    return each_part(path, lambda part: os.path.abspath(part) if _is_path(part) else part)
+
+
+def _is_path(path: str) -> bool:
+    return is_local(path) and not _SUBDATASET.match(path)
 
 
 def folders(path: str) -> list[str]:
     """Names of the folders of a scene's path, from the outermost to its own."""
+    path = paths_in(path)[0]
     text = path_of(path) if "://" in path else identity(path).replace(os.sep, "/")
     return [part for part in text.split("/")[:-1] if part]

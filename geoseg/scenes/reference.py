@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from geoseg.core.composites import each_part
+from geoseg.raster.bands.files import BandFile
 from geoseg.raster.bands.tags import BandTag
-from geoseg.raster.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,10 @@ class SceneRef:
     """Reason why it cannot be opened, if that is known: one line."""
     bands: tuple[BandTag, ...] = ()
     """Band metadata, used where its file has none."""
+    parts: tuple[BandFile, ...] = ()
+    """The files of its bands, if it is a composite scene; the path only names it then."""
 
-
-def open_scene(scene: str | os.PathLike[str] | SceneRef, name: str | None = None) -> Scene:
-    """Open a scene, with the name and band metadata of its reference.
-
-    Raises:
-        SceneError: if it cannot be opened.
-    """
-    if isinstance(scene, SceneRef):
-        return Scene.open(scene.path, name=name or scene.name, tags=scene.bands)
-    return Scene.open(scene, name=name)
+    def absolute(self) -> SceneRef:
+        """The same with absolute paths, for other processes and machines with the same files."""
+        path = each_part(self.path, lambda part: os.path.abspath(part) if os.path.exists(part) else part)
+        return replace(self, path=path, parts=tuple(part.absolute() for part in self.parts))

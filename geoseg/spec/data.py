@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from geoseg.core.composites import NAME, join_composite
+from geoseg.core.errors import shown
 from geoseg.spec.base import LARGEST_COUNT, LARGEST_SIZE_M, MOST_BANDS, DataType, FilePath, Name, Spec
 
 
@@ -21,11 +24,29 @@ Label = Annotated[int | str, BeforeValidator(_as_written)]
 """A number, a colour, a text, or the name or id of a class."""
 
 
+def _as_address(value: Any) -> Any:
+    """The address of an image, given a path for each band: {red: a.tif, green: b.tif} is red=a.tif+green=b.tif."""
+    if not isinstance(value, dict):
+        return value
+    for name, path in value.items():
+        if not isinstance(name, str) or not re.fullmatch(NAME, name):
+            raise ValueError(f"{shown(name)} is no name of a band: give names of letters and digits, as red: a.tif")
+        if not isinstance(path, str) or not path.strip():
+            raise ValueError(f"band {name}: give the path of its file")
+    if not value:
+        raise ValueError("give the path of an image, or one for each band: {red: a.tif, green: b.tif}")
+    return join_composite(list(value.items()))
+
+
+ImagePath = Annotated[FilePath, BeforeValidator(_as_address)]
+"""Path of an image, or the address of several files."""
+
+
 class LabelledRasterSpec(Spec):
     """A labelled raster: an image of any size and the file with its labels."""
 
-    image: FilePath
-    """Raster with the bands."""
+    image: ImagePath
+    """Raster with the bands, or a file for each band by its name: {red: B04.tif, green: B03.tif}."""
     label: FilePath
     """Raster of labels on the image's grid, or polygons in any vector format and CRS."""
     split: str | None = None
@@ -78,7 +99,7 @@ class DataSpec(Spec):
 
     tiles: FilePath | None = None
     """CSV with the columns image, label and, unless geoseg splits, split; its paths start at the CSV's folder."""
-    images: str | None = None
+    images: Annotated[str, BeforeValidator(_as_address)] | None = None
     """Path or pattern of the images, e.g. images/*/*.tif or tiles/**/area_[13].{tif,png}."""
     labels: str | None = None
     """Path or pattern of their labels; each wildcard (*, **, ?, [13], {a,b}) stands for the same text as in

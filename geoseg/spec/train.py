@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from geoseg.core.composites import each_part
 from geoseg.core.safe_paths import joined
 from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, SMALLEST_TILE, Device, FilePath, Precision, Spec, parse_spec
 from geoseg.spec.branch import BranchSpec, TrainingTerms, branch_in
@@ -270,4 +271,4 @@ def paths_from(data: DataSpec, folder: Path) -> DataSpec:
 
 
 def _joined(folder: Path, pattern: str) -> str:
-    return pattern if "://" in pattern else str(folder / pattern)
+    return each_part(pattern, lambda part: part if "://" in part else str(joined(folder, part)))

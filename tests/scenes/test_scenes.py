@@ -9,8 +9,9 @@ from support.reporters import Heard
 
 from geoseg.core.errors import SceneError
 from geoseg.core.naming import fit_for_files
+from geoseg.raster.bands.tags import BandTag
 from geoseg.scenes import SceneRef, find_scenes
-from geoseg.scenes.items import choose_asset
+from geoseg.scenes.items import choose_assets
 from geoseg.scenes.names import name_apart
 from geoseg.scenes.paths import folders, resolve
 
@@ -172,25 +173,78 @@ def test_a_hundred_thousand_scenes(here):
     ],
 )
 def test_the_asset_that_is_the_scene(assets, wanted, key):
-    assert choose_asset(assets, wanted) == key
+    assert choose_assets({"assets": assets}, wanted) == [key]
 
 
 @pytest.mark.parametrize(
     ("assets", "wanted", "says"),
     [
         (
-            {"red": {"href": "r.tif"}, "nir": {"href": "n.tif"}},
+            {"one": {"href": "r.tif"}, "two": {"href": "n.tif"}},
             None,
-            r"several rasters \(red, nir\): choose one with --as",
+            r"several rasters \(one, two\): choose one with --asset, or one for each band, as in --asset red,green",
         ),
         ({"page": {"href": "r.html"}}, None, r"no raster among its assets \(page\): choose one with --asset"),
         ({}, None, "it has none"),
+        ({"red": {"href": "r.tif"}, "nir": {"href": "n.tif"}}, "red,nri", r"no asset nri, did you mean nir\?"),
         ({"visual": {"href": "r.tif"}}, "visaul", r"no asset visaul, did you mean visual\? \(visual\)"),
     ],
 )
 def test_no_asset_that_is_the_scene(assets, wanted, says):
     with pytest.raises(SceneError, match=says):
-        choose_asset(assets, wanted)
+        choose_assets({"assets": assets}, wanted)
+
+
+BANDS_1_0 = [{"name": "B04", "common_name": "red"}], [{"name": "B03", "common_name": "green"}]
+BANDS_1_1 = [{"name": "B04", "eo:common_name": "red"}], [{"name": "B03", "eo:common_name": "green"}]
+
+
+@pytest.mark.parametrize(
+    ("assets", "wanted", "expected"),
+    [
+        ({"one": {}, "two": {}, "visual": {}}, "two,one", {"two": "", "one": ""}),
+        ({"red": {}, "green": {}, "visual": {}}, "red, green", {"red": "red", "green": "green"}),
+        ({"x": {"eo:bands": BANDS_1_0[0]}, "y": {"eo:bands": BANDS_1_0[1]}}, None, {"x": "red", "y": "green"}),
+        ({"x": {"bands": BANDS_1_1[0]}, "y": {"bands": BANDS_1_1[1]}, "qa": {}}, None, {"x": "red", "y": "green"}),
+        ({"B04": {}, "B8A": {}, "SCL": {}, "AOT": {}}, None, {"B04": "B04", "B8A": "B8A"}),
+        ({"red": {}, "nir08": {}, "qa_pixel": {}, "lwir": {}}, None, {"red": "red", "nir08": "nir08", "lwir": "lwir"}),
+        ({"red": {}, "pan": {}, "red2": {"bands": BANDS_1_1[0]}, "nir": {}}, None, {"red": "red", "nir": "nir"}),
+    ],
+)  # fmt: skip
+def test_assets_of_one_band_each_are_one_scene(here, assets, wanted, expected):
+    given = {key: {"href": f"{key}.tif"} | fields for key, fields in assets.items()}
+    (found,) = find_scenes(save("item.json", item("S2", **given)), asset=wanted)
+    assert (found.name, found.path) == ("S2", "+".join(f"{key}.tif" for key in expected))
+    names = {part.path.removesuffix(".tif"): "".join(tag.name for tag in part.tags) for part in found.parts}
+    assert names == expected
+
+
+def test_assets_bring_the_scale_and_offset_of_their_bands(here):
+    bands = [{"name": "B04", "eo:common_name": "red", "raster:scale": 1e-4, "raster:offset": -0.1, "nodata": 0}]
+    given = {key: {"href": f"{key}.tif", "bands": bands} for key in ("x", "y")}
+    (found,) = find_scenes(save("item.json", item("S2", **given)), asset="x,y")
+    assert {part.tags for part in found.parts} == {(BandTag("red", 1e-4, -0.1, 0.0),)}
+
+
+def test_no_list_from_a_server_reaches_a_file_here_as_a_part(tmp_path, server):
+    (tmp_path / "all.txt").write_text("https://elsewhere/r.tif+file:///etc/g.tif\n")
+    with pytest.raises(SceneError, match=r"names file:///etc/g\.tif, which is not on a server"):
+        find_scenes(f"{server}/all.txt")
+
+
+def test_a_list_may_name_scenes_of_several_files(here):
+    Path("lists").mkdir()
+    Path("lists/all.txt").write_text("red.tif+green.tif\nred=https://h/a.tif+green=b.tif\n")
+    assert [scene.path for scene in find_scenes("lists/all.txt")] == [
+        "lists/red.tif+lists/green.tif", "red=https://h/a.tif+green=lists/b.tif",
+    ]  # fmt: skip
+
+
+def test_a_pattern_of_several_files_is_a_scene_for_each_match(here):
+    touch("a/X_B04.tif", "a/X_B03.tif", "b/Y_B04.tif", "b/Y_B03.tif")
+    assert names_and_paths("*/*_B04.tif+*/*_B03.tif") == {
+        "X": "a/X_B04.tif+a/X_B03.tif", "Y": "b/Y_B04.tif+b/Y_B03.tif",
+    }  # fmt: skip
 
 
 def test_an_item(here):

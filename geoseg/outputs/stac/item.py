@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from geoseg.core.composites import paths_in
 from geoseg.core.redaction import public_form
 from geoseg.core.version import __version__
 from geoseg.geo.georef import PixelGrid
@@ -61,7 +62,10 @@ def landcover_item(prediction: Prediction) -> dict[str, Any]:
         "id": f"{prediction.name}_landcover",
         **place_of(prediction.grid),
         "properties": _properties(prediction),
-        "links": [{"rel": "derived_from", "href": _href(prediction.scene, prediction), "title": "Scene"}],
+        "links": [
+            {"rel": "derived_from", "href": _href(path, prediction), "title": "Scene"}
+            for path in paths_in(prediction.scene)
+        ],
         "assets": _assets(prediction),
     }
 

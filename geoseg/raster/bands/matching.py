@@ -17,6 +17,7 @@ from geoseg.raster.bands.names import (
     RECENT,
     Reading,
     agreed_roles,
+    band_code,
     counts_bands,
     fits,
     readings,
@@ -123,10 +124,17 @@ def _find(wanted: Sequence[str], names: Sequence[str], roles: Sequence[str | Non
 
 
 def _place(wanted: str, wanted_role: str | None, names: Sequence[str], roles: Sequence[str | None]) -> int | None:
-    same_name = [i for i, name in enumerate(names, 1) if name.strip().lower() == wanted.strip().lower()]
+    same_name = [i for i, name in enumerate(names, 1) if wanted.strip().lower() in _own_names(name)]
     same_role = [i for i, role in enumerate(roles, 1) if role is not None and role == wanted_role]
     candidates = same_name or same_role or [i for i, role in enumerate(roles, 1) if fits(wanted_role, role)]
     return candidates[0] if len(candidates) == 1 else None
+
+
+def _own_names(name: str) -> set[str]:
+    """A name, and its first word if that is a band's number, as in "B04 red"; in lower case."""
+    text = name.strip().lower()
+    first = text.partition(" ")[0]
+    return {text, first} if band_code(first) else {text}
 
 
 def _is_complete(found: Mapping[str, int], wanted: Sequence[str]) -> bool:

@@ -84,12 +84,14 @@ _CODE = re.compile(
     r"(?P<metres>[_ (]*[126]0 ?m\b)?"
 )
 _HINTS = {
-    SENTINEL_2: re.compile(r"\b(?:s2[abc]?|sentinel ?2)\b"),
+    SENTINEL_2: re.compile(r"\b(?:s2[abc]?|sentinel ?2 ?[abc]?)\b"),
     LANDSAT_8: re.compile(r"\bl[co]0?[89]\b|\blandsat ?[89]\b"),
     LANDSAT_4: re.compile(r"\bl[etm]0?[4-7]\b|\blandsat ?[4-7]\b|\bvcid\b"),
     MODIS: re.compile(r"\bsur refl\b|\bm[oy]d\d\d|\bmodis\b"),
 }
 """Other text in a name that identifies the sensor."""
+_TILE_NAME = re.compile(r"(?:^|_)T\d{2}[A-Z]{3}_\d{8}T\d{6}(?:_|$)")
+"""Tile and time in the names of Sentinel-2's files, which may stand for themselves."""
 _ORDINAL = re.compile(r"(?:band|channel|layer|bande|kanal)?[ _#-]*(\d+)")
 
 
@@ -194,10 +196,28 @@ def _sensors(names: Sequence[str]) -> frozenset[str]:
     return frozenset(_SENSORS) - {MODIS}
 
 
+def sensor_of(text: str) -> str | None:
+    """The sensor that a text such as the name of a file identifies; None for none or several."""
+    plain = re.sub(r"[\W_]+", " ", _plain(text))
+    found = [sensor for sensor, hint in _HINTS.items() if hint.search(plain)]
+    found += [SENTINEL_2] if _TILE_NAME.search(text) and not found else []
+    return found[0] if len(found) == 1 else None
+
+
+def role_of_number(sensor: str, number: str) -> str | None:
+    """Role of a sensor's band, given its number as in B04 or 8A; None if it has no such band."""
+    return _SENSORS[sensor].get(number.lstrip("0").lower())
+
+
 def _only_counts(names: Sequence[str]) -> bool:
     """Whether names give only the position of the bands: "Band 1", "b1" or "1" for the first, and so on."""
     counted = [_ORDINAL.fullmatch(name.strip().lower()) or re.fullmatch(r"b(\d+)", name.strip()) for name in names]
     return all(found is not None and int(found[1]) == i for i, found in enumerate(counted, 1))
+
+
+def only_counts(name: str) -> bool:
+    """Whether the name of a file's only band gives nothing but its position: "Band 1", "b1", "1"."""
+    return _only_counts([name])
 
 
 def counts_bands(names: Sequence[str]) -> bool:

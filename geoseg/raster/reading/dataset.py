@@ -24,6 +24,7 @@ from geoseg.core.files import one_line, quiet_georeferencing
 from geoseg.core.gdal_options import SAFE
 from geoseg.core.regular_files import check_regular
 from geoseg.core.safe_paths import as_file, whole_url
+from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.raster.reading import readers
 from geoseg.raster.reading.cells import Blocks, cells, rows
@@ -98,6 +99,10 @@ def open_dataset(path: str | os.PathLike[str], **options: Any) -> Dataset:
 class Dataset:
     """A raster open for reading; its metadata are the attributes of rasterio's dataset."""
 
+    width: int
+    files: Sequence[str]
+    block_shapes: Sequence[tuple[int, int]]
+
     def __init__(self, path: str, options: dict[str, Any]):
         self.path, self._options = path, options
         self._local, self._lock = local(), Lock()
@@ -139,6 +144,34 @@ class Dataset:
             RasterioError: if GDAL raised or logged an error; it names the file.
         """
         return self._read("read_masks", indexes, window, options)
+
+    def read_valid(
+        self, bands: Sequence[int], window: RasterioWindow, **options: Any
+    ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Read bands (C, h, w), and a mask (h, w) that is true: a single file's marks are those of its scene.
+
+        Raises:
+            RasterioError: if GDAL raised or logged an error; it names the file.
+        """
+        values = self.read(bands, window, **options)
+        return values, np.broadcast_to(np.True_, values.shape[1:])
+
+    def resamples(self, _bands: Sequence[int]) -> bool:
+        """Whether bands are resampled when they are read: never."""
+        return False
+
+    def on_grid(self, _grid: PixelGrid) -> Self:
+        """The file itself: it is not resampled."""
+        return self
+
+    def marked(self, _nodata: float) -> Self:
+        """The file itself: its scene knows the value that marks missing data."""
+        return self
+
+    @property
+    def drivers(self) -> tuple[str, ...]:
+        """GDAL's name of the file's format."""
+        return (str(self.driver),)
 
     @property
     def descriptions(self) -> tuple[str | None, ...]:

@@ -10,7 +10,9 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+from geoseg.core.composites import split_composite
 from geoseg.core.errors import LabelError, ModelError
+from geoseg.core.naming import scene_name
 from geoseg.core.redaction import public_form
 from geoseg.data.consistency import ImageProperties
 from geoseg.data.labelled_raster import FilePool, FileRaster, Files
@@ -18,8 +20,8 @@ from geoseg.data.labels import LabelRules, LabelSource, label_format, open_label
 from geoseg.data.listing import ListedRaster
 from geoseg.geo.georef import PixelGrid
 from geoseg.raster.bands.matching import choose_bands, describe_bands, fits_dtype
-from geoseg.raster.scene import Scene
 from geoseg.raster.scene_bands import SceneBands
+from geoseg.scenes import open_scene
 from geoseg.spec import ClassSpec, DataSpec, ScalingSpec, TrainSpec
 
 
@@ -30,7 +32,7 @@ def open_image(path: Path, data: DataSpec, scaling: ScalingSpec | None = None) -
         LabelError: if it has other bands, or values of another type.
         SceneError: if it cannot be opened.
     """
-    scene = Scene.open(path)
+    scene = open_scene(path)
     try:
         choice = choose_bands(data.bands, scene.info.colors, scene.info.descriptions, data.band_indexes)
     except ModelError:
@@ -69,7 +71,7 @@ def _labels_of(entry: ListedRaster, grid: PixelGrid, data: DataSpec, classes: Se
 
 def shown_name(image: Path) -> str:
     """Name of an image in reports and messages, without secrets that its URL may hold."""
-    return Path(public_form(image)).name
+    return scene_name(image) if split_composite(image) else Path(public_form(image)).name
 
 
 def inspect_images(

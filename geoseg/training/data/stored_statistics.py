@@ -20,6 +20,7 @@ from geoseg.core.files import draft_of
 from geoseg.data.class_statistics import CELL_PX, ClassStatistics, count_classes, join_statistics
 from geoseg.data.labelled_raster import LabelledRaster, read_into_memory
 from geoseg.data.listing import ListedRaster
+from geoseg.scenes.opening import files_below
 from geoseg.spec import TrainSpec
 
 SIDECARS = (".aux.xml", ".msk", "-wal")
@@ -67,7 +68,11 @@ def _counter(
 
 def fingerprint(listed: Sequence[ListedRaster], spec: TrainSpec) -> str:
     """Digest of what the statistics depend on: the files as they are now, and the settings by which they are read."""
-    files = [(str(path), _stamps(path)) for entry in listed for path in (entry.image, entry.label)]
+    files = [
+        (str(path), _stamps(path))
+        for entry in listed
+        for path in (entry.image, *map(Path, files_below(str(entry.image))), entry.label)
+    ]
     settings = spec.data.model_dump(
         mode="json", include={"bands", "band_indexes", "dtype", "nodata", "label_values", "label_column", "label_layer"}
     )

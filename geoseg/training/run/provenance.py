@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from geoseg.core.composites import each_part
 from geoseg.core.redaction import public_values
 from geoseg.core.version import __version__
 from geoseg.models.header import read_spec
@@ -58,16 +59,21 @@ def provenance(spec: TrainSpec, data: TrainingData, hardware: Hardware) -> dict[
 def without_folders(data: DataSpec) -> DataSpec:
     """The same data settings, with the names of files alone."""
     scenes = [
-        scene.model_copy(update={"image": Path(scene.image.name), "label": Path(scene.label.name)})
+        scene.model_copy(update={"image": Path(_name(str(scene.image))), "label": Path(scene.label.name)})
         for scene in data.scenes
     ]
     changes = {
         "tiles": data.tiles and Path(data.tiles.name),
-        "images": data.images and Path(data.images).name,
+        "images": data.images and _name(data.images),
         "labels": data.labels and Path(data.labels).name,
         "scenes": tuple(scenes),
     }
     return data.model_copy(update=changes)
+
+
+def _name(address: str) -> str:
+    """The name of a file, or those of all files of a composite address."""
+    return each_part(address, lambda path: Path(path).name)
 
 
 def _normalization(spec: TrainSpec, data: TrainingData) -> NormalizationSpec:
