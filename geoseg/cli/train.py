@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     "TensorBoard events.",
 )
 @tiles_option
-@click.option("--data", "former_tiles", type=FilePath(path_type=Path), hidden=True)  # the name of --tiles in geoseg 0.1
+@click.option(
+    "--data", "former_tiles", type=FilePath(path_type=Path), hidden=True, help="The name of --tiles in geoseg 0.1."
+)
 @spec_options(
     TrainSpec,
     ("epochs", "seed", "device", "devices", "init_from"),
