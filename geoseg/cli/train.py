@@ -14,7 +14,7 @@ import click
 from geoseg.cli.early_checks import read_train_config
 from geoseg.cli.options import Command, given, json_option, overwrite_option, quiet_option, tiles_option
 from geoseg.cli.spec_options import spec_options
-from geoseg.cli.terminal import Notices, notice, scores_line, scores_table, show, show_json
+from geoseg.cli.terminal import Notices, notice, score, scores_line, scores_table, show, show_json
 from geoseg.cli.value_types import FilePath
 from geoseg.core.events import SILENT, Progress, Reporter
 from geoseg.core.wording import number_of, pixels_in_words
@@ -150,9 +150,17 @@ def _summary(result: TrainResult) -> str:
             *((scores_line(result.scores), scores_table(result.scores)) if result.scores.pixels else ()),
             f"epoch {result.best_epoch} of {result.epochs}, {result.seconds:,.0f} s on {result.device} "
             f"({result.precision}); {learnt} learnt from, {scored} scored",
+            *_folds(result),
             f"  {result.bundle}\n  {result.report}",
         )
     )
+
+
+def _folds(result: TrainResult) -> list[str]:
+    if not result.folds:
+        return []
+    each = ", ".join(score(one.overall["miou"]) for one in result.folds)
+    return [f"scores are those of {len(result.folds)} folds together (mIoU {each}); the model is trained on all labels"]
 
 
 def _amount(images: int, polygons: int | None, pixels: int) -> str:

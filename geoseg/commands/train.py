@@ -10,22 +10,14 @@ import os
 from pathlib import Path
 from typing import Unpack
 
-import torch
-
-from geoseg.core.events import SILENT, NoticeLog, Reporter
-from geoseg.core.files import write_errors
-from geoseg.core.quiet import quiet
-from geoseg.losses.combined import make_losses
-from geoseg.raster.gdal import TRAINING_CACHE_MB, gdal_settings
+from geoseg.commands.train_folds import train_folds
+from geoseg.commands.train_run import Start, train_run
+from geoseg.core.events import SILENT, Reporter
 from geoseg.spec.settings import TrainSettings
-from geoseg.training.data.training_data import read_training_data
-from geoseg.training.methods.method import check_method
-from geoseg.training.run.build import build_run
-from geoseg.training.run.progress import BeforeTraining, TrainProgress
-from geoseg.training.run.result import TrainResult, make_result, write_run_report
-from geoseg.training.run.run_folder import RunFolder
-from geoseg.training.run.settings import Config, choose_hardware, resolve_settings
-from geoseg.training.run.trainer import fit, is_main_process
+from geoseg.training.run.progress import TrainProgress
+from geoseg.training.run.result import TrainResult
+from geoseg.training.run.settings import Config, resolve_settings
+from geoseg.training.run.trainer import is_main_process
 
 __all__ = ["TrainProgress", "TrainResult", "is_main_process", "train"]
 
@@ -41,6 +33,9 @@ def train(
     **settings: Unpack[TrainSettings],
 ) -> TrainResult:
     """Train a model and write the bundle of its best epoch.
+
+    With `data.split.folds` a model is trained for each fold, in a folder of its own, and one on all labels, whose
+    bundle gets the scores of all folds together.
 
     With `devices` above 1 the running script is started once more for each further process (DDP), so it must do nothing
     else when it is run.
@@ -63,25 +58,7 @@ def train(
         OutputError: if results exist already or cannot be written.
     """
     spec = resolve_settings(config, data, settings)
-    hardware, folder, log = choose_hardware(spec), RunFolder(Path(output), spec.name), NoticeLog(reporter)
-    check_method(spec)  # a wrong parameter is refused before any image is read
-    make_losses(spec.loss)
-    if is_main_process():
-        folder.check(spec, overwrite=overwrite, resume=resume)
-    with gdal_settings(TRAINING_CACHE_MB), torch.random.fork_rng(), quiet("lightning.pytorch", "lightning.fabric"):
-        read = read_training_data(spec, store=folder.class_statistics, reporter=BeforeTraining(log, spec.epochs))
-        torch.manual_seed(spec.seed)
-        run = build_run(spec, read, folder, hardware, log)
-        checkpoint = folder.checkpoint(log) if resume else None
-        if is_main_process():
-            folder.clear_leftovers()
-            if checkpoint is None:
-                folder.start(spec)
-        is_first = fit(run, checkpoint)
-        result = make_result(run, tuple(log.lines))
-        if is_first:
-            with write_errors(folder.path):
-                run.recorder.write_metrics()
-                write_run_report(run, result)
-                folder.clear_checkpoints()
-    return result
+    start = Start(overwrite=overwrite, resume=resume)
+    split = spec.data.split
+    trained = train_run if split.folds is None or split.fold is not None else train_folds
+    return trained(spec, Path(output), start, reporter)

@@ -17,7 +17,7 @@ ClassFigures = dict[str, float | None]
 FIRST_COLUMNS = ("iou", "f1", "precision", "recall")
 """Columns that stand first in a table of the classes; the others follow as they are registered."""
 
-COUNTS = ("confusion", "pixels", "labelled_classes", "boundary_px")
+COUNTS = ("confusion", "pixels", "labelled_classes", "boundary_px", "boundary_counts")
 """Values of `Scores.as_dict` that are no figures."""
 
 
@@ -49,6 +49,9 @@ class Scores:
     """Labelled pixels counted."""
     boundary_px: int | None
     """Width of the band inside a class's contour that boundary IoU compares; None where it was not compared."""
+    boundary_counts: tuple[tuple[int, ...], ...] | None = None
+    """Pixels in the boundaries of each class, both in labels and in predictions, and in either; None where they are not
+    known."""
 
     def __getattr__(self, name: str) -> Any:
         for figures in (self.__dict__.get("overall", {}), self.__dict__.get("by_class", {})):
@@ -107,6 +110,7 @@ class Scores:
             "pixels": self.pixels,
             "labelled_classes": self.labelled_classes,
             "boundary_px": self.boundary_px,
+            "boundary_counts": self.boundary_counts and [list(row) for row in self.boundary_counts],
         }
 
     @classmethod
@@ -119,6 +123,7 @@ class Scores:
             confusion=tuple(tuple(row) for row in values["confusion"]),
             pixels=values["pixels"],
             boundary_px=values["boundary_px"],
+            boundary_counts=(rows := values.get("boundary_counts")) and tuple(map(tuple, rows)),
         )
 
 
@@ -151,7 +156,26 @@ def scores_of(
             by_class[name] = {of: _known(value) for of, value in zip(names, figure, strict=True)}
         else:
             overall[name] = _known(figure) if counts.confusion.any() else None
-    return Scores(overall, by_class, tuple(map(tuple, confusion.long().tolist())), int(confusion.sum()), boundary_px)
+    borders = (counts.boundary_intersections, counts.boundary_unions) if boundary_px is not None else None
+    return Scores(
+        overall,
+        by_class,
+        tuple(map(tuple, confusion.long().tolist())),
+        int(confusion.sum()),
+        boundary_px,
+        borders and tuple(tuple(row.long().tolist()) for row in borders),
+    )
+
+
+def pooled_scores(several: Sequence[Scores]) -> Scores:
+    """The scores of all pixels of several evaluations of the same classes together: counts are added, then divided."""
+    first = several[0]
+    confusion = torch.tensor([one.confusion for one in several]).sum(dim=0)
+    borders = [one.boundary_counts for one in several]
+    if any(one is None for one in borders):
+        return scores_of(confusion, list(first.iou))
+    together = torch.tensor(borders).sum(dim=0)
+    return scores_of(confusion, list(first.iou), together[0], together[1], boundary_px=first.boundary_px)
 
 
 def _known(value: Tensor) -> float | None:

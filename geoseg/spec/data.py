@@ -68,9 +68,9 @@ class SplitSpec(Spec):
     polygons."""
     folds: int | None = Field(default=None, ge=2, le=100)
     """Cross-validation: the blocks, scenes or polygons are dealt out to so many folds, and a model is trained for each,
-    which validates it; None means a single split."""
+    which is scored on it; the model itself is then trained on all labels. None means a single split."""
     fold: int | None = Field(default=None, ge=1, le=100)
-    """The fold that validates, counted from 1; None means all of them, one after the other."""
+    """The only fold that is trained, counted from 1: the one on which it is scored; None means all of them."""
     block_px: int = Field(default=1024, ge=64, le=LARGEST_COUNT)
     """Side of a block, in pixels."""
     guard_px: int | None = Field(default=None, ge=0, le=LARGEST_COUNT)
@@ -92,6 +92,12 @@ class SplitSpec(Spec):
     def validates(self) -> bool:
         """Whether there is a validation side, by which the best epoch is chosen."""
         return self.by != "none"
+
+    @property
+    def keeps_last(self) -> bool:
+        """Whether the last epoch is kept, not the best: where none is scored, and in folds, whose scores choosing would
+        flatter."""
+        return not self.validates or self.folds is not None
 
 
 class DataSpec(Spec):

@@ -22,7 +22,7 @@ from support.forks import exit_code_of, needs_fork
 from support.labelled_tiles import write_config, write_tiles
 from support.reporters import Watching
 
-import geoseg.commands.train as pipeline
+import geoseg.commands.train_run as pipeline
 from geoseg.cli import main
 from geoseg.commands.train import TrainProgress, train
 from geoseg.core.errors import OutputError, SpecError

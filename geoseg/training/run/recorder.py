@@ -123,7 +123,7 @@ class RunRecorder(Callback):
         scores = learner.take_scores()
         line = self._line(trainer, learner, scores)
         self.history = [*self.history[: trainer.current_epoch], line]
-        is_best = self.best is None or scores.miou >= self.best.miou
+        is_best = self.best is None or scores.miou >= self.best.miou or learner.spec.data.split.keeps_last
         if is_best:
             self.best, self.best_epoch = scores, trainer.current_epoch + 1
         if trainer.is_global_zero:

@@ -64,13 +64,22 @@ class TrainResult:
     """Training polygons; None where the split is not by polygons."""
     val_polygons: int | None = None
     """Validation polygons, likewise."""
+    folds: tuple[Scores, ...] = ()
+    """Scores of each fold of a cross-validation; those of all folds together are `scores`."""
     notices: tuple[str, ...] = ()
     """Notices on the data and the run: a sentence each."""
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         paths = {name: str(getattr(self, name)) for name in ("bundle", "config", "metrics", "report")}
-        return asdict(self) | paths | {"scores": self.scores.as_dict()}
+        return (
+            asdict(self)
+            | paths
+            | {
+                "scores": self.scores.as_dict(),
+                "folds": [one.as_dict() for one in self.folds],
+            }
+        )
 
 
 def make_result(run: Run, notices: tuple[str, ...]) -> TrainResult:

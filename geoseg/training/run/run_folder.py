@@ -76,6 +76,11 @@ class RunFolder:
         """The checkpoint of the epoch before, in case the last is damaged."""
         return self.path / "previous.ckpt"
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether it holds a finished run."""
+        return self.bundle.exists() and self.report.exists() and not self.last_checkpoint.exists()
+
     def check(self, spec: TrainSpec, *, overwrite: bool, resume: bool) -> None:
         """Refuse to start or resume where results of another run would be lost.
 

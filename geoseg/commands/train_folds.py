@@ -1,0 +1,215 @@
+"""Cross-validation: a run for each fold, one on all labels, and the scores of all folds together.
+
+In: resolved settings with `data.split.folds`. Out: a folder with `fold_1/`, ..., `final/`, each the folder of a run,
+and beside them the bundle of the last, whose card has the pooled scores, metrics.csv with a line per fold, and a
+report. A killed run goes on with the first fold that is not finished.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from geoseg.commands.train_run import Start, train_run
+from geoseg.core.errors import GeosegError, LabelError, SpecError
+from geoseg.core.events import NoticeLog, Reporter
+from geoseg.core.files import draft_of, write_errors
+from geoseg.core.version import __version__
+from geoseg.core.wording import number_of, pixels_in_words
+from geoseg.metrics.scores import Scores, pooled_scores
+from geoseg.models.bundle import load_model, save_model
+from geoseg.models.header import read_spec
+from geoseg.outputs.report.contents import Report
+from geoseg.outputs.report.page import write_report
+from geoseg.spec import ModelCard, SplitSpec, TrainSpec
+from geoseg.training.run.result import TrainResult
+from geoseg.training.run.run_folder import RunFolder
+
+FINAL = "final"
+"""Folder of the run on all labels."""
+
+
+@dataclass(frozen=True)
+class FoldResult:
+    """What one fold has given."""
+
+    scores: Scores
+    """Scores of the labels that it did not learn."""
+    images: int
+    """Images with such labels."""
+    polygons: int | None
+    """Such polygons; None where the split is not by polygons."""
+
+
+def train_folds(spec: TrainSpec, output: Path, start: Start, reporter: Reporter) -> TrainResult:
+    """Train a model for each fold and one on all labels.
+
+    Raises:
+        GeosegError: as `train`.
+    """
+    folds = spec.data.split.folds or 0
+    if spec.devices > 1:
+        raise SpecError(
+            "data.split.folds goes with one device: take devices 1, or train the folds apart (fold: 1, ...)"
+        )
+    folder, log = RunFolder(output, spec.name), NoticeLog(reporter)
+    folder.check(spec, overwrite=start.overwrite, resume=start.resume)
+    if not (start.resume and folder.config.exists()):
+        _clear(output)
+        folder.start(spec)
+    found = []
+    for number in range(1, folds + 1):
+        log.notice(f"fold {number} of {folds}")
+        with _kept_once_begun(folder, output / "fold_1"):
+            found.append(_fold(_with_split(spec, fold=number), output / f"fold_{number}", log))
+    log.notice(f"all labels, for the model itself, whose scores are those of the {folds} folds")
+    final = _run(_with_split(spec, by="none", folds=None), output / FINAL, log)
+    result = _result(folder, found, final, tuple(log.lines))
+    with write_errors(output):
+        _save_bundle(result, final, spec.card.limits)
+        _write_metrics(result)
+        _write_report(spec, result)
+    return result
+
+
+@contextmanager
+def _kept_once_begun(folder: RunFolder, first: Path) -> Iterator[None]:
+    """Leave no folder behind if a mistake in the settings or labels shows before the first fold has begun."""
+    try:
+        yield
+    except GeosegError:
+        if not first.exists():
+            folder.config.unlink(missing_ok=True)
+            with suppress(OSError):
+                folder.path.rmdir()
+        raise
+
+
+def _with_split(spec: TrainSpec, **changes: Any) -> TrainSpec:
+    split = SplitSpec.model_validate(spec.data.split.model_dump() | changes)
+    return spec.model_copy(update={"data": spec.data.model_copy(update={"split": split})})
+
+
+def _clear(output: Path) -> None:
+    """Remove the runs of an earlier cross-validation."""
+    for folder in (*output.glob("fold_*"), output / FINAL):
+        if (folder / "config.yaml").exists():
+            shutil.rmtree(folder)
+
+
+def _fold(spec: TrainSpec, path: Path, reporter: Reporter) -> FoldResult:
+    """Train a fold, unless it is finished; its results are those in its bundle."""
+    _run(spec, path, reporter)
+    card = read_spec(RunFolder(path, spec.name).bundle).card
+    return FoldResult(Scores.from_dict(card.scores), card.training["val_images"], card.training.get("val_polygons"))
+
+
+def _run(spec: TrainSpec, path: Path, reporter: Reporter) -> Path:
+    """Train one model, or go on with it, unless it is finished; return its bundle."""
+    folder = RunFolder(path, spec.name)
+    if not folder.is_finished:
+        train_run(spec, path, Start(resume=folder.config.exists()), reporter)
+    return folder.bundle
+
+
+def _result(folder: RunFolder, folds: Sequence[FoldResult], final: Path, notices: tuple[str, ...]) -> TrainResult:
+    """The result of all folds: pooled scores, and the model that is trained on all labels."""
+    scores = pooled_scores([one.scores for one in folds])
+    if not scores.pixels:
+        raise LabelError("no fold was scored: label more, or take fewer folds (data.split.folds)")
+    model = load_model(final)
+    training, polygons = model.spec.card.training, [one.polygons for one in folds if one.polygons is not None]
+    return TrainResult(
+        bundle=folder.bundle,
+        config=folder.config,
+        metrics=folder.metrics,
+        report=folder.report,
+        scores=scores,
+        best_epoch=training["best_epoch"],
+        epochs=training["epochs"],
+        parameters=sum(p.numel() for p in model.module.parameters()),
+        train_images=training["train_images"],
+        train_pixels=training["train_pixels"],
+        val_images=max(one.images for one in folds),
+        val_pixels=scores.pixels,
+        device=training["device"],
+        precision=training["precision"],
+        seconds=training["seconds"],
+        val_polygons=sum(polygons) if polygons else None,
+        folds=tuple(one.scores for one in folds),
+        notices=notices,
+    )
+
+
+def _card(card: ModelCard, own_limits: str, result: TrainResult) -> ModelCard:
+    """The card of the model itself: scores of the folds, and a sentence that says so."""
+    folds = len(result.folds)
+    said = (
+        f"Its scores are those of {folds} models like it, each on labels that it had not learnt (cross-validation); it "
+        "was itself trained on all labels."
+    )
+    training = card.training | {"folds": folds}
+    return card.model_copy(
+        update={"scores": result.scores.as_dict(), "limits": f"{own_limits} {said}".strip(), "training": training}
+    )
+
+
+def _save_bundle(result: TrainResult, final: Path, limits: str) -> None:
+    """Save the model that is trained on all labels, with the scores of the folds on its card."""
+    model = load_model(final)
+    card = _card(model.spec.card, limits, result)
+    save_model(model.module, model.spec.model_copy(update={"card": card}), result.bundle, half=True)
+
+
+def _write_metrics(result: TrainResult) -> None:
+    """Write a line of scores per fold."""
+    lines = [
+        {"fold": number, "pixels": scores.pixels} | scores.epoch_columns()
+        for number, scores in enumerate(result.folds, 1)
+    ]
+    with draft_of(result.metrics) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, dict.fromkeys(name for line in lines for name in line))
+        table.writeheader()
+        table.writerows(lines)
+
+
+def _write_report(spec: TrainSpec, result: TrainResult) -> None:
+    card = read_spec(result.bundle).card
+    write_report(
+        Report(
+            title=f"{spec.name}, {len(result.folds)} folds",
+            classes=spec.classes,
+            scores=result.scores,
+            history=(),
+            best_epoch=None,
+            facts=_facts(spec, result),
+            settings=result.config.read_text("utf-8"),
+            card=card,
+            worst=(),
+            best=(),
+        ),
+        result.report,
+    )
+
+
+def _facts(spec: TrainSpec, result: TrainResult) -> dict[str, str]:
+    network, folds = spec.network, len(result.folds)
+    mious = [one.miou for one in result.folds if one.pixels]
+    polygons = "" if result.val_polygons is None else f"{number_of(result.val_polygons, 'polygon')}, "
+    return {
+        "Network": f"{network.architecture} {network.encoder}, {result.parameters / 1e6:.2f} M parameters",
+        "Bands": ", ".join(spec.data.bands),
+        "Scores": f"of {folds} models together, each on a fold that it did not learn; counts of pixels are added",
+        "mIoU by fold": f"{', '.join(f'{one:.3f}' for one in mious)}; standard deviation {np.std(mious):.3f}",
+        "Labels scored": f"{polygons}{pixels_in_words(result.val_pixels)}",
+        "The model": f"trained on all labels ({pixels_in_words(result.train_pixels)}), its last epoch is kept",
+        "Reports": ", ".join(f"fold_{number}/report.html" for number in range(1, folds + 1)),
+        "Made by": f"geoseg {__version__}",
+    }

@@ -1,0 +1,63 @@
+"""One training run, from resolved settings to its folder. Prints nothing: progress and notices go to a reporter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from geoseg.core.events import NoticeLog, Reporter
+from geoseg.core.files import write_errors
+from geoseg.core.quiet import quiet
+from geoseg.losses.combined import make_losses
+from geoseg.raster.gdal import TRAINING_CACHE_MB, gdal_settings
+from geoseg.spec import TrainSpec
+from geoseg.training.data.training_data import read_training_data
+from geoseg.training.methods.method import check_method
+from geoseg.training.run.build import build_run
+from geoseg.training.run.progress import BeforeTraining
+from geoseg.training.run.result import TrainResult, make_result, write_run_report
+from geoseg.training.run.run_folder import RunFolder
+from geoseg.training.run.settings import choose_hardware
+from geoseg.training.run.trainer import fit, is_main_process
+
+
+@dataclass(frozen=True)
+class Start:
+    """What becomes of an earlier run in the folder."""
+
+    overwrite: bool = False
+    """Replace its results."""
+    resume: bool = False
+    """Go on where it was interrupted."""
+
+
+def train_run(spec: TrainSpec, output: Path, start: Start, reporter: Reporter) -> TrainResult:
+    """Train one model and write its folder.
+
+    Raises:
+        GeosegError: as `train`.
+    """
+    hardware, folder, log = choose_hardware(spec), RunFolder(output, spec.name), NoticeLog(reporter)
+    check_method(spec)  # a wrong parameter is refused before any image is read
+    make_losses(spec.loss)
+    if is_main_process():
+        folder.check(spec, overwrite=start.overwrite, resume=start.resume)
+    with gdal_settings(TRAINING_CACHE_MB), torch.random.fork_rng(), quiet("lightning.pytorch", "lightning.fabric"):
+        read = read_training_data(spec, store=folder.class_statistics, reporter=BeforeTraining(log, spec.epochs))
+        torch.manual_seed(spec.seed)
+        run = build_run(spec, read, folder, hardware, log)
+        checkpoint = folder.checkpoint(log) if start.resume else None
+        if is_main_process():
+            folder.clear_leftovers()
+            if checkpoint is None:
+                folder.start(spec)
+        is_first = fit(run, checkpoint)
+        result = make_result(run, tuple(log.lines))
+        if is_first:
+            with write_errors(folder.path):
+                run.recorder.write_metrics()
+                write_run_report(run, result)
+                folder.clear_checkpoints()
+    return result
