@@ -55,6 +55,7 @@ class TileFiles:
         self.folder, self.spec, self.dtype, self.nodata, self.scaling = folder, spec, dtype, nodata, scaling
         self._rows: list[tuple[str, str, str]] = []
         self._ids = np.full(256, NODATA_ID, np.uint8)
+        self._classes = [c.model_copy(update={"code": None}) for c in spec.classes]
         self._ids[: len(spec.classes)] = [c.id for c in spec.classes]
         with write_errors(folder.parent):
             (folder / IMAGES).mkdir()
@@ -96,7 +97,7 @@ class TileFiles:
         with _create(path, grid, 1, "uint8", {"nodata": NODATA_ID, "photometric": "PALETTE"}) as dataset:
             dataset.descriptions = ("class",)
             dataset.write_colormap(1, {c.id: (*bytes.fromhex(c.color[1:]), 255) for c in self.spec.classes})
-            dataset.update_tags(**class_tags(self.spec.classes))
+            dataset.update_tags(**class_tags(self._classes))
             dataset.write(ids, 1)
 
     def _config(self, resolution_m: float | None) -> dict[str, Any]:
@@ -106,7 +107,7 @@ class TileFiles:
             "data": {"tiles": TABLE, "bands": list(data.bands), "dtype": data.dtype}
             | place
             | {"class_balance": data.class_balance, "split": {"by": "column", "guard_px": 0}},
-            "classes": [c.model_dump() for c in self.spec.classes],
+            "classes": [c.model_dump() for c in self._classes],
         }
 
 

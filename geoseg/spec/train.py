@@ -10,7 +10,17 @@ from pydantic import Field, model_validator
 
 from geoseg.core.composites import each_part
 from geoseg.core.safe_paths import joined
-from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, SMALLEST_TILE, Device, FilePath, Precision, Spec, parse_spec
+from geoseg.spec.base import (
+    LARGEST_COUNT,
+    LARGEST_TILE,
+    NODATA_ID,
+    SMALLEST_TILE,
+    Device,
+    FilePath,
+    Precision,
+    Spec,
+    parse_spec,
+)
 from geoseg.spec.branch import BranchSpec, TrainingTerms, branch_in
 from geoseg.spec.context import ContextSpec
 from geoseg.spec.data import DataSpec
@@ -121,7 +131,8 @@ class TrainSpec(Spec):
     data: DataSpec
     """The training data."""
     classes: tuple[ClassSpec, ...] = Field(min_length=2, max_length=254)
-    """Classes in the order of the logits; label value 255 means: not labelled."""
+    """Classes in the order of the logits; label value 255 means: not labelled. If an id is above 254, as CORINE's are,
+    ids are the values of the labels, and class rasters number the classes from 0."""
     network: NetworkSpec
     """The network."""
     context: ContextSpec | None = None
@@ -177,6 +188,16 @@ class TrainSpec(Spec):
     card: ModelCard = ModelCard()
     """The model's card; scores and training are filled in by the run."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _numbered(cls, values: Any) -> Any:
+        """Number the classes from 0 if an id does not fit into a class raster; the ids become their codes."""
+        classes = values.get("classes") if isinstance(values, dict) else None
+        if not isinstance(classes, list | tuple) or not any(map(_is_wide, classes)):
+            return values
+        numbered = [c | {"id": k, "code": c["id"]} if _has_code(c) else c for k, c in enumerate(classes)]
+        return values | {"classes": numbered}
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.window % self.network.multiple:
@@ -190,6 +211,8 @@ class TrainSpec(Spec):
             )
         if len({c.id for c in self.classes}) < len(self.classes):
             raise ValueError("two classes share an id: give each its own")
+        if len({c.label_value for c in self.classes}) < len(self.classes):
+            raise ValueError("two classes share a code: give each its own")
         if len({c.name for c in self.classes}) < len(self.classes):
             raise ValueError("two classes share a name: give each its own")
         weights = self.loss.class_weights
@@ -238,6 +261,15 @@ class TrainSpec(Spec):
     def read_side(self) -> int:
         """Side of the area to read for a training window, with room for its scaling, in pixels."""
         return self.augment.read_side(self.window)
+
+
+def _is_wide(c: Any) -> bool:
+    """Whether the id of a written class is a value that class rasters cannot hold."""
+    return _has_code(c) and c["id"] >= NODATA_ID
+
+
+def _has_code(c: Any) -> bool:
+    return isinstance(c, dict) and type(c.get("id")) is int and c.get("code") is None
 
 
 def load_train_spec(path: str | Path) -> TrainSpec:

@@ -69,10 +69,10 @@ def test_more_values_than_a_byte_holds_are_traced_and_generalised(tmp_path):
 
 def test_thousands_of_segments_have_no_style_which_is_said(tmp_path):
     segments = np.arange(1, 1002, dtype=np.int32)[None]
-    result = vectorize(write_raster(tmp_path / "s.tif", segments), tmp_path / "s.fgb")
+    result = vectorize(write_raster(tmp_path / "s.tif", segments), tmp_path / "out.fgb")
     assert result.polygons == 1001
     assert result.notices == ("polygons have no style, as there are 1,001 classes",)
-    assert not (tmp_path / "s.qml").exists()
+    assert not (tmp_path / "out.qml").exists()
 
 
 def test_wide_values_are_chosen_and_dissolved(tmp_path):

@@ -295,7 +295,7 @@ def test_what_differs_is_said_in_a_few_words(tmp_path: Path, crs: str, differenc
     assert len(said) - len(str(tmp_path)) < 320
 
 
-@pytest.mark.parametrize("values", [np.full((1, 1), 7, np.float32), np.full((2, 1, 1), 7, np.uint8)])
+@pytest.mark.parametrize("values", [np.full((1, 1), 7, np.complex64), np.full((2, 1, 1), 7, np.uint8)])
 def test_labels_are_one_band_of_whole_numbers(tmp_path: Path, values: np.ndarray) -> None:
     assert "one band of whole-number class ids" in refused(write_raster(tmp_path / "l.tif", values))
 

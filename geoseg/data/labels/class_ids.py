@@ -1,9 +1,10 @@
-"""Rasters of class ids: one band of whole numbers, with or without a mask."""
+"""Rasters of class ids: one band of whole numbers of any type, with or without a mask."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -12,7 +13,15 @@ from numpy.typing import NDArray
 
 from geoseg.core.errors import LabelError
 from geoseg.data.labels.example import Example, Shown, write_example
-from geoseg.data.labels.raster_labels import UNKNOWN, Codes, RasterFile, RasterLabels
+from geoseg.data.labels.raster_labels import (
+    NOT_FINITE,
+    UNKNOWN,
+    Codes,
+    RasterFile,
+    RasterLabels,
+    as_integers,
+    indexes_of,
+)
 from geoseg.data.labels.rules import OTHER, LabelRules, class_list, resolve_rules
 from geoseg.data.labels.source import LabelSource
 from geoseg.spec import IGNORE, NODATA_ID, ClassSpec
@@ -45,8 +54,10 @@ class _IdCoding:
 
     bands = (1,)
 
-    def __init__(self, classes: Sequence[ClassSpec], index_of: Mapping[int, int], other: int, *, leaves_out_255: bool):
-        self._classes, self._index_of, self._other = classes, index_of, other
+    def __init__(
+        self, classes: Sequence[ClassSpec], table: _IdTable, names: Mapping[int, str], *, leaves_out_255: bool
+    ):
+        self._classes, self._table, self._names = classes, table, names
         self.leaves_out_255 = leaves_out_255
 
     @classmethod
@@ -54,51 +65,84 @@ class _IdCoding:
         """The coding of an open raster.
 
         Raises:
-            LabelError: if it is not one band of whole numbers.
+            LabelError: if it is not one band of numbers.
         """
-        count, dtype = source.header.count, source.header.dtype
-        if count > 2 or (count == 2 and not file.is_masked) or not np.issubdtype(np.dtype(dtype), np.integer):
+        count, dtype = source.header.count, np.dtype(source.header.dtype)
+        if count > 2 or (count == 2 and not file.is_masked) or dtype.kind not in "iuf":
             raise LabelError(
                 f"{source.path} has {source.header}: labels are one band of whole-number class ids, "
                 "or colours named in data.label_values of a training config"
             )
-        index_of, other = _id_table(source.classes, source.rules, file.nodata)
+        names = file.legend.names
+        table = _id_table(source.classes, source.rules, file.nodata, names)
         is_named = any(str(key) == str(NODATA_ID) for key, _ in source.rules.values)
-        by_custom = index_of[NODATA_ID] == IGNORE and file.nodata != NODATA_ID and not is_named
-        return cls(source.classes, index_of, other, leaves_out_255=by_custom)
+        by_custom = table.index_of[NODATA_ID] == IGNORE and file.nodata != NODATA_ID and not is_named
+        return cls(source.classes, table, names, leaves_out_255=by_custom)
 
     def values(self, bands: Codes) -> Codes:
-        """The ids themselves."""
-        ids: Codes = bands[0]
-        return ids
+        """The ids themselves; whole numbers of floating-point types as integers, NOT_FINITE where they are not finite.
+
+        Raises:
+            ValueError: if a value has a fraction.
+        """
+        return as_integers(bands[0], self._table.nodata)
 
     def indexes(self, values: Codes) -> NDArray[np.uint8]:
         """Class indexes (h, w) of ids, through a table of all ids that may occur."""
-        first, last = int(values.min()), int(values.max())
-        if last - first < 2**16:
-            keys, places = np.arange(first, last + 1), values.astype(np.int64) - first
-        else:
-            keys, places = np.unique(values, return_inverse=True)
-        table = np.array([self._index_of.get(int(key), self._other) for key in keys], np.uint8)
-        found: NDArray[np.uint8] = table[places].reshape(values.shape)
-        return found
+        return indexes_of(values, self._table.index_of, self._table.other)
 
     def complaint(self, values: Codes) -> str:
         """Name the unknown ids, and say what to do."""
         return (
-            f"class id {', '.join(map(str, np.unique(values)[:5]))} is unknown; the classes are "
+            f"class id {', '.join(map(self._shown, np.unique(values)[:5].tolist()))} is unknown; the classes are "
             f"{class_list(self._classes)}: add it to `classes` or data.label_values, or set those pixels to 255 "
             "(not labelled)"
         )
 
+    def _shown(self, value: int) -> str:
+        """A value, with its name in the file if it has one."""
+        return f"{value} ({self._names[value]})" if value in self._names else str(value)
 
-def _id_table(classes: Sequence[ClassSpec], rules: LabelRules, nodata: int | None) -> tuple[dict[int, int], int]:
-    """Class index by id, and the index of all other ids; 255 and nodata are not labelled unless rules name them."""
+
+@dataclass(frozen=True)
+class _IdTable:
+    """Which class each value of a file stands for."""
+
+    index_of: Mapping[int, int]
+    """Class index by value, IGNORE for values that are not labelled."""
+    other: int
+    """Class index of all other values."""
+    nodata: int | None
+    """The nodata value of the file."""
+
+
+def _id_table(
+    classes: Sequence[ClassSpec], rules: LabelRules, nodata: int | None, names: Mapping[int, str]
+) -> _IdTable:
+    """The class of each value: by the rules, else by the names that the file gives to its values, else by number.
+
+    255 and nodata are not labelled unless rules name them. A class whose name the file gives to another value than the
+    class's own is that other value.
+    """
+    unlabelled = {NODATA_ID: IGNORE, NOT_FINITE: IGNORE} | ({} if nodata is None else {nodata: IGNORE})
+    values_of = _values_by_name(names)
     if rules.values:
         resolved = resolve_rules(classes, rules)
-        index_of = {int(key): index for key, index in resolved.items() if re.fullmatch(r"-?[0-9]+", str(key))}
-    else:
-        resolved = {}
-        index_of = {c.id: index for index, c in enumerate(classes) if not c.id == nodata == NODATA_ID}
-    unlabelled = {NODATA_ID: IGNORE} if nodata is None else {NODATA_ID: IGNORE, nodata: IGNORE}
-    return unlabelled | index_of, resolved.get(OTHER, UNKNOWN)
+        texts = [(str(key), index) for key, index in resolved.items()]
+        by_name = {v: index for text, index in texts for v in values_of.get(text.casefold(), ())}
+        by_number = {int(text): index for text, index in texts if re.fullmatch(r"-?[0-9]+", text)}
+        return _IdTable(unlabelled | by_name | by_number, resolved.get(OTHER, UNKNOWN), nodata)
+    by_name = {v: index for index, c in enumerate(classes) for v in values_of.get(c.name.casefold(), ())}
+    by_number = {
+        c.label_value: index
+        for index, c in enumerate(classes)
+        if index not in by_name.values() and not c.label_value == nodata == NODATA_ID
+    }
+    return _IdTable(unlabelled | by_number | by_name, UNKNOWN, nodata)
+
+
+def _values_by_name(names: Mapping[int, str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for value, name in names.items():
+        found.setdefault(name.casefold(), []).append(value)
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,13 +14,23 @@ from numpy.typing import NDArray
 
 from geoseg.core.errors import LabelError, SpecError
 from geoseg.data.labels.example import Example, Shown, write_example
-from geoseg.data.labels.raster_labels import UNKNOWN, Codes, RasterFile, RasterLabels
+from geoseg.data.labels.raster_labels import (
+    NOT_FINITE,
+    UNKNOWN,
+    Codes,
+    RasterFile,
+    RasterLabels,
+    as_integers,
+    indexes_of,
+)
 from geoseg.data.labels.rules import OTHER, LabelRules, resolve_rules
 from geoseg.data.labels.source import LabelSource
 from geoseg.spec import IGNORE, ClassSpec
 
 RGB_BANDS = (1, 2, 3)
 """Numbers of the bands of a picture that are read."""
+BLACK = 0
+"""Colour of values that a palette leaves out, 0xrrggbb."""
 CORNER_PX = 1024
 """Side of the corner of a picture whose colours an error lists when the rules name none."""
 
@@ -69,50 +79,47 @@ COLOURS, PALETTE = Colours(), Palette()
 
 
 class _PaletteCoding:
-    """Coding by the colours of a palette."""
+    """Coding by the colours of a palette, or of another legend of the file."""
 
     bands = (1,)
     leaves_out_255 = False
 
-    def __init__(self, table: _ColorTable, palette: NDArray[np.uint32], nodata: int | None):
-        self._palette = palette
-        of_color = {index: table.named.get(int(color), table.other) for index, color in enumerate(palette)}
-        if nodata in of_color and int(palette[nodata]) not in table.named:
-            of_color[nodata] = IGNORE
-        self._table = np.array(list(of_color.values()), np.uint8)
+    def __init__(self, table: _ColorTable, palette: Mapping[int, int], nodata: int | None):
+        self._palette, self._nodata = palette, nodata
+        self._index_of = {value: table.named.get(color, table.other) for value, color in palette.items()}
+        if nodata is not None and palette.get(nodata, BLACK) not in table.named:
+            self._index_of[nodata] = IGNORE
+        self._index_of[NOT_FINITE] = IGNORE
+        self._other = table.named.get(BLACK, table.other)
 
     @classmethod
     def of(cls, source: LabelSource, file: RasterFile) -> Self:
         """The coding of an open raster.
 
         Raises:
-            LabelError: if it has no palette.
+            LabelError: if it has no palette, and no other colours.
         """
         table = _color_table(source.classes, source.rules)
-        colors = file.palette
-        if colors is None:
+        colors = file.palette or {k: tuple(bytes.fromhex(c[1:])) for k, c in file.legend.colors.items()}
+        if not colors:
             raise LabelError(
                 f"{source.path} has {source.header} and no palette, but data.label_values of a config names "
                 "colours: give the numbers of its classes there instead"
             )
-        palette = np.zeros(256, np.uint32)
-        for index, (red, green, blue, *_) in colors.items():
-            palette[index] = red << 16 | green << 8 | blue
+        palette = {index: red << 16 | green << 8 | blue for index, (red, green, blue, *_) in colors.items()}
         return cls(table, palette, file.nodata)
 
     def values(self, bands: Codes) -> Codes:
         """The palette indexes (h, w)."""
-        ids: Codes = bands[0]
-        return ids
+        return as_integers(bands[0], self._nodata)
 
     def indexes(self, values: Codes) -> NDArray[np.uint8]:
         """Class indexes (h, w) of palette indexes."""
-        found: NDArray[np.uint8] = self._table[values]
-        return found
+        return indexes_of(values, self._index_of, self._other)
 
     def complaint(self, values: Codes) -> str:
         """Name the unknown colours, and say what to do."""
-        return _color_complaint(self._palette[values])
+        return _color_complaint(np.array([self._palette.get(int(value), BLACK) for value in values]))
 
 
 class _ColorCoding:

@@ -27,7 +27,7 @@ from geoseg.core.errors import LabelError
 from geoseg.core.files import one_line
 from geoseg.data.labels.example import Example, Shown
 from geoseg.data.labels.features import Features, feature_keys
-from geoseg.data.labels.rules import OTHER, LabelRules, class_list, resolve_rules
+from geoseg.data.labels.rules import OTHER, LabelRules, class_indexes, class_list, resolve_rules
 from geoseg.data.labels.source import LabelSource
 from geoseg.geo.antimeridian import Shapes, shifts_onto, wrapped_onto
 from geoseg.geo.crs import can_transform, crs_name, same_horizontal_crs
@@ -277,10 +277,7 @@ def _polygon_classes(
     values: Sequence[Any], classes: Sequence[ClassSpec], rules: LabelRules, path: Path
 ) -> NDArray[np.uint8]:
     """Class index per polygon (N,)."""
-    if rules.values:
-        resolved = resolve_rules(classes, rules)
-    else:
-        resolved = {c.name: index for index, c in enumerate(classes)} | {c.id: index for index, c in enumerate(classes)}
+    resolved = resolve_rules(classes, rules) if rules.values else class_indexes(classes)
     table = {"": IGNORE} | {str(key): index for key, index in resolved.items()}
     keys = [_text(value) for value in values]
     unknown = sorted({key for key in keys if key not in table}) if OTHER not in table else []

@@ -5,7 +5,7 @@ In: a raster on its image's grid, and the coding of its values. Out: class index
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -21,6 +21,8 @@ from geoseg.data.labels.source import LabelSource
 from geoseg.geo.crs import horizontal_difference
 from geoseg.geo.georef import PixelGrid, grid_of
 from geoseg.geo.grid import Window, strip_windows
+from geoseg.raster.legend import Legend
+from geoseg.raster.legends import read_legend
 from geoseg.raster.reading import to_rasterio, unreadable
 from geoseg.raster.validity import has_mask_of_all_bands, read_mask
 from geoseg.spec import IGNORE, NODATA_ID
@@ -29,6 +31,12 @@ UNKNOWN = 254
 """Index of a value that stands for no class; there are 254 classes at most."""
 Codes = NDArray[np.integer[Any]]
 """Values that stand for classes, of any integer type."""
+
+
+NOT_FINITE = -(2**63)
+"""Stands for NaN, infinity and fill among whole numbers of floating-point types."""
+SPAN_PX = 2**16
+"""Largest span of values whose classes are found in a table; others are found one by one."""
 
 
 class Coding(Protocol):
@@ -45,7 +53,11 @@ class Coding(Protocol):
         ...
 
     def values(self, bands: Codes) -> Codes:
-        """The value of each pixel (h, w) that stands for its class, from the bands (C, h, w)."""
+        """The value of each pixel (h, w) that stands for its class, from the bands (C, h, w).
+
+        Raises:
+            ValueError: if a value cannot stand for any.
+        """
         ...
 
     def indexes(self, values: Codes) -> NDArray[np.uint8]:
@@ -79,6 +91,11 @@ class RasterFile:
         """The nodata value of the file, if it has one that is a whole number."""
         value = self._dataset.nodata
         return int(value) if value is not None and float(value).is_integer() else None
+
+    @property
+    def legend(self) -> Legend:
+        """Names and colours that stand in the file or beside it."""
+        return read_legend(self._dataset).legend
 
     @property
     def palette(self) -> dict[int, tuple[int, ...]] | None:
@@ -150,7 +167,8 @@ class RasterLabels:
         Raises:
             LabelError: if the file is damaged, or a value stands for no class.
         """
-        values = self._coding.values(self._file.read(self._coding.bands, window))
+        with _named(self._file.path):
+            values = self._coding.values(self._file.read(self._coding.bands, window))
         indexes = self._coding.indexes(values)
         if self._file.is_masked:
             indexes[~self._file.read_valid(window)] = IGNORE
@@ -172,6 +190,46 @@ class RasterLabels:
         if found.any() and self._file.is_masked:
             found &= self._file.read_valid(window)
         return int(np.count_nonzero(found))
+
+
+def as_integers(values: NDArray[Any], nodata: int | None) -> Codes:
+    """Values (h, w) of a band as integers; of floating-point types, NOT_FINITE where they are not finite, or nodata.
+
+    Raises:
+        ValueError: if one has a fraction.
+    """
+    if values.dtype.kind in "iu":
+        return values
+    missing = ~np.isfinite(values)
+    if nodata is not None:
+        missing |= values == nodata
+    present = np.where(missing, 0, values).astype(np.float64)
+    if (broken := (present != np.rint(present)) | (np.abs(present) >= -float(NOT_FINITE))).any():
+        raise ValueError(f"{present[broken][0]:g} is no whole number: labels are class ids")
+    integers = present.astype(np.int64)
+    integers[missing] = NOT_FINITE
+    return integers
+
+
+def indexes_of(values: Codes, index_of: Mapping[int, int], other: int) -> NDArray[np.uint8]:
+    """Class indexes (h, w) of values, given those of the known ones and that of all others."""
+    first, last = int(values.min()), int(values.max())
+    if last - first < SPAN_PX:
+        keys, places = np.arange(first, last + 1), values.astype(np.int64) - first
+    else:
+        keys, places = np.unique(values, return_inverse=True)
+    table = np.array([index_of.get(int(key), other) for key in keys], np.uint8)
+    found: NDArray[np.uint8] = table[places].reshape(values.shape)
+    return found
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Name the file in errors about its values."""
+    try:
+        yield
+    except ValueError as error:
+        raise LabelError(f"{path}: {error}") from None
 
 
 @contextmanager

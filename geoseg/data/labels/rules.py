@@ -41,8 +41,7 @@ def resolve_rules(classes: Sequence[ClassSpec], rules: LabelRules) -> dict[int |
     Raises:
         SpecError: if a value is given a class that does not exist.
     """
-    known: dict[int | str, int] = {"ignore": IGNORE}
-    known |= {c.id: index for index, c in enumerate(classes)} | {c.name: index for index, c in enumerate(classes)}
+    known = class_indexes(classes) | {"ignore": IGNORE}
     unknown = [value for _, value in rules.values if value not in known]
     if unknown:
         raise SpecError(
@@ -51,9 +50,16 @@ def resolve_rules(classes: Sequence[ClassSpec], rules: LabelRules) -> dict[int |
     return {key: known[value] for key, value in rules.values}
 
 
+def class_indexes(classes: Sequence[ClassSpec]) -> dict[int | str, int]:
+    """Class index by the name and by the label value of each class."""
+    numbered = list(enumerate(classes))
+    by_name: dict[int | str, int] = {c.name: index for index, c in numbered}
+    return by_name | {c.label_value: index for index, c in numbered}
+
+
 def class_list(classes: Sequence[ClassSpec]) -> str:
     """Ids and names of classes, for messages."""
-    return ", ".join(f"{c.id} {c.name}" for c in classes)
+    return ", ".join(f"{c.label_value} {c.name}" for c in classes)
 
 
 def _plain_key(key: int | str) -> int | str:

@@ -35,7 +35,9 @@ def config_for_model(spec: TrainSpec, model: ModelSpec) -> TrainSpec:
         )
     bands = _take_bands(spec.data, model) if spec.data.bands != model.bands else {}
     data = spec.data.model_copy(update={"dtype": model.dtype, **bands})
-    return spec.model_copy(update={"classes": model.classes, "data": data})
+    codes = {c.id: c.code for c in spec.classes}
+    classes = tuple(c.model_copy(update={"code": codes[c.id]}) for c in model.classes)
+    return spec.model_copy(update={"classes": classes, "data": data})
 
 
 def _check_classes(classes: Sequence[ClassSpec], model: ModelSpec) -> None:

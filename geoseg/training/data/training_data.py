@@ -21,7 +21,7 @@ from geoseg.data.labels.features import Features
 from geoseg.data.listing import ListedRaster, list_rasters
 from geoseg.data.splits import SIDES
 from geoseg.geo.georef import PixelGrid
-from geoseg.spec import DataSpec, NormalizationSpec, ScalingSpec, TrainSpec
+from geoseg.spec import ClassSpec, DataSpec, NormalizationSpec, ScalingSpec, TrainSpec
 from geoseg.training.data.image_files import (
     count_unmarked,
     find_rasters,
@@ -84,7 +84,7 @@ def read_training_data(
     """
     listed = list_rasters(spec.data)
     grids, terms = inspect_images(listed, spec.data, scaling)
-    for line in terms.notices(spec.data.resolution_m):
+    for line in (*terms.notices(spec.data.resolution_m), *_notice_of_codes(spec.classes)):
         reporter.notice(line)
     check_side(spec, only)
     rasters, counted, unmarked_px = _read_and_count(listed, grids, spec, terms.scaling, store, reporter)
@@ -117,6 +117,18 @@ def _features(listed: Sequence[ListedRaster], grids: Sequence[PixelGrid], spec: 
     features = [raster.features() for raster in rasters]
     pool.clear()
     return features
+
+
+def _notice_of_codes(classes: Sequence[ClassSpec]) -> list[str]:
+    """A notice that classes have other numbers in class rasters than in labels."""
+    coded = [c for c in classes if c.code is not None]
+    if not coded:
+        return []
+    last = coded[-1]
+    return [
+        f"class rasters number the classes from {classes[0].id} to {classes[-1].id}, as labels have values that do not "
+        f"fit into them: {last.name} is {last.code} in labels and {last.id} in class rasters"
+    ]
 
 
 def _read_and_count(
