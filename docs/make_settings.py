@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from typing_extensions import is_typeddict
 
 from geoseg.spec import (
+    CompareSpec,
     ComparisonSpec,
     EvaluateSpec,
     ExistingSpec,
@@ -28,6 +29,7 @@ SETTINGS: dict[str, tuple[str, tuple[type[Spec], ...]]] = {
     ),
     "EvaluateSettings": ("How a model is scored.", (EvaluateSpec,)),
     "ComparisonSettings": ("How a class raster is compared with labels.", (ComparisonSpec,)),
+    "CompareSettings": ("How several models are compared.", (CompareSpec,)),
     "VectorizeSettings": ("How a class raster becomes polygons.", (VectorizeSpec,)),
     "TileSettings": ("How labelled rasters are cut into tiles.", (TileSpec,)),
     "TrainSettings": ("How a model is trained, over what its config says.", (TrainSpec,)),

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from geoseg.commands.compare import Comparison, compare
     from geoseg.commands.evaluate import EvaluateResult, evaluate
     from geoseg.commands.evaluate_model import ModelEvaluation, evaluate_model
     from geoseg.commands.predict import PredictResult, predict
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ClassSpec",
+    "Comparison",
     "DataSpec",
     "EvaluateResult",
     "GeosegError",
@@ -57,6 +59,7 @@ __all__ = [
     "TrainSpec",
     "VectorizeResult",
     "__version__",
+    "compare",
     "evaluate",
     "evaluate_model",
     "find_scenes",
@@ -73,6 +76,7 @@ _HOMES = {
     "geoseg.core.errors": ("GeosegError", "LabelError", "ModelError", "OutputError", "SceneError", "SpecError"),
     "geoseg.models.bundle": ("load_model", "save_model"),
     "geoseg.models.model": ("Model",),
+    "geoseg.commands.compare": ("Comparison", "compare"),
     "geoseg.commands.evaluate": ("EvaluateResult", "evaluate"),
     "geoseg.commands.evaluate_model": ("ModelEvaluation", "evaluate_model"),
     "geoseg.commands.predict_many": ("ManyResult", "predict_many"),

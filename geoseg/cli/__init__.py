@@ -26,6 +26,7 @@ COMMANDS = {
     "vectorize": "Turn a class raster into polygons.",
     "train": "Train a model from labelled tiles or scenes.",
     "evaluate": "Score a prediction or a model against labels.",
+    "compare": "Compare models on the same labelled pixels.",
     "tile": "Write labelled tiles from scenes and their labels.",
     "info": "Show what geoseg sees in a scene, or what a model is.",
 }

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 FOR_PREDICTIONS = "labels", "column", "layer", "legend"
 """Options that only a prediction takes; the first is needed."""
-FOR_MODELS = "data", "tiles", "split", "device", "precision", "report", "overwrite", "context", "refine_fraction"
+FOR_MODELS = ("data", "tiles", "report", "overwrite", *(set(EvaluateSpec.settings()) - {"boundary_px"}))
 """Options that only a model takes; the first is needed."""
 
 

@@ -10,28 +10,29 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
 import yaml
 
-from geoseg.core.errors import OutputError
+from geoseg.core.errors import LabelError, OutputError
 from geoseg.core.events import SILENT, NoticeLog, Reporter
 from geoseg.core.files import workspace
 from geoseg.core.redaction import public_form, public_values
 from geoseg.core.version import __version__
 from geoseg.core.wording import number_of, pixels_in_words
-from geoseg.inference.fit import is_like, misfit_lines, statistics_misfit
+from geoseg.inference.fit import misfit_lines, resolution_misfit, statistics_misfit
 from geoseg.metrics.scores import Scores
 from geoseg.models.bundle import load_model
 from geoseg.models.model import Model
-from geoseg.models.runner import Runner
 from geoseg.outputs.report.contents import Report
 from geoseg.outputs.report.page import write_report
+from geoseg.raster.bands.matching import HIGHEST
 from geoseg.raster.gdal import gdal_settings
+from geoseg.raster.scaling import Rescaling
 from geoseg.spec import (
+    ClassifySpec,
     EvaluateSpec,
     ModelSpec,
     TrainSpec,
@@ -40,17 +41,20 @@ from geoseg.spec import (
 from geoseg.spec.evaluate import Split
 from geoseg.spec.settings import EvaluateSettings
 from geoseg.training.data.config_for_model import config_for_model
+from geoseg.training.data.split_sides import SplitSide
 from geoseg.training.data.training_data import TrainingData, read_training_data
 from geoseg.training.run.settings import Config, resolve_settings
 from geoseg.training.scoring.examples import find_examples
-from geoseg.training.scoring.score_windows import load_scored, score_windows, scored_windows
-from geoseg.training.scoring.scored_windows import ScoredWindows
+from geoseg.training.scoring.model_rasters import ModelBands
+from geoseg.training.scoring.scored_model import LabelledSide, ScoredModel, lay_model
+from geoseg.training.scoring.units import OneUnit
 
 __all__ = ["ModelEvaluation", "Split", "evaluate_model"]
 
 EXAMPLES = 4
 """Worst and best windows in the report, of each."""
 SIDES = {"val": "validation rasters", "train": "training rasters"}
+"""Sides of a split in words."""
 
 
 @dataclass(frozen=True)
@@ -122,32 +126,29 @@ def evaluate_model(
     wanted = parse_spec(EvaluateSpec, settings, source="settings")
     _check_report(page, overwrite)
     loaded = model if isinstance(model, Model) else load_model(model)
-    if not wanted.context:
-        loaded = replace(loaded, spec=loaded.spec.without_branch())
+    scoring = wanted.scoring
     with gdal_settings(), workspace(Path(tempfile.gettempdir()) / "geoseg-evaluate") as scratch:
-        spec = config_for_model(resolve_settings(config, data, {}), loaded.spec)
-        scorer = Runner(loaded.module, wanted.device, wanted.precision)
-        read = read_training_data(spec, only=wanted.split, scaling=loaded.spec.scaling, reporter=log)
-        _report_misfits(read, loaded.spec, log)
-        side = read.val if wanted.split == "val" else read.train
-        windows = scored_windows(side, loaded.spec, scratch)
-        windows.view.prepare(lambda: scorer, spec.batch_px, wanted.refine_fraction)
-        reach = spec.boundary_px if wanted.boundary_px is None else wanted.boundary_px
+        spec = config_for_model(resolve_settings(config, data, {}), loaded.spec, wanted.classify)
+        read = read_training_data(spec, only=scoring.split, scaling=loaded.spec.scaling, reporter=log)
+        _report_misfits(read, loaded.spec, wanted.classify, log)
+        side = read.val if scoring.split == "val" else read.train
+        scored = _lay(loaded, side, spec, wanted, scratch)
+        reach = spec.boundary_px if scoring.boundary_px is None else scoring.boundary_px
         result = ModelEvaluation(
             model=loaded.spec.name,
-            data=_source(config, data),
-            split=wanted.split,
-            scores=_score(scorer, windows, spec, reach, log),
+            data=source_of(config, data),
+            split=scoring.split,
+            scores=_score(scored, spec, reach, log),
             images=side.images,
-            windows=len(windows),
-            device=str(scorer.device),
-            precision=scorer.precision,
+            windows=len(scored.windows),
+            device=str(scored.runner.device),
+            precision=scored.runner.precision,
             report=page,
             seconds=time.perf_counter() - started,
             notices=tuple(log.lines),
         )
         if page is not None:
-            _report(result, page, loaded, spec, scorer, windows)
+            _report(result, page, loaded, spec, wanted, scored)
     return result
 
 
@@ -163,35 +164,46 @@ def _check_report(page: Path | None, overwrite: bool) -> None:
         raise OutputError(f"{page} exists: pass --overwrite to replace it, or choose another --report")
 
 
-def _source(config: Config, data: str | os.PathLike[str] | None) -> str:
+def source_of(config: Config, data: str | os.PathLike[str] | None) -> str:
+    """What names the labelled rasters, without secrets."""
     if data is not None:
         return public_form(data)
     return config.name if isinstance(config, TrainSpec) else public_form(config)
 
 
-def _report_misfits(data: TrainingData, model: ModelSpec, reporter: Reporter) -> None:
+def _report_misfits(data: TrainingData, model: ModelSpec, settings: ClassifySpec, reporter: Reporter) -> None:
     """Say where images differ from what the model knows. None are refused: the scores show what that does."""
-    own, known = data.resolution_m, model.resolution_m
-    if own and known and not is_like(own, known):
-        reporter.notice(
-            f"the images' pixels are {own:.3g} m, the model was trained on {known:.3g} m: expect low scores"
-        )
-    for line in misfit_lines([statistics_misfit(data.normalization, model)], is_forced=True):
+    of_values = None if settings.rescale is not None else statistics_misfit(data.normalization, model)
+    of_resolution = resolution_misfit(data.resolution_m, model, settings.resolution)
+    for line in misfit_lines([of_resolution, of_values], is_forced=True):
         reporter.notice(line)
 
 
-def _score(scorer: Runner, windows: ScoredWindows, spec: TrainSpec, reach: int, reporter: Reporter) -> Scores:
-    """Score in the same batches as training does, so that not even rounding differs."""
-    loader = load_scored(windows, spec.batch_px)
-    names = [c.name for c in spec.classes]
-    predict = partial(windows.view.classify, scorer)
-    return score_windows(predict, loader, names, reach or None, reporter)
+def _lay(model: Model, side: SplitSide, spec: TrainSpec, wanted: EvaluateSpec, folder: Path) -> ScoredModel:
+    """Lay the model's windows over a side that was read with its bands."""
+    rescale, count = wanted.classify.rescale, len(model.spec.bands)
+    change = None if rescale is None else Rescaling.of(*rescale, HIGHEST[model.spec.dtype])
+    bands = [ModelBands(mosaic, tuple(range(count)), change) for mosaic in side.rasters]
+    labelled = LabelledSide(bands, side.cells, spec.data.resolution_m, spec.batch_px)
+    return lay_model(model, labelled, wanted.classify, wanted.scoring.device, folder, range(len(spec.classes)))
+
+
+def _score(scored: ScoredModel, spec: TrainSpec, reach: int, reporter: Reporter) -> Scores:
+    """Score in the same batches as training does, so that not even rounding differs.
+
+    Raises:
+        LabelError: if nothing is labelled in the area of interest.
+    """
+    scores = scored.count(OneUnit(), reach or None, reporter).scores([c.name for c in spec.classes])
+    if not scores.pixels:
+        raise LabelError("no labelled pixel lies in the area of interest: choose another aoi or bbox")
+    return scores
 
 
 def _report(
-    result: ModelEvaluation, page: Path, model: Model, spec: TrainSpec, scorer: Runner, windows: ScoredWindows
+    result: ModelEvaluation, page: Path, model: Model, spec: TrainSpec, wanted: EvaluateSpec, scored: ScoredModel
 ) -> None:
-    worst, best = find_examples(partial(windows.view.classify, scorer), windows, model.spec.bands, EXAMPLES)
+    worst, best = find_examples(scored.classify, scored.windows, model.spec.bands, EXAMPLES)
     write_report(
         Report(
             title=f"{result.model} on {SIDES[result.split]}",
@@ -200,7 +212,7 @@ def _report(
             history=(),
             best_epoch=None,
             facts=_facts(result, model),
-            settings=_settings(result, spec),
+            settings=_settings(result, spec, wanted),
             card=model.spec.card,
             worst=worst,
             best=best,
@@ -222,12 +234,13 @@ def _facts(result: ModelEvaluation, model: Model) -> dict[str, str]:
     }
 
 
-def _settings(result: ModelEvaluation, spec: TrainSpec) -> str:
+def _settings(result: ModelEvaluation, spec: TrainSpec, wanted: EvaluateSpec) -> str:
     """The settings of the evaluation, as YAML, without those of a training run, which may not be the model's."""
     settings = {
         "model": result.model,
         "split": result.split,
         "boundary_px": result.scores.boundary_px,
+        **public_values(wanted.classify.model_dump(mode="json", exclude_defaults=True)),
         "data": public_values(spec.data.model_dump(mode="json", exclude_defaults=True)),
     }
     return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)

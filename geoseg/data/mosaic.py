@@ -60,6 +60,15 @@ class Mosaic:
         """The mosaic of the rasters' open parts, without data of other sides of the split."""
         return Mosaic([raster.open_part() for raster in self.rasters])
 
+    def window_name(self, window: Window) -> str:
+        """Name of a window for people: the raster at its centre, and the window's row and column there."""
+        member = self.member_at(window.row + window.height // 2, window.col + window.width // 2)
+        if member is None:
+            return f"{self.name}, row {window.row}, column {window.col}"
+        corner = self.places[member]
+        row, col = max(0, window.row - corner.row), max(0, window.col - corner.col)
+        return f"{self.rasters[member].name}, row {row}, column {col}"
+
     def name_at(self, row: int, col: int) -> str:
         """Name of the raster that holds a pixel; the name of the mosaic in a gap."""
         member = self.member_at(row, col)

@@ -36,16 +36,16 @@ class RegriddedScene(ResampledScene):
 
     def __init__(self, scene: SceneBands, resampled: SceneBands):
         super().__init__(scene, resampled.height, resampled.width)
-        self._resampled = resampled
+        self._native, self._resampled = scene, resampled
         rows = AxisAlignment(0.0, scene.height / resampled.height, scene.height)
         self._alignment = Alignment(rows, AxisAlignment(0.0, scene.width / resampled.width, scene.width))
 
     def _read_piece(self, window: Window) -> tuple[Values, Mask]:
         """Read a piece; pixels of which no part lies in the area of interest hold no data."""
         image, valid = self._resampled.read(window)
-        area = self._scene.scene.area
+        area = self._native.scene.area
         if area is None or area.shape is None:
             return image, valid
         native = self._alignment.needed(window)
-        inside = area.mask(self._scene.scene.in_file(native))
+        inside = area.mask(self._native.scene.in_file(native))
         return image, valid & self._alignment.resample(np.empty((0, *inside.shape)), inside, window)[1]

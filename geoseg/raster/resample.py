@@ -14,7 +14,7 @@ its first pixel to that of the one behind its last, its *lap*, which is given al
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from geoseg.geo.grid import Window
 from geoseg.raster.averaging import area_sums
-from geoseg.raster.scene_bands import SceneBands
+from geoseg.raster.readable import Readable
 from geoseg.raster.validity import Mask, Values
 
 if TYPE_CHECKING:
@@ -75,12 +75,26 @@ class Source(Protocol):
         ...
 
 
+class Bands(Readable, Protocol):
+    """Bands of a scene at its own resolution."""
+
+    @property
+    def bands(self) -> Sequence[int]:
+        """Their numbers."""
+        ...
+
+    @property
+    def has_wide_blocks(self) -> bool:
+        """Whether the file's blocks are whole rows."""
+        ...
+
+
 class NativeScene:
     """A scene at its own resolution."""
 
     lap = 0
 
-    def __init__(self, scene: SceneBands):
+    def __init__(self, scene: Bands):
         self._scene = scene
         self.height, self.width = scene.height, scene.width
         self.has_wide_blocks = scene.has_wide_blocks
@@ -107,7 +121,7 @@ class ResampledScene:
 
     lap = 1
 
-    def __init__(self, scene: SceneBands, height: int, width: int):
+    def __init__(self, scene: Bands, height: int, width: int):
         self._scene, self.height, self.width = scene, height, width
         self.has_wide_blocks = scene.has_wide_blocks
 

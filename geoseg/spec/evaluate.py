@@ -1,4 +1,4 @@
-"""Settings of the evaluation of a model."""
+"""Settings of the evaluation of a model, and of the comparison of several."""
 
 from __future__ import annotations
 
@@ -6,26 +6,58 @@ from typing import Literal
 
 from pydantic import Field
 
-from geoseg.spec.base import Device, Precision, Spec
+from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, Device, Spec
+from geoseg.spec.classify import ClassifySpec
+from geoseg.spec.combined import CombinedSpec
 
 Split = Literal["val", "train"]
 BOUNDARY_PX_MOST = 512
 """Largest boundary width, in pixels: windows are read with a halo of this width."""
 
 
-class EvaluateSpec(Spec):
-    """How a model is scored on labelled rasters."""
+class ScoringSpec(Spec):
+    """What is scored, and on which device."""
 
     split: Split = "val"
     """Side of the config's split that is scored."""
     device: Device = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
-    precision: Precision = "auto"
-    """Arithmetic of the network; auto takes bf16 where the device has it natively."""
-    context: bool = True
-    """Let a model see the surroundings of each window, if it has a context branch or refines coarser views."""
-    refine_fraction: float = Field(default=1.0, ge=0, le=1)
-    """Share of the windows that a model with refinement classifies again at full resolution, the least sure first."""
     boundary_px: int | None = Field(default=None, ge=0, le=BOUNDARY_PX_MOST)
     """How far from a class's contour its boundary reaches, in pixels; 0 leaves boundaries out; None means the config's,
     or 3 for a prediction."""
+
+
+class EvaluateSpec(CombinedSpec):
+    """How a model is scored on labelled rasters: as it classifies a scene by the same settings."""
+
+    scoring: ScoringSpec = ScoringSpec()
+    """What is scored."""
+    classify: ClassifySpec = ClassifySpec()
+    """Settings that decide the class of a pixel."""
+
+
+class BootstrapSpec(Spec):
+    """How intervals of scores and of their differences are found."""
+
+    baseline: str | None = Field(default=None, min_length=1)
+    """Model that the others are compared with: its name in the table, or `first` for the one that is named first; None
+    means the best."""
+    unit: Literal["block", "image"] = "block"
+    """What the bootstrap draws: square blocks, or images."""
+    block_px: int | None = Field(default=None, ge=1, le=LARGEST_TILE)
+    """Side of a block, in pixels of the labels; None means that of the config's split."""
+    draws: int = Field(default=2000, ge=100, le=LARGEST_COUNT)
+    """Number of resamples."""
+    seed: int = Field(default=0, ge=0, le=LARGEST_COUNT)
+    """Seed of the resamples: the same seed gives the same intervals."""
+
+
+class CompareSpec(CombinedSpec):
+    """How several models are compared on the same pixels."""
+
+    scoring: ScoringSpec = ScoringSpec()
+    """What is scored."""
+    bootstrap: BootstrapSpec = BootstrapSpec()
+    """How intervals are found."""
+    classify: ClassifySpec = ClassifySpec()
+    """Settings that decide the class of a pixel, the same for all models."""

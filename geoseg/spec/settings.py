@@ -55,10 +55,21 @@ class EvaluateSettings(TypedDict, total=False):
 
     split: Literal["val", "train"]
     device: str
+    boundary_px: int | None
+    aoi: str | os.PathLike[str] | None
+    bbox: Sequence[float] | None
+    tile: int | None
+    overlap: int | None
     precision: Literal["auto", "fp32", "bf16", "fp16"]
+    tta: Literal["none", "flips", "d4"]
+    tta_scales: Sequence[float]
+    compile: bool
     context: bool
     refine_fraction: float
-    boundary_px: int | None
+    bands: Sequence[int] | None
+    nodata: Literal["auto"] | float | None
+    rescale: Sequence[float] | None
+    resolution: Literal["auto", "scene", "native", "model"] | float
 
 
 class ComparisonSettings(TypedDict, total=False):
@@ -67,6 +78,33 @@ class ComparisonSettings(TypedDict, total=False):
     legend: str | os.PathLike[str] | None
     column: str | None
     layer: str | None
+
+
+class CompareSettings(TypedDict, total=False):
+    """How several models are compared."""
+
+    split: Literal["val", "train"]
+    device: str
+    boundary_px: int | None
+    baseline: str | None
+    unit: Literal["block", "image"]
+    block_px: int | None
+    draws: int
+    seed: int
+    aoi: str | os.PathLike[str] | None
+    bbox: Sequence[float] | None
+    tile: int | None
+    overlap: int | None
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    tta: Literal["none", "flips", "d4"]
+    tta_scales: Sequence[float]
+    compile: bool
+    context: bool
+    refine_fraction: float
+    bands: Sequence[int] | None
+    nodata: Literal["auto"] | float | None
+    rescale: Sequence[float] | None
+    resolution: Literal["auto", "scene", "native", "model"] | float
 
 
 class VectorizeSettings(TypedDict, total=False):

@@ -156,6 +156,69 @@ def test_other_tiles_may_be_given(config, tmp_path, ids):
     assert found.data == str(tmp_path / "other" / "tiles.csv")
 
 
+# ----------------------------------------------------------------------------------------- settings of classification
+
+
+def blocky(tmp_path: Path, ids: np.ndarray) -> Path:
+    """A config of a scene whose pixels are equal two by two, as are its labels."""
+    coarse = np.kron(np.where(ids == 255, 0, ids)[::2, ::2], np.ones((2, 2), np.uint8))
+    write_raster(tmp_path / "town.tif", coarse)
+    write_raster(tmp_path / "town_labels.tif", coarse)
+    return write_config(tmp_path, {})
+
+
+@pytest.mark.parametrize("resolution", ["model", 1.2, 2.4])
+def test_a_model_is_scored_on_the_labels_own_pixels_at_any_resolution(tmp_path, ids, resolution):
+    config = blocky(tmp_path, ids)
+    found = evaluate_model(echo(resolution_m=1.2), config, resolution=resolution, **CPU)
+    assert found.scores.pixels == evaluate_model(echo(), config, **CPU).scores.pixels
+    if resolution == 2.4:
+        assert 0.3 < found.scores.miou < 0.9, "classes are not to be averaged"
+    else:
+        assert found.scores.miou == 1
+
+
+@pytest.mark.parametrize(
+    "settings", [{"tta": "flips"}, {"tta": "d4", "tta_scales": [1, 1]}, {"tile": 96, "overlap": 8}]
+)
+def test_a_model_that_sees_single_pixels_has_the_same_scores_in_other_views(config, settings):
+    found, known = (evaluate_model(echo(), config, **some, **CPU).scores for some in (settings, {}))
+    assert found.confusion == known.confusion
+
+
+def test_other_scales_are_measured(config):
+    assert (
+        evaluate_model(echo(), config, tta_scales=[0.5], **CPU).scores != evaluate_model(echo(), config, **CPU).scores
+    )
+
+
+def test_values_may_be_rescaled_and_bands_and_nodata_given(tmp_path, values, ids):
+    write_raster(tmp_path / "town.tif", np.concatenate([np.zeros_like(values), values]).astype(np.uint16) * 100)
+    write_raster(tmp_path / "town_labels.tif", ids)
+    config = write_config(tmp_path, {"dtype": "uint16"})
+    with pytest.raises(ModelError, match="was trained on uint8 values"):
+        evaluate_model(echo(), config, **CPU)
+    given = {"rescale": (0, 25500), "bands": [2]} | CPU
+    found = evaluate_model(echo(), config, **given).scores
+    assert found.miou > 0.5
+    without = evaluate_model(echo(), config, nodata=100, **given).scores
+    assert without.pixels < found.pixels, "pixels of the value 100 are class 1, and hold no data"
+    assert without.recall["class 1"] is None or without.pixels < found.pixels * 0.9
+    with pytest.raises(SpecError, match=r"bands = \[1, 2\]: the model wants value"):
+        evaluate_model(echo(), config, **given | {"bands": [1, 2]})
+
+
+def test_only_an_area_of_interest_is_scored(config):
+    left, top = TRANSFORM.c, TRANSFORM.f
+    half = left, top - 0.6 * HEIGHT, left + 0.3 * WIDTH, top
+    whole, part = (evaluate_model(echo(), config, bbox=bbox, **CPU).scores for bbox in (None, half))
+    other = evaluate_model(echo(), config, bbox=(half[2], half[1], half[2] + 0.3 * WIDTH, top), **CPU).scores
+    assert 0 < part.pixels < whole.pixels
+    assert np.array_equal(np.add(part.confusion, other.confusion), whole.confusion)
+    with pytest.raises(GeosegError, match=r"lies off town\.tif"):
+        evaluate_model(echo(), config, bbox=(0, 0, 1, 1), **CPU)
+
+
 # ------------------------------------------------------------------------------------------------ a config that fits
 
 
@@ -258,10 +321,13 @@ def test_a_model_far_from_its_resolution_is_told(config):
     told: list[str] = []
     found = evaluate_model(echo(resolution_m=2.0), config, reporter=Watching(lines=told), **CPU)
     assert told == list(found.notices)
-    assert "the images' pixels are 0.6 m, the model was trained on 2 m: expect low scores" in told
-    assert not any(
-        "resolution" in line or "pixels are" in line for line in evaluate_model(echo(), config, **CPU).notices
-    )
+    said = "the scene's pixels are 0.6 m, the model knows 2 m: the scene is averaged to 2 m for it; --resolution scene"
+    assert any(line.startswith(said) for line in told)
+    native = evaluate_model(echo(resolution_m=2.0), config, resolution="scene", **CPU)
+    assert any("and sees 0.6 m: poor classes, pass --resolution model" in line for line in native.notices)
+    assert native.scores.miou != found.scores.miou
+    like = evaluate_model(echo(resolution_m=0.6), config, **CPU)
+    assert not any("pixels are" in line for line in like.notices)
 
 
 def test_progress_reaches_its_end(config):

@@ -19,6 +19,7 @@ TAKEN = {
     "vectorize": settings.VectorizeSettings,
     "train": settings.TrainSettings,
     "evaluate_model": settings.EvaluateSettings,
+    "compare": settings.CompareSettings,
     "tile": settings.TileSettings,
 }
 FAR = ("torch", "numpy", "rasterio", "pyproj", "shapely", "lightning", "geopandas", "distributed", "affine", "pydantic")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
@@ -14,7 +16,8 @@ from geoseg.outputs.report.charts import class_chart, small_charts
 from geoseg.outputs.report.colours import PAPER, legible
 from geoseg.outputs.report.contents import Report
 from geoseg.outputs.report.pictures import pictures
-from geoseg.outputs.report.tables import matrix_row, mistakes, occurs, percent, score, shares
+from geoseg.outputs.report.tables import matrix_row, mistakes, occurs, percent, score, shares, signed
+from geoseg.spec import ClassSpec
 
 
 def write_report(report: Report, path: Path) -> None:
@@ -34,7 +37,7 @@ def _template() -> Template:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"score": score, "percent": percent}
+    environment.filters |= {"score": score, "signed": signed, "percent": percent}
     return environment.get_template("page.html.jinja")
 
 
@@ -53,21 +56,51 @@ class Rules:
         return self.classes.setdefault(declarations, f"s{len(self.classes)}")
 
 
-def render(report: Report) -> str:
-    """The HTML of a report."""
-    examples = [*report.worst, *report.best]
+class Titled(Protocol):
+    """Contents of a page."""
+
+    @property
+    def title(self) -> str:
+        """Heading of the page."""
+        ...
+
+    @property
+    def classes(self) -> Sequence[ClassSpec]:
+        """Classes by index, whose colours the page has."""
+        ...
+
+
+def render_page(report: Titled, body: str, **parts: Any) -> str:
+    """The HTML of a page.
+
+    Args:
+        report: its contents.
+        body: template of its body.
+        parts: what that needs besides.
+    """
     rules = Rules()
     return _template().render(
         report=report,
-        scores=report.scores,
-        headline=[one for one in report.scores.headline if one.value is not None or not one.needs_boundaries],
-        columns=[one for one in report.scores.columns if occurs(one.value) or not one.needs_boundaries],
+        body_template=body,
         version=__version__,
         rules=rules.classes,
         rule=rules.add,
         part=lambda share: rules.add(f"--part:{share:.3f}"),
         paper=PAPER,
         curve_colors=[{scheme: legible(c.color, paper) for scheme, paper in PAPER.items()} for c in report.classes],
+        **parts,
+    )
+
+
+def render(report: Report) -> str:
+    """The HTML of a report."""
+    examples = [*report.worst, *report.best]
+    return render_page(
+        report,
+        "body.html.jinja",
+        scores=report.scores,
+        headline=[one for one in report.scores.headline if one.value is not None or not one.needs_boundaries],
+        columns=[one for one in report.scores.columns if occurs(one.value) or not one.needs_boundaries],
         shares=shares(report.scores.confusion),
         matrix=[matrix_row(row, true) for true, row in enumerate(report.scores.confusion)],
         mistakes=mistakes(report),

@@ -19,6 +19,11 @@ def score(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
+def signed(value: float | None) -> str:
+    """A difference with its sign and three digits, or a dash for None."""
+    return "–" if value is None else f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
 def percent(share: float | None, digits: int = 1) -> str:
     """A share as a percentage; empty for None, and never zero for a positive share."""
     if not share:

@@ -10,6 +10,7 @@ from geoseg.core.errors import ModelError, SpecError
 from geoseg.data.listing import list_rasters
 from geoseg.raster.bands.matching import fits_dtype
 from geoseg.spec import (
+    ClassifySpec,
     ClassSpec,
     DataSpec,
     ModelSpec,
@@ -18,8 +19,13 @@ from geoseg.spec import (
 from geoseg.training.data.image_files import open_image
 
 
-def config_for_model(spec: TrainSpec, model: ModelSpec) -> TrainSpec:
+def config_for_model(spec: TrainSpec, model: ModelSpec, settings: ClassifySpec) -> TrainSpec:
     """Return a training config with the classes, bands and value type of a model, in the model's order.
+
+    Args:
+        spec: the config.
+        model: the model.
+        settings: whose `bands` and `nodata` replace those of the config; with `rescale` values may be of any type.
 
     Raises:
         ModelError: if the config has other classes, lacks a band, or has values of another kind.
@@ -28,16 +34,34 @@ def config_for_model(spec: TrainSpec, model: ModelSpec) -> TrainSpec:
         SceneError: if an image cannot be opened.
     """
     _check_classes(spec.classes, model)
-    if not fits_dtype(spec.data.dtype, model.dtype):
+    if settings.rescale is None and not fits_dtype(spec.data.dtype, model.dtype):
         raise ModelError(
             f"model {model.name} was trained on {model.dtype} values, the config's are {spec.data.dtype}: "
             "choose a model for such values, or correct data.dtype"
         )
-    bands = _take_bands(spec.data, model) if spec.data.bands != model.bands else {}
-    data = spec.data.model_copy(update={"dtype": model.dtype, **bands})
+    changes: dict[str, Any] = {} if settings.rescale is not None else {"dtype": model.dtype}
+    if settings.bands is not None:
+        changes |= {"bands": model.bands, "band_indexes": _given_bands(settings.bands, model)}
+    elif spec.data.bands != model.bands:
+        changes |= _take_bands(spec.data, model)
+    if settings.nodata is not None:
+        changes["nodata"] = _given_nodata(settings.nodata)
+    data = spec.data.model_copy(update=changes)
     codes = {c.id: c.code for c in spec.classes}
     classes = tuple(c.model_copy(update={"code": codes[c.id]}) for c in model.classes)
     return spec.model_copy(update={"classes": classes, "data": data})
+
+
+def _given_bands(bands: tuple[int, ...], model: ModelSpec) -> tuple[int, ...]:
+    if len(bands) != len(model.bands):
+        raise SpecError(f"bands = {list(bands)}: the model wants {', '.join(model.bands)}: give one number for each")
+    return bands
+
+
+def _given_nodata(nodata: float | str) -> float:
+    if isinstance(nodata, str):
+        raise SpecError("nodata = 'auto': fill is not looked for in labelled rasters: give its value")
+    return nodata
 
 
 def _check_classes(classes: Sequence[ClassSpec], model: ModelSpec) -> None:

@@ -60,6 +60,8 @@ class ScoredBatch(NamedTuple):
     """The views of their surroundings, see `WindowSurroundings`."""
     weights: tuple[Tensor, ...]
     """For refinement: weight of the network's own probabilities (B, T, T)."""
+    valid: Tensor
+    """Which pixels hold data (B, T, T)."""
 
 
 def stack_scored(items: Sequence[ScoredWindow]) -> ScoredBatch:
@@ -76,6 +78,7 @@ def stack_scored(items: Sequence[ScoredWindow]) -> ScoredBatch:
         torch.from_numpy(np.stack(counted)),
         Views(maps, boxes),
         weights,
+        torch.from_numpy(np.stack([item.valid for item in items])),
     )
 
 

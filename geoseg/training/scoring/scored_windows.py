@@ -8,18 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.data.class_statistics import CELL_PX
-from geoseg.data.mosaic import Mosaic
-from geoseg.geo.grid import Axis, Grid, Place
+from geoseg.data.labels import Indexes
+from geoseg.geo.grid import Axis, Grid, Place, Window
 from geoseg.inference.batches import read_padded
+from geoseg.raster.readable import Readable
 from geoseg.spec import IGNORE, ModelSpec
 from geoseg.training.scoring.scored_batch import ScoredWindow
 from geoseg.training.scoring.scored_views import SCORED_VIEWS, ScoredInputs
 from geoseg.training.windows.random_windows import LabelledCells
+
+
+class ScoredRaster(Readable, Protocol):
+    """A labelled raster as the scored model sees it."""
+
+    def read_labels(self, window: Window) -> Indexes:
+        """Read class indexes (h, w) of a window inside; IGNORE where nothing is labelled."""
+        ...
+
+    def window_name(self, window: Window) -> str:
+        """Name of a window for people."""
+        ...
 
 
 class ScoredWindows:
@@ -27,7 +41,7 @@ class ScoredWindows:
 
     def __init__(
         self,
-        rasters: Sequence[Mosaic],
+        rasters: Sequence[ScoredRaster],
         cells: LabelledCells,
         grids: Sequence[Grid],
         model: ModelSpec,
@@ -73,13 +87,7 @@ class ScoredWindows:
     def name_of(self, index: int) -> str:
         """Name of a window for people: the image at its centre, and its row and column there."""
         which, place = self.places[index]
-        raster, core = self.rasters[which], place.core
-        member = raster.member_at(core.row + core.height // 2, core.col + core.width // 2)
-        if member is None:
-            return f"{raster.name}, row {core.row}, column {core.col}"
-        corner = raster.places[member]
-        row, col = max(0, core.row - corner.row), max(0, core.col - corner.col)
-        return f"{raster.rasters[member].name}, row {row}, column {col}"
+        return self.rasters[which].window_name(place.core)
 
     def batches(self, size: int) -> list[list[int]]:
         """Indexes of the windows of each batch of at most `size`; windows of one batch have one shape."""

@@ -1,0 +1,113 @@
+"""geoseg compare RUN|MODEL... --data CONFIG.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from geoseg.cli.early_checks import read_train_config
+from geoseg.cli.options import Command, given, json_option, overwrite_option, quiet_option
+from geoseg.cli.spec_options import spec_options
+from geoseg.cli.terminal import score, show, show_json, table, terminal_reporter
+from geoseg.cli.value_types import FilePath
+from geoseg.core.wording import number_of
+from geoseg.spec import CompareSpec
+
+if TYPE_CHECKING:
+    from geoseg.commands.compare import Comparison
+    from geoseg.metrics.comparison import Estimate
+
+OF_ALL = [name for name in CompareSpec.settings() if name not in ("bands", "nodata", "rescale")]
+"""Settings that hold for all models; the others say how one model reads a scene."""
+
+
+@click.command(cls=Command)
+@click.argument("models", metavar="RUN|MODEL...", nargs=-1, required=True, type=FilePath())
+@click.option(
+    "--data",
+    "config",
+    type=FilePath(path_type=Path),
+    metavar="CONFIG.yaml",
+    required=True,
+    help="Training config that names the labelled rasters, their classes, and all bands that the models take.",
+)
+@click.option(
+    "--tiles",
+    type=FilePath(path_type=Path),
+    metavar="CSV",
+    help="List of labelled tiles (image,label,split), instead of the config's data.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=FilePath(path_type=Path),
+    metavar="FOLDER",
+    help="Also write comparison.csv and comparison.html there.",
+)
+@spec_options(CompareSpec, OF_ALL)
+@overwrite_option
+@json_option
+@quiet_option
+def compare(
+    models: tuple[str, ...], config: Path, tiles: Path | None, as_json: bool, quiet: bool, **options: Any
+) -> None:
+    """Compare models, or the models of training runs, on the same labelled pixels.
+
+    Each is a model file, `default`, or the folder of a run. Each takes its bands from the config's, and sees the images
+    as it sees a scene. Scores and their differences from the best (or --baseline) have 95 % intervals, by resampling
+    blocks of the rasters: a difference whose interval excludes 0 is more than their choice explains.
+    """
+    read_train_config(config, tiles)
+    from geoseg.commands.compare import compare as run
+
+    with terminal_reporter(quiet or as_json) as reporter:
+        result = run(models, config, data=tiles, reporter=reporter, **given(options))
+    if as_json:
+        show_json(result.as_dict())
+    elif not quiet:
+        show(_summary(result))
+
+
+def _summary(result: Comparison) -> str:
+    """The tables, and what was compared."""
+    rows = [
+        (
+            one.name,
+            score(one.compared.miou.value),
+            _range(one.compared.miou),
+            *(("baseline", "") if one.name == result.baseline else _difference(one.compared.miou_difference)),
+        )
+        for one in result.models
+    ]
+    names = [one.name for one in result.models]
+    classes = [
+        (
+            name,
+            *(
+                score(one.compared.iou[name].value) + ("*" if one.compared.iou_difference[name].is_clear else " ")
+                for one in result.models
+            ),
+        )
+        for name in result.models[0].compared.iou
+    ]
+    level = f"{result.level:.0%}"
+    lines = [
+        table([("model", "mIoU", f"{level} interval", f"less {result.baseline}", f"{level} interval"), *rows]),
+        table([("IoU", *(f"{name} " for name in names)), *classes]),
+        f"{number_of(result.pixels, 'pixel')} of {number_of(result.images, 'image')}, the same for all; {level} "
+        f"intervals by {result.draws:,} resamples of {number_of(result.units, 'unit')}, each {result.unit} (seed "
+        f"{result.seed}); *: the interval of the difference from {result.baseline} excludes 0; {result.seconds:.1f} s",
+    ]
+    return "\n".join([*lines, *(f"  {path}" for path in (result.table, result.report) if path is not None)])
+
+
+def _range(one: Estimate) -> str:
+    return "-" if one.interval is None else f"{one.interval.low:.4f} to {one.interval.high:.4f}"
+
+
+def _difference(one: Estimate) -> tuple[str, str]:
+    """A difference and its interval, with signs."""
+    value = "-" if one.value is None else f"{one.value:+.4f}{'*' if one.is_clear else ' '}"
+    return value, "-" if one.interval is None else f"{one.interval.low:+.4f} to {one.interval.high:+.4f}"

@@ -1,0 +1,93 @@
+"""Pixel counts of predicted against true classes in each of many units: images, or square blocks.
+
+In: class indexes of windows, predicted and true, and the unit of each pixel. Out: the counts of each unit, from which
+`geoseg.metrics.intervals` draws. Knows no files, no class ids, and no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from geoseg.metrics.boundaries import find_boundaries
+from geoseg.metrics.scores import Scores, scores_of
+from geoseg.spec import IGNORE
+
+
+@dataclass(frozen=True)
+class UnitCounts:
+    """Pixel counts for K classes in each of U units with labels; units of all zeros are left out."""
+
+    confusion: NDArray[np.int64]
+    """(U, K, K): pixels by true (rows) and predicted (columns) class."""
+    boundary_intersections: NDArray[np.int64]
+    """(U, K): pixels in the boundary of a class both in labels and in predictions."""
+    boundary_unions: NDArray[np.int64]
+    """(U, K): pixels in the boundary of a class in labels or in predictions."""
+    boundary_px: int | None
+    """Width of the boundaries; None where they were not compared."""
+
+    def __len__(self) -> int:
+        """Number of units."""
+        return len(self.confusion)
+
+    @property
+    def units_of_classes(self) -> NDArray[np.int64]:
+        """Number of units with labels of each class (K,)."""
+        found: NDArray[np.int64] = (self.confusion.sum(axis=2) > 0).sum(axis=0)
+        return found
+
+    def scores(self, names: Sequence[str]) -> Scores:
+        """The scores of all units together; `names` are those of the K classes."""
+        parts = (self.confusion, self.boundary_intersections, self.boundary_unions)
+        totals = [torch.from_numpy(part.sum(axis=0)) for part in parts]
+        return scores_of(totals[0], names, *totals[1:], boundary_px=self.boundary_px)
+
+
+class UnitCounter:
+    """Counts pixels window by window, as `ScoreCounter` does, but unit by unit."""
+
+    def __init__(self, classes: int, units: int, boundary_px: int | None = None):
+        """Set the numbers of classes and units, and the width of boundaries in pixels; None counts no boundaries."""
+        self.classes, self.boundary_px = classes, boundary_px
+        self._confusion = np.zeros((units, classes, classes), np.int64)
+        self._both, self._in_labels, self._in_predictions = np.zeros((3, units, classes), np.int64)
+
+    def update(self, predicted: Tensor, true: Tensor, counted: Tensor, units: Tensor) -> None:
+        """Count a window.
+
+        Args:
+            predicted: class indexes (h, w), int64.
+            true: class indexes (h, w), int64; IGNORE where there is no label.
+            counted: (h, w) bool; pixels that are False are neighbours of others, not counted.
+            units: number of the unit of each pixel (h, w), int64; -1 in gaps, where nothing is labelled.
+        """
+        wanted = counted & (true != IGNORE) & (units >= 0)
+        pairs = true * self.classes + predicted
+        self._confusion += self._count(units, pairs, wanted, self.classes**2).reshape(self._confusion.shape)
+        if self.boundary_px is None:
+            return
+        predicted = predicted.where(true != IGNORE, IGNORE)
+        in_labels = find_boundaries(true[None], self.boundary_px)[0] & wanted
+        in_predictions = find_boundaries(predicted[None], self.boundary_px)[0] & wanted
+        both = in_labels & in_predictions & (predicted == true)
+        self._both += self._count(units, true, both, self.classes)
+        self._in_labels += self._count(units, true, in_labels, self.classes)
+        self._in_predictions += self._count(units, predicted, in_predictions, self.classes)
+
+    def _count(self, units: Tensor, kinds: Tensor, wanted: Tensor, most: int) -> NDArray[np.int64]:
+        """Wanted pixels by unit and kind (U, most)."""
+        total = len(self._confusion)
+        counts = torch.bincount(units[wanted] * most + kinds[wanted], minlength=total * most)
+        return counts.numpy().reshape(total, most)
+
+    def counts(self) -> UnitCounts:
+        """The counts of the units that have labels."""
+        known = self._confusion.any(axis=(1, 2))
+        unions = self._in_labels + self._in_predictions - self._both
+        return UnitCounts(self._confusion[known], self._both[known], unions[known], self.boundary_px)

@@ -1,0 +1,131 @@
+"""A model over the labelled rasters of one side of a split, as it classifies a scene.
+
+In: labelled mosaics, a model, the settings that decide pixels. Out: the pixel counts of the model on the labelled grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from torch import Tensor
+
+from geoseg.core.errors import SpecError
+from geoseg.core.events import SILENT, Reporter
+from geoseg.geo.aoi import Area
+from geoseg.inference.fit import fitting_resolution
+from geoseg.inference.windows import make_grid
+from geoseg.metrics.unit_counts import UnitCounter, UnitCounts
+from geoseg.models.model import Model
+from geoseg.models.runner import Runner, RunnerOptions
+from geoseg.models.tta import find_augmentations
+from geoseg.spec import ClassifySpec, ModelSpec, Resolution
+from geoseg.training.scoring.count_units import count_units
+from geoseg.training.scoring.model_rasters import (
+    ModelBands,
+    ModelRaster,
+    areas_of,
+    bands_at_resolution,
+    cells_of,
+    resolution_of,
+)
+from geoseg.training.scoring.score_windows import load_scored
+from geoseg.training.scoring.scored_batch import ScoredBatch
+from geoseg.training.scoring.scored_windows import ScoredWindows
+from geoseg.training.scoring.units import Units
+from geoseg.training.windows.random_windows import LabelledCells
+
+
+@dataclass(frozen=True)
+class LabelledSide:
+    """One side of a split with the bands of a model."""
+
+    bands: Sequence[ModelBands]
+    """The bands of each mosaic."""
+    cells: LabelledCells
+    """The cells of the mosaics that hold labels."""
+    resolution_m: float | None
+    """Ground resolution of the mosaics, if the config says it."""
+    batch_px: int
+    """Pixels that are forwarded at once."""
+
+
+@dataclass(frozen=True)
+class ScoredModel:
+    """A model, ready to be scored."""
+
+    spec: ModelSpec
+    """Its spec, without a branch that is left out."""
+    runner: Runner
+    """The network on its device."""
+    rasters: Sequence[ModelRaster]
+    """The mosaics as it sees them."""
+    windows: ScoredWindows
+    """The windows over them that hold labels."""
+    order: Sequence[int]
+    """Of each counted class, its index in the logits."""
+    batch_px: int
+    """Pixels that are forwarded at once."""
+
+    def classify(self, batch: ScoredBatch) -> Tensor:
+        """Logits of scored windows (B, K, T, T), of the counted classes in their order."""
+        logits = self.windows.view.classify(self.runner, batch)
+        return logits if list(self.order) == list(range(len(self.order))) else logits[:, list(self.order)]
+
+    def count(self, units: Units, boundary_px: int | None, reporter: Reporter = SILENT) -> UnitCounts:
+        """Count the pixels of the labelled grid by unit; `boundary_px` None leaves boundaries out."""
+        counter = UnitCounter(len(self.order), units.count, boundary_px)
+        loader = load_scored(self.windows, self.batch_px)
+        count_units(self.classify, self.windows, loader, self.rasters, units, counter, reporter)
+        return counter.counts()
+
+
+def lay_model(
+    model: Model, side: LabelledSide, settings: ClassifySpec, device: str, folder: Path, order: Sequence[int]
+) -> ScoredModel:
+    """Lay a model's windows over labelled rasters.
+
+    Args:
+        model: the model.
+        side: the rasters, with its bands.
+        settings: how it classifies; bands, nodata and rescale are those with which the rasters were read.
+        device: auto, cpu, cuda, cuda:1 or mps.
+        folder: for scratch files.
+        order: of each counted class, its index in the logits.
+
+    Raises:
+        SpecError: if a setting does not go with the model or the rasters, or this machine has no such device.
+    """
+    spec = model.spec if settings.context else model.spec.without_branch()
+    areas = areas_of([bands.mosaic for bands in side.bands], settings)
+    rasters = [
+        _at_resolution(bands, area, spec, settings.resolution, side.resolution_m)
+        for bands, area in zip(side.bands, areas, strict=True)
+    ]
+    grids = [make_grid(raster.height, raster.width, spec, settings) for raster in rasters]
+    sizes = {size for grid in grids for size in product(grid.rows.sizes, grid.cols.sizes)}
+    options = RunnerOptions(
+        augmentations=find_augmentations(settings.tta, settings.tta_scales),
+        multiple=spec.network.multiple,
+        compiled_sizes=sizes if settings.compile else (),
+    )
+    runner = Runner(model.module, device, settings.precision, options)
+    windows = ScoredWindows(rasters, cells_of(side.cells, rasters), grids, spec, folder)
+    windows.view.prepare(lambda: runner, side.batch_px, settings.refine_fraction)
+    return ScoredModel(spec, runner, rasters, windows, order, side.batch_px)
+
+
+def _at_resolution(
+    bands: ModelBands, area: Area, model: ModelSpec, wanted: Resolution, resolution_m: float | None
+) -> ModelRaster:
+    """A mosaic at the resolution of the settings."""
+    own = resolution_of(bands.mosaic, resolution_m)
+    chosen = fitting_resolution(own, model, wanted)
+    if chosen == "scene":
+        return bands_at_resolution(bands, area, None, own)
+    metres = chosen if isinstance(chosen, float) else model.resolution_m
+    if metres is None:
+        raise SpecError("--resolution model: this model does not know its resolution: give metres instead")
+    return bands_at_resolution(bands, area, metres, own)

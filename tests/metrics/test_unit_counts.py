@@ -1,0 +1,57 @@
+"""Counts unit by unit, against those of the counter of whole rasters."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from geoseg.metrics.counter import ScoreCounter
+from geoseg.metrics.unit_counts import UnitCounter
+from geoseg.spec import IGNORE
+
+NAMES = ["a", "b", "c"]
+
+
+def windows(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Predicted and true classes (40, 60) in blobs, some not labelled, and units of 16 pixels."""
+    random = np.random.default_rng(seed)
+    true, predicted = (np.kron(random.integers(0, 3, (10, 15)), np.ones((4, 4), np.int64)) for _ in range(2))
+    true[random.random(true.shape) < 0.1] = IGNORE
+    rows, cols = np.indices(true.shape) // 16
+    return torch.from_numpy(predicted), torch.from_numpy(true), torch.from_numpy(rows * 4 + cols)
+
+
+@pytest.mark.parametrize("boundary_px", [None, 2])
+def test_the_units_together_have_the_scores_of_the_whole(boundary_px: int | None) -> None:
+    predicted, true, units = windows(0)
+    whole, parts = ScoreCounter(3, boundary_px), UnitCounter(3, 12, boundary_px)
+    whole.update(predicted[None], true[None])
+    for left in (True, False):  # two windows that share the raster's pixels, each with the other's as neighbours
+        counted = (torch.arange(60) < 30).expand(40, 60) == left
+        parts.update(predicted, true, counted, units)
+    assert parts.counts().scores(NAMES) == whole.scores(NAMES)
+
+
+def test_each_unit_has_its_own_pixels_and_one_without_labels_is_left_out() -> None:
+    predicted, true, units = windows(1)
+    true[units == 5] = IGNORE
+    counter = UnitCounter(3, 13)
+    counter.update(predicted, true, torch.ones_like(true, dtype=torch.bool), units)
+    counts = counter.counts()
+    assert len(counts) == 11
+    known = [unit for unit in range(12) if unit != 5]
+    for confusion, unit in zip(counts.confusion, known, strict=True):
+        here = (units == unit) & (true != IGNORE)
+        assert confusion.sum() == here.sum()
+        assert np.trace(confusion) == (here & (predicted == true)).sum()
+    assert counts.units_of_classes.tolist() == [
+        sum(bool((true[units == unit] == k).any()) for unit in known) for k in range(3)
+    ]
+
+
+def test_pixels_in_gaps_count_nowhere() -> None:
+    predicted, true, units = windows(2)
+    counter = UnitCounter(3, 12)
+    counter.update(predicted, true, torch.ones_like(true, dtype=torch.bool), torch.full_like(units, -1))
+    assert len(counter.counts()) == 0
