@@ -200,7 +200,8 @@ def _summary(result: PredictResult) -> str:
     files = "\n".join(f"  {path}  ({size(path.stat().st_size)})" for path in result.paths.values())
     polygons = "" if result.polygons is None else f", {number_of(result.polygons, 'polygon')}"
     nodata = 1 - result.valid_px / result.scene_px
-    return f"{result.scene}\n{table(rows)}\n{work}{polygons}; {nodata:.1%} without data\n{files}"
+    sure = "" if result.confidence is None else f"; mean confidence {result.confidence:.0%}"
+    return f"{result.scene}\n{table(rows)}\n{work}{polygons}; {nodata:.1%} without data{sure}\n{files}"
 
 
 def _outlook(plan: PredictPlan) -> str:

@@ -5,12 +5,16 @@ In: the paths of the results, and the settings. Out: yes or no; no pixel is read
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
+
 import rasterio
 from rasterio.errors import RasterioError
 
 from geoseg.commands.output_paths import OutputPaths
 from geoseg.core.errors import OutputError
 from geoseg.core.files import quiet_georeferencing, sidecar
+from geoseg.inference.cores import CONFIDENCE_TAG
 from geoseg.inference.fingerprint import output_fingerprints, raster_fingerprint
 from geoseg.spec import PredictSpec, parse_json
 
@@ -28,11 +32,7 @@ def is_done(paths: OutputPaths, spec: PredictSpec, fingerprint: str) -> bool:
     """
     if not paths.landcover.exists():
         return False
-    try:
-        with quiet_georeferencing(), rasterio.open(paths.landcover) as raster:
-            tags = raster.tags()
-    except RasterioError:
-        tags = {}
+    tags = _tags(paths.landcover)
     if tags.get("GEOSEG_FINGERPRINT") != raster_fingerprint(fingerprint, spec.vector):
         raise OutputError(
             f"{paths.landcover} exists, made from another scene or model or with other settings: pass --overwrite to "
@@ -41,3 +41,18 @@ def is_done(paths: OutputPaths, spec: PredictSpec, fingerprint: str) -> bool:
     made = parse_json(tags.get("GEOSEG_OUTPUTS", "{}"), "GEOSEG_OUTPUTS")
     is_same = all(made.get(kind) == digest for kind, digest in output_fingerprints(spec).items())
     return is_same and all(path.exists() and path.stat().st_size for path in (*paths, sidecar(paths.landcover)))
+
+
+def stated_confidence(landcover: Path) -> float | None:
+    """Mean probability of the chosen class, 0 to 1, by the tags of a class raster; None if they do not name it."""
+    with suppress(KeyError, ValueError):
+        return float(_tags(landcover)[CONFIDENCE_TAG])
+    return None
+
+
+def _tags(landcover: Path) -> dict[str, str]:
+    try:
+        with quiet_georeferencing(), rasterio.open(landcover) as raster:
+            return dict(raster.tags())
+    except RasterioError:
+        return {}

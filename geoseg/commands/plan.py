@@ -82,7 +82,7 @@ def plan_prediction(
             output_bytes={str(p): layout.bytes_per_pixel() * opened.info.pixels for p, layout in layouts.items()},
             scratch_bytes=scratch_bytes_per_pixel(job) * opened.info.pixels,
             settings=job.settings,
-            notices=tuple(job.log.lines),
+            notices=job.notices,
         )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from geoseg.commands.finished import is_done
+from geoseg.commands.finished import is_done, stated_confidence
 from geoseg.commands.output_paths import OutputPaths, check_outputs, check_space, name_outputs
 from geoseg.commands.plan import scratch_bytes_per_pixel
 from geoseg.commands.results import Results, generalize
@@ -56,6 +56,8 @@ class PredictResult:
     """Pixels of the scene."""
     valid_px: int
     """Pixels with data."""
+    confidence: float | None
+    """Mean probability of the chosen class over pixels with data, 0 to 1; None where it is unknown."""
     forwarded_px: int
     """Pixels that the network has classified, overlaps included."""
     device: str
@@ -142,31 +144,37 @@ def _run(job: Job, work: WorkFolder, paths: OutputPaths, workers: Workers, repor
             clock.lap("polygons")
             if paths.item:
                 results.write_item(paths.item)
-    return _result(job, paths, classes, polygons, assembled.forwarded_px, clock.seconds())
+    about = _About(classes, polygons, assembled.confidence, assembled.forwarded_px, clock.seconds())
+    return _result(job, paths, about)
 
 
-def _result(
-    job: Job,
-    paths: OutputPaths,
-    classes: tuple[ClassShare, ...],
-    polygons: int | None,
-    forwarded_px: int,
-    seconds: dict[str, float],
-) -> PredictResult:
+@dataclass(frozen=True)
+class _About:
+    """Figures of a finished prediction, as `PredictResult` has them."""
+
+    classes: tuple[ClassShare, ...]
+    polygons: int | None
+    confidence: float | None
+    forwarded_px: int
+    seconds: dict[str, float]
+
+
+def _result(job: Job, paths: OutputPaths, about: _About) -> PredictResult:
     return PredictResult(
         scene=job.scene.info.public_path,
         model=job.model.spec.name,
         paths={kind: path for kind, path in vars(paths).items() if path is not None},
-        classes=classes,
-        polygons=polygons,
+        classes=about.classes,
+        polygons=about.polygons,
         scene_px=job.scene.info.pixels,
-        valid_px=sum(c.pixels for c in classes),
-        forwarded_px=forwarded_px,
+        valid_px=sum(c.pixels for c in about.classes),
+        confidence=about.confidence,
+        forwarded_px=about.forwarded_px,
         device=str(job.runner.device),
         precision=job.runner.precision,
-        seconds=seconds,
+        seconds=about.seconds,
         settings=job.settings,
-        notices=tuple(job.log.lines),
+        notices=job.notices,
     )
 
 
@@ -180,7 +188,7 @@ def _done_before(job: Job, paths: OutputPaths) -> PredictResult:
         for pixels, area in [known.get(c.id, (0, None))]
     )
     polygons = None if paths.polygons is None else _count_polygons(paths.polygons)
-    return _result(job, paths, classes, polygons, 0, {"total": 0.0})
+    return _result(job, paths, _About(classes, polygons, stated_confidence(paths.landcover), 0, {"total": 0.0}))
 
 
 def _count_polygons(path: Path) -> int | None:

@@ -24,8 +24,7 @@ from geoseg.outputs.geotiff import write_cog
 from geoseg.outputs.stac.assets import ResultFile, is_asset
 from geoseg.outputs.stac.item import Prediction, landcover_item
 from geoseg.outputs.styles import add_layer_style, raster_sld, shared_qml, vector_qml, vector_sld, write_style_files
-from geoseg.outputs.thumbnail import stretch
-from geoseg.raster.class_raster import open_classes, open_raster, read_strips
+from geoseg.raster.class_raster import open_classes, read_strips
 from geoseg.raster.legend import Legend
 from geoseg.spec import NODATA_ID
 
@@ -81,7 +80,8 @@ class Results:
             for kind, path in vars(self.paths).items()
             if path is not None and is_asset(kind)
         }
-        return Prediction(scene.info.name, scene.info.path, scene.grid, scene.taken(), model.spec, files, model.file)
+        about = scene.info.name, scene.info.path, scene.grid, scene.taken(), model.spec, files, model.file
+        return Prediction(*about, self.assembled.confidence, self.job.notices)
 
     def write_polygons(self, path: Path) -> int:
         """Write polygons, with their style in the file; return how many.
@@ -107,25 +107,12 @@ class Results:
 
     def write_preview(self, path: Path) -> None:
         """Write a picture of the scene and its classes."""
-        from geoseg.outputs.preview import draw_preview
+        from geoseg.commands.preview import draw, text_of
 
         self.reporter.progress(Progress("preview", 0, 1))
-        image, valid = self.assembled.thumbnail.take()
-        height, width = valid.shape
-        with open_raster(self.drafts[self.paths.landcover]) as raster:
-            ids = raster.read(1, out_shape=(height, width))
-        info = self.job.scene.info
-        size = info.pixel_size_m
-        picture = draw_preview(
-            stretch(image, valid),
-            ids,
-            self.job.model.spec.classes,
-            shares={c.id: c.share for c in self.classes},
-            title=info.name,
-            pixel_size_m=size[0] * info.width / width if size else None,
-        )
+        picture = draw(self.job, self.assembled, self.classes, self.drafts[self.paths.landcover])
         with write_errors(path.parent):
-            picture.save(self.drafts[path])
+            picture.save(self.drafts[path], pnginfo=text_of(self.job))
         self.reporter.progress(Progress("preview", 1, 1))
 
 

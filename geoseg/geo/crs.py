@@ -82,6 +82,16 @@ def crs_name(crs: Any) -> str:
     return "no CRS" if not crs else _name(_text(crs))
 
 
+def crs_title(crs: Any) -> str:
+    """Code and name of a coordinate system: EPSG:32617, WGS 84 / UTM zone 17N."""
+    code = crs_name(crs)
+    try:
+        name = CRS.from_user_input(_text(crs)).name if crs else ""
+    except ProjError:
+        name = ""
+    return code if not name or name in code or ":" not in code else f"{code}, {name}"
+
+
 def _text(crs: Any) -> str:
     return str(crs if isinstance(crs, str) else crs.to_wkt())
 

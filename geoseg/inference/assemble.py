@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.geo.grid import Window
-from geoseg.inference.cores import new_thumbnail, raster_formats
+from geoseg.inference.cores import CONFIDENCE_TAG, new_thumbnail, raster_formats
 from geoseg.inference.job import Job
 from geoseg.inference.tally import count_by_row
 from geoseg.inference.tile_rows import join_tile_rows
@@ -37,6 +37,8 @@ class Assembled:
     """Pixels by row and class (H, K)."""
     forwarded_px: int
     """Pixels that went through the network."""
+    confidence: float | None
+    """Mean probability of the chosen class, 0 to 1; None where no pixel holds data."""
     thumbnail: Thumbnail
     """The scene shrunk for the preview; empty if no preview is wanted."""
 
@@ -56,18 +58,23 @@ def assemble(job: Job, work: WorkFolder) -> Assembled:
     info, formats = job.scene.info, raster_formats(job)
     counts = np.zeros((info.height, len(job.model.spec.classes)), np.int32)
     parts: dict[str, list[Part]] = {kind: [] for kind in formats}
-    thumbnail, forwarded = new_thumbnail(job), 0
+    thumbnail, forwarded, percent_sum = new_thumbnail(job), 0, 0
     for name, record in work.records():
         counts[record.rows] += record.counts
         forwarded += record.forwarded_px
+        percent_sum += record.percent_sum
         if record.thumbnail:
             thumbnail.add(record.thumbnail)
         for kind in formats.keys() & set(record.kinds):
             parts[kind].append(Part(work.part(name, kind), record.row, len(record.counts)))
+    valid_px = int(counts.sum(dtype=np.int64))
+    confidence = percent_sum / valid_px / 100 if valid_px else None
+    if confidence is not None:
+        formats["landcover"] = formats["landcover"].with_tags({CONFIDENCE_TAG: f"{confidence:.4f}"})
     rasters = {kind: work.path / f"{kind}.vrt" for kind in formats}
     for kind, path in rasters.items():
         write_mosaic(path, info, formats[kind], parts[kind])
-    return Assembled(rasters, formats, counts, forwarded, thumbnail)
+    return Assembled(rasters, formats, counts, forwarded, confidence, thumbnail)
 
 
 def replace_classes(

@@ -48,6 +48,12 @@ class Pixels:
         return cls(window, valid, decision.index.numpy(), percent, scores)
 
 
+NOTICES_TAG = "GEOSEG_NOTICES"
+"""Tag of result rasters: the notices of the run, a list of texts as JSON."""
+CONFIDENCE_TAG = "GEOSEG_CONFIDENCE"
+"""Tag of class rasters: mean probability of the chosen class, 0 to 1."""
+
+
 class RowsWriter:
     """Writes blocks of some whole rows of the scene, and their record; holds their thumbnail and pixel counts."""
 
@@ -57,6 +63,7 @@ class RowsWriter:
         self._ids = np.array([c.id for c in job.model.spec.classes], dtype=np.uint8)
         self._scene_rows = job.source.scene_window(rows)
         self._counts = np.zeros((self._scene_rows.height, len(self._ids)), np.int32)
+        self._percent_sum = 0
         self._formats = raster_formats(job)
         self._parts: dict[str, PartRaster] = {}
         self._thumbnail: Thumbnail | None = None
@@ -69,8 +76,10 @@ class RowsWriter:
         ids, counts = paint(pixels.index, valid, self._ids)
         self._counts[window.row : window.row + window.height] += counts
         self._write("landcover", window, ids)
+        if pixels.percent is not None:
+            self._percent_sum += int(pixels.percent.sum(where=valid, dtype=np.int64))
         for kind, values in (("confidence", pixels.percent), ("scores", pixels.scores)):
-            if values is not None:
+            if values is not None and kind in self._formats:
                 nodata = values.dtype.type(self._formats[kind].nodata)
                 self._write(kind, window, np.where(valid, values, nodata))
 
@@ -88,7 +97,8 @@ class RowsWriter:
             part.close()
         rows = self._thumbnail.rows(self._scene_rows.row, self._scene_rows.height) if self._thumbnail else None
         kept = kept_outputs(self._job)
-        record = Record(self._scene_rows.row, self._counts, tuple(self._parts), forwarded_px, rows, kept)
+        sums = forwarded_px, self._percent_sum
+        record = Record(self._scene_rows.row, self._counts, tuple(self._parts), *sums, rows, kept)
         self._work.finish(self._name, record)
 
     def discard(self) -> None:
@@ -126,7 +136,7 @@ def shown_bands(bands: tuple[str, ...]) -> list[int]:
 def kept_outputs(job: Job) -> frozenset[str]:
     """Outputs to be kept of each row besides its classes: a resumed run cannot derive them from the classes."""
     wanted = {
-        "confidence": job.wanted.confidence,
+        "confidence": job.keeps_confidence,
         f"scores as {job.wanted.scores}": job.wanted.scores is not None,
         "preview": job.spec.output.preview,
     }
@@ -136,8 +146,8 @@ def kept_outputs(job: Job) -> frozenset[str]:
 def raster_formats(job: Job) -> dict[str, RasterFormat]:
     """Formats of the rasters that a job writes, by kind."""
     formats = {"landcover": landcover_format(job)}
-    if job.wanted.confidence:
-        formats["confidence"] = confidence_format()
+    if job.keeps_confidence:
+        formats["confidence"] = confidence_format(job)
     if job.wanted.scores:
         formats["scores"] = scores_format(job)
     return formats
@@ -147,8 +157,7 @@ def landcover_format(job: Job) -> RasterFormat:
     """Format of class ids, with colours and names of the classes, and the model and its settings as tags."""
     classes = job.model.spec.classes
     tags = class_tags(classes) | {
-        "GEOSEG_MODEL": job.model.spec.name,
-        "GEOSEG_VERSION": __version__,
+        **origin_tags(job),
         "GEOSEG_SETTINGS": json.dumps(job.settings),
         "GEOSEG_FINGERPRINT": raster_fingerprint(job.fingerprint, job.spec.vector),
         "GEOSEG_OUTPUTS": json.dumps(output_fingerprints(job.spec)),
@@ -156,14 +165,21 @@ def landcover_format(job: Job) -> RasterFormat:
     return RasterFormat("uint8", NODATA_ID, ("class",), "mode", {c.id: c.color for c in classes}, tags)
 
 
-def confidence_format() -> RasterFormat:
+def origin_tags(job: Job) -> dict[str, str]:
+    """Tags of all rasters of a job: the model, the version of geoseg, and notices, if there are any."""
+    notices = {NOTICES_TAG: json.dumps(job.notices, ensure_ascii=False)} if job.notices else {}
+    return {"GEOSEG_MODEL": job.model.spec.name, "GEOSEG_VERSION": __version__, **notices}
+
+
+def confidence_format(job: Job) -> RasterFormat:
     """Format of the chosen class's probability, in percent."""
-    return RasterFormat("uint8", NODATA_ID, ("probability of the class in percent",), "average")
+    bands = ("probability of the class in percent",)
+    return RasterFormat("uint8", NODATA_ID, bands, "average", tags=origin_tags(job))
 
 
 def scores_format(job: Job) -> RasterFormat:
     """Format of every class's probability, 0 to 1 or in percent."""
-    names = tuple(c.name for c in job.model.spec.classes)
+    names, tags = tuple(c.name for c in job.model.spec.classes), origin_tags(job)
     if job.wanted.scores == "uint8":
-        return RasterFormat("uint8", NODATA_ID, tuple(f"{name}, percent" for name in names), "average")
-    return RasterFormat("float32", math.nan, names, "average")
+        return RasterFormat("uint8", NODATA_ID, tuple(f"{name}, percent" for name in names), "average", tags=tags)
+    return RasterFormat("float32", math.nan, names, "average", tags=tags)

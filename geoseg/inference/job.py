@@ -77,12 +77,20 @@ class Job:
 
     @property
     def wanted(self) -> Wanted:
-        """What is computed of each pixel besides its class; the confidence for its own raster or for the polygons."""
+        """What is computed of each pixel besides its class."""
         output = self.spec.output
-        return Wanted(
-            confidence=output.polygons or output.confidence is not None,
-            scores=output.scores_type if output.scores else None,
-        )
+        return Wanted(confidence=True, scores=output.scores_type if output.scores else None)
+
+    @property
+    def keeps_confidence(self) -> bool:
+        """Whether the confidence of each pixel is kept, for its own raster or for polygons; else only its mean is."""
+        output = self.spec.output
+        return output.polygons or output.confidence is not None
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """Sentences for the user on the scene, the model and the settings, which belong to the results."""
+        return tuple(self.log.lines)
 
 
 def prepare(
@@ -136,8 +144,9 @@ def _lay_grid(
     """The grid of the largest windows that the device's memory holds; of a resumed job the grid that it had."""
     size = source.height, source.width
     if begun is not None and spec.tile is None:
-        return make_grid(*size, model.spec, spec.model_copy(update={"tile": begun.tile}))
-    grid = target.fitting_grid(size, model, spec)
+        grid = make_grid(*size, model.spec, spec.model_copy(update={"tile": begun.tile}))
+    else:
+        grid = target.fitting_grid(size, model, spec)
     if grid.tile < make_grid(*size, model.spec, spec).tile:
         log.notice(f"{target.device} has little free memory: windows of {grid.tile} pixels")
     return grid

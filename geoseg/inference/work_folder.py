@@ -52,6 +52,8 @@ class Record:
     """Which rasters have a part for these rows: landcover, confidence, scores."""
     forwarded_px: int = 0
     """Pixels that went through the network for them."""
+    percent_sum: int = 0
+    """Sum of the probability of the chosen class over pixels with data, in percent."""
     thumbnail: ThumbnailRows | None = None
     """Their rows of the thumbnail."""
     kept: frozenset[str] = frozenset()
@@ -68,7 +70,8 @@ class Record:
         arrays: dict[str, Any] = {} if rows is None else {f"thumbnail_{k}": v for k, v in vars(rows).items()}
         np.savez(
             path, row=self.row, counts=self.counts, kinds=np.array(self.kinds, dtype=str),
-            forwarded_px=self.forwarded_px, kept=np.array(sorted(self.kept), dtype=str), **arrays,
+            forwarded_px=self.forwarded_px, percent_sum=self.percent_sum,
+            kept=np.array(sorted(self.kept), dtype=str), **arrays,
         )  # fmt: skip
 
     @classmethod
@@ -82,7 +85,8 @@ class Record:
                 )
             kinds = tuple(str(kind) for kind in file["kinds"])
             kept = frozenset(str(output) for output in file["kept"])
-            return cls(int(file["row"]), file["counts"], kinds, int(file["forwarded_px"]), thumbnail, kept)
+            sums = int(file["forwarded_px"]), int(file["percent_sum"])
+            return cls(int(file["row"]), file["counts"], kinds, *sums, thumbnail, kept)
 
 
 @dataclass(frozen=True)

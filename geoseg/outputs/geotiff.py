@@ -6,7 +6,7 @@ In: blocks of pixels with their windows. Out: cloud-optimised GeoTIFFs on the sc
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 from xml.etree import ElementTree
@@ -44,6 +44,10 @@ class RasterFormat:
     """Colour table of an 8-bit raster: #rrggbb per value."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Tags of the file."""
+
+    def with_tags(self, tags: Mapping[str, str]) -> RasterFormat:
+        """The format with further tags."""
+        return replace(self, tags={**self.tags, **tags})
 
     def bytes_per_pixel(self) -> int:
         """Bytes of a pixel without compression."""

@@ -1,4 +1,4 @@
-"""The preview of a result: the image, its classes over it, a legend and a scale bar.
+"""The preview of a result: the image, its classes over it, a legend, a scale bar, and what is to be known of it.
 
 In: small arrays, an image and class ids of at most about a thousand pixels a side. Out: a Pillow image. Knows neither
 files, projections nor networks.
@@ -47,24 +47,36 @@ class PreviewClass(Protocol):
         """Colour as ``#rrggbb``."""
 
 
+@dataclass(frozen=True)
+class Caption:
+    """What is written on a preview."""
+
+    title: str
+    """Usually the scene's name."""
+    facts: tuple[str, ...] = ()
+    """Coordinate system, model, dates and the like, a few words each."""
+    notices: tuple[str, ...] = ()
+    """Sentences on what may be wrong with the result."""
+
+
 def draw_preview(
     image: NDArray[np.uint8],
     ids: NDArray[np.uint8],
     classes: Sequence[PreviewClass],
     *,
     shares: Mapping[int, float],
-    title: str,
+    caption: Caption,
     pixel_size_m: float | None,
     nodata: int = 255,
 ) -> Image.Image:
-    """Draw the image, the image with the classes over it, a legend with shares, and a scale bar.
+    """Draw the image, the image with the classes over it, a legend with shares, a scale bar, and the caption.
 
     Args:
         image: (h, w, 3), see ``stretch``.
         ids: (h, w) class ids on the same pixels.
         classes: Legend entries, in this order.
         shares: Share of each class id, 0 to 1; a missing class counts as 0.
-        title: Usually the scene's name.
+        caption: Its title stands above, its facts and notices below.
         pixel_size_m: Metres on the ground per pixel of ``image``; None where it is not known.
         nodata: Id of pixels without a class.
     """
@@ -88,7 +100,10 @@ def draw_preview(
     else:
         legend = _legend(entries, None, content_width, type_)
         body = _arrange([panels, scale, legend], type_.line * 2 // 3, downwards=True)
-    page = _arrange([_title(title, content_width, type_), body], type_.line // 2, downwards=True)
+    pieces = [_title(caption.title, content_width, type_), body]
+    if caption.facts or caption.notices:
+        pieces.append(_footer(caption, max(content_width, body.width), type_))
+    page = _arrange(pieces, type_.line // 2, downwards=True)
     return _with_margin(page, content_width, max(16, type_.line))
 
 
@@ -197,6 +212,31 @@ def _title(title: str, width: int, type_: _Typography) -> Image.Image:
     text = _shorten(_one_line(title), type_.title, width)
     draw.text((0, piece.height // 2), text, fill=_INK, font=type_.title, anchor="lm")
     return piece
+
+
+def _footer(caption: Caption, width: int, type_: _Typography) -> Image.Image:
+    """Facts on muted lines, then notices, under a thin line."""
+    facts = [(line, _MUTED) for line in _wrapped(" · ".join(map(_one_line, caption.facts)), type_.text, width)]
+    notices = [
+        (line, _INK) for notice in caption.notices for line in _wrapped(f"Note: {_one_line(notice)}", type_.text, width)
+    ]
+    lines = facts + notices
+    piece, draw = _blank(width, (len(lines) + 0.5) * type_.line)
+    draw.line((0, 0, width, 0), fill=_MUTED, width=max(1, type_.line // 24))
+    for index, (line, ink) in enumerate(lines):
+        draw.text((0, (index + 1) * type_.line), line, fill=ink, font=type_.text, anchor="lm")
+    return piece
+
+
+def _wrapped(text: str, font: Font, width: float) -> list[str]:
+    """The text on lines of at most `width` pixels, broken between words; a longer word is cut."""
+    lines: list[str] = []
+    for word in text.split():
+        if lines and font.getlength(f"{lines[-1]} {word}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(_shorten(word, font, width))
+    return lines
 
 
 def _scale_bar(pixel_size_m: float | None, longest: int, type_: _Typography) -> Image.Image:

@@ -114,11 +114,17 @@ class Scene:
         """The files that the scene consists of: its own, sidecars, and the sources of a VRT."""
         return (list if self.parts else sorted)(self.dataset.files) or [self.info.path]
 
-    def taken(self) -> datetime:
-        """Acquisition time by the file's tag; else the file's modification time; else now."""
+    def dated(self) -> datetime | None:
+        """Acquisition time by the file's tag; None without one."""
         text = str(self.dataset.tags().get("TIFFTAG_DATETIME", ""))
         with suppress(ValueError):
             return datetime.strptime(text, "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)
+        return None
+
+    def taken(self) -> datetime:
+        """Acquisition time by the file's tag; else the file's modification time; else now."""
+        if (dated := self.dated()) is not None:
+            return dated
         for path in (self.info.path, *(part.path for part in self.parts)):
             with suppress(OSError, OverflowError, ValueError):
                 return datetime.fromtimestamp(os.path.getmtime(path), tz=UTC)

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from geoseg.outputs.preview import _INK, _MUTED, _PAPER, _length_label, _percent, _round_length, draw_preview
+from geoseg.outputs.preview import _INK, _MUTED, _PAPER, Caption, _length_label, _percent, _round_length, draw_preview
 from geoseg.outputs.report.colours import contrast
 from geoseg.outputs.thumbnail import NODATA_GREY, Thumbnail, stretch
 from geoseg.outputs.thumbnail import thumbnail_size as size_of
@@ -116,7 +116,12 @@ def test_preview_of_any_shape(height, width, classes, pixel_size_m):
     ids = rng.integers(0, classes, (height, width)).astype(np.uint8)
     named = [Named(i, f"class {i} " + "with a long name " * (i % 5), f"#{i * 9:02x}8040") for i in range(classes)]
     page = draw_preview(
-        image, ids, named, shares={0: 1.0}, title="a scene\nwith a break " * 9, pixel_size_m=pixel_size_m
+        image,
+        ids,
+        named,
+        shares={0: 1.0},
+        caption=Caption("a scene\nwith a break " * 9, ("EPSG:1", "w" * 400), ("a line " * 90, "x\ny")),
+        pixel_size_m=pixel_size_m,
     )
     assert page.mode == "RGB"
     assert max(page.size) >= 400
@@ -128,7 +133,9 @@ def test_preview_shows_the_image_its_classes_and_nodata():
     ids = np.zeros((400, 400), np.uint8)
     ids[:200], ids[300:] = 7, 255
     page = np.asarray(
-        draw_preview(image, ids, FIELD_AND_WATER, shares={0: 0.5, 7: 0.5}, title="x", pixel_size_m=1).convert("RGB")
+        draw_preview(
+            image, ids, FIELD_AND_WATER, shares={0: 0.5, 7: 0.5}, caption=Caption("x"), pixel_size_m=1
+        ).convert("RGB")
     ).reshape(-1, 3)
     colours = {tuple(colour) for colour in page}
     water = tuple(round(100 * 0.4 + band * 0.6) for band in (0x2B, 0x8C, 0xBE))
@@ -142,7 +149,7 @@ def test_the_text_of_a_preview_can_be_read():
 
 def test_preview_without_classes_or_with_unknown_ids():
     ids = np.full((5, 5), 3, np.uint8)
-    draw_preview(np.zeros((5, 5, 3), np.uint8), ids, [], shares={}, title="", pixel_size_m=float("nan"))
+    draw_preview(np.zeros((5, 5, 3), np.uint8), ids, [], shares={}, caption=Caption(""), pixel_size_m=float("nan"))
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,10 @@ class Prediction:
     """Files by kind: landcover, and those of polygons, preview, scores and confidence that were written."""
     model_file: ModelFile | None = None
     """The model's file; None for a model that was made in memory."""
+    confidence: float | None = None
+    """Mean probability of the chosen class, 0 to 1; None if it is unknown."""
+    notices: tuple[str, ...] = ()
+    """Sentences on the scene, the model and the settings."""
 
 
 def landcover_item(prediction: Prediction) -> dict[str, Any]:
@@ -77,9 +81,16 @@ def _properties(prediction: Prediction) -> dict[str, Any]:
         "title": f"Land cover of {prediction.name}",
         "processing:level": "L4",
         "processing:software": {"geoseg": __version__},
+        **_trust(prediction),
         **projection(prediction.grid),
         **model_fields(prediction.model),
     }
+
+
+def _trust(prediction: Prediction) -> dict[str, Any]:
+    """How sure the model is, and what the user was notified of."""
+    confidence = {} if prediction.confidence is None else {"geoseg:confidence": round(prediction.confidence, 4)}
+    return confidence | ({"geoseg:notices": list(prediction.notices)} if prediction.notices else {})
 
 
 def _assets(prediction: Prediction) -> dict[str, Any]:
