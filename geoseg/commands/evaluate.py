@@ -22,6 +22,7 @@ from geoseg.core.errors import LabelError, SceneError, SpecError
 from geoseg.core.events import SILENT, Reporter, Stage
 from geoseg.core.redaction import public_form
 from geoseg.data.labels import LabelRules, Labels, LabelSource, label_format, open_labels, unmarked_labels
+from geoseg.data.labels.background import outside_index
 from geoseg.geo.georef import grid_of
 from geoseg.geo.grid import Window
 from geoseg.metrics.scores import Scores
@@ -87,20 +88,21 @@ def evaluate(
     """
     started = time.perf_counter()
     spec = parse_spec(ComparisonSpec, settings, source="settings")
-    prediction, labels, rules = (
-        os.fspath(prediction),
-        os.fspath(labels),
-        LabelRules(column=spec.column, layer=spec.layer),
-    )
+    prediction, labels = os.fspath(prediction), os.fspath(labels)
+    rules = LabelRules((), spec.column, spec.layer, spec.outside, spec.extent)
     _check_boundary(boundary_px)
     with gdal_settings(), open_classes(prediction) as raster:
         source = LabelSource(Path(labels), grid_of(raster), (), Path(prediction), rules)
         _check_rules(source, labels)
         shown = inspect_classes(raster, source, spec.legend, reporter)
         with open_labels(replace(source, classes=shown.classes)) as truth:
-            pair = _Pair(raster, truth, shown)
+            pair = _Pair(raster, truth, shown, _everywhere(rules, shown))
             scores = score(_comparisons(pair, boundary_px, reporter), unique_names(shown.classes), boundary_px or None)
-            notices = (*shown.notices, *_notice_of_unlabelled(labels, truth))
+            notices = (
+                *shown.notices,
+                *_notice_of_unlabelled(labels, truth),
+                *_notice_of_bare(labels, rules, shown, scores),
+            )
     if not scores.pixels:
         raise LabelError(f"{prediction} predicts nothing where {labels} is labelled: give labels of the same area")
     share = pair.unpredicted / (pair.unpredicted + scores.pixels)
@@ -120,6 +122,19 @@ def _check_rules(labels: LabelSource, name: str) -> None:
         raise SpecError(f"{name} is a raster: a column or a layer is for polygons, leave it out")
 
 
+def _everywhere(rules: LabelRules, shown: EvaluatedClasses) -> int:
+    """Index of the class that is only labelled where there is a prediction, as it lies outside of all polygons."""
+    return outside_index(rules, shown.classes) if rules.extent is None else IGNORE
+
+
+def _notice_of_bare(path: str, rules: LabelRules, shown: EvaluatedClasses, scores: Scores) -> tuple[str, ...]:
+    """A notice if labels consist of what lies outside of them."""
+    outside, pixels = outside_index(rules, shown.classes), np.sum(scores.confusion, axis=1)
+    if outside == IGNORE or not pixels[outside] or pixels.sum() > pixels[outside]:
+        return ()
+    return (f"{path} shows no polygon here: all of the area counts as {shown.classes[outside].name}",)
+
+
 def _notice_of_unlabelled(path: str, labels: Labels) -> tuple[str, ...]:
     pixels = labels.unmarked_px()
     return (f"{path}: {unmarked_labels(pixels)}",) if pixels else ()
@@ -131,11 +146,11 @@ def _notice_of_unlabelled(path: str, labels: Labels) -> tuple[str, ...]:
 class _Pair:
     """An open prediction and its open labels, as class indexes of the same windows."""
 
-    def __init__(self, raster: Any, labels: Labels, shown: EvaluatedClasses):
+    def __init__(self, raster: Any, labels: Labels, shown: EvaluatedClasses, everywhere: int):
         self.height, self.width = raster.shape
         self.unpredicted = 0
         """Labelled pixels compared so far that have no prediction."""
-        self._raster, self._labels, self._codes = raster, labels, shown.codes
+        self._raster, self._labels, self._codes, self._everywhere = raster, labels, shown.codes, everywhere
         index_of = {NODATA_ID: IGNORE} | {c.id: index for index, c in enumerate(shown.classes)}
         self._index_of = np.full(max(len(shown.codes.values), shown.codes.nodata + 1), -1, np.int16)
         for code, value in enumerate(shown.codes.values.tolist()):
@@ -154,7 +169,7 @@ class _Pair:
         counted[core.shift(-window.row, -window.col).slices] = True
         predicted, true = self._predicted(window), self._labels.read(window)
         missing = (predicted == IGNORE) & (true != IGNORE)
-        self.unpredicted += int((missing & counted).sum())
+        self.unpredicted += int((missing & counted & (true != self._everywhere)).sum())
         true[missing] = IGNORE
         return Comparison(*(torch.from_numpy(values)[None] for values in (predicted, true, counted)))
 

@@ -28,11 +28,16 @@ EDGE_PARTS = 64
 """Parts into which an edge as long as the raster is divided before it is reprojected, which bends it."""
 
 
+class OffRasterError(SpecError):
+    """Polygons lie off a raster."""
+
+
 def read_aoi(aoi: Path, grid: PixelGrid) -> Any:
     """The union of all polygons of a layer, in pixel coordinates of a raster; without parts far from it.
 
     Raises:
-        SpecError: if they cannot be read or reprojected, or do not lie on the raster.
+        OffRasterError: if they do not lie on the raster.
+        SpecError: if they cannot be read or reprojected.
     """
     return _to_pixels(_read_union(aoi, grid), grid)
 
@@ -62,7 +67,7 @@ def _read_union(aoi: Path, grid: PixelGrid) -> Any:
     except (ProjError, GEOSException) as error:
         raise SpecError(f"aoi {aoi} cannot be reprojected to the raster's CRS: {one_line(error)}") from None
     if shape.is_empty or not np.isfinite(shapely.bounds(shape)).all():
-        raise SpecError(f"{aoi} lies off the raster, which covers {grid.extent}: check the coordinates of both")
+        raise OffRasterError(f"{aoi} lies off the raster, which covers {grid.extent}: check the coordinates of both")
     return shape
 
 

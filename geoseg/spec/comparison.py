@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Self
+
+from pydantic import model_validator
+
+from geoseg.spec.base import FilePath
 from geoseg.spec.legend import LegendSpec
 
 
@@ -12,3 +17,14 @@ class ComparisonSpec(LegendSpec):
     """Column of the polygons with the class; needed if there are several."""
     layer: str | None = None
     """Layer of the vector file; needed if there are several."""
+    outside: str | None = None
+    """Name or id of the class of all that lies outside of the polygons, e.g. of building footprints."""
+    extent: FilePath | None = None
+    """Polygons outside of which nothing counts as `outside`: the area that was mapped; FILE|layername=NAME where the
+    file has several layers."""
+
+    @model_validator(mode="after")
+    def _is_bounded(self) -> Self:
+        if self.extent is not None and self.outside is None:
+            raise ValueError("extent says where outside counts: give outside, the class between the polygons, as well")
+        return self

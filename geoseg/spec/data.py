@@ -131,6 +131,12 @@ class DataSpec(Spec):
     """Column of the polygons that holds their class; needed where there are several columns."""
     label_layer: str | None = None
     """Layer of the vector file; None means its only one."""
+    outside: Label | None = None
+    """Name or id of the class of all that lies outside of the polygons, or is not labelled in rasters, within the valid
+    pixels of the images: for footprints of one kind and nothing else. None: it is not labelled."""
+    extent: FilePath | None = None
+    """Polygons outside of which nothing counts as `outside`: the area that was mapped. A vector file in any CRS,
+    FILE|layername=NAME where it has several layers; None: the images."""
     class_balance: float = Field(default=0.4, ge=0, le=1)
     """Share of the training windows drawn to show a class drawn uniformly; the rest are drawn uniformly by area."""
     memory_mb: int = Field(default=2048, ge=0, le=LARGEST_COUNT)
@@ -141,6 +147,8 @@ class DataSpec(Spec):
         ways = [self.tiles is not None, self.images is not None or self.labels is not None, bool(self.scenes)]
         if sum(ways) != 1:
             raise ValueError("give one of `tiles` (a CSV), `images` with `labels` (patterns), or `scenes` (a list)")
+        if self.extent is not None and self.outside is None:
+            raise ValueError("extent says where outside counts: give outside, the class between the polygons, as well")
         if (self.images is None) != (self.labels is None):
             raise ValueError("`images` and `labels` belong together: give both")
         if len(set(self.bands)) < len(self.bands):

@@ -78,6 +78,8 @@ class ComparisonSettings(TypedDict, total=False):
     legend: str | os.PathLike[str] | None
     column: str | None
     layer: str | None
+    outside: str | None
+    extent: str | os.PathLike[str] | None
 
 
 class CompareSettings(TypedDict, total=False):

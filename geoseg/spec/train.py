@@ -295,6 +295,8 @@ def paths_from(data: DataSpec, folder: Path) -> DataSpec:
         for scene in data.scenes
     ]
     changes: dict[str, Any] = {"scenes": tuple(scenes)}
+    if data.extent is not None:
+        changes["extent"] = joined(folder, data.extent)
     if data.tiles is not None:
         changes["tiles"] = joined(folder, data.tiles)
     if data.images is not None and data.labels is not None:

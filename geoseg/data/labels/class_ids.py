@@ -58,6 +58,7 @@ class _IdCoding:
         self, classes: Sequence[ClassSpec], table: _IdTable, names: Mapping[int, str], *, leaves_out_255: bool
     ):
         self._classes, self._table, self._names = classes, table, names
+        self.unlabelled = table.unlabelled
         self.leaves_out_255 = leaves_out_255
 
     @classmethod
@@ -112,6 +113,8 @@ class _IdTable:
     """Class index by value, IGNORE for values that are not labelled."""
     other: int
     """Class index of all other values."""
+    unlabelled: tuple[int, ...]
+    """Values that are not labelled by the file or by custom, and that no rule names."""
     nodata: int | None
     """The nodata value of the file."""
 
@@ -124,21 +127,24 @@ def _id_table(
     255 and nodata are not labelled unless rules name them. A class whose name the file gives to another value than the
     class's own is that other value.
     """
-    unlabelled = {NODATA_ID: IGNORE, NOT_FINITE: IGNORE} | ({} if nodata is None else {nodata: IGNORE})
     values_of = _values_by_name(names)
     if rules.values:
         resolved = resolve_rules(classes, rules)
         texts = [(str(key), index) for key, index in resolved.items()]
         by_name = {v: index for text, index in texts for v in values_of.get(text.casefold(), ())}
-        by_number = {int(text): index for text, index in texts if re.fullmatch(r"-?[0-9]+", text)}
-        return _IdTable(unlabelled | by_name | by_number, resolved.get(OTHER, UNKNOWN), nodata)
-    by_name = {v: index for index, c in enumerate(classes) for v in values_of.get(c.name.casefold(), ())}
-    by_number = {
-        c.label_value: index
-        for index, c in enumerate(classes)
-        if index not in by_name.values() and not c.label_value == nodata == NODATA_ID
-    }
-    return _IdTable(unlabelled | by_number | by_name, UNKNOWN, nodata)
+        known = by_name | {int(text): index for text, index in texts if re.fullmatch(r"-?[0-9]+", text)}
+        other = resolved.get(OTHER, UNKNOWN)
+    else:
+        by_name = {v: index for index, c in enumerate(classes) for v in values_of.get(c.name.casefold(), ())}
+        by_number = {
+            c.label_value: index
+            for index, c in enumerate(classes)
+            if index not in by_name.values() and not c.label_value == nodata == NODATA_ID
+        }
+        known, other = by_number | by_name, UNKNOWN
+    usual = {NODATA_ID, NOT_FINITE} if nodata is None else {NODATA_ID, NOT_FINITE, nodata}
+    unlabelled = tuple(value for value in usual if value not in known and abs(value) <= -NOT_FINITE)
+    return _IdTable(dict.fromkeys(usual, IGNORE) | known, other, unlabelled, nodata)
 
 
 def _values_by_name(names: Mapping[int, str]) -> dict[str, list[int]]:

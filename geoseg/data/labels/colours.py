@@ -87,9 +87,9 @@ class _PaletteCoding:
     def __init__(self, table: _ColorTable, palette: Mapping[int, int], nodata: int | None):
         self._palette, self._nodata = palette, nodata
         self._index_of = {value: table.named.get(color, table.other) for value, color in palette.items()}
-        if nodata is not None and palette.get(nodata, BLACK) not in table.named:
-            self._index_of[nodata] = IGNORE
-        self._index_of[NOT_FINITE] = IGNORE
+        is_named = nodata is None or palette.get(nodata, BLACK) in table.named
+        self.unlabelled = (NOT_FINITE,) if nodata is None or is_named else (NOT_FINITE, nodata)
+        self._index_of |= dict.fromkeys(self.unlabelled, IGNORE)
         self._other = table.named.get(BLACK, table.other)
 
     @classmethod
@@ -119,7 +119,8 @@ class _PaletteCoding:
 
     def complaint(self, values: Codes) -> str:
         """Name the unknown colours, and say what to do."""
-        return _color_complaint(np.array([self._palette.get(int(value), BLACK) for value in values]))
+        found, which = np.unique(values, return_inverse=True)
+        return _color_complaint(np.array([self._palette.get(value, BLACK) for value in found.tolist()])[which])
 
 
 class _ColorCoding:
@@ -129,9 +130,9 @@ class _ColorCoding:
     leaves_out_255 = False
 
     def __init__(self, table: _ColorTable, nodata: int | None):
-        named = table.named
-        if nodata is not None and 0 <= nodata <= 255:
-            named = {nodata * 0x010101: IGNORE} | named
+        marked = () if nodata is None or not 0 <= nodata <= 255 else (nodata * 0x010101,)
+        self.unlabelled = tuple(color for color in marked if color not in table.named)
+        named = dict.fromkeys(marked, IGNORE) | table.named
         self._table = _all_colors(tuple(named.items()), table.other)
 
     @classmethod

@@ -6,7 +6,7 @@ indexes (h, w).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,9 +25,17 @@ from shapely.errors import GEOSException
 
 from geoseg.core.errors import LabelError
 from geoseg.core.files import one_line
+from geoseg.data.labels.background import Background
 from geoseg.data.labels.example import Example, Shown
-from geoseg.data.labels.features import Features, feature_keys
-from geoseg.data.labels.rules import OTHER, LabelRules, class_indexes, class_list, resolve_rules
+from geoseg.data.labels.features import NO_FEATURES, Features, feature_keys
+from geoseg.data.labels.rules import (
+    OTHER,
+    LabelRules,
+    class_indexes,
+    class_list,
+    resolve_rules,
+    sole_class,
+)
 from geoseg.data.labels.source import LabelSource
 from geoseg.geo.antimeridian import Shapes, shifts_onto, wrapped_onto
 from geoseg.geo.crs import can_transform, crs_name, same_horizontal_crs
@@ -44,7 +52,7 @@ from geoseg.geo.vector_files import (
     read_columns,
     read_polygons,
 )
-from geoseg.spec import IGNORE, ClassSpec
+from geoseg.spec import IGNORE
 
 LARGE = 1000
 """Polygons of more vertices are clipped to a window before they are rasterized: GDAL takes 2 µs per vertex."""
@@ -94,9 +102,9 @@ class PolygonLabels:
                 f"{image} has no coordinate system, so the polygons of {path} have no place on it: give it one "
                 "(gdal_edit -a_srs EPSG:...)"
             )
-        self._grid = grid
-        polygons = _read(path, source.rules, grid, image)
-        indexes = _polygon_classes(polygons.values, source.classes, source.rules, path)
+        self._grid, self._background = grid, Background.of(source.rules, source.classes, grid)
+        polygons = _read(source)
+        indexes = _polygon_classes(polygons.values, source)
         try:
             self._shapes, owners = _parts_near(polygons, grid)
         except (ProjError, GEOSException) as error:
@@ -106,7 +114,8 @@ class PolygonLabels:
         self._indexes, self._keys = indexes[owners], feature_keys(polygons.shapes)[owners]
         self._are_large = shapely.get_num_coordinates(self._shapes) > LARGE
         self._tree = shapely.STRtree(self._shapes)
-        if not len(self._within(Window(0, 0, grid.height, grid.width))):
+        self._is_bare = not len(self._within(Window(0, 0, grid.height, grid.width)))
+        if self._is_bare and source.rules.outside is None:
             raise _off_image(path, image)
 
     def __enter__(self) -> Self:
@@ -120,7 +129,7 @@ class PolygonLabels:
         found = self._within(window)
         shapes, large = self._shapes[found], self._are_large[found]
         shapes[large] = shapely.clip_by_rect(shapes[large], *self._grid.box(grow(window, 2)))
-        burnt = np.full((window.height, window.width), IGNORE, np.uint8)
+        burnt = self._background.read(window)
         pairs = [(shape, int(index)) for shape, index in zip(shapes, self._indexes[found], strict=True) if shape]
         if pairs:
             rasterize(pairs, out=burnt, transform=self._grid.part(window).transform)
@@ -131,7 +140,9 @@ class PolygonLabels:
         return np.sort(self._tree.query(shapely.box(*self._grid.box(window))))
 
     def features(self) -> Features:
-        """The polygons, in single parts, in the CRS of the image."""
+        """The polygons, in single parts, in the CRS of the image; none where what is between them is labelled, too."""
+        if self._background.index != IGNORE:
+            return NO_FEATURES
         return Features(self._shapes, self._keys, self._indexes)
 
     def unmarked_px(self) -> int:
@@ -142,16 +153,17 @@ class PolygonLabels:
 # ----------------------------------------------------------------------------------------------------------- reading
 
 
-def _read(path: Path, rules: LabelRules, grid: PixelGrid, image: Path) -> Polygons:
+def _read(source: LabelSource) -> Polygons:
     """Read the polygons near an image, with their values in the class column.
 
     Raises:
         LabelError: if the file cannot be read, its column or layer is ambiguous, or no polygon is near.
     """
+    path, rules, grid, image = source.path, source.rules, source.grid, source.image
     try:
         layer = _layer(path, rules)
         columns, crs = read_columns(path, layer)
-        column = _class_column(path, columns, rules)
+        column = _class_column(path, columns, rules, sole_class(source.classes, rules))
         _check_transformable(path, crs, grid, image)
         boxes = _boxes(grid, crs, layer_extent(path, layer))
         polygons = read_polygons(path, layer, column, boxes)
@@ -159,7 +171,7 @@ def _read(path: Path, rules: LabelRules, grid: PixelGrid, image: Path) -> Polygo
         raise LabelError(f"cannot read polygons {path}: {error}") from None
     if polygons.others:
         raise LabelError(f"{path} holds {' and '.join(polygons.others)}: labels are polygons: buffer points and lines")
-    if not len(polygons.shapes):
+    if not len(polygons.shapes) and rules.outside is None:
         raise _off_image(path, image)
     return polygons
 
@@ -185,13 +197,18 @@ def _layer(path: Path, rules: LabelRules) -> str:
     )
 
 
-def _class_column(path: Path, columns: Sequence[str], rules: LabelRules) -> str:
-    if rules.column in columns or (rules.column is None and len(columns) == 1):
-        return rules.column or columns[0]
+def _class_column(path: Path, columns: Sequence[str], rules: LabelRules, sole: int | None) -> str | None:
+    """The column of the polygons' classes; None if all polygons are of one class."""
+    if rules.column in columns:
+        return rules.column
+    if rules.column is None and (rules.only_other or (sole is not None and len(columns) != 1)):
+        return None
+    if rules.column is None and len(columns) == 1:
+        return columns[0]
     wanted = f"no column {rules.column}, " if rules.column else ""
     raise LabelError(
         f"{path} has {wanted}the columns {', '.join(columns) or 'none'}: name the one with the class with "
-        "data.label_column, or --column"
+        "data.label_column, or --column, or give all polygons one class (data.label_values: {other: CLASS})"
     )
 
 
@@ -273,20 +290,29 @@ def _on_image(shapes: Shapes, crs: Any, grid: PixelGrid) -> tuple[Shapes, NDArra
 # ----------------------------------------------------------------------------------------------------------- classes
 
 
-def _polygon_classes(
-    values: Sequence[Any], classes: Sequence[ClassSpec], rules: LabelRules, path: Path
-) -> NDArray[np.uint8]:
+def _polygon_classes(values: Sequence[Any], source: LabelSource) -> NDArray[np.uint8]:
     """Class index per polygon (N,)."""
+    classes, rules = source.classes, source.rules
     resolved = resolve_rules(classes, rules) if rules.values else class_indexes(classes)
     table = {"": IGNORE} | {str(key): index for key, index in resolved.items()}
     keys = [_text(value) for value in values]
+    sole = sole_class(classes, rules)
+    if sole is not None and rules.column is None and not _are_named(keys, resolved):
+        return np.full(len(keys), sole, np.uint8)
     unknown = sorted({key for key in keys if key not in table}) if OTHER not in table else []
     if unknown:
         raise LabelError(
-            f"{path}: class {', '.join(map(repr, unknown[:5]))} is unknown; the classes are {class_list(classes)}: "
-            "add it to `classes`, or say in data.label_values of a training config which class it is, or `ignore`"
+            f"{source.path}: class {', '.join(map(repr, unknown[:5]))} is unknown; the classes are "
+            f"{class_list(classes)}: add it to `classes`, or say in data.label_values of a training config which class "
+            "it is, or `ignore`"
         )
     return np.array([table.get(key, table.get(OTHER, IGNORE)) for key in keys], np.uint8)
+
+
+def _are_named(keys: Sequence[str], resolved: Mapping[int | str, int]) -> bool:
+    """Whether a value is the name of a class, or one that the rules name; numbers of features are neither."""
+    names = {key for key in resolved if isinstance(key, str) and key != OTHER}
+    return not names.isdisjoint(keys)
 
 
 def _text(value: Any) -> str:

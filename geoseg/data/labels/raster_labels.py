@@ -16,6 +16,7 @@ from rasterio.errors import RasterioError
 
 from geoseg.core.errors import LabelError
 from geoseg.core.safe_paths import whole_url
+from geoseg.data.labels.background import Background
 from geoseg.data.labels.features import NO_FEATURES, Features
 from geoseg.data.labels.source import LabelSource
 from geoseg.geo.crs import horizontal_difference
@@ -50,6 +51,11 @@ class Coding(Protocol):
     @property
     def leaves_out_255(self) -> bool:
         """Whether the value 255 is taken as not labelled though neither the file nor the rules say so."""
+        ...
+
+    @property
+    def unlabelled(self) -> Sequence[int]:
+        """Values of pixels without a label, by the file or by custom, that no rule names."""
         ...
 
     def values(self, bands: Codes) -> Codes:
@@ -153,6 +159,7 @@ class RasterLabels:
         with ExitStack() as stack:
             stack.callback(self._file.close)
             self._coding = coding(source, self._file)
+            self._background = Background.of(source.rules, source.classes, source.grid)
             stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -172,6 +179,8 @@ class RasterLabels:
         indexes = self._coding.indexes(values)
         if self._file.is_masked:
             indexes[~self._file.read_valid(window)] = IGNORE
+        if self._background.index != IGNORE:
+            self._fill(indexes, values, window)
         unknown = indexes == UNKNOWN
         if unknown.any():
             raise LabelError(f"{self._file.path}: {self._coding.complaint(values[unknown])}")
@@ -180,6 +189,13 @@ class RasterLabels:
     def features(self) -> Features:
         """None: the file does not say which pixels were labelled together."""
         return NO_FEATURES
+
+    def _fill(self, indexes: NDArray[np.uint8], values: Codes, window: Window) -> None:
+        """Give the background to the pixels (h, w) that are not labelled, but not to those that rules leave out."""
+        bare = np.isin(values, self._coding.unlabelled)
+        if self._file.is_masked:
+            bare |= ~self._file.read_valid(window)
+        indexes[bare] = self._background.read(window)[bare]
 
     def unmarked_px(self) -> int:
         """Count the pixels that are not labelled only for their value 255, in a pass of its own."""

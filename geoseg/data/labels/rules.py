@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Self
 
 from geoseg.core.errors import SpecError
-from geoseg.spec import IGNORE, ClassSpec
+from geoseg.spec import IGNORE, ClassSpec, DataSpec
 
 OTHER = "other"
 """Key of LabelRules.values for all values that no other key names."""
@@ -23,11 +24,26 @@ class LabelRules:
     """Column of the polygons that holds their class."""
     layer: str | None = None
     """Layer of the vector file."""
+    outside: int | str | None = None
+    """Id or name of the class of all that has no label; None if that is not labelled."""
+    extent: Path | None = None
+    """Polygons outside of which `outside` does not count."""
 
     @classmethod
     def of(cls, values: Mapping[int | str, int | str], column: str | None = None, layer: str | None = None) -> Self:
-        """Make rules from the settings of a config."""
+        """Make rules from values of labels, and the place of the class in vector files."""
         return cls(tuple((_plain_key(key), value) for key, value in values.items()), column, layer)
+
+    @classmethod
+    def of_data(cls, data: DataSpec) -> Self:
+        """Make rules from the settings of a config."""
+        values = tuple((_plain_key(key), value) for key, value in data.label_values.items())
+        return cls(values, data.label_column, data.label_layer, data.outside, data.extent)
+
+    @property
+    def only_other(self) -> bool:
+        """Whether the rules give one class to all values."""
+        return [key for key, _ in self.values] == [OTHER]
 
     @property
     def by_color(self) -> bool:
@@ -48,6 +64,15 @@ def resolve_rules(classes: Sequence[ClassSpec], rules: LabelRules) -> dict[int |
             f"data.label_values leads to {unknown[0]!r}, which is neither a class ({class_list(classes)}) nor ignore"
         )
     return {key: known[value] for key, value in rules.values}
+
+
+def sole_class(classes: Sequence[ClassSpec], rules: LabelRules) -> int | None:
+    """Index of the class of all polygons where no column says it: of `other`, or the only one besides `outside`."""
+    if rules.only_other:
+        return resolve_rules(classes, rules)[OTHER]
+    if rules.outside is None or rules.values or len(classes) != 2:
+        return None
+    return next((k for k, c in enumerate(classes) if str(rules.outside) not in (c.name, str(c.label_value))), None)
 
 
 def class_indexes(classes: Sequence[ClassSpec]) -> dict[int | str, int]:

@@ -65,8 +65,7 @@ def open_pair(
 
 def _labels_of(entry: ListedRaster, grid: PixelGrid, data: DataSpec, classes: Sequence[ClassSpec]) -> LabelSource:
     """The label file of an image, and how it is to be read."""
-    rules = LabelRules.of(data.label_values, data.label_column, data.label_layer)
-    return LabelSource(entry.label, grid, tuple(classes), entry.image, rules)
+    return LabelSource(entry.label, grid, tuple(classes), entry.image, LabelRules.of_data(data))
 
 
 def shown_name(image: Path) -> str:

@@ -118,8 +118,11 @@ def check_sides(
             f"({_with_255(spec, counts[0])})"
         )
     if missing:
+        absent = [c.name for c, count in zip(spec.classes, counts[0], strict=True) if not count]
+        is_rest = spec.data.outside is None and len(absent) == 1 and len(spec.classes) == 2
+        hint = f" (if it is all that lies outside of the polygons, say data.outside: {absent[0]})" if is_rest else ""
         raise LabelError(
-            f"no training pixel shows class {missing}: label some of it there, or change data.split "
+            f"no training pixel shows class {missing}: label some of it there{hint}, or change data.split "
             "(larger blocks, a smaller guard_px or window), or take the class out of `classes`"
         )
     if unscored and spec.data.split.validates:

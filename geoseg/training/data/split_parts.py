@@ -96,7 +96,7 @@ def split_parts(known: KnownRasters, spec: TrainSpec, needed: Sequence[str]) -> 
 def _may_take_polygons(known: KnownRasters, spec: TrainSpec) -> bool:
     """Whether the way to split is geoseg's choice, and all labels are polygons."""
     split = spec.data.split
-    if split.by != "auto" or how_to_split(_counted(known), split) == "column":
+    if split.by != "auto" or spec.data.outside is not None or how_to_split(_counted(known), split) == "column":
         return False
     return all(len(one.keys) for one in known.features())
 
@@ -141,6 +141,11 @@ def _by_polygons(known: KnownRasters, spec: TrainSpec) -> SplitParts:
     Raises:
         LabelError: if labels are no polygons, or there are not two.
     """
+    if spec.data.outside is not None:
+        raise LabelError(
+            "data.split.by is polygons, which leaves out what data.outside labels between them: split by blocks or "
+            "scene"
+        )
     features = known.features()
     for entry, one in zip(known.listed, features, strict=True):
         if not len(one.keys):

@@ -20,6 +20,7 @@ from geoseg.core.files import draft_of
 from geoseg.data.class_statistics import CELL_PX, ClassStatistics, count_classes, join_statistics
 from geoseg.data.labelled_raster import LabelledRaster, read_into_memory
 from geoseg.data.listing import ListedRaster
+from geoseg.geo.layer_paths import split_layer
 from geoseg.scenes.opening import files_below
 from geoseg.spec import TrainSpec
 
@@ -66,6 +67,12 @@ def _counter(
     return lambda raster: count_classes(raster, len(spec.classes), len(spec.data.bands), reading)
 
 
+READ_BY = {
+    "bands", "band_indexes", "dtype", "nodata", "label_values", "label_column", "label_layer", "outside", "extent",
+}  # fmt: skip
+"""Settings of the data by which images and labels are read."""
+
+
 def fingerprint(listed: Sequence[ListedRaster], spec: TrainSpec) -> str:
     """Digest of what the statistics depend on: the files as they are now, and the settings by which they are read."""
     files = [
@@ -73,10 +80,10 @@ def fingerprint(listed: Sequence[ListedRaster], spec: TrainSpec) -> str:
         for entry in listed
         for path in (entry.image, *map(Path, files_below(str(entry.image))), entry.label)
     ]
-    settings = spec.data.model_dump(
-        mode="json", include={"bands", "band_indexes", "dtype", "nodata", "label_values", "label_column", "label_layer"}
-    )
-    classes = [(c.id, c.name) for c in spec.classes]
+    if spec.data.extent is not None:
+        files.append((str(spec.data.extent), _stamps(split_layer(spec.data.extent)[0])))
+    settings = spec.data.model_dump(mode="json", include=READ_BY)
+    classes = [(c.label_value, c.name) for c in spec.classes]
     return hashlib.sha256(json.dumps([CELL_PX, files, settings, classes]).encode()).hexdigest()
 
 

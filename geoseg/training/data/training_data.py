@@ -14,14 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from geoseg.core.events import SILENT, Reporter
+from geoseg.core.wording import number_of
 from geoseg.data.class_statistics import ClassStatistics, join_statistics, normalization_of
 from geoseg.data.labelled_raster import LabelledRaster
-from geoseg.data.labels import unmarked_labels
+from geoseg.data.labels import LabelRules, unmarked_labels
+from geoseg.data.labels.background import outside_index
 from geoseg.data.labels.features import Features
 from geoseg.data.listing import ListedRaster, list_rasters
 from geoseg.data.splits import SIDES
 from geoseg.geo.georef import PixelGrid
-from geoseg.spec import ClassSpec, DataSpec, NormalizationSpec, ScalingSpec, TrainSpec
+from geoseg.spec import IGNORE, ClassSpec, DataSpec, NormalizationSpec, ScalingSpec, TrainSpec
 from geoseg.training.data.image_files import (
     count_unmarked,
     find_rasters,
@@ -90,6 +92,8 @@ def read_training_data(
     rasters, counted, unmarked_px = _read_and_count(listed, grids, spec, terms.scaling, store, reporter)
     if unmarked_px:
         reporter.notice(f"labels: {unmarked_labels(unmarked_px)}")
+    for line in _notice_of_bare(counted, spec):
+        reporter.notice(line)
     known = KnownRasters(listed, grids, rasters, counted, partial(_features, listed, grids, spec))
     split = split_parts(known, spec, SIDES if only is None else (only,))
     if only is None:
@@ -117,6 +121,19 @@ def _features(listed: Sequence[ListedRaster], grids: Sequence[PixelGrid], spec: 
     features = [raster.features() for raster in rasters]
     pool.clear()
     return features
+
+
+def _notice_of_bare(counted: Sequence[ClassStatistics], spec: TrainSpec) -> list[str]:
+    """A notice that images show no label but the class of what lies outside of all labels."""
+    outside = outside_index(LabelRules.of_data(spec.data), spec.classes)
+    if outside == IGNORE:
+        return []
+    counts = [one.class_counts for one in counted]
+    bare = sum(bool(one[outside]) and one.sum() == one[outside] for one in counts)
+    if not bare:
+        return []
+    name = spec.classes[outside].name
+    return [f"{bare} of {number_of(len(counts), 'image')} show no polygon: all of their valid pixels count as {name}"]
 
 
 def _notice_of_codes(classes: Sequence[ClassSpec]) -> list[str]:
