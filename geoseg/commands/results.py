@@ -6,7 +6,7 @@ In: the classified scene. Out: drafts of files, to be published.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -98,7 +98,7 @@ class Results:
             layer = polygonize(
                 rasters["landcover"], rasters["confidence"], Legend.of(classes), spec, reporter=self.reporter
             )
-            write_polygons(layer, draft, name=name)
+            write_polygons(replace(layer, notices=self.job.notices), draft, name=name)
             add_layer_style(draft, name, vector_qml(classes), vector_sld(classes, name))
         except GeosegError as error:
             reason = str(error).replace(str(draft), str(path))

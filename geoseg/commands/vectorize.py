@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Unpack
@@ -28,6 +28,7 @@ from geoseg.geo.grid import Window
 from geoseg.outputs.styles import add_layer_style, shared_qml, style_paths, vector_qml, vector_sld, write_style_files
 from geoseg.raster.class_raster import open_classes
 from geoseg.raster.legends import read_legend, with_file
+from geoseg.raster.notices_tag import stated_notices
 from geoseg.spec import VectorizeSpec, parse_spec
 from geoseg.spec.settings import VectorizeSettings
 from geoseg.vector.check import PolygonCheck, check_polygons
@@ -97,7 +98,7 @@ def vectorize(
             _check_checkable(grid, spec, output)
         area = find_area(grid, spec.area.aoi, spec.area.bbox, opened.name)
         job = Polygonizer(opened, None, grid, reading.legend, spec.vector, area)
-        layer = job.run(reporter)
+        layer = replace(job.run(reporter), notices=stated_notices(opened.tags()))
         other = _owner_of_styles(output, overwrite)
         write_polygons(layer, output, finish=partial(_style, layer, output.stem, is_alone=other is None))
         found = _checked(output, job) if check else None

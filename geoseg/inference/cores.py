@@ -23,6 +23,7 @@ from geoseg.inference.work_folder import Record, WorkFolder
 from geoseg.outputs.geotiff import PartRaster, RasterFormat
 from geoseg.outputs.thumbnail import Thumbnail
 from geoseg.raster.legend import class_tags
+from geoseg.raster.notices_tag import notices_tags
 from geoseg.spec import NODATA_ID
 
 
@@ -48,8 +49,6 @@ class Pixels:
         return cls(window, valid, decision.index.numpy(), percent, scores)
 
 
-NOTICES_TAG = "GEOSEG_NOTICES"
-"""Tag of result rasters: the notices of the run, a list of texts as JSON."""
 CONFIDENCE_TAG = "GEOSEG_CONFIDENCE"
 """Tag of class rasters: mean probability of the chosen class, 0 to 1."""
 
@@ -167,8 +166,7 @@ def landcover_format(job: Job) -> RasterFormat:
 
 def origin_tags(job: Job) -> dict[str, str]:
     """Tags of all rasters of a job: the model, the version of geoseg, and notices, if there are any."""
-    notices = {NOTICES_TAG: json.dumps(job.notices, ensure_ascii=False)} if job.notices else {}
-    return {"GEOSEG_MODEL": job.model.spec.name, "GEOSEG_VERSION": __version__, **notices}
+    return {"GEOSEG_MODEL": job.model.spec.name, "GEOSEG_VERSION": __version__, **notices_tags(job.notices)}
 
 
 def confidence_format(job: Job) -> RasterFormat:

@@ -61,6 +61,8 @@ class PolygonLayer:
     """Where each feature begins among the regions (F + 1,); None if each region is one."""
     target: CRS | None = None
     """Coordinate system of the geometry, if it is not `crs`."""
+    notices: tuple[str, ...] = ()
+    """Sentences on the class raster, for the metadata of files."""
 
     def __len__(self) -> int:
         return len(self._features) - 1

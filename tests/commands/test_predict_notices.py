@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 from affine import Affine
@@ -15,6 +16,7 @@ from support.rasters import write_raster
 
 from geoseg.cli import main
 from geoseg.commands.predict import PredictResult, predict
+from geoseg.commands.vectorize import vectorize
 
 COARSE = Affine(2, 0, 3e5, 0, -2, 4.3e6)
 
@@ -44,6 +46,14 @@ def test_the_item_has_them(result):
     properties = json.loads(result.paths["item"].read_text())["properties"]
     assert properties["geoseg:notices"] == list(result.notices)
     assert properties["geoseg:confidence"] == pytest.approx(result.confidence, abs=1e-4)
+
+
+def test_the_polygons_have_them_also_when_they_are_made_later(tmp_path, result):
+    later = tmp_path / "later.gpkg"
+    vectorize(result.paths["landcover"], later)
+    for path in (result.paths["polygons"], later):
+        metadata = pyogrio.read_info(path, layer=path.stem)["layer_metadata"]
+        assert json.loads(metadata["GEOSEG_NOTICES"]) == list(result.notices)
 
 
 def test_the_picture_grows_by_the_lines_of_its_notices(tmp_path, class_values, result):

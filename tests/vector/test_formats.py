@@ -1,11 +1,15 @@
 """Every format written and read back; nothing left behind when writing fails."""
 
+import json
 import re
+import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 
 import geopandas
 import numpy as np
+import pyarrow.parquet
 import pyogrio
 import pytest
 import shapely
@@ -73,6 +77,37 @@ def test_written_and_read_back(tmp_path, layer, extension):
     same = shapely.equals(back.to_crs(UTM).geometry.values, frame.geometry.values)
     assert same.all() or FORMATS.get(extension).in_degrees
     np.testing.assert_allclose(back.to_crs(UTM).area, frame.area, rtol=1e-4)
+
+
+WITHOUT_A_PLACE = {".shp"}
+"""Formats that have no place for a text on the layer."""
+
+
+@pytest.mark.parametrize("extension", sorted(set(FORMATS.names) - WITHOUT_A_PLACE))
+def test_notices_stand_in_the_file(tmp_path, layer, extension):
+    path, notices = tmp_path / f"out{extension}", ("poor classes: „schwach“", "a second one")
+    write_polygons(replace(layer, notices=notices), path)
+    assert len(read(path)) == len(layer)
+    for line in notices:
+        assert any(line.encode() in text for text in texts_of(path))
+
+
+def texts_of(path):
+    """The content of a file, and the values of its metadata, as bytes."""
+    yield path.read_bytes()
+    if path.suffix == ".parquet":
+        notices = json.loads(pyarrow.parquet.read_schema(path).metadata[b"GEOSEG_NOTICES"])
+        yield "\n".join(notices).encode()
+    else:
+        yield str(pyogrio.read_info(path)["dataset_metadata"]).encode()
+
+
+def test_a_geopackage_describes_its_table_and_has_metadata(tmp_path, layer):
+    path = tmp_path / "out.gpkg"
+    write_polygons(replace(layer, notices=("poor classes",)), path)
+    with sqlite3.connect(path) as base:
+        assert base.execute("SELECT description FROM gpkg_contents").fetchone() == ("poor classes",)
+    assert pyogrio.read_info(path)["layer_metadata"]["GEOSEG_NOTICES"] == '["poor classes"]'
 
 
 @pytest.mark.parametrize("extension", [".geojson", ".json"])

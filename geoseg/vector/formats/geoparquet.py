@@ -10,6 +10,7 @@ import pyarrow.parquet
 import shapely
 from numpy.typing import NDArray
 
+from geoseg.raster.notices_tag import notices_tags
 from geoseg.vector.formats.ogr import sqlite_leftovers
 from geoseg.vector.layer import PolygonLayer
 
@@ -30,7 +31,7 @@ class GeoParquet:
             "orientation": "counterclockwise",
         }
         about = {"version": "1.0.0", "primary_column": "geometry", "columns": {"geometry": column}}
-        schema = polygons.schema.with_metadata({"geo": json.dumps(about)})
+        schema = polygons.schema.with_metadata({"geo": json.dumps(about), **notices_tags(polygons.notices)})
         with pyarrow.parquet.ParquetWriter(path, schema) as file:
             for batch in polygons.batches():
                 file.write_batch(batch.cast(schema))

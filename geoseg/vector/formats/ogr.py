@@ -23,8 +23,11 @@ from geoseg.core.errors import OutputError
 from geoseg.core.files import one_line
 from geoseg.core.naming import layer_name
 from geoseg.core.safe_paths import plain_path
+from geoseg.raster.notices_tag import notices_tags
 from geoseg.vector.layer import PolygonLayer
 
+DESCRIBED = frozenset({"GPKG", "GeoJSON", "FlatGeobuf", "PMTiles", "MBTiles"})
+"""Drivers of formats that have a place for a description of the layer; Shapefiles have none."""
 NO_OTHER_NAMES: Mapping[str, str] = MappingProxyType({})
 
 
@@ -57,8 +60,17 @@ def write_ogr(
             geometry_name="geometry",
             geometry_type=polygons.geometry_type,
             crs=None if crs is None else crs.to_wkt(),
+            **_about(polygons, options["driver"]),
             **options,
         )
+
+
+def _about(polygons: PolygonLayer, driver: str) -> dict[str, Any]:
+    """Options that write the notices of a layer: as its description, and in a GeoPackage also as its metadata."""
+    if not polygons.notices or driver not in DESCRIBED:
+        return {}
+    described = {"DESCRIPTION": "\n".join(polygons.notices)}
+    return described | ({"layer_metadata": notices_tags(polygons.notices)} if driver == "GPKG" else {})
 
 
 def read_ogr(path: Path, layer: str | None = None) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
