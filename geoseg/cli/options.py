@@ -103,8 +103,8 @@ def _options_by_long_name(command: click.Command) -> dict[str, tuple[click.Optio
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:
-    """Options that were given, as settings."""
-    return {name: value for name, value in options.items() if value is not None}
+    """Options that were given, as settings; lists that were not are empty."""
+    return {name: value for name, value in options.items() if value is not None and value != ()}
 
 
 tiles_option = click.option(

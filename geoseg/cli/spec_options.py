@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
-from geoseg.cli.value_types import FilePath, Numbers, Texts, WholeChoice, WordsOrNumber
+from geoseg.cli.value_types import FilePath, ListOption, Numbers, Texts, WholeChoice, WordsOrNumber
 from geoseg.spec import Spec
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -26,6 +26,7 @@ METAVARS = {
     "classes": "NAME,...",
     "devices": "N|0,1,...",
     "fill_holes": "M2",
+    "format": "NAME,...",
     "majority": "PX",
     "min_labelled": "SHARE",
     "min_area": "M2",
@@ -70,6 +71,8 @@ def _option(name: str, field: FieldInfo, default: str | None, metavar: str | Non
     text = _help(field, default)
     if kinds == [bool]:
         return click.option(f"--{flag}/--no-{flag}", default=None, help=text)
+    if isinstance(_type(kinds), Texts):
+        return click.option(f"--{flag}", type=Texts(), cls=ListOption, multiple=True, metavar=metavar, help=text)
     return click.option(f"--{flag}", type=_type(kinds), metavar=metavar, help=text)
 
 
@@ -119,5 +122,5 @@ def _default(value: Any) -> str | None:
     if isinstance(value, bool):
         return "yes" if value else None
     if isinstance(value, tuple):
-        return ",".join(f"{part:g}" for part in value)
+        return ",".join(part if isinstance(part, str) else f"{part:g}" for part in value)
     return f"{value:g}" if isinstance(value, int | float) else value

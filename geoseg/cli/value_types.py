@@ -92,6 +92,19 @@ class Texts(click.ParamType[Any]):
         return tuple(str(part).strip() for part in parts if str(part).strip())
 
 
+class ListOption(click.Option):
+    """An option with a list of texts, which may also be given several times: all of them are one list."""
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> tuple[str, ...]:
+        """Join what was given; empty if nothing was."""
+        given = [value] if isinstance(value, str) else value
+        if not isinstance(given, list | tuple):
+            return ()
+        parts = [part for one in given for part in (one.split(",") if isinstance(one, str) else [one])]
+        texts: tuple[str, ...] = self.type.convert(parts, self, ctx)
+        return texts
+
+
 class WholeChoice(click.Choice[str]):
     """One of a few whole numbers."""
 

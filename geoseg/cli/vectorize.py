@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from geoseg.vector.check import PolygonCheck
 
 
+_CONFIDENCE = "Raster with the confidence of each pixel, as predict --confidence writes it; polygons get its mean."
+
+
 @click.command(cls=Command)
 @click.argument("raster", metavar="CLASSES.tif", type=FilePath())
 @click.option(
@@ -28,10 +31,11 @@ if TYPE_CHECKING:
     "--output",
     required=True,
     type=FilePath(path_type=Path),
-    help="Result: .gpkg, .shp, .geojson, .fgb or .parquet.",
+    help="Result: .gpkg, .shp, .geojson, .fgb, .parquet, .pmtiles or .mbtiles.",
 )
 @spec_options(VectorizeSpec)
 @click.option("--check", is_flag=True, help="Hold the finished polygons against the raster; exit code 1 if they fail.")
+@click.option("--confidence", metavar="RASTER", type=FilePath(), help=_CONFIDENCE)
 @config_option
 @overwrite_option
 @json_option
@@ -43,6 +47,7 @@ def vectorize(
 
     Polygons of neighbours share their borders vertex for vertex, also when they are simplified or smoothed.
     """
+    weights = {"confidence": options.pop("confidence")}
     check_vectorized(raster, given(options))
     from geoseg.commands.vectorize import vectorize as run
 
@@ -53,7 +58,7 @@ def vectorize(
             overwrite=overwrite,
             check=check,
             reporter=reporter,
-            **given(options),
+            **given(options | weights),
         )
     passed = result.check is None or _passes(result.check, options)
     if as_json:

@@ -15,9 +15,10 @@ from geoseg.core.naming import LONGEST_FILE_NAME, is_utf8, shortened
 from geoseg.scenes import SceneRef
 from geoseg.scenes.paths import is_local
 from geoseg.spec import OutputSpec
+from geoseg.vector.formats import FORMATS, check_extension
 
 RASTER_SUFFIXES = (".tif", ".tiff")
-OTHER_SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb", ".parquet", ".png", ".jpg", ".vrt", ".img", ".jp2")
+OTHER_SUFFIXES = (*FORMATS.own, ".png", ".jpg", ".vrt", ".img", ".jp2")
 _LONGEST_NAME = LONGEST_FILE_NAME - len(".aux.xml")
 """Bytes of a result's name, beside which another with a longer one may lie."""
 
@@ -28,8 +29,8 @@ class OutputPaths:
 
     landcover: Path
     """Class raster."""
-    polygons: Path | None
-    """GeoPackage."""
+    polygons: tuple[Path, ...]
+    """Vector files, one for each format."""
     preview: Path | None
     """Picture."""
     scores: Path | None
@@ -44,7 +45,13 @@ class OutputPaths:
     """STAC Item."""
 
     def __iter__(self) -> Iterator[Path]:
-        return (path for path in vars(self).values() if path is not None)
+        return iter(self.by_kind().values())
+
+    def by_kind(self) -> dict[str, Path]:
+        """All files by kind: the names of these fields, but for further formats of polygons, as in polygons_shp."""
+        further = {f"polygons_{path.suffix[1:]}": path for path in self.polygons[1:]}
+        files = {"landcover": self.landcover, "polygons": next(iter(self.polygons), None), **further}
+        return {kind: path for kind, path in (vars(self) | files).items() if path is not None}
 
 
 def name_outputs(name: str, output: str | os.PathLike[str] | None, spec: OutputSpec) -> OutputPaths:
@@ -58,7 +65,7 @@ def name_outputs(name: str, output: str | os.PathLike[str] | None, spec: OutputS
     check_names([landcover])
     return OutputPaths(
         landcover=landcover,
-        polygons=landcover.with_suffix(".gpkg") if spec.polygons else None,
+        polygons=tuple(landcover.with_suffix(end) for end in _endings(spec)) if spec.polygons else (),
         preview=landcover.with_suffix(".png") if spec.preview else None,
         scores=_raster_path(spec.scores, f"{name}_scores.tif") if spec.scores else None,
         confidence=_raster_path(spec.confidence, f"{name}_confidence.tif") if spec.confidence else None,
@@ -66,6 +73,15 @@ def name_outputs(name: str, output: str | os.PathLike[str] | None, spec: OutputS
         sld=landcover.with_suffix(".sld"),
         item=landcover.with_suffix(".json") if spec.stac else None,
     )
+
+
+def _endings(spec: OutputSpec) -> list[str]:
+    """Endings of the vector files, each once.
+
+    Raises:
+        OutputError: if one names no format.
+    """
+    return list(dict.fromkeys(check_extension(f"polygons.{name.strip().removeprefix('.')}") for name in spec.format))
 
 
 def _raster_path(given: str | os.PathLike[str], name: str) -> Path:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Unpack
 from geoseg.commands.finished import is_done, stated_confidence
 from geoseg.commands.output_paths import OutputPaths, check_outputs, check_space, name_outputs
 from geoseg.commands.plan import scratch_bytes_per_pixel
-from geoseg.commands.results import Results, generalize
+from geoseg.commands.results import Results, generalize, parts_of
+from geoseg.core.errors import OutputError
 from geoseg.core.events import SILENT, Reporter
-from geoseg.core.files import write_errors
+from geoseg.core.files import one_line, write_errors
 from geoseg.core.memory import give_back_memory
 from geoseg.inference.assemble import assemble
 from geoseg.inference.class_shares import ClassShare, class_shares
@@ -47,7 +48,8 @@ class PredictResult:
     model: str
     """Name of the model."""
     paths: dict[str, Path]
-    """Files written, by kind: landcover, polygons, preview, scores, confidence, style, sld, item."""
+    """Files written, by kind: landcover, polygons, preview, scores, confidence, style, sld, item;
+    polygons_shp and the like for further formats."""
     classes: tuple[ClassShare, ...]
     """Share of each class of the model."""
     polygons: int | None
@@ -124,7 +126,7 @@ def predict(
 
 def _run(job: Job, work: WorkFolder, paths: OutputPaths, workers: Workers, reporter: Reporter) -> PredictResult:
     clock = _Clock()
-    with write_errors(paths.landcover.parent), open_drafts(paths.landcover, paths) as drafts:
+    with write_errors(paths.landcover.parent), open_drafts(paths.landcover, paths, parts_of(paths.polygons)) as drafts:
         run_scene(job, work, workers, reporter)
         give_back_memory()
         clock.lap("predict")
@@ -140,7 +142,7 @@ def _run(job: Job, work: WorkFolder, paths: OutputPaths, workers: Workers, repor
             if paths.preview:
                 results.write_preview(paths.preview)
             clock.lap("preview")
-            polygons = results.write_polygons(paths.polygons) if paths.polygons else None
+            polygons = results.write_polygons() if paths.polygons else None
             clock.lap("polygons")
             if paths.item:
                 results.write_item(paths.item)
@@ -163,7 +165,7 @@ def _result(job: Job, paths: OutputPaths, about: _About) -> PredictResult:
     return PredictResult(
         scene=job.scene.info.public_path,
         model=job.model.spec.name,
-        paths={kind: path for kind, path in vars(paths).items() if path is not None},
+        paths=paths.by_kind(),
         classes=about.classes,
         polygons=about.polygons,
         scene_px=job.scene.info.pixels,
@@ -187,14 +189,17 @@ def _done_before(job: Job, paths: OutputPaths) -> PredictResult:
         for c in job.model.spec.classes
         for pixels, area in [known.get(c.id, (0, None))]
     )
-    polygons = None if paths.polygons is None else _count_polygons(paths.polygons)
+    polygons = _count_polygons(paths.polygons[0]) if paths.polygons else None
     return _result(job, paths, _About(classes, polygons, stated_confidence(paths.landcover), 0, {"total": 0.0}))
 
 
-def _count_polygons(path: Path) -> int | None:
-    from geoseg.vector.formats.ogr import count_polygons  # only polygons need these libraries
+def _count_polygons(path: Path) -> int:
+    from geoseg.vector.formats import format_of  # only polygons need its libraries
 
-    return count_polygons(path, path.stem)
+    try:
+        return format_of(path).count(path)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise OutputError(f"{path} is damaged: {one_line(error)}: pass --overwrite to make it again") from None
 
 
 class _Clock:

@@ -6,9 +6,11 @@ In: the classified scene. Out: drafts of files, to be published.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from geoseg.commands.output_paths import OutputPaths
 from geoseg.core.errors import GeosegError, OutputError
@@ -27,6 +29,9 @@ from geoseg.outputs.styles import add_layer_style, raster_sld, shared_qml, vecto
 from geoseg.raster.class_raster import open_classes, read_strips
 from geoseg.raster.legend import Legend
 from geoseg.spec import NODATA_ID
+
+if TYPE_CHECKING:
+    from geoseg.vector.layer import PolygonLayer
 
 
 @dataclass(frozen=True)
@@ -77,33 +82,42 @@ class Results:
         scene, model, formats = self.job.scene, self.job.model, self.assembled.formats
         files = {
             kind: ResultFile.measured(path, self.drafts[path], formats.get(kind))
-            for kind, path in vars(self.paths).items()
-            if path is not None and is_asset(kind)
+            for kind, path in self.paths.by_kind().items()
+            if is_asset(kind)
         }
         about = scene.info.name, scene.info.path, scene.grid, scene.taken(), model.spec, files, model.file
         return Prediction(*about, self.assembled.confidence, self.job.notices)
 
-    def write_polygons(self, path: Path) -> int:
-        """Write polygons, with their style in the file; return how many.
+    def write_polygons(self) -> int:
+        """Write polygons in each format; return how many.
 
         Raises:
             OutputError: if they cannot be made; the class raster is complete then.
         """
         from geoseg.vector.polygonize import polygonize
+
+        rasters, spec = self.assembled.rasters, self.job.spec.vector.of_generalized_raster
+        legend = Legend.of(self.job.model.spec.classes)
+        try:
+            layer = polygonize(rasters["landcover"], rasters["confidence"], legend, spec, reporter=self.reporter)
+            for path in self.paths.polygons:
+                self._write_layer(replace(layer, notices=self.job.notices), path)
+        except GeosegError as error:
+            raise OutputError(f"{error}; the class raster is complete: {self.paths.landcover}") from None
+        return len(layer)
+
+    def _write_layer(self, layer: PolygonLayer, path: Path) -> None:
+        """Write polygons in the format of a path."""
+        from geoseg.vector.formats import format_of
         from geoseg.vector.write import write_polygons
 
         classes, draft, name = self.job.model.spec.classes, self.drafts[path], layer_name(path.stem)
-        rasters, spec = self.assembled.rasters, self.job.spec.vector.of_generalized_raster
         try:
-            layer = polygonize(
-                rasters["landcover"], rasters["confidence"], Legend.of(classes), spec, reporter=self.reporter
-            )
-            write_polygons(replace(layer, notices=self.job.notices), draft, name=name)
-            add_layer_style(draft, name, vector_qml(classes), vector_sld(classes, name))
+            write_polygons(layer, draft, name=name)
+            if self.job.spec.vector.embed_style and format_of(path).traits.holds_styles:
+                add_layer_style(draft, name, vector_qml(classes), vector_sld(classes, name))
         except GeosegError as error:
-            reason = str(error).replace(str(draft), str(path))
-            raise OutputError(f"{reason}; the class raster is complete: {self.paths.landcover}") from None
-        return len(layer)
+            raise OutputError(str(error).replace(str(draft), str(path))) from None
 
     def write_preview(self, path: Path) -> None:
         """Write a picture of the scene and its classes."""
@@ -114,6 +128,13 @@ class Results:
         with write_errors(path.parent):
             picture.save(self.drafts[path], pnginfo=text_of(self.job))
         self.reporter.progress(Progress("preview", 1, 1))
+
+
+def parts_of(polygons: Iterable[Path]) -> dict[Path, tuple[Path, ...]]:
+    """The files that belong to each vector file, beside it."""
+    from geoseg.vector.formats import format_of  # only polygons need its libraries
+
+    return {path: tuple(format_of(path).parts(path)) for path in polygons}
 
 
 def generalize(job: Job, assembled: Assembled) -> None:

@@ -27,9 +27,10 @@ from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.outputs.styles import add_layer_style, shared_qml, style_paths, vector_qml, vector_sld, write_style_files
 from geoseg.raster.class_raster import open_classes
+from geoseg.raster.confidence import open_confidence
 from geoseg.raster.legends import read_legend, with_file
 from geoseg.raster.notices_tag import stated_notices
-from geoseg.spec import VectorizeSpec, parse_spec
+from geoseg.spec import VectorizeSpec, VectorSpec, parse_spec
 from geoseg.spec.settings import VectorizeSettings
 from geoseg.vector.check import PolygonCheck, check_polygons
 from geoseg.vector.formats import check_extension, format_of
@@ -69,6 +70,7 @@ def vectorize(
     *,
     overwrite: bool = False,
     check: bool = False,
+    confidence: str | os.PathLike[str] | None = None,
     reporter: Reporter = SILENT,
     **settings: Unpack[VectorizeSettings],
 ) -> VectorizeResult:
@@ -76,9 +78,10 @@ def vectorize(
 
     Args:
         raster: any raster with a single band of whole numbers.
-        output: .gpkg, .shp, .geojson, .fgb or .parquet.
+        output: .gpkg, .shp, .geojson, .fgb, .parquet, .pmtiles or .mbtiles.
         overwrite: replace a file that exists.
         check: read the polygons back and compare them with the raster.
+        confidence: a raster on the same pixels, in percent or from 0 to 1, whose mean each polygon gets.
         reporter: takes notices, and the progress of `polygons` in pixels.
         settings: fields of VectorizeSpec.
 
@@ -97,12 +100,13 @@ def vectorize(
         if check:
             _check_checkable(grid, spec, output)
         area = find_area(grid, spec.area.aoi, spec.area.bbox, opened.name)
-        job = Polygonizer(opened, None, grid, reading.legend, spec.vector, area)
-        layer = replace(job.run(reporter), notices=stated_notices(opened.tags()))
-        other = _owner_of_styles(output, overwrite)
-        write_polygons(layer, output, finish=partial(_style, layer, output.stem, is_alone=other is None))
-        found = _checked(output, job) if check else None
-    unstyled = f"the styles of {output} were not written, because of {other}" if other else None
+        with open_confidence(confidence, grid) as percentages:
+            job = Polygonizer(opened, percentages, grid, reading.legend, spec.vector, area)
+            layer = replace(job.run(reporter), notices=stated_notices(opened.tags()))
+            styles = _place_of_styles(output, spec.vector, overwrite)
+            write_polygons(layer, output, finish=partial(_style, layer, output.stem, styles))
+            found = _checked(output, job) if check else None
+    unstyled = styles.notice(output)
     unmarked = _unmarked_notice(job.unmarked)
     crowd = len(np.unique(layer.regions.class_id))
     plain = f"polygons have no style, as there are {crowd:,} classes" if crowd > MOST_STYLED else None
@@ -132,8 +136,11 @@ def _checked(output: Path, job: Polygonizer) -> PolygonCheck:
 
 
 def _check_checkable(grid: PixelGrid, spec: VectorizeSpec, output: Path) -> None:
-    """Refuse to check polygons in another CRS than the raster's."""
-    leaves = format_of(output).in_degrees and grid.crs is not None and not _is_geojson(grid)
+    """Refuse to check polygons in another CRS than the raster's, and those in tiles."""
+    coordinates = format_of(output).traits.coordinates
+    if coordinates == "tiles":
+        raise SpecError(f"polygons in tiles ({output.suffix}) cannot be checked: write another format")
+    leaves = coordinates == "degrees" and grid.crs is not None and not _is_geojson(grid)
     if spec.vector.to_crs is not None or leaves:
         remedy = "leave out to_crs" if spec.vector.to_crs is not None else "write another format than GeoJSON"
         raise SpecError(f"only polygons in the raster's CRS can be checked: {remedy}")
@@ -145,26 +152,42 @@ def _is_geojson(grid: PixelGrid) -> bool:
     return same_horizontal_crs(grid.crs, "EPSG:4326") and left >= -180 and right <= 180
 
 
-def _style(layer: PolygonLayer, name: str, draft: Path, *, is_alone: bool) -> None:
-    """Write styles of polygons: inside a GeoPackage, or beside the file unless styles of another file are there."""
+@dataclass(frozen=True)
+class _Styles:
+    """Where the styles of polygons go."""
+
+    embeds: bool
+    """Whether they go into the vector file."""
+    owner: Path | None
+    """What keeps them from the place beside it: a class raster, or files that may not be replaced; None for nothing."""
+
+    def notice(self, output: Path) -> str | None:
+        """A notice that they are not beside the vector file; None if they are."""
+        if self.owner is None:
+            return None
+        where = "are inside of it only" if self.embeds else "were not written"
+        return f"the styles of {output} {where}, because of {self.owner}"
+
+
+def _place_of_styles(output: Path, spec: VectorSpec, overwrite: bool) -> _Styles:
+    """Styles go beside the file; inside as well if that is asked for, or there is no place beside it."""
+    raster = next((path for end in RASTER_ENDS if (path := output.with_suffix(end)).exists()), None)
+    existing = next((path for path in style_paths(output) if path.exists()), None)
+    owner = raster or (None if overwrite else existing)
+    return _Styles(format_of(output).traits.holds_styles and (spec.embed_style or owner is not None), owner)
+
+
+def _style(layer: PolygonLayer, name: str, styles: _Styles, draft: Path) -> None:
+    """Write the styles of polygons, unless there are too many classes for any."""
     ids = np.unique(layer.regions.class_id).tolist()
     if len(ids) > MOST_STYLED:
         return
     classes = layer.legend.classes(ids)
     sld = vector_sld(classes, layer_name(name))
-    if format_of(draft).holds_styles:
+    if styles.embeds:
         add_layer_style(draft, layer_name(name), vector_qml(classes), sld)
-    elif is_alone:
+    if styles.owner is None:
         write_style_files(draft, shared_qml(classes), sld)
-
-
-def _owner_of_styles(output: Path, overwrite: bool) -> Path | None:
-    """The owner of existing style files of the same names: a class raster, or files that may not be replaced."""
-    if format_of(output).holds_styles:
-        return None
-    raster = next((path for end in RASTER_ENDS if (path := output.with_suffix(end)).exists()), None)
-    existing = next((path for path in style_paths(output) if path.exists()), None)
-    return raster or (None if overwrite else existing)
 
 
 def check_output(output: Path, overwrite: bool) -> None:

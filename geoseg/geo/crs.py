@@ -41,6 +41,33 @@ def horizontal(crs: CRS) -> CRS:
     return crs.to_2d()
 
 
+def map_crs(crs: Any) -> CRS | None:
+    """The system in which the map of a raster lies, without heights: that of flat geometry.
+
+    Of a compound or three-dimensional system it is the horizontal part, with the code by which most programs know it: a
+    code in the file stands for PROJ's definition, whose parts have codes, unless the file defines something else under
+    it. None if there is no system, or it makes no sense to PROJ.
+    """
+    try:
+        found = CRS.from_user_input(crs) if crs else None
+        if found is None or not (found.is_compound or len(found.axis_info) > 2):
+            return found
+        known = _by_code(crs)
+        if known is not None and _same_ellipsoid(known.ellipsoid, found.ellipsoid):
+            one, other = horizontal(known), horizontal(found)
+            if _kind(one) == _kind(other) and _projection_difference(one, other) is None:
+                return one
+        return horizontal(found)
+    except (ProjError, ValueError):
+        return None
+
+
+def _by_code(crs: Any) -> CRS | None:
+    """The system under the code that rasterio or pyproj finds in a file's."""
+    code = crs.to_authority() if hasattr(crs, "to_authority") else CRS.from_user_input(crs).to_authority()
+    return None if code is None else CRS.from_authority(*code)
+
+
 def same_horizontal_crs(one: Any, other: Any) -> bool:
     """Whether two systems give the same coordinates to a point, heights aside; None equals only None."""
     return horizontal_difference(one, other) is None

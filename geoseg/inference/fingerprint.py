@@ -74,7 +74,7 @@ def output_fingerprints(spec: PredictSpec) -> dict[str, str]:
     """
     output, polygons = spec.output, spec.vector.of_generalized_raster
     made = {
-        "polygons": _digest(polygons.model_dump(mode="json")) if output.polygons else None,
+        "polygons": _digest([polygons.model_dump(mode="json"), sorted(output.format)]) if output.polygons else None,
         "preview": "" if output.preview else None,
         "scores": output.scores_type if output.scores else None,
         "confidence": "" if output.confidence else None,

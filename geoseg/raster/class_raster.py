@@ -6,7 +6,7 @@ In: the path of a single-band raster of whole numbers. Out: strips of codes; tra
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,12 +26,14 @@ from geoseg.raster.class_codes import ByteCodes, ClassCodes, Codes
 from geoseg.raster.class_values import read_values
 from geoseg.raster.reading import open_dataset, to_rasterio
 from geoseg.raster.strips import Strip
-from geoseg.spec import NODATA_ID
 
 TYPES = frozenset({
     "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float16", "float32", "float64",
 })  # fmt: skip
 """Types of class rasters, as rasterio names them; values of floating-point types are whole numbers, too."""
+
+Percentages = Callable[[RasterioWindow], NDArray[np.uint8]]
+"""Reads the confidence of a window's pixels in percent (h, W)."""
 
 
 @contextmanager
@@ -69,9 +71,9 @@ OWN_CODES: ClassCodes = ByteCodes()
 
 
 def read_strips(
-    classes: Any, confidence: Any | None, area: Area | None = None, codes: ClassCodes = OWN_CODES
+    classes: Any, confidence: Percentages | None, area: Area | None = None, codes: ClassCodes = OWN_CODES
 ) -> Iterator[Strip]:
-    """Yield the strips of open rasters of classes and confidence, or of an area of them.
+    """Yield the strips of an open class raster, with their confidence if it can be read, or of an area of it.
 
     Rows are counted from the area's first one; pixels of its window outside the area are nodata.
 
@@ -85,7 +87,7 @@ def read_strips(
         ids = read_codes(classes, where, codes)
         if area is not None:
             ids = np.where(area.mask(window), ids, ids.dtype.type(codes.nodata))
-        weights = None if confidence is None else _percent(confidence.read(1, window=where, out_dtype="uint8"))
+        weights = None if confidence is None else confidence(where)
         yield Strip(window.row - within.row, ids, weights)
 
 
@@ -110,14 +112,3 @@ def placement(raster: Any) -> tuple[Affine, Any, str | None]:
     if not raster.crs:
         return transform, None, "the raster has no CRS: polygons are in the coordinates of its transform"
     return transform, raster.crs, None
-
-
-def _percent(confidence: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Confidence in percent (h, W), with 0 for 255 (no data), as in filled holes.
-
-    Raises:
-        SceneError: A value is neither a percentage nor 255.
-    """
-    if ((confidence > 100) & (confidence < NODATA_ID)).any():
-        raise SceneError("confidence goes from 0 to 100 percent, and the raster of it holds more: pass another one")
-    return np.where(confidence > 100, np.uint8(0), confidence)

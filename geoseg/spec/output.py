@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
 
 from geoseg.spec.base import FilePath, Spec
+
+
+def _listed(value: Any) -> Any:
+    """A text with commas as the list that it stands for."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)]
+"""One name or several, as a list or separated by commas."""
 
 
 class OutputSpec(Spec):
@@ -17,7 +28,10 @@ class OutputSpec(Spec):
     confidence: FilePath | None = None
     """Also write the probability of the chosen class, in percent, to this GeoTIFF (a folder for several scenes)."""
     polygons: bool = True
-    """Write polygons (GeoPackage)."""
+    """Write polygons."""
+    format: Names = ("gpkg",)
+    """Formats of the polygons, by the endings of their files, one or several: gpkg, shp, geojson, fgb, parquet,
+    pmtiles, mbtiles."""
     preview: bool = True
     """Write a preview picture (PNG)."""
     stac: bool = True

@@ -38,10 +38,12 @@ class PredictSettings(TypedDict, total=False):
     classes: Sequence[str] | None
     dissolve: bool
     to_crs: str | None
+    embed_style: bool
     scores: str | os.PathLike[str] | None
     scores_type: Literal["float32", "uint8"]
     confidence: str | os.PathLike[str] | None
     polygons: bool
+    format: Sequence[str]
     preview: bool
     stac: bool
     force: bool
@@ -121,6 +123,7 @@ class VectorizeSettings(TypedDict, total=False):
     classes: Sequence[str] | None
     dissolve: bool
     to_crs: str | None
+    embed_style: bool
     aoi: str | os.PathLike[str] | None
     bbox: Sequence[float] | None
     legend: str | os.PathLike[str] | None

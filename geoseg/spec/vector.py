@@ -78,6 +78,8 @@ class VectorSpec(GeneralizeSpec):
     """One multipolygon for each class."""
     to_crs: str | None = None
     """Coordinate system of the polygons, e.g. EPSG:4326; None means the raster's."""
+    embed_style: bool = False
+    """Also store the style inside a GeoPackage, in a table that some programs list as a second layer."""
 
     @property
     def of_generalized_raster(self) -> VectorSpec:

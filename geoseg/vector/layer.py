@@ -18,14 +18,15 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
-from pyproj.exceptions import ProjError
 
 from geoseg.core.errors import OutputError
+from geoseg.geo.crs import map_crs
 from geoseg.geo.geodesy import GeodeticMeasure, geodetic_measure
 from geoseg.geo.reproject import Projection, projection_of
 from geoseg.raster.legend import Legend
+from geoseg.vector.hilbert import hilbert_keys
 from geoseg.vector.trace import Regions
-from geoseg.vector.trace.regions import Offsets
+from geoseg.vector.trace.regions import Offsets, take_pieces
 from geoseg.vector.trace.rings import flatten
 from geoseg.vector.trace.rows import union
 from geoseg.vector.trace.state import compiled
@@ -78,13 +79,8 @@ class PolygonLayer:
 
     @property
     def output_crs(self) -> CRS | None:
-        """The coordinate system of the geometry; None if there is none, or pyproj cannot read it."""
-        if self.target is not None:
-            return self.target
-        try:
-            return CRS.from_user_input(self.crs) if self.crs else None
-        except (ProjError, ValueError):
-            return None
+        """The coordinate system of the geometry, without heights; None if there is none, or pyproj cannot read it."""
+        return map_crs(self.crs) if self.target is None else map_crs(self.target)
 
     @cached_property
     def vertices(self) -> int:
@@ -94,8 +90,7 @@ class PolygonLayer:
     @cached_property
     def largest(self) -> int:
         """Number of vertices of the largest feature."""
-        begins = self.regions.ring_offsets[self.regions.region_offsets[self._features]]
-        return int(np.diff(begins).max(initial=0))
+        return int(np.diff(self._begins).max(initial=0))
 
     @property
     def schema(self) -> pa.Schema:
@@ -109,10 +104,30 @@ class PolygonLayer:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the features in batches of about BATCH vertices."""
-        begins = self.regions.ring_offsets[self.regions.region_offsets[self._features]]  # first vertex of each feature
-        edges = np.unique([*np.searchsorted(begins, np.arange(0, begins[-1], BATCH)), len(self)])
-        for first, last in itertools.pairwise(edges.tolist()):
-            yield self._batch(first, last)
+        for first, last in _pieces(self._begins):
+            yield self._batch(self.regions, self._features[first : last + 1])
+
+    def batches_along_curve(self) -> Iterator[pa.RecordBatch]:
+        """Yield the features along a Hilbert curve, so that neighbours stand near each other, in batches like these."""
+        order = np.argsort(self._hilbert_keys(), kind="stable")
+        sizes, counts = np.diff(self._begins)[order], np.diff(self._features)[order]
+        for first, last in _pieces(np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])):
+            members = take_pieces(self._features, order[first:last])[0]
+            features = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts[first:last])])
+            yield self._batch(self.regions.take(members), features)
+
+    def _hilbert_keys(self) -> NDArray[np.int64]:
+        """Position (F,) along a Hilbert curve of the middle of each feature's bounding box, in pixels."""
+        if not len(self):
+            return np.zeros(0, np.int64)
+        corners, begins = self.regions.corners, self._begins[:-1]
+        low, high = np.minimum.reduceat(corners, begins), np.maximum.reduceat(corners, begins)
+        return hilbert_keys((low.astype(np.float64) + high) / 2)
+
+    @cached_property
+    def _begins(self) -> Offsets:
+        """Where each feature begins among the vertices (F + 1,)."""
+        return self.regions.ring_offsets[self.regions.region_offsets[self._features]]
 
     def check_ids(self, most: int, holder: str) -> None:
         """Refuse class ids whose amount is larger than a format holds.
@@ -157,15 +172,15 @@ class PolygonLayer:
         """Whether polygons may be split at 180°, so that all become multipolygons."""
         return self._projection is not None and self._projection.crosses_180
 
-    def _batch(self, first: int, last: int) -> pa.RecordBatch:
-        """Features `first` to `last`, the latter excluded."""
-        parts = self._features[first : last + 1]
-        rings = self.regions.region_offsets[parts[0] : parts[-1] + 1]
-        vertices = self.regions.ring_offsets[rings[0] : rings[-1] + 1]
-        corners = self.regions.corners[vertices[0] : vertices[-1]].astype(np.float64)
+    def _batch(self, regions: Regions, parts: Offsets) -> pa.RecordBatch:
+        """The features that begin among some regions where `parts` says (F + 1,)."""
+        rings = regions.region_offsets[parts[0] : parts[-1] + 1]
+        vertices = regions.ring_offsets[rings[0] : rings[-1] + 1]
+        corners = regions.corners[vertices[0] : vertices[-1]].astype(np.float64)
         of_feature, of_part, of_ring = parts - parts[0], rings - rings[0], vertices - vertices[0]
         xy = _moved(corners, self.transform)
-        columns = self._attributes(xy, of_ring, of_part, of_feature, parts[0])
+        of_features = slice(int(parts[0]), int(parts[-1]))
+        columns = self._attributes(regions, of_features, xy, (of_ring, of_part, of_feature))
         if self._projection is not None:
             xy = self._projection.reproject(xy)
         if self.transform.determinant > 0:  # not mirrored, as north-up rasters are: rings would run the wrong way
@@ -176,11 +191,18 @@ class PolygonLayer:
         return pa.RecordBatch.from_arrays([*columns, geometry], schema=self.schema)
 
     def _attributes(
-        self, xy: NDArray[np.float64], rings: Offsets, parts: Offsets, features: Offsets, first: int
+        self, regions: Regions, chosen: slice, xy: NDArray[np.float64], offsets: tuple[Offsets, Offsets, Offsets]
     ) -> list[pa.Array]:
-        """Columns of a batch but for the geometry, from vertices in coordinates of `crs`."""
-        chosen = slice(first, first + int(features[-1]))
-        class_id = self.regions.class_id[chosen][features[:-1]]
+        """Columns of a batch but for the geometry.
+
+        Args:
+            regions: the regions, of which those of the batch are `chosen`.
+            chosen: which.
+            xy: the vertices of the batch, in coordinates of `crs`.
+            offsets: where its rings begin among the vertices, its parts among the rings, its features among the parts.
+        """
+        rings, parts, features = offsets
+        class_id = regions.class_id[chosen][features[:-1]]
         empty = np.full(len(class_id), np.nan)
         measured = [empty, empty]
         if self._measure is not None:
@@ -188,9 +210,9 @@ class PolygonLayer:
             measured = [find(xy, rings, in_feature) for find in (self._measure.areas, self._measure.perimeters)]
         columns = [pa.array(class_id.astype(np.int64), self._id_type), _texts(class_id, self.legend.name)]
         columns += [pa.array(values, from_pandas=True) for values in measured]  # NaN becomes null
-        if self.regions.confidence is not None:
-            pixels = self.regions.pixels[chosen]
-            weighted = np.add.reduceat(self.regions.confidence[chosen] * pixels, features[:-1])
+        if regions.confidence is not None:
+            pixels = regions.pixels[chosen]
+            weighted = np.add.reduceat(regions.confidence[chosen] * pixels, features[:-1])
             columns.append(pa.array(weighted / np.add.reduceat(pixels, features[:-1]) / 100))  # rasters hold percent
         if self.legend.colors:
             columns.append(_texts(class_id, self.legend.colors.get))
@@ -214,6 +236,12 @@ def _grouped(regions: Regions, group: NDArray[np.int64]) -> tuple[Regions, Offse
     order = np.argsort(group, kind="stable")
     begins = np.flatnonzero(np.diff(group[order], prepend=-1))
     return regions.take(order), np.append(begins, len(group))
+
+
+def _pieces(begins: Offsets) -> Iterator[tuple[int, int]]:
+    """First and last feature (excluded) of batches of about BATCH vertices, given where features begin (F + 1,)."""
+    edges = np.unique([*np.searchsorted(begins, np.arange(0, begins[-1], BATCH)), len(begins) - 1])
+    yield from itertools.pairwise(edges.tolist())
 
 
 @compiled

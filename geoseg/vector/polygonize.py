@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any
@@ -15,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.errors import SceneError
 from geoseg.core.events import SILENT, Progress, Reporter
 from geoseg.geo.aoi import Area
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.raster.class_codes import ClassCodes, find_codes
-from geoseg.raster.class_raster import open_classes, open_raster, placement, read_strips
+from geoseg.raster.class_raster import Percentages, open_classes, placement, read_strips
 from geoseg.raster.class_values import possible_values
+from geoseg.raster.confidence import open_confidence
 from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.legend import Legend
 from geoseg.raster.strips import Strip
@@ -53,20 +52,19 @@ def polygonize(
 
     Args:
         classes: The class raster.
-        confidence: A raster of the same size with the confidence of each pixel in percent (uint8), or None.
+        confidence: A raster on the same grid with the confidence of each pixel, or None.
         legend: Names and colours of the classes.
         spec: How they are generalised.
         reporter: Gets the progress of `polygons`, in pixels.
 
     Raises:
-        SceneError: A raster cannot be read or is no class raster, or the two differ in size.
+        SceneError: A raster cannot be read or is no class raster, or the two differ in their pixels.
         SpecError: A setting makes no sense with this raster.
     """
-    with open_classes(classes) as raster, ExitStack() as stack:
-        weights = None if confidence is None else stack.enter_context(open_raster(confidence))
-        if weights is not None and weights.shape != raster.shape:
-            raise SceneError(f"{weights.name} is {weights.shape} pixels, {raster.name} is {raster.shape}")
-        return Polygonizer(raster, weights, grid_of_classes(raster)[0], legend, spec).run(reporter)
+    with open_classes(classes) as raster:
+        grid = grid_of_classes(raster)[0]
+        with open_confidence(confidence, grid) as percentages:
+            return Polygonizer(raster, percentages, grid, legend, spec).run(reporter)
 
 
 class Polygonizer:
@@ -75,7 +73,7 @@ class Polygonizer:
     def __init__(
         self,
         raster: Any,
-        confidence: Any | None,
+        confidence: Percentages | None,
         grid: PixelGrid,
         legend: Legend,
         spec: VectorSpec,

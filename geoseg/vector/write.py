@@ -66,7 +66,7 @@ def write_polygons(
 
 def _move_parts(vector_format: VectorFormat, draft: Path, path: Path) -> None:
     """Move a finished file and its parts to their place, the file that the path names last."""
-    for leftover in vector_format.leftovers(path):
+    for leftover in vector_format.parts(path):
         leftover.unlink(missing_ok=True)
     for part in sorted(draft.parent.iterdir(), key=lambda part: part == draft):
         sync(part)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -692,9 +693,46 @@ def test_polygons_of_a_prediction_can_be_simplified(tmp_path, class_values):
 # ------------------------------------------------------------------------------------------ what programs see at once
 
 
+def test_polygons_come_in_several_formats_at_once_all_with_confidence(tmp_path, class_values):
+    scene = write_raster(tmp_path / "s.tif", class_values(40, 50))
+    result = predict(scene, tmp_path, model=echo_model(), preview=False, format=["gpkg", ".SHP", "parquet", "shp"])
+    names = {kind: path.name for kind, path in result.paths.items() if kind.startswith("polygons")}
+    assert names == {
+        "polygons": "s_landcover.gpkg",
+        "polygons_shp": "s_landcover.shp",
+        "polygons_parquet": "s_landcover.parquet",
+    }
+    assert {path.suffix for path in tmp_path.glob("s_landcover.*")} >= {".shx", ".dbf", ".prj", ".cpg", ".qix"}
+    for kind in names:
+        path = result.paths[kind]
+        frame = geopandas.read_parquet(path) if path.suffix == ".parquet" else geopandas.read_file(path)
+        assert len(frame) == result.polygons
+        assert (frame["confidence"] == 1).all()
+    assets = json.loads(result.paths["item"].read_text())["assets"]
+    assert assets["polygons_shp"]["href"] == "./s_landcover.shp"
+
+
+def test_another_format_is_made_when_a_run_is_resumed(tmp_path, class_values):
+    scene = write_raster(tmp_path / "s.tif", class_values(40, 50))
+    first = predict(scene, tmp_path, model=echo_model(), preview=False)
+    again = predict(scene, tmp_path, model=echo_model(), preview=False, format="fgb,geojson", resume=True)
+    assert again.paths["polygons"].suffix == ".fgb"
+    assert (read(again.paths["landcover"]) == read(first.paths["landcover"])).all()
+    done = predict(scene, tmp_path, model=echo_model(), preview=False, format="fgb,geojson", resume=True)
+    assert (done.forwarded_px, done.polygons) == (0, first.polygons)
+
+
+@pytest.mark.parametrize(("name", "hint"), [("gpgk", "did you mean '.gpkg'"), ("dwg", "there are .gpkg, .shp")])
+def test_an_unknown_format_is_refused_before_any_work(tmp_path, class_values, name, hint):
+    scene = write_raster(tmp_path / "s.tif", class_values(40, 50))
+    with pytest.raises(OutputError, match=re.escape(hint)):
+        predict(scene, tmp_path, model=echo_model(), format=name)
+    assert [path.name for path in tmp_path.iterdir()] == ["s.tif"]
+
+
 def test_results_open_styled_and_described(tmp_path, class_values):
     scene = write_raster(tmp_path / "s.tif", class_values(80, 90), nodata=3)
-    result = predict(scene, tmp_path, model=echo_model())
+    result = predict(scene, tmp_path, model=echo_model(), embed_style=True)
     with sqlite3.connect(result.paths["polygons"]) as database:
         ((table, column, qml, is_default),) = database.execute(
             "SELECT f_table_name, f_geometry_column, styleQML, useAsDefault FROM layer_styles"

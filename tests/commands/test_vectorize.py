@@ -5,10 +5,12 @@ import re
 import signal
 import sqlite3
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import geopandas
 import numpy as np
+import pyogrio
 import pytest
 import rasterio
 import shapely
@@ -21,7 +23,7 @@ from rasterio.rpc import RPC
 from scipy import ndimage
 from support.forks import exit_code_of, needs_fork
 from support.polygons import frame_of
-from support.rasters import UTM_DENSITY
+from support.rasters import UTM_DENSITY, write_raster
 from support.reporters import Heard
 
 from geoseg.cli import main
@@ -221,7 +223,7 @@ def test_confidence_beyond_100_percent_is_refused(tmp_path, classes):
 
 def test_confidence_of_another_size(tmp_path, classes):
     write(tmp_path / "confidence.tif", IDS[:2])
-    with pytest.raises(SceneError, match=r"\(2, 5\)"):
+    with pytest.raises(SceneError, match="5 × 2 pixels"):
         frame_of(polygonize(classes, tmp_path / "confidence.tif", Legend()))
 
 
@@ -487,18 +489,20 @@ def test_an_area_without_polygons_is_refused(tmp_path, rough):
 # -------------------------------------------------------------------------------------------------------------- styles
 
 
-def test_a_geopackage_carries_its_style(tmp_path, classes):
-    vectorize(classes, tmp_path / "out.gpkg")
+def test_a_geopackage_carries_its_style_if_it_is_told_to(tmp_path, classes):
+    vectorize(classes, tmp_path / "plain.gpkg")
+    assert pyogrio.list_layers(tmp_path / "plain.gpkg").tolist() == [["plain", "Polygon"]]
+    vectorize(classes, tmp_path / "out.gpkg", embed_style=True)
     with sqlite3.connect(tmp_path / "out.gpkg") as database:
         ((layer, qml),) = database.execute("SELECT f_table_name, styleQML FROM layer_styles").fetchall()
     assert layer == "out"
     assert "#00ff00" in qml or "0,255,0" in qml
     assert "forest" in qml
-    assert not (tmp_path / "out.qml").exists()
+    assert (tmp_path / "out.qml").exists()
 
 
-@pytest.mark.parametrize("extension", [".shp", ".fgb", ".geojson", ".parquet"])
-def test_other_formats_get_styles_beside_them(tmp_path, classes, extension):
+@pytest.mark.parametrize("extension", FORMATS.names)
+def test_every_format_gets_styles_beside_it(tmp_path, classes, extension):
     result = vectorize(classes, tmp_path / f"out{extension}")
     assert result.notices == ()
     assert "forest" in (tmp_path / "out.qml").read_text()
@@ -510,6 +514,57 @@ def test_the_styles_of_a_raster_are_not_replaced(tmp_path, classes):
     result = vectorize(classes, tmp_path / "classes.fgb")
     assert (tmp_path / "classes.qml").read_text() == "the raster's"
     assert "were not written, because of" in result.notices[0]
+
+
+def test_a_geopackage_without_room_for_styles_beside_it_carries_them(tmp_path, classes):
+    result = vectorize(classes, classes.with_suffix(".gpkg"))
+    assert "are inside of it only, because of" in result.notices[0]
+    assert ["layer_styles", None] in pyogrio.list_layers(result.output).tolist()
+
+
+# ---------------------------------------------------------------------------------------------------------- confidence
+
+
+def confidence_file(tmp_path, values, **profile) -> Path:
+    return write_raster(tmp_path / "confidence.tif", np.asarray(values), transform=NORTH_UP, **profile)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [np.full(IDS.shape, 60, np.uint8), np.full(IDS.shape, 0.6, np.float32), np.full(IDS.shape, 60, np.int16)],
+    ids=["percent", "fractions", "percent-int16"],
+)
+def test_polygons_keep_the_mean_confidence_of_their_pixels(tmp_path, classes, values):
+    values[0, 0] *= 0.5
+    result = vectorize(classes, tmp_path / "out.gpkg", confidence=confidence_file(tmp_path, values))
+    frame = geopandas.read_file(result.output)
+    pixels = (frame["area_m2"] / UTM_DENSITY / 100).round()
+    expected = np.where(frame.index == 0, (0.6 * (pixels - 1) + 0.3) / pixels, 0.6)
+    assert frame["confidence"].to_numpy() == pytest.approx(expected, abs=1e-6)
+
+
+def test_pixels_without_confidence_have_none_of_it(tmp_path, classes):
+    values = np.full(IDS.shape, 0.5, np.float32)
+    values[:] = np.nan
+    frame = made(classes, tmp_path, confidence=confidence_file(tmp_path, values), check=True)
+    assert (frame["confidence"] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "profile", "message"),
+    [
+        (np.full(IDS.shape, 120, np.uint8), {}, "holds 120: confidence goes from 0 to 100"),
+        (np.full(IDS.shape, 60, np.float32), {}, "holds 60: confidence goes from 0 to 100"),
+        (np.zeros((2, *IDS.shape), np.uint8), {}, "has 2 bands"),
+        (np.zeros((9, 9), np.uint8), {}, "pass confidence on the same pixels"),
+        (np.zeros(IDS.shape, np.uint8), {"crs": "EPSG:32633"}, "pass confidence on the same pixels"),
+    ],
+    ids=["too-much", "percent-as-fractions", "two-bands", "another-size", "another-place"],
+)
+def test_what_is_no_confidence_of_this_raster_is_refused(tmp_path, classes, values, profile, message):
+    with pytest.raises(SceneError, match=message):
+        vectorize(classes, tmp_path / "out.gpkg", confidence=confidence_file(tmp_path, values, **profile))
+    assert not (tmp_path / "out.gpkg").exists()
 
 
 @needs_fork

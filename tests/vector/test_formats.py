@@ -14,6 +14,7 @@ import pyogrio
 import pytest
 import shapely
 from affine import Affine
+from rasterio.crs import CRS as RasterioCRS
 from support.polygons import frame_of
 from support.rasters import UTM_DENSITY
 
@@ -21,8 +22,8 @@ import geoseg.vector.write
 from geoseg.core.errors import OutputError
 from geoseg.raster.legend import Legend
 from geoseg.raster.strips import Strip
-from geoseg.vector.formats import FORMATS, VectorFormat, check_extension, ogr, shapefile
-from geoseg.vector.layer import PolygonLayer
+from geoseg.vector.formats import FORMATS, VectorFormat, check_extension, geoparquet, ogr, shapefile
+from geoseg.vector.layer import PolygonLayer, by_class
 from geoseg.vector.trace import trace
 from geoseg.vector.write import write_polygons
 
@@ -58,12 +59,25 @@ def written(columns, extension) -> list[str]:
     return [name for name in columns if name in (*fields(extension), "geometry")]
 
 
+def coordinates(extension) -> str:
+    return FORMATS.get(extension).traits.coordinates
+
+
+def holding(*kinds) -> list[str]:
+    """Extensions of the formats whose coordinates are of these kinds."""
+    return [extension for extension in FORMATS if coordinates(extension) in kinds]
+
+
+NEAR = {"own": 1e-8, "degrees": 1e-8, "tiles": 10 / 8}
+"""How far a border may move, in units of the layer, by the kind of the coordinates; a pixel of it has a side of 10."""
+
+
 def read(path) -> geopandas.GeoDataFrame:
     frame = geopandas.read_parquet(path) if path.suffix == ".parquet" else geopandas.read_file(path)
     return frame.sort_values("class_id", ignore_index=True)
 
 
-@pytest.mark.parametrize("extension", FORMATS.names)
+@pytest.mark.parametrize("extension", holding("own", "degrees"))
 def test_written_and_read_back(tmp_path, layer, extension):
     path = tmp_path / f"out{extension}"
     write_polygons(layer, path)
@@ -75,7 +89,7 @@ def test_written_and_read_back(tmp_path, layer, extension):
     assert back["confidence"].tolist() == [0.8] * 3
     assert (back.geom_type == "Polygon").all()
     same = shapely.equals(back.to_crs(UTM).geometry.values, frame.geometry.values)
-    assert same.all() or FORMATS.get(extension).in_degrees
+    assert same.all() or coordinates(extension) == "degrees"
     np.testing.assert_allclose(back.to_crs(UTM).area, frame.area, rtol=1e-4)
 
 
@@ -134,7 +148,7 @@ def test_empty_geojson(tmp_path, empty):
     assert pyogrio.read_info(tmp_path / "out.geojson")["features"] == 0
 
 
-@pytest.mark.parametrize("extension", FORMATS.names)
+@pytest.mark.parametrize("extension", holding("own", "degrees"))
 def test_without_crs_coordinates_stay(tmp_path, extension, recwarn):
     path = tmp_path / f"out{extension}"
     write_polygons(layer_of([[0, 1]], crs=None), path)
@@ -170,7 +184,7 @@ def test_layer_name(tmp_path, layer):
     assert pyogrio.list_layers(tmp_path / "b.GPKG")[0, 0] == "landcover"
 
 
-@pytest.mark.parametrize("extension", FORMATS.names)
+@pytest.mark.parametrize("extension", holding("own", "degrees"))
 def test_replacing_is_clean(tmp_path, layer, empty, extension):
     path = tmp_path / f"out{extension}"
     stale = [tmp_path / f"out{extension}-wal", tmp_path / f"out{extension}-journal"]
@@ -181,7 +195,7 @@ def test_replacing_is_clean(tmp_path, layer, empty, extension):
         leftover.write_bytes(b"of another file")
     write_polygons(layer_of([[0]]), path)
     assert len(read(path)) == 1
-    assert not any(leftover.exists() for leftover in stale)
+    assert not any(leftover.exists() and leftover.read_bytes() == b"of another file" for leftover in stale)
 
 
 @pytest.mark.parametrize("name", ["out.xyz", "out", "out.tif"])
@@ -251,21 +265,36 @@ class Broken(PolygonLayer):
         yield next(super().batches())
         raise OutputError("these polygons cannot be moved")
 
+    def batches_along_curve(self):
+        return self.batches()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("extension", FORMATS.names)
+def test_every_format_opens_in_geopandas_without_a_warning(tmp_path, layer, extension):
+    path = tmp_path / f"out{extension}"
+    write_polygons(layer, path)
+    frame = geopandas.read_parquet(path) if extension == ".parquet" else geopandas.read_file(path)
+    assert set(fields(extension)) <= set(frame.columns)
+    assert frame["confidence"].tolist() == pytest.approx([0.8] * len(frame))
+    assert frame.crs is not None
+
 
 @pytest.mark.parametrize("extension", FORMATS.names)
-def test_every_format_reads_back_the_classes_and_polygons_that_it_wrote(tmp_path, layer, extension):
+def test_every_format_reads_back_and_counts_the_classes_and_polygons_that_it_wrote(tmp_path, layer, extension):
     vector_format: VectorFormat = FORMATS.get(extension)
     path = tmp_path / f"out{extension}"
     write_polygons(layer, path)
+    assert vector_format.count(path) == 3
     class_id, polygons = vector_format.read(path)
     assert class_id.dtype == np.int64
     assert sorted(class_id.tolist()) == [0, 1, 2]
-    assert not set(vector_format.leftovers(path)) & {path}
+    assert not set(vector_format.parts(path)) & {path}
+    kind = vector_format.traits.coordinates
     expected = frame_of(layer).set_index("class_id").geometry
-    if vector_format.in_degrees:
-        expected = expected.to_crs("OGC:CRS84")
+    expected = expected.to_crs({"own": UTM, "degrees": "OGC:CRS84", "tiles": "EPSG:3857"}[kind])
     for k, polygon in zip(class_id.tolist(), polygons, strict=True):
-        assert shapely.hausdorff_distance(polygon, expected[k]) < 1e-8
+        assert shapely.hausdorff_distance(polygon, expected[k]) < NEAR[kind]
 
 
 @pytest.mark.parametrize("extension", FORMATS.names)
@@ -277,6 +306,89 @@ def test_every_format_leaves_nothing_of_a_layer_that_ends_early_and_says_why(tmp
     with pytest.raises(OutputError, match="these polygons cannot be moved"):
         write_polygons(broken, path)
     assert {part.name: part.read_bytes() for part in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("extension", holding("own"))
+@pytest.mark.parametrize(("crs", "code"), [("EPSG:5972", 25832), ("EPSG:5973", 25833), ("EPSG:4979", 4326)])
+def test_the_map_of_a_system_with_heights_keeps_its_code(tmp_path, crs, code, extension):
+    path = tmp_path / f"out{extension}"
+    write_polygons(layer_of([[0, 1]], crs=RasterioCRS.from_user_input(crs)), path)
+    assert read(path).crs.to_epsg() == code
+
+
+def test_a_shapefile_has_a_spatial_index(tmp_path, layer):
+    write_polygons(layer, tmp_path / "out.shp")
+    assert sorted(part.suffix for part in tmp_path.iterdir()) == [".cpg", ".dbf", ".prj", ".qix", ".shp", ".shx"]
+
+
+@pytest.mark.parametrize("extension", holding("tiles"))
+def test_tiles_need_a_place_on_the_earth_and_something_to_show(tmp_path, extension, empty):
+    for nowhere, message in ((None, "needs a place on the earth"), (LOCAL, "needs longitude and latitude")):
+        with pytest.raises(OutputError, match=message):
+            write_polygons(layer_of([[0, 1]], crs=nowhere), tmp_path / f"out{extension}")
+    with pytest.raises(OutputError, match="there is no polygon, and tiles cannot be empty"):
+        write_polygons(empty, tmp_path / f"out{extension}")
+    assert list(tmp_path.iterdir()) == []
+
+
+# -------------------------------------------------------------------------------------------------------- GeoParquet
+
+
+def checkered(rows, columns) -> PolygonLayer:
+    return layer_of(np.indices((rows, columns)).sum(axis=0) % 2)
+
+
+def test_a_geoparquet_says_what_it_holds(tmp_path, layer):
+    write_polygons(layer, tmp_path / "out.parquet")
+    metadata = pyarrow.parquet.read_metadata(tmp_path / "out.parquet")
+    about = json.loads(metadata.metadata[b"geo"])
+    column = about["columns"]["geometry"]
+    assert (about["version"], about["primary_column"]) == ("1.1.0", "geometry")
+    assert (column["encoding"], column["geometry_types"]) == ("WKB", ["Polygon"])
+    assert (column["orientation"], column["edges"]) == ("counterclockwise", "planar")
+    assert column["crs"]["id"] == {"authority": "EPSG", "code": 32617}
+    assert column["bbox"] == frame_of(layer).total_bounds.tolist()
+    assert column["covering"]["bbox"]["xmin"] == ["bbox", "xmin"]
+    columns = [metadata.row_group(0).column(index) for index in range(metadata.num_columns)]
+    assert {column.compression for column in columns} == {"ZSTD"}
+    schema = pyarrow.parquet.read_schema(tmp_path / "out.parquet")
+    assert schema.field("bbox").nullable == schema.field("geometry").nullable
+
+
+def test_the_boxes_of_a_geoparquet_are_those_of_its_polygons(tmp_path):
+    write_polygons(checkered(9, 7), tmp_path / "out.parquet")
+    frame = geopandas.read_parquet(tmp_path / "out.parquet")
+    boxes = pyarrow.parquet.read_table(tmp_path / "out.parquet")["bbox"].combine_chunks().flatten()
+    np.testing.assert_array_equal(np.stack(boxes, axis=1), frame.bounds.to_numpy())
+    left = geopandas.read_parquet(tmp_path / "out.parquet", bbox=(500_000, 3_999_911, 500_009, 4_000_000))
+    assert len(left) == 9
+
+
+def test_a_geoparquet_goes_along_a_hilbert_curve_in_full_row_groups(tmp_path, monkeypatch):
+    monkeypatch.setattr(geoparquet, "GROUP_ROWS", 64)
+    monkeypatch.setattr("geoseg.vector.layer.BATCH", 99)
+    write_polygons(checkered(16, 17), tmp_path / "out.parquet")
+    metadata = pyarrow.parquet.read_metadata(tmp_path / "out.parquet")
+    sizes = [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
+    assert sizes == [64, 64, 64, 64, 16]
+    frame = geopandas.read_parquet(tmp_path / "out.parquet")
+    steps = shapely.distance(frame.centroid[:-1].values, frame.centroid[1:].values)
+    assert steps.mean() < 15  # pixels have a side of 10; row by row it would be more at the end of each row
+    assert steps.max() < 60
+    expected = frame_of(checkered(16, 17))
+    assert sorted(frame.geometry.to_wkb()) == sorted(expected.geometry.to_wkb())
+
+
+def test_multipolygons_are_ordered_as_wholes(tmp_path):
+    regions = layer_of([[0, 1, 0], [1, 0, 1], [0, 1, 0]]).regions
+    grouped, features = by_class(regions)
+    layer = PolygonLayer(grouped, Affine(10, 0, 500_000, 0, -10, 4_000_000), UTM, features=features)
+    write_polygons(layer, tmp_path / "out.parquet")
+    frame = read(tmp_path / "out.parquet")
+    assert frame["class_id"].tolist() == [0, 1]
+    assert [len(shape.geoms) for shape in frame.geometry] == [5, 4]
+    assert (frame["area_m2"] / UTM_DENSITY).tolist() == pytest.approx([500, 400])
+    assert frame["confidence"].tolist() == pytest.approx([0.8, 0.8])
 
 
 def test_a_format_is_loaded_when_a_file_of_it_is_written_and_not_before():

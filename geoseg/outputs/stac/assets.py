@@ -36,6 +36,8 @@ _ASSETS = {
     "confidence": ("data", "Probability of the chosen class in percent"),
 }
 """Role and title of the results that are assets, by kind."""
+_MORE_POLYGONS = "polygons_"
+"""How kinds of polygons in further formats begin."""
 _IN_PERCENT = frozenset({"scores", "confidence"})
 """Kinds of rasters whose whole numbers are percent."""
 
@@ -67,7 +69,7 @@ class ResultFile:
 
 def is_asset(kind: str) -> bool:
     """Whether results of a kind are assets of the Item."""
-    return kind in _ASSETS
+    return kind in _ASSETS or kind.startswith(_MORE_POLYGONS)
 
 
 def result_asset(kind: str, file: ResultFile, href: str, place: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def result_asset(kind: str, file: ResultFile, href: str, place: Mapping[str, Any
         href: relative path or URL.
         place: fields of the projection extension, which rasters get.
     """
-    role, title = _ASSETS[kind]
+    role, title = _ASSETS["polygons" if kind.startswith(_MORE_POLYGONS) else kind]
     asset = {
         "href": href,
         "type": _MEDIA_TYPES.get(file.path.suffix.lower(), _ANY),

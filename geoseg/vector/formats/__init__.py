@@ -8,8 +8,9 @@ it is written or read.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +22,22 @@ if TYPE_CHECKING:
     from geoseg.vector.layer import PolygonLayer
 
 
+@dataclass(frozen=True)
+class FormatTraits:
+    """What a format does to a layer."""
+
+    coordinates: Literal["own", "degrees", "tiles"] = "own"
+    """Those in the file: the layer's own, longitude and latitude on WGS 84, or whole numbers within the tiles of a web
+    map, at whose borders polygons are cut."""
+    holds_styles: bool = False
+    """Whether styles can be stored in the file itself, as in a GeoPackage."""
+
+
 class VectorFormat(Protocol):
     """A file format for a layer of N polygons with their attributes."""
 
-    in_degrees: bool
-    """Whether coordinates are always longitude and latitude on WGS 84, whatever the layer's CRS is."""
-    holds_styles: bool
-    """Whether styles are stored in the file itself, as in a GeoPackage, and not beside it."""
+    traits: FormatTraits
+    """What it does to a layer."""
 
     def write(self, polygons: PolygonLayer, path: Path, name: str) -> None:
         """Write a layer to a path that is free; parts of it may lie beside it, under the path's stem.
@@ -53,8 +63,16 @@ class VectorFormat(Protocol):
         """
         ...
 
-    def leftovers(self, path: Path) -> list[Path]:
-        """List files that may belong to an older file at a path, and would be misread as parts of a new one."""
+    def count(self, path: Path) -> int:
+        """Count the polygons of a file that geoseg wrote, without reading them.
+
+        Raises:
+            OSError, RuntimeError: if it cannot be read.
+        """
+        ...
+
+    def parts(self, path: Path) -> list[Path]:
+        """List the files that belong to one at a path, or would be misread as parts of it if they are there."""
         ...
 
 
@@ -68,6 +86,8 @@ FORMATS: Registry[VectorFormat] = Registry(
         ".json": "geoseg.vector.formats.geojson:GEOJSON",
         ".fgb": "geoseg.vector.formats.flatgeobuf:FLATGEOBUF",
         ".parquet": "geoseg.vector.formats.geoparquet:GEOPARQUET",
+        ".pmtiles": "geoseg.vector.formats.tiles:PMTILES",
+        ".mbtiles": "geoseg.vector.formats.tiles:MBTILES",
     },
     OutputError,
 )

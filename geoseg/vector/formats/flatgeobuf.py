@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.vector.formats.ogr import read_ogr, sqlite_leftovers, write_ogr
+from geoseg.vector.formats import FormatTraits
+from geoseg.vector.formats.ogr import count_ogr, read_ogr, sqlite_parts, write_ogr
 from geoseg.vector.layer import PolygonLayer
 
 
 class FlatGeobuf:
     """One binary file."""
 
-    in_degrees = False
-    holds_styles = False
+    traits = FormatTraits()
 
     def write(self, polygons: PolygonLayer, path: Path, name: str) -> None:
         """Write the layer under its name."""
@@ -25,9 +25,13 @@ class FlatGeobuf:
         """Read the only layer."""
         return read_ogr(path)
 
-    def leftovers(self, path: Path) -> list[Path]:
+    def count(self, path: Path) -> int:
+        """Count the rows."""
+        return count_ogr(path)
+
+    def parts(self, path: Path) -> list[Path]:
         """Journals of an earlier database of this name."""
-        return sqlite_leftovers(path)
+        return sqlite_parts(path)
 
 
 FLATGEOBUF = FlatGeobuf()

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
-from pyproj.exceptions import ProjError
+from pyproj import CRS
 
-from geoseg.core.errors import OutputError
-from geoseg.vector.formats.ogr import read_ogr, sqlite_leftovers, write_ogr
+from geoseg.vector.formats import FormatTraits
+from geoseg.vector.formats.ogr import check_on_earth, count_ogr, read_ogr, sqlite_parts, write_ogr
 from geoseg.vector.layer import PolygonLayer
 
 ONLY_CRS = "OGC:CRS84"
@@ -31,8 +30,7 @@ MOST_ID = 2**53 - 1
 class GeoJson:
     """One text file."""
 
-    in_degrees = True
-    holds_styles = False
+    traits = FormatTraits(coordinates="degrees")
 
     def write(self, polygons: PolygonLayer, path: Path, name: str) -> None:
         """Write the layer in degrees.
@@ -44,7 +42,7 @@ class GeoJson:
         if polygons.output_crs is None:
             write_ogr(polygons, path, driver="GeoJSON", layer=name)
             return
-        _check_on_earth(polygons.output_crs)
+        check_on_earth(polygons.output_crs, "GeoJSON")
         degrees = replace(polygons, target=CRS.from_user_input(ONLY_CRS))
         write_ogr(degrees, path, with_crs=False, driver="GeoJSON", layer=name, COORDINATE_PRECISION=str(DIGITS))
 
@@ -52,19 +50,13 @@ class GeoJson:
         """Read all features."""
         return read_ogr(path)
 
-    def leftovers(self, path: Path) -> list[Path]:
+    def count(self, path: Path) -> int:
+        """Count the features."""
+        return count_ogr(path)
+
+    def parts(self, path: Path) -> list[Path]:
         """Journals of an earlier database of this name."""
-        return sqlite_leftovers(path)
-
-
-def _check_on_earth(crs: CRS) -> None:
-    try:
-        Transformer.from_crs(crs, "EPSG:4326")
-    except ProjError as error:
-        message = (
-            f"GeoJSON needs longitude and latitude, which the system {crs.name!r} cannot give: write .gpkg instead"
-        )
-        raise OutputError(message) from error
+        return sqlite_parts(path)
 
 
 GEOJSON = GeoJson()

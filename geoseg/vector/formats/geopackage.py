@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.naming import layer_name
-from geoseg.vector.formats.ogr import read_ogr, sqlite_leftovers, write_ogr
+from geoseg.vector.formats import FormatTraits
+from geoseg.vector.formats.ogr import count_ogr, read_ogr, sqlite_parts, write_ogr
 from geoseg.vector.layer import PolygonLayer
 
 
 class GeoPackage:
     """A table of an SQLite database."""
 
-    in_degrees = False
-    holds_styles = True
+    traits = FormatTraits(holds_styles=True)
 
     def write(self, polygons: PolygonLayer, path: Path, name: str) -> None:
         """Write the layer as a table of that name."""
@@ -26,9 +26,13 @@ class GeoPackage:
         """Read the table that has the file's name: the file may hold a table of styles, too."""
         return read_ogr(path, layer_name(path.stem))
 
-    def leftovers(self, path: Path) -> list[Path]:
+    def count(self, path: Path) -> int:
+        """Count the rows of that table."""
+        return count_ogr(path, layer_name(path.stem))
+
+    def parts(self, path: Path) -> list[Path]:
         """SQLite's journals."""
-        return sqlite_leftovers(path)
+        return sqlite_parts(path)
 
 
 GEOPACKAGE = GeoPackage()

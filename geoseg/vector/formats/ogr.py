@@ -18,10 +18,10 @@ import pyogrio
 import pyogrio.raw
 import shapely
 from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 
 from geoseg.core.errors import OutputError
-from geoseg.core.files import one_line
-from geoseg.core.naming import layer_name
 from geoseg.core.safe_paths import plain_path
 from geoseg.raster.notices_tag import notices_tags
 from geoseg.vector.layer import PolygonLayer
@@ -37,6 +37,7 @@ def write_ogr(
     names: Mapping[str, str] = NO_OTHER_NAMES,
     *,
     with_crs: bool = True,
+    number: str | None = None,
     **options: Any,
 ) -> None:
     """Write a layer through GDAL.
@@ -46,11 +47,14 @@ def write_ogr(
         path: the file.
         names: names in the file of columns that are renamed.
         with_crs: whether the file names the coordinate system.
+        number: name of a further column, in which the polygons are numbered from 1; None for none.
         options: of pyogrio, and of GDAL's driver.
     """
     schema = pa.schema([column.with_name(names.get(column.name, column.name)) for column in polygons.schema])
     failed: list[OutputError] = []
     batches = _renamed(polygons, schema, failed)
+    if number is not None:
+        batches, schema = _numbered(batches, number), schema.append(pa.field(number, pa.int64()))
     crs = polygons.output_crs if with_crs else None
     with warnings.catch_warnings(), _first_of(failed):
         warnings.filterwarnings("ignore", "'crs' was not provided", UserWarning)
@@ -81,20 +85,26 @@ def read_ogr(path: Path, layer: str | None = None) -> tuple[NDArray[np.int64], N
     return class_id.astype(np.int64), np.asarray(shapely.from_wkb(geometry), object)
 
 
-def count_polygons(path: Path, layer: str) -> int:
-    """Count the polygons of a layer of a file.
+def count_ogr(path: Path, layer: str | None = None) -> int:
+    """Count the features of a layer, by default of the first one."""
+    with plain_path(path) as plain:
+        return int(pyogrio.read_info(plain, layer=layer)["features"])
+
+
+def check_on_earth(crs: CRS, format_name: str) -> None:
+    """Refuse a coordinate system without longitude and latitude, for a format that needs them.
 
     Raises:
-        OutputError: if it cannot be read.
+        OutputError: naming the format, the system, and what to write instead.
     """
     try:
-        with plain_path(path) as plain:
-            return int(pyogrio.read_info(plain, layer=layer_name(layer))["features"])
-    except RuntimeError as error:
-        raise OutputError(f"{path} is damaged: {one_line(error)}: pass --overwrite to make it again") from None
+        Transformer.from_crs(crs, "EPSG:4326")
+    except ProjError as error:
+        message = f"{format_name} needs longitude and latitude, which the system {crs.name!r} cannot give: write .gpkg"
+        raise OutputError(message) from error
 
 
-def sqlite_leftovers(path: Path) -> list[Path]:
+def sqlite_parts(path: Path) -> list[Path]:
     """Paths of the files that SQLite may have left beside an earlier database at a path."""
     return [path.with_name(path.name + extension) for extension in ("-wal", "-shm", "-journal")]
 
@@ -107,6 +117,14 @@ def _renamed(polygons: PolygonLayer, schema: pa.Schema, failed: list[OutputError
     except OutputError as error:
         failed.append(error)
         raise
+
+
+def _numbered(batches: Iterator[pa.RecordBatch], name: str) -> Iterator[pa.RecordBatch]:
+    """Yield the batches with a column of consecutive numbers from 1."""
+    first = 1
+    for batch in batches:
+        yield batch.append_column(pa.field(name, pa.int64()), pa.array(np.arange(first, first + len(batch))))
+        first += len(batch)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Shapefile: geometry, index, attributes, projection and encoding in a file each."""
+"""Shapefile: geometry, index, attributes, projection, encoding and a spatial index (.qix) in a file each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.errors import OutputError
-from geoseg.vector.formats.ogr import read_ogr, write_ogr
+from geoseg.vector.formats import FormatTraits
+from geoseg.vector.formats.ogr import count_ogr, read_ogr, write_ogr
 from geoseg.vector.layer import PolygonLayer
 
 NAMES = MappingProxyType({"perimeter_m": "perim_m"})
@@ -31,8 +32,7 @@ PARTS = (".shx", ".dbf", ".prj", ".cpg", ".qix", ".sbn", ".sbx")
 class Shapefile:
     """Several files with one stem."""
 
-    in_degrees = False
-    holds_styles = False
+    traits = FormatTraits()
 
     def write(self, polygons: PolygonLayer, path: Path, name: str) -> None:
         """Write all parts; the layer has the name of the file.
@@ -47,13 +47,17 @@ class Shapefile:
                 f"a Shapefile holds 2 GB, these {len(polygons):,} polygons with {polygons.vertices:,} vertices take up "
                 f"to {size / 1e9:,.1f} GB: write .gpkg instead, or fewer of them (min_area, simplify)"
             )
-        write_ogr(polygons, path, NAMES, driver="ESRI Shapefile", ENCODING="UTF-8")
+        write_ogr(polygons, path, NAMES, driver="ESRI Shapefile", ENCODING="UTF-8", SPATIAL_INDEX="YES")
 
     def read(self, path: Path) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
         """Read all rows."""
         return read_ogr(path)
 
-    def leftovers(self, path: Path) -> list[Path]:
+    def count(self, path: Path) -> int:
+        """Count the rows."""
+        return count_ogr(path)
+
+    def parts(self, path: Path) -> list[Path]:
         """The other parts."""
         return [path.with_suffix(extension) for extension in PARTS]
 

@@ -48,8 +48,8 @@ class Regions:
 
     def take(self, order: NDArray[np.int64]) -> Regions:
         """The same regions in another order, or some of them."""
-        rings, region_offsets = _take_pieces(self.region_offsets, order)
-        vertices, ring_offsets = _take_pieces(self.ring_offsets, rings)
+        rings, region_offsets = take_pieces(self.region_offsets, order)
+        vertices, ring_offsets = take_pieces(self.ring_offsets, rings)
         return Regions(
             class_id=self.class_id[order],
             pixels=self.pixels[order],
@@ -61,7 +61,7 @@ class Regions:
         )
 
 
-def _take_pieces(offsets: Offsets, order: NDArray[np.int64]) -> tuple[NDArray[np.int64], Offsets]:
+def take_pieces(offsets: Offsets, order: NDArray[np.int64]) -> tuple[NDArray[np.int64], Offsets]:
     """Numbers of the members of some pieces, piece after piece, and where each of these pieces begins among them."""
     sizes = np.diff(offsets)[order]
     ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
