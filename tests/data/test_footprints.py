@@ -174,7 +174,8 @@ def test_tiles_of_footprints_show_both_classes_and_no_pixel_without_data(tmp_pat
     image = np.random.default_rng(0).integers(1, 255, (3, 128, 128)).astype(np.uint8)
     image[:, :, 120:] = 0
     write_raster(tmp_path / "scene.tif", image, nodata=0)
-    write(tmp_path / "h.gpkg", [box(r, c, 8, 8) for r in range(0, 128, 16) for c in range(0, 128, 16)])
+    houses = [box(r, c, 8, 8) for r in range(0, 128, 16) for c in range(0, 128, 16)]
+    write(tmp_path / "h.gpkg", houses)
     (tmp_path / "c.yaml").write_text(
         "name: m\ndata:\n  scenes: [{image: scene.tif, label: h.gpkg}]\n  outside: ground\n"
         "  bands: [red, green, blue]\n"
@@ -187,6 +188,6 @@ def test_tiles_of_footprints_show_both_classes_and_no_pixel_without_data(tmp_pat
     assert counts == {"ground": 128 * 120 - 8 * 8 * 64, "building": 8 * 8 * 64}
     config = (tmp_path / "c.yaml").read_text().replace("  outside: ground\n", "")
     (tmp_path / "c.yaml").write_text(config)
-    write(tmp_path / "h.gpkg", HOUSES, kind=["building"] * 4)
+    write(tmp_path / "h.gpkg", houses, kind=["building"] * len(houses))
     with pytest.raises(LabelError, match=r"no training pixel shows class 0 ground.*say data\.outside: ground"):
         tile(tmp_path / "c.yaml", tmp_path / "none", size=64)
