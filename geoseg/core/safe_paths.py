@@ -32,8 +32,11 @@ _MISREAD = re.compile(r"[!;:\x00-\x1f]")
 
 
 def whole_url(path: str | os.PathLike[str]) -> str:
-    """A path or URL as text; the second slash of a URL, which `Path` drops, is restored."""
+    """A path or URL as text, with the second of two slashes that `Path` drops: of a URL, of /vsizip//folder/a.zip."""
     text = os.fspath(path)
+    archive = _IN_ARCHIVE.match(text)
+    if archive is not None and not os.path.lexists(archive[2]) and os.path.lexists(f"/{archive[2]}"):
+        return f"{archive[1]}/{text[len(archive[1]) :]}"
     broken = _BROKEN.match(text)
     if broken is None or os.path.lexists(text):
         return text

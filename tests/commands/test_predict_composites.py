@@ -9,7 +9,7 @@ import rasterio
 from rasterio.transform import from_origin
 from support.models import echo_model, save_bundle
 from support.rasters import write_raster
-from support.servers import serving
+from support.servers import serving_apart
 
 from geoseg.cli import main
 from geoseg.commands.info import describe
@@ -172,7 +172,7 @@ def test_the_command_line_takes_several_files_and_assets(bands, capsys):
 
 def test_files_on_a_server_are_read_like_those_here(bands):
     model = echo_model(bands=("green",))
-    with serving(bands) as server:
+    with serving_apart(bands) as server:
         assets = {key: {"href": f"{key}.tif", "type": "image/tiff"} for key in ("red", "green")}
         item = {"type": "Feature", "stac_version": "1.1.0", "id": "scene", "properties": {}, "assets": assets}
         (bands / "item.json").write_text(json.dumps(item))
