@@ -59,6 +59,9 @@ def compare(
     as it sees a scene. Scores and their differences from the best (or --baseline) have 95 % intervals, by resampling
     blocks of the rasters: a difference whose interval excludes 0 is more than their choice explains.
     """
+    from geoseg.commands.model_entries import find_entries
+
+    find_entries(models)
     read_train_config(config, tiles)
     from geoseg.commands.compare import compare as run
 

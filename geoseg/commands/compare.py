@@ -22,6 +22,7 @@ from geoseg.core.files import workspace
 from geoseg.core.redaction import public_form
 from geoseg.core.version import __version__
 from geoseg.core.wording import number_of
+from geoseg.inference.fit import misfit_lines, resolution_misfit, statistics_misfit
 from geoseg.metrics.comparison import compare_counts
 from geoseg.metrics.intervals import FEW_UNITS, LEVEL, Bootstrap
 from geoseg.metrics.unit_counts import UnitCounts
@@ -29,13 +30,13 @@ from geoseg.models.bundle import load_model
 from geoseg.outputs.comparison_table import ComparedModel, write_comparison_table
 from geoseg.outputs.report.comparison import ComparisonPage, write_comparison_page
 from geoseg.raster.gdal import gdal_settings
-from geoseg.spec import ClassSpec, CompareSpec, ScalingSpec, TrainSpec, parse_spec
+from geoseg.spec import ClassSpec, CompareSpec, ModelSpec, NormalizationSpec, TrainSpec, parse_spec
 from geoseg.spec.evaluate import Split
 from geoseg.spec.settings import CompareSettings
 from geoseg.training.data.split_sides import SplitSide
 from geoseg.training.data.training_data import TrainingData, read_training_data
 from geoseg.training.run.settings import Config, resolve_settings
-from geoseg.training.scoring.model_rasters import model_bands
+from geoseg.training.scoring.model_rasters import ModelBands, model_bands
 from geoseg.training.scoring.scored_model import LabelledSide, lay_model
 from geoseg.training.scoring.units import UNITS, Units
 
@@ -176,10 +177,10 @@ class _Scoring:
 
     spec: TrainSpec
     """The config."""
+    read: TrainingData
+    """The rasters, with the config's bands."""
     side: SplitSide
-    """Rasters with the config's bands."""
-    scaling: ScalingSpec | None
-    """Scale and offset of their values."""
+    """Those of the side that is scored."""
     wanted: CompareSpec
     """The settings."""
     units: Units
@@ -193,7 +194,7 @@ class _Scoring:
         side = read.val if wanted.scoring.split == "val" else read.train
         block_px = wanted.bootstrap.block_px or spec.data.split.block_px
         units = UNITS.get(wanted.bootstrap.unit)(side.rasters, block_px)
-        return cls(spec, side, read.scaling, wanted, units, scratch)
+        return cls(spec, read, side, wanted, units, scratch)
 
     @property
     def unit(self) -> str:
@@ -208,7 +209,9 @@ class _Scoring:
         Raises:
             LabelError: if nothing is labelled in the area of interest.
         """
-        bands = model_bands(self.side.rasters, self.spec.data, self.scaling, entry.spec)
+        bands = model_bands(self.side.rasters, self.spec.data, self.read.scaling, entry.spec)
+        for line in self._misfits(entry.spec, bands[0]):
+            log.notice(f"{entry.name}: {line}")
         labelled = LabelledSide(bands, self.side.cells, self.spec.data.resolution_m, self.spec.batch_px)
         classify, scoring = self.wanted.classify, self.wanted.scoring
         folder = self.scratch / entry.path.stem
@@ -219,6 +222,15 @@ class _Scoring:
         if not len(counts):
             raise LabelError("no labelled pixel lies in the area of interest: choose another aoi or bbox")
         return counts
+
+    def _misfits(self, model: ModelSpec, bands: ModelBands) -> list[str]:
+        """In what the images differ from what a model knows; none are refused, as scores show what that does."""
+        of_all = self.read.normalization
+        mean, std = (tuple(of_all_bands[i] for i in bands.bands) for of_all_bands in (of_all.mean, of_all.std))
+        own = NormalizationSpec(mean=mean, std=std)
+        of_values = statistics_misfit(own, model) if bands.change is None else None
+        of_resolution = resolution_misfit(self.read.resolution_m, model, self.wanted.classify.resolution)
+        return misfit_lines([of_resolution, of_values], is_forced=True)
 
 
 def _notice_few(units: int, unit: str, log: Reporter) -> None:

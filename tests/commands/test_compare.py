@@ -177,7 +177,9 @@ def test_a_model_of_coarser_pixels_sees_coarser_pixels_and_is_scored_on_the_same
     folder: Path, bundles: list[Path]
 ) -> None:
     coarse = make_bundle(folder / "coarse.safetensors", noise=0.0, resolution_m=1.2)
-    found = compare([bundles[1], coarse], folder / "config.yaml", draws=100, **CPU)
+    lines: list[str] = []
+    found = compare([bundles[1], coarse], folder / "config.yaml", draws=100, reporter=Watching(lines=lines), **CPU)
+    assert [line.startswith("coarse: the scene's pixels are 0.6 m") for line in lines].count(True) == 1
     scores = {one.name: one.compared.scores for one in found.models}
     assert scores["coarse"].pixels == scores["clean"].pixels
     assert scores["coarse"] == evaluate_model(coarse, folder / "config.yaml", resolution="model", **CPU).scores

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import warnings
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,16 @@ def test_each_epoch_has_the_loss_of_the_validation_pixels_without_augmentation(c
     wanted = torch.nn.functional.nll_loss(logs, torch.from_numpy((ids == 9).astype(np.int64))[None])
     assert float(line["val_loss"]) == pytest.approx(float(wanted.detach()), rel=0.01)
     assert "in validation" in result.report.read_text("utf-8")
+
+
+def test_an_epoch_that_is_not_scored_has_no_validation_loss_and_no_warning(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    config = write_config(tmp_path, data=SMALL["data"] | {"split": {"by": "none"}})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="The ``compute`` method")
+        result = train(config, tmp_path / "run", epochs=1)
+    (line,) = csv.DictReader(result.metrics.open())
+    assert line["val_loss"] == ""
 
 
 def test_tensorboard_has_the_scores_and_the_same_few_windows_of_each_epoch(config: Path, tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ class RunRecorder(Callback):
         )
 
     def _line(self, trainer: Trainer, learner: Learner, scores: Scores) -> dict[str, Any]:
-        val_loss = float(learner.val_loss.compute())
+        val_loss = float(learner.val_loss.compute()) if learner.val_loss.update_called else math.nan
         return {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
