@@ -55,11 +55,11 @@ def test_a_damaged_training_run_ends_in_the_right_weights_or_one_line(tmp_path: 
 @pytest.mark.parametrize(
     ("how", "what", "count"),
     [
-        ("kills", "predict", 100),
-        ("kills", "train", 20),
-        ("kills", "vectorize", 20),
-        ("powercut", "predict", 100),
-        ("powercut", "train", 40),
+        ("kills", "predict", 30),
+        ("kills", "train", 10),
+        ("kills", "vectorize", 10),
+        ("powercut", "predict", 30),
+        ("powercut", "train", 20),
     ],
 )
 def test_many_kills_and_power_cuts(tmp_path: Path, how: str, what: str, count: int) -> None:
