@@ -106,10 +106,11 @@ def _text(text: str) -> str:
 
 def write() -> None:
     """Write all pages, and remove those of commands that are gone."""
+    made = pages()
+    FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.glob("*.1"):
         old.unlink()
-    FOLDER.mkdir(exist_ok=True)
-    for name, page in pages().items():
+    for name, page in made.items():
         (FOLDER / name).write_text(page, encoding="utf-8")
 
 

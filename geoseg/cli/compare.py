@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.early_checks import read_train_config
-from geoseg.cli.options import Command, given, json_option, overwrite_option, quiet_option
+from geoseg.cli.options import Command, given, json_option, overwrite_option, quiet_option, tiles_option
 from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import score, show, show_json, table, terminal_reporter
-from geoseg.cli.value_types import FilePath
+from geoseg.cli.value_types import FilePath, PathOrWord
 from geoseg.core.wording import number_of
 from geoseg.spec import CompareSpec
 
@@ -24,7 +24,7 @@ OF_ALL = [name for name in CompareSpec.settings() if name not in ("bands", "noda
 
 
 @click.command(cls=Command)
-@click.argument("models", metavar="RUN|MODEL...", nargs=-1, required=True, type=FilePath())
+@click.argument("models", metavar="RUN|MODEL...", nargs=-1, required=True, type=PathOrWord("default"))
 @click.option(
     "--data",
     "config",
@@ -33,12 +33,7 @@ OF_ALL = [name for name in CompareSpec.settings() if name not in ("bands", "noda
     required=True,
     help="Training config that names the labelled rasters, their classes, and all bands that the models take.",
 )
-@click.option(
-    "--tiles",
-    type=FilePath(path_type=Path),
-    metavar="CSV",
-    help="List of labelled tiles (image,label,split), instead of the config's data.",
-)
+@tiles_option
 @click.option(
     "-o",
     "--output",

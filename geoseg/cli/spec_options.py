@@ -41,6 +41,16 @@ METAVARS = {
 """What stands for the value of a setting in the help, where that says more than its type."""
 
 
+def _formats() -> Iterable[str]:
+    from geoseg.vector.formats import FORMATS
+
+    return (suffix.removeprefix(".") for suffix in FORMATS)
+
+
+COMPLETED_BY: Mapping[str, Callable[[], Iterable[str]]] = {"format": _formats}
+"""Functions that give the names with which shells complete the texts of a setting."""
+
+
 def spec_options(
     kind: type[Spec],
     names: Iterable[str] = (),
@@ -72,7 +82,8 @@ def _option(name: str, field: FieldInfo, default: str | None, metavar: str | Non
     if kinds == [bool]:
         return click.option(f"--{flag}/--no-{flag}", default=None, help=text)
     if isinstance(_type(kinds), Texts):
-        return click.option(f"--{flag}", type=Texts(), cls=ListOption, multiple=True, metavar=metavar, help=text)
+        kind = Texts(COMPLETED_BY.get(name, tuple))
+        return click.option(f"--{flag}", type=kind, cls=ListOption, multiple=True, metavar=metavar, help=text)
     return click.option(f"--{flag}", type=_type(kinds), metavar=metavar, help=text)
 
 

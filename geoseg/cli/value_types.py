@@ -82,6 +82,16 @@ class Texts(click.ParamType[Any]):
 
     name = "texts"
 
+    def __init__(self, names: Callable[[], Iterable[str]] = tuple):
+        """Take a function that gives names with which a text is completed; it is called when a shell asks for them."""
+        self._names = names
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete the last text with a name that is not there yet."""
+        before, comma, begun = incomplete.rpartition(",")
+        found = [name for name in self._names() if name.startswith(begun) and name not in before.split(",")]
+        return _items(f"{before}{comma}{name}" for name in found)
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
         """Split."""
         parts = value.split(",") if isinstance(value, str) else list(value)

@@ -16,6 +16,7 @@ from click.shell_completion import ShellComplete
 from geoseg.cli import COMMANDS, main
 from geoseg.core.executors.registry import EXECUTORS
 from geoseg.metrics.metric import METRICS
+from geoseg.vector.formats import FORMATS
 
 GEOSEG = Path(sys.executable).with_name("geoseg")
 
@@ -87,6 +88,10 @@ def test_choices_and_the_names_of_registries_are_completed():
     assert values("predict", "s.tif", "--tta", "") == ["none", "flips", "d4"]
     assert values("predict", "s.tif", "--nodata", "a") == ["auto"]
     assert values("predict", "s.tif", "--scheduler", "") == ["local:", *(f"{name}:" for name in EXECUTORS)]
+    formats = [suffix.removeprefix(".") for suffix in FORMATS]
+    assert values("predict", "s.tif", "--format", "") == formats
+    assert values("predict", "s.tif", "--format", "gpkg,s") == ["gpkg,shp"]
+    assert "gpkg,gpkg" not in values("predict", "s.tif", "--format", "gpkg,")
     floors = values("evaluate", "--fail-under", "")
     assert [floor[:-1] for floor in floors] == list(METRICS)
     assert {"miou=", "iou."} <= set(floors)
