@@ -198,7 +198,7 @@ def test_rasters_are_described_so_that_they_need_not_be_opened(tmp_path):
         "scores": ["uint8", 255, "%"],
     }
     assert [band["name"] for band in assets["landcover"]["bands"]] == ["landcover"]
-    assert [band["name"] for band in assets["scores"]["bands"]] == ["field, percent", "water, percent"]
+    assert [band["name"] for band in assets["scores"]["bands"]] == ["field", "water"]
 
 
 def test_shares_are_no_percent_and_their_nodata_is_no_number(tmp_path):

@@ -100,7 +100,10 @@ def _values(kind: str, raster: RasterFormat) -> dict[str, Any]:
         "data_type": raster.dtype,
         "nodata": _number(raster.nodata),
         **({"unit": "%"} if is_percent else {}),
-        "bands": [{"name": kind if len(raster.bands) == 1 else name, "description": name} for name in raster.bands],
+        "bands": [
+            {"name": kind if len(raster.bands) == 1 else name.removesuffix(", percent"), "description": name}
+            for name in raster.bands
+        ],
     }
 
 
