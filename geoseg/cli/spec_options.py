@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
-from geoseg.cli.value_types import FilePath, ListOption, Numbers, Texts, WholeChoice, WordsOrNumber
+from geoseg.cli.value_types import FilePath, KnownText, ListOption, Numbers, Texts, WholeChoice, WordsOrNumber
 from geoseg.spec import Spec
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -47,7 +47,11 @@ def _formats() -> Iterable[str]:
     return (suffix.removeprefix(".") for suffix in FORMATS)
 
 
-COMPLETED_BY: Mapping[str, Callable[[], Iterable[str]]] = {"format": _formats}
+def _devices() -> Iterable[str]:
+    return ("auto", "cpu", "cuda", "mps")
+
+
+COMPLETED_BY: Mapping[str, Callable[[], Iterable[str]]] = {"device": _devices, "format": _formats}
 """Functions that give the names with which shells complete the texts of a setting."""
 
 
@@ -82,9 +86,10 @@ def _option(name: str, field: FieldInfo, default: str | None, metavar: str | Non
     if kinds == [bool]:
         return click.option(f"--{flag}/--no-{flag}", default=None, help=text)
     if isinstance(_type(kinds), Texts):
-        kind = Texts(COMPLETED_BY.get(name, tuple))
-        return click.option(f"--{flag}", type=kind, cls=ListOption, multiple=True, metavar=metavar, help=text)
-    return click.option(f"--{flag}", type=_type(kinds), metavar=metavar, help=text)
+        texts = Texts(COMPLETED_BY.get(name, tuple))
+        return click.option(f"--{flag}", type=texts, cls=ListOption, multiple=True, metavar=metavar, help=text)
+    kind = KnownText(COMPLETED_BY[name]) if name in COMPLETED_BY else _type(kinds)
+    return click.option(f"--{flag}", type=kind, metavar=metavar, help=text)
 
 
 def _kinds(annotation: Any) -> list[Any]:

@@ -50,6 +50,7 @@ _SECRET = re.compile(
 _ACCELERATORS = "/dev/nvidiactl", "/dev/dxg", "/dev/kfd"
 """Files that a Linux system with an accelerator for PyTorch has: of NVIDIA's driver, of WSL, of AMD's driver."""
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+_MEMORY = Path("/proc/meminfo")
 _CONTROL_GROUP = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -98,9 +99,12 @@ def _cpus() -> str:
     return f"{usable} usable of {os.cpu_count()}"
 
 
-def _memory() -> str:
-    """Memory of the machine, what of it is free, and the limit of a container."""
-    sizes = dict(re.findall(r"^(\w+):\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE))
+def _memory() -> str | None:
+    """Memory of the machine, what of it is free, and the limit of a container; None where neither is known."""
+    if not _MEMORY.exists():
+        known = "SC_PHYS_PAGES" in getattr(os, "sysconf_names", ())
+        return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 1e9:.1f} GB" if known else None
+    sizes = dict(re.findall(r"^(\w+):\s+(\d+) kB", _MEMORY.read_text(), re.MULTILINE))
     text = f"{int(sizes['MemTotal']) / 1e6:.1f} GB, {int(sizes['MemAvailable']) / 1e6:.1f} GB of it available"
     limit = _CONTROL_GROUP.read_text().strip() if _CONTROL_GROUP.exists() else "max"
     return f"{text}, limited to {int(limit) / 1e9:.1f} GB" if limit.isdigit() else text

@@ -88,6 +88,7 @@ def test_choices_and_the_names_of_registries_are_completed():
     assert values("predict", "s.tif", "--tta", "") == ["none", "flips", "d4"]
     assert values("predict", "s.tif", "--nodata", "a") == ["auto"]
     assert values("predict", "s.tif", "--scheduler", "") == ["local:", *(f"{name}:" for name in EXECUTORS)]
+    assert values("predict", "s.tif", "--device", "c") == ["cpu", "cuda"]
     formats = [suffix.removeprefix(".") for suffix in FORMATS]
     assert values("predict", "s.tif", "--format", "") == formats
     assert values("predict", "s.tif", "--format", "gpkg,s") == ["gpkg,shp"]

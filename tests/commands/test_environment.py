@@ -77,6 +77,22 @@ def test_an_accelerator_that_cannot_be_used_is_said_with_the_reason(monkeypatch,
     assert devices[:2] == ["cpu", "cuda: failed: RuntimeError: The driver on your system is too old (found version 1)"]
 
 
+@pytest.mark.parametrize(("names", "ending"), [({"SC_PHYS_PAGES": 1, "SC_PAGE_SIZE": 2}, " GB"), ({}, None)])
+def test_memory_is_described_as_far_as_the_system_says_it(monkeypatch, tmp_path, names, ending):
+    monkeypatch.setattr(environment, "_MEMORY", tmp_path / "nothing")
+    monkeypatch.setattr("os.sysconf_names", names)
+    monkeypatch.setattr("os.sysconf", lambda _: 2**20)
+    memory = describe_environment()["memory"]
+    assert memory is None if ending is None else memory.endswith(ending)
+
+
+def test_the_limit_of_a_container_is_said(monkeypatch, tmp_path):
+    (tmp_path / "memory.max").write_text("8000000000\n")
+    monkeypatch.setattr(environment, "_CONTROL_GROUP", tmp_path / "memory.max")
+    if environment._MEMORY.exists():
+        assert describe_environment()["memory"].endswith("limited to 8.0 GB")
+
+
 def test_it_is_printed_as_lines_or_as_json():
     lines = CliRunner().invoke(main, ["info", "--env"])
     assert lines.exit_code == 0
