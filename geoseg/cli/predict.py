@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 
 _SCHEDULER = "Work on a Dask cluster, by its address; local:N starts N processes here."
+_ASSET = (
+    "Which asset of STAC Items is the scene, or one per band (red,green,blue), also of products; default: "
+    "the only raster, what is usual, or all bands."
+)
 _RESUME = "Skip scenes that are done, and go on where a run with the same settings was stopped."
 
 
@@ -52,9 +56,7 @@ def _schedulers() -> list[str]:
 @spec_options(PredictSpec)
 @click.option("--scheduler", type=KnownText(_schedulers), metavar="ADDRESS|local:N", help=_SCHEDULER)
 @config_option
-@click.option(
-    "--asset", metavar="KEY", help="Which asset of STAC Items is the scene; default: the only raster, or what is usual."
-)
+@click.option("--asset", metavar="KEY[,KEY...]", help=_ASSET)
 @click.option("--dry-run", is_flag=True, help="Say what would be done: windows, forwarded pixels, memory, sizes.")
 @click.option("--resume", is_flag=True, help=_RESUME)
 @overwrite_option
@@ -71,7 +73,8 @@ def predict(
 ) -> None:
     """Classify scenes into land cover: a class raster, polygons, and a preview of each.
 
-    A SCENE is anything GDAL opens: a path, a VRT, /vsi..., a URL. It also stands for many: a folder, a quoted pattern
+    A SCENE is anything GDAL opens: a path, a VRT, /vsi..., a URL; or a file for each band, RED.tif+GREEN.tif+BLUE.tif;
+    or a product of Sentinel-2 or Landsat. It also stands for many: a folder, a quoted pattern
     like 'in/**/*.tif', a .txt file with a path or URL on each line, or STAC Items (.json, .geojson, the URL of a
     search). Scenes that fail are listed at the end and do not stop the rest.
     """

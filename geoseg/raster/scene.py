@@ -31,6 +31,7 @@ from geoseg.raster.reading import open_dataset, to_rasterio, unreadable
 from geoseg.raster.reading.dataset import Dataset
 from geoseg.raster.reading.protocol import OpenRaster
 from geoseg.raster.reading.stored import held_pixels
+from geoseg.raster.reading.trust import PX_MOST
 from geoseg.raster.scene_info import SceneInfo, describe_dataset, numpy_dtype, with_tags
 from geoseg.raster.validity import Mask, Values, alpha_band, find_valid, read_mask, spread_windows
 
@@ -138,9 +139,15 @@ class Scene:
         """The part of the scene in an area of interest, outside of which nothing is read; the scene itself without one.
 
         Raises:
+            SceneError: if there is no area, and the scene is too large to be read as a whole.
             SpecError: if the area cannot be read, or lies off the scene.
         """
         area = find_area(self.grid, aoi, bbox, self.info.path)
+        wanted = self.info.pixels if area is None else area.window.pixels
+        if wanted > PX_MOST:
+            raise SceneError(
+                f"{self.info.public_path} claims {self.width:,} x {self.height:,} pixels: limit it with --bbox or --aoi"
+            )
         if area is None:
             return self
         part = self.grid.part(area.window)

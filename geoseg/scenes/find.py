@@ -40,9 +40,10 @@ def find_scenes(
     """List the scenes of some inputs, each once, with distinct names (see `geoseg.scenes.names`).
 
     Args:
-        inputs: each one a scene (a path, a VRT, /vsi..., a URL), a folder, a pattern with * ? [] {} or **, a .txt file
-            with a path or URL on each line, or STAC Items (.json or .geojson, or the URL of a search).
-        asset: key of the asset that is the scene, for STAC Items.
+        inputs: each one a scene (a path, a VRT, /vsi..., a URL, RED.tif+GREEN.tif, a product), a folder or archive, a
+            pattern with * ? [] {} or **, a .txt file with a path or URL on each line, or STAC Items (.json or .geojson,
+            or the URL of a search).
+        asset: key of the asset that is the scene, or with commas of one for each band, for STAC Items and products.
         reporter: takes notices, e.g. of pages of a search that cannot be read.
 
     Raises:

@@ -21,6 +21,8 @@ from geoseg.raster.reading.stored import stored_bytes, vrt_text
 
 PX_MOST = 1 << 38
 """Most pixels of a raster: 275 gigapixels. A file of a few bytes can claim any number."""
+_SERVICES = frozenset({"WMS", "WMTS"})
+"""Maps on servers, of which areas are read: they may claim the whole world in pixels of centimetres."""
 
 ALLOW_RAW = "GDAL_VRT_RAWRASTERBAND_ALLOWED_SOURCE"
 """Environment variable of GDAL 3.12: ALL lets VRTs show the bytes of any file as pixels."""
@@ -44,7 +46,7 @@ def check(dataset: Any, path: str) -> None:
     Raises:
         RasterioIOError: if it is not trustworthy: what is wrong, what to do.
     """
-    if dataset.width * dataset.height > PX_MOST:
+    if dataset.width * dataset.height > PX_MOST and dataset.driver not in _SERVICES:
         raise RasterioIOError(
             f"it claims {dataset.width:,} x {dataset.height:,} pixels: cut out the part that matters with "
             "gdal_translate -projwin"

@@ -32,7 +32,7 @@ def open_image(path: Path, data: DataSpec, scaling: ScalingSpec | None = None) -
         LabelError: if it has other bands, or values of another type.
         SceneError: if it cannot be opened.
     """
-    scene = open_scene(path)
+    scene = open_scene(path).within(None, None)
     try:
         choice = choose_bands(data.bands, scene.info.colors, scene.info.descriptions, data.band_indexes)
     except ModelError:
