@@ -193,7 +193,7 @@ class _Scoring:
         """The side of the settings, and its units."""
         side = read.val if wanted.scoring.split == "val" else read.train
         block_px = wanted.bootstrap.block_px or spec.data.split.block_px
-        units = UNITS.get(wanted.bootstrap.unit)(side.rasters, block_px)
+        units = UNITS[wanted.bootstrap.unit](side.rasters, block_px)
         return cls(spec, read, side, wanted, units, scratch)
 
     @property

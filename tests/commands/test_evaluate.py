@@ -156,7 +156,7 @@ def test_classes_without_tags_are_those_that_occur_in_either(tmp_path):
     prediction = write_raster(tmp_path / "p.tif", np.array([[0, 3, 3, 200]], np.uint8))
     labels = write_raster(tmp_path / "l.tif", np.array([[0, 3, 7, 7]], np.int16))
     scores = evaluate(prediction, labels).scores
-    assert scores.iou == {"class 0": 1, "class 3": 0.5, "class 7": 0, "class 200": 0}
+    assert scores.iou == {"class 0": 1, "class 3": 0.5, "class 7": 0, "class 200": None}
     assert scores.confusion == ((1, 0, 0, 0), (0, 1, 0, 0), (0, 1, 0, 1), (0, 0, 0, 0))
 
 
@@ -360,7 +360,7 @@ def test_floors_by_hand():
     assert parse_floor("accuracy.d=0.5") == Floor("recall.d", 0.5), "the name in geoseg 0.1"
     assert shortfall(Floor("pixel_accuracy", 0.6), scores) == "pixel_accuracy 0.59999 is below 0.6"
     assert shortfall(Floor("pixel_accuracy", 0.59999), scores) is None
-    assert shortfall(Floor("iou.b=c", 0), scores) is None
+    assert shortfall(Floor("iou.b=c", 0), scores) == "iou.b=c has no value, 0 is asked for", "no pixel is labelled so"
     assert shortfall(Floor("iou.d", 0), scores) == "iou.d has no value, 0 is asked for"
     assert shortfall(Floor("precision.a", 1), scores) is None
     assert shortfall(Floor("boundary_miou", 0.1), scores) == "boundary_miou has no value, 0.1 is asked for"
@@ -373,6 +373,6 @@ def test_scores_as_text():
         "  class     IoU      F1  precision  recall",
         "  grass  0.6667  0.8000     0.8571  0.7500",
         "  water  0.5000  0.6667     0.6000  0.7500",
-        "  road        -       -          -       -",
+        "  road        –       –          –       –",
         "  (precision: user’s accuracy, recall: producer’s accuracy)",
     ]

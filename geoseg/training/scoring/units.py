@@ -1,7 +1,6 @@
 """Units of a bootstrap: the blocks, or the images, that a pixel of labelled mosaics belongs to.
 
-In: mosaics. Out: the number of the unit of each pixel of a window. A new kind of unit is a class here that fulfils
-`Units`, with a line in `UNITS`.
+In: mosaics. Out: the number of the unit of each pixel of a window.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.core.registry import Registry
 from geoseg.data.mosaic import Mosaic
 from geoseg.geo.crs import crs_number
 from geoseg.geo.grid import Window
@@ -104,15 +102,8 @@ class OneUnit:
         return np.zeros((window.height, window.width), np.int64)
 
 
-UNITS: Registry[Callable[[Sequence[Mosaic], int], Units]] = Registry(
-    "unit of a bootstrap",
-    None,
-    {
-        "block": "geoseg.training.scoring.units:BlockUnits",
-        "image": "geoseg.training.scoring.units:ImageUnits",
-    },
-)
-"""All kinds of units by name."""
+UNITS: dict[str, Callable[[Sequence[Mosaic], int], Units]] = {"block": BlockUnits, "image": ImageUnits}
+"""Kinds of units by the setting `unit`."""
 
 
 def _lattice(mosaic: Mosaic, which: int, systems: list[Any]) -> tuple[Any, tuple[int, int]]:
