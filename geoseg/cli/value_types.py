@@ -112,6 +112,8 @@ class ListOption(click.Option):
             return ()
         parts = [part for one in given for part in (one.split(",") if isinstance(one, str) else [one])]
         texts: tuple[str, ...] = self.type.convert(parts, self, ctx)
+        if given and not texts:
+            self.type.fail("an empty list chooses nothing: give a name, or leave this out", self, ctx)
         return texts
 
 

@@ -19,6 +19,8 @@ from geoseg.vector.formats import FORMATS, check_extension
 
 RASTER_SUFFIXES = (".tif", ".tiff")
 OTHER_SUFFIXES = (*FORMATS.own, ".png", ".jpg", ".vrt", ".img", ".jp2")
+_ITEM = ".json"
+"""Ending of the STAC Item."""
 _LONGEST_NAME = LONGEST_FILE_NAME - len(".aux.xml")
 """Bytes of a result's name, beside which another with a longer one may lie."""
 
@@ -71,7 +73,7 @@ def name_outputs(name: str, output: str | os.PathLike[str] | None, spec: OutputS
         confidence=_raster_path(spec.confidence, f"{name}_confidence.tif") if spec.confidence else None,
         style=landcover.with_suffix(".qml"),
         sld=landcover.with_suffix(".sld"),
-        item=landcover.with_suffix(".json") if spec.stac else None,
+        item=landcover.with_suffix(_ITEM) if spec.stac else None,
     )
 
 
@@ -79,9 +81,12 @@ def _endings(spec: OutputSpec) -> list[str]:
     """Endings of the vector files, each once.
 
     Raises:
-        OutputError: if one names no format.
+        OutputError: if one names no format, or is that of the Item.
     """
-    return list(dict.fromkeys(check_extension(f"polygons.{name.strip().removeprefix('.')}") for name in spec.format))
+    found = [check_extension(f"polygons.{name.strip().removeprefix('.')}") for name in spec.format]
+    if spec.stac and _ITEM in found:
+        raise OutputError("the STAC Item ends in .json: ask for the format geojson, or leave out the Item (no-stac)")
+    return list(dict.fromkeys(found))
 
 
 def _raster_path(given: str | os.PathLike[str], name: str) -> Path:

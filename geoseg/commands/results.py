@@ -100,14 +100,16 @@ class Results:
         legend = Legend.of(self.job.model.spec.classes)
         try:
             layer = polygonize(rasters["landcover"], rasters["confidence"], legend, spec, reporter=self.reporter)
-            for path in self.paths.polygons:
-                self._write_layer(replace(layer, notices=self.job.notices), path)
+            layer = replace(layer, notices=self.job.notices)
+            failed = [error for path in self.paths.polygons if (error := self._write_layer(layer, path)) is not None]
+            if failed:
+                raise failed[0]
         except GeosegError as error:
             raise OutputError(f"{error}; the class raster is complete: {self.paths.landcover}") from None
         return len(layer)
 
-    def _write_layer(self, layer: PolygonLayer, path: Path) -> None:
-        """Write polygons in the format of a path."""
+    def _write_layer(self, layer: PolygonLayer, path: Path) -> OutputError | None:
+        """Write polygons in the format of a path; return the error if that fails, so that others are written."""
         from geoseg.vector.formats import format_of
         from geoseg.vector.write import write_polygons
 
@@ -117,7 +119,8 @@ class Results:
             if self.job.spec.vector.embed_style and format_of(path).traits.holds_styles:
                 add_layer_style(draft, name, vector_qml(classes), vector_sld(classes, name))
         except GeosegError as error:
-            raise OutputError(str(error).replace(str(draft), str(path))) from None
+            return OutputError(str(error).replace(str(draft), str(path)))
+        return None
 
     def write_preview(self, path: Path) -> None:
         """Write a picture of the scene and its classes."""

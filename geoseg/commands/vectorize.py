@@ -25,7 +25,15 @@ from geoseg.geo.aoi import find_area
 from geoseg.geo.crs import same_horizontal_crs
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
-from geoseg.outputs.styles import add_layer_style, shared_qml, style_paths, vector_qml, vector_sld, write_style_files
+from geoseg.outputs.styles import (
+    add_layer_style,
+    has_polygon_style,
+    shared_qml,
+    style_paths,
+    vector_qml,
+    vector_sld,
+    write_style_files,
+)
 from geoseg.raster.class_raster import open_classes
 from geoseg.raster.confidence import open_confidence
 from geoseg.raster.legends import read_legend, with_file
@@ -170,11 +178,12 @@ class _Styles:
 
 
 def _place_of_styles(output: Path, spec: VectorSpec, overwrite: bool) -> _Styles:
-    """Styles go beside the file; inside as well if that is asked for, or there is no place beside it."""
+    """Styles go beside the file; inside as well if that is asked for, or what lies there is no style of polygons."""
     raster = next((path for end in RASTER_ENDS if (path := output.with_suffix(end)).exists()), None)
     existing = next((path for path in style_paths(output) if path.exists()), None)
     owner = raster or (None if overwrite else existing)
-    return _Styles(format_of(output).traits.holds_styles and (spec.embed_style or owner is not None), owner)
+    is_bare = owner is not None and not has_polygon_style(style_paths(output)[0])
+    return _Styles(format_of(output).traits.holds_styles and (spec.embed_style or is_bare), owner)
 
 
 def _style(layer: PolygonLayer, name: str, styles: _Styles, draft: Path) -> None:

@@ -62,10 +62,27 @@ def map_crs(crs: Any) -> CRS | None:
         return None
 
 
+def crs_code(crs: Any) -> str | None:
+    """Code of a system, as in EPSG:32617; of a compound one also if PROJ defines its parts otherwise than the file.
+
+    Raises:
+        ProjError: if it makes no sense to PROJ.
+    """
+    found = CRS.from_user_input(crs)
+    code = _authority(crs) if found.is_compound else found.to_authority()
+    return None if code is None else ":".join(code)
+
+
 def _by_code(crs: Any) -> CRS | None:
     """The system under the code that rasterio or pyproj finds in a file's."""
-    code = crs.to_authority() if hasattr(crs, "to_authority") else CRS.from_user_input(crs).to_authority()
+    code = _authority(crs)
     return None if code is None else CRS.from_authority(*code)
+
+
+def _authority(crs: Any) -> tuple[str, str] | None:
+    system = crs if hasattr(crs, "to_authority") else CRS.from_user_input(crs)
+    found: tuple[str, str] | None = system.to_authority()
+    return found
 
 
 def same_horizontal_crs(one: Any, other: Any) -> bool:

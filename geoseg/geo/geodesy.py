@@ -49,7 +49,7 @@ DISTORTION = 0.02
 """Relative error of the area up to which the sides of pixels are given in the projection's own unit."""
 
 BLOCK_M = 20_000
-"""Side of a block of pixels that have one area: as the density is taken at its middle, it is exact to 1e-6."""
+"""Side of a block of pixels between whose corners areas are interpolated: on a sphere like the earth exact to 2e-6."""
 BLOCK_PX = 2, 1024
 """Smallest and largest side of such a block in pixels."""
 EVEN = 5e-6
@@ -94,35 +94,41 @@ def row_areas_m2(crs: Any, transform: Affine, height: int, width: int) -> NDArra
 
 @dataclass(frozen=True)
 class BlockAreas:
-    """Areas of the pixels of a raster whose rows are not of one size, block by block."""
+    """Areas of the pixels of a raster whose rows are not of one size, interpolated within blocks."""
 
     side: int
     """Rows and columns of a block; blocks at the right and at the bottom may be smaller."""
-    areas_m2: NDArray[np.float64]
-    """Area of a pixel in each block (⌈H / side⌉, ⌈W / side⌉); 0 off the earth."""
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    """Where blocks begin, and where the last ones end, in pixels (⌈H / side⌉ + 1,), (⌈W / side⌉ + 1,)."""
+    nodes_m2: NDArray[np.float64]
+    """Area of a pixel at the corners of blocks (⌈H / side⌉ + 1, ⌈W / side⌉ + 1); 0 off the earth."""
+
+    def pixel_areas(self, row: int, height: int, block: int) -> NDArray[np.float64]:
+        """Areas (height, w) of the pixels in some rows of one row of blocks, in the columns of block number `block`."""
+        i = row // self.side
+        down = (row - self.rows[i] + np.arange(height) + 0.5) / (self.rows[i + 1] - self.rows[i])
+        width = int(self.columns[block + 1] - self.columns[block])
+        right = (np.arange(width) + 0.5) / width
+        corners = self.nodes_m2[i : i + 2, block : block + 2]
+        return np.asarray(np.stack([1 - down, down], axis=1) @ corners @ np.stack([1 - right, right]))
 
 
 def block_areas(crs: Any, transform: Affine, height: int, width: int) -> BlockAreas | None:
-    """Areas of pixels by block, exact to 1e-6; None where those by row will do, or there are none."""
+    """Areas of pixels within blocks, exact to 2e-6; None where those by row will do, or there are none."""
     system = geodetic_system(crs)
     if system is None or system.to_geographic is None:
         return None
     pixel_m = math.sqrt(abs(transform.determinant)) * system.unit
     low, high = BLOCK_PX
     side = int(min(max(BLOCK_M / pixel_m, low), high)) if pixel_m > 0 else high
-    rows, columns = (_block_middles(size, side) for size in (height, width))
-    column, row = (axis.ravel() for axis in np.meshgrid(columns, rows))
+    rows, columns = (np.append(np.arange(0, size, side), size) for size in (height, width))
+    column, row = (axis.ravel().astype(np.float64) for axis in np.meshgrid(columns, rows))
     areas = system.densities(to_crs(transform, column, row)) * abs(transform.determinant)
     areas = np.nan_to_num(areas, nan=0.0).reshape(len(rows), len(columns))
     if not areas.any() or (np.ptp(areas, axis=1) <= 2 * EVEN * areas.max(axis=1)).all():
         return None
-    return BlockAreas(side, areas)
-
-
-def _block_middles(size: int, side: int) -> NDArray[np.float64]:
-    """Middles of the blocks along an axis, in pixels."""
-    starts = np.arange(0, size, side)
-    return (starts + np.minimum(starts + side, size)) / 2
+    return BlockAreas(side, rows, columns, areas)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from geoseg.spec import NODATA_ID, ClassSpec
 
 __all__ = [
     "add_layer_style",
+    "has_polygon_style",
     "raster_sld",
     "shared_qml",
     "style_paths",
@@ -33,6 +34,8 @@ STYLE_NAME = "land cover"
 """Name of the style within a GeoPackage."""
 
 _CLASS_ID, _CLASS_NAME = "class_id", "class"
+_RENDERER = "renderer-v2"
+"""Element of a style of polygons."""
 _QGIS = "3.22.0"
 """QGIS version of the documents; newer and older versions read them, too."""
 _MAP_TIP = (
@@ -74,7 +77,7 @@ def _qml_root() -> Element:
 
 
 def _style_polygons(root: Element, classes: Sequence[ClassSpec]) -> None:
-    renderer = SubElement(root, "renderer-v2", type="categorizedSymbol", attr=_CLASS_ID, enableorderby="0")
+    renderer = SubElement(root, _RENDERER, type="categorizedSymbol", attr=_CLASS_ID, enableorderby="0")
     categories, symbols = SubElement(renderer, "categories"), SubElement(renderer, "symbols")
     for index, c in enumerate(classes):
         SubElement(categories, "category", value=str(c.id), label=c.name, symbol=str(index), render="true")
@@ -178,6 +181,14 @@ def _to_text(root: Element) -> str:
 def style_paths(path: Path) -> tuple[Path, Path]:
     """Paths of the QML and the SLD of a result: beside it, under its name."""
     return path.with_suffix(".qml"), path.with_suffix(".sld")
+
+
+def has_polygon_style(qml: Path) -> bool:
+    """Whether a file is a style for QGIS that holds one of polygons, as that of a prediction does."""
+    try:
+        return f"<{_RENDERER} " in qml.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
 
 
 def write_style_files(path: Path, qml: str, sld: str) -> tuple[Path, Path]:

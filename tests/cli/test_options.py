@@ -25,7 +25,9 @@ def run(*arguments: Any) -> Any:
 @click.option("--stac/--no-stac", default=None)
 @config_option
 def probe(**options: Any) -> None:
-    click.echo(repr({name: value for name, value in options.items() if value not in (None, False) or name == "stac"}))
+    click.echo(
+        repr({name: value for name, value in options.items() if value not in (None, False, ()) or name == "stac"})
+    )
 
 
 def from_file(tmp_path: Path, text: str, *flags: str) -> dict[str, Any]:
@@ -75,6 +77,13 @@ def test_two_models_are_not_scored_as_one() -> None:
 def test_a_flag_said_twice_says_the_same_and_floors_add_up() -> None:
     result = run("evaluate", "-q", "-q", "--fail-under", "miou=0.5", "--fail-under", "kappa=0.5")
     assert "given" not in result.stderr.splitlines()[-1].replace("give either", "")
+
+
+def test_lists_may_be_given_in_parts_but_not_empty(tmp_path: Path) -> None:
+    assert from_file(tmp_path, "tile: 1\n", "--classes", "a,b", "--classes", "c")["classes"] == ("a", "b", "c")
+    assert "classes" not in from_file(tmp_path, "tile: 1\n")
+    result = CliRunner().invoke(probe, ["--classes", ""])
+    assert (result.exit_code, "an empty list chooses nothing" in result.stderr) == (2, True)
 
 
 def test_a_file_gives_what_one_would_type(tmp_path: Path) -> None:

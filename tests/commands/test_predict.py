@@ -722,7 +722,21 @@ def test_another_format_is_made_when_a_run_is_resumed(tmp_path, class_values):
     assert (done.forwarded_px, done.polygons) == (0, first.polygons)
 
 
-@pytest.mark.parametrize(("name", "hint"), [("gpgk", "did you mean '.gpkg'"), ("dwg", "there are .gpkg, .shp")])
+def test_a_format_that_cannot_hold_the_result_keeps_no_other_from_its_file(tmp_path):
+    scene = write_raster(tmp_path / "s.tif", np.full((40, 50), 3, np.uint8), nodata=3)
+    with pytest.raises(OutputError, match=r"tiles cannot be empty.*; the class raster is complete"):
+        predict(scene, tmp_path, model=echo_model(), preview=False, format=["pmtiles", "fgb"])
+    assert len(geopandas.read_file(tmp_path / "s_landcover.fgb")) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("gpgk", "did you mean '.gpkg'"),
+        ("dwg", "there are .gpkg, .shp"),
+        ("json", "the STAC Item ends in .json: ask for the format geojson"),
+    ],
+)
 def test_an_unknown_format_is_refused_before_any_work(tmp_path, class_values, name, hint):
     scene = write_raster(tmp_path / "s.tif", class_values(40, 50))
     with pytest.raises(OutputError, match=re.escape(hint)):

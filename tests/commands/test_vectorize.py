@@ -522,6 +522,14 @@ def test_a_geopackage_without_room_for_styles_beside_it_carries_them(tmp_path, c
     assert ["layer_styles", None] in pyogrio.list_layers(result.output).tolist()
 
 
+def test_a_style_beside_it_that_shows_polygons_as_well_is_enough(tmp_path, classes):
+    vectorize(classes, tmp_path / "other.fgb")
+    (tmp_path / "other.qml").rename(classes.with_suffix(".qml"))
+    result = vectorize(classes, classes.with_suffix(".gpkg"))
+    assert "were not written, because of" in result.notices[0]
+    assert len(pyogrio.list_layers(result.output)) == 1
+
+
 # ---------------------------------------------------------------------------------------------------------- confidence
 
 

@@ -4,7 +4,15 @@ import pytest
 from pyproj import CRS
 from rasterio.crs import CRS as RasterioCRS
 
-from geoseg.geo.crs import crs_name, crs_number, horizontal, horizontal_difference, same_horizontal_crs
+from geoseg.geo.crs import (
+    crs_code,
+    crs_name,
+    crs_number,
+    horizontal,
+    horizontal_difference,
+    map_crs,
+    same_horizontal_crs,
+)
 
 UTM33 = "EPSG:32633"
 ESRI = CRS(UTM33).to_wkt("WKT1_ESRI")
@@ -96,3 +104,28 @@ def test_names_are_short(crs: object, name: str) -> None:
 def test_heights_and_shifts_are_no_part_of_a_horizontal_system() -> None:
     assert horizontal(CRS("EPSG:7405")) == CRS("EPSG:27700")
     assert horizontal(CRS(OSGB36)).is_bound is False
+
+
+@pytest.mark.parametrize(
+    ("crs", "code", "flat"),
+    [("EPSG:5972", "EPSG:5972", 25832), ("EPSG:7415", "EPSG:7415", 28992), ("EPSG:4979", "EPSG:4979", 4326)],
+)
+@pytest.mark.parametrize("read", [RasterioCRS.from_user_input, CRS, str])
+def test_a_map_has_the_code_of_the_horizontal_part_and_the_file_that_of_the_whole(crs, code, flat, read):
+    assert crs_code(read(crs)) == code
+    assert map_crs(read(crs)).to_epsg() == flat
+
+
+def test_a_code_that_stands_for_something_else_than_the_file_says_is_not_believed():
+    wkt = RasterioCRS.from_epsg(5972).to_wkt()
+    assert '"central_meridian",9' in wkt
+    moved = map_crs(RasterioCRS.from_wkt(wkt.replace('"central_meridian",9', '"central_meridian",10')))
+    assert moved.to_epsg() is None
+    assert "10" in moved.to_proj4()
+
+
+def test_flat_systems_stay_as_they_are():
+    assert map_crs(UTM33).to_epsg() == 32633
+    assert map_crs(OSGB36).is_bound
+    assert map_crs(None) is None
+    assert map_crs("EPSG:0") is None

@@ -148,8 +148,15 @@ def test_rows_and_blocks_of_pixels_cover_what_the_scene_does(crs, corner, side):
     assert row_areas_m2(crs, transform, 200, 200).sum() * 200 == pytest.approx(whole, rel=1e-6)
     blocks = block_areas(crs, transform, 200, 200)
     if blocks is not None:
-        sizes = np.minimum(blocks.side, 200 - np.arange(0, 200, blocks.side))
-        assert sizes @ blocks.areas_m2 @ sizes == pytest.approx(whole, rel=2e-6)
+        tops, count = blocks.rows[:-1].tolist(), len(blocks.columns) - 1
+        heights = np.diff(blocks.rows).tolist()
+        parts = [[blocks.pixel_areas(top, h, n) for n in range(count)] for top, h in zip(tops, heights, strict=True)]
+        areas = np.block(parts)
+        assert areas.shape == (200, 200)
+        assert areas.sum() == pytest.approx(whole, rel=4e-6)
+        step = side / 200
+        corner_pixel = np.array([shapely.box(corner[0], corner[1] + side - step, corner[0] + step, corner[1] + side)])
+        assert areas[0, 0] == pytest.approx(area_m2(corner_pixel, crs)[0], rel=1e-5)
 
 
 def test_only_wide_scenes_have_pixels_of_several_sizes_along_a_row():

@@ -15,6 +15,7 @@ from shapely.geometry.base import BaseGeometry
 from shapely.geometry.polygon import orient
 
 from geoseg.geo.antimeridian import split_at_180
+from geoseg.geo.crs import crs_code
 from geoseg.geo.georef import PixelGrid
 
 _EDGE_POINTS = 32
@@ -40,9 +41,9 @@ def projection(grid: PixelGrid) -> dict[str, Any]:
         fields["proj:transform"] = list(grid.transform)[:6]
         fields["proj:bbox"] = _bounds(grid)
     crs = _known_crs(grid)
-    authority = crs.to_authority() if crs else None
-    fields["proj:code"] = ":".join(authority) if authority else None
-    if crs is not None and authority is None:
+    code = None if crs is None else crs_code(grid.crs)
+    fields["proj:code"] = code
+    if crs is not None and code is None:
         fields["proj:wkt2"] = crs.to_wkt()
     return fields
 
