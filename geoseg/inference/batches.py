@@ -42,7 +42,7 @@ class Sample:
     """Which pixels hold data (T, T)."""
     scene_valid: Mask
     """Which of the scene's own pixels in the window's core hold data."""
-    shown: ThumbnailPatch | None = None
+    shown: tuple[ThumbnailPatch, ...] = ()
     """The scene's own pixels there, shrunk for the preview."""
 
 
@@ -127,9 +127,12 @@ def _cut(
         return None
     core = place.core.shift(-window.row, -window.col).slices
     part = part_with_data(valid, decided, grid.border, grid.multiple)
-    scene_image, scene_valid = source.scene_pixels(place.core, image[:, *core], valid[core])
-    shown = shrink(source.scene_window(place.core), scene_image, scene_valid)
-    return Sample(place, part, image, valid, scene_valid, shown)
+    scene_valid, shown = [], []
+    for band, values, held in source.scene_pixels(place.core, image[:, *core], valid[core]):
+        scene_valid.append(held)
+        shown.append(shrink(band, values, held))
+    patches = tuple(patch for patch in shown if patch is not None)
+    return Sample(place, part, image, valid, np.concatenate(scene_valid), patches)
 
 
 def read_padded(source: Readable, window: Window, fill: Sequence[float]) -> tuple[Values, Mask]:

@@ -84,11 +84,9 @@ class RowsWriter:
 
     def show(self, sample: Sample) -> None:
         """Add the pixels of a window's core to the thumbnail."""
-        if sample.shown is None:
-            return
-        if self._thumbnail is None:
-            self._thumbnail = new_thumbnail(self._job)
-        self._thumbnail.add_patch(sample.shown)
+        for patch in sample.shown:
+            self._thumbnail = self._thumbnail or new_thumbnail(self._job)
+            self._thumbnail.add_patch(patch)
 
     def finish(self, forwarded_px: int = 0) -> None:
         """Close the rows, write their record, and seal both."""

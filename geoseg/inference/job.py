@@ -19,7 +19,7 @@ from geoseg.inference.notices import fill_notice, scene_notices
 from geoseg.inference.source import at_resolution, select_bands
 from geoseg.inference.views import VIEWS
 from geoseg.inference.views.view import View, ViewInputs
-from geoseg.inference.windows import Target, branch_of, make_grid
+from geoseg.inference.windows import Target, bounded, branch_of, make_grid
 from geoseg.inference.work_folder import Manifest
 from geoseg.models.bundle import load_model
 from geoseg.models.model import Model
@@ -119,6 +119,7 @@ def prepare(
     for line in misfit_lines(misfits, is_forced=spec.run.force):
         log.notice(line)
     source = at_resolution(bands, loaded.spec, settings)
+    settings = bounded(settings, loaded.spec, max(scene.height / source.height, scene.width / source.width))
     target = Target.choose(spec.run.device, settings.precision)
     grid = _lay_grid(source, loaded, settings, target, begun, log)
     batch_size = spec.run.batch_size or (begun.batch_size if begun else target.fitting_batch(grid, loaded))

@@ -27,6 +27,9 @@ _CPU_BATCH_PX, _GPU_BATCH_PX = 2**20, 2**23
 _MEMORY_SHARE = 0.6
 """Part of the free memory that a batch may take; estimates are rough, and allocators fragment memory."""
 _SMALLEST_TILE = 256
+_MOST_SCENE_SIDE = 8192
+"""Pixels of the scene along the side of a window, if the model is to choose: masks and classes of a few windows are
+held at the scene's resolution."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,12 @@ class Target:
 def branch_of(model: ModelSpec, spec: ClassifySpec) -> BranchSpec:
     """The model's branch under some settings: what it sees besides its windows, nothing if `context` is off."""
     return model.branch if spec.context else PLAIN
+
+
+def bounded(spec: ClassifySpec, model: ModelSpec, ratio: float) -> ClassifySpec:
+    """The settings with smaller windows than the model's where each of its pixels is `ratio` of the scene's a side."""
+    largest = max(_SMALLEST_TILE, int(_MOST_SCENE_SIDE / ratio))
+    return spec if spec.tile is not None or largest >= model.tile else spec.model_copy(update={"tile": largest})
 
 
 def make_grid(height: int, width: int, model: ModelSpec, spec: ClassifySpec = BY_MODEL) -> Grid:

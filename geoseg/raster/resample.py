@@ -57,8 +57,12 @@ class Source(Protocol):
         """Return the scene's pixels that belong to a window; windows that partition the source partition the scene."""
         ...
 
-    def scene_pixels(self, window: Window, image: Values, valid: Mask) -> tuple[Values, Mask]:
-        """Return values (C, n, m) and mask (n, m) of the scene in `scene_window(window)`, given the source's."""
+    def scene_pixels(self, window: Window, image: Values, valid: Mask) -> Iterator[tuple[Window, Values, Mask]]:
+        """Yield the scene's pixels in `scene_window(window)` in bands, at least one, given the source's pixels.
+
+        Returns:
+            Windows of the scene, with values (C, n, m) and masks (n, m).
+        """
         ...
 
     def to_scene(self, logits: Tensor, valid: Tensor, window: Window) -> Iterator[tuple[Window, Tensor]]:
@@ -107,9 +111,9 @@ class NativeScene:
         """Return the window as it is."""
         return window
 
-    def scene_pixels(self, window: Window, image: Values, valid: Mask) -> tuple[Values, Mask]:
-        """Return both as they are."""
-        return image, valid
+    def scene_pixels(self, window: Window, image: Values, valid: Mask) -> Iterator[tuple[Window, Values, Mask]]:
+        """Yield both as they are."""
+        yield window, image, valid
 
     def to_scene(self, logits: Tensor, valid: Tensor, window: Window) -> Iterator[tuple[Window, Tensor]]:
         """Yield the logits as they are."""
@@ -145,13 +149,15 @@ class ResampledScene:
         left, right = (_native_index(c, self._scene.width, self.width) for c in (window.col, window.col + window.width))
         return Window(top, left, bottom - top, right - left)
 
-    def scene_pixels(self, window: Window, image: Values, valid: Mask) -> tuple[Values, Mask]:
-        """Read the scene's pixels in `scene_window(window)`."""
+    def scene_pixels(self, window: Window, image: Values, valid: Mask) -> Iterator[tuple[Window, Values, Mask]]:
+        """Read the scene's pixels in `scene_window(window)`, a few million at a time."""
         native = self.scene_window(window)
-        if native.pixels:
-            return self._scene.read(native)
-        size = native.height, native.width
-        return np.empty((len(image), *size), image.dtype), np.empty(size, bool)
+        if not native.pixels:
+            size = native.height, native.width
+            yield native, np.empty((len(image), *size), image.dtype), np.empty(size, bool)
+            return
+        for band in native.bands(max(1, _CHUNK_PX // native.width)):
+            yield band, *self._scene.read(band)
 
     def to_scene(self, logits: Tensor, valid: Tensor, window: Window) -> Iterator[tuple[Window, Tensor]]:
         """Interpolate logits linearly between pixels with data, and yield them a million pixels or so at a time."""

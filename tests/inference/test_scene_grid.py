@@ -12,7 +12,9 @@ from support.models import make_spec
 from support.rasters import write_raster
 
 from geoseg.commands.predict import predict
+from geoseg.inference.windows import bounded, make_grid
 from geoseg.models.model import Model
+from geoseg.spec import ClassifySpec
 
 QUICK: dict[str, Any] = {"polygons": False, "stac": False, "device": "cpu"}
 FINE = Affine(0.15, 0, 3e5, 0, -0.15, 4.3e6)
@@ -75,6 +77,14 @@ def test_windows_leave_no_seam(tmp_path, size_m, holes):
     pieces = classify(scene, tmp_path / "pieces", tile=32, overlap=8)
     assert (whole != pieces).mean() < 1e-4  # sums in another order
     np.testing.assert_array_equal(whole == 255, values == 0 if holes else np.zeros_like(holes))
+
+
+@pytest.mark.parametrize(("ratio", "tile"), [(1, 1024), (4, 1024), (8, 1024), (16, 512), (60, 256)])
+def test_windows_get_smaller_where_each_stands_for_many_pixels_of_the_scene(ratio, tile):
+    spec, model = ClassifySpec(), make_spec()
+    assert make_grid(9000, 9000, model, bounded(spec, model, ratio)).tile == tile
+    given = ClassifySpec(tile=2048)
+    assert bounded(given, model, ratio) == given
 
 
 def test_without_overlap_every_pixel_has_its_class(tmp_path):
