@@ -25,9 +25,9 @@ _ON_SERVER = re.compile(
 _BROKEN = re.compile(r"((?:/+vsi\w+)+/|)([A-Za-z][A-Za-z0-9+]{1,9}):/(?!/)")
 """Begin of a URL of which a path of files kept one slash only."""
 _IN_ARCHIVE = re.compile(
-    r"(/vsi(?:zip|tar|gzip|7z|rar)/)([^/{].*?\.(?:zip|tar|tgz|tar\.gz|gz|7z|rar))((?:/.*)?)$", re.I
+    r"(/vsi(?:zip|tar|gzip|7z|rar)/)(/*[^/{].*?\.(?:zip|tar|tgz|tar\.gz|gz|7z|rar))((?:/.*)?)$", re.IGNORECASE
 )
-"""File in an archive by a relative path: file system, archive, file."""
+"""File in an archive: file system, archive, file."""
 _MISREAD = re.compile(r"[!;:\x00-\x1f]")
 
 
@@ -47,6 +47,12 @@ def whole_url(path: str | os.PathLike[str]) -> str:
 def is_on_server(path: str) -> bool:
     """Whether a path leads to a server or a bucket only, and not to a file of this machine."""
     return _ON_SERVER.match(path) is not None
+
+
+def file_of(path: str) -> str:
+    """The file of this machine that holds a raster: the archive of one in an archive, else the path itself."""
+    archive = _IN_ARCHIVE.match(path)
+    return archive[2] if archive is not None else path
 
 
 def is_elsewhere(path: str) -> bool:

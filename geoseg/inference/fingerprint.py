@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from geoseg.core.safe_paths import file_of
 from geoseg.core.version import __version__
 from geoseg.geo.layer_paths import split_layer
 from geoseg.models.model import Model
@@ -88,10 +89,11 @@ def _digest(parts: Any) -> str:
 
 
 def _file_state(path: str | Path) -> list[Any]:
-    """Absolute path, size and modification time of a file; the name of anything else."""
-    if not os.path.exists(path):
+    """Absolute path, and size and modification time of a file or of the archive it is in; else the name alone."""
+    file = file_of(str(path))
+    if not os.path.exists(file):
         return [str(path)]
-    state = os.stat(path)
+    state = os.stat(file)
     return [str(Path(path).resolve()), state.st_size, state.st_mtime_ns]
 
 

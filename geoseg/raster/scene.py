@@ -116,7 +116,9 @@ class Scene:
         return (list if self.parts else sorted)(self.dataset.files) or [self.info.path]
 
     def dated(self) -> datetime | None:
-        """Acquisition time by the file's tag; None without one."""
+        """Acquisition time as given for a file, else by the file's tag; None without one."""
+        if (given := next((part.taken for part in self.parts if part.taken), None)) is not None:
+            return given
         text = str(self.dataset.tags().get("TIFFTAG_DATETIME", ""))
         with suppress(ValueError):
             return datetime.strptime(text, "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC)

@@ -1,21 +1,25 @@
 """Products as their providers deliver them: every kind, by its folder, its archive and its metadata file."""
 
+import os
 import shutil
 import tarfile
 import zipfile
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from support.models import echo_model
 
 from geoseg.core.errors import SceneError
 from geoseg.geo.grid import Window
+from geoseg.inference.fingerprint import fingerprint
 from geoseg.raster.bands.matching import choose_bands
 from geoseg.raster.scene_bands import SceneBands
 from geoseg.scenes import find_scenes, open_scene
 from geoseg.scenes.products import PRODUCTS, find_product
 from geoseg.scenes.products.landsat import write_example as landsat
 from geoseg.scenes.products.sentinel2 import write_example as sentinel2
-from geoseg.spec import ScalingSpec
+from geoseg.spec import ClassifySpec, ScalingSpec
 
 RGB = ("red", "green", "blue")
 
@@ -61,6 +65,7 @@ def test_a_product_is_one_scene_with_named_bands(product):
         assert red > green > blue
         assert scene.info.scaling_of((1,)) is not None
         assert str(scene.info.crs) == "EPSG:32632"
+        assert scene.taken() == datetime(2024, 5, 1, 10, 5, 59, tzinfo=UTC)
 
 
 def test_its_metadata_file_stands_for_it(product):
@@ -81,6 +86,19 @@ def test_an_archive_of_it_is_read_as_it_is(product, suffix):
         np.testing.assert_array_equal(colours(one)[0], expected)
         np.testing.assert_array_equal(colours(other)[0], expected)
         assert one.info.scales == other.info.scales
+
+
+def test_the_state_of_the_archive_counts_when_work_is_resumed(product):
+    scene, model = str(packed(product, ".zip")), echo_model(bands=RGB)
+
+    def digest():
+        with open_scene(scene) as opened:
+            return fingerprint(opened, model, ClassifySpec(), "cpu")
+
+    before = digest()
+    assert digest() == before
+    os.utime(scene, ns=(5, 5))
+    assert digest() != before
 
 
 def test_a_folder_of_products_and_rasters_is_a_scene_each(tmp_path):

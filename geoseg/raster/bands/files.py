@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from geoseg.core.composites import split_composite
 from geoseg.core.safe_paths import whole_url
@@ -21,6 +22,8 @@ class BandFile:
     """Band metadata, used where the file has none."""
     name: str = ""
     """Name of its only band, over that in the file; empty for the file's own."""
+    taken: datetime | None = None
+    """When it was acquired, if that is known."""
     shapes_grid: bool = True
     """Whether the scene's pixels are as small as those of this file, if no other's are smaller."""
 

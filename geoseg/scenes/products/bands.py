@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from geoseg.raster.bands.files import BandFile
 from geoseg.raster.bands.names import role_of_number
 from geoseg.raster.bands.tags import BandTag
+
+
+def parse_time(text: str) -> datetime | None:
+    """A time as metadata give it, 2024-05-01T10:05:59.0246810Z, without parts of a second; None for anything else."""
+    try:
+        return datetime.strptime(text[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -31,8 +40,8 @@ class ProductBand:
         """What it measures: red, nir, ...; None if that is unknown."""
         return role_of_number(self.sensor, self.number)
 
-    def as_file(self) -> BandFile:
-        """Its file; 0 is no data. The panchromatic band does not decide the size of the scene's pixels."""
+    def as_file(self, taken: datetime | None) -> BandFile:
+        """Its file, acquired at some time; 0 is no data, and a panchromatic band does not decide the scene's grid."""
         name = f"{self.label} {self.role}" if self.role else self.label
         tag = BandTag(name, self.scale, self.offset, 0.0)
-        return BandFile(self.address, (tag,), name, shapes_grid=self.role != "pan")
+        return BandFile(self.address, (tag,), name, taken, shapes_grid=self.role != "pan")

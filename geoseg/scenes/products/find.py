@@ -14,8 +14,6 @@ from geoseg.scenes.products.listing import Listing, is_archive, list_archive, li
 from geoseg.scenes.products.product import PRODUCTS, FoundProduct
 from geoseg.scenes.reference import SceneRef
 
-_METADATA = re.compile(r"(?:MTD_\w+\.xml|\w+_MTL\.(?:txt|xml|json)|\w+_MTD_\w+\.xml)", re.IGNORECASE)
-"""Names of metadata files, of which a look into their folder decides."""
 _ARCHIVED = re.compile(r"/vsi(?:zip|tar)/+?(.+?\.(?:zip|tar|tgz|tar\.gz))(?:/(.*))?", re.IGNORECASE)
 _SHOWN = 20
 
@@ -51,7 +49,11 @@ def _products_at(path: str) -> list[FoundProduct]:
         return find_products(list_archive(path))
     if (inside := _ARCHIVED.fullmatch(path)) is not None and os.path.isfile(inside[1]):
         return _inside(find_products(list_archive(inside[1])), (inside[2] or "").rstrip("/"))
-    if is_local(path) and _METADATA.fullmatch(name) and os.path.isfile(path):
+    if (
+        is_local(path)
+        and os.path.isfile(path)
+        and any(PRODUCTS.get(kind).metadata.fullmatch(name) for kind in PRODUCTS)
+    ):
         return _inside(find_products(list_folder(os.path.dirname(path) or ".")), name)
     return []
 

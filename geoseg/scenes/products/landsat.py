@@ -12,7 +12,7 @@ from pathlib import Path
 
 from geoseg.core.naming import fit_for_files
 from geoseg.raster.bands.names import LANDSAT_4, LANDSAT_8
-from geoseg.scenes.products.bands import ProductBand
+from geoseg.scenes.products.bands import ProductBand, parse_time
 from geoseg.scenes.products.examples import write_band
 from geoseg.scenes.products.listing import Listing
 from geoseg.scenes.products.product import FoundProduct
@@ -23,6 +23,7 @@ _BAND = re.compile(r"_(?P<label>(?:(?P<level>SR|ST)_)?B(?P<number>\d\d?)(?:_VCID
 _TERM = re.compile(
     r"(?P<quantity>\w+?)_(?P<term>MULT|ADD)_BAND_(?P<band>\w+?)\"?\s*(?:=|:|>)\s*\"?(?P<value>[-+.\deE]+)"
 )
+_TIME = re.compile(r"(DATE_ACQUIRED|SCENE_CENTER_TIME)\"?\s*(?:=|:|>)\s*\"?([-:.\dZ]+)")
 _SECTIONS = {
     "SR": ("LEVEL2_SURFACE_REFLECTANCE_PARAMETERS", "REFLECTANCE", ""),
     "ST": ("LEVEL2_SURFACE_TEMPERATURE_PARAMETERS", "TEMPERATURE", "ST_B"),
@@ -33,6 +34,8 @@ _SECTIONS = {
 
 class Landsat:
     """Products of Landsat."""
+
+    metadata = re.compile(r"L[A-Z]\d\d_\w+_MTL\.(?:txt|xml|json)", re.IGNORECASE)
 
     def find(self, listing: Listing) -> list[FoundProduct]:
         """The products among some files, one for each MTL file of different names."""
@@ -66,7 +69,9 @@ def _product(listing: Listing, prefix: str, identity: str, metadata: str, *, is_
             scale, offset = _scaling(text, (band["level"] or "").upper(), band["number"])
             bands.append(ProductBand(sensor, band["number"], band["label"], listing.address(name), scale, offset))
     bands.sort(key=lambda band: int(band.number))
-    parts = tuple(band.as_file() for band in bands)
+    found = dict(_TIME.findall(text))
+    taken = parse_time(f"{found.get('DATE_ACQUIRED')}T{found.get('SCENE_CENTER_TIME')}")
+    parts = tuple(band.as_file(taken) for band in bands)
     problem = None if parts else f"{path} has no band files {posixpath.basename(prefix)}_*B*.TIF: add them"
     return FoundProduct(SceneRef(path, fit_for_files(identity), problem, parts=parts), metadata, f"{prefix}_")
 
@@ -100,6 +105,7 @@ def write_example(folder: Path, *, suffix: str = ".txt") -> Path:
 
 
 _EXAMPLE_GROUPS = {
+    "IMAGE_ATTRIBUTES": {"DATE_ACQUIRED": "2024-05-01", "SCENE_CENTER_TIME": '"10:05:59.0246810Z"'},
     "LEVEL2_SURFACE_REFLECTANCE_PARAMETERS": {
         f"REFLECTANCE_{term}_BAND_{n}": value
         for term, value in (("MULT", "2.75e-05"), ("ADD", "-0.2"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +27,11 @@ class FoundProduct:
 
 class Product(Protocol):
     """A kind of product."""
+
+    @property
+    def metadata(self) -> re.Pattern[str]:
+        """Pattern of the names of its metadata files, by which users may name a product, too."""
+        ...
 
     def find(self, listing: Listing) -> list[FoundProduct]:
         """The products of this kind among the files of a folder or an archive; none if there is none.

@@ -13,27 +13,29 @@ from pathlib import Path
 
 from geoseg.core.naming import fit_for_files
 from geoseg.raster.bands.names import SENTINEL_2
-from geoseg.scenes.products.bands import ProductBand
+from geoseg.scenes.products.bands import ProductBand, parse_time
 from geoseg.scenes.products.examples import write_band
 from geoseg.scenes.products.listing import Listing
 from geoseg.scenes.products.product import FoundProduct
 from geoseg.scenes.reference import SceneRef
 
-_METADATA = re.compile(r"(?:.*/)?(?:MTD_MSIL(?:1C|2A)|S2[A-Z]_\w+_MTD_\w+)\.xml", re.IGNORECASE)
 _GRANULE = re.compile(r"(?P<granule>.*GRANULE/[^/]+)/IMG_DATA/(?:R(?:10|20|60)m/)?[^/]+", re.IGNORECASE)
 _BAND = re.compile(r".*_B(?P<number>\d\d|8A)(?:_(?P<metres>\d\d)m)?\.(?:jp2|tiff?)", re.IGNORECASE)
 _NUMBERS = "1", "2", "3", "4", "5", "6", "7", "8", "8A", "9", "10", "11", "12"
 """Band numbers in the order of the identifiers in the metadata."""
 _QUANTIFICATION = re.compile(r"<(?:BOA_)?QUANTIFICATION_VALUE[^>]*>\s*([\d.]+)")
+_TIME = re.compile(r"<PRODUCT_START_TIME>\s*(\S+?)\s*<")
 _OFFSET = re.compile(r"<(?:BOA|RADIO)_ADD_OFFSET band_id=\"(\d+)\">\s*(-?[\d.]+)")
 
 
 class Sentinel2:
     """Products of Sentinel-2."""
 
+    metadata = re.compile(r"MTD_MSIL(?:1C|2A)\.xml|S2[A-Z]_\w+_MTD_\w+\.xml", re.IGNORECASE)
+
     def find(self, listing: Listing) -> list[FoundProduct]:
         """The products among some files."""
-        metadata = [name for name in listing.names if _METADATA.fullmatch(name)]
+        metadata = [name for name in listing.names if self.metadata.fullmatch(posixpath.basename(name))]
         tops = {posixpath.dirname(name): name for name in metadata if "GRANULE/" not in name}
         return [self._product(listing, top, name) for top, name in tops.items()]
 
@@ -47,12 +49,14 @@ class Sentinel2:
         if len(granules) != 1:
             has = f"{len(granules)} tiles" if granules else "no band in GRANULE/*/IMG_DATA"
             problem = f"{path} has {has}: give the bands of one tile, as B04.jp2+B03.jp2+B02.jp2"
-        scaling = _scaling(listing.read(metadata))
+        text = listing.read(metadata)
+        scaling, time = _scaling(text), _TIME.search(text)
+        taken = parse_time(time[1]) if time else None
         bands = [
             ProductBand(SENTINEL_2, number, f"B{number.zfill(2).upper()}", listing.address(file), *scaling[number])
             for (_, number), file in sorted(files.items(), key=lambda entry: _NUMBERS.index(entry[0][1]))
         ]
-        parts = tuple(band.as_file() for band in bands)
+        parts = tuple(band.as_file(taken) for band in bands)
         return FoundProduct(SceneRef(path, name, problem, parts=parts), metadata, f"{top}/" if top else "")
 
     def example(self, folder: Path) -> Path:
@@ -99,7 +103,8 @@ def write_example(folder: Path, *, offset: int | None = -1000) -> Path:
         else "".join(f'<BOA_ADD_OFFSET band_id="{i}">{offset}</BOA_ADD_OFFSET>' for i in range(len(_NUMBERS)))
     )
     (product / "MTD_MSIL2A.xml").write_text(
-        '<n1:Level-2A_User_Product><BOA_QUANTIFICATION_VALUE unit="none">10000</BOA_QUANTIFICATION_VALUE>'
+        "<n1:Level-2A_User_Product><PRODUCT_START_TIME>2024-05-01T10:05:59.024Z</PRODUCT_START_TIME>"
+        '<BOA_QUANTIFICATION_VALUE unit="none">10000</BOA_QUANTIFICATION_VALUE>'
         f"<BOA_ADD_OFFSET_VALUES_LIST>{offsets}</BOA_ADD_OFFSET_VALUES_LIST></n1:Level-2A_User_Product>"
     )
     (granule / "MTD_TL.xml").write_text("<n1:Level-2A_Tile_ID/>")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -17,6 +18,7 @@ import numpy as np
 
 from geoseg.core.events import Reporter, Stage
 from geoseg.core.files import draft_of
+from geoseg.core.safe_paths import file_of, whole_url
 from geoseg.data.class_statistics import CELL_PX, ClassStatistics, count_classes, join_statistics
 from geoseg.data.labelled_raster import LabelledRaster, read_into_memory
 from geoseg.data.listing import ListedRaster
@@ -96,7 +98,7 @@ def _stamps(path: Path) -> list[tuple[int, int]]:
 
 def _stamp(path: Path) -> tuple[int, int]:
     try:
-        status = path.stat()
+        status = os.stat(file_of(whole_url(path)))
     except OSError:  # there is none, or it is a URL
         return 0, 0
     return status.st_size, status.st_mtime_ns
