@@ -22,6 +22,10 @@ from support.readers import Reader  # noqa: E402
 PICTURES: dict[str, dict[str, tuple[str, ...]]] = {
     "index.md": {"first-map": ("first/scene_landcover.png",)},
     "tasks/aerial.md": {"aerial": ("aerial/scene_landcover.png",)},
+    "tasks/sentinel-2.md": {"sentinel-2": ("s2-map/T32UPV_20260614_landcover.png",)},
+    "tasks/buildings.md": {"buildings": ("houses/scene_landcover.png",)},
+    "tasks/fine-tune.md": {"fine-tune": ("before/scene_landcover.tif", "after/scene_landcover.tif")},
+    "tasks/few-labels.md": {"few-labels": ("few-map/scene_landcover.png",)},
     "tasks/archives.md": {"archives": tuple(f"maps/scene_{number}_landcover.tif" for number in range(3))},
     "tasks/python.md": {"python": ("classes.png",)},
 }
