@@ -11,6 +11,7 @@ LEFT_OUT = {
     "docs/index.md": 1,
     "docs/install.md": 4,
     "docs/scaling.md": 1,
+    "docs/scenes.md": 2,
     "docs/tasks/archives.md": 2,
     "docs/tasks/sentinel-2.md": 1,
 }
