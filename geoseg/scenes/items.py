@@ -189,12 +189,12 @@ def _scene(item: Any, asset: str | None, source: str, single: bool) -> SceneRef:
         if not isinstance(assets, dict):
             raise SceneError("is no STAC Item, for it has no assets: give Items")
         base = _base(fields, source, single)
+        keys = choose_assets(fields, asset)
         files = [
-            BandFile(resolve_given(assets[key]["href"], base, source), _tags(fields, assets[key], key))
-            for key in choose_assets(fields, asset)
+            BandFile(resolve_given(assets[key]["href"], base, source), _tags(fields, assets[key], key)) for key in keys
         ]
-        if len(files) == 1:
-            return SceneRef(files[0].path, name, bands=files[0].tags)
+        if len(files) == 1:  # the key of the only asset is no name of a band: the file may hold several
+            return SceneRef(files[0].path, name, bands=asset_bands(fields, assets[keys[0]]))
         return SceneRef(join_composite([("", file.path) for file in files]), name, parts=tuple(files))
     except (SceneError, ValueError) as error:
         return SceneRef(f"{source}#{identity}", name, f"item {identity} of {source} {error}")
