@@ -167,9 +167,9 @@ class ResampledScene:
         cols = _Between(native.col, native.width, self._scene.width, self.width, window.col, logits.shape[2])
         for band in native.bands(max(1, _BAND_PX // max(1, native.width))) if native.pixels else [native]:
             rows = _Between(band.row, band.height, self._scene.height, self.height, window.row, logits.shape[1])
-            total = cols.mix(rows.mix(weighted, 1), 2)
+            total = _mixed(weighted, rows, cols)
             if not valid.all():
-                total /= cols.mix(rows.mix(weight[None], 1), 2)
+                total /= _mixed(weight[None], rows, cols)
             yield band, total
 
     def _pieces(self, window: Window) -> Iterator[Window]:
@@ -240,13 +240,25 @@ class _Between:
         self._before = np.floor(centres).astype(np.int64)
         self._after = np.minimum(self._before + 1, max(held - 1, 0))
         self._share = (centres - self._before).astype(np.float32)
+        self.needed = slice(int(self._before.min(initial=held)), int(self._after.max(initial=-1)) + 1)
+        """The window's pixels between which there are any."""
+        self.enlarges = count > self.needed.stop - self.needed.start
+        """Whether there are more of them than of these."""
 
-    def mix(self, values: Tensor, axis: int) -> Tensor:
-        """Mix the values at both neighbours of each pixel along an axis."""
+    def mix(self, values: Tensor, axis: int, start: int = 0) -> Tensor:
+        """Mix the values at both neighbours of each pixel along an axis, whose first value is that of pixel `start`."""
         import torch  # only logits are interpolated like this, of a network
 
-        device = values.device
-        before, after, share = (torch.from_numpy(part).to(device) for part in (self._before, self._after, self._share))
+        parts = self._before - start, self._after - start, self._share
+        before, after, share = (torch.from_numpy(part).to(values.device) for part in parts)
         shape = [1] * values.ndim
         shape[axis] = -1
         return values.index_select(axis, before).lerp(values.index_select(axis, after), share.reshape(shape))
+
+
+def _mixed(values: Tensor, rows: _Between, cols: _Between) -> Tensor:
+    """Mix values (K, h, w) along both axes, along that first which makes fewer of them."""
+    part, start = values[:, rows.needed], rows.needed.start
+    if rows.enlarges:
+        return rows.mix(cols.mix(part, 2), 1, start)
+    return cols.mix(rows.mix(part, 1, start), 2)
