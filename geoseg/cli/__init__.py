@@ -24,6 +24,7 @@ from geoseg.core.system_errors import as_geoseg_error
 COMMANDS = {
     "predict": "Classify scenes into land-cover rasters and polygons.",
     "vectorize": "Turn a class raster into polygons.",
+    "init": "Write a training config for images and labels as they come.",
     "train": "Train a model from labelled tiles or scenes.",
     "evaluate": "Score a prediction or a model against labels.",
     "compare": "Compare models on the same labelled pixels.",

@@ -1,0 +1,254 @@
+"""Classes of label files that nobody has described yet: values that occur, with names and colours as far as known.
+
+In: label files. Out: classes, and what their values stand for. Every raster is read once, some rows at a time; of
+vector files the column that looks most like a class.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geoseg.commands.label_values import open_values
+from geoseg.core.errors import LabelError
+from geoseg.core.wording import number_of
+from geoseg.data.labels.polygons import VECTOR_FILES
+from geoseg.geo.vector_files import VectorError, polygon_layers, read_columns, read_polygons
+from geoseg.raster.legend import Legend
+from geoseg.spec import NODATA_ID, ClassSpec
+
+MOST_CLASSES = 254
+MOST_NAMES = 60
+"""More distinct values of a column name features, not classes."""
+CLASS_COLUMNS = (
+    "class", "klass", "land_?(?:cover|use)", "lulc", "label", "categor", "crop", "species", "type", "kind", "cover",
+    "legend", "code", "value", "name",
+)  # fmt: skip
+"""Names of columns that hold a class, the likeliest first."""
+_NO_CLASS = re.compile(
+    r"(fid|id|gid|uuid|objectid|.*_id|fid_.*|area.*|perimeter.*|shape_.*|length|confidence|color)", re.IGNORECASE
+)
+KNOWN_COLORS = {
+    "water|river|lake|sea|ocean|haline|pond": "#2b7fd0",
+    "forest|tree|wood": "#1f7a3c",
+    "building|house|roof": "#d7301f",
+    "urban|built|residential": "#e06c5c",
+    "road|street|rail|path": "#6e6e6e",
+    "wetland|marsh|swamp|mangrove": "#5fae9d",
+    "crop|field|agri|farm|arable": "#e6c35c",
+    "grass|pasture|meadow|lawn|herb": "#a9d26b",
+    "shrub|bush|scrub": "#8a9a4b",
+    "sand|beach|dune": "#ead8a0",
+    "bare|soil|rock|barren|land": "#d9a860",
+    "snow|ice": "#cfe8f7",
+    "background|other|ground": "#c8d6a0",
+}
+"""Colours by what a class's name has in it."""
+
+
+@dataclass(frozen=True)
+class FoundClasses:
+    """The classes of label files."""
+
+    classes: tuple[ClassSpec, ...]
+    """The classes."""
+    amounts: dict[str, int]
+    """Pixels, or polygons, by class name."""
+    label_values: dict[int | str, int | str]
+    """What values stand for; empty where they are the ids or names of the classes."""
+    column: str | None = None
+    """Column of polygons that holds their class, where there are several."""
+    layer: str | None = None
+    """Layer of a vector file, where there are several."""
+    notices: tuple[str, ...] = ()
+    """What was guessed: a sentence each."""
+
+    @property
+    def are_polygons(self) -> bool:
+        """Whether labels are polygons."""
+        return self.layer is not None
+
+
+def find_classes(labels: Sequence[Path], column: str | None, layer: str | None) -> FoundClasses:
+    """Find the classes of label files, which are of one kind.
+
+    Raises:
+        LabelError: if they cannot be read, hold no classes, or are of several kinds.
+    """
+    are_vectors = {path.suffix.lower() in VECTOR_FILES for path in labels}
+    if len(are_vectors) > 1:
+        raise LabelError("labels are rasters and polygons: write two configs, for one kind each")
+    return _of_polygons(labels, column, layer) if are_vectors.pop() else _of_rasters(labels)
+
+
+# ----------------------------------------------------------------------------------------------------------- polygons
+
+
+def _of_polygons(labels: Sequence[Path], column: str | None, layer: str | None) -> FoundClasses:
+    found: Counter[str] = Counter()
+    try:
+        layer = layer or _layer(labels[0])
+        columns, _ = read_columns(labels[0], layer)
+        chosen = column or _column(labels[0], layer, columns)
+        for path in dict.fromkeys(labels):
+            found.update(_known(path, layer if path == labels[0] else _layer(path), chosen))
+    except VectorError as error:
+        raise LabelError(f"cannot read polygons {labels[0]}: {error}") from None
+    if len(found) < 2:
+        raise LabelError(
+            f"{labels[0]} shows one class in the column {chosen} ({next(iter(found), 'none')}): a model needs two: add "
+            "polygons of what else there is, or name another column with --column"
+        )
+    values = sorted(found, key=lambda value: (not value.isdecimal(), int(value) if value.isdecimal() else 0, value))
+    is_numbered = all(value.isdecimal() for value in values)
+    titles = {i: f"class {value}" if is_numbered else value for i, value in enumerate(values)}
+    meant: dict[int | str, int | str] = {values[i]: title for i, title in titles.items()} if is_numbered else {}
+    is_guess = column is None and len(columns) > 1
+    return FoundClasses(
+        _classes(Legend(titles)),
+        {title: found[values[i]] for i, title in titles.items()},
+        meant,
+        chosen if len(columns) > 1 else None,
+        layer,
+        (f"classes are those of the column {chosen} (--column for another)",) if is_guess else (),
+    )
+
+
+def _known(path: Path, layer: str, column: str) -> list[str]:
+    """Values of a column as texts, without null."""
+    values = read_polygons(path, layer, column, None).values
+    return [_text(value) for value in values if value is not None and value == value]
+
+
+def _layer(path: Path) -> str:
+    layers = polygon_layers(path)
+    if len(layers) != 1:
+        raise LabelError(f"{path} has the layers {', '.join(layers) or 'none'}: name one with --layer")
+    return layers[0]
+
+
+def _column(path: Path, layer: str, columns: Sequence[str]) -> str:
+    """The column whose name and values look most like a class.
+
+    Raises:
+        LabelError: if there is none.
+    """
+    if len(columns) == 1:
+        return columns[0]
+    for name in sorted((name for name in columns if not _NO_CLASS.fullmatch(name)), key=_rank):
+        values = _known(path, layer, name)
+        is_repeated = len({*values}) < len(values)
+        if 1 < len({*values}) <= MOST_NAMES and (is_repeated or _rank(name) < len(CLASS_COLUMNS)):
+            return name
+    shown = ", ".join(columns) or "none"
+    raise LabelError(f"{path} has the columns {shown}, none of which looks like a class: name one with --column")
+
+
+def _rank(name: str) -> int:
+    """Place of a column among those that may hold a class, the likeliest first."""
+    found = (i for i, word in enumerate(CLASS_COLUMNS) if re.search(word, name, re.IGNORECASE))
+    return next(found, len(CLASS_COLUMNS))
+
+
+def _text(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+# ------------------------------------------------------------------------------------------------------------ rasters
+
+
+def _of_rasters(labels: Sequence[Path]) -> FoundClasses:
+    found: Counter[int] = Counter()
+    legend = Legend()
+    paths = list(dict.fromkeys(labels))
+    are_colors = any(_is_picture(path) for path in paths)
+    for path in paths:
+        with open_values(path) as raster:
+            found += raster.colors() if are_colors else raster.values()
+            legend = legend if are_colors else legend.completed_by(raster.legend())
+        if len(found) > MOST_CLASSES + 1:
+            raise LabelError(
+                f"{path} holds {len(found):,} different values: labels have one for each class, which JPEG, resampling "
+                "and continuous values spoil"
+            )
+    return _by_color(found) if are_colors else _by_number(found, legend)
+
+
+def _is_picture(path: Path) -> bool:
+    with open_values(path) as raster:
+        return raster.is_picture
+
+
+def _by_color(found: Counter[int]) -> FoundClasses:
+    colors = {i: f"#{value:06x}" for i, value in enumerate(sorted(found))}
+    names = {i: f"colour {color[1:]}" for i, color in colors.items()}
+    _check_count(len(names))
+    values: dict[int | str, int | str] = {colors[i]: name for i, name in names.items()}
+    amounts = {names[i]: found[int(color[1:], 16)] for i, color in colors.items()}
+    said = "labels are colours, and nothing says of what: give them names, in label_values and in classes"
+    return FoundClasses(_classes(Legend(names, colors)), amounts, values, notices=(said,))
+
+
+def _by_number(found: Counter[int], legend: Legend) -> FoundClasses:
+    values, notices = sorted(found), []
+    if NODATA_ID in values and len(values) > 2 and NODATA_ID not in legend.names:
+        values.remove(NODATA_ID)
+        notices.append(f"{found[NODATA_ID]:,} px of the value 255 count as not labelled, as no name is given for it")
+    _check_count(len(values))
+    names = _distinct({value: legend.names.get(value) or _name(value, values) for value in values})
+    if all(0 <= value < NODATA_ID for value in values):
+        ids = {value: value for value in values}
+        label_values: dict[int | str, int | str] = {}
+    else:
+        ids = {value: i for i, value in enumerate(values)}
+        label_values = dict(sorted(names.items()))
+    if NODATA_ID in found and NODATA_ID not in values and label_values:
+        label_values[NODATA_ID] = "ignore"
+    classes = _classes(
+        Legend({ids[v]: names[v] for v in values}, {ids[v]: legend.colors[v] for v in values if v in legend.colors})
+    )
+    unnamed = [value for value in values if value not in legend.names]
+    if unnamed:
+        notices.append(f"nothing names the values {', '.join(map(str, unnamed[:8]))}: give their classes names")
+    return FoundClasses(classes, {names[v]: found[v] for v in values}, label_values, notices=tuple(notices))
+
+
+def _name(value: int, values: Sequence[int]) -> str:
+    """The name of a class that has none; of a mask of two values the lower is what lies around."""
+    if len(values) == 2 and values[0] == 0 and values[1] in (1, NODATA_ID):
+        return "background" if value == 0 else "foreground"
+    return f"class {value}"
+
+
+def _distinct(names: dict[int, str]) -> dict[int, str]:
+    count = Counter(names.values())
+    return {value: name if count[name] == 1 else f"{name} {value}" for value, name in names.items()}
+
+
+def _check_count(count: int) -> None:
+    """Refuse fewer than two classes.
+
+    Raises:
+        LabelError: saying what to do.
+    """
+    if count < 2:
+        raise LabelError(f"the labels show {number_of(count, 'class')}: a model needs two, label something else, too")
+
+
+# ------------------------------------------------------------------------------------------------------------- colours
+
+
+def _classes(legend: Legend) -> tuple[ClassSpec, ...]:
+    """Classes with their colours, else those that their names call for, else any."""
+    taken = set(legend.colors.values())
+    colors = dict(legend.colors)
+    for class_id, name in legend.names.items():
+        meant = next((color for words, color in KNOWN_COLORS.items() if re.search(words, name, re.I)), None)
+        if class_id not in colors and meant is not None and meant not in taken:
+            colors[class_id] = meant
+            taken.add(meant)
+    return Legend(legend.names, colors).classes(sorted(legend.names))
