@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from geoseg.commands.compare import Comparison, compare
     from geoseg.commands.evaluate import EvaluateResult, evaluate
     from geoseg.commands.evaluate_model import ModelEvaluation, evaluate_model
+    from geoseg.commands.init import InitResult, init
     from geoseg.commands.predict import PredictResult, predict
     from geoseg.commands.predict_many import ManyResult, predict_many
     from geoseg.commands.scene_tasks import SceneFailure
@@ -38,6 +39,7 @@ __all__ = [
     "DataSpec",
     "EvaluateResult",
     "GeosegError",
+    "InitResult",
     "LabelError",
     "ManyResult",
     "Model",
@@ -63,6 +65,7 @@ __all__ = [
     "evaluate",
     "evaluate_model",
     "find_scenes",
+    "init",
     "load_model",
     "predict",
     "predict_many",
@@ -82,6 +85,7 @@ _HOMES = {
     "geoseg.commands.predict_many": ("ManyResult", "predict_many"),
     "geoseg.commands.scene_tasks": ("SceneFailure",),
     "geoseg.commands.predict": ("PredictResult", "predict"),
+    "geoseg.commands.init": ("InitResult", "init"),
     "geoseg.commands.tile": ("TileResult", "tile"),
     "geoseg.commands.train": ("TrainResult", "train"),
     "geoseg.commands.vectorize": ("VectorizeResult", "vectorize"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -35,11 +35,9 @@ def init(
     source: Path,
     labels: Path | None,
     output: Path,
-    column: str | None,
-    layer: str | None,
-    overwrite: bool,
     as_json: bool,
     quiet: bool,
+    **options: Any,
 ) -> None:
     """Write a training config for images and labels as they come.
 
@@ -51,7 +49,7 @@ def init(
     from geoseg.commands.init import init as run
 
     with terminal_reporter(quiet or as_json) as reporter:
-        result = run(source, labels, output, column=column, layer=layer, overwrite=overwrite, reporter=reporter)
+        result = run(source, labels, output, reporter=reporter, **options)
     if as_json:
         show_json(result.as_dict())
     elif not quiet:

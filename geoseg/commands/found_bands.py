@@ -99,7 +99,7 @@ def find_bands(images: Sequence[Path]) -> FoundImages:
 def bands_in_files(images: Sequence[Path]) -> dict[str, Path] | None:
     """Images that are the bands of one scene, a file each, by their names; None if they are not.
 
-    They have one band each, cover the same area, and one part of their names tells them apart: B02, red, nir, ...
+    They have one band each, cover the same area, and one part of their names differs in all: B02, red, nir, ...
     """
     if len(images) < 2:
         return None
