@@ -17,8 +17,10 @@ from geoseg.inference.source import select_bands
 from geoseg.metrics.metric import FORMER_NAMES
 from geoseg.models.backends import BACKENDS
 from geoseg.models.header import default_model_path, read_spec
+from geoseg.raster.class_raster import open_classes
 from geoseg.raster.fill import Fill
 from geoseg.raster.gdal import gdal_settings
+from geoseg.raster.legends import read_legend
 from geoseg.raster.scene import Scene
 from geoseg.raster.scene_bands import SceneBands
 from geoseg.raster.scene_info import SceneInfo, plain_number
@@ -26,6 +28,7 @@ from geoseg.scenes import open_scene
 from geoseg.spec import ClassifySpec, ModelSpec
 
 _SHOWN_BANDS = 64
+_SHOWN_CLASSES = 256
 
 
 def describe(path: str | os.PathLike[str], model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
@@ -73,6 +76,7 @@ def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> di
             "transform": list(info.transform)[:6],
             "bounds": list(array_bounds(info.height, info.width, info.transform)),
             "pixel_size_m": info.pixel_size_m and tuple(float(f"{side:.6g}") for side in info.pixel_size_m),
+            **_classes(path),
             "fits": _fit(scene, read_spec(model)),
         }
 
@@ -84,6 +88,17 @@ def _find_fill(scene: Scene) -> Fill | None:
     with suppress(SceneError):
         return SceneBands.select(scene, bands[:_SHOWN_BANDS]).find_fill()
     return None
+
+
+def _classes(path: str) -> dict[str, Any]:
+    """Values, names and colours that the legend of a class raster names; nothing of other rasters."""
+    with suppress(SceneError), open_classes(path) as raster:
+        reading = read_legend(raster)
+        names, colors = reading.legend.names, reading.legend.colors
+        shown = [{"value": k, "name": names[k], "color": colors.get(k)} for k in sorted(names)[:_SHOWN_CLASSES]]
+        unread = {"unread": list(reading.notices)} if reading.notices else {}
+        return ({"classes": shown} if shown else {}) | unread
+    return {}
 
 
 def _band(info: SceneInfo, i: int) -> dict[str, Any]:
