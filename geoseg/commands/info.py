@@ -125,9 +125,9 @@ def _fit(scene: Scene, model: ModelSpec) -> dict[str, Any]:
     """Whether a model fits the scene; if not, what to do."""
     spec = ClassifySpec()
     try:
+        misfits = misfit_lines([resolution_misfit(scene.info.resolution_m, model, "auto")], is_forced=False)
         bands, choice = select_bands(scene, model, spec)
-        own = scene.info.resolution_m
-        misfits = misfit_lines([resolution_misfit(own, model, "auto"), values_misfit(bands, model)], is_forced=False)
+        misfits += misfit_lines([values_misfit(bands, model)], is_forced=False)
     except GeosegError as error:
         return {"model": model.name, "fits": False, "why": str(error)}
     return {

@@ -110,13 +110,14 @@ def prepare(
     log = NoticeLog(reporter)
     own, wanted = scene.info.resolution_m, spec.classify.resolution
     settings = spec.classify.model_copy(update={"resolution": fitting_resolution(own, loaded.spec, wanted)})
+    # before --rescale is suggested for values of another type: no rescaling would help
+    lines = misfit_lines([resolution_misfit(own, loaded.spec, wanted)], is_forced=spec.run.force)
     bands, choice = select_bands(scene, loaded.spec, settings)
     check_settings(spec.vector, scene.grid, Legend.of(loaded.spec.classes), scene.info.path)
     for line in scene_notices(scene.info, choice, loaded.spec, settings):
         log.notice(line)
     bands = _without_fill(bands, settings, log)
-    misfits = resolution_misfit(own, loaded.spec, wanted), values_misfit(bands, loaded.spec)
-    for line in misfit_lines(misfits, is_forced=spec.run.force):
+    for line in lines + misfit_lines([values_misfit(bands, loaded.spec)], is_forced=spec.run.force):
         log.notice(line)
     source = at_resolution(bands, loaded.spec, settings)
     settings = bounded(settings, loaded.spec, max(scene.height / source.height, scene.width / source.width))

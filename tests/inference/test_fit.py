@@ -197,3 +197,12 @@ def test_force_does_not_change_what_resume_finds_done(tmp_path, class_values):
     predict(scene, tmp_path, model=echo_model(), **QUICK)
     told = predict(scene, tmp_path, model=echo_model(), resume=True, force=True, **QUICK)
     assert told.forwarded_px == 0
+
+
+def test_no_rescale_is_suggested_where_the_resolution_forbids_the_model_anyhow(tmp_path):
+    values = np.full((1, 60, 60), 900, np.uint16)
+    scene = write_raster(tmp_path / "s.tif", values, transform=Affine(10, 0, 3e5, 0, -10, 4.3e6))
+    with pytest.raises(ModelError, match="pixels are 10 m"):
+        predict(scene, tmp_path, model=echo_model(resolution_m=0.6), **QUICK)
+    with pytest.raises(ModelError, match="--rescale"):
+        predict(scene, tmp_path, model=echo_model(resolution_m=0.6), force=True, **QUICK)
