@@ -6,6 +6,7 @@ In: class indexes of windows, predicted and true, and the unit of each pixel. Ou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,26 +69,37 @@ class UnitCounter:
             units: number of the unit of each pixel (h, w), int64; -1 in gaps, where nothing is labelled.
         """
         wanted = counted & (true != IGNORE) & (units >= 0)
+        here, units = self._present(units, wanted)
         pairs = true * self.classes + predicted
-        self._confusion += self._count(units, pairs, wanted, self.classes**2).reshape(self._confusion.shape)
+        self._confusion[here] += _count(units, pairs, wanted, (len(here), self.classes, self.classes))
         if self.boundary_px is None:
             return
+        shape = len(here), self.classes
         predicted = predicted.where(true != IGNORE, IGNORE)
         in_labels = find_boundaries(true[None], self.boundary_px)[0] & wanted
         in_predictions = find_boundaries(predicted[None], self.boundary_px)[0] & wanted
         both = in_labels & in_predictions & (predicted == true)
-        self._both += self._count(units, true, both, self.classes)
-        self._in_labels += self._count(units, true, in_labels, self.classes)
-        self._in_predictions += self._count(units, predicted, in_predictions, self.classes)
+        self._both[here] += _count(units, true, both, shape)
+        self._in_labels[here] += _count(units, true, in_labels, shape)
+        self._in_predictions[here] += _count(units, predicted, in_predictions, shape)
 
-    def _count(self, units: Tensor, kinds: Tensor, wanted: Tensor, most: int) -> NDArray[np.int64]:
-        """Wanted pixels by unit and kind (U, most)."""
+    def _present(self, units: Tensor, wanted: Tensor) -> tuple[NDArray[np.int64], Tensor]:
+        """The units with wanted pixels, a few of all, and the units of all pixels, numbered among them (h, w)."""
         total = len(self._confusion)
-        counts = torch.bincount(units[wanted] * most + kinds[wanted], minlength=total * most)
-        return counts.numpy().reshape(total, most)
+        here = torch.bincount(units[wanted], minlength=total).nonzero()[:, 0]
+        number = torch.zeros(total, dtype=torch.int64)
+        number[here] = torch.arange(len(here))
+        return here.numpy(), number[units]
 
     def counts(self) -> UnitCounts:
         """The counts of the units that have labels."""
         known = self._confusion.any(axis=(1, 2))
         unions = self._in_labels + self._in_predictions - self._both
         return UnitCounts(self._confusion[known], self._both[known], unions[known], self.boundary_px)
+
+
+def _count(units: Tensor, kinds: Tensor, wanted: Tensor, shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Wanted pixels by unit and kind, in an array of a shape whose first side counts the units."""
+    size = math.prod(shape)
+    counts = torch.bincount(units[wanted] * (size // max(shape[0], 1)) + kinds[wanted], minlength=size)
+    return counts.numpy().reshape(shape)
