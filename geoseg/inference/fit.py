@@ -17,6 +17,10 @@ surfaces everywhere, while means do. Measured against the bundle that comes with
 | Sentinel-2 as 16-bit values, which are not the model's | 9.4 | up to 27 |
 
 Means do not separate dark imagery from a forest; brightness separates them in all of these scenes.
+
+On every third validation tile the model has mIoU 0.724; with values x 0.7 it has 0.548, with halved ones 0.246, and
+0.725 with the rescale that the hint names for these. So imagery that is a little dark loses without a hint, which
+would be wrong for woods alone.
 """
 
 from __future__ import annotations
