@@ -226,3 +226,23 @@ def test_holes_are_no_area_but_have_borders():
     polygons = np.array([square(300, 0, 10)[0], shapely.orient_polygons(hole), square(500, 0, 20)[0]])
     assert measured(polygons, MARS, "areas") == pytest.approx([100, 9900, 400])
     assert measured(polygons, MARS, "perimeters") == pytest.approx([40, 440, 80])
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [Affine(800, 600, 2e5, 600, -800, 6e6), Affine(1000, 0, 2e5, 0, 1000, 6e6), Affine(-1000, 0, 3e5, 0, -1000, 6e6)],
+    ids=["rotated", "south-up", "mirrored"],
+)
+def test_rows_and_polygons_are_measured_however_the_raster_lies(transform):
+    ring = [transform * corner for corner in ((0, 0), (0, 100), (100, 100), (100, 0))]
+    scene = np.array([shapely.Polygon(ring)])
+    whole = on_the_ellipsoid(scene, "EPSG:32633")[0][0]
+    _, xy, (rings, parts) = shapely.to_ragged_array(shapely.orient_polygons(scene))
+    measure = geodetic_measure("EPSG:32633", np.array(ring))
+    assert measure.areas(xy, rings.astype(int), parts.astype(int)) == pytest.approx([whole], rel=1e-6)
+    assert row_areas_m2("EPSG:32633", transform, 100, 100).sum() * 100 == pytest.approx(whole, rel=1e-6)
+    blocks = block_areas("EPSG:32633", transform, 100, 100)
+    areas = [blocks.pixel_areas(top, blocks.side, 0)[0, 0] for top in blocks.rows[:-1].tolist()]
+    pixels = [[(0, top), (0, top + 1), (1, top + 1), (1, top)] for top in blocks.rows[:-1].tolist()]
+    expected = [shapely.Polygon([transform * corner for corner in corners]) for corners in pixels]
+    assert areas == pytest.approx(on_the_ellipsoid(expected, "EPSG:32633")[0], rel=1e-5)
