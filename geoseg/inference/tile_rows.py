@@ -152,10 +152,10 @@ def _finish_batch(
 
 
 def _valid_of(sample: Sample, block: Block) -> Tensor:
-    """Which pixels of a block and its lap hold data, on the device."""
+    """Which pixels of a block and its lap hold data, on the host."""
     inside = block.window.shift(-sample.place.window.row, -sample.place.window.col)
     held = Window(inside.row, inside.col, block.logits.shape[1], block.logits.shape[2])
-    return torch.from_numpy(sample.valid[held.slices]).to(block.logits.device)
+    return torch.from_numpy(sample.valid[held.slices])
 
 
 class _SeamsOnDisk:

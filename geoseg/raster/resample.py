@@ -70,7 +70,7 @@ class Source(Protocol):
 
         Args:
             logits: (K, h, w), or higher and wider by `lap` unless the source ends there.
-            valid: which of their pixels hold data, of the same height and width, bool.
+            valid: which of their pixels hold data, of the same height and width, bool, on the host.
             window: the window of the source (h, w).
 
         Returns:
@@ -162,13 +162,13 @@ class ResampledScene:
     def to_scene(self, logits: Tensor, valid: Tensor, window: Window) -> Iterator[tuple[Window, Tensor]]:
         """Interpolate logits linearly between pixels with data, and yield them a million pixels or so at a time."""
         native = self.scene_window(window)
-        weight = valid.to(logits.dtype)
+        weight, has_holes = valid.to(logits), not bool(valid.all())
         weighted = (logits - logits.amax(dim=0)).clamp(min=_LEAST_LOGIT).nan_to_num(0) * weight
         cols = _Between(native.col, native.width, self._scene.width, self.width, window.col, logits.shape[2])
         for band in native.bands(max(1, _BAND_PX // max(1, native.width))) if native.pixels else [native]:
             rows = _Between(band.row, band.height, self._scene.height, self.height, window.row, logits.shape[1])
             total = _mixed(weighted, rows, cols)
-            if not valid.all():
+            if has_holes:
                 total /= _mixed(weight[None], rows, cols)
             yield band, total
 
