@@ -11,9 +11,9 @@ intervals suggest.
 
 Quantiles of resamples are too narrow where units are few: they lack the factor √(n / (n - 1)) and the tails of
 Student's t. The *expanded percentile interval* (Hesterberg 2015, "What Teachers Should Know About the Bootstrap") takes
-quantiles as far out as makes up for both. In a simulation of mIoU with classes in clumps, nominal 95 % intervals held
+quantiles as far out as makes up for both. In simulations of mIoU with classes in clumps, nominal 95 % intervals held
 the truth in 84 % (6 units), 88 % (10), 92 % (20) of the cases by plain quantiles, in 85 %, 88 %, 92 % by BCa, and in
-93 %, 94 %, 94 % by this one.
+93 %, 93 %, 94 % by this one; of paired differences it held 93 %, 94 %, 95 %.
 """
 
 from __future__ import annotations

@@ -67,13 +67,13 @@ def test_many_units_need_no_more_than_the_plain_quantiles() -> None:
 # ----------------------------------------------------------------------------------------------------------- coverage
 
 
-def coverage(count: int, cases: int) -> NDArray[np.float64]:
+def coverage(count: int, cases: int, draws: int = 200) -> NDArray[np.float64]:
     """Shares of simulated cases whose intervals hold the true mIoU, and the true difference of two (2,)."""
     random = np.random.default_rng(1)
     truth = [miou(one) for one in units(100_000, np.random.default_rng(7), better=0.03)]
     held = np.zeros((cases, 2), bool)
     for case in range(cases):
-        bootstrap = Bootstrap(count, draws=200, seed=case)
+        bootstrap = Bootstrap(count, draws=draws, seed=case)
         first, second = (bootstrap.figures(one, "miou") for one in units(count, random, better=0.03))
         pairs = (first, truth[0]), (first - second, truth[0] - truth[1])
         found = [(bootstrap.interval(draws), true) for draws, true in pairs]
@@ -87,9 +87,10 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("count", "least"), [(6, 0.88), (10, 0.9), (20, 0.92), (50, 0.93)])
-def test_intervals_of_few_units_hold_the_truth_almost_as_often_as_they_say(count: int, least: float) -> None:
-    assert (coverage(count, cases=600) > least).all()
+@pytest.mark.parametrize("count", [6, 10, 20, 50])
+def test_intervals_of_few_units_hold_the_truth_almost_as_often_as_they_say(count: int) -> None:
+    """In 800 cases of 2000 draws it was 93 % of 6 and 10 units, 94 % of 20 and 50, and 93 to 95 % of differences."""
+    assert (coverage(count, cases=300, draws=1000) > 0.93 - 3 * math.sqrt(0.93 * 0.07 / 300)).all()
 
 
 # ---------------------------------------------------------------------------------------------------------- behaviour
