@@ -21,6 +21,8 @@ from geoseg.geo.vector_files import VectorError, polygon_layers, read_columns, r
 from geoseg.raster.legend import Legend
 from geoseg.spec import NODATA_ID, ClassSpec
 
+OUTSIDE = "background"
+"""Name of the class outside of polygons that are of one class."""
 MOST_CLASSES = 254
 MOST_NAMES = 60
 """More distinct values of a column name features, not classes."""
@@ -64,6 +66,8 @@ class FoundClasses:
     """Column of polygons that holds their class, where there are several."""
     layer: str | None = None
     """Layer of a vector file, where there are several."""
+    outside: str | None = None
+    """Class of what lies outside of polygons; None where it is not labelled."""
     notices: tuple[str, ...] = ()
     """What was guessed: a sentence each."""
 
@@ -89,20 +93,17 @@ def find_classes(labels: Sequence[Path], column: str | None, layer: str | None) 
 
 
 def _of_polygons(labels: Sequence[Path], column: str | None, layer: str | None) -> FoundClasses:
-    found: Counter[str] = Counter()
     try:
         layer = layer or _layer(labels[0])
         columns, _ = read_columns(labels[0], layer)
         chosen = column or _column(labels[0], layer, columns)
+        found: Counter[str] = Counter()
         for path in dict.fromkeys(labels):
             found.update(_known(path, layer if path == labels[0] else _layer(path), chosen))
     except VectorError as error:
         raise LabelError(f"cannot read polygons {labels[0]}: {error}") from None
-    if len(found) < 2:
-        raise LabelError(
-            f"{labels[0]} shows one class in the column {chosen} ({next(iter(found), 'none')}): a model needs two: add "
-            "polygons of what else there is, or name another column with --column"
-        )
+    if chosen is None or len(found) < 2:
+        return _footprints(labels[0], found, layer)
     values = sorted(found, key=lambda value: (not value.isdecimal(), int(value) if value.isdecimal() else 0, value))
     is_numbered = all(value.isdecimal() for value in values)
     titles = {i: f"class {value}" if is_numbered else value for i, value in enumerate(values)}
@@ -114,12 +115,36 @@ def _of_polygons(labels: Sequence[Path], column: str | None, layer: str | None) 
         meant,
         chosen if len(columns) > 1 else None,
         layer,
-        (f"classes are those of the column {chosen} (--column for another)",) if is_guess else (),
+        notices=(f"classes are those of the column {chosen} (--column for another)",) if is_guess else (),
     )
 
 
-def _known(path: Path, layer: str, column: str) -> list[str]:
-    """Values of a column as texts, without null."""
+def _footprints(path: Path, found: Counter[str], layer: str) -> FoundClasses:
+    """Polygons of one class, and what lies outside of them as another.
+
+    Raises:
+        LabelError: if there are no polygons.
+    """
+    if not found:
+        raise LabelError(f"{path} holds no polygon with a value: give another file")
+    only = next(iter(found)) if [*found] != ["polygon"] else path.stem
+    name = "class " + only if only.isdecimal() else only[:200]
+    said = f"the polygons are of one class ({name}), and what lies outside of them is taken for another, {OUTSIDE}"
+    return FoundClasses(
+        _classes(Legend({0: OUTSIDE, 1: name})),
+        {name: found.total()},
+        {"other": name},
+        None,
+        layer,
+        OUTSIDE,
+        (f"{said}: if only a part of the images was mapped, outline it in a file and name that as data.extent",),
+    )
+
+
+def _known(path: Path, layer: str, column: str | None) -> list[str]:
+    """Values of a column as texts, without null; a word for each polygon if there is no column."""
+    if column is None:
+        return ["polygon"] * len(read_polygons(path, layer, None, None).shapes)
     values = read_polygons(path, layer, column, None).values
     return [_text(value) for value in values if value is not None and value == value]
 
@@ -131,21 +156,19 @@ def _layer(path: Path) -> str:
     return layers[0]
 
 
-def _column(path: Path, layer: str, columns: Sequence[str]) -> str:
-    """The column whose name and values look most like a class.
-
-    Raises:
-        LabelError: if there is none.
-    """
+def _column(path: Path, layer: str, columns: Sequence[str]) -> str | None:
+    """The column whose name and values look most like a class; None if no column does."""
     if len(columns) == 1:
         return columns[0]
+    single = None
     for name in sorted((name for name in columns if not _NO_CLASS.fullmatch(name)), key=_rank):
-        values = _known(path, layer, name)
+        values, is_named = _known(path, layer, name), _rank(name) < len(CLASS_COLUMNS)
         is_repeated = len({*values}) < len(values)
-        if 1 < len({*values}) <= MOST_NAMES and (is_repeated or _rank(name) < len(CLASS_COLUMNS)):
+        if 1 < len({*values}) <= MOST_NAMES and (is_repeated or is_named):
             return name
-    shown = ", ".join(columns) or "none"
-    raise LabelError(f"{path} has the columns {shown}, none of which looks like a class: name one with --column")
+        if len({*values}) == 1 and is_named:
+            single = single or name
+    return single
 
 
 def _rank(name: str) -> int:

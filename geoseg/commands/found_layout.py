@@ -178,7 +178,7 @@ def _taken_apart(path: Path, folder: Path) -> FoundFile:
 def _role_of_name(stem: str) -> tuple[str, str, str, str | None]:
     """What stands before the common part of a file's name, that part, what stands behind, and what it says of the file.
 
-    The longest name that is nothing but a word for images or labels stays whole.
+    The common part of `scene.tif` and `mask.tif` is nothing.
     """
     before, core, behind, role = "", stem, "", None
     for pattern, is_first in ((r"(?<=.)[_\-. ]+([A-Za-z]+)$", False), (r"([A-Za-z]+)[_\-. ]+(?=.)", True)):
@@ -191,6 +191,9 @@ def _role_of_name(stem: str) -> tuple[str, str, str, str | None]:
             before, core = found[0], core[found.end() :]
         else:
             core, behind = core[: found.start()], found[0]
+    if core.lower() in LABEL_WORDS | IMAGE_WORDS:
+        role = "label" if core.lower() in LABEL_WORDS else role
+        before, core = before + core, ""
     return before, core, behind, role
 
 

@@ -271,12 +271,13 @@ def _splits(sources: Sources, images: FoundImages, classes: FoundClasses) -> lis
     if sources.has_split:
         return [Split("column", "Given by the folders or the list.")]
     ways = []
-    polygons = sum(classes.amounts.values()) if classes.are_polygons else None
+    are_split = classes.are_polygons and classes.outside is None
+    polygons = sum(classes.amounts.values()) if are_split else None
     if polygons is not None and polygons <= FEW_POLYGONS:
         ways.append(Split("polygons", f"{polygons} polygons: each to one side, those of each class by themselves."))
     if len(sources.pairs) >= 10:
         ways.append(Split("scene", "Whole images go to one side."))
-    side = max(64, min(1024, int((images.pixels / 40) ** 0.5) // 32 * 32))
+    side = max(64, min(1024, int((images.pixels / 16) ** 0.5) // 32 * 32))
     ways += [
         Split("blocks", "Square blocks go to one side, so that neighbours stay together.", block_px)
         for block_px in dict.fromkeys((side, max(64, side // 2 // 32 * 32), 64))

@@ -63,7 +63,7 @@ class ConfigText:
     def windows_per_epoch(self) -> int:
         """Windows per epoch: as many as cover the labels twice, in whole batches, within bounds."""
         labelled = self.images.pixels
-        if self.classes.are_polygons:
+        if self.classes.are_polygons and self.classes.outside is None:
             labelled = min(labelled, sum(self.classes.amounts.values()) * self.window**2 // 4)
         steps = 2 * labelled / self.window**2 / BATCH
         low, high = (bound // EPOCHS for bound in STEPS)
@@ -120,6 +120,9 @@ def _data(text: ConfigText) -> Iterator[str]:
         yield "  # resolution_m: 0.5  # the images do not say how large a pixel is on the ground: say it if you know"
     if classes.layer is not None and classes.column is not None:
         yield f"  label_column: {_quoted(classes.column)}"
+    if classes.outside is not None:
+        yield f"  outside: {_quoted(classes.outside)}  # class of what lies outside of the polygons"
+        yield "  # extent: mapped.gpkg  # where the polygons are complete, if that is not everywhere"
     if classes.label_values:
         yield "  label_values:  # value in the label files -> class, or ignore"
         yield from (f"    {_key(key)}: {_quoted(value)}" for key, value in classes.label_values.items())
@@ -154,6 +157,7 @@ def _classes(text: ConfigText) -> Iterator[str]:
     for c in text.classes.classes:
         count = text.classes.amounts.get(c.name, 0)
         amount = number_of(count, "polygon") if text.classes.are_polygons else f"{count:,} px"
+        amount = "what lies outside of the polygons" if c.name == text.classes.outside else amount
         yield f"  - {{id: {c.id}, name: {_quoted(c.name)}, color: {_quoted(c.color)}}}  # {amount}"
 
 

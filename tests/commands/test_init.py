@@ -49,6 +49,7 @@ def trained(config: Path, output: Path) -> Any:
 LAYOUTS = {
     "images and masks": "images/{n} masks/{n}",
     "suffixes": "{n} {n}_mask",
+    "whole names": "{n}/scene {n}/mask",
     "other suffixes": "{n}_image {n}-label",
     "prefixes": "image_{n} gt_{n}",
     "folders in folders": "img/a/{n} annotations/a/{n}, img/b/{n} annotations/b/{n}",
@@ -132,6 +133,19 @@ def test_a_scene_with_few_polygons_is_split_by_them(tmp_path: Path) -> None:
     assert 'label_column: "crop"' in text
     assert '{id: 0, name: "lake", color: "#2b7fd0"}  # 4 polygons' in text
     assert trained(result.config, tmp_path / "run").val_polygons == 3
+
+
+@pytest.mark.parametrize("columns", [{"class": "building"}, {"osm_id": range(12)}, {"height": np.arange(12) / 7}])
+def test_of_footprints_what_lies_outside_is_a_class_too(tmp_path: Path, columns: dict[str, Any]) -> None:
+    write_pair(tmp_path / "scene.tif", tmp_path / "unused.tif")
+    shapes = [shapely.box(4 * i, -4 * i - 3, 4 * i + 3, -4 * i) for i in range(12)]
+    table = gpd.GeoDataFrame({"id": range(12)} | columns, geometry=shapes, crs="EPSG:32631")
+    table.to_file(tmp_path / "building.gpkg")
+    result = init(tmp_path / "scene.tif", tmp_path / "building.gpkg", tmp_path / "config.yaml")
+    assert result.classes == ("background", "building")
+    assert result.split == "blocks"
+    assert "what lies outside of them is taken for another, background" in result.notices[-1]
+    assert trained(result.config, tmp_path / "run").scores.labelled_classes == 2
 
 
 def test_one_file_of_polygons_labels_all_images_of_a_folder(tmp_path: Path) -> None:
