@@ -13,6 +13,7 @@ from geoseg.raster.legend import Legend
 from geoseg.raster.legends import LegendReading, UnreadableLegend, read_legend, with_file
 from geoseg.raster.legends.clr import CLR
 from geoseg.raster.legends.columns import GENERIC, MAX, MIN, MIN_MAX, NAME, Column, legend_of
+from geoseg.raster.legends.csv_table import CSV_TABLE
 from geoseg.raster.legends.qml import QML
 from geoseg.raster.legends.sld import SLD
 
@@ -143,6 +144,12 @@ def test_lines_of_colour_maps(tmp_path, line, expected):
 def test_a_line_without_a_colour_is_named(tmp_path):
     with pytest.raises(UnreadableLegend, match=r"l\.clr, line 2, is no value"):
         CLR.read(written(tmp_path, "l.clr", "1 2 3 4\n2 red\n"))
+
+
+@pytest.mark.parametrize("text", ["code;class;colour\n3;Wald;#0AC80A\n", "Value,R,G,B,Name\n3,10,200,10,Wald\n"])
+def test_tables_of_spreadsheets_are_read_and_others_are_none(tmp_path, text):
+    assert CSV_TABLE.read(written(tmp_path, "l.csv", text)) == Legend({3: "Wald"}, {3: "#0ac80a"})
+    assert CSV_TABLE.read(written(tmp_path, "n.csv", "date,name\n2024,Wald\n")) == Legend()
 
 
 # ----------------------------------------------------------------------------------------------------- all sources

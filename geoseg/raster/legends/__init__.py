@@ -62,6 +62,7 @@ LEGENDS: Registry[LegendSource] = Registry(
         "qml": "geoseg.raster.legends.qml:QML",
         "sld": "geoseg.raster.legends.sld:SLD",
         "clr": "geoseg.raster.legends.clr:CLR",
+        "csv": "geoseg.raster.legends.csv_table:CSV_TABLE",
         "color_table": "geoseg.raster.legends.color_table:COLOR_TABLE",
     },
 )
