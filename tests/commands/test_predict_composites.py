@@ -150,7 +150,8 @@ def test_a_product_is_converted_to_the_scaling_of_the_model(tmp_path):
 
 
 def test_info_shows_the_bands_of_several_files(bands):
-    found = describe(address(bands, "red", "green", "blue"))
+    model = save_bundle(bands / "m.safetensors", bands=("red", "green", "blue"), resolution_m=10)
+    found = describe(address(bands, "red", "green", "blue"), model)
     assert [band["description"] for band in found["bands"]] == ["red", "green", "blue"]
     assert found["fits"]["bands"] == {"red": 1, "green": 2, "blue": 3}
     assert describe(sentinel2(bands))["band_count"] == 12
