@@ -331,6 +331,19 @@ def test_tiles_need_a_place_on_the_earth_and_something_to_show(tmp_path, extensi
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("extension", holding("tiles"))
+def test_tiles_do_not_stretch_over_the_world_from_180_degrees(tmp_path, extension):
+    ids = np.array([[0, 0, 0, 1], [0, 0, 0, 1]], np.uint8)
+    regions = trace([Strip(0, ids)], 4)
+    layer = PolygonLayer(regions, Affine(1000, 0, 768_500, 0, -1000, 4_000_000), "EPSG:32660")
+    write_polygons(layer, tmp_path / f"out{extension}")
+    frame = read(tmp_path / f"out{extension}").to_crs("EPSG:32660")
+    assert FORMATS.get(extension).count(tmp_path / f"out{extension}") == 2
+    pieces = geopandas.read_file(tmp_path / f"out{extension}").bounds
+    assert (pieces["maxx"] - pieces["minx"]).max() < 10_000
+    assert frame.area.sum() == pytest.approx(8e6, rel=0.03)  # pieces overlap a little at the borders of tiles
+
+
 # -------------------------------------------------------------------------------------------------------- GeoParquet
 
 

@@ -8,7 +8,7 @@ out.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ import pyogrio
 import pyogrio.raw
 import shapely
 from numpy.typing import NDArray
+from pyproj import CRS
 
 from geoseg.core.errors import OutputError
 from geoseg.core.safe_paths import plain_path
 from geoseg.geo.geodesy import pixel_size_m
 from geoseg.vector.formats import FormatTraits
+from geoseg.vector.formats.geojson import ONLY_CRS
 from geoseg.vector.formats.ogr import check_on_earth, sqlite_parts, write_ogr
 from geoseg.vector.layer import PolygonLayer
 
@@ -65,7 +67,8 @@ class VectorTiles:
             raise OutputError(f"{self.driver} needs a place on the earth, and the raster has none: write .gpkg instead")
         check_on_earth(crs, self.driver)
         zoom = _largest_zoom(polygons)
-        write_ogr(polygons, path, driver=self.driver, layer=name, number=NUMBER, **_options(zoom, name))
+        degrees = replace(polygons, target=CRS.from_user_input(ONLY_CRS))  # by which they are split at 180°
+        write_ogr(degrees, path, driver=self.driver, layer=name, number=NUMBER, **_options(zoom, name))
 
     def read(self, path: Path) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
         """Read the largest scale, and join what was cut at the borders of tiles."""
