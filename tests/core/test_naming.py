@@ -22,8 +22,7 @@ from geoseg.outputs.styles import raster_sld, shared_qml, vector_sld
 from geoseg.raster.class_codes import ByteCodes
 from geoseg.raster.strips import Strip
 from geoseg.vector.check import check_polygons
-from geoseg.vector.formats import FORMATS
-from geoseg.vector.formats.ogr import count_polygons
+from geoseg.vector.formats import FORMATS, format_of
 from geoseg.vector.layer import PolygonLayer
 from geoseg.vector.trace import trace
 from geoseg.vector.write import write_polygons
@@ -57,7 +56,7 @@ def test_polygons_go_into_a_folder_of_any_name(tmp_path, layer):
     for name in NAMES:
         path = tmp_path / name / "out.gpkg"
         write_polygons(layer, path)
-        assert count_polygons(path, "out") == len(layer)
+        assert format_of(path).count(path) == len(layer)
 
 
 @pytest.mark.parametrize("name", NAMES)
