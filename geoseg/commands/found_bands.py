@@ -24,6 +24,8 @@ from geoseg.spec.base import MOST_BANDS, DataType
 
 USUAL = {1: ("gray",), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", "nir")}
 """Names of bands that nothing names, by their number."""
+_BAND_NUMBER = re.compile(r"(?:^|[^A-Za-z0-9])(B(?:\d{1,2}|8A))(?![A-Za-z0-9])", re.IGNORECASE)
+"""A band's number in the name of a file."""
 MOST_FRAMES = 4
 """Images whose frames are searched for fill."""
 
@@ -118,6 +120,26 @@ def bands_in_files(images: Sequence[Path]) -> dict[str, Path] | None:
         return None
     named = [role if role and roles.count(role) == 1 else name for role, name in zip(roles, names, strict=True)]
     return dict(zip(named, images, strict=True)) if len({*named}) == len(named) else None
+
+
+def one_band_twice(images: Sequence[Path]) -> tuple[Path, Path] | None:
+    """Two files of one band each whose names number the same band (B04), and which cover the same area; None if none.
+
+    These are files of a product without its metadata, of two resolutions or dates.
+    """
+    found: dict[tuple[str, float, float], Path] = {}
+    for path in images:
+        number = _BAND_NUMBER.search(path.stem)
+        if number is None:
+            continue
+        with open_scene(path) as scene:
+            if len(_indexes(scene.info)) != 1:
+                continue
+            left, _, _, top = scene.grid.bounds
+        first = found.setdefault((number[1].upper().lstrip("B0"), left, top), path)
+        if first != path:
+            return first, path
+    return None
 
 
 def _differences(one: Sequence[Any], other: Sequence[Any]) -> list[float]:

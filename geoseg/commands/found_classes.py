@@ -159,7 +159,8 @@ def _layer(path: Path) -> str:
 def _column(path: Path, layer: str, columns: Sequence[str]) -> str | None:
     """The column whose name and values look most like a class; None if no column does."""
     if len(columns) == 1:
-        return columns[0]
+        values = _known(path, layer, columns[0])
+        return None if _NO_CLASS.fullmatch(columns[0]) and len({*values}) == len(values) else columns[0]
     single = None
     for name in sorted((name for name in columns if not _NO_CLASS.fullmatch(name)), key=_rank):
         values, is_named = _known(path, layer, name), _rank(name) < len(CLASS_COLUMNS)

@@ -15,19 +15,30 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from geoseg.commands.found_bands import FoundImages, bands_in_files, find_bands
+from geoseg.commands.found_bands import FoundImages, bands_in_files, find_bands, one_band_twice
 from geoseg.commands.found_classes import FoundClasses, find_classes
-from geoseg.commands.found_layout import FoundLayout, find_pairs, images_in, patterns_of, single_pair, with_split
+from geoseg.commands.found_layout import (
+    FoundLayout,
+    FoundPair,
+    find_pairs,
+    images_in,
+    patterns_of,
+    single_pair,
+    with_split,
+)
 from geoseg.commands.written_config import ConfigText, Split, write_config
 from geoseg.core.composites import each_part, join_composite, split_composite
-from geoseg.core.errors import GeosegError, LabelError, OutputError
+from geoseg.core.errors import GeosegError, LabelError, OutputError, SceneError
 from geoseg.core.events import SILENT, NoticeLog, Reporter
 from geoseg.core.files import draft_of
+from geoseg.core.naming import scene_name
 from geoseg.core.tables import Table
 from geoseg.core.wording import number_of
 from geoseg.data.labels.polygons import VECTOR_FILES
 from geoseg.data.listing import list_rasters
 from geoseg.raster.gdal import gdal_settings
+from geoseg.scenes.products import find_products
+from geoseg.scenes.products.listing import list_folder
 from geoseg.spec import DataSpec, load_train_spec
 from geoseg.training.data.training_data import read_training_data
 
@@ -142,7 +153,8 @@ def _check_output(path: Path, tiles: Path, overwrite: bool) -> None:
 
 def _name(source: Path) -> str:
     """A name for the model: that of the folder or scene."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", source.resolve().stem).strip("-._")
+    name = scene_name(source) if split_composite(str(source)) else source.resolve().stem
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")
     return plain[:60].strip("-._") or "model"
 
 
@@ -163,8 +175,8 @@ def _sources(source: Path, labels: Path | None, config: Path) -> Sources:
         lists = [path for path in sorted(source.glob("*.csv")) if _is_list(path)]
         if len(lists) > 1:
             raise LabelError(f"{lists[0]} and {lists[1]} both list images and labels: move one away")
-        return _of_list(lists[0], config) if lists else _of_layout(find_pairs(source), source, config)
-    if source.is_dir():
+        return _of_list(lists[0], config) if lists else _of_layout(_joined(find_pairs(source), source), source, config)
+    if source.is_dir() and labels is not None:
         return _of_layout(_images_with(source, labels), source, config)
     if labels is None:
         raise LabelError(f"{source} is a file: name its labels, too (geoseg init SCENE LABELS), or give a folder")
@@ -173,15 +185,42 @@ def _sources(source: Path, labels: Path | None, config: Path) -> Sources:
     return Sources({"scenes": [scene]}, ((source, labels),), False)
 
 
-def _images_with(folder: Path, labels: Path | None) -> FoundLayout:
-    """All images of a folder with one file of polygons."""
-    assert labels is not None
-    if labels.suffix.lower() not in VECTOR_FILES:
-        raise LabelError(f"{labels} holds no polygons, so that it labels one image only: name that with it")
-    found = [single_pair(image, labels).pairs[0] for image in images_in(folder)]
+def _images_with(folder: Path, labels: Path) -> FoundLayout:
+    """All images of a folder with one file of labels.
+
+    Raises:
+        LabelError: if there are none, or a raster of labels for several.
+    """
+    images = [image for image in images_in(folder) if image.absolute() != labels.absolute()]
+    found = [single_pair(image, labels).pairs[0] for image in images]
     if not found:
         raise LabelError(f"{folder} holds no image: name a folder of rasters")
-    return FoundLayout(tuple(found), ())
+    layout = _joined(FoundLayout(tuple(found), ()), folder)
+    images = [pair.image.path for pair in layout.pairs]
+    if labels.suffix.lower() not in VECTOR_FILES and len(images) > 1 and bands_in_files(images) is None:
+        raise LabelError(
+            f"{labels} holds no polygons, so it can only label one image, and {folder} holds {len(images)}: name the "
+            "one that it belongs to in place of the folder"
+        )
+    return layout
+
+
+def _joined(layout: FoundLayout, folder: Path) -> FoundLayout:
+    """The same with a product of Sentinel-2, Landsat, ... as one image, in place of its files.
+
+    Raises:
+        SceneError: if the metadata of a product cannot be read.
+    """
+    products = find_products(list_folder(str(folder)))
+    joined: dict[tuple[Path, Path], FoundPair] = {}
+    for pair in layout.pairs:
+        name = pair.image.path.relative_to(folder).as_posix()
+        product = next((one.scene for one in products if name.startswith(one.prefix)), None)
+        if product is not None and product.problem is not None:
+            raise SceneError(product.problem)
+        image = pair.image if product is None else replace(pair.image, path=Path(product.path))
+        joined.setdefault((image.path, pair.label.path), replace(pair, image=image))
+    return replace(layout, pairs=tuple(joined.values()))
 
 
 def _is_list(path: Path) -> bool:
@@ -214,6 +253,11 @@ def _of_layout(found: FoundLayout, folder: Path, config: Path) -> Sources:
     bands = bands_in_files([image for image, _ in pairs]) if len({label for _, label in pairs}) == 1 else None
     if bands is not None:
         return _of_bands(bands, pairs[0][1], config)
+    if len({label for _, label in pairs}) == 1 and (twice := one_band_twice([image for image, _ in pairs])):
+        raise LabelError(
+            f"{twice[0]} and {twice[1]} show one band of one place, and each would be an image by itself: name a file "
+            "for each band of a scene (geoseg init RED.tif+GREEN.tif+BLUE.tif LABELS)"
+        )
     has_split = any(pair.image.split == "train" for pair in layout.pairs)
     patterns = None if has_split else patterns_of(layout, folder)
     if patterns is not None and _finds(patterns, folder, pairs):

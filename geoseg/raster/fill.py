@@ -37,6 +37,8 @@ _LEAST_OF_FRAME = 0.05
 """Least share of the frame that fill takes: less may be a roof, a cloud, a shadow."""
 _MOST_NEAR = 0.1
 """Most pixels with nearly the value, per pixel that has it: more are snow or water, whose values change gradually."""
+_ROUNDING = 1e-6
+"""Relative deviation of fractions from a constant of which they are means: rounded weights do not sum to 1 exactly."""
 _USUAL = 0, 255, 65535, -9999, -32768
 """Usual fill values, besides the lowest and highest of a type."""
 _NEAR, _CORE = 12, 2
@@ -70,12 +72,26 @@ class Fill:
 
 
 def is_close(image: Values, value: float, tolerance: int) -> Mask:
-    """Mask (h, w) of the pixels of an image (C, h, w) whose values in all bands are within a tolerance of a value."""
+    """Mask (h, w) of the pixels of an image (C, h, w) whose values in all bands are within a tolerance of a value.
+
+    Fractions may deviate by a rounding error: bands of another resolution are resampled.
+    """
     if not tolerance:
-        exact: Mask = (image == value).all(axis=0)
+        exact: Mask = np.logical_and.reduce(_equal(image, value), axis=0)
         return exact
     close: Mask = (np.abs(image.astype(np.float32) - value) <= tolerance).all(axis=0)
     return close
+
+
+def _equal(image: Values, value: float) -> Mask:
+    """Mask of the values that are equal to a number, but for rounding."""
+    if image.dtype.kind != "f":
+        exact: Mask = image == value
+        return exact
+    with np.errstate(over="ignore"):
+        low, high = (image.dtype.type(value + sign * _ROUNDING * abs(value)) for sign in (-1, 1))
+    found: Mask = (image >= low) & (image <= high)
+    return found
 
 
 # ------------------------------------------------------------------------------------------------------------- finding

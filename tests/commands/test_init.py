@@ -18,6 +18,8 @@ from geoseg.commands.init import init
 from geoseg.commands.train import train
 from geoseg.core.errors import LabelError, OutputError
 from geoseg.data.listing import list_rasters
+from geoseg.scenes import open_scene
+from geoseg.scenes.products import PRODUCTS
 from geoseg.spec import load_train_spec
 
 SIDE = 96
@@ -148,6 +150,16 @@ def test_of_footprints_what_lies_outside_is_a_class_too(tmp_path: Path, columns:
     assert trained(result.config, tmp_path / "run").scores.labelled_classes == 2
 
 
+def test_numbers_of_footprints_are_no_classes(tmp_path: Path) -> None:
+    write_pair(tmp_path / "scene.tif", tmp_path / "unused.tif")
+    shapes = [shapely.box(4 * i, -4 * i - 3, 4 * i + 3, -4 * i) for i in range(12)]
+    for number, classes in ((range(12), ("background", "roofs")), ([1, 2] * 6, ("class 1", "class 2"))):
+        table = gpd.GeoDataFrame({"osm_id": number}, geometry=shapes, crs="EPSG:32631")
+        table.to_file(tmp_path / "roofs.gpkg")
+        found = init(tmp_path / "scene.tif", tmp_path / "roofs.gpkg", tmp_path / "config.yaml", overwrite=True)
+        assert found.classes == classes
+
+
 def test_one_file_of_polygons_labels_all_images_of_a_folder(tmp_path: Path) -> None:
     for number in range(2):
         write_pair(tmp_path / f"data/{number}.tif", tmp_path / "unused.tif")
@@ -173,6 +185,40 @@ def test_a_file_for_each_band_is_one_scene(tmp_path: Path) -> None:
     assert spec.data.bands == ("blue", "green", "red")
     assert len(spec.data.scenes) == 1
     assert trained(result.config, tmp_path / "run").val_pixels > 0
+
+
+def labels_of(scene: Path, folder: Path) -> tuple[Path, Path]:
+    """Write labels of a product's pixels: a raster of two classes, and four polygons."""
+    with open_scene(scene) as opened:
+        grid = opened.grid
+    place = {"crs": grid.crs, "transform": grid.transform}
+    values = np.indices((grid.height, grid.width))[1] * 2 // grid.width + 1
+    raster = write_raster(folder / "classes.tif", values[None].astype(np.uint8), **place)
+    left, bottom, right, top = grid.bounds
+    side = (right - left) / 8
+    boxes = [shapely.box(left + i * 2 * side, bottom, left + i * 2 * side + side, top) for i in range(4)]
+    polygons = gpd.GeoDataFrame({"class": ["a", "b", "a", "b"]}, geometry=boxes, crs=grid.crs)
+    polygons.to_file(folder / "polygons.gpkg")
+    return raster, folder / "polygons.gpkg"
+
+
+@pytest.mark.parametrize("kind", list(PRODUCTS))
+def test_a_product_is_one_image_whose_bands_have_names(tmp_path: Path, kind: str) -> None:
+    product = PRODUCTS.get(kind).example(tmp_path / "data")
+    for labels in labels_of(product, tmp_path):
+        result = init(product, labels, tmp_path / "config.yaml", overwrite=True)
+        assert result.images == 1
+        assert {"red", "green", "blue"} <= {*load_train_spec(result.config).data.bands}
+
+
+def test_files_of_one_band_twice_are_no_images_by_themselves(tmp_path: Path) -> None:
+    place = {"crs": "EPSG:32631", "transform": from_origin(0, 0, 0.5, 0.5)}
+    for name in ("10m/T32_B02_10m", "10m/T32_B03_10m", "20m/T32_B02_20m"):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        write_raster(tmp_path / "data" / f"{name}.tif", IDS[None].astype(np.uint8), **place)
+    write_polygons(tmp_path / "fields.gpkg")
+    with pytest.raises(LabelError, match=r"T32_B02_20m\.tif show one band of one place.*: name a file for each band"):
+        init(tmp_path / "data", tmp_path / "fields.gpkg", tmp_path / "config.yaml")
 
 
 @pytest.mark.parametrize(

@@ -300,3 +300,21 @@ def test_many_windows_read_in_threads_are_the_same(tmp_path):
         whole, _ = read(scene)
         for window, (values, _) in zip(windows, pool.map(lambda w: read(scene, w), windows), strict=True):
             np.testing.assert_allclose(values, whole[:, *window.slices], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("metres", "value"), [(20, 255), (20.05, 255), (4.99, 255), (7, 9999)])
+def test_fill_is_found_where_a_band_of_other_pixels_takes_part(tmp_path, metres, value):
+    paths = []
+    for name, side in (("red", 10), ("green", 10), ("nir", metres)):
+        pixels = round(1600 / side)
+        values = np.kron(random(8, np.uint8), np.ones((30, 30), np.uint16))[:pixels, :pixels]
+        values = np.pad(values, (0, pixels - len(values)), mode="edge")
+        values[:, : pixels // 2] = value
+        paths.append(band(tmp_path / f"{name}.tif", side, values))
+    with open_raster(address(*paths)) as scene:
+        bands = SceneBands.select(scene, (1, 2, 3))
+        fill = bands.find_fill()
+        assert (fill.value, fill.is_exact) == (value, True)
+        valid = bands.without(fill).read(Window(0, 0, scene.height, scene.width))[1]
+    assert not valid[:, : scene.width // 2 - 8].any()
+    assert valid[:, scene.width // 2 + 8 :].all()
