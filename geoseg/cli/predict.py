@@ -128,7 +128,7 @@ def _predict_many(
                 _print(outcome)
     if as_json:
         show_json(reports)
-    elif not hush:
+    elif not hush and total.scenes:
         show(total.line(dry_run))
     _refuse_failures(failures, len(found))
 

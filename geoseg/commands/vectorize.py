@@ -174,7 +174,10 @@ class _Styles:
         if self.owner is None:
             return None
         where = "are inside of it only" if self.embeds else "were not written"
-        return f"the styles of {output} {where}, because of {self.owner}"
+        styles = style_paths(output)
+        is_style = self.owner in styles
+        remedy = "pass --overwrite to replace it" if is_style else f"{styles[0].name} would be its style, too"
+        return f"the styles of {output} {where}, because of {self.owner}: {remedy}, or choose another name"
 
 
 def _place_of_styles(output: Path, spec: VectorSpec, overwrite: bool) -> _Styles:

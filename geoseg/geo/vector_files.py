@@ -281,7 +281,7 @@ def _open_parquet(path: Path) -> tuple[Any, dict[str, Any]]:
     _check_regular(path)
     try:
         file = pyarrow.parquet.ParquetFile(path)
-        geo = json.loads((file.schema_arrow.metadata or {})[b"geo"])
+        geo = json.loads((file.metadata.metadata or {})[b"geo"])
         if geo["primary_column"] not in file.schema_arrow.names or not isinstance(geo["columns"], dict):
             raise KeyError
         geo["columns"][geo["primary_column"]]["encoding"]

@@ -36,7 +36,8 @@ def existing_model(path: str | os.PathLike[str] | None) -> Path:
     """
     path = default_model_path() if path is None or os.fspath(path) == "default" else Path(path)
     if path.is_dir():
-        raise ModelError(f"{path} is a folder: give the path of a model file, e.g. a .safetensors bundle")
+        inside = ", ".join(map(str, sorted(path.glob("*.safetensors"))[:3])) or "e.g. a .safetensors bundle"
+        raise ModelError(f"{path} is a folder: give the path of a model file, {inside}")
     if not path.is_file():
         raise ModelError(f"no model at {path}: check the path, or leave --model out for the default model")
     return path

@@ -24,12 +24,14 @@ from geoseg.cli.terminal import scores_line, scores_table
 from geoseg.commands import evaluate as pipeline
 from geoseg.commands.evaluate import evaluate
 from geoseg.commands.predict import predict
+from geoseg.commands.vectorize import vectorize
 from geoseg.core.errors import LabelError, SceneError, SpecError
 from geoseg.data.labels import LABEL_FORMATS
 from geoseg.data.labels.polygons import POLYGONS
 from geoseg.metrics.counter import ScoreCounter
 from geoseg.metrics.scores import Scores, scores_of
 from geoseg.raster.legend import class_tags
+from geoseg.vector.formats import FORMATS
 
 
 def whole(predicted: np.ndarray, true: np.ndarray, classes: int = 4, boundary_px: int = 3) -> Scores:
@@ -376,3 +378,10 @@ def test_scores_as_text():
         "  road        –       –          –       –",
         "  (precision: user’s accuracy, recall: producer’s accuracy)",
     ]
+
+
+@pytest.mark.parametrize("suffix", [name for name in FORMATS.names if FORMATS.get(name).traits.coordinates != "tiles"])
+def test_polygons_that_geoseg_wrote_are_labels_as_they_are(tmp_path, arrays, suffix):
+    map_path = tag(write_raster(tmp_path / "map.tif", arrays[0][None], nodata=255))
+    written = vectorize(map_path, tmp_path / f"regions{suffix}").output
+    assert evaluate(map_path, labels=written).scores.miou == 1

@@ -119,6 +119,11 @@ def test_bands_that_no_name_tells_apart_are_refused(bands):
         )
 
 
+def test_of_one_band_that_is_not_enough_the_way_to_name_several_is_given(bands):
+    with pytest.raises(ModelError, match=r"name a file for each band \(RED.tif\+GREEN.tif\+BLUE.tif\), or choose"):
+        predict(bands / "red.tif", bands / "out", model=echo_model(bands=("red", "green", "blue")), **QUICK)
+
+
 def test_a_result_never_replaces_a_band(bands):
     with pytest.raises(OutputError, match="is the scene itself"):
         predict(

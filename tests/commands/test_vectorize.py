@@ -514,6 +514,7 @@ def test_the_styles_of_a_raster_are_not_replaced(tmp_path, classes):
     result = vectorize(classes, tmp_path / "classes.fgb")
     assert (tmp_path / "classes.qml").read_text() == "the raster's"
     assert "were not written, because of" in result.notices[0]
+    assert "classes.qml would be its style, too, or choose another name" in result.notices[0]
 
 
 def test_a_geopackage_without_room_for_styles_beside_it_carries_them(tmp_path, classes):
@@ -738,7 +739,7 @@ def test_styles_of_the_user_stay(tmp_path, rough):
     (tmp_path / "out.qml").write_text("mine")
     result = vectorize(rough, tmp_path / "out.fgb")
     assert (tmp_path / "out.qml").read_text() == "mine"
-    assert "because of" in result.notices[0]
+    assert "out.qml: pass --overwrite to replace it" in result.notices[0]
     vectorize(rough, tmp_path / "out.fgb", overwrite=True)
     assert "mine" not in (tmp_path / "out.qml").read_text()
 

@@ -128,7 +128,7 @@ def test_a_choice_tells_names_and_doubts():
 @pytest.mark.parametrize(
     ("colors", "override", "says"),
     [
-        (("gray",), None, "scene has 1 band (marked gray): choose a model"),
+        (("gray",), None, "scene has 1 band (marked gray): name a file for each band"),
         (("gray", "alpha", "undefined"), None, "expects 3 bands (red, green, blue)"),
         (("gray",) + ("undefined",) * 7, None, "--bands"),
         (("red", "green", "blue"), (1, 2), "names 2 bands"),

@@ -54,6 +54,8 @@ from geoseg.geo.vector_files import (
 )
 from geoseg.spec import IGNORE
 
+WRITTEN_COLUMNS = "class_id", "class", "area_m2"
+"""Columns by which polygons that geoseg wrote are recognized; their class is what `class` names."""
 LARGE = 1000
 """Polygons of more vertices are clipped to a window before they are rasterized: GDAL takes 2 µs per vertex."""
 
@@ -205,6 +207,8 @@ def _class_column(path: Path, columns: Sequence[str], rules: LabelRules, sole: i
         return None
     if rules.column is None and len(columns) == 1:
         return columns[0]
+    if rules.column is None and set(WRITTEN_COLUMNS) <= set(columns):
+        return "class"
     wanted = f"no column {rules.column}, " if rules.column else ""
     raise LabelError(
         f"{path} has {wanted}the columns {', '.join(columns) or 'none'}: name the one with the class with "

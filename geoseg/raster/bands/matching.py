@@ -176,9 +176,10 @@ def _guess(
 
 def _missing(wanted: Sequence[str], colors: Sequence[str], names: Sequence[str], imagery: int) -> ModelError:
     remedy = "pass --bands with the numbers of those bands, or " if imagery >= len(wanted) else ""
+    files = "name a file for each band (RED.tif+GREEN.tif+BLUE.tif), or " if imagery == 1 < len(wanted) else ""
     return ModelError(
         f"model expects {len(wanted)} bands ({', '.join(wanted)}), scene has {describe_bands(colors, names)}: "
-        f"{remedy}choose a model for this scene's bands with --model"
+        f"{remedy}{files}choose a model for this scene's bands with --model"
     )
 
 
