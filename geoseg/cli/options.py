@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,13 +18,16 @@ LONGEST_VALUE = 4096
 
 
 class Command(click.Command):
-    """A command that refuses a repeated option, unless it is multiple: click would silently take the last."""
+    """A command that refuses what click would silently take: of an option that is given twice, unless it is multiple,
+    the last; and for the value of an option the option behind it.
+    """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the command line."""
         if not ctx.resilient_parsing:
-            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            values, _, order = self.make_parser(ctx).parse_args(args=list(args))
             _check_once(order, ctx)
+            _check_values(values, order, ctx)
         return super().parse_args(ctx, args)
 
 
@@ -41,6 +44,26 @@ def _check_once(order: Sequence[click.Parameter], ctx: click.Context) -> None:
             continue
         names = "/".join(max(names, key=len) for names in (option.opts, option.secondary_opts) if names)
         raise click.UsageError(f"{names} is given {count} times: give it once", ctx)
+
+
+def _check_values(values: Mapping[str, Any], order: Sequence[click.Parameter], ctx: click.Context) -> None:
+    """Refuse an option in the place of another's value.
+
+    Raises:
+        UsageError: naming both.
+    """
+    known = {name for option in ctx.command.get_params(ctx) for name in (*option.opts, *option.secondary_opts)}
+    for option in order:
+        if not isinstance(option, click.Option) or option.is_flag or option.count:
+            continue
+        value = values[str(option.name)]
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and text.startswith("-") and (text.startswith("--") or text in known):
+                raise click.UsageError(
+                    f"{option.opts[-1]} wants a value, and {text} stands in its place: give one before {text} "
+                    f"(a path that begins so: ./{text})",
+                    ctx,
+                )
 
 
 def config_option(command: F) -> F:

@@ -41,6 +41,8 @@ LABEL_WORDS = frozenset(
         "segmentation",
         "segmentations",
         "lbl",
+        "msk",
+        "msks",
     ]
 )
 IMAGE_WORDS = frozenset(
@@ -120,13 +122,15 @@ def find_pairs(folder: Path) -> FoundLayout:
         raise LabelError(_nothing(folder, len(images), len(labels)))
     if len(labels) == 1 and labels[0].path.suffix.lower() in VECTOR_FILES:
         return FoundLayout(tuple(FoundPair(image, labels[0]) for image in images), ())
-    of_key = {key: _only(some, folder) for key, some in _by_key(images).items()}
-    found = {key: _only(some, folder) for key, some in _by_key(labels).items()}
+    of_key, found = ({key: _only(some, folder) for key, some in _by_key(one).items()} for one in (images, labels))
+    if not of_key.keys() & found.keys():
+        images, labels = _with_loose_keys(images), _with_loose_keys(labels)
+        of_key, found = ({key: _only(some, folder) for key, some in _by_key(one).items()} for one in (images, labels))
     lonely = [label for key, label in found.items() if key not in of_key]
     if lonely:
         raise LabelError(
             f"{lonely[0].path} seems to hold labels, and no image in {folder} is called like it: rename it like its "
-            "image, with _mask behind or in a folder masks/, or move it away"
+            "image, with _mask behind or in a folder masks/, move it away, or list images and labels in a CSV"
         )
     pairs = [FoundPair(image, found[key]) for key, image in of_key.items() if key in found]
     unlabelled = [image.path for key, image in of_key.items() if key not in found]
@@ -195,6 +199,35 @@ def _role_of_name(stem: str) -> tuple[str, str, str, str | None]:
         role = "label" if core.lower() in LABEL_WORDS else role
         before, core = before + core, ""
     return before, core, behind, role
+
+
+def _with_loose_keys(files: Sequence[FoundFile]) -> list[FoundFile]:
+    """The same with keys blind to case and to words with which all names begin or end (7 of `7_lc`, `8_lc`)."""
+    cores = [file.key[-1] for file in files]
+    before = _to_separator(_common_start(cores))
+    rest = [core[len(before) :] for core in cores]
+    behind = _to_separator(_common_start([core[::-1] for core in rest]))[::-1]
+    if len(set(cores)) == 1:
+        before, behind, rest = "", "", cores
+    return [
+        replace(
+            file,
+            key=tuple(part.casefold() for part in (*file.key[:-1], core[: len(core) - len(behind)])),
+            around=(file.around[0] + before, behind + file.around[1]),
+        )
+        for file, core in zip(files, rest, strict=True)
+    ]
+
+
+def _common_start(texts: Sequence[str]) -> str:
+    """The longest text with which all begin."""
+    first, last = min(texts), max(texts)
+    return first[: next((i for i, sign in enumerate(first) if not last.startswith(sign, i)), len(first))]
+
+
+def _to_separator(text: str) -> str:
+    """The beginning of a text up to its last separator."""
+    return text[: 1 + max(text.rfind(sign) for sign in "_-. ")]
 
 
 def _by_key(files: Iterable[FoundFile]) -> dict[tuple[str, ...], list[FoundFile]]:

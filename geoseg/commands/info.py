@@ -10,6 +10,7 @@ from typing import Any
 from rasterio.transform import array_bounds
 
 from geoseg.core.errors import GeosegError, SceneError
+from geoseg.core.redaction import public_form
 from geoseg.geo.crs import crs_name
 from geoseg.inference.fit import misfit_lines, resolution_misfit, values_misfit
 from geoseg.inference.notices import fill_notice, scene_notices
@@ -24,7 +25,7 @@ from geoseg.raster.legends import read_legend
 from geoseg.raster.scene import Scene
 from geoseg.raster.scene_bands import SceneBands
 from geoseg.raster.scene_info import SceneInfo, plain_number
-from geoseg.scenes import open_scene
+from geoseg.scenes import SceneRef, find_scenes, open_scene
 from geoseg.spec import ClassifySpec, ModelSpec
 
 _SHOWN_BANDS = 64
@@ -56,7 +57,7 @@ def describe_model(path: Path) -> dict[str, Any]:
 
 def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
     """The properties of a scene, and whether a model (default: the default model) fits it."""
-    with gdal_settings(), open_scene(path) as scene:
+    with gdal_settings(), open_scene(_only_scene(path)) as scene:
         info, fill = scene.info, _find_fill(scene)
         return {
             "scene": info.public_path,
@@ -76,9 +77,23 @@ def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> di
             "transform": list(info.transform)[:6],
             "bounds": list(array_bounds(info.height, info.width, info.transform)),
             "pixel_size_m": info.pixel_size_m and tuple(float(f"{side:.6g}") for side in info.pixel_size_m),
-            **_classes(path),
+            **_classes(info.path),
             "fits": _fit(scene, read_spec(model)),
         }
+
+
+def _only_scene(path: str) -> SceneRef:
+    """The scene that a path, a STAC Item or an archive stands for.
+
+    Raises:
+        SceneError: if there are several.
+    """
+    scenes = find_scenes(path)
+    if len(scenes) > 1:
+        raise SceneError(
+            f"{public_form(path)} holds {len(scenes):,} scenes: give one, e.g. {public_form(scenes[0].path)}"
+        )
+    return scenes[0]
 
 
 def _find_fill(scene: Scene) -> Fill | None:

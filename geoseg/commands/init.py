@@ -44,6 +44,10 @@ from geoseg.training.data.training_data import read_training_data
 
 MOST_LISTED = 20
 """Pairs that are written into the config; more go into a CSV beside it."""
+SOME_IMAGES, SOME_TILES = 10, 4
+"""So many images, or tiles, are split whole; a tile is little more than the guard band around a block in it."""
+TILE_SIDE = 512
+"""Longest side of a tile, in pixels."""
 FEW_POLYGONS = 300
 """Up to so many polygons are split one by one."""
 
@@ -319,7 +323,7 @@ def _splits(sources: Sources, images: FoundImages, classes: FoundClasses) -> lis
     polygons = sum(classes.amounts.values()) if are_split else None
     if polygons is not None and polygons <= FEW_POLYGONS:
         ways.append(Split("polygons", f"{polygons} polygons: each to one side, those of each class by themselves."))
-    if len(sources.pairs) >= 10:
+    if len(sources.pairs) >= (SOME_TILES if images.sides[1] <= TILE_SIDE else SOME_IMAGES):
         ways.append(Split("scene", "Whole images go to one side."))
     side = max(64, min(1024, int((images.pixels / 16) ** 0.5) // 32 * 32))
     ways += [

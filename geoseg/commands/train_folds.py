@@ -137,7 +137,7 @@ def _result(folder: RunFolder, folds: Sequence[FoldResult], final: Path, notices
         parameters=sum(p.numel() for p in model.module.parameters()),
         train_images=training["train_images"],
         train_pixels=training["train_pixels"],
-        val_images=max(one.images for one in folds),
+        val_images=min(training["train_images"], sum(one.images for one in folds)),
         val_pixels=scores.pixels,
         device=training["device"],
         precision=training["precision"],

@@ -245,6 +245,10 @@ def _open_dataset(path: str) -> Dataset:
         return open_dataset(path)
     except (RasterioError, ValueError, OSError) as error:
         reason = public_text(one_line(error), [path])
+        if "Range downloading not supported" in reason:
+            reason = (
+                "its server sends whole files only, no parts: download it, or serve it by one that sends byte ranges"
+            )
         raise SceneError(f"{public_form(path)} cannot be opened as a raster: {reason}") from None
 
 

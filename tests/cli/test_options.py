@@ -69,6 +69,14 @@ def test_every_option_of_every_command_stands_once() -> None:
                     assert "is given 2 times: give it once" in result.stderr, said
 
 
+@pytest.mark.parametrize("swallowed", ["--format", "--overwrite", "--no-preview", "-o", "--unknown"])
+@pytest.mark.parametrize("option", ["--confidence", "--aoi", "--format", "-m"])
+def test_an_option_is_not_taken_for_the_value_of_another(option: str, swallowed: str) -> None:
+    result = run("predict", "scene.tif", option, swallowed, "gpkg")
+    assert result.exit_code == 2
+    assert f"wants a value, and {swallowed} stands in its place" in " ".join(result.stderr.split())
+
+
 def test_two_models_are_not_scored_as_one() -> None:
     result = run("evaluate", "--model", "a.safetensors", "--data", "c.yaml", "--model=b.safetensors")
     assert result.stderr.endswith("Error: --model is given 2 times: give it once\n")

@@ -57,6 +57,9 @@ LAYOUTS = {
     "folders in folders": "img/a/{n} annotations/a/{n}, img/b/{n} annotations/b/{n}",
     "train and val": "train/images/{n} train/labels/{n} train, val/images/{n} val/labels/{n} val",
     "images before train": "images/train/{n} labels/train/{n} train, images/validation/{n} labels/validation/{n} val",
+    "words of their own in folders": "imagery/{n}_rgb labels/{n}_lc_v2",
+    "names in another case": "images/T{n}A labels/t{n}a",
+    "short words": "img/a{n}_sat_x msk/a{n}_seg_v2",
     "joined words": "train_images/{n} train_masks/{n} train, val_images/{n} val_masks/{n} val",
     "as of VOC": "JPEGImages/{n} SegmentationClass/{n}",
     "as of mmsegmentation": "img_dir/train/{n} ann_dir/train/{n} train, img_dir/val/{n} ann_dir/val/{n} val",
@@ -280,6 +283,14 @@ def test_what_cannot_be_paired_is_one_clear_line(tmp_path: Path, files: list[str
         init(tmp_path / "data", output=tmp_path / "config.yaml")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "config.yaml").exists()
+
+
+def test_a_few_tiles_are_split_whole_so_that_no_guard_band_eats_them(tmp_path: Path) -> None:
+    for number in range(5):
+        write_pair(tmp_path / f"data/images/{number}.tif", tmp_path / f"data/masks/{number}.tif", number)
+    result = init(tmp_path / "data", output=tmp_path / "config.yaml")
+    assert result.split == "scene"
+    assert trained(result.config, tmp_path / "run").train_images == 4
 
 
 def test_images_without_labels_are_left_out_and_counted(tmp_path: Path) -> None:

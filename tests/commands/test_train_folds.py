@@ -50,6 +50,7 @@ def test_scores_are_pooled_over_the_folds_and_the_model_is_trained_on_all_labels
     assert result.scores.boundary_miou == pytest.approx((counts[0] / counts[1]).mean())
     assert {card.training["best_epoch"] for card in cards} == {2}, "choosing an epoch would flatter the scores"
     assert (result.train_images, result.train_pixels) == (6, 6 * 40 * 48)
+    assert (result.val_images, result.val_pixels) == (6, 6 * 40 * 48)
     card = read_spec(result.bundle).card
     assert card.scores["miou"] == result.scores.miou
     assert "Its scores are those of 3 models like it" in card.limits

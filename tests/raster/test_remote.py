@@ -5,6 +5,8 @@ import os
 import socket
 import threading
 import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 
 import numpy as np
@@ -184,3 +186,25 @@ def test_lists_may_need_a_password(tmp_path, server):
     request = files._request(f"{address}/list.txt")
     assert request.full_url == f"{server}/list.txt"
     assert request.unredirected_hdrs == {"Authorization": "Basic bWU6cGFzcyB3b3Jk"}
+
+
+def test_info_shows_the_scene_of_an_item_and_of_no_two(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("red", "green", "blue"):
+        write_raster(f"{name}.tif", np.zeros((1, 32, 32), np.uint8))
+    assets = {name: {"href": f"./{name}.tif", "type": "image/tiff"} for name in ("red", "green", "blue")}
+    one = {"type": "Feature", "stac_version": "1.0.0", "id": "one", "properties": {}, "assets": assets, "links": []}
+    (tmp_path / "one.json").write_text(json.dumps(one))
+    assert describe_scene("one.json")["band_count"] == 3
+    with pytest.raises(SceneError, match=r"^\. holds 3 scenes: give one, e\.g\. .*\.tif$"):
+        describe_scene(".")
+
+
+def test_a_server_without_ranges_is_named_as_the_reason(tmp_path):
+    write_raster(tmp_path / "scene.tif", np.random.default_rng(0).integers(0, 255, (3, 256, 256)).astype(np.uint8))
+
+    service = ThreadingHTTPServer(("127.0.0.1", 0), partial(SimpleHTTPRequestHandler, directory=str(tmp_path)))
+    threading.Thread(target=service.serve_forever, daemon=True).start()
+    with pytest.raises(SceneError, match="sends whole files only, no parts: download it"):
+        describe_scene(f"http://127.0.0.1:{service.server_port}/scene.tif")
+    service.shutdown()
