@@ -123,6 +123,9 @@ def _data(text: ConfigText) -> Iterator[str]:
     if classes.outside is not None:
         yield f"  outside: {_quoted(classes.outside)}  # class of what lies outside of the polygons"
         yield "  # extent: mapped.gpkg  # where the polygons are complete, if that is not everywhere"
+    elif classes.are_polygons:
+        yield "  # What lies outside of the polygons is not learnt from. If it is a class of its own, as of kinds of"
+        yield "  # buildings, add it to the classes and name it here: outside: background"
     if classes.label_values:
         yield "  label_values:  # value in the label files -> class, or ignore"
         yield from (f"    {_key(key)}: {_quoted(value)}" for key, value in classes.label_values.items())

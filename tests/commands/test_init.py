@@ -136,6 +136,7 @@ def test_a_scene_with_few_polygons_is_split_by_them(tmp_path: Path) -> None:
     assert "classes are those of the column crop" in result.notices[-1]
     text = result.config.read_text("utf-8")
     assert 'label_column: "crop"' in text
+    assert "# What lies outside of the polygons is not learnt from." in text
     assert '{id: 0, name: "lake", color: "#2b7fd0"}  # 4 polygons' in text
     assert trained(result.config, tmp_path / "run").val_polygons == 3
 
