@@ -6,7 +6,7 @@ In: an open scene, a model, a PredictSpec. Out: a Job with the source, the grid 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -120,9 +120,9 @@ def prepare(
     for line in lines + misfit_lines([values_misfit(bands, loaded.spec)], is_forced=spec.run.force):
         log.notice(line)
     source = at_resolution(bands, loaded.spec, settings)
-    settings = bounded(settings, loaded.spec, max(scene.height / source.height, scene.width / source.width))
+    ratio = max(scene.height / source.height, scene.width / source.width)
     target = Target.choose(spec.run.device, settings.precision)
-    grid = _lay_grid(source, loaded, settings, target, begun, log)
+    grid = _lay_grid(source, replace(loaded, spec=bounded(loaded.spec, ratio)), settings, target, begun, log)
     batch_size = spec.run.batch_size or (begun.batch_size if begun else target.fitting_batch(grid, loaded))
     runner = _load_runner(loaded, settings, target, grid, log)
     resolved = _resolved(settings, grid, runner, bands)

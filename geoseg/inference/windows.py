@@ -85,10 +85,10 @@ def branch_of(model: ModelSpec, spec: ClassifySpec) -> BranchSpec:
     return model.branch if spec.context else PLAIN
 
 
-def bounded(spec: ClassifySpec, model: ModelSpec, ratio: float) -> ClassifySpec:
-    """The settings with smaller windows than the model's where each of its pixels is `ratio` of the scene's a side."""
+def bounded(model: ModelSpec, ratio: float) -> ModelSpec:
+    """The model with smaller windows, if the side of each of its pixels is `ratio` > 1 pixels of the scene."""
     largest = max(_SMALLEST_TILE, int(_MOST_SCENE_SIDE / ratio))
-    return spec if spec.tile is not None or largest >= model.tile else spec.model_copy(update={"tile": largest})
+    return model if ratio <= 1 or largest >= model.tile else model.model_copy(update={"tile": largest})
 
 
 def make_grid(height: int, width: int, model: ModelSpec, spec: ClassifySpec = BY_MODEL) -> Grid:

@@ -48,7 +48,7 @@ def test_polygons_are_written_under_any_name(tmp_path, layer, extension):
         write_polygons(layer, path)
         assert path.exists()
         with plain_path(path) as plain:
-            assert extension == ".parquet" or pyogrio.read_info(plain)["features"] == len(layer)
+            assert extension == ".parquet" or pyogrio.read_info(plain)["features"] >= len(layer)  # once in each tile
     assert sum(name.endswith(extension) for name in os.listdir(tmp_path)) == len(NAMES)
 
 

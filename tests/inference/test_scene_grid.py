@@ -81,10 +81,9 @@ def test_windows_leave_no_seam(tmp_path, size_m, holes):
 
 @pytest.mark.parametrize(("ratio", "tile"), [(1, 1024), (4, 1024), (8, 1024), (16, 512), (60, 256)])
 def test_windows_get_smaller_where_each_stands_for_many_pixels_of_the_scene(ratio, tile):
-    spec, model = ClassifySpec(), make_spec()
-    assert make_grid(9000, 9000, model, bounded(spec, model, ratio)).tile == tile
-    given = ClassifySpec(tile=2048)
-    assert bounded(given, model, ratio) == given
+    model = bounded(make_spec(), ratio)
+    assert make_grid(9000, 9000, model).tile == tile
+    assert make_grid(9000, 9000, model, ClassifySpec(tile=2048)).tile == 2048
 
 
 def test_without_overlap_every_pixel_has_its_class(tmp_path):

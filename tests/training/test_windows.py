@@ -233,7 +233,7 @@ def test_batches_are_of_one_shape_and_lose_nothing() -> None:
     assert sorted(i for batch in batches for i in batch) == list(range(len(windows)))
     for batch in batches:
         assert 1 <= len(batch) <= 3
-        images, labels, counted, views, _ = stack_scored([windows[i] for i in batch])
+        images, labels, counted, views, *_ = stack_scored([windows[i] for i in batch])
         assert views == NO_VIEWS
         assert images.shape[2:] == labels.shape[1:] == counted.shape[1:]
         assert not stack_uncounted([windows[i] for i in batch])[2].any()

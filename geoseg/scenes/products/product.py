@@ -46,7 +46,7 @@ class Product(Protocol):
         ...
 
 
-PRODUCTS = Registry[Product](
+PRODUCTS: Registry[Product] = Registry(
     "kind of product",
     "geoseg.products",
     {
