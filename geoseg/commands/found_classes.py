@@ -224,21 +224,17 @@ def _by_number(found: Counter[int], legend: Legend) -> FoundClasses:
         notices.append(f"{found[NODATA_ID]:,} px of the value 255 count as not labelled, as no name is given for it")
     _check_count(len(values))
     names = _distinct({value: legend.names.get(value) or _name(value, values) for value in values})
-    if all(0 <= value < NODATA_ID for value in values):
-        ids = {value: value for value in values}
-        label_values: dict[int | str, int | str] = {}
-    else:
-        ids = {value: i for i, value in enumerate(values)}
-        label_values = dict(sorted(names.items()))
-    if NODATA_ID in found and NODATA_ID not in values and label_values:
-        label_values[NODATA_ID] = "ignore"
+    fits = all(0 <= value < NODATA_ID for value in values)
+    ids = {value: value if fits else i for i, value in enumerate(values)}
     classes = _classes(
         Legend({ids[v]: names[v] for v in values}, {ids[v]: legend.colors[v] for v in values if v in legend.colors})
     )
+    if not fits:  # class rasters keep the codes, so that evaluate knows the labels' values
+        classes = tuple(c.model_copy(update={"code": values[c.id]}) for c in classes)
     unnamed = [value for value in values if value not in legend.names]
     if unnamed:
         notices.append(f"nothing names the values {', '.join(map(str, unnamed[:8]))}: give their classes names")
-    return FoundClasses(classes, {names[v]: found[v] for v in values}, label_values, notices=tuple(notices))
+    return FoundClasses(classes, {names[v]: found[v] for v in values}, {}, notices=tuple(notices))
 
 
 def _name(value: int, values: Sequence[int]) -> str:

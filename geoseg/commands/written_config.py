@@ -161,7 +161,8 @@ def _classes(text: ConfigText) -> Iterator[str]:
         count = text.classes.amounts.get(c.name, 0)
         amount = number_of(count, "polygon") if text.classes.are_polygons else f"{count:,} px"
         amount = "what lies outside of the polygons" if c.name == text.classes.outside else amount
-        yield f"  - {{id: {c.id}, name: {_quoted(c.name)}, color: {_quoted(c.color)}}}  # {amount}"
+        code = "" if c.code is None else f"code: {c.code}, "  # value in the labels
+        yield f"  - {{id: {c.id}, {code}name: {_quoted(c.name)}, color: {_quoted(c.color)}}}  # {amount}"
 
 
 def _training(text: ConfigText) -> Iterator[str]:

@@ -14,7 +14,9 @@ from rasterio.transform import from_origin
 from support.rasters import write_raster
 
 from geoseg.cli.init import init as command
+from geoseg.commands.evaluate import evaluate
 from geoseg.commands.init import init
+from geoseg.commands.predict import predict
 from geoseg.commands.train import train
 from geoseg.core.errors import LabelError, OutputError
 from geoseg.data.listing import list_rasters
@@ -231,6 +233,8 @@ def test_files_of_one_band_twice_are_no_images_by_themselves(tmp_path: Path) -> 
         ({0: 0, 1: 255, 2: 255}, ("background", "foreground")),
         ({0: 1, 1: 2, 2: 255}, ("class 1", "class 2")),
         ({0: 111, 1: 112, 2: 523}, ("class 111", "class 112", "class 523")),
+        ({0: 111, 1: 523, 2: 255}, ("class 111", "class 523")),
+        ({0: -1, 1: 5, 2: 7}, ("class -1", "class 5", "class 7")),
     ],
 )
 def test_values_of_any_coding_become_classes(tmp_path: Path, values: dict[int, int], names: tuple[str, ...]) -> None:
@@ -239,10 +243,17 @@ def test_values_of_any_coding_become_classes(tmp_path: Path, values: dict[int, i
         write_pair(image, label, number)
         coded = np.vectorize(values.get)(IDS)
         place = {"crs": "EPSG:32631", "transform": from_origin(1000 * number, 0, 0.5, 0.5)}
-        write_raster(label, coded[None].astype(np.uint8 if coded.max() < 256 else np.uint16), **place)
+        write_raster(
+            label, coded[None].astype(np.uint8 if coded.min() >= 0 and coded.max() < 256 else np.int16), **place
+        )
     result = init(tmp_path / "data", output=tmp_path / "config.yaml")
     assert result.classes == names
-    assert trained(result.config, tmp_path / "run").val_pixels > 0
+    run = trained(result.config, tmp_path / "run")
+    assert run.val_pixels > 0
+    classes = predict(tmp_path / "data/0.tif", tmp_path, model=run.bundle, device="cpu", polygons=False, preview=False)
+    scores = evaluate(classes.paths["landcover"], tmp_path / "data/0_mask.tif").scores
+    unlabelled = {255} if len(names) < len({*values.values()}) else set()
+    assert scores.pixels == np.isin(IDS, [i for i in values if values[i] not in unlabelled]).sum()
 
 
 def test_colours_of_pictures_become_classes(tmp_path: Path) -> None:
