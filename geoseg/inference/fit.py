@@ -50,6 +50,9 @@ DARK = 0.65
 DARKEST, BRIGHTEST = 0.05, 5.0
 """Brightness, and that of the median, beyond which values are in another unit than the model's. Clouds and open water
 are inside: they reflect up to 4 times, or a tenth, of what mixed land does."""
+_FEWEST_LABELLED_PX = 100_000
+"""Labelled training pixels below which their statistics say too little of the imagery to call another scene dark: of
+440 pixels in drawn polygons, most on bright sand, the scene itself seemed 0.55 times as bright."""
 _FEWEST_PX = 256
 """Sampled pixels with data, below which nothing is said about values."""
 
@@ -193,10 +196,16 @@ def _by_brightness(median: float, high: float, bands: SceneBands | None, model: 
             "them to its range with --rescale LOW,HIGH, or choose a model for such values",
             is_far=True,
         )
-    if high >= DARK:
+    if high >= DARK or _learnt_from_few(model):
         return None
     remedy = "" if bands is None else _brightening(high, bands, model)
     return Misfit(f"dark imagery, {high:.2f} times as bright as what the model knows: poor classes{remedy}", False)
+
+
+def _learnt_from_few(model: ModelSpec) -> bool:
+    """Whether a model's statistics are of few pixels; a card without their number is taken to be of many."""
+    count = model.card.training.get("train_pixels")
+    return isinstance(count, int) and count < _FEWEST_LABELLED_PX
 
 
 def _brightening(brightness: float, bands: SceneBands, model: ModelSpec) -> str:

@@ -116,6 +116,14 @@ def test_dark_imagery_gets_the_rescale_that_restores_it(tmp_path):
     assert misfit_of(path, model, rescale=(low, high)) is None
 
 
+@pytest.mark.parametrize(("pixels", "is_said"), [(440, False), (2_000_000, True), ("many", True)])
+def test_statistics_of_few_labelled_pixels_call_no_imagery_dark(tmp_path, pixels, is_said):
+    path = write_raster(tmp_path / "s.tif", imagery(130, 40) // 2)
+    card = ModelCard(training={"train_pixels": pixels})
+    misfit = misfit_of(path, make_spec(bands=RGB, normalization=NORMAL, card=card))
+    assert (misfit is not None) == is_said
+
+
 @pytest.mark.parametrize(("dtype", "factor"), [("uint16", 1 / 40), ("uint16", 40.0)])
 def test_values_in_another_unit_are_refused(tmp_path, dtype, factor):
     known = NormalizationSpec(mean=(1300.0,) * 3, std=(400.0,) * 3)
