@@ -35,6 +35,8 @@ from geoseg.raster.reading.trust import PX_MOST
 from geoseg.raster.scene_info import SceneInfo, describe_dataset, numpy_dtype, with_tags
 from geoseg.raster.validity import Mask, Values, alpha_band, find_valid, read_mask, spread_windows
 
+_BYTE, _HALF_OF_BYTE = 255, 128
+"""Largest value of 8 bits, and what the largest value of an 8-bit image reaches at least."""
 _BLOCK_BYTES = 512 * 2**20
 """Largest file block that is read: GDAL holds a block whole, for all bands of a pixel-interleaved file."""
 
@@ -220,11 +222,17 @@ class Scene:
         return np.concatenate([self.read(list(bands), window).reshape(len(bands), -1) for window in windows], axis=1)
 
     def suggest_rescale(self, bands: Sequence[int]) -> tuple[float, float] | None:
-        """2nd and 98th percentile of sampled valid values, rounded to three digits, as LOW and HIGH of --rescale."""
+        """LOW and HIGH of --rescale, of a sample of the valid values.
+
+        That is 0 and 255 where they are values of 8 bits in a wider type, else their 2nd and 98th percentile, rounded
+        to three digits.
+        """
         values = self.sample(bands)[:, None]
         valid = find_valid(values, [self.info.nodata[i - 1] for i in bands])
         if not valid.any():
             return None
+        if values[:, valid].min() >= 0 and _HALF_OF_BYTE <= values[:, valid].max() <= _BYTE:
+            return 0.0, float(_BYTE)
         low, high = np.percentile(values[:, valid].astype(float), (2, 98))
         low, high = float(f"{low:.3g}"), float(f"{high:.3g}")
         return (low, high) if low < high else None

@@ -102,6 +102,12 @@ def test_a_rescale_is_suggested_from_valid_values(tmp_path):
     assert 1900 < high <= 2000
 
 
+def test_values_of_8_bits_in_a_wider_type_are_suggested_their_whole_range(tmp_path):
+    values = np.random.default_rng(0).integers(30, 201, (1, 200, 200)).astype(np.uint16)
+    with Scene.open(write_raster(tmp_path / "s.tif", values)) as scene:
+        assert scene.suggest_rescale((1,)) == (0, 255)
+
+
 @pytest.mark.parametrize("name", ["missing.tif", "folder", "text.tif"])
 def test_what_is_no_raster_gets_one_line(tmp_path, name):
     (tmp_path / "folder").mkdir()
