@@ -64,7 +64,8 @@ def _floors() -> list[str]:
     "--model",
     type=PathOrWord("default"),
     metavar="PATH",
-    help="Score this model (.safetensors, or `default` for the one that comes with geoseg) instead of a prediction.",
+    help="Score this model (.safetensors, a run's folder, or `default` for the one that comes with geoseg) instead of a "
+    "prediction.",
 )
 @click.option(
     "--data",
@@ -186,10 +187,11 @@ def parse_floor(text: str) -> Floor:
 
 
 def _today(name: str) -> str:
-    """The name of a score, for one that geoseg 0.1 called otherwise."""
-    from geoseg.metrics.metric import FORMER_NAMES
+    """The name of a score, for one that is written in capitals, or that geoseg 0.1 called otherwise."""
+    from geoseg.metrics.metric import FORMER_NAMES, METRICS
 
     metric, dot, class_name = name.partition(".")
+    metric = metric if metric in METRICS else metric.lower()
     return f"{FORMER_NAMES.get(metric, metric)}{dot}{class_name}"
 
 

@@ -48,7 +48,7 @@ def _schedulers() -> list[str]:
     "--model",
     type=PathOrWord("default"),
     metavar="PATH",
-    help="Model bundle (.safetensors); default: the model that comes with geoseg.",
+    help="Model bundle (.safetensors) or a run's folder; default: the model that comes with geoseg.",
 )
 @click.option(
     "-o", "--output", type=FilePath(), help="Folder for the results, or the class raster's path (.tif) for one scene."

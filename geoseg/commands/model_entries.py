@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from geoseg.core.errors import ModelError, SpecError, did_you_mean
-from geoseg.models.header import read_spec
+from geoseg.models.header import existing_model, read_spec
 from geoseg.spec import ClassSpec, ModelSpec
-from geoseg.training.run.find_bundle import find_bundle
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ def find_entries(models: Sequence[str | os.PathLike[str]]) -> list[ModelEntry]:
     """
     if len(models) < 2:
         raise SpecError("one model leaves nothing to compare: give two or more, or take geoseg evaluate")
-    paths = [find_bundle(os.fspath(model)) for model in models]
+    paths = [existing_model(model) for model in models]
     resolved = [path.resolve() for path in paths]
     if twice := next((path for path, real in zip(paths, resolved, strict=True) if resolved.count(real) > 1), None):
         raise SpecError(f"{twice} is given twice: give each model once")

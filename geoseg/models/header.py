@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from geoseg.core.errors import ModelError, SpecError
 from geoseg.models.backends import backend_of
-from geoseg.spec import ModelSpec, parse_json, parse_spec
+from geoseg.spec import ModelSpec, load_yaml, parse_json, parse_spec
 
 METADATA_KEY = "geoseg"
 DEFAULT_BUNDLE = "landcover-naip-rgb.safetensors"
@@ -29,18 +29,35 @@ def default_model_path() -> Path:
 
 
 def existing_model(path: str | os.PathLike[str] | None) -> Path:
-    """Path of a model file, or of the default one for None and `default`.
+    """Path of a model file: itself, the one in a run's folder, or the default one for None and `default`.
 
     Raises:
         ModelError: if there is no file.
     """
     path = default_model_path() if path is None or os.fspath(path) == "default" else Path(path)
     if path.is_dir():
-        inside = ", ".join(map(str, sorted(path.glob("*.safetensors"))[:3])) or "e.g. a .safetensors bundle"
-        raise ModelError(f"{path} is a folder: give the path of a model file, {inside}")
+        return _model_of_run(path)
     if not path.is_file():
         raise ModelError(f"no model at {path}: check the path, or leave --model out for the default model")
     return path
+
+
+def _model_of_run(folder: Path) -> Path:
+    """The bundle in the folder of a run; of several the one that has the name in the run's settings."""
+    found = sorted(folder.glob("*.safetensors"))
+    if len(found) > 1:
+        found = [one for one in found if one.stem == _name_of_run(folder)]
+    if len(found) != 1:
+        raise ModelError(f"{folder} is a folder without the bundle of a run: give the path of a model file")
+    return found[0]
+
+
+def _name_of_run(folder: Path) -> str | None:
+    """The name of the model in the settings of a run; None if there are no settings."""
+    try:
+        return str(load_yaml(folder / "config.yaml").get("name"))
+    except SpecError:
+        return None
 
 
 def read_spec(path: str | os.PathLike[str] | None = None) -> ModelSpec:

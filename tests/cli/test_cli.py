@@ -269,7 +269,10 @@ def test_an_interruption_ends_all(tmp_path, folder, bundle, monkeypatch):
         (["predict", "missing.tif"], "no scene at missing.tif"),
         (["predict", "{scene}", "-m", "missing.safetensors"], "no model at missing.safetensors"),
         (["predict", "{scene}", "-m", "{pickle}"], "refused"),
-        (["predict", "{scene}", "-m", "{folder}"], "is a folder: give the path of a model file"),
+        (
+            ["predict", "{scene}", "-m", "{folder}"],
+            "is a folder without the bundle of a run: give the path of a model file",
+        ),
         (["predict", "{folder}/empty", "-m", "{bundle}"], "holds no raster"),
         (["predict", "{folder}/*.jp2", "-m", "{bundle}"], "no raster matches"),
         (["predict", "{folder}/none.txt", "-m", "{bundle}"], "cannot read"),

@@ -218,7 +218,7 @@ def test_what_cannot_be_compared_is_refused(
 
 def test_a_folder_without_a_bundle_and_a_missing_band_are_refused(folder: Path, bundles: list[Path]) -> None:
     (folder / "empty").mkdir()
-    with pytest.raises(ModelError, match="holds no bundle of a run"):
+    with pytest.raises(ModelError, match="is a folder without the bundle of a run"):
         compare([bundles[0], folder / "empty"], folder / "config.yaml", **CPU)
     config = SPEC | {"data": SPEC["data"] | {"bands": ["red", "green", "blue"]}}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))

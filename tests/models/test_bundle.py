@@ -83,6 +83,18 @@ def refused(path: Path) -> str:
     return message
 
 
+def test_the_folder_of_a_run_stands_for_its_bundle(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="is a folder without the bundle of a run"):
+        read_spec(tmp_path)
+    spec = read_spec(save_bundle(tmp_path / "m.safetensors", bands=RGB))
+    assert read_spec(tmp_path) == spec
+    save_bundle(tmp_path / "other.safetensors")
+    with pytest.raises(ModelError, match="is a folder without the bundle of a run"):
+        read_spec(tmp_path)
+    (tmp_path / "config.yaml").write_text("name: m")
+    assert load_model(tmp_path).spec == spec
+
+
 def test_loading_a_bundle_opens_nothing_else(tmp_path: Path) -> None:
     network = NetworkSpec(architecture="unet", encoder="tu-resnet18.a1_in1k", arguments=SMALL)
     path = save_bundle(tmp_path / "m.safetensors", bands=RGB, network=network)
