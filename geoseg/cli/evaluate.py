@@ -64,8 +64,7 @@ def _floors() -> list[str]:
     "--model",
     type=PathOrWord("default"),
     metavar="PATH",
-    help="Score this model (.safetensors, a run's folder, or `default` for the one that comes with geoseg) instead of a "
-    "prediction.",
+    help="Score this model (.safetensors, a run's folder, or `default` for the one that comes with geoseg), not a map.",
 )
 @click.option(
     "--data",
