@@ -46,6 +46,8 @@ class FoldResult:
     """Images with such labels."""
     polygons: int | None
     """Such polygons; None where the split is not by polygons."""
+    seconds: float
+    """Duration of its training."""
 
 
 def train_folds(spec: TrainSpec, output: Path, start: Start, reporter: Reporter) -> TrainResult:
@@ -108,7 +110,10 @@ def _fold(spec: TrainSpec, path: Path, reporter: Reporter) -> FoldResult:
     """Train a fold, unless it is finished; its results are those in its bundle."""
     _run(spec, path, reporter)
     card = read_spec(RunFolder(path, spec.name).bundle).card
-    return FoldResult(Scores.from_dict(card.scores), card.training["val_images"], card.training.get("val_polygons"))
+    training = card.training
+    return FoldResult(
+        Scores.from_dict(card.scores), training["val_images"], training.get("val_polygons"), training["seconds"]
+    )
 
 
 def _run(spec: TrainSpec, path: Path, reporter: Reporter) -> Path:
@@ -141,7 +146,7 @@ def _result(folder: RunFolder, folds: Sequence[FoldResult], final: Path, notices
         val_pixels=scores.pixels,
         device=training["device"],
         precision=training["precision"],
-        seconds=training["seconds"],
+        seconds=training["seconds"] + sum(one.seconds for one in folds),
         val_polygons=sum(polygons) if polygons else None,
         folds=tuple(one.scores for one in folds),
         notices=notices,
