@@ -37,6 +37,14 @@ from geoseg.raster.validity import Mask, Values, alpha_band, find_valid, read_ma
 
 _BYTE, _HALF_OF_BYTE = 255, 128
 """Largest value of 8 bits, and what the largest value of an 8-bit image reaches at least."""
+_REMEDIES = {
+    "sends whole files only": "download it, or serve it by one that sends byte ranges",
+    "HTTP response code": "check the address, and that you may read it",
+    "CURL error": "check the address, the network and a proxy",
+    "TIFFReadDirectory": "it is damaged or incomplete, copy it again",
+    "supported file format": "check that it is an image, in a format that geoseg info --env lists",
+}
+"""What to do, by a part of GDAL's message."""
 _BLOCK_BYTES = 512 * 2**20
 """Largest file block that is read: GDAL holds a block whole, for all bands of a pixel-interleaved file."""
 
@@ -252,12 +260,11 @@ def _open_dataset(path: str) -> Dataset:
     try:
         return open_dataset(path)
     except (RasterioError, ValueError, OSError) as error:
-        reason = public_text(one_line(error), [path])
+        reason = public_text(one_line(error), [path]).rstrip(".")
         if "Range downloading not supported" in reason:
-            reason = (
-                "its server sends whole files only, no parts: download it, or serve it by one that sends byte ranges"
-            )
-        raise SceneError(f"{public_form(path)} cannot be opened as a raster: {reason}") from None
+            reason = "its server sends whole files only, no parts"
+        remedy = next((f": {what}" for words, what in _REMEDIES.items() if words in reason), "")
+        raise SceneError(f"{public_form(path)} cannot be opened as a raster: {reason}{remedy}") from None
 
 
 @contextmanager

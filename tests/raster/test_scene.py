@@ -115,6 +115,7 @@ def test_what_is_no_raster_gets_one_line(tmp_path, name):
     with pytest.raises(SceneError) as error:
         Scene.open(tmp_path / name)
     assert name in str(error.value)
+    assert ": check " in str(error.value) or ": give " in str(error.value)
     assert "\n" not in str(error.value)
 
 
