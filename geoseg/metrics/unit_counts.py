@@ -37,12 +37,6 @@ class UnitCounts:
         """Number of units."""
         return len(self.confusion)
 
-    @property
-    def units_of_classes(self) -> NDArray[np.int64]:
-        """Number of units with labels of each class (K,)."""
-        found: NDArray[np.int64] = (self.confusion.sum(axis=2) > 0).sum(axis=0)
-        return found
-
     def scores(self, names: Sequence[str]) -> Scores:
         """The scores of all units together; `names` are those of the K classes."""
         parts = (self.confusion, self.boundary_intersections, self.boundary_unions)
