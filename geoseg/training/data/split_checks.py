@@ -71,8 +71,8 @@ def _report_way(spec: TrainSpec, split: SplitParts, reporter: Reporter) -> None:
         )
     if not spec.data.split.validates:
         reporter.notice(
-            "all labels are for training (data.split.by: none): the last epoch is kept, and this run measures nothing of "
-            "how well the model does"
+            "all labels are for training (data.split.by: none): the last epoch is kept, and this run measures nothing "
+            "of how well the model does"
         )
     if split.by == "polygons":
         train, val = map(_amount, (split.train, split.val))
