@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from affine import Affine
 from click.testing import CliRunner
@@ -120,8 +121,6 @@ def test_either_side_is_scored_on_its_own_pixels(config, values, ids):
 
 def test_scores_are_those_of_whole_arrays(tmp_path, values, ids):
     """One scene to learn from, one to score on; the model's windows do not show in the confusion."""
-    import torch
-
     scenes = []
     for number, split in enumerate(("train", "val")):
         place = {"transform": TRANSFORM @ Affine.translation(5000 * number, 0)}
@@ -134,6 +133,37 @@ def test_scores_are_those_of_whole_arrays(tmp_path, values, ids):
     counter.update(torch.from_numpy(values), torch.from_numpy(np.roll(ids, 10, axis=0))[None])
     assert found == counter.scores([c["name"] for c in CLASSES])
     assert (found.boundary_px, found.boundary_miou) == (None, None)
+
+
+class Unsteady(torch.nn.Module):
+    """Class = value of the first band, but every window sees some of them otherwise: it goes by the place in it."""
+
+    def forward(self, image: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
+        index = image[:, 0].round().long().clamp(0, 3)
+        logits = 2 * torch.nn.functional.one_hot(index, 4).permute(0, 3, 1, 2).float()
+        wave = torch.linspace(0, 20, image.shape[3]).sin() * torch.linspace(0, 30, image.shape[2]).cos()[:, None]
+        return logits + wave * torch.tensor([3.0, -3.0, 2.0, -2.0])[:, None, None]
+
+
+@pytest.mark.parametrize("resolution", ["scene", 1.2, 0.4])
+def test_a_model_has_the_scores_of_the_map_that_it_draws(tmp_path, values, ids, resolution):
+    """Windows disagree in their overlap, so that the blending of their seams shows."""
+    from geoseg.commands.evaluate import evaluate
+    from geoseg.commands.predict import predict
+
+    labels = np.where(np.arange(WIDTH) % 60 < 9, ids, 255)  # some labels lie in seams alone
+    write_raster(tmp_path / "town.tif", values)
+    write_raster(tmp_path / "town_labels.tif", labels)
+    scenes = [{"image": "town.tif", "label": "town_labels.tif", "split": "val"}]
+    config = write_config(tmp_path, {"scenes": scenes, "split": {}})
+    model = Model(echo().spec, Unsteady())
+    settings = {"resolution": resolution, "tile": 64, "overlap": 32, "boundary_px": 0}
+    found = evaluate_model(model, config, **CPU, **settings).scores
+    settings.pop("boundary_px")
+    drawn = predict(tmp_path / "town.tif", tmp_path / "out", model=model, polygons=False, **CPU, **settings)
+    of_map = evaluate(drawn.paths["landcover"], tmp_path / "town_labels.tif", boundary_px=0).scores
+    assert found.confusion == of_map.confusion
+    assert 0.3 < found.miou < 0.95
 
 
 @pytest.mark.parametrize(("asked", "used"), [(None, 2), (1, 1), (7, 7)])

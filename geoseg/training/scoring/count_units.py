@@ -1,12 +1,15 @@
 """Pixel counts of a model in each unit of the labelled grid, whatever the resolution at which the model sees it.
 
-In: the windows of a model, and the labelled mosaics under them. Out: counts of each unit.
+In: the windows of a model, and the labelled mosaics under them. Out: counts of each unit, and what else counts pixels.
+
+Logits are blended across the seams of windows as in a prediction, so that the scores are those of the map.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,6 +18,7 @@ from torch import Tensor
 
 from geoseg.core.events import SILENT, Reporter, Stage
 from geoseg.geo.grid import Place, Window
+from geoseg.inference.blend import Blender
 from geoseg.inference.logits import are_numbers, check_numbers
 from geoseg.metrics.unit_counts import UnitCounter
 from geoseg.spec import IGNORE
@@ -25,72 +29,120 @@ from geoseg.training.scoring.scored_windows import ScoredWindows
 from geoseg.training.scoring.units import Units
 
 
+class LogitCounter(Protocol):
+    """Counts something of the logits of labelled pixels, some pixels at a time."""
+
+    def update(self, logits: Tensor, true: Tensor) -> None:
+        """Count pixels: their logits (K, N), float32, in the order of the counted classes; their class indexes (N,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Counters:
+    """What is counted of the same pixels."""
+
+    units: UnitCounter
+    """Predicted and labelled classes by unit."""
+    logits: Sequence[LogitCounter] = ()
+    """What is counted of the logits."""
+
+
 def count_units(
     predict: Predict,
     windows: ScoredWindows,
     loader: Loader,
     rasters: Sequence[ModelRaster],
     units: Units,
-    counter: UnitCounter,
+    counters: Counters,
     reporter: Reporter = SILENT,
 ) -> None:
-    """Classify all windows, and count them by unit.
+    """Classify all windows, and count their pixels.
 
     Args:
         predict: classifies windows; its logits are in the order of the classes that are counted.
-        windows: windows over `rasters`.
-        loader: batches of them.
+        windows: windows over `rasters`, with those of which seams alone hold labels.
+        loader: batches of them, those of a raster in the order of its grid.
         rasters: the mosaics as the model sees them.
         units: the unit of each pixel of the labelled grid.
-        counter: counts.
+        counters: count.
         reporter: gets the progress of `scoring` in batches.
     """
-    scoring = Stage(reporter, "scoring", len(loader))
-    for indexes, batch in zip(loader.batches, loader, strict=True):
-        logits = predict(batch)
-        check_numbers(are_numbers(logits))
-        for index, *parts in zip(indexes, logits.cpu(), batch.valid, strict=True):
-            which, place = windows.places[index]
-            window = _Classified(place, *parts)
-            _count(window, rasters[which], units.numbers(which, window.shown(rasters[which])), counter)
-        scoring.advance(1)
+    for window in _blended(predict, windows, loader, rasters, reporter):
+        there = window.shown
+        if there.pixels:
+            _count(window, units.numbers(window.which, there), counters)
 
 
 @dataclass(frozen=True)
 class _Classified:
     """One window, classified at a model's resolution."""
 
+    which: int
+    """Number of the raster."""
+    raster: ModelRaster
+    """The raster."""
     place: Place
     """Its place in the grid."""
     logits: Tensor
-    """(K, T, T)."""
+    """(K, T, T); in its core blended with those of its neighbours."""
     valid: Tensor
     """Which pixels hold data (T, T), bool."""
 
-    def inside(self, raster: ModelRaster) -> Window:
+    @property
+    def inside(self) -> Window:
         """Its part inside of the raster, at the model's resolution."""
-        return self.place.window.clip(raster.height, raster.width)
+        return self.place.window.clip(self.raster.height, self.raster.width)
 
-    def shown(self, raster: ModelRaster) -> Window:
+    @property
+    def shown(self) -> Window:
         """The pixels of the labelled grid to which its logits are brought."""
-        return raster.source.scene_window(self.inside(raster))
+        return self.raster.source.scene_window(self.inside)
 
-    def classes(self, raster: ModelRaster) -> Tensor:
-        """Class indexes (h, w) of these pixels."""
-        inside, window = self.inside(raster), self.place.window
+    def on_labelled_grid(self) -> Iterator[tuple[Window, Tensor]]:
+        """Its logits (K, n, m) on these pixels, in bands from top to bottom."""
+        inside, window = self.inside, self.place.window
         at = inside.shift(-window.row, -window.col).slices
-        bands = raster.source.to_scene(self.logits[:, *at], self.valid[at], inside)
-        return torch.cat([band.argmax(dim=0) for _, band in bands])
+        return self.raster.source.to_scene(self.logits[:, *at], self.valid[at], inside)
 
 
-def _count(window: _Classified, raster: ModelRaster, units: NDArray[np.int64], counter: UnitCounter) -> None:
+def _blended(
+    predict: Predict, windows: ScoredWindows, loader: Loader, rasters: Sequence[ModelRaster], reporter: Reporter
+) -> Iterator[_Classified]:
+    """Classify the windows, and blend those of each raster."""
+    scoring = Stage(reporter, "scoring", len(loader))
+    current, blender = -1, None
+    for indexes, batch in zip(loader.batches, loader, strict=True):
+        logits = predict(batch)
+        check_numbers(are_numbers(logits))
+        for index, part, valid in zip(indexes, logits.cpu().float(), batch.valid, strict=True):
+            which, place = windows.places[index]
+            if blender is None or which != current:
+                current, blender = which, Blender(windows.grids[which], lap=rasters[which].source.lap)
+            blender.feed(place, part)  # replaces the seams in the window's core
+            yield _Classified(which, rasters[which], place, part, valid)
+        scoring.advance(1)
+
+
+def _count(window: _Classified, units: NDArray[np.int64], counters: Counters) -> None:
     """Count the core of a window; what surrounds it on the labelled grid decides where boundaries are."""
-    there = window.shown(raster)
-    if not there.pixels:
-        return
+    raster, there = window.raster, window.shown
     _, valid = raster.mosaic.read(there)
-    labels = np.where(valid, raster.mosaic.read_labels(there), IGNORE).astype(np.int64)
-    counted = np.zeros(labels.shape, bool)
-    counted[raster.source.scene_window(window.place.core).shift(-there.row, -there.col).slices] = True
-    counted &= raster.in_area(there)
-    counter.update(window.classes(raster), *map(torch.from_numpy, (labels, counted, units)))
+    labels = torch.from_numpy(np.where(valid, raster.mosaic.read_labels(there), IGNORE).astype(np.int64))
+    counted = _core_of(window) & torch.from_numpy(raster.in_area(there))
+    predicted = []
+    for band, logits in window.on_labelled_grid():
+        predicted.append(logits.argmax(dim=0))
+        if counters.logits:
+            rows = slice(band.row - there.row, band.row - there.row + band.height)
+            wanted = counted[rows] & (labels[rows] != IGNORE)
+            for counter in counters.logits if wanted.any() else ():
+                counter.update(logits[:, wanted], labels[rows][wanted])
+    counters.units.update(torch.cat(predicted), labels, counted, torch.from_numpy(units))
+
+
+def _core_of(window: _Classified) -> Tensor:
+    """Which of the pixels shown (h, w) belong to the window's core."""
+    there, core = window.shown, window.raster.source.scene_window(window.place.core)
+    mask = torch.zeros(there.height, there.width, dtype=torch.bool)
+    mask[core.shift(-there.row, -there.col).slices] = True
+    return mask

@@ -34,7 +34,7 @@ def find_examples(
     These are classified a second time: examples of all windows would not fit into memory.
     """
     ranked = []
-    for index in range(len(windows)):
+    for index in (index for index, (_, place) in enumerate(windows.places) if place.core.pixels):
         example = show_window(predict, windows, index, bands)
         if (example.label != IGNORE).mean() >= LEAST_LABELLED:
             ranked.append((example.miou, index))

@@ -37,10 +37,11 @@ def scored_windows(side: SplitSide, model: ModelSpec, folder: Path | None = None
     return ScoredWindows(side.rasters, side.cells, grids, model, folder)
 
 
-def load_scored(windows: ScoredWindows, pixels: int) -> Loader:
-    """Batches of scored windows with about `pixels` pixels each."""
+def load_scored(windows: ScoredWindows, pixels: int, *, in_order: bool = False) -> Loader:
+    """Batches of scored windows with about `pixels` pixels each; if they are blended, in the order of their grids."""
     largest = max((place.window.pixels for _, place in windows.places), default=1)
-    return Loader(windows, windows.batches(max(1, pixels // largest)), stack_scored)
+    make = windows.batches_in_order if in_order else windows.batches
+    return Loader(windows, make(max(1, pixels // largest)), stack_scored)
 
 
 def score_windows(

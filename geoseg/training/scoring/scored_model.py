@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from geoseg.core.errors import SpecError
@@ -22,7 +23,7 @@ from geoseg.models.model import Model
 from geoseg.models.runner import Runner, RunnerOptions
 from geoseg.models.tta import find_augmentations
 from geoseg.spec import ClassifySpec, ModelSpec, Resolution
-from geoseg.training.scoring.count_units import count_units
+from geoseg.training.scoring.count_units import Counters, LogitCounter, count_units
 from geoseg.training.scoring.model_rasters import (
     ModelBands,
     ModelRaster,
@@ -74,12 +75,26 @@ class ScoredModel:
         logits = self.windows.view.classify(self.runner, batch)
         return logits if list(self.order) == list(range(len(self.order))) else logits[:, list(self.order)]
 
-    def count(self, units: Units, boundary_px: int | None, reporter: Reporter = SILENT) -> UnitCounts:
-        """Count the pixels of the labelled grid by unit; `boundary_px` None leaves boundaries out."""
-        counter = UnitCounter(len(self.order), units.count, boundary_px)
-        loader = load_scored(self.windows, self.batch_px)
-        count_units(self.classify, self.windows, loader, self.rasters, units, counter, reporter)
-        return counter.counts()
+    def count(
+        self,
+        units: Units,
+        boundary_px: int | None,
+        reporter: Reporter = SILENT,
+        logit_counters: Sequence[LogitCounter] = (),
+    ) -> UnitCounts:
+        """Count the pixels of the labelled grid by unit.
+
+        Args:
+            units: the units.
+            boundary_px: width of boundaries; None leaves them out.
+            reporter: gets the progress of `scoring` in batches.
+            logit_counters: count the logits of the same pixels, blended as in a prediction.
+        """
+        counters = Counters(UnitCounter(len(self.order), units.count, boundary_px), logit_counters)
+        loader = load_scored(self.windows, self.batch_px, in_order=True)
+        with torch.inference_mode():
+            count_units(self.classify, self.windows, loader, self.rasters, units, counters, reporter)
+        return counters.units.counts()
 
 
 def lay_model(
@@ -112,7 +127,7 @@ def lay_model(
         compiled_sizes=sizes if settings.compile else (),
     )
     runner = Runner(model.module, device, settings.precision, options)
-    windows = ScoredWindows(rasters, cells_of(side.cells, rasters), grids, spec, folder)
+    windows = ScoredWindows(rasters, cells_of(side.cells, rasters), grids, spec, folder, with_seams=True)
     windows.view.prepare(lambda: runner, side.batch_px, settings.refine_fraction)
     return ScoredModel(spec, runner, rasters, windows, order, side.batch_px)
 
