@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     "--output",
     required=True,
     type=FilePath(path_type=Path),
-    help="Folder for the bundle of the best epoch (NAME.safetensors), config.yaml, metrics.csv, report.html and "
-    "TensorBoard events.",
+    help="Folder for the bundle of the best epoch (NAME.safetensors), config.yaml, metrics.csv, scores.csv, "
+    "report.html and TensorBoard events.",
 )
 @tiles_option
 @click.option(
@@ -147,13 +147,27 @@ def _summary(result: TrainResult) -> str:
     scored = _amount(result.val_images, result.val_polygons, result.val_pixels) if result.scores.pixels else "nothing"
     return "\n".join(
         (
-            *((scores_line(result.scores), scores_table(result.scores)) if result.scores.pixels else ()),
-            f"epoch {result.best_epoch} of {result.epochs}, {result.seconds:,.0f} s on {result.device} "
-            f"({result.precision}); {learnt} learnt from, {scored} scored",
+            *(
+                (f"validation: {scores_line(result.scores)}", scores_table(result.scores))
+                if result.scores.pixels
+                else ()
+            ),
+            *_test(result),
+            f"{result.epoch_rule}; {result.seconds:,.0f} s on {result.device} ({result.precision}); "
+            f"{learnt} learnt from, {scored} scored",
             *_folds(result),
             f"  {result.bundle}\n  {result.report}",
         )
     )
+
+
+def _test(result: TrainResult) -> list[str]:
+    """The scores on the test side, with a heading, and what they are of."""
+    scores = result.test_scores
+    if scores is None:
+        return []
+    amount = _amount(result.test_images, result.test_polygons, result.test_pixels)
+    return [f"test ({amount}, which chose nothing): {scores_line(scores)}", scores_table(scores)]
 
 
 def _folds(result: TrainResult) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any, Unpack
 
 import yaml
 
-from geoseg.core.errors import LabelError, OutputError
+from geoseg.core.errors import OutputError
 from geoseg.core.events import SILENT, NoticeLog, Reporter
 from geoseg.core.files import workspace
 from geoseg.core.redaction import public_form, public_values
@@ -28,9 +28,7 @@ from geoseg.models.bundle import load_model
 from geoseg.models.model import Model
 from geoseg.outputs.report.contents import Report
 from geoseg.outputs.report.page import write_report
-from geoseg.raster.bands.matching import HIGHEST
 from geoseg.raster.gdal import gdal_settings
-from geoseg.raster.scaling import Rescaling
 from geoseg.spec import (
     ClassifySpec,
     EvaluateSpec,
@@ -41,13 +39,11 @@ from geoseg.spec import (
 from geoseg.spec.evaluate import Split
 from geoseg.spec.settings import EvaluateSettings
 from geoseg.training.data.config_for_model import config_for_model
-from geoseg.training.data.split_sides import SplitSide
 from geoseg.training.data.training_data import TrainingData, read_training_data
 from geoseg.training.run.settings import Config, resolve_settings
 from geoseg.training.scoring.examples import find_examples
-from geoseg.training.scoring.model_rasters import ModelBands
-from geoseg.training.scoring.scored_model import LabelledSide, ScoredModel, lay_model
-from geoseg.training.scoring.units import OneUnit
+from geoseg.training.scoring.scored_model import ScoredModel
+from geoseg.training.scoring.side_scores import lay_side, score_side
 
 __all__ = ["ModelEvaluation", "Split", "evaluate_model"]
 
@@ -132,13 +128,12 @@ def evaluate_model(
         read = read_training_data(spec, only=scoring.split, scaling=loaded.spec.scaling, reporter=log)
         _report_misfits(read, loaded.spec, wanted.classify, log)
         side = read.val if scoring.split == "val" else read.train
-        scored = _lay(loaded, side, spec, wanted, scratch)
-        reach = spec.boundary_px if scoring.boundary_px is None else scoring.boundary_px
+        scored = lay_side(loaded, side, spec, wanted, scratch)
         result = ModelEvaluation(
             model=loaded.spec.name,
             data=source_of(config, data),
             split=scoring.split,
-            scores=_score(scored, spec, reach, log),
+            scores=score_side(scored, spec, wanted, log),
             images=side.images,
             windows=len(scored.windows),
             device=str(scored.runner.device),
@@ -177,27 +172,6 @@ def _report_misfits(data: TrainingData, model: ModelSpec, settings: ClassifySpec
     of_resolution = resolution_misfit(data.resolution_m, model, settings.resolution)
     for line in misfit_lines([of_resolution, of_values], is_forced=True):
         reporter.notice(line)
-
-
-def _lay(model: Model, side: SplitSide, spec: TrainSpec, wanted: EvaluateSpec, folder: Path) -> ScoredModel:
-    """Lay the model's windows over a side that was read with its bands."""
-    rescale, count = wanted.classify.rescale, len(model.spec.bands)
-    change = None if rescale is None else Rescaling.of(*rescale, HIGHEST[model.spec.dtype])
-    bands = [ModelBands(mosaic, tuple(range(count)), change) for mosaic in side.rasters]
-    labelled = LabelledSide(bands, side.cells, spec.data.resolution_m, spec.batch_px)
-    return lay_model(model, labelled, wanted.classify, wanted.scoring.device, folder, range(len(spec.classes)))
-
-
-def _score(scored: ScoredModel, spec: TrainSpec, reach: int, reporter: Reporter) -> Scores:
-    """Score in the same batches as training does, so that not even rounding differs.
-
-    Raises:
-        LabelError: if nothing is labelled in the area of interest.
-    """
-    scores = scored.count(OneUnit(), reach or None, reporter).scores([c.name for c in spec.classes])
-    if not scores.pixels:
-        raise LabelError("no labelled pixel lies in the area of interest: choose another aoi or bbox")
-    return scores
 
 
 def _report(

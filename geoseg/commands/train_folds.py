@@ -138,6 +138,7 @@ def _result(folder: RunFolder, folds: Sequence[FoldResult], final: Path, notices
         report=folder.report,
         scores=scores,
         best_epoch=training["best_epoch"],
+        epoch_rule=model.spec.card.epoch_rule,
         epochs=training["epochs"],
         parameters=sum(p.numel() for p in model.module.parameters()),
         train_images=training["train_images"],

@@ -16,8 +16,9 @@ from geoseg.spec import TrainSpec
 from geoseg.training.data.training_data import read_training_data
 from geoseg.training.methods.method import check_method
 from geoseg.training.run.build import build_run
-from geoseg.training.run.progress import BeforeTraining
-from geoseg.training.run.result import TrainResult, make_result, write_run_report
+from geoseg.training.run.kept_model import score_kept, scored_in_training
+from geoseg.training.run.progress import OutsideEpochs
+from geoseg.training.run.result import TrainResult, make_result, write_run_report, write_scores
 from geoseg.training.run.run_folder import RunFolder
 from geoseg.training.run.settings import choose_hardware
 from geoseg.training.run.trainer import fit, is_main_process
@@ -45,7 +46,8 @@ def train_run(spec: TrainSpec, output: Path, start: Start, reporter: Reporter) -
     if is_main_process():
         folder.check(spec, overwrite=start.overwrite, resume=start.resume)
     with gdal_settings(TRAINING_CACHE_MB), torch.random.fork_rng(), quiet("lightning.pytorch", "lightning.fabric"):
-        read = read_training_data(spec, store=folder.class_statistics, reporter=BeforeTraining(log, spec.epochs))
+        outside = OutsideEpochs(log, spec.epochs)
+        read = read_training_data(spec, store=folder.class_statistics, reporter=outside)
         torch.manual_seed(spec.seed)
         run = build_run(spec, read, folder, hardware, log)
         checkpoint = folder.checkpoint(log) if start.resume else None
@@ -54,10 +56,12 @@ def train_run(spec: TrainSpec, output: Path, start: Start, reporter: Reporter) -
             if checkpoint is None:
                 folder.start(spec)
         is_first = fit(run, checkpoint)
-        result = make_result(run, tuple(log.lines))
+        kept = score_kept(run, outside) if is_first else scored_in_training(run)
+        result = make_result(run, kept, tuple(log.lines))
         if is_first:
             with write_errors(folder.path):
                 run.recorder.write_metrics()
+                write_scores(result, folder.scores)
                 write_run_report(run, result)
                 folder.clear_checkpoints()
     return result

@@ -11,7 +11,7 @@ from geoseg.spec.combined import CombinedSpec
 from geoseg.spec.comparison import ComparisonSpec
 from geoseg.spec.context import ContextSpec
 from geoseg.spec.data import DataSpec, LabelledRasterSpec, SplitSpec
-from geoseg.spec.evaluate import CompareSpec, EvaluateSpec
+from geoseg.spec.evaluate import CompareSpec, EvaluateSpec, ScoringSpec
 from geoseg.spec.existing import ExistingSpec, split_existing
 from geoseg.spec.legend import LegendSpec
 from geoseg.spec.levels import ContextLevel
@@ -71,6 +71,7 @@ __all__ = [
     "RunSpec",
     "ScalingSpec",
     "ScheduleSpec",
+    "ScoringSpec",
     "Spec",
     "SplitSpec",
     "TileSpec",

@@ -90,6 +90,10 @@ class ModelCard(Spec):
     """Known limits of the model."""
     scores: dict[str, Any] = Field(default={})
     """Scores on the validation data: miou, pixel_accuracy, iou, precision and recall per class name, ..."""
+    test_scores: dict[str, Any] = Field(default={})
+    """The same on test data, which chose nothing; empty if there was no test side."""
+    epoch_rule: Text = ""
+    """Which epoch of the training was kept, and by what rule."""
     training: dict[str, Any] = Field(default={})
     """The resolved training settings and their provenance."""
 

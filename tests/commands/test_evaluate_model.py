@@ -1,5 +1,6 @@
 """A model on the ground of a training config: the figure is the one that the training run gives."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,25 @@ def test_the_figure_is_that_of_the_training_run(tmp_path, ids):
     assert (found.images, found.windows > 10, found.device, found.precision) == (1, True, "cpu", "fp32")
     assert evaluate_model(trained.bundle, trained.config, **CPU).scores == trained.scores
     assert read_spec(trained.bundle).card.scores["confusion"] == [list(row) for row in found.scores.confusion]
+
+
+def test_the_card_of_a_bundle_has_the_scores_of_an_evaluation_without_options(tmp_path, ids):
+    """Bands that tell the classes apart so badly that weights in 16 bits predict other classes here and there."""
+    from geoseg.commands.train import train
+
+    random = np.random.default_rng(0)
+    image = np.where(ids == 255, 0, ids)[None] * 9 + random.integers(0, 90, (4, *ids.shape))
+    write_raster(tmp_path / "town.tif", image.astype(np.uint8))
+    write_raster(tmp_path / "town_labels.tif", ids)
+    config = write_config(tmp_path, {"bands": ["red", "green", "blue", "nir"]}, precision="bf16")
+    trained = train(config, tmp_path / "run")
+    card = read_spec(trained.bundle).card
+    assert card.scores == trained.scores.as_dict() == evaluate_model(trained.bundle, config).scores.as_dict()
+    assert card.epoch_rule == trained.epoch_rule
+    assert card.epoch_rule.endswith("of 2, that with the highest validation mIoU, of equal ones the last")
+    assert card.epoch_rule in trained.report.read_text("utf-8")
+    (row,) = csv.DictReader((tmp_path / "run" / "scores.csv").open())
+    assert (row["split"], row["miou"]) == ("val", str(round(trained.scores.miou, 4)))
 
 
 def test_either_side_is_scored_on_its_own_pixels(config, values, ids):

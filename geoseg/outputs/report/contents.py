@@ -66,3 +66,5 @@ class Report:
     """Windows with the lowest mIoU, worst first."""
     best: Sequence[Example]
     """Windows with the highest mIoU, best first."""
+    test_scores: Scores | None = None
+    """Scores on the test rasters, which chose nothing; None if there are none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from geoseg.core.files import draft_of
 from geoseg.core.version import __version__
+from geoseg.metrics.scores import ClassFigures, Figure, Scores
 from geoseg.outputs.report.charts import class_chart, small_charts
 from geoseg.outputs.report.colours import PAPER, legible
 from geoseg.outputs.report.contents import Report
@@ -92,16 +94,41 @@ def render_page(report: Titled, body: str, **parts: Any) -> str:
     )
 
 
+@dataclass(frozen=True)
+class ShownScores:
+    """The figures of one side of a split, as tables show them."""
+
+    scores: Scores
+    """All of them."""
+    headline: Sequence[Figure[float | None]]
+    """Over all classes."""
+    columns: Sequence[Figure[ClassFigures]]
+    """By class."""
+    shares: Sequence[float]
+    """Share of the labelled pixels per true class."""
+
+
+def _shown(scores: Scores) -> ShownScores:
+    return ShownScores(
+        scores,
+        [one for one in scores.headline if one.value is not None or not one.needs_boundaries],
+        [one for one in scores.columns if occurs(one.value) or not one.needs_boundaries],
+        shares(scores.confusion),
+    )
+
+
 def render(report: Report) -> str:
     """The HTML of a report."""
     examples = [*report.worst, *report.best]
+    shown = _shown(report.scores)
     return render_page(
         report,
         "body.html.jinja",
         scores=report.scores,
-        headline=[one for one in report.scores.headline if one.value is not None or not one.needs_boundaries],
-        columns=[one for one in report.scores.columns if occurs(one.value) or not one.needs_boundaries],
-        shares=shares(report.scores.confusion),
+        test=report.test_scores and _shown(report.test_scores),
+        headline=shown.headline,
+        columns=shown.columns,
+        shares=shown.shares,
         matrix=[matrix_row(row, true) for true, row in enumerate(report.scores.confusion)],
         mistakes=mistakes(report),
         charts=small_charts(report),

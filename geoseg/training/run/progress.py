@@ -33,8 +33,8 @@ class TrainProgress(Progress):
     """Wall time so far, over all parts of a resumed run."""
 
 
-class BeforeTraining(Reporter):
-    """Passes events before the first epoch on, progress as `TrainProgress`."""
+class OutsideEpochs(Reporter):
+    """Passes events before the first epoch and after the last one on, progress as `TrainProgress`."""
 
     def __init__(self, to: Reporter, epochs: int):
         self._to, self._epochs = to, epochs

@@ -21,11 +21,12 @@ from geoseg.metrics.scores import Scores
 from geoseg.models.bundle import save_model
 from geoseg.spec import ModelSpec
 from geoseg.training.learner import Learner
+from geoseg.training.run.card import KeptScores, card_with, epoch_rule
 from geoseg.training.run.progress import TrainProgress
 from geoseg.training.run.run_folder import RunFolder
 
-NO_SCORES = "Trained on all labels, of which none were left for validation: nothing is measured of how well it does."
-"""The sentence on a model's card in place of scores."""
+UNFINISHED = "; the run is not finished, and the scores are those that training has counted"
+"""What the card of an unfinished run adds to the rule of the epoch."""
 LOSS_EVERY_S = 0.2
 """Least time between two readings of the mean loss, in seconds."""
 
@@ -156,10 +157,8 @@ class RunRecorder(Callback):
 
     def _save_bundle(self, learner: Learner, scores: Scores) -> None:
         training = self.provenance | {"best_epoch": self.best_epoch, "seconds": round(self.seconds)}
-        found: dict[str, Any] = {"scores": scores.as_dict(), "training": training}
-        if not scores.pixels:
-            found = {"limits": f"{self.model.card.limits} {NO_SCORES}".strip(), "training": training}
-        card = self.model.card.model_copy(update=found)
+        rule = epoch_rule(learner.spec.data.split, self.best_epoch, self.epochs) + UNFINISHED
+        card = card_with(self.model.card, KeptScores(scores), rule, training)
         save_model(
             learner.averaged_network, self.model.model_copy(update={"card": card}), self.folder.bundle, half=True
         )

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from geoseg.core.errors import LabelError
+from geoseg.core.files import draft_of, workspace
 from geoseg.core.version import __version__
 from geoseg.core.wording import number_of
 from geoseg.metrics.scores import Scores
 from geoseg.models.bundle import load_model
-from geoseg.models.runner import Runner
 from geoseg.outputs.report.contents import Report
 from geoseg.outputs.report.page import write_report
 from geoseg.raster.scaling import describe_scaling
 from geoseg.training.run.build import Run
+from geoseg.training.run.card import KeptScores, epoch_rule
+from geoseg.training.run.kept_model import as_evaluated
 from geoseg.training.scoring.examples import find_examples
-from geoseg.training.scoring.score_windows import scored_windows
+from geoseg.training.scoring.side_scores import lay_side
 
 EXAMPLES = 4
 """Worst and best windows in the report, of each."""
@@ -39,9 +40,11 @@ class TrainResult:
     report: Path
     """Curves, scores and examples, as one HTML file."""
     scores: Scores
-    """The bundle's scores on the validation rasters; of no pixel if there are none."""
+    """The bundle's scores on the validation rasters, as `geoseg evaluate` gives them; of no pixel if there are none."""
     best_epoch: int
     """Epoch of the bundle, counted from 1."""
+    epoch_rule: str
+    """Which epoch that is of those done, and why it was kept."""
     epochs: int
     """Epochs done."""
     parameters: int
@@ -64,6 +67,14 @@ class TrainResult:
     """Training polygons; None where the split is not by polygons."""
     val_polygons: int | None = None
     """Validation polygons, likewise."""
+    test_scores: Scores | None = None
+    """The bundle's scores on the test rasters, which chose nothing; None if there are none."""
+    test_images: int = 0
+    """Test images."""
+    test_pixels: int = 0
+    """Labelled test pixels."""
+    test_polygons: int | None = None
+    """Test polygons; None where the split is not by polygons."""
     folds: tuple[Scores, ...] = ()
     """Scores of each fold of a cross-validation; those of all folds together are `scores`."""
     notices: tuple[str, ...] = ()
@@ -77,27 +88,23 @@ class TrainResult:
             | paths
             | {
                 "scores": self.scores.as_dict(),
+                "test_scores": self.test_scores and self.test_scores.as_dict(),
                 "folds": [one.as_dict() for one in self.folds],
             }
         )
 
 
-def make_result(run: Run, notices: tuple[str, ...]) -> TrainResult:
-    """Summarise a finished run.
-
-    Raises:
-        LabelError: if no epoch was scored.
-    """
+def make_result(run: Run, kept: KeptScores, notices: tuple[str, ...]) -> TrainResult:
+    """Summarise a finished run, whose bundle has these scores."""
     recorder, folder, data = run.recorder, run.folder, run.data
-    if recorder.best is None:
-        raise LabelError("no epoch was scored: label some validation rasters")
     return TrainResult(
         bundle=folder.bundle,
         config=folder.config,
         metrics=folder.metrics,
         report=folder.report,
-        scores=recorder.best,
+        scores=kept.val,
         best_epoch=recorder.best_epoch,
+        epoch_rule=epoch_rule(run.spec.data.split, recorder.best_epoch, recorder.epochs),
         epochs=recorder.epochs,
         parameters=sum(p.numel() for p in run.learner.network.parameters()),
         train_images=data.train.images,
@@ -109,8 +116,26 @@ def make_result(run: Run, notices: tuple[str, ...]) -> TrainResult:
         seconds=recorder.seconds,
         train_polygons=data.train.polygons,
         val_polygons=data.val.polygons,
+        test_scores=kept.test,
+        test_images=kept.test_images,
+        test_pixels=kept.test.pixels if kept.test else 0,
+        test_polygons=kept.test_polygons,
         notices=notices,
     )
+
+
+def write_scores(result: TrainResult, path: Path) -> None:
+    """Write a line of scores for the validation and for the test side, as CSV.
+
+    Raises:
+        OutputError: if they cannot be written.
+    """
+    sides = {"val": result.scores, "test": result.test_scores}
+    lines = [{"split": split, "pixels": one.pixels} | one.epoch_columns() for split, one in sides.items() if one]
+    with draft_of(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, dict.fromkeys(name for line in lines for name in line))
+        table.writeheader()
+        table.writerows(lines)
 
 
 def write_run_report(run: Run, result: TrainResult) -> None:
@@ -120,10 +145,9 @@ def write_run_report(run: Run, result: TrainResult) -> None:
         OutputError: if the report cannot be written.
     """
     best = load_model(result.bundle)
-    scorer = Runner(best.module, str(run.hardware.device), run.spec.precision)
-    windows = scored_windows(run.data.val, best.spec, run.folder.path)
-    windows.view.prepare(lambda: scorer, run.spec.batch_px)
-    worst, fine = find_examples(partial(windows.view.classify, scorer), windows, best.spec.bands, EXAMPLES)
+    with workspace(result.report) as scratch:
+        scored = lay_side(best, run.data.val, run.spec, as_evaluated(run), scratch)
+        worst, fine = find_examples(scored.classify, scored.windows, best.spec.bands, EXAMPLES)
     write_report(
         Report(
             title=run.spec.name,
@@ -131,6 +155,7 @@ def write_run_report(run: Run, result: TrainResult) -> None:
             scores=result.scores,
             history=run.recorder.history,
             best_epoch=result.best_epoch,
+            test_scores=result.test_scores,
             facts=_facts(run, result),
             settings=result.config.read_text("utf-8"),
             card=best.spec.card,
@@ -158,7 +183,7 @@ def _facts(run: Run, result: TrainResult) -> dict[str, str]:
             if side.images
         }
         | {
-            "Epochs": f"{result.epochs}, of which number {result.best_epoch} is kept",
+            "Epoch kept": result.epoch_rule,
             "Time": f"{result.seconds / 60:,.1f} min on {result.device} ({result.precision})",
             "Made by": f"geoseg {__version__}, torch {torch.__version__}",
         }

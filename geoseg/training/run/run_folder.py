@@ -52,6 +52,11 @@ class RunFolder:
         return self.path / "metrics.csv"
 
     @property
+    def scores(self) -> Path:
+        """CSV with the scores of the bundle, one line per side of the split."""
+        return self.path / "scores.csv"
+
+    @property
     def report(self) -> Path:
         """Curves, scores and examples, as one HTML file."""
         return self.path / "report.html"
@@ -143,7 +148,7 @@ class RunFolder:
 
     def _existing(self) -> list[Path]:
         """The results that exist."""
-        results = self.bundle, self.config, self.metrics, self.report, self.events
+        results = self.bundle, self.config, self.metrics, self.scores, self.report, self.events
         return [path for path in (*results, self.last_checkpoint, self.previous_checkpoint) if path.exists()]
 
     def _check_resumable(self, spec: TrainSpec, existing: list[Path]) -> None:

@@ -1,0 +1,58 @@
+"""The model that a finished run keeps: its scores, the rule by which its epoch was chosen, and its card.
+
+In: a run that has ended. Out: scores of the saved bundle on the validation and on the test side, as `geoseg evaluate`
+finds them, and the same bundle with these on its card. The test side is read here for the first time, and once.
+"""
+
+from __future__ import annotations
+
+from geoseg.core.errors import LabelError
+from geoseg.core.events import Reporter
+from geoseg.core.files import workspace
+from geoseg.metrics.scores import Scores
+from geoseg.models.bundle import load_model, save_model
+from geoseg.models.model import Model
+from geoseg.spec import EvaluateSpec, ScoringSpec
+from geoseg.training.data.split_sides import SplitSide
+from geoseg.training.run.build import Run
+from geoseg.training.run.card import KeptScores, card_with, epoch_rule
+from geoseg.training.scoring.side_scores import lay_side, score_side
+
+
+def score_kept(run: Run, reporter: Reporter) -> KeptScores:
+    """Score the saved bundle on the validation side, and write the scores on its card.
+
+    Raises:
+        LabelError: if no epoch was scored.
+    """
+    model, val = load_model(run.folder.bundle), scored_in_training(run).val
+    if run.data.val.images:
+        val = _score(run, model, run.data.val, reporter)
+    kept = KeptScores(val)
+    training = run.recorder.provenance | {"best_epoch": run.recorder.best_epoch, "seconds": round(run.recorder.seconds)}
+    rule = epoch_rule(run.spec.data.split, run.recorder.best_epoch, run.recorder.epochs)
+    card = card_with(run.spec.card, kept, rule, training)
+    save_model(model.module, model.spec.model_copy(update={"card": card}), run.folder.bundle, half=True)
+    return kept
+
+
+def scored_in_training(run: Run) -> KeptScores:
+    """The scores of the kept epoch as training has counted them.
+
+    Raises:
+        LabelError: if no epoch was scored.
+    """
+    if run.recorder.best is None:
+        raise LabelError("no epoch was scored: label some validation rasters")
+    return KeptScores(run.recorder.best)
+
+
+def as_evaluated(run: Run) -> EvaluateSpec:
+    """The settings of `geoseg evaluate`, on the device of a run."""
+    return EvaluateSpec(scoring=ScoringSpec(device=str(run.hardware.device)))
+
+
+def _score(run: Run, model: Model, side: SplitSide, reporter: Reporter) -> Scores:
+    with workspace(run.folder.path / "scores") as scratch:
+        wanted = as_evaluated(run)
+        return score_side(lay_side(model, side, run.spec, wanted, scratch), run.spec, wanted, reporter)

@@ -1,0 +1,61 @@
+"""Scores of a model on one side of a split, as it classifies a scene.
+
+In: a model, the labelled rasters of a side, and settings. Out: scores. `geoseg evaluate` and the end of a training run
+score through these functions, so that a bundle's card says what `geoseg evaluate` finds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from geoseg.core.errors import LabelError
+from geoseg.core.events import SILENT, Reporter
+from geoseg.metrics.scores import Scores
+from geoseg.models.model import Model
+from geoseg.raster.bands.matching import HIGHEST
+from geoseg.raster.scaling import Rescaling
+from geoseg.spec import EvaluateSpec, TrainSpec
+from geoseg.training.data.split_sides import SplitSide
+from geoseg.training.scoring.model_rasters import ModelBands
+from geoseg.training.scoring.scored_model import LabelledSide, ScoredModel, lay_model
+from geoseg.training.scoring.units import OneUnit
+
+
+def lay_side(model: Model, side: SplitSide, spec: TrainSpec, wanted: EvaluateSpec, folder: Path) -> ScoredModel:
+    """Lay a model's windows over a side that was read with its bands.
+
+    Args:
+        model: the model.
+        side: its labelled rasters.
+        spec: the config that names them; its classes are the model's.
+        wanted: how the model classifies, and on which device.
+        folder: for scratch files.
+
+    Raises:
+        SpecError: if a setting does not go with the model or the rasters, or this machine has no such device.
+    """
+    rescale, count = wanted.classify.rescale, len(model.spec.bands)
+    change = None if rescale is None else Rescaling.of(*rescale, HIGHEST[model.spec.dtype])
+    bands = [ModelBands(mosaic, tuple(range(count)), change) for mosaic in side.rasters]
+    labelled = LabelledSide(bands, side.cells, spec.data.resolution_m, spec.batch_px)
+    return lay_model(model, labelled, wanted.classify, wanted.scoring.device, folder, range(len(spec.classes)))
+
+
+def score_side(scored: ScoredModel, spec: TrainSpec, wanted: EvaluateSpec, reporter: Reporter = SILENT) -> Scores:
+    """Score a model whose windows are laid over a side.
+
+    Args:
+        scored: the model.
+        spec: the config; its classes are the model's.
+        wanted: whose boundary width is taken before that of the config.
+        reporter: gets the progress of `scoring` in batches.
+
+    Raises:
+        LabelError: if nothing is labelled in the area of interest.
+    """
+    given = wanted.scoring.boundary_px
+    reach = spec.boundary_px if given is None else given
+    scores = scored.count(OneUnit(), reach or None, reporter).scores([c.name for c in spec.classes])
+    if not scores.pixels:
+        raise LabelError("no labelled pixel lies in the area of interest: choose another aoi or bbox")
+    return scores
