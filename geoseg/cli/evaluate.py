@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Result = EvaluateResult | ModelEvaluation
 
-FOR_PREDICTIONS = "labels", "column", "layer", "legend", "outside", "extent"
+FOR_PREDICTIONS = "labels", "column", "layer", "legend", "outside", "extent", "corrections"
 """Options that only a prediction takes; the first is needed."""
 FOR_MODELS = ("data", "tiles", "report", "overwrite", *(set(EvaluateSpec.settings()) - {"boundary_px"}))
 """Options that only a model takes; the first is needed."""

@@ -23,6 +23,7 @@ from geoseg.core.events import SILENT, Reporter, Stage
 from geoseg.core.redaction import public_form
 from geoseg.data.labels import LabelRules, Labels, LabelSource, label_format, open_labels, unmarked_labels
 from geoseg.data.labels.background import outside_index
+from geoseg.data.labels.corrections import count_corrected
 from geoseg.geo.georef import grid_of
 from geoseg.geo.grid import Window
 from geoseg.metrics.scores import Scores
@@ -95,13 +96,15 @@ def evaluate(
         source = LabelSource(Path(labels), grid_of(raster), (), Path(prediction), rules)
         _check_rules(source, labels)
         shown = inspect_classes(raster, source, spec.legend, reporter)
-        with open_labels(replace(source, classes=shown.classes)) as truth:
+        source = replace(source, classes=shown.classes, rules=_corrected(rules, spec))
+        with open_labels(source) as truth:
             pair = _Pair(raster, truth, shown, _everywhere(rules, shown))
             scores = score(_comparisons(pair, boundary_px, reporter), unique_names(shown.classes), boundary_px or None)
             notices = (
                 *shown.notices,
                 *_notice_of_unlabelled(labels, truth),
                 *_notice_of_bare(labels, rules, shown, scores),
+                *_notice_of_corrections(source),
             )
     if not scores.pixels:
         raise LabelError(f"{prediction} predicts nothing where {labels} is labelled: give labels of the same area")
@@ -133,6 +136,19 @@ def _notice_of_bare(path: str, rules: LabelRules, shown: EvaluatedClasses, score
     if outside == IGNORE or not pixels[outside] or pixels.sum() > pixels[outside]:
         return ()
     return (f"{path} shows no polygon here: all of the area counts as {shown.classes[outside].name}",)
+
+
+def _corrected(rules: LabelRules, spec: ComparisonSpec) -> LabelRules:
+    """The rules with the corrections of the settings, whose classes must be known."""
+    return rules if spec.corrections is None else replace(rules, corrections=(spec.corrections,))
+
+
+def _notice_of_corrections(source: LabelSource) -> tuple[str, ...]:
+    corrections = source.rules.corrections
+    if not corrections:
+        return ()
+    with open_labels(replace(source, rules=replace(source.rules, corrections=()))) as labels:
+        return (count_corrected(source, labels).notice(corrections),)
 
 
 def _notice_of_unlabelled(path: str, labels: Labels) -> tuple[str, ...]:

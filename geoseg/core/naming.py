@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
-from geoseg.core.composites import paths_in
+from geoseg.core.composites import paths_in, split_composite
 from geoseg.core.redaction import public_form
 
 LONGEST_NAME = 200
@@ -53,6 +53,11 @@ def scene_name(path: str | os.PathLike[str]) -> str:
     """
     names = [_part_name(part) for part in paths_in(path)]
     return names[0] if len(names) == 1 else shortened(_common_words(names) or "_".join(names))
+
+
+def shown_name(image: Path) -> str:
+    """Name of an image in reports and messages, without secrets that its URL may hold."""
+    return scene_name(image) if split_composite(image) else Path(public_form(image)).name
 
 
 def _common_words(names: list[str]) -> str:

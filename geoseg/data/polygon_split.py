@@ -21,7 +21,7 @@ from geoseg.data.class_statistics import read_windows
 from geoseg.data.draws import VAL, draw_sides
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels.features import Features
-from geoseg.data.labels.polygons import shapes_on
+from geoseg.data.labels.placed_polygons import shapes_on
 from geoseg.geo.antimeridian import Shapes
 from geoseg.geo.crs import crs_number
 from geoseg.geo.georef import PixelGrid, grow, reproject_box

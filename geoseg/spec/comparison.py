@@ -22,6 +22,9 @@ class ComparisonSpec(LegendSpec):
     extent: FilePath | None = None
     """Polygons outside of which nothing counts as `outside`: the area that was mapped; FILE|layername=NAME where the
     file has several layers."""
+    corrections: FilePath | None = None
+    """Polygons that correct the labels under them, in any CRS: the class in their column `correction` counts, and where
+    that is empty, or missing, nothing does; FILE|layername=NAME where the file has several layers."""
 
     @model_validator(mode="after")
     def _is_bounded(self) -> Self:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -38,6 +39,13 @@ def _as_address(value: Any) -> Any:
     return join_composite(list(value.items()))
 
 
+def _as_list(value: Any) -> Any:
+    """A list of one file for its path."""
+    return [value] if isinstance(value, str | Path) else value
+
+
+Files = Annotated[tuple[FilePath, ...], BeforeValidator(_as_list)]
+"""Paths of files, or that of one."""
 ImagePath = Annotated[FilePath, BeforeValidator(_as_address)]
 """Path of an image, or the address of several files."""
 
@@ -137,6 +145,10 @@ class DataSpec(Spec):
     extent: FilePath | None = None
     """Polygons outside of which nothing counts as `outside`: the area that was mapped. A vector file in any CRS,
     FILE|layername=NAME where it has several layers; None: the images."""
+    corrections: Files = ()
+    """Polygons that correct the labels under them, e.g. suspects.gpkg: vector files in any CRS, one or a list,
+    FILE|layername=NAME where a file has several layers. The column `correction` holds the name or id of the class of a
+    polygon's pixels; where it is empty, or missing, they are not labelled, neither in training nor in scoring."""
     class_balance: float = Field(default=0.4, ge=0, le=1)
     """Share of the training windows drawn to show a class drawn uniformly; the rest are drawn uniformly by area."""
     memory_mb: int = Field(default=2048, ge=0, le=LARGEST_COUNT)

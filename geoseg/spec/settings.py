@@ -82,6 +82,7 @@ class ComparisonSettings(TypedDict, total=False):
     layer: str | None
     outside: str | None
     extent: str | os.PathLike[str] | None
+    corrections: str | os.PathLike[str] | None
 
 
 class CompareSettings(TypedDict, total=False):

@@ -294,7 +294,8 @@ def paths_from(data: DataSpec, folder: Path) -> DataSpec:
         scene.model_copy(update={"image": joined(folder, scene.image), "label": joined(folder, scene.label)})
         for scene in data.scenes
     ]
-    changes: dict[str, Any] = {"scenes": tuple(scenes)}
+    corrections = tuple(joined(folder, path) for path in data.corrections)
+    changes: dict[str, Any] = {"scenes": tuple(scenes), "corrections": corrections}
     if data.extent is not None:
         changes["extent"] = joined(folder, data.extent)
     if data.tiles is not None:

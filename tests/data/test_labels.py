@@ -21,7 +21,7 @@ from support.rasters import SHARED_DATA, TRANSFORM, UTM, needs_shared_data, writ
 
 from geoseg.core.errors import LabelError, SpecError
 from geoseg.data.labels import LabelRules, LabelSource, open_labels
-from geoseg.data.labels.polygons import LARGE
+from geoseg.data.labels.placed_polygons import LARGE
 from geoseg.geo.georef import PixelGrid, grid_of
 from geoseg.geo.grid import Window
 from geoseg.spec import IGNORE, ClassSpec

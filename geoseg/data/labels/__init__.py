@@ -11,17 +11,14 @@ of its image, the classes, and which value of the file stands for which class. O
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Protocol
 
 from geoseg.core.errors import LabelError
 from geoseg.core.registry import Registry
-from geoseg.data.labels.features import Features
+from geoseg.data.labels.corrections import CorrectedLabels, corrections_on
+from geoseg.data.labels.opened import Indexes, Labels
 from geoseg.data.labels.rules import LabelRules
 from geoseg.data.labels.source import LabelSource
-from geoseg.geo.grid import Window
 
 if TYPE_CHECKING:
     from geoseg.data.labels.example import Example, Shown
@@ -30,37 +27,6 @@ __all__ = [
     "LABEL_FORMATS", "Indexes", "LabelFormat", "LabelRules", "LabelSource", "Labels", "label_format", "open_labels",
     "unmarked_labels",
 ]  # fmt: skip
-
-Indexes = NDArray[np.uint8]
-"""Class indexes (h, w), IGNORE where nothing is labelled."""
-
-
-class Labels(Protocol):
-    """Open labels of one image, on its grid."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *error: object) -> None: ...
-
-    def read(self, window: Window) -> Indexes:
-        """Read class indexes (h, w) of a window inside the image, free to be changed; IGNORE where nothing is labelled.
-
-        Raises:
-            LabelError: if the file is damaged, or holds a value that stands for no class.
-        """
-        ...
-
-    def features(self) -> Features:
-        """The features of a vector file, one by one, for a split by polygon; none of a raster."""
-        ...
-
-    def unmarked_px(self) -> int:
-        """Count the pixels of value 255 that are taken as not labelled though neither the file nor the rules say so.
-
-        Raises:
-            LabelError: if the file is damaged.
-        """
-        ...
 
 
 class LabelFormat(Protocol):
@@ -124,13 +90,15 @@ def label_format(source: LabelSource) -> LabelFormat:
 
 
 def open_labels(source: LabelSource) -> Labels:
-    """Open labels on the grid of their image, in the format that matches the file.
+    """Open labels on the grid of their image, in the format that matches the file, with the corrections of the rules.
 
     Raises:
-        LabelError: if the file cannot be read, or does not lie on the image.
+        LabelError: if a file cannot be read, or does not lie on the image.
         SpecError: if the rules name a class that is not among the classes.
     """
-    return label_format(source).open(source)
+    corrections = corrections_on(source)
+    labels = label_format(source).open(source)
+    return CorrectedLabels(labels, corrections) if corrections else labels
 
 
 def unmarked_labels(pixels: int) -> str:

@@ -15,12 +15,8 @@ import shapely
 import shapely.geometry
 from numpy.typing import NDArray
 from pyogrio.raw import write
-from pyproj import CRS
 from pyproj.exceptions import ProjError
-from rasterio.crs import CRS as RasterioCRS
-from rasterio.errors import CRSError
-from rasterio.features import rasterize, shapes
-from shapely import GeometryType
+from rasterio.features import shapes
 from shapely.errors import GEOSException
 
 from geoseg.core.errors import LabelError
@@ -28,6 +24,7 @@ from geoseg.core.files import one_line
 from geoseg.data.labels.background import Background
 from geoseg.data.labels.example import Example, Shown
 from geoseg.data.labels.features import NO_FEATURES, Features, feature_keys
+from geoseg.data.labels.placed_polygons import PlacedPolygons, boxes_near, parts_near, text_of
 from geoseg.data.labels.rules import (
     OTHER,
     LabelRules,
@@ -37,12 +34,9 @@ from geoseg.data.labels.rules import (
     sole_class,
 )
 from geoseg.data.labels.source import LabelSource
-from geoseg.geo.antimeridian import Shapes, shifts_onto, wrapped_onto
-from geoseg.geo.crs import can_transform, crs_name, same_horizontal_crs
-from geoseg.geo.geodesy import x_period
-from geoseg.geo.georef import Box, PixelGrid, grow, reproject_box
+from geoseg.geo.crs import can_transform, crs_name
+from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
-from geoseg.geo.reproject import Projection
 from geoseg.geo.vector_files import (
     PARQUET_FILES,
     Polygons,
@@ -56,9 +50,6 @@ from geoseg.spec import IGNORE
 
 WRITTEN_COLUMNS = "class_id", "class", "area_m2"
 """Columns by which polygons that geoseg wrote are recognized; their class is what `class` names."""
-LARGE = 1000
-"""Polygons of more vertices are clipped to a window before they are rasterized: GDAL takes 2 µs per vertex."""
-
 VECTOR_FILES = (
     ".gpkg", ".geojson", ".geojsonl", ".json", ".topojson", ".shp", ".shz", ".zip", ".fgb", ".kml", ".kmz", ".gml",
     ".gdb", ".sqlite", ".tab", ".mif", ".dxf", *PARQUET_FILES,
@@ -104,20 +95,18 @@ class PolygonLabels:
                 f"{image} has no coordinate system, so the polygons of {path} have no place on it: give it one "
                 "(gdal_edit -a_srs EPSG:...)"
             )
-        self._grid, self._background = grid, Background.of(source.rules, source.classes, grid)
+        self._background = Background.of(source.rules, source.classes, grid)
         polygons = _read(source)
         indexes = _polygon_classes(polygons.values, source)
         try:
-            self._shapes, owners = _parts_near(polygons, grid)
+            parts, owners = parts_near(polygons, grid)
         except (ProjError, GEOSException) as error:
             raise LabelError(
                 f"the polygons of {path} cannot be reprojected to the CRS of {image}: {one_line(error)}"
             ) from None
-        self._indexes, self._keys = indexes[owners], feature_keys(polygons.shapes)[owners]
-        self._are_large = shapely.get_num_coordinates(self._shapes) > LARGE
-        self._tree = shapely.STRtree(self._shapes)
-        self._is_bare = not len(self._within(Window(0, 0, grid.height, grid.width)))
-        if self._is_bare and source.rules.outside is None:
+        self._placed, self._keys = PlacedPolygons(parts, indexes[owners], grid), feature_keys(polygons.shapes)[owners]
+        is_bare = not len(self._placed.within(Window(0, 0, grid.height, grid.width)))
+        if is_bare and source.rules.outside is None:
             raise _off_image(path, image)
 
     def __enter__(self) -> Self:
@@ -128,24 +117,15 @@ class PolygonLabels:
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Rasterize class indexes (h, w) of a window."""
-        found = self._within(window)
-        shapes, large = self._shapes[found], self._are_large[found]
-        shapes[large] = shapely.clip_by_rect(shapes[large], *self._grid.box(grow(window, 2)))
         burnt = self._background.read(window)
-        pairs = [(shape, int(index)) for shape, index in zip(shapes, self._indexes[found], strict=True) if shape]
-        if pairs:
-            rasterize(pairs, out=burnt, transform=self._grid.part(window).transform)
+        self._placed.burn(window, burnt)
         return burnt
-
-    def _within(self, window: Window) -> NDArray[np.intp]:
-        """Indexes of the polygons whose bounding boxes meet that of a window, in the file's order."""
-        return np.sort(self._tree.query(shapely.box(*self._grid.box(window))))
 
     def features(self) -> Features:
         """The polygons, in single parts, in the CRS of the image; none where what is between them is labelled, too."""
         if self._background.index != IGNORE:
             return NO_FEATURES
-        return Features(self._shapes, self._keys, self._indexes)
+        return Features(self._placed.shapes, self._keys, self._placed.indexes)
 
     def unmarked_px(self) -> int:
         """Always 0: the value 255 means nothing special in polygons."""
@@ -167,7 +147,7 @@ def _read(source: LabelSource) -> Polygons:
         columns, crs = read_columns(path, layer)
         column = _class_column(path, columns, rules, sole_class(source.classes, rules))
         _check_transformable(path, crs, grid, image)
-        boxes = _boxes(grid, crs, layer_extent(path, layer))
+        boxes = boxes_near(grid, crs, layer_extent(path, layer))
         polygons = read_polygons(path, layer, column, boxes)
     except VectorError as error:
         raise LabelError(f"cannot read polygons {path}: {error}") from None
@@ -222,75 +202,6 @@ def _off_image(path: Path, image: Path) -> LabelError:
     )
 
 
-# ------------------------------------------------------------------------------------------------------------- place
-
-
-def _box_in(grid: PixelGrid, crs: Any, margin: float) -> Box | None:
-    """Bounding box of an image in another CRS, wider by a pixel and a share of its side; None if it has none."""
-    around = grow(Window(0, 0, grid.height, grid.width), 1 + int(margin * max(grid.height, grid.width)))
-    try:
-        return reproject_box(grid.box(around), grid.crs, RasterioCRS.from_user_input(crs), past_180=True)
-    except CRSError:
-        return None
-
-
-def _boxes(grid: PixelGrid, crs: Any, extent: Box | None) -> list[Box] | None:
-    """Boxes in which the polygons of an image may lie in their CRS, one per period of x; None if anywhere."""
-    box = _box_in(grid, crs, 0.01)
-    if box is None:
-        return None
-    period = x_period(crs, box)
-    return [box.shift(k * (period or 0)) for k in shifts_onto(box, extent, period)]
-
-
-def _parts_near(polygons: Polygons, grid: PixelGrid) -> tuple[Shapes, NDArray[np.intp]]:
-    """Single parts (M,) of polygons, in the CRS of an image, and the index of the polygon that each belongs to (M,).
-
-    What lies far from the image is clipped first: its coordinates may not be transformable.
-    """
-    is_same = same_horizontal_crs(polygons.crs, grid.crs)
-    box = _box_in(grid, polygons.crs, 0.01 if is_same else 1.0)
-    near, owners = polygons.shapes, np.arange(len(polygons.shapes))
-    if box is not None:
-        near, owners = wrapped_onto(near, box, x_period(polygons.crs, box))
-        near = shapely.clip_by_rect(near, *box)
-    parts, inner = _single(near)
-    owners = owners[inner]
-    if not is_same:
-        parts, inner = _on_image(parts, polygons.crs, grid)
-        owners = owners[inner]
-    kept = (shapely.get_type_id(parts) == GeometryType.POLYGON) & np.isfinite(shapely.bounds(parts)).all(axis=1)
-    return parts[kept], owners[kept]
-
-
-def shapes_on(shapes: Shapes, crs: Any, grid: PixelGrid) -> Shapes:
-    """Polygons (N,) in the coordinate system of an image, given in another or the same one."""
-    if same_horizontal_crs(crs, grid.crs):
-        return shapes
-    moved, _ = _on_image(shapes, crs, grid)
-    kept: Shapes = moved[np.isfinite(shapely.bounds(moved)).all(axis=1)]
-    return kept
-
-
-def _single(shapes: Shapes) -> tuple[Shapes, NDArray[np.intp]]:
-    """Single parts (M,), also of collections of multipolygons, and the index of the shape that each belongs to (M,)."""
-    collections, owners = shapely.get_parts(shapes, return_index=True)
-    parts, numbers = shapely.get_parts(collections, return_index=True)
-    return parts, owners[numbers]
-
-
-def _on_image(shapes: Shapes, crs: Any, grid: PixelGrid) -> tuple[Shapes, NDArray[np.intp]]:
-    """Shapes in the CRS of an image, wrapped onto it, and the index of the shape that each is a copy of."""
-    here = grid.box(Window(0, 0, grid.height, grid.width))
-    period = x_period(grid.crs, here)
-    within = _box_in(grid, crs, 0.01) or here
-    wide = _box_in(grid, crs, 1.0) or within
-    box = Box(wide.left, within.bottom, wide.right, within.top)
-    projection = Projection(CRS.from_user_input(crs), CRS.from_user_input(grid.crs), box, period)
-    moved = np.asarray(shapely.transform(shapes, lambda xy: projection.unwrapped(xy)), object)
-    return wrapped_onto(moved, here, period)
-
-
 # ----------------------------------------------------------------------------------------------------------- classes
 
 
@@ -299,7 +210,7 @@ def _polygon_classes(values: Sequence[Any], source: LabelSource) -> NDArray[np.u
     classes, rules = source.classes, source.rules
     resolved = resolve_rules(classes, rules) if rules.values else class_indexes(classes)
     table = {"": IGNORE} | {str(key): index for key, index in resolved.items()}
-    keys = [_text(value) for value in values]
+    keys = [text_of(value) for value in values]
     sole = sole_class(classes, rules)
     if sole is not None and rules.column is None and not _are_named(keys, resolved):
         return np.full(len(keys), sole, np.uint8)
@@ -317,10 +228,3 @@ def _are_named(keys: Sequence[str], resolved: Mapping[int | str, int]) -> bool:
     """Whether a value is the name of a class, or one that the rules name; numbers of features are neither."""
     names = {key for key in resolved if isinstance(key, str) and key != OTHER}
     return not names.isdisjoint(keys)
-
-
-def _text(value: Any) -> str:
-    """A value of a column as text: "" for null; whole numbers without the .0 that vector formats give them."""
-    if value is None or value != value:
-        return ""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -28,6 +28,8 @@ class LabelRules:
     """Id or name of the class of all that has no label; None if that is not labelled."""
     extent: Path | None = None
     """Polygons outside of which `outside` does not count."""
+    corrections: tuple[Path, ...] = ()
+    """Vector files that correct the labels; the last one counts."""
 
     @classmethod
     def of(cls, values: Mapping[int | str, int | str], column: str | None = None, layer: str | None = None) -> Self:
@@ -38,7 +40,7 @@ class LabelRules:
     def of_data(cls, data: DataSpec) -> Self:
         """Make rules from the settings of a config."""
         values = tuple((_plain_key(key), value) for key, value in data.label_values.items())
-        return cls(values, data.label_column, data.label_layer, data.outside, data.extent)
+        return cls(values, data.label_column, data.label_layer, data.outside, data.extent, data.corrections)
 
     @property
     def only_other(self) -> bool:

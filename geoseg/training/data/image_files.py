@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from geoseg.core.composites import split_composite
 from geoseg.core.errors import LabelError, ModelError
-from geoseg.core.naming import scene_name
-from geoseg.core.redaction import public_form
+from geoseg.core.naming import shown_name
 from geoseg.data.consistency import ImageProperties
 from geoseg.data.labelled_raster import FilePool, FileRaster, Files
 from geoseg.data.labels import LabelRules, LabelSource, label_format, open_labels
+from geoseg.data.labels.corrections import CorrectedPixels, count_corrected
 from geoseg.data.listing import ListedRaster
 from geoseg.geo.georef import PixelGrid
 from geoseg.raster.bands.matching import choose_bands, describe_bands, fits_dtype
@@ -68,11 +68,6 @@ def _labels_of(entry: ListedRaster, grid: PixelGrid, data: DataSpec, classes: Se
     return LabelSource(entry.label, grid, tuple(classes), entry.image, LabelRules.of_data(data))
 
 
-def shown_name(image: Path) -> str:
-    """Name of an image in reports and messages, without secrets that its URL may hold."""
-    return scene_name(image) if split_composite(image) else Path(public_form(image)).name
-
-
 def inspect_images(
     entries: Sequence[ListedRaster], data: DataSpec, scaling: ScalingSpec | None
 ) -> tuple[list[PixelGrid], ImageProperties]:
@@ -108,3 +103,13 @@ def count_unmarked(rasters: Sequence[FileRaster], entries: Sequence[ListedRaster
     pairs = zip(rasters, entries, strict=True)
     sources = ((raster, _labels_of(entry, raster.grid, spec.data, spec.classes)) for raster, entry in pairs)
     return sum(raster.unmarked_px() for raster, source in sources if not label_format(source).is_vector)
+
+
+def count_corrections(entries: Sequence[ListedRaster], grids: Sequence[PixelGrid], spec: TrainSpec) -> CorrectedPixels:
+    """Count the pixels of all labels that the corrections of the settings change."""
+    total = CorrectedPixels()
+    for entry, grid in zip(entries, grids, strict=True):
+        source = _labels_of(entry, grid, spec.data, spec.classes)
+        with open_labels(replace(source, rules=replace(source.rules, corrections=()))) as labels:
+            total += count_corrected(source, labels)
+    return total

@@ -71,6 +71,7 @@ def _counter(
 
 READ_BY = {
     "bands", "band_indexes", "dtype", "nodata", "label_values", "label_column", "label_layer", "outside", "extent",
+    "corrections",
 }  # fmt: skip
 """Settings of the data by which images and labels are read."""
 
@@ -82,8 +83,8 @@ def fingerprint(listed: Sequence[ListedRaster], spec: TrainSpec) -> str:
         for entry in listed
         for path in (entry.image, *map(Path, files_below(str(entry.image))), entry.label)
     ]
-    if spec.data.extent is not None:
-        files.append((str(spec.data.extent), _stamps(split_layer(spec.data.extent)[0])))
+    laid_over = (*(() if spec.data.extent is None else (spec.data.extent,)), *spec.data.corrections)
+    files += [(str(path), _stamps(split_layer(path)[0])) for path in laid_over]
     settings = spec.data.model_dump(mode="json", include=READ_BY)
     classes = [(c.label_value, c.name) for c in spec.classes]
     return hashlib.sha256(json.dumps([CELL_PX, files, settings, classes]).encode()).hexdigest()

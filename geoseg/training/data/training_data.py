@@ -25,6 +25,7 @@ from geoseg.data.splits import SIDES
 from geoseg.geo.georef import PixelGrid
 from geoseg.spec import IGNORE, ClassSpec, DataSpec, NormalizationSpec, ScalingSpec, TrainSpec
 from geoseg.training.data.image_files import (
+    count_corrections,
     count_unmarked,
     find_rasters,
     inspect_images,
@@ -90,6 +91,8 @@ def read_training_data(
         reporter.notice(line)
     check_side(spec, only)
     rasters, counted, unmarked_px = _read_and_count(listed, grids, spec, terms.scaling, store, reporter)
+    if spec.data.corrections:
+        reporter.notice(count_corrections(listed, grids, spec).notice(spec.data.corrections))
     if unmarked_px:
         reporter.notice(f"labels: {unmarked_labels(unmarked_px)}")
     for line in _notice_of_bare(counted, spec):

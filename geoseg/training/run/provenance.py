@@ -69,6 +69,8 @@ def without_folders(data: DataSpec) -> DataSpec:
         "images": data.images and _name(data.images),
         "labels": data.labels and Path(data.labels).name,
         "scenes": tuple(scenes),
+        "extent": data.extent and Path(data.extent.name),
+        "corrections": tuple(Path(path.name) for path in data.corrections),
     }
     return data.model_copy(update=changes)
 
