@@ -49,7 +49,9 @@ def test_a_bundle_says_what_it_said(name: str) -> None:
     with safe_open(bundle, framework="np") as file:
         written = json.loads(file.metadata()["geoseg"])
     assert written["card"]["training"]["geoseg"] == "0.1.0"
-    assert missing(values_of(geoseg.load_model(bundle).spec), written) == []
+    spec = geoseg.load_model(bundle).spec
+    assert missing(values_of(spec), written) == []
+    assert spec.temperature == 1
 
 
 @pytest.mark.parametrize("name", BUNDLES)

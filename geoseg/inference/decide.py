@@ -17,6 +17,8 @@ class Wanted:
     """Probability of the chosen class."""
     scores: Literal["float32", "uint8"] | None = None
     """Probability of every class: 0 to 1, or in percent."""
+    temperature: float = 1.0
+    """By which logits are divided before they become probabilities."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,15 @@ def to_host(values: Tensor) -> Tensor:
 
 
 def decide(logits: Tensor, wanted: Wanted) -> Decision:
-    """Choose the most likely class from logits (K, h, w), float32."""
+    """Choose the most likely class from logits (K, h, w), float32.
+
+    The logits are blended and averaged ones, the logarithms of probabilities. Dividing these by one temperature changes
+    how sure a model is, never its class: the class is that of the logits as they are, so that not even rounding shows.
+    """
     best, index = logits.max(dim=0)
     percent = scores = None
+    if wanted.temperature != 1:
+        best, logits = best / wanted.temperature, logits / wanted.temperature
     if wanted.confidence:
         percent = _percent((best - logits.logsumexp(dim=0)).exp())
     if wanted.scores:

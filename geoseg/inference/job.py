@@ -79,7 +79,8 @@ class Job:
     def wanted(self) -> Wanted:
         """What is computed of each pixel besides its class."""
         output = self.spec.output
-        return Wanted(confidence=True, scores=output.scores_type if output.scores else None)
+        scores = output.scores_type if output.scores else None
+        return Wanted(confidence=True, scores=scores, temperature=self.model.spec.temperature)
 
     @property
     def keeps_confidence(self) -> bool:

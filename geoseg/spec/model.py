@@ -26,6 +26,8 @@ from geoseg.spec.surroundings import OtherBranch
 
 LARGEST_CODE = 2**63 - 1
 """Largest value of a class in label rasters."""
+LEAST_TEMPERATURE, LARGEST_TEMPERATURE = 0.05, 20.0
+"""Bounds of a model's temperature."""
 
 
 class ClassSpec(Spec):
@@ -94,6 +96,9 @@ class ModelCard(Spec):
     """The same on test data, which chose nothing; empty if there was no test side."""
     epoch_rule: Text = ""
     """Which epoch of the training was kept, and by what rule."""
+    calibration: dict[str, Any] = Field(default={})
+    """How well confidences fit the validation data, with the temperature and without: errors, and pixels by confidence;
+    empty if that is unknown."""
     training: dict[str, Any] = Field(default={})
     """The resolved training settings and their provenance."""
 
@@ -124,6 +129,9 @@ class ModelSpec(Spec):
     """Largest side of a window, in pixels."""
     overlap: int = Field(default=64, ge=0, le=LARGEST_TILE)
     """Pixels shared by neighbouring windows, across which their probabilities are blended."""
+    temperature: float = Field(default=1.0, ge=LEAST_TEMPERATURE, le=LARGEST_TEMPERATURE)
+    """Number by which logits are divided before they become probabilities, so that a confidence is the share of pixels
+    that are right (Guo et al. 2017); 1 leaves them as they are."""
     context: ContextSpec | None = None
     """Branch for the surroundings of a window; None if there is none."""
     refine: RefineSpec | None = None

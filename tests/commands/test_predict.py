@@ -383,6 +383,26 @@ def test_scores_and_confidence(tmp_path, class_values):
     np.testing.assert_array_equal(read(result.paths["confidence"]), np.where(hole, 255, 100))
 
 
+@pytest.mark.parametrize("settings", [{}, {"tta": "flips"}, {"resolution": "model"}])
+def test_a_temperature_changes_confidences_and_no_class(tmp_path, class_values, settings):
+    scene = write_raster(tmp_path / "s.tif", class_values(70, 80))
+    files = {"scores": tmp_path / "p.tif", "confidence": tmp_path / "c.tif"}
+    found = []
+    for temperature in (1, 20):  # of the logits 40, 0, 0, 0
+        model = echo_model(temperature=temperature, resolution_m=0.6, tile=32, overlap=8)
+        result = predict(scene, tmp_path, model=model, overwrite=True, **files, **QUICK, **settings)
+        with rasterio.open(result.paths["scores"]) as dataset:
+            scores = dataset.read()
+        found.append((read(result.paths["landcover"]), read(result.paths["confidence"]), scores, result.confidence))
+    (classes, sure, _, mean), (same_classes, less_sure, scores, less) = found
+    np.testing.assert_array_equal(same_classes, classes)
+    np.testing.assert_array_equal(np.round(100 * scores.max(axis=0)), less_sure)
+    assert (less_sure < sure).all()
+    assert less == pytest.approx(less_sure.mean() / 100, abs=0.005)
+    if not settings.get("resolution"):
+        assert less_sure.max() == round(100 * np.exp(2) / (np.exp(2) + 3))
+
+
 def test_outputs_are_refused_before_any_work(tmp_path, class_values):
     scene = write_raster(tmp_path / "s.tif", class_values(40, 40))
     (tmp_path / "s_landcover.gpkg").write_text("mine")

@@ -95,6 +95,13 @@ def test_the_folder_of_a_run_stands_for_its_bundle(tmp_path: Path) -> None:
     assert load_model(tmp_path).spec == spec
 
 
+def test_a_bundle_keeps_its_temperature(tmp_path: Path) -> None:
+    card = ModelCard(calibration={"ece": 0.25})
+    path = save_bundle(tmp_path / "m.safetensors", temperature=1.625, card=card)
+    assert (load_model(path).spec.temperature, read_spec(path).temperature) == (1.625, 1.625)
+    assert read_spec(path).card == card
+
+
 def test_loading_a_bundle_opens_nothing_else(tmp_path: Path) -> None:
     network = NetworkSpec(architecture="unet", encoder="tu-resnet18.a1_in1k", arguments=SMALL)
     path = save_bundle(tmp_path / "m.safetensors", bands=RGB, network=network)
