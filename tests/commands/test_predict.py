@@ -394,7 +394,7 @@ def test_a_temperature_changes_confidences_and_no_class(tmp_path, class_values, 
         with rasterio.open(result.paths["scores"]) as dataset:
             scores = dataset.read()
         found.append((read(result.paths["landcover"]), read(result.paths["confidence"]), scores, result.confidence))
-    (classes, sure, _, mean), (same_classes, less_sure, scores, less) = found
+    (classes, sure, *_), (same_classes, less_sure, scores, less) = found
     np.testing.assert_array_equal(same_classes, classes)
     np.testing.assert_array_equal(np.round(100 * scores.max(axis=0)), less_sure)
     assert (less_sure < sure).all()
