@@ -32,8 +32,14 @@ from geoseg.training.scoring.units import Units
 class LogitCounter(Protocol):
     """Counts something of the logits of labelled pixels, some pixels at a time."""
 
-    def update(self, logits: Tensor, true: Tensor) -> None:
-        """Count pixels: their logits (K, N), float32, in the order of the counted classes; their class indexes (N,)."""
+    def update(self, logits: Tensor, predicted: Tensor, true: Tensor) -> None:
+        """Count pixels.
+
+        Args:
+            logits: (K, N), float32, in the order of the counted classes.
+            predicted: index of the highest of them (N,), int64.
+            true: labelled class (N,), int64; all are labelled.
+        """
         ...
 
 
@@ -131,12 +137,12 @@ def _count(window: _Classified, units: NDArray[np.int64], counters: Counters) ->
     counted = _core_of(window) & torch.from_numpy(raster.in_area(there))
     predicted = []
     for band, logits in window.on_labelled_grid():
-        predicted.append(logits.argmax(dim=0))
+        predicted.append(logits.max(dim=0).indices)
         if counters.logits:
             rows = slice(band.row - there.row, band.row - there.row + band.height)
             wanted = counted[rows] & (labels[rows] != IGNORE)
             for counter in counters.logits if wanted.any() else ():
-                counter.update(logits[:, wanted], labels[rows][wanted])
+                counter.update(logits[:, wanted], predicted[-1][wanted], labels[rows][wanted])
     counters.units.update(torch.cat(predicted), labels, counted, torch.from_numpy(units))
 
 
