@@ -9,15 +9,16 @@ import click
 
 from geoseg.cli.early_checks import read_train_config
 from geoseg.cli.options import Command, given, json_option, overwrite_option, quiet_option, tiles_option
+from geoseg.cli.scores_text import score
 from geoseg.cli.spec_options import spec_options
-from geoseg.cli.terminal import score, show, show_json, table, terminal_reporter
+from geoseg.cli.terminal import show, show_json, table, terminal_reporter
 from geoseg.cli.value_types import FilePath, PathOrWord
 from geoseg.core.wording import number_of
 from geoseg.spec import CompareSpec
 
 if TYPE_CHECKING:
     from geoseg.commands.compare import Comparison
-    from geoseg.metrics.comparison import Estimate
+    from geoseg.metrics.comparison import Difference, Estimate
 
 OF_ALL = [name for name in CompareSpec.settings() if name not in ("bands", "nodata", "rescale")]
 """Settings that hold for all models; the others say how one model reads a scene."""
@@ -75,7 +76,7 @@ def _summary(result: Comparison) -> str:
             one.name,
             score(one.compared.miou.value),
             _range(one.compared.miou),
-            *(("baseline", "") if one.name == result.baseline else _difference(one.compared.miou_difference)),
+            *(("baseline", "", "") if one.name == result.baseline else _difference(one.compared.miou_difference)),
         )
         for one in result.models
     ]
@@ -92,7 +93,7 @@ def _summary(result: Comparison) -> str:
     ]
     level = f"{result.level:.0%}"
     lines = [
-        table([("model", "mIoU", f"{level} interval", f"less {result.baseline}", f"{level} interval"), *rows]),
+        table([("model", "mIoU", f"{level} interval", f"less {result.baseline}", f"{level} interval", "p"), *rows]),
         table([("IoU", *(f"{name} " for name in names)), *classes]),
         f"{number_of(result.pixels, 'pixel')} of {number_of(result.images, 'image')}, the same for all; {level} "
         f"intervals by {result.draws:,} resamples of {number_of(result.units, 'unit')}, each {result.unit} (seed "
@@ -105,7 +106,13 @@ def _range(one: Estimate) -> str:
     return "-" if one.interval is None else f"{one.interval.low:.4f} to {one.interval.high:.4f}"
 
 
-def _difference(one: Estimate) -> tuple[str, str]:
-    """A difference and its interval, with signs."""
+def _difference(one: Difference) -> tuple[str, str, str]:
+    """A difference and its interval, with signs, and p."""
     value = "-" if one.value is None else f"{one.value:+.4f}{'*' if one.is_clear else ' '}"
-    return value, "-" if one.interval is None else f"{one.interval.low:+.4f} to {one.interval.high:+.4f}"
+    ends = "-" if one.interval is None else f"{one.interval.low:+.4f} to {one.interval.high:+.4f}"
+    return value, ends, "-" if one.p is None else p_text(one.p)
+
+
+def p_text(p: float) -> str:
+    """Write a p-value with three digits, or that it is below what they show."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

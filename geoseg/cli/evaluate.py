@@ -12,13 +12,15 @@ import click
 
 from geoseg.cli.early_checks import check_model, check_predicted, read_train_config
 from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option, tiles_option
+from geoseg.cli.scores_text import scores_text
 from geoseg.cli.spec_options import spec_options
-from geoseg.cli.terminal import notice, scores_line, scores_table, show, show_json, terminal_reporter
+from geoseg.cli.terminal import notice, show, show_json, terminal_reporter
 from geoseg.cli.value_types import FilePath, KnownText, PathOrWord
 from geoseg.core.errors import SpecError
 from geoseg.core.events import Reporter
 from geoseg.core.wording import number_of
 from geoseg.spec import ComparisonSpec, EvaluateSpec
+from geoseg.spec.evaluate import BlocksSpec
 
 if TYPE_CHECKING:
     from geoseg.commands.evaluate import EvaluateResult
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 
 FOR_PREDICTIONS = "labels", "column", "layer", "legend", "outside", "extent", "corrections"
 """Options that only a prediction takes; the first is needed."""
-FOR_MODELS = ("data", "tiles", "report", "overwrite", *(set(EvaluateSpec.settings()) - {"boundary_px"}))
+FOR_BOTH = {"boundary_px", *BlocksSpec.settings()}
+"""Options that both take, of those by which a model is evaluated."""
+FOR_MODELS = ("data", "tiles", "report", "overwrite", *(set(EvaluateSpec.settings()) - FOR_BOTH))
 """Options that only a model takes; the first is needed."""
 
 
@@ -58,7 +62,7 @@ def _floors() -> list[str]:
     help="Labels of the same area: a raster of class ids on the prediction's grid, or polygons in any CRS "
     "(.gpkg, .geojson, .shp, .fgb, .parquet).",
 )
-@spec_options(ComparisonSpec)
+@spec_options(ComparisonSpec, [name for name in ComparisonSpec.settings() if name not in FOR_BOTH])
 @click.option(
     "-m",
     "--model",
@@ -120,7 +124,7 @@ def evaluate(
     if as_json:
         show_json(result.as_dict())
     elif not quiet:
-        show(f"{scores_line(result.scores)}\n{scores_table(result.scores)}\n{coverage}")
+        show(f"{scores_text(result.scores)}\n{coverage}")
     _enforce(wanted, result.scores)
 
 

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import Task, TaskID
 
-    from geoseg.metrics.scores import Scores
-
-
 ARGUMENTS = "geoseg.arguments"
 """Where click's context keeps the words of the command line."""
 
@@ -137,24 +134,3 @@ def table(rows: Sequence[tuple[str, ...]]) -> str:
         )
         for row in rows
     )
-
-
-def scores_line(scores: Scores) -> str:
-    """Write the scores over all classes on a line, and of how many classes they are if some are not labelled."""
-    labelled, known = scores.labelled_classes, len(scores.confusion)
-    of = f" ({labelled} of {known} classes are labelled)" if 0 < labelled < known else ""
-    return ", ".join(f"{figure.words.label} {score(figure.value)}" for figure in scores.headline) + of
-
-
-def scores_table(scores: Scores) -> str:
-    """Write the scores of each class as a table, and below it the other names of its columns."""
-    columns = scores.columns
-    rows = [(name, *(score(column.value[name]) for column in columns)) for name in scores.iou]
-    others = ", ".join(f"{column.words.label}: {column.words.also}" for column in columns if column.words.also)
-    lines = table([("class", *(column.words.label for column in columns)), *rows])
-    return f"{lines}\n  ({others})" if others else lines
-
-
-def score(value: float | None) -> str:
-    """Write a score with four digits, or a dash where there is none."""
-    return "–" if value is None else f"{value:.4f}"

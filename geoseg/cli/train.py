@@ -13,8 +13,9 @@ import click
 
 from geoseg.cli.early_checks import read_train_config
 from geoseg.cli.options import Command, given, json_option, overwrite_option, quiet_option, tiles_option
+from geoseg.cli.scores_text import score, scores_text
 from geoseg.cli.spec_options import spec_options
-from geoseg.cli.terminal import Notices, notice, score, scores_line, scores_table, show, show_json
+from geoseg.cli.terminal import Notices, notice, show, show_json
 from geoseg.cli.value_types import FilePath
 from geoseg.core.events import SILENT, Progress, Reporter
 from geoseg.core.wording import number_of, pixels_in_words
@@ -147,11 +148,7 @@ def _summary(result: TrainResult) -> str:
     scored = _amount(result.val_images, result.val_polygons, result.val_pixels) if result.scores.pixels else "nothing"
     return "\n".join(
         (
-            *(
-                (f"validation: {scores_line(result.scores)}", scores_table(result.scores))
-                if result.scores.pixels
-                else ()
-            ),
+            *((f"validation: {scores_text(result.scores)}",) if result.scores.pixels else ()),
             *_test(result),
             f"{result.epoch_rule}; {result.seconds:,.0f} s on {result.device} ({result.precision}); "
             f"{learnt} learnt from, {scored} scored",
@@ -167,7 +164,7 @@ def _test(result: TrainResult) -> list[str]:
     if scores is None:
         return []
     amount = _amount(result.test_images, result.test_polygons, result.test_pixels)
-    return [f"test ({amount}, which chose nothing): {scores_line(scores)}", scores_table(scores)]
+    return [f"test ({amount}, which chose nothing): {scores_text(scores)}"]
 
 
 def _folds(result: TrainResult) -> list[str]:

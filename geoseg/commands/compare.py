@@ -23,8 +23,9 @@ from geoseg.core.redaction import public_form
 from geoseg.core.version import __version__
 from geoseg.core.wording import number_of
 from geoseg.inference.fit import misfit_lines, resolution_misfit, statistics_misfit
-from geoseg.metrics.comparison import compare_counts
-from geoseg.metrics.intervals import FEW_UNITS, LEVEL, Bootstrap
+from geoseg.metrics.comparison import compare_scores
+from geoseg.metrics.interval import FEW_UNITS, LEAST_UNITS, LEVEL
+from geoseg.metrics.intervals import Bootstrap
 from geoseg.metrics.unit_counts import UnitCounts
 from geoseg.models.bundle import load_model
 from geoseg.outputs.comparison_table import ComparedModel, write_comparison_table
@@ -129,8 +130,10 @@ def compare(
         scoring = _Scoring.of(spec, read, wanted, scratch)
         counts = [scoring.count(entry, order, log) for entry, order in zip(entries, orders, strict=True)]
     bootstrap = Bootstrap(len(counts[0]), wanted.bootstrap.draws, wanted.bootstrap.seed)
-    _notice_few(bootstrap.units, scoring.unit, log)
-    compared, base = compare_counts(counts, [c.name for c in spec.classes], baseline, bootstrap)
+    unit = scoring.units.words
+    _notice_few(bootstrap.units, unit, log)
+    scores = [bootstrap.scores(one, [c.name for c in spec.classes], unit) for one in counts]
+    compared, base = compare_scores(counts, scores, baseline, bootstrap)
     rows = [
         ComparedModel(entry.name, public_form(entry.path), entry.spec.bands, entry.spec.resolution_m, one)
         for entry, one in zip(entries, compared, strict=True)
@@ -140,7 +143,7 @@ def compare(
         split=wanted.scoring.split,
         models=tuple(sorted(rows, key=lambda one: -one.compared.scores.miou)),
         baseline=entries[base].name,
-        unit=scoring.unit,
+        unit=unit,
         units=bootstrap.units,
         draws=bootstrap.draws,
         seed=bootstrap.seed,
@@ -193,15 +196,8 @@ class _Scoring:
         """The side of the settings, and its units."""
         side = read.val if wanted.scoring.split == "val" else read.train
         block_px = wanted.bootstrap.block_px or spec.data.split.block_px
-        units = UNITS[wanted.bootstrap.unit](side.rasters, block_px)
+        units = UNITS[wanted.bootstrap.unit](side.rasters, block_px, len(spec.classes))
         return cls(spec, read, side, wanted, units, scratch)
-
-    @property
-    def unit(self) -> str:
-        """A unit in words."""
-        if self.wanted.bootstrap.unit == "image":
-            return "an image"
-        return f"a block of {self.wanted.bootstrap.block_px or self.spec.data.split.block_px} px"
 
     def count(self, entry: ModelEntry, order: Sequence[int], log: Reporter) -> UnitCounts:
         """Count the pixels of one model by unit.
@@ -235,9 +231,10 @@ class _Scoring:
 
 def _notice_few(units: int, unit: str, log: Reporter) -> None:
     if units < FEW_UNITS:
+        what = "intervals of so few are rough" if units >= LEAST_UNITS else "too few for intervals"
         log.notice(
-            f"{number_of(units, 'unit')} with labels (each {unit}): intervals of so few are rough; smaller blocks "
-            "(block_px) are more, as long as neighbouring ones are not alike"
+            f"{number_of(units, 'unit')} with labels (each {unit}): {what}; smaller blocks (block_px) are more, as "
+            "long as neighbouring ones are not alike"
         )
 
 

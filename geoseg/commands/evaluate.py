@@ -24,21 +24,26 @@ from geoseg.core.redaction import public_form
 from geoseg.data.labels import LabelRules, Labels, LabelSource, label_format, open_labels, unmarked_labels
 from geoseg.data.labels.background import outside_index
 from geoseg.data.labels.corrections import count_corrected
-from geoseg.geo.georef import grid_of
+from geoseg.geo.georef import PixelGrid, grid_of
 from geoseg.geo.grid import Window
+from geoseg.metrics.intervals import Bootstrap
 from geoseg.metrics.scores import Scores
-from geoseg.metrics.scoring import Comparison, score
+from geoseg.metrics.scoring import Comparison
+from geoseg.metrics.unit_counts import UnitCounter
 from geoseg.raster.class_raster import open_classes, read_codes
 from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.reading import to_rasterio
 from geoseg.spec import IGNORE, NODATA_ID, ComparisonSpec, parse_spec
 from geoseg.spec.evaluate import BOUNDARY_PX_MOST
 from geoseg.spec.settings import ComparisonSettings
+from geoseg.training.scoring.units import block_units
 
 __all__ = ["EvaluateResult", "evaluate"]
 
 SIDE = 1024
 """Side of a window in pixels. Larger ones are no faster, and out of the processor's cache."""
+BLOCK_PX = 512
+"""Side of the blocks that are resampled for intervals by default, in pixels."""
 BOUNDARY_PX = 3
 """How far from a class's contour its boundary reaches by default."""
 
@@ -99,7 +104,7 @@ def evaluate(
         source = replace(source, classes=shown.classes, rules=_corrected(rules, spec))
         with open_labels(source) as truth:
             pair = _Pair(raster, truth, shown, _everywhere(rules, shown))
-            scores = score(_comparisons(pair, boundary_px, reporter), unique_names(shown.classes), boundary_px or None)
+            scores = _score(pair, shown, boundary_px, spec, reporter)
             notices = (
                 *shown.notices,
                 *_notice_of_unlabelled(labels, truth),
@@ -163,6 +168,7 @@ class _Pair:
     """An open prediction and its open labels, as class indexes of the same windows."""
 
     def __init__(self, raster: Any, labels: Labels, shown: EvaluatedClasses, everywhere: int):
+        self.grid: PixelGrid = grid_of(raster)
         self.height, self.width = raster.shape
         self.unpredicted = 0
         """Labelled pixels compared so far that have no prediction."""
@@ -173,21 +179,20 @@ class _Pair:
             self._index_of[code] = index_of.get(value, -1)
         self._index_of[shown.codes.nodata] = IGNORE
 
-    def compare(self, core: Window, reach: int) -> Comparison:
-        """Prediction and labels of a window, with the margin that boundary scores need; only the window is counted.
+    def compare(self, window: Window, core: Window) -> Comparison:
+        """Prediction and labels of a window; only its core is counted.
 
         Raises:
             SceneError: if the prediction holds a class that its tags don't name.
             LabelError: if labels cannot be read.
         """
-        window = _grown(core, reach).clip(self.height, self.width)
         counted = np.zeros((window.height, window.width), bool)
         counted[core.shift(-window.row, -window.col).slices] = True
         predicted, true = self._predicted(window), self._labels.read(window)
         missing = (predicted == IGNORE) & (true != IGNORE)
         self.unpredicted += int((missing & counted & (true != self._everywhere)).sum())
         true[missing] = IGNORE
-        return Comparison(*(torch.from_numpy(values)[None] for values in (predicted, true, counted)))
+        return Comparison(*map(torch.from_numpy, (predicted, true, counted)))
 
     def _predicted(self, window: Window) -> NDArray[np.uint8]:
         """Predicted class indexes (h, w), IGNORE where there is no prediction."""
@@ -202,12 +207,19 @@ class _Pair:
         return predicted.astype(np.uint8)
 
 
-def _comparisons(pair: _Pair, reach: int, reporter: Reporter) -> Iterator[Comparison]:
-    """Compare a raster with its labels, window by window."""
+def _score(pair: _Pair, shown: EvaluatedClasses, reach: int, spec: ComparisonSpec, reporter: Reporter) -> Scores:
+    """Compare a raster with its labels, window by window, each with the margin that boundary scores need."""
+    names = unique_names(shown.classes)
+    units = block_units([pair], spec.block_px or BLOCK_PX, len(names))
+    counter = UnitCounter(len(names), units.count, reach or None)
     stage = Stage(reporter, "scoring", pair.height * pair.width)
     for core in _windows(pair.height, pair.width):
-        yield pair.compare(core, reach)
+        window = _grown(core, reach).clip(pair.height, pair.width)
+        predicted, true, counted = pair.compare(window, core)
+        counter.update(predicted.long(), true.long(), counted, torch.from_numpy(units.numbers(0, window)))
         stage.advance(core.pixels)
+    counts = counter.counts()
+    return Bootstrap(len(counts), spec.draws, spec.seed).scores(counts, names, units.words)
 
 
 def _windows(height: int, width: int) -> Iterator[Window]:

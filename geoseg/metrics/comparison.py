@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from geoseg.metrics.intervals import Bootstrap, Draws, Interval
+from geoseg.metrics.interval import Interval
+from geoseg.metrics.intervals import Bootstrap, Draws
 from geoseg.metrics.scores import Scores
 from geoseg.metrics.unit_counts import UnitCounts
 
@@ -31,64 +32,69 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Difference(Estimate):
+    """A difference of two figures of the same units."""
+
+    p: float | None = None
+    """How often chance alone gives one as far from 0, two-sided; None where units are too few."""
+
+
+@dataclass(frozen=True)
 class ComparedScores:
     """The scores of a model, and how far they are from those of another one."""
 
     scores: Scores
-    """Its scores on all pixels."""
+    """Its scores on all pixels, with their intervals."""
     miou: Estimate
     """Its mIoU."""
     iou: Mapping[str, Estimate]
     """Its IoU by class name."""
-    miou_difference: Estimate
+    miou_difference: Difference
     """Its mIoU less that of the baseline."""
-    iou_difference: Mapping[str, Estimate]
+    iou_difference: Mapping[str, Difference]
     """The same by class name."""
 
 
-def compare_counts(
-    counts: Sequence[UnitCounts], names: Sequence[str], baseline: int | None, bootstrap: Bootstrap
+def compare_scores(
+    counts: Sequence[UnitCounts], scores: Sequence[Scores], baseline: int | None, bootstrap: Bootstrap
 ) -> tuple[list[ComparedScores], int]:
     """Compare models that were counted in the same units.
 
     Args:
         counts: of each model.
-        names: of the classes.
+        scores: of each model, with intervals of the same bootstrap.
         baseline: index of the model that the others are compared with; None means that with the highest mIoU.
         bootstrap: draws the units.
 
     Returns:
         The scores of each model, in the order of `counts`, and the index of the baseline.
     """
-    scores = [one.scores(names) for one in counts]
-    mious = [bootstrap.figures(one, "miou") for one in counts]
-    ious = [bootstrap.figures(one, "iou") for one in counts]
+    drawn = [bootstrap.all_figures(one, ["miou", "iou"]) for one in counts]
     base = int(np.argmax([one.miou for one in scores])) if baseline is None else baseline
+    other = scores[base]
     compared = []
-    for own, miou, iou in zip(scores, mious, ious, strict=True):
-        other = scores[base]
+    for own, figures in zip(scores, drawn, strict=True):
+        less = {name: figures[name] - drawn[base][name] for name in figures}
+        by_class = zip(own.iou, less["iou"].T, counts[base].holders, strict=True)
         compared.append(
             ComparedScores(
                 scores=own,
-                miou=_estimate(own.miou, None, miou, bootstrap),
-                iou=_by_class(own, None, iou, bootstrap),
-                miou_difference=_estimate(own.miou, other.miou, miou - mious[base], bootstrap),
-                iou_difference=_by_class(own, other, iou - ious[base], bootstrap),
+                miou=Estimate(own.miou, own.interval("miou")),
+                iou={name: Estimate(value, own.interval("iou", name)) for name, value in own.iou.items()},
+                miou_difference=_difference(own.miou, other.miou, less["miou"], bootstrap),
+                iou_difference={
+                    name: _difference(own.iou[name], other.iou[name], of_class, bootstrap, holders)
+                    for name, of_class, holders in by_class
+                },
             )
         )
     return compared, base
 
 
-def _by_class(own: Scores, other: Scores | None, draws: Draws, bootstrap: Bootstrap) -> dict[str, Estimate]:
-    pairs = zip(own.iou, draws.T, strict=True)
-    return {
-        name: _estimate(own.iou[name], None if other is None else other.iou[name], of_class, bootstrap)
-        for name, of_class in pairs
-    }
-
-
-def _estimate(own: float | None, other: float | None, draws: Draws, bootstrap: Bootstrap) -> Estimate:
-    """A figure, less another one if there is one."""
-    if own is None:
-        return Estimate(None, None)
-    return Estimate(own if other is None else own - other, bootstrap.interval(draws))
+def _difference(
+    own: float | None, other: float | None, draws: Draws, bootstrap: Bootstrap, holders: int | None = None
+) -> Difference:
+    """A figure less another one."""
+    if own is None or other is None:
+        return Difference(None, None)
+    return Difference(own - other, bootstrap.interval(draws, holders), bootstrap.p_value(draws, holders))

@@ -19,43 +19,26 @@ the truth in 84 % (6 units), 88 % (10), 92 % (20) of the cases by plain quantile
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geoseg.metrics.metric import METRICS, Counts
+from geoseg.metrics.interval import LEAST_UNITS, LEVEL, Interval, ScoreIntervals
+from geoseg.metrics.metric import METRICS, Counts, Metric
+from geoseg.metrics.scores import Scores
 from geoseg.metrics.unit_counts import UnitCounts
 
 DRAWS = 2000
 """Resamples by default: the ends of an interval then vary by about a fortieth of its width from seed to seed."""
-LEVEL = 0.95
-"""Share of the cases in which an interval is to hold the true value."""
-FEW_UNITS = 10
-"""Number of units below which intervals are rough."""
 _CHUNK = 2**22
 """Numbers held at once while units are drawn."""
 
 Draws = NDArray[np.float64]
 """A figure in each of D resamples: (D,), or (D, K) by class; NaN where a resample has nothing to divide by."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """The range in which a figure lies with a given confidence."""
-
-    low: float
-    """Its lower end."""
-    high: float
-    """Its upper end."""
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether it excludes 0: of a difference, whether it is more than chance."""
-        return not self.low <= 0 <= self.high
 
 
 @dataclass(frozen=True)
@@ -71,41 +54,96 @@ class Bootstrap:
 
     def figures(self, counts: UnitCounts, name: str) -> Draws:
         """A registered metric in every resample of counts of these units."""
-        metric = METRICS.get(name)()
-        figures = [metric.figure(drawn).numpy() for drawn in self._resamples(counts)]
-        return np.array(figures, np.float64)
+        return self.all_figures(counts, [name])[name]
+
+    def all_figures(self, counts: UnitCounts, names: Sequence[str]) -> dict[str, Draws]:
+        """Registered metrics by name, in every resample of counts of these units, which are drawn once for all."""
+        metrics = {name: METRICS.get(name)() for name in names}
+        parts = [{name: _figures(one, drawn) for name, one in metrics.items()} for drawn in self._resamples(counts)]
+        return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
     def _resamples(self, counts: UnitCounts) -> Iterator[Counts]:
-        """The pooled counts of each resample."""
+        """The pooled counts of resamples, some at a time: confusion (d, K, K), boundaries (d, K)."""
         classes, units = counts.confusion.shape[-1], self.units
         parts = counts.confusion, counts.boundary_intersections, counts.boundary_unions
         pooled = np.concatenate([part.reshape(units, -1) for part in parts], axis=1).astype(np.float64)
-        for times in self._times():
-            for drawn in torch.from_numpy(times @ pooled):
-                confusion, both, either = drawn.split([classes**2, classes, classes])
-                yield Counts(confusion.reshape(classes, classes), both, either)
+        for times in self._times(pooled.shape[1]):
+            drawn = torch.from_numpy(times @ pooled)
+            confusion, both, either = torch.split(drawn, [classes**2, classes, classes], dim=1)
+            yield Counts(confusion.reshape(-1, classes, classes), both, either)
 
-    def _times(self) -> Iterator[NDArray[np.float64]]:
-        """How often each unit is drawn in each resample, (d, U), some resamples at a time."""
-        random, at_once = np.random.default_rng(self.seed), max(1, _CHUNK // self.units)
+    def _times(self, width: int) -> Iterator[NDArray[np.float64]]:
+        """How often each unit is drawn in each resample, (d, U), so many at a time as fit with their counts (d, W)."""
+        random, at_once = np.random.default_rng(self.seed), max(1, _CHUNK // (self.units + width))
         for done in range(0, self.draws, at_once):
             size = min(at_once, self.draws - done)
             yield random.multinomial(self.units, np.full(self.units, 1 / self.units), size).astype(np.float64)
 
-    def interval(self, figures: Draws, level: float = LEVEL) -> Interval | None:
+    def interval(self, figures: Draws, holders: int | None = None) -> Interval | None:
         """The expanded percentile interval of a figure or of a difference (D,).
 
-        None if there are fewer than two units, or most resamples have nothing to divide by.
+        None if there are fewer than `LEAST_UNITS` units, or most resamples have nothing to divide by.
+
+        Args:
+            figures: in each resample.
+            holders: number of units that the figure is of, where only some have labels of its class.
         """
-        known = figures[~np.isnan(figures)]
-        if self.units < 2 or 2 * len(known) < len(figures):
+        known, units = figures[~np.isnan(figures)], self.units if holders is None else holders
+        if units < LEAST_UNITS or 2 * len(known) < len(figures):
             return None
-        low, high = np.quantile(known, expanded_quantiles(self.units, level))
+        low, high = np.quantile(known, expanded_quantiles(units, LEVEL))
         return Interval(float(low), float(high))
 
-    def intervals(self, figures: Draws, level: float = LEVEL) -> list[Interval | None]:
-        """The intervals of figures by class (D, K)."""
-        return [self.interval(of_class, level) for of_class in figures.T]
+    def intervals(self, figures: Draws, holders: Sequence[int]) -> list[Interval | None]:
+        """The intervals of figures by class (D, K), given the number of units with labels of each (K)."""
+        return [self.interval(of_class, units) for of_class, units in zip(figures.T, holders, strict=True)]
+
+    def p_value(self, differences: Draws, holders: int | None = None) -> float | None:
+        """How often chance alone gives a difference as far from 0 (D,), two-sided; None where there is no interval.
+
+        It is the level at which the end of the interval meets 0: below 5 % where the 95 % interval excludes 0. The
+        share of resamples beyond 0 has one added above and below (Davison & Hinkley 1997, "Bootstrap Methods and their
+        Application", eq. 4.11): no number of resamples shows that p is 0.
+        """
+        known, units = differences[~np.isnan(differences)], self.units if holders is None else holders
+        if units < LEAST_UNITS or 2 * len(known) < len(differences):
+            return None
+        beyond = (1 + min(int((known <= 0).sum()), int((known >= 0).sum()))) / (1 + len(known))
+        if beyond >= 0.5:
+            return 1.0
+        reach = -NormalDist().inv_cdf(beyond) / math.sqrt(units / (units - 1))
+        return 2 * _student_tail(reach, units - 1)
+
+    def scores(self, counts: UnitCounts, names: Sequence[str], unit: str) -> Scores:
+        """The scores of all units together, with their intervals.
+
+        Args:
+            counts: of these units.
+            names: of the K classes.
+            unit: what a unit is, e.g. "a block of 1024 px".
+        """
+        holders = counts.holders
+        overall: dict[str, Interval | None] = {}
+        by_class: dict[str, dict[str, Interval | None]] = {}
+        drawn = self.all_figures(counts, list(METRICS)) if len(counts) >= LEAST_UNITS else {}
+        for name, figures in drawn.items():
+            if METRICS.get(name).by_class:
+                by_class[name] = dict(zip(names, self.intervals(figures, holders), strict=True))
+            else:
+                overall[name] = self.interval(figures)
+        class_units = dict(zip(names, holders, strict=True))
+        found = ScoreIntervals(overall, by_class, unit, len(counts), class_units, self.draws, self.seed)
+        return replace(counts.scores(names), intervals=found)
+
+
+def _figures(metric: Metric, drawn: Counts) -> Draws:
+    """A metric in each of some resamples: all at once where its operations allow that, else one by one."""
+    parts = drawn.confusion, drawn.boundary_intersections, drawn.boundary_unions
+    try:
+        found = torch.func.vmap(lambda *one: metric.figure(Counts(*one)))(*parts)
+    except RuntimeError:  # it looks at values, which a metric may
+        found = torch.stack([metric.figure(Counts(*one)) for one in zip(*parts, strict=True)])
+    return np.asarray(found.numpy(), np.float64)
 
 
 def expanded_quantiles(units: int, level: float) -> tuple[float, float]:
@@ -132,3 +170,12 @@ def student_quantile(share: float, freedom: int) -> float:
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
     return math.fsum(term / float(n) ** power for power, term in enumerate(terms))
+
+
+def _student_tail(quantile: float, freedom: int) -> float:
+    """Share of Student's t above a quantile from 0 on, by bisection of `student_quantile`."""
+    low, high = 0.0, 0.5
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if student_quantile(1 - middle, freedom) > quantile else (low, middle)
+    return high

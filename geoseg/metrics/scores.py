@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, Self, TypeVar
 
 import torch
 from torch import Tensor
 
+from geoseg.metrics.interval import Interval, ScoreIntervals
 from geoseg.metrics.metric import FORMER_NAMES, METRICS, Counts, Wording
 
 V = TypeVar("V")
@@ -17,7 +18,7 @@ ClassFigures = dict[str, float | None]
 FIRST_COLUMNS = ("iou", "f1", "precision", "recall")
 """Columns that stand first in a table of the classes; the others follow as they are registered."""
 
-COUNTS = ("confusion", "pixels", "labelled_classes", "boundary_px", "boundary_counts")
+COUNTS = ("confusion", "pixels", "labelled_classes", "boundary_px", "boundary_counts", "intervals")
 """Values of `Scores.as_dict` that are no figures."""
 
 
@@ -52,6 +53,9 @@ class Scores:
     boundary_counts: tuple[tuple[int, ...], ...] | None = None
     """Pixels in the boundaries of each class, both in labels and in predictions, and in either; None where they are not
     known."""
+    intervals: ScoreIntervals | None = field(default=None, compare=False)
+    """The intervals of all figures; None where they were not found, as of an epoch. Scores are equal if their counts
+    and figures are."""
 
     def __getattr__(self, name: str) -> Any:
         for figures in (self.__dict__.get("overall", {}), self.__dict__.get("by_class", {})):
@@ -68,6 +72,10 @@ class Scores:
     def labelled_classes(self) -> int:
         """Number of classes that occur in the labels, over which means of classes are taken."""
         return sum(map(any, self.confusion))
+
+    def interval(self, metric: str, of_class: str | None = None) -> Interval | None:
+        """The interval of a figure over all classes, or of that of a class; None where there is none."""
+        return None if self.intervals is None else self.intervals.find(metric, of_class)
 
     @property
     def iou(self) -> ClassFigures:
@@ -111,6 +119,7 @@ class Scores:
             "labelled_classes": self.labelled_classes,
             "boundary_px": self.boundary_px,
             "boundary_counts": self.boundary_counts and [list(row) for row in self.boundary_counts],
+            "intervals": self.intervals and self.intervals.as_dict(self.overall, self.by_class),
         }
 
     @classmethod
@@ -124,6 +133,7 @@ class Scores:
             pixels=values["pixels"],
             boundary_px=values["boundary_px"],
             boundary_counts=(rows := values.get("boundary_counts")) and tuple(map(tuple, rows)),
+            intervals=(found := values.get("intervals")) and ScoreIntervals.from_dict(found),
         )
 
 

@@ -37,6 +37,11 @@ class UnitCounts:
         """Number of units."""
         return len(self.confusion)
 
+    @property
+    def holders(self) -> list[int]:
+        """Number of units with labels of each class (K)."""
+        return [int(units) for units in self.confusion.any(axis=2).sum(axis=0)]
+
     def scores(self, names: Sequence[str]) -> Scores:
         """The scores of all units together; `names` are those of the K classes."""
         parts = (self.confusion, self.boundary_intersections, self.boundary_unions)

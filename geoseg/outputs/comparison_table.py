@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.core.files import draft_of
-from geoseg.metrics.comparison import ComparedScores, Estimate
+from geoseg.metrics.comparison import ComparedScores, Difference, Estimate
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ def _line(row: ComparedModel) -> dict[str, str | float | None]:
     """The columns of a model."""
     found = row.compared
     line: dict[str, str | float | None] = {"model": row.name, "path": row.path, "bands": " ".join(row.bands)}
-    line |= _estimate("miou", found.miou) | _estimate("miou difference", found.miou_difference)
+    line |= _estimate("miou", found.miou) | _difference("miou difference", found.miou_difference)
     line |= {name: value for name, value in found.scores.overall.items() if name != "miou"}
     for name, iou in found.iou.items():
-        line |= _estimate(f"iou {name}", iou) | _estimate(f"iou {name} difference", found.iou_difference[name])
+        line |= _estimate(f"iou {name}", iou) | _difference(f"iou {name} difference", found.iou_difference[name])
     return line
 
 
@@ -71,3 +71,8 @@ def _estimate(name: str, found: Estimate) -> dict[str, float | None]:
     """A figure and the ends of its interval."""
     low, high = (None, None) if found.interval is None else (found.interval.low, found.interval.high)
     return {name: found.value, f"{name} low": low, f"{name} high": high}
+
+
+def _difference(name: str, found: Difference) -> dict[str, float | None]:
+    """A difference, the ends of its interval, and p."""
+    return _estimate(name, found) | {f"{name} p": found.p}

@@ -7,10 +7,11 @@ from typing import Self
 from pydantic import model_validator
 
 from geoseg.spec.base import FilePath
+from geoseg.spec.evaluate import BlocksSpec
 from geoseg.spec.legend import LegendSpec
 
 
-class ComparisonSpec(LegendSpec):
+class ComparisonSpec(LegendSpec, BlocksSpec):
     """How a class raster and labels of the same area are read."""
 
     column: str | None = None

@@ -27,29 +27,42 @@ class ScoringSpec(Spec):
     or 3 for a prediction."""
 
 
+class BlocksSpec(Spec):
+    """How the intervals of scores are found, by resampling square blocks."""
+
+    block_px: int | None = Field(default=None, ge=1, le=LARGEST_TILE)
+    """Side of a block for intervals, in pixels of the labels; None means that of the config's split, or 512 for a
+    prediction."""
+    draws: int = Field(default=2000, ge=100, le=LARGEST_COUNT)
+    """Number of resamples for intervals."""
+    seed: int = Field(default=0, ge=0, le=LARGEST_COUNT)
+    """Seed of the resamples: the same seed gives the same intervals."""
+
+
+class IntervalSpec(BlocksSpec):
+    """How the intervals of scores on many rasters are found."""
+
+    unit: Literal["block", "image"] = "block"
+    """What is drawn for intervals: square blocks, or images."""
+
+
 class EvaluateSpec(CombinedSpec):
     """How a model is scored on labelled rasters: as it classifies a scene by the same settings."""
 
     scoring: ScoringSpec = ScoringSpec()
     """What is scored."""
+    bootstrap: IntervalSpec = IntervalSpec()
+    """How intervals are found."""
     classify: ClassifySpec = ClassifySpec()
     """Settings that decide the class of a pixel."""
 
 
-class BootstrapSpec(Spec):
+class BootstrapSpec(IntervalSpec):
     """How intervals of scores and of their differences are found."""
 
     baseline: str | None = Field(default=None, min_length=1)
     """Model that the others are compared with: its name in the table, or `first` for the one that is named first; None
     means the best."""
-    unit: Literal["block", "image"] = "block"
-    """What the bootstrap draws: square blocks, or images."""
-    block_px: int | None = Field(default=None, ge=1, le=LARGEST_TILE)
-    """Side of a block, in pixels of the labels; None means that of the config's split."""
-    draws: int = Field(default=2000, ge=100, le=LARGEST_COUNT)
-    """Number of resamples."""
-    seed: int = Field(default=0, ge=0, le=LARGEST_COUNT)
-    """Seed of the resamples: the same seed gives the same intervals."""
 
 
 class CompareSpec(CombinedSpec):

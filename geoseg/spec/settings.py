@@ -58,6 +58,10 @@ class EvaluateSettings(TypedDict, total=False):
     split: Literal["val", "train"]
     device: str
     boundary_px: int | None
+    block_px: int | None
+    draws: int
+    seed: int
+    unit: Literal["block", "image"]
     aoi: str | os.PathLike[str] | None
     bbox: Sequence[float] | None
     tile: int | None
@@ -77,6 +81,9 @@ class EvaluateSettings(TypedDict, total=False):
 class ComparisonSettings(TypedDict, total=False):
     """How a class raster is compared with labels."""
 
+    block_px: int | None
+    draws: int
+    seed: int
     legend: str | os.PathLike[str] | None
     column: str | None
     layer: str | None
@@ -91,11 +98,11 @@ class CompareSettings(TypedDict, total=False):
     split: Literal["val", "train"]
     device: str
     boundary_px: int | None
-    baseline: str | None
-    unit: Literal["block", "image"]
     block_px: int | None
     draws: int
     seed: int
+    unit: Literal["block", "image"]
+    baseline: str | None
     aoi: str | os.PathLike[str] | None
     bbox: Sequence[float] | None
     tile: int | None

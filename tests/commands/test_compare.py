@@ -149,7 +149,7 @@ def test_images_may_be_drawn_and_few_units_are_told(folder: Path, bundles: list[
     lines: list[str] = []
     found = compare(bundles, folder / "config.yaml", unit="image", draws=100, reporter=Watching(lines=lines), **CPU)
     assert (found.unit, found.units) == ("an image", 1)
-    assert any(line.startswith("1 unit with labels (each an image): intervals of so few are rough") for line in lines)
+    assert any(line.startswith("1 unit with labels (each an image): too few for intervals") for line in lines)
     assert found.models[0].compared.miou.interval is None
 
 

@@ -1,6 +1,7 @@
 """A class raster against labels: the same scores as whole arrays give, whatever the windows and the files."""
 
 import json
+import re
 from importlib.metadata import EntryPoint
 
 import geopandas
@@ -20,7 +21,7 @@ from support.reporters import Heard
 
 from geoseg.cli import main
 from geoseg.cli.evaluate import Floor, parse_floor, shortfall
-from geoseg.cli.terminal import scores_line, scores_table
+from geoseg.cli.scores_text import scores_line, scores_table
 from geoseg.commands import evaluate as pipeline
 from geoseg.commands.evaluate import evaluate
 from geoseg.commands.predict import predict
@@ -299,6 +300,37 @@ def test_the_command_prints_all_scores(files):
     for said in ("mIoU 0.", "kappa", "boundary mIoU (3 px)", "precision", "class 3", "% of the labelled", "3,790"):
         assert said in result.stdout
     assert "boundary" not in run(files[0], "--labels", files[1], "--boundary-px", 0).stdout
+
+
+def test_every_score_has_an_interval_over_blocks(files):
+    result = evaluate(*files, block_px=16, draws=200)
+    found = result.scores.intervals
+    assert (found.unit, found.units, found.draws, found.level) == ("a block of 16 px", 25, 200, 0.95)
+    for figure in result.scores.headline:
+        assert figure.value is None or found.find(figure.name).low <= figure.value <= found.find(figure.name).high
+    for column in result.scores.columns:
+        for name, value in column.value.items():
+            interval = found.find(column.name, name)
+            assert value is None or interval is None or interval.low <= value <= interval.high
+            assert (interval is None) == (value is None or found.class_units[name] < 5)
+    assert evaluate(*files, block_px=16, draws=200).scores.intervals == found
+    assert evaluate(*files, block_px=16, draws=200, seed=1).scores.intervals != found
+    assert result.as_dict()["scores"]["intervals"]["figures"]["miou"]["low"] == found.find("miou").low
+
+
+def test_the_terminal_shows_intervals_or_says_why_there_are_none(files):
+    with_them = run(files[0], "--labels", files[1], "--block-px", 16, "--draws", 200).stdout
+    assert re.search(r"mIoU 0\.\d+ \(0\.\d\d to 0\.\d\d\), pixel accuracy", with_them)
+    assert "95% intervals by 200 resamples of 25 units with labels, each a block of 16 px" in with_them
+    without = run(files[0], "--labels", files[1]).stdout
+    assert "no intervals: 1 unit with labels, each a block of 512 px, are too few" in without
+
+
+def test_blocks_grow_where_their_counts_would_not_fit_into_memory(files, monkeypatch):
+    monkeypatch.setattr("geoseg.training.scoring.units.MOST_COUNTS", 12 * 16)
+    result = evaluate(*files, block_px=16)
+    assert (result.scores.intervals.unit, result.scores.intervals.units) == ("a block of 32 px", 9)
+    assert result.scores == evaluate(*files).scores
 
 
 def test_json_is_all_that_is_printed(files):

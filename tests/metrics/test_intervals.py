@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-from geoseg.metrics.intervals import Bootstrap, Interval, expanded_quantiles, student_quantile
+from geoseg.metrics.interval import Interval
+from geoseg.metrics.intervals import Bootstrap, expanded_quantiles, student_quantile
+from geoseg.metrics.metric import METRICS, Counts, Wording
+from geoseg.metrics.scores import Scores
 from geoseg.metrics.unit_counts import UnitCounts
 
 CLASSES = 3
@@ -131,6 +136,125 @@ def test_draws_do_not_depend_on_how_many_fit_into_memory_at_once(monkeypatch: py
     assert whole.shape == (100, CLASSES)
 
 
+def test_p_is_that_of_a_paired_t_test() -> None:
+    """Of units of one size, a difference of pixel accuracy is a mean of differences, whose p is in every textbook."""
+    random = np.random.default_rng(2)
+    first = random.integers(600, 800, 24)
+    for gain in (0, 4, 9, 14):
+        second = first + gain + random.integers(-20, 21, 24)
+        both = []
+        for hits in (first, second):
+            confusion = np.zeros((24, 2, 2), np.int64)
+            confusion[:, 0, 0], confusion[:, 0, 1] = hits, 1000 - hits
+            both.append(counts_of(confusion))
+        bootstrap = Bootstrap(24, draws=20_000)
+        less = bootstrap.figures(both[1], "pixel_accuracy") - bootstrap.figures(both[0], "pixel_accuracy")
+        assert bootstrap.p_value(less) == pytest.approx(stats.ttest_rel(second, first).pvalue, rel=0.25, abs=0.003)
+
+
+def test_p_is_below_five_percent_where_the_interval_excludes_zero_and_never_zero() -> None:
+    random = np.random.default_rng(11)
+    for case in range(40):
+        one, other = units(12, random, better=0.02)
+        bootstrap = Bootstrap(12, draws=1000, seed=case)
+        less = bootstrap.figures(one, "miou") - bootstrap.figures(other, "miou")
+        interval, p = bootstrap.interval(less), bootstrap.p_value(less)
+        assert interval is not None
+        assert p is not None
+        assert 0 < p <= 1
+        assert interval.is_clear == (p < 0.05) or abs(p - 0.05) < 0.01
+    same = np.zeros(1000)
+    assert Bootstrap(12).p_value(same) == 1
+
+
+def test_a_class_in_few_units_has_the_interval_of_so_few() -> None:
+    one, _ = units(30, np.random.default_rng(6))
+    confusion = one.confusion.copy()
+    confusion[8:, 2] = 0  # labelled in eight units of thirty
+    scores = Bootstrap(30).scores(counts_of(confusion), ["a", "b", "c"], "an image")
+    assert scores.intervals is not None
+    assert scores.intervals.class_units == dict(zip("abc", [*confusion.any(axis=2).sum(axis=0)], strict=True))
+    assert scores.intervals.class_units["c"] == 8
+    bootstrap = Bootstrap(30)
+    of_thirty = bootstrap.interval(bootstrap.figures(counts_of(confusion), "recall")[:, 2])
+    of_eight = scores.interval("recall", "c")
+    assert of_thirty is not None
+    assert of_eight is not None
+    assert of_eight.high - of_eight.low > of_thirty.high - of_thirty.low
+    confusion[4:, 2] = 0
+    scores = Bootstrap(30).scores(counts_of(confusion), ["a", "b", "c"], "an image")
+    assert scores.interval("iou", "c") is None
+    assert scores.interval("iou", "a") is not None
+    assert scores.intervals is not None
+    assert scores.intervals.scarce == {"c": 4}
+    assert scores.intervals.describe().endswith("none for classes with labels in few of them: c (4)")
+
+
+@pytest.mark.parametrize("count", [0, 1, 4])
+def test_too_few_units_have_no_interval_and_say_so(count: int) -> None:
+    one, other = units(max(count, 1), np.random.default_rng(6))
+    counts = counts_of(one.confusion[:count])
+    scores = Bootstrap(count).scores(counts, ["a", "b", "c"], "a block of 64 px")
+    assert scores.intervals is not None
+    assert not scores.intervals.is_known
+    assert scores.interval("miou") is None
+    assert scores.interval("iou", "a") is None
+    assert "each a block of 64 px, are too few" in scores.intervals.describe()
+    assert scores.as_dict()["intervals"]["figures"].keys() >= {"miou", "iou"}
+    if count:
+        less = Bootstrap(count).figures(one, "miou") - Bootstrap(count).figures(other, "miou")
+        assert Bootstrap(count).p_value(less) is None
+
+
+def test_intervals_come_back_from_plain_values_whatever_classes_are_called() -> None:
+    one, _ = units(12, np.random.default_rng(6))
+    found = Bootstrap(12).scores(one, ["level", "value", "low"], "an image")
+    values = json.loads(json.dumps(found.as_dict()))
+    again = Scores.from_dict(values)
+    assert again == found
+    assert again.intervals == found.intervals
+    interval = found.interval("iou", "value")
+    assert interval is not None
+    figure = values["intervals"]["figures"]["iou"]["value"]
+    wanted = {"value": found.iou["value"], "low": interval.low, "high": interval.high, "level": 0.95, "units": 12}
+    assert figure == wanted
+    assert values["iou"]["value"] == found.iou["value"]  # where it stood before there were intervals
+    assert Scores.from_dict({k: v for k, v in values.items() if k != "intervals"}).intervals is None
+
+
+@pytest.mark.parametrize(
+    ("interval", "text"),
+    [
+        (Interval(0.6912, 0.7688), "0.69 to 0.77"),
+        (Interval(0.9712, 0.9841), "0.971 to 0.984"),
+        (Interval(0.99712, 0.99841), "0.9971 to 0.9984"),
+        (Interval(1.0, 1.0), "1.0000 to 1.0000"),
+    ],
+)
+def test_ends_have_the_digits_that_their_distance_supports(interval: Interval, text: str) -> None:
+    assert interval.text() == text
+
+
+class Careful:
+    """A metric that looks at values, as tensors of many resamples at once do not allow."""
+
+    words = Wording("careful", "Careful")
+    by_class = False
+    needs_boundaries = False
+    per_epoch = False
+
+    def figure(self, counts: Counts) -> torch.Tensor:
+        """Pixel accuracy."""
+        return counts.hits.sum() / counts.confusion.sum() if counts.confusion.sum() > 0 else torch.tensor(torch.nan)
+
+
+def test_a_metric_that_looks_at_values_is_computed_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, _ = units(12, np.random.default_rng(5))
+    plain = Bootstrap(12, draws=100).figures(one, "pixel_accuracy")
+    monkeypatch.setattr(METRICS, "get", lambda name: Careful)
+    assert np.allclose(Bootstrap(12, draws=100).figures(one, "pixel_accuracy"), plain)
+
+
 def test_a_single_unit_and_a_class_of_few_resamples_have_no_interval() -> None:
     one, _ = units(12, np.random.default_rng(6))
     confusion = one.confusion.copy()
@@ -138,7 +262,7 @@ def test_a_single_unit_and_a_class_of_few_resamples_have_no_interval() -> None:
     confusion[:, :, 2] = 0
     confusion[0, 2] = 0
     bootstrap = Bootstrap(12, draws=200)
-    found = bootstrap.intervals(bootstrap.figures(counts_of(confusion), "iou"))
+    found = bootstrap.intervals(bootstrap.figures(counts_of(confusion), "iou"), counts_of(confusion).holders)
     assert [interval is None for interval in found] == [False, False, True]
     single = Bootstrap(1, draws=10)
     assert single.interval(single.figures(counts_of(confusion[:1]), "miou")) is None

@@ -18,7 +18,7 @@ from geoseg.outputs.report.charts import class_chart, small_charts
 from geoseg.outputs.report.colours import PAPER, legible
 from geoseg.outputs.report.contents import Report
 from geoseg.outputs.report.pictures import pictures
-from geoseg.outputs.report.tables import matrix_row, mistakes, occurs, percent, score, shares, signed
+from geoseg.outputs.report.tables import matrix_row, mistakes, occurs, p_value, percent, score, shares, signed
 from geoseg.spec import ClassSpec
 
 
@@ -39,7 +39,7 @@ def _template() -> Template:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"score": score, "signed": signed, "percent": percent}
+    environment.filters |= {"score": score, "signed": signed, "percent": percent, "p_value": p_value}
     return environment.get_template("page.html.jinja")
 
 
@@ -125,6 +125,7 @@ def render(report: Report) -> str:
         report,
         "body.html.jinja",
         scores=report.scores,
+        main=shown,
         test=report.test_scores and _shown(report.test_scores),
         headline=shown.headline,
         columns=shown.columns,

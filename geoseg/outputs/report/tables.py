@@ -24,6 +24,11 @@ def signed(value: float | None) -> str:
     return "–" if value is None else f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
+def p_value(p: float | None) -> str:
+    """A p-value with three digits, or that it is below what they show; a dash for None."""
+    return "–" if p is None else f"{p:.3f}" if p >= 0.001 else "<0.001"
+
+
 def percent(share: float | None, digits: int = 1) -> str:
     """A share as a percentage; empty for None, and never zero for a positive share."""
     if not share:

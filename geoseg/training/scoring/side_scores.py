@@ -10,6 +10,7 @@ from pathlib import Path
 
 from geoseg.core.errors import LabelError
 from geoseg.core.events import SILENT, Reporter
+from geoseg.metrics.intervals import Bootstrap
 from geoseg.metrics.scores import Scores
 from geoseg.models.model import Model
 from geoseg.raster.bands.matching import HIGHEST
@@ -18,7 +19,7 @@ from geoseg.spec import EvaluateSpec, TrainSpec
 from geoseg.training.data.split_sides import SplitSide
 from geoseg.training.scoring.model_rasters import ModelBands
 from geoseg.training.scoring.scored_model import LabelledSide, ScoredModel, lay_model
-from geoseg.training.scoring.units import OneUnit
+from geoseg.training.scoring.units import UNITS
 
 
 def lay_side(model: Model, side: SplitSide, spec: TrainSpec, wanted: EvaluateSpec, folder: Path) -> ScoredModel:
@@ -42,20 +43,22 @@ def lay_side(model: Model, side: SplitSide, spec: TrainSpec, wanted: EvaluateSpe
 
 
 def score_side(scored: ScoredModel, spec: TrainSpec, wanted: EvaluateSpec, reporter: Reporter = SILENT) -> Scores:
-    """Score a model whose windows are laid over a side.
+    """Score a model whose windows are laid over a side; scores have their intervals.
 
     Args:
         scored: the model.
         spec: the config; its classes are the model's.
-        wanted: whose boundary width is taken before that of the config.
+        wanted: whose boundary width and blocks are taken before those of the config.
         reporter: gets the progress of `scoring` in batches.
 
     Raises:
         LabelError: if nothing is labelled in the area of interest.
     """
-    given = wanted.scoring.boundary_px
+    drawn, given = wanted.bootstrap, wanted.scoring.boundary_px
     reach = spec.boundary_px if given is None else given
-    scores = scored.count(OneUnit(), reach or None, reporter).scores([c.name for c in spec.classes])
-    if not scores.pixels:
+    names, mosaics = [c.name for c in spec.classes], [raster.mosaic for raster in scored.rasters]
+    units = UNITS[drawn.unit](mosaics, drawn.block_px or spec.data.split.block_px, len(names))
+    counts = scored.count(units, reach or None, reporter)
+    if not len(counts):
         raise LabelError("no labelled pixel lies in the area of interest: choose another aoi or bbox")
-    return scores
+    return Bootstrap(len(counts), drawn.draws, drawn.seed).scores(counts, names, units.words)

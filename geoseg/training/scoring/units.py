@@ -13,11 +13,37 @@ from numpy.typing import NDArray
 
 from geoseg.data.mosaic import Mosaic
 from geoseg.geo.crs import crs_number
+from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
+
+MOST_COUNTS = 2**24
+"""Most pixel counts that are held for all units, K × K for each."""
+
+
+class Gridded(Protocol):
+    """A raster with a place on the earth."""
+
+    @property
+    def grid(self) -> PixelGrid:
+        """Its grid."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        ...
 
 
 class Units(Protocol):
-    """Units of all mosaics of a side; made of the mosaics, and the side of a block in pixels."""
+    """Units of all rasters of a side."""
+
+    words: str
+    """What a unit is, e.g. "a block of 1024 px"."""
 
     @property
     def count(self) -> int:
@@ -36,13 +62,14 @@ class BlockUnits:
     smaller than a block share one.
     """
 
-    def __init__(self, mosaics: Sequence[Mosaic], block_px: int):
+    def __init__(self, mosaics: Sequence[Gridded], block_px: int):
         """Number the blocks.
 
         Args:
-            mosaics: labelled mosaics.
+            mosaics: labelled rasters.
             block_px: side of a block in their pixels.
         """
+        self.words = f"a block of {block_px} px"
         self._side, self._corners = block_px, []
         self._numbers: dict[Any, int] = {}
         systems: list[Any] = []
@@ -73,8 +100,10 @@ class BlockUnits:
 class ImageUnits:
     """The images of the mosaics; where images overlap, the first."""
 
-    def __init__(self, mosaics: Sequence[Mosaic], block_px: int):
-        """Number the images; the side of a block is not needed."""
+    words = "an image"
+
+    def __init__(self, mosaics: Sequence[Mosaic]):
+        """Number the images."""
         self._mosaics = mosaics
         self._first = np.cumsum([0, *(len(mosaic.rasters) for mosaic in mosaics)]).tolist()
 
@@ -92,21 +121,27 @@ class ImageUnits:
         return found
 
 
-class OneUnit:
-    """All pixels of all mosaics."""
+def block_units(rasters: Sequence[Gridded], block_px: int, classes: int) -> BlockUnits:
+    """Blocks of rasters; larger ones where the counts of so many would not fit into memory.
 
-    count = 1
-
-    def numbers(self, which: int, window: Window) -> NDArray[np.int64]:
-        """Zeros (h, w)."""
-        return np.zeros((window.height, window.width), np.int64)
-
-
-UNITS: dict[str, Callable[[Sequence[Mosaic], int], Units]] = {"block": BlockUnits, "image": ImageUnits}
-"""Kinds of units by the setting `unit`."""
+    Args:
+        rasters: labelled rasters.
+        block_px: side of a block in their pixels.
+        classes: number of classes (K).
+    """
+    units = BlockUnits(rasters, block_px)
+    return units if units.count * classes**2 <= MOST_COUNTS else block_units(rasters, 2 * block_px, classes)
 
 
-def _lattice(mosaic: Mosaic, which: int, systems: list[Any]) -> tuple[Any, tuple[int, int]]:
+def _images(rasters: Sequence[Mosaic], block_px: int, classes: int) -> ImageUnits:
+    return ImageUnits(rasters)
+
+
+UNITS: dict[str, Callable[[Sequence[Mosaic], int, int], Units]] = {"block": block_units, "image": _images}
+"""Kinds of units by the setting `unit`: made of mosaics, the side of a block in pixels, and the number of classes."""
+
+
+def _lattice(mosaic: Gridded, which: int, systems: list[Any]) -> tuple[Any, tuple[int, int]]:
     """Key of a mosaic's lattice, and row and column of the mosaic's corner on it."""
     grid, t = mosaic.grid, mosaic.grid.transform
     if not (grid.is_georeferenced and grid.is_upright):
