@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.models import save_bundle
 from support.rasters import write_raster
 
 from geoseg.cli import COMMANDS
 from geoseg.commands.environment import _ACCELERATORS
+from geoseg.spec import NetworkSpec
 
 REPORT = """
 import sys
@@ -70,6 +72,15 @@ def test_a_raster_is_predicted_with_pytorch_and_gdal_alone(tmp_path):
     modules = imported(tmp_path, "predict", str(scene), "-o", str(tmp_path), "--no-polygons", "--no-preview")
     assert "torch" in modules
     assert not modules & SELDOM
+
+
+def test_a_network_over_an_efficientnet_lite_needs_neither_smp_nor_timm(tmp_path):
+    arguments = {"encoder_depth": 4, "decoder_channels": [8, 8, 8, 8]}
+    network = NetworkSpec(architecture="unet", encoder="tu-tf_efficientnet_lite0", arguments=arguments)
+    save_bundle(tmp_path / "m.safetensors", network=network, bands=("red", "green", "blue"))
+    scene = write_raster(tmp_path / "s.tif", np.full((3, 64, 64), 100, np.uint8))
+    options = ("-m", str(tmp_path / "m.safetensors"), "-o", str(tmp_path), "--no-polygons", "--no-preview")
+    assert not imported(tmp_path, "predict", str(scene), *options) & SELDOM
 
 
 def test_the_environment_is_described_without_pytorch_where_there_is_no_accelerator(tmp_path):

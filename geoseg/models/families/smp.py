@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from geoseg.models.families.body import Body, Family
-from geoseg.models.families.resnet_unet import ResNetUNet, is_known
+from geoseg.models.families.unet import UNet, is_known
 from geoseg.spec import ModelSpec, NetworkSpec
 from geoseg.spec.arguments import NetworkArguments
 
@@ -36,7 +36,7 @@ class Smp(Family):
             ModelError: as `build` does.
         """
         if is_known(network):
-            return ResNetUNet.of(network, bands, classes)
+            return UNet.of(network, bands, classes)
         return self.build(network, bands, classes)
 
     def example(self, architecture: str) -> NetworkSpec:

@@ -1,4 +1,4 @@
-"""A U-Net (Ronneberger et al. 2015) over a ResNet of basic blocks (He et al. 2016), made of PyTorch alone.
+"""A U-Net (Ronneberger et al. 2015) over one of `ENCODERS`, made of PyTorch alone.
 
 In: a NetworkSpec. Out: the network that segmentation-models-pytorch and timm build for it, with the same names of
 weights and the same arithmetic, but without importing their other architectures, which takes seconds. Its weights are
@@ -14,12 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from geoseg.models.families.body import Body, Features
+from geoseg.models.families.encoders import ENCODERS
+from geoseg.models.families.encoders.encoder import Encoder
 from geoseg.spec import NetworkSpec
 
-BLOCKS = {"tu-resnet18": (2, 2, 2, 2), "tu-resnet34": (3, 4, 6, 3)}
-"""Residual blocks in the four stages of the encoders, by the encoder's name in a spec."""
-STEM_CHANNELS = 64
-"""Channels of an encoder's first convolution; each stage after the first doubles them."""
 ARGUMENTS = {"encoder_depth", "decoder_channels"}
 """Arguments of the architecture that are implemented here."""
 
@@ -27,14 +25,14 @@ ARGUMENTS = {"encoder_depth", "decoder_channels"}
 def is_known(network: NetworkSpec) -> bool:
     """Whether the network of a spec is implemented here; smp builds all others."""
     depth, channels = network.arguments.get("encoder_depth", 5), network.arguments.get("decoder_channels")
-    is_one = network.architecture == "unet" and network.encoder in BLOCKS and ARGUMENTS.issuperset(network.arguments)
+    is_one = network.architecture == "unet" and network.encoder in ENCODERS and ARGUMENTS.issuperset(network.arguments)
     return is_one and isinstance(channels, list) and len(channels) == depth and 1 <= depth <= 5
 
 
-class ResNetUNet(Body):
+class UNet(Body):
     """Encoder, decoder and segmentation head, named as those of segmentation-models-pytorch."""
 
-    def __init__(self, encoder: _Encoder, channels: Sequence[int], classes: int):
+    def __init__(self, encoder: Encoder, channels: Sequence[int], classes: int):
         super().__init__()
         self.encoder = encoder
         self.decoder = _Decoder(encoder.out_channels, channels)
@@ -42,11 +40,11 @@ class ResNetUNet(Body):
         self._channels, self._stages = channels[-1], encoder.out_channels
 
     @classmethod
-    def of(cls, network: NetworkSpec, bands: int, classes: int) -> ResNetUNet:
+    def of(cls, network: NetworkSpec, bands: int, classes: int) -> UNet:
         """Build a network (B, bands, H, W) -> (B, classes, H, W) that is implemented here."""
         channels = network.arguments["decoder_channels"]
         assert isinstance(channels, list)
-        return cls(_Encoder(BLOCKS[network.encoder], bands, len(channels)), channels, classes)
+        return cls(ENCODERS[network.encoder](network.encoder, bands, len(channels)), channels, classes)
 
     @property
     def head(self) -> nn.Module:
@@ -64,80 +62,13 @@ class ResNetUNet(Body):
         return self._stages
 
     def encode(self, image: Tensor) -> Features:
-        """Features of normalised values (B, C, H, W)of any size: the decoder resizes each map to the next."""
+        """Features of normalised values (B, C, H, W) of any size: the decoder resizes each map to the next."""
         return Features(self.encoder(image))
 
     def decode(self, features: Features) -> Tensor:
         """The input of the head (B, L, H, W)."""
         decoded: Tensor = self.decoder(features.maps)
         return decoded
-
-
-class _Encoder(nn.Module):
-    """A ResNet without its classifier."""
-
-    def __init__(self, blocks: Sequence[int], bands: int, depth: int):
-        super().__init__()
-        self.model = _ResNet(blocks[: depth - 1], bands)
-        stages = [STEM_CHANNELS * 2**stage for stage in range(depth - 1)]
-        self.out_channels = [bands, STEM_CHANNELS, *stages]
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """The image (B, C, H, W), and features of half its size, of a quarter, of an eighth, ..."""
-        return [image, *self.model(image)]
-
-
-class _ResNet(nn.Module):
-    """The stem, and as many stages as features are wanted."""
-
-    def __init__(self, blocks: Sequence[int], bands: int):
-        super().__init__()
-        self.conv1 = nn.Conv2d(bands, STEM_CHANNELS, kernel_size=7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(STEM_CHANNELS)
-        self.act1 = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-        channels = STEM_CHANNELS
-        self.stages: list[str] = []
-        for number, count in enumerate(blocks, 1):
-            stage = nn.Sequential(_Block(channels, STEM_CHANNELS * 2 ** (number - 1), 1 if number == 1 else 2))
-            channels = STEM_CHANNELS * 2 ** (number - 1)
-            stage.extend(_Block(channels, channels, 1) for _ in range(1, count))
-            self.add_module(f"layer{number}", stage)
-            self.stages.append(f"layer{number}")
-
-    def forward(self, image: Tensor) -> list[Tensor]:
-        """Features of half the size of an image (B, C, H, W), of a quarter, of an eighth, ..."""
-        features = [self.act1(self.bn1(self.conv1(image)))]
-        values = self.maxpool(features[0]) if self.stages else features[0]
-        for stage in self.stages:
-            values = self.get_submodule(stage)(values)
-            features.append(values)
-        return features
-
-
-class _Block(nn.Module):
-    """A basic residual block: two convolutions and a shortcut."""
-
-    def __init__(self, channels: int, out: int, stride: int):
-        super().__init__()
-        self.conv1 = nn.Conv2d(channels, out, kernel_size=3, stride=stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(out)
-        self.act1 = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(out, out, kernel_size=3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(out)
-        self.act2 = nn.ReLU(inplace=True)
-        self.downsample: nn.Module | None = None
-        if stride != 1 or channels != out:
-            shortcut = nn.Conv2d(channels, out, kernel_size=1, stride=stride, bias=False)
-            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(out))
-
-    def forward(self, values: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, out, h / stride, w / stride)."""
-        shortcut = values
-        values = self.bn2(self.conv2(self.act1(self.bn1(self.conv1(values)))))
-        values += shortcut if self.downsample is None else self.downsample(shortcut)
-        activated: Tensor = self.act2(values)
-        return activated
 
 
 class _Decoder(nn.Module):

@@ -1,0 +1,18 @@
+"""Encoders made of PyTorch alone, by their names in a spec.
+
+In: a name, bands, a depth. Out: an encoder with the weights' names and the arithmetic of timm's. A new one is a file
+here with a subclass of `Encoder`, and its names in `ENCODERS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from geoseg.models.families.encoders import efficientnet_lite, resnet
+from geoseg.models.families.encoders.encoder import Encoder
+
+ENCODERS: dict[str, Callable[[str, int, int], Encoder]] = {
+    **dict.fromkeys(resnet.BLOCKS, resnet.ResNet.named),
+    **dict.fromkeys(efficientnet_lite.SCALES, efficientnet_lite.EfficientNetLite.named),
+}
+"""Build an encoder from its name, the number of bands, and its depth of 1 to 5 maps."""
