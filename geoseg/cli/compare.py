@@ -58,7 +58,7 @@ def compare(
     from geoseg.commands.model_entries import find_entries
 
     find_entries(models)
-    read_train_config(config, tiles)
+    read_train_config(config, tiles, options.get("split"))
     from geoseg.commands.compare import compare as run
 
     with terminal_reporter(quiet or as_json) as reporter:

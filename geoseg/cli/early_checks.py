@@ -15,6 +15,7 @@ from geoseg.core.composites import paths_in
 if TYPE_CHECKING:
     from geoseg.scenes import SceneRef
     from geoseg.spec import ExistingSpec, PredictSpec, TrainSpec
+    from geoseg.spec.evaluate import Split
 
 
 def check_one_scene(scene: SceneRef, output: str | None, settings: dict[str, Any]) -> None:
@@ -110,20 +111,22 @@ def check_model(model: str | None) -> None:
     read_spec(model)
 
 
-def read_train_config(config: Path, tiles: Path | None = None) -> TrainSpec:
+def read_train_config(config: Path, tiles: Path | None = None, only: Split | None = None) -> TrainSpec:
     """Read a training config, and check that its images exist, or those of a list of tiles instead.
+
+    Those of the test side are needed only where it is the one that is scored.
 
     Raises:
         SpecError: if the config cannot be read, or a setting is invalid.
         LabelError: if the images cannot be listed.
         SceneError: if one is missing.
     """
-    from geoseg.data.listing import list_rasters
+    from geoseg.data.listing import list_rasters, to_read
     from geoseg.spec import load_train_spec, paths_from
 
     spec = load_train_spec(config)
     given = {} if tiles is None else {"tiles": tiles, "images": None, "labels": None, "scenes": ()}
-    entries = list_rasters(paths_from(spec.data.model_copy(update=given), Path.cwd()))
+    entries = to_read(list_rasters(paths_from(spec.data.model_copy(update=given), Path.cwd())), only)
     missing = next((e.image for e in entries if not all(map(os.path.exists, paths_in(e.image)))), None)
     if missing is not None:
         check_scene(str(missing))  # it may be no file, but something else that GDAL opens

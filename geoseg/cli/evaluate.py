@@ -155,7 +155,7 @@ def _of_prediction(prediction: str, settings: dict[str, Any], reporter: Reporter
 def _of_model(model: str | None, settings: dict[str, Any], reporter: Reporter) -> tuple[Result, str]:
     """Score a model; return the result, and what was scored and where the report is."""
     check_model(model)
-    read_train_config(settings["data"], settings.get("tiles"))
+    read_train_config(settings["data"], settings.get("tiles"), settings.get("split"))
     from geoseg.commands.evaluate_model import evaluate_model as run
 
     config, tiles = settings.pop("data"), settings.pop("tiles", None)

@@ -42,8 +42,8 @@ def tile(
     """Write labelled tiles of the scenes that a training config names.
 
     Images keep their values and places; polygons and colours become rasters of class ids, 255 where nothing is
-    labelled. Tiles are for training or for validation as geoseg train would split the pixels, and hold no labels within
-    its guard band. geoseg train needs no tiles: this command is for viewing, sharing or correcting them.
+    labelled. Tiles are for training, for validation or for the test as geoseg train would split the pixels, and hold no
+    labels within its guard band. geoseg train needs no tiles: this command is for viewing, sharing or correcting them.
     """
     read_train_config(config)
     from geoseg.commands.tile import tile as run
@@ -57,10 +57,14 @@ def tile(
 
 
 def _summary(result: TileResult) -> str:
-    rows = [("labelled pixels", "training", "validation")]
-    rows += [(name, f"{count:,}", f"{result.val_pixels[name]:,}") for name, count in result.train_pixels.items()]
+    sides = {"training": result.train_pixels, "validation": result.val_pixels}
+    if result.test_tiles:
+        sides["test"] = result.test_pixels
+    rows: list[tuple[str, ...]] = [("labelled pixels", *sides)]
+    rows += [(name, *(f"{pixels[name]:,}" for pixels in sides.values())) for name in result.train_pixels]
+    tested = f", {result.test_tiles:,} test tiles" if result.test_tiles else ""
     left_out = f", {result.sparse_tiles:,} with too few labels left out" if result.sparse_tiles else ""
     return (
-        f"{table(rows)}\n{result.train_tiles:,} training and {result.val_tiles:,} validation tiles{left_out}, "
+        f"{table(rows)}\n{result.train_tiles:,} training and {result.val_tiles:,} validation tiles{tested}{left_out}, "
         f"{result.seconds:.1f} s\n  {result.tiles}\n  {result.config}"
     )

@@ -61,7 +61,7 @@ def train(
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Train a model from labelled images, and keep the epoch with the best mean IoU.
+    """Train a model from labelled images, keep the epoch with the best mean IoU, and test it on a side kept for that.
 
     CONFIG.yaml says what the model learns from: labelled tiles, or whole scenes with rasters or polygons of labels. An
     interrupted run keeps the best epoch so far, and goes on with --resume.
@@ -171,7 +171,8 @@ def _folds(result: TrainResult) -> list[str]:
     if not result.folds:
         return []
     each = ", ".join(score(one.overall["miou"]) for one in result.folds)
-    return [f"scores are those of {len(result.folds)} folds together (mIoU {each}); the model is trained on all labels"]
+    learnt = "all labels" if result.test_scores is None else "all labels but those of the test"
+    return [f"scores are those of {len(result.folds)} folds together (mIoU {each}); the model is trained on {learnt}"]
 
 
 def _amount(images: int, polygons: int | None, pixels: int) -> str:

@@ -194,7 +194,7 @@ class _Scoring:
     @classmethod
     def of(cls, spec: TrainSpec, read: TrainingData, wanted: CompareSpec, scratch: Path) -> Self:
         """The side of the settings, and its units."""
-        side = read.val if wanted.scoring.split == "val" else read.train
+        side = read.side(wanted.scoring.split)
         block_px = wanted.bootstrap.block_px or spec.data.split.block_px
         units = UNITS[wanted.bootstrap.unit](side.rasters, block_px, len(spec.classes))
         return cls(spec, read, side, wanted, units, scratch)

@@ -49,7 +49,7 @@ __all__ = ["ModelEvaluation", "Split", "evaluate_model"]
 
 EXAMPLES = 4
 """Worst and best windows in the report, of each."""
-SIDES = {"val": "validation rasters", "train": "training rasters"}
+SIDES = {"val": "validation rasters", "train": "training rasters", "test": "test rasters"}
 """Sides of a split in words."""
 
 
@@ -124,10 +124,10 @@ def evaluate_model(
     loaded = model if isinstance(model, Model) else load_model(model)
     scoring = wanted.scoring
     with gdal_settings(), workspace(Path(tempfile.gettempdir()) / "geoseg-evaluate") as scratch:
-        spec = config_for_model(resolve_settings(config, data, {}), loaded.spec, wanted.classify)
+        spec = config_for_model(resolve_settings(config, data, {}), loaded.spec, wanted.classify, scoring.split)
         read = read_training_data(spec, only=scoring.split, scaling=loaded.spec.scaling, reporter=log)
         _report_misfits(read, loaded.spec, wanted.classify, log)
-        side = read.val if scoring.split == "val" else read.train
+        side = read.side(scoring.split, log)
         scored = lay_side(loaded, side, spec, wanted, scratch)
         result = ModelEvaluation(
             model=loaded.spec.name,

@@ -257,11 +257,15 @@ def single_pair(scene: Path, labels: Path) -> FoundLayout:
 
 
 def with_split(layout: FoundLayout) -> FoundLayout:
-    """The same without a given split, unless there are both training and validation images."""
+    """The same with no split but that of test images, unless there are both training and validation images."""
     if {"train", "val"} <= {pair.image.split for pair in layout.pairs}:
         return layout
-    pairs = [pair for pair in layout.pairs if pair.image.split != "test"] or list(layout.pairs)
-    return replace(layout, pairs=tuple(replace(pair, image=replace(pair.image, split=None)) for pair in pairs))
+    kept = {"test"} if any(pair.image.split != "test" for pair in layout.pairs) else set()
+    pairs = (
+        pair if pair.image.split in kept else replace(pair, image=replace(pair.image, split=None))
+        for pair in layout.pairs
+    )
+    return replace(layout, pairs=tuple(pairs))
 
 
 def patterns_of(layout: FoundLayout, folder: Path) -> tuple[str, str] | None:

@@ -35,7 +35,7 @@ from geoseg.core.naming import scene_name
 from geoseg.core.tables import Table
 from geoseg.core.wording import number_of
 from geoseg.data.labels.polygons import VECTOR_FILES
-from geoseg.data.listing import list_rasters
+from geoseg.data.listing import list_rasters, to_read
 from geoseg.raster.gdal import gdal_settings
 from geoseg.scenes.products import find_products
 from geoseg.scenes.products.listing import list_folder
@@ -236,7 +236,7 @@ def _is_list(path: Path) -> bool:
 
 
 def _of_list(path: Path, config: Path) -> Sources:
-    listed = list_rasters(DataSpec(tiles=path, bands=("any",)))
+    listed = to_read(list_rasters(DataSpec(tiles=path, bands=("any",))), None)
     given = {entry.split for entry in listed}
     notice = f"images and labels are those of {path}"
     return Sources(
@@ -263,7 +263,8 @@ def _of_layout(found: FoundLayout, folder: Path, config: Path) -> Sources:
             "for each band of a scene (geoseg init RED.tif+GREEN.tif+BLUE.tif LABELS)"
         )
     has_split = any(pair.image.split == "train" for pair in layout.pairs)
-    patterns = None if has_split else patterns_of(layout, folder)
+    has_test = any(pair.image.split == "test" for pair in layout.pairs)
+    patterns = None if has_split or has_test else patterns_of(layout, folder)
     if patterns is not None and _finds(patterns, folder, pairs):
         images, labels = (f"{_relative(folder, config)}/{pattern}" for pattern in patterns)
         return Sources({"images": images, "labels": labels}, pairs, False, notices=tuple(notices))

@@ -1,9 +1,9 @@
 """`geoseg tile`: labelled rasters written as tiles, to look at training data, correct it or pass it on.
 
 In: a training config, which names scenes with rasters or polygons of labels. Out: a folder with small images, rasters
-of their labels, a CSV that says which are for training and which for validation, and the start of a training config
-that reads them. The split and its guard band are those of a training run with the same config: pixels that it would
-not use have no labels. One tile is in memory at a time; the folder gets all of its files or none.
+of their labels, a CSV that says which are for training, for validation and for the test, and the start of a training
+config that reads them. The split and its guard band are those of a training run with the same config: pixels that it
+would not use have no labels. One tile is in memory at a time; the folder gets all of its files or none.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from geoseg.core.naming import scene_name
 from geoseg.data.listing import ListedRaster, list_rasters
 from geoseg.data.mosaic import Mosaic
 from geoseg.data.tile_files import CONFIG, IMAGES, LABELS, MARK, TABLE, Tile, TileFiles, publish_tiles
-from geoseg.data.tile_lattice import TileLattice, ValidationArea
+from geoseg.data.tile_lattice import ScoredArea, TileLattice
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.raster.gdal import gdal_settings
@@ -64,12 +64,16 @@ class TileResult:
     """Tiles to learn from."""
     val_tiles: int
     """Tiles to score on."""
+    test_tiles: int
+    """Tiles for the test of a finished model."""
     sparse_tiles: int
     """Tiles that were left out because too little of them is labelled."""
     train_pixels: dict[str, int]
     """Labelled training pixels per class name; pixels in several tiles count in each."""
     val_pixels: dict[str, int]
     """Labelled pixels to score on per class name, likewise."""
+    test_pixels: dict[str, int]
+    """Labelled pixels for the test per class name, likewise."""
     dtype: str
     """Type of the band values."""
     nodata: float | None
@@ -117,8 +121,8 @@ def tile(
         found = read_training_data(spec, reporter=log)
         files = TileFiles(work, spec, *_type_and_nodata(entries, spec.data), found.scaling)
         written = _write_sides(found, files, TileLattice(wanted.size, wanted.overlap), wanted.min_labelled, log)
-        _check_sides(written, spec, wanted.min_labelled, log)
-        _notify_of_hidden(written["train"].hidden_px, wanted.size, log)
+        _check_sides(written, spec, wanted.min_labelled, log, has_test=found.read_test is not None)
+        _notify_of_hidden(written, wanted.size, log)
         files.finish(found.resolution_m)
         publish_tiles(work, folder)
     return TileResult(
@@ -126,9 +130,11 @@ def tile(
         config=folder / CONFIG,
         train_tiles=len(written["train"].grids),
         val_tiles=len(written["val"].grids),
+        test_tiles=len(written["test"].grids),
         sparse_tiles=sum(side.sparse for side in written.values()),
         train_pixels=_by_name(written["train"], spec.classes),
         val_pixels=_by_name(written["val"], spec.classes),
+        test_pixels=_by_name(written["test"], spec.classes),
         dtype=files.dtype,
         nodata=files.nodata,
         seconds=time.perf_counter() - started,
@@ -209,9 +215,9 @@ class _Written:
     sparse: int = 0
     """Tiles left out for want of labels."""
     hidden_px: int = 0
-    """Labelled pixels inside validation tiles."""
+    """Labelled pixels inside tiles that are scored."""
 
-    def add(self, tile: Tile, closed: ValidationArea) -> None:
+    def add(self, tile: Tile, closed: ScoredArea) -> None:
         """Count a tile that was written."""
         known = tile.labels != IGNORE
         self.grids.append(tile.grid)
@@ -222,14 +228,15 @@ class _Written:
 def _write_sides(
     data: TrainingData, files: TileFiles, lattice: TileLattice, min_labelled: float, reporter: Reporter
 ) -> dict[str, _Written]:
-    """Write the tiles of both sides, validation first, so that training tiles can be compared with it."""
-    sides = {"val": data.val, "train": data.train}
+    """Write the tiles of all sides, training last, so that its tiles can be compared with the others."""
+    tested = {} if data.read_test is None else {"test": data.read_test(reporter)}
+    sides = tested | {"val": data.val, "train": data.train}
     plans = {split: _plan(side, lattice) for split, side in sides.items()}
     stage = Stage(reporter, "writing", sum(map(len, plans.values())))
-    written: dict[str, _Written] = {}
+    written = {split: _Written(np.zeros(len(files.spec.classes), np.int64), []) for split in ("test", "val", "train")}
     for split, plan in plans.items():
-        side = written[split] = _Written(np.zeros(len(files.spec.classes), np.int64), [])
-        closed = ValidationArea(written["val"].grids if split == "train" else ())
+        side = written[split]
+        closed = ScoredArea([*written["test"].grids, *written["val"].grids] if split == "train" else ())
         for number, whole, window in plan:
             tile = _cut(whole, window, min_labelled)
             if tile is None:
@@ -280,10 +287,13 @@ def _name(mosaic: Mosaic, window: Window, split: str, number: int) -> str:
 # --------------------------------------------------------------------------------------------------------- finishing
 
 
-def _check_sides(written: dict[str, _Written], spec: TrainSpec, min_labelled: float, reporter: Reporter) -> None:
+def _check_sides(
+    written: dict[str, _Written], spec: TrainSpec, min_labelled: float, reporter: Reporter, *, has_test: bool
+) -> None:
     """Refuse a side without tiles; report classes that only tiles with too few labels show."""
-    for split, name in (("train", "training"), ("val", "validation")):
-        if not written[split].grids and (split == "train" or spec.data.split.validates):
+    is_needed = {"train": True, "val": spec.data.split.validates, "test": has_test}
+    for split, name in (("train", "training"), ("val", "validation"), ("test", "test")):
+        if not written[split].grids and is_needed[split]:
             raise LabelError(
                 f"no {name} tile is labelled on {min_labelled:.1%} of its pixels: lower --min-labelled or --size"
             )
@@ -295,9 +305,11 @@ def _check_sides(written: dict[str, _Written], spec: TrainSpec, min_labelled: fl
         )
 
 
-def _notify_of_hidden(hidden_px: int, size: int, reporter: Reporter) -> None:
+def _notify_of_hidden(written: dict[str, _Written], size: int, reporter: Reporter) -> None:
+    hidden_px = written["train"].hidden_px
     if hidden_px:
+        scored = "validation or test" if written["test"].grids else "validation"
         reporter.notice(
-            f"{hidden_px:,} labelled pixels of training tiles lie inside validation tiles, and geoseg train will leave "
-            f"them out: set data.split.guard_px to {size} to keep the tiles apart"
+            f"{hidden_px:,} labelled pixels of training tiles lie inside {scored} tiles, and geoseg train "
+            f"will leave them out: set data.split.guard_px to {size} to keep the tiles apart"
         )

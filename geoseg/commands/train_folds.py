@@ -72,7 +72,7 @@ def train_folds(spec: TrainSpec, output: Path, start: Start, reporter: Reporter)
         with _kept_once_begun(folder, output / "fold_1"):
             found.append(_fold(_with_split(spec, fold=number), output / f"fold_{number}", log))
     log.notice(f"all labels, for the model itself, whose scores are those of the {folds} folds")
-    final = _run(_with_split(spec, by="none", folds=None), output / FINAL, log)
+    final = _run(_on_all_labels(spec), output / FINAL, log)
     result = _result(folder, found, final, tuple(log.lines))
     with write_errors(output):
         _save_bundle(result, final, spec.card.limits)
@@ -97,6 +97,13 @@ def _kept_once_begun(folder: RunFolder, first: Path) -> Iterator[None]:
 def _with_split(spec: TrainSpec, **changes: Any) -> TrainSpec:
     split = SplitSpec.model_validate(spec.data.split.model_dump() | changes)
     return spec.model_copy(update={"data": spec.data.model_copy(update={"split": split})})
+
+
+def _on_all_labels(spec: TrainSpec) -> TrainSpec:
+    """The settings of the model itself, which learns all labels but those of the test side."""
+    if spec.data.split.test_share:
+        return _with_split(spec, val_share=0, folds=None)
+    return _with_split(spec, by="none", folds=None)
 
 
 def _clear(output: Path) -> None:
@@ -130,7 +137,8 @@ def _result(folder: RunFolder, folds: Sequence[FoldResult], final: Path, notices
     if not scores.pixels:
         raise LabelError("no fold was scored: label more, or take fewer folds (data.split.folds)")
     model = load_model(final)
-    training, polygons = model.spec.card.training, [one.polygons for one in folds if one.polygons is not None]
+    card, polygons = model.spec.card, [one.polygons for one in folds if one.polygons is not None]
+    training, test = card.training, Scores.from_dict(card.test_scores) if card.test_scores else None
     return TrainResult(
         bundle=folder.bundle,
         config=folder.config,
@@ -138,7 +146,7 @@ def _result(folder: RunFolder, folds: Sequence[FoldResult], final: Path, notices
         report=folder.report,
         scores=scores,
         best_epoch=training["best_epoch"],
-        epoch_rule=model.spec.card.epoch_rule,
+        epoch_rule=card.epoch_rule,
         epochs=training["epochs"],
         parameters=sum(p.numel() for p in model.module.parameters()),
         train_images=training["train_images"],
@@ -149,6 +157,10 @@ def _result(folder: RunFolder, folds: Sequence[FoldResult], final: Path, notices
         precision=training["precision"],
         seconds=training["seconds"] + sum(one.seconds for one in folds),
         val_polygons=sum(polygons) if polygons else None,
+        test_scores=test,
+        test_images=training.get("test_images", 0),
+        test_pixels=test.pixels if test else 0,
+        test_polygons=training.get("test_polygons"),
         folds=tuple(one.scores for one in folds),
         notices=notices,
     )
@@ -159,12 +171,16 @@ def _card(card: ModelCard, own_limits: str, result: TrainResult) -> ModelCard:
     folds = len(result.folds)
     said = (
         f"Its scores are those of {folds} models like it, each on labels that it had not learnt (cross-validation); it "
-        "was itself trained on all labels."
+        f"was itself trained on {_learnt(result)}."
     )
     training = card.training | {"folds": folds}
     return card.model_copy(
         update={"scores": result.scores.as_dict(), "limits": f"{own_limits} {said}".strip(), "training": training}
     )
+
+
+def _learnt(result: TrainResult) -> str:
+    return "all labels" if result.test_scores is None else "all labels but those of the test"
 
 
 def _save_bundle(result: TrainResult, final: Path, limits: str) -> None:
@@ -200,6 +216,7 @@ def _write_report(spec: TrainSpec, result: TrainResult) -> None:
             card=card,
             worst=(),
             best=(),
+            test_scores=result.test_scores,
         ),
         result.report,
     )
@@ -215,7 +232,8 @@ def _facts(spec: TrainSpec, result: TrainResult) -> dict[str, str]:
         "Scores": f"of {folds} models together, each on a fold that it did not learn; counts of pixels are added",
         "mIoU by fold": f"{', '.join(f'{one:.3f}' for one in mious)}; standard deviation {np.std(mious):.3f}",
         "Labels scored": f"{polygons}{pixels_in_words(result.val_pixels)}",
-        "The model": f"trained on all labels ({pixels_in_words(result.train_pixels)}), its last epoch is kept",
+        "The model": f"trained on {_learnt(result)} ({pixels_in_words(result.train_pixels)})",
+        "Epoch kept": result.epoch_rule,
         "Reports": ", ".join(f"fold_{number}/report.html" for number in range(1, folds + 1)),
         "Made by": f"geoseg {__version__}",
     }

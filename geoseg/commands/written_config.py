@@ -150,6 +150,7 @@ def _split(split: Split) -> Iterator[str]:
         yield f"    block_px: {split.block_px}"
     if split.by not in ("column", "none"):
         yield "    val_share: 0.2  # for validation"
+        yield "    # test_share: 0.1  # for a test of the finished model on labels that chose nothing; drawn first"
         yield "    # folds: 5  # instead: five models, each scored on a fifth of the labels, and one trained on all"
     if split.by != "none":
         yield "  # For a final model from all labels, without scores: split: {by: none}"

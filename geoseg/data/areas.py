@@ -52,6 +52,19 @@ class Rectangles:
 
 
 @dataclass(frozen=True)
+class JoinedAreas:
+    """The union of several areas of one raster."""
+
+    parts: tuple[Area, ...]
+    """The areas, at least one."""
+
+    def mask(self, window: Window) -> Mask:
+        """Which pixels (h, w) of a window lie in one of them."""
+        found: Mask = np.logical_or.reduce([part.mask(window) for part in self.parts])
+        return found
+
+
+@dataclass(frozen=True)
 class PolygonArea:
     """The union of N polygons, of which a pixel is part if its centre is, as labels are rasterized."""
 

@@ -98,10 +98,14 @@ def count_classes(raster: LabelledRaster, classes: int, bands: int, stage: Stage
             labels[~valid] = IGNORE
             parts.append(_count(image, labels, window, classes))
         stage.advance(window.pixels)
-    empty = ClassStatistics(
+    return join_statistics([no_statistics(classes, bands), *parts])
+
+
+def no_statistics(classes: int, bands: int) -> ClassStatistics:
+    """The statistics of a raster without labels, for K classes and C bands."""
+    return ClassStatistics(
         np.zeros((0, 2), int), np.zeros((0, classes), int), *(np.zeros((0, bands)) for _ in range(4))
     )
-    return join_statistics([empty, *parts])
 
 
 def join_statistics(several: Iterable[ClassStatistics]) -> ClassStatistics:

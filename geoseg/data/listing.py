@@ -6,12 +6,14 @@ In: a DataSpec. Out: a list of files. Reads the CSV and lists folders; never ope
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from geoseg.core.composites import AddressPart, matching, paths_in, split_composite
 from geoseg.core.errors import LabelError
+from geoseg.core.events import SILENT, Reporter
 from geoseg.core.patterns import Pattern, is_pattern, resolved
 from geoseg.core.safe_paths import is_elsewhere, joined, whole_url
 from geoseg.core.tables import Table
@@ -19,6 +21,12 @@ from geoseg.core.wording import number_of
 from geoseg.spec import DataSpec, SplitSpec
 
 COLUMNS = ("image", "label")
+CHOOSING = ("train", "val")
+"""Sides of a split that training reads."""
+TEST = "test"
+"""The side that is read once the model is chosen."""
+MOST_WORDS = 5
+"""Words for rasters that are left out, in a message."""
 
 
 @dataclass(frozen=True)
@@ -30,21 +38,59 @@ class ListedRaster:
     label: Path
     """Raster on the image's grid, or polygons."""
     split: str | None
-    """train or val; None if it is not given."""
+    """train, val or test; another word for one that is left out; None if it is not given."""
+
+    @property
+    def is_left_out(self) -> bool:
+        """Whether it is on no side."""
+        return self.split not in (*CHOOSING, TEST, None)
 
 
-def list_rasters(data: DataSpec) -> list[ListedRaster]:
-    """List the labelled rasters of a DataSpec, without those whose split is neither train nor val.
+def list_rasters(data: DataSpec, reporter: Reporter = SILENT) -> list[ListedRaster]:
+    """List the labelled rasters of a DataSpec, without those whose split is none of train, val and test.
+
+    Args:
+        data: names them.
+        reporter: gets a notice of those that are left out.
 
     Raises:
         LabelError: if the CSV cannot be read or lacks a column, a pattern matches nothing, or labels are missing.
     """
     found = _named(data)
-    kept = [image for image in found if image.split in ("train", "val", None)]
-    if not kept:
-        words = ", ".join(sorted({str(image.split) for image in found})[:5])
-        raise LabelError(f"all images have the split {words}, and are left out: write train or val for some of them")
-    return kept
+    words = Counter(str(one.split) for one in found if one.is_left_out)
+    if words.total() == len(found):
+        raise LabelError(
+            f"all images have the split {', '.join(sorted(words)[:MOST_WORDS])}, and are left out: write train or val "
+            "for some of them"
+        )
+    if words:
+        shown = ", ".join(f"{word} ({count:,})" for word, count in words.most_common(MOST_WORDS))
+        more = ", ..." if len(words) > MOST_WORDS else ""
+        reporter.notice(
+            f"{words.total():,} of {number_of(len(found), 'image')} left out, as the split is neither train, val nor "
+            f"test: {shown}{more}"
+        )
+    return [one for one in found if not one.is_left_out]
+
+
+def to_read(listed: Sequence[ListedRaster], only: str | None) -> list[ListedRaster]:
+    """The rasters that are read to train, or to score one side alone.
+
+    Rasters that are given as test are read to score the test side, and then no other is needed; else never.
+
+    Raises:
+        LabelError: if all are for the test, and another side is wanted.
+    """
+    given_test = [one for one in listed if one.split == TEST]
+    if only == TEST and given_test:
+        return given_test
+    others = [one for one in listed if one.split != TEST]
+    if not others:
+        raise LabelError(
+            "all images have the split test, which is for the test of a finished model: write train or val for some of "
+            "them"
+        )
+    return others
 
 
 def _named(data: DataSpec) -> list[ListedRaster]:

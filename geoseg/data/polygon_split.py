@@ -18,7 +18,7 @@ from rasterio.features import rasterize
 from geoseg.core.errors import LabelError
 from geoseg.data.areas import Area, PolygonArea
 from geoseg.data.class_statistics import read_windows
-from geoseg.data.draws import VAL, draw_sides
+from geoseg.data.draws import TEST, TRAIN, VAL, draw_sides
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels.features import Features
 from geoseg.data.labels.placed_polygons import shapes_on
@@ -47,8 +47,26 @@ class PolygonSides:
     """Training polygons."""
     val: Area
     """Validation polygons."""
+    test: Area
+    """Test polygons."""
     closed: Area
-    """Validation polygons with their guard band, also those of other images: nothing is learnt there."""
+    """Validation and test polygons with their guard band, also those of other images: nothing is learnt there."""
+    tested: Area
+    """Test polygons, also those of other images: nothing is validated there."""
+
+
+@dataclass(frozen=True)
+class PolygonCounts:
+    """Number of polygons with labels."""
+
+    train: int
+    """For training."""
+    val: int
+    """For validation."""
+    test: int
+    """For the test."""
+    unseen: int
+    """Those of which no image shows a pixel with data."""
 
 
 def count_features(rasters: Sequence[LabelledRaster], features: Sequence[Features], classes: int) -> CountedFeatures:
@@ -77,18 +95,18 @@ def _count_window(
 
 def split_polygons(
     grids: Sequence[PixelGrid], features: Sequence[Features], counted: CountedFeatures, spec: SplitSpec, guard_px: int
-) -> tuple[list[PolygonSides], tuple[int, int]]:
+) -> tuple[list[PolygonSides], PolygonCounts]:
     """Split the features, each class by itself.
 
     Args:
         grids: of the rasters.
         features: of each raster.
         counted: all of them.
-        spec: share of the validation side, or folds; seed.
+        spec: shares of the sides, or folds; seed.
         guard_px: width of the guard band, in pixels of the training image.
 
     Returns:
-        Areas of each raster, and the number of polygons with labels for training and for validation.
+        Areas of each raster, and the number of polygons with labels on each side.
 
     Raises:
         LabelError: if there are not two polygons.
@@ -101,22 +119,31 @@ def split_polygons(
         )
     sides = np.zeros(len(counted.keys), np.int64)
     sides[shown] = draw_sides(counted.counts[shown], spec, is_stratified=True)
-    are_val = [sides[np.searchsorted(counted.keys, one.keys)] == VAL for one in features]
-    validated = _Validated.of(grids, [one.shapes[is_val] for one, is_val in zip(features, are_val, strict=True)])
+    sides_of = [sides[np.searchsorted(counted.keys, one.keys)] for one in features]
+
+    def of(*wanted: int) -> list[Shapes]:
+        """The polygons of each raster on some sides."""
+        return [one.shapes[np.isin(its, wanted)] for one, its in zip(features, sides_of, strict=True)]
+
+    scored, tested = (_FromImages.of(grids, shapes) for shapes in (of(VAL, TEST), of(TEST)))
+    train, val, test = of(TRAIN), of(VAL), of(TEST)
     found = [
         PolygonSides(
-            PolygonArea(one.shapes[~is_val], grid.transform),
-            PolygonArea(one.shapes[is_val], grid.transform),
-            PolygonArea.around(validated.near(grid, guard_px), grid, guard_px),
+            train=PolygonArea(train[index], grid.transform),
+            val=PolygonArea(val[index], grid.transform),
+            test=PolygonArea(test[index], grid.transform),
+            closed=PolygonArea.around(scored.near(grid, guard_px), grid, guard_px),
+            tested=PolygonArea.around(tested.near(grid, 0), grid, 0),
         )
-        for grid, one, is_val in zip(grids, features, are_val, strict=True)
+        for index, grid in enumerate(grids)
     ]
-    return found, (int((shown & (sides != VAL)).sum()), int((shown & (sides == VAL)).sum()))
+    numbers = {side: int((shown & (sides == side)).sum()) for side in (TRAIN, VAL, TEST)}
+    return found, PolygonCounts(numbers[TRAIN], numbers[VAL], numbers[TEST], int((~shown).sum()))
 
 
 @dataclass(frozen=True)
-class _Validated:
-    """The validation polygons of all rasters, by coordinate system."""
+class _FromImages:
+    """Polygons of all rasters on some sides, by coordinate system."""
 
     systems: list[Any]
     """The coordinate systems."""
@@ -124,7 +151,7 @@ class _Validated:
     """The polygons in each."""
 
     @classmethod
-    def of(cls, grids: Sequence[PixelGrid], shapes: Sequence[Shapes]) -> _Validated:
+    def of(cls, grids: Sequence[PixelGrid], shapes: Sequence[Shapes]) -> _FromImages:
         systems: list[Any] = []
         numbers = [crs_number(grid.crs, systems) for grid in grids]
         pairs = list(zip(shapes, numbers, strict=True))

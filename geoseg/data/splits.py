@@ -1,4 +1,4 @@
-"""Split of labelled rasters into training and validation pixels, with a guard band between them.
+"""Split of labelled rasters into training, validation and test pixels, with a guard band around the latter two.
 
 In: the grid and the class statistics of each raster. Out: windows of each raster. Reads nothing.
 """
@@ -17,9 +17,11 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.core.errors import LabelError, SpecError
+from geoseg.core.wording import number_of
 from geoseg.data.class_statistics import ClassStatistics, cells_around, cells_within
-from geoseg.data.draws import draw_sides
-from geoseg.data.listing import ListedRaster
+from geoseg.data.draws import TEST as DRAWN_TEST
+from geoseg.data.draws import TRAIN, VAL, draw_sides
+from geoseg.data.listing import CHOOSING, TEST, ListedRaster
 from geoseg.geo.crs import crs_number
 from geoseg.geo.georef import Box, PixelGrid, grow, reproject_box
 from geoseg.geo.grid import Window
@@ -57,7 +59,11 @@ class RasterSplit:
     val: tuple[Window, ...]
     """Validation windows."""
     closed: tuple[Window, ...]
-    """Validation windows of this or another raster with their guard band, where nothing is learnt."""
+    """Validation and test windows of this or another raster with their guard band, where nothing is learnt."""
+    test: tuple[Window, ...] = ()
+    """Test windows."""
+    tested: tuple[Window, ...] = ()
+    """Test windows of this or another raster, where nothing is validated."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +76,6 @@ class _Unit:
     """Labelled pixels per class (K,)."""
 
 
-SIDES = ("train", "val")
-"""Values of the split column."""
 Sides = list[list[Window]]
 """Windows of each raster on one side of the split."""
 
@@ -79,14 +83,17 @@ Sides = list[list[Window]]
 def how_to_split(rasters: Sequence[CountedRaster], spec: SplitSpec) -> str:
     """The setting `by`, with `auto` resolved: column if rasters have a split given, else blocks.
 
+    Test rasters do not count: they are the test side in any case.
+
     Raises:
         SpecError: if only some rasters have one, or not all of them although `by` is column.
     """
-    given = [raster.entry.split is not None for raster in rasters]
+    others = [raster for raster in rasters if raster.entry.split != TEST]
+    given = [raster.entry.split is not None for raster in others]
     if spec.by == "auto" and not any(given):
         return "blocks"
     if spec.by in ("auto", "column") and not all(given):
-        without = rasters[given.index(False)].entry.image
+        without = others[given.index(False)].entry.image
         raise SpecError(
             f"data.split.by = {spec.by!r}, but {without} has no split: give train or val in column {spec.column}, "
             "or let geoseg split: set data.split.by to blocks or scene"
@@ -95,9 +102,11 @@ def how_to_split(rasters: Sequence[CountedRaster], spec: SplitSpec) -> str:
 
 
 def split_rasters(
-    rasters: Sequence[CountedRaster], spec: SplitSpec, guard_px: int, needed: Sequence[str] = SIDES
+    rasters: Sequence[CountedRaster], spec: SplitSpec, guard_px: int, needed: Sequence[str] = CHOOSING
 ) -> list[RasterSplit]:
-    """Split labelled rasters, with a guard band around validation windows.
+    """Split labelled rasters, with a guard band around validation and test windows.
+
+    Rasters that are given as test are the test side, however the others are split.
 
     Args:
         rasters: the labelled rasters.
@@ -110,16 +119,58 @@ def split_rasters(
         SpecError: as `how_to_split`.
     """
     by = how_to_split(rasters, spec)
+    check_given_test(rasters, spec, by)
+    sides = _split_by(by, rasters, spec, needed)
+    if TEST in needed and not _has_labels(rasters, sides[TEST]):
+        raise LabelError(
+            f"no labelled image is for the test: write {TEST} in column {spec.column} for some, or set "
+            "data.split.test_share"
+        )
+    scored = [[*val, *test] for val, test in zip(sides["val"], sides[TEST], strict=True)]
+    if by == "random":  # without a guard band, but around images that are given as test
+        scored = given_test(rasters)
+    closed = guard(rasters, sides["train"], scored, guard_px)
+    tested = guard(rasters, sides["val"], sides[TEST], 0)
+    parts = zip(sides["train"], sides["val"], closed, sides[TEST], tested, strict=True)
+    return [RasterSplit(*map(tuple, each)) for each in parts]
+
+
+def _split_by(by: str, rasters: Sequence[CountedRaster], spec: SplitSpec, needed: Sequence[str]) -> dict[str, Sides]:
+    """The windows of each raster on each side."""
+    given = given_test(rasters)
     if by == "none":
-        return [RasterSplit((raster.everything,), (), ()) for raster in rasters]
+        train: Sides = [[] if raster.entry.split == TEST else [raster.everything] for raster in rasters]
+        return {"train": train, "val": [[] for _ in rasters], TEST: given}
     if by == "column":
-        train, val = (_given(rasters, side, side in needed) for side in SIDES)
+        found = {side: _given(rasters, side, side in needed) for side in CHOOSING}
         _refuse_twins(rasters)
-    else:
-        units = _blocks(rasters, spec.block_px) if by == "blocks" else _images(rasters)
-        train, val = _drawn(units, len(rasters), spec, by)
-    closed: Sides = [[] for _ in rasters] if by == "random" else _guard(rasters, train, val, guard_px)
-    return [RasterSplit(*map(tuple, parts)) for parts in zip(train, val, closed, strict=True)]
+        return found | {TEST: given}
+    others = [raster for raster in rasters if raster.entry.split != TEST]
+    if not others:  # to score the test side, no other need be there
+        return {"train": [[] for _ in rasters], "val": [[] for _ in rasters], TEST: given}
+    units = _blocks(rasters, spec.block_px) if by == "blocks" else _images(rasters)
+    found = _drawn(units, len(rasters), spec, by)
+    return found | {TEST: [[*drawn, *whole] for drawn, whole in zip(found[TEST], given, strict=True)]}
+
+
+def given_test(rasters: Sequence[CountedRaster]) -> Sides:
+    """The windows of rasters that are given as test."""
+    return [[raster.everything] if raster.entry.split == TEST else [] for raster in rasters]
+
+
+def check_given_test(rasters: Sequence[CountedRaster], spec: SplitSpec, by: str) -> None:
+    """Refuse a share of the test side where it is given, or where nothing is drawn."""
+    given = sum(raster.entry.split == TEST for raster in rasters)
+    if spec.test_share and (given or by == "column"):
+        images = number_of(given, "image")
+        what = f"{images} given as {TEST}" if given else f"a split given in column {spec.column}"
+        raise SpecError(f"data.split.test_share = {spec.test_share:g}, but there is {what}: leave out one of both")
+    if by == "column" and not spec.validates and spec.by == "auto":
+        raise SpecError("data.split.val_share is 0, but the split is given: say data.split.by: column, or none")
+
+
+def _has_labels(rasters: Sequence[CountedRaster], windows: Sides) -> bool:
+    return any(bool(raster.statistics.inside(own).any()) for raster, own in zip(rasters, windows, strict=True))
 
 
 def _given(rasters: Sequence[CountedRaster], side: str, is_needed: bool) -> Sides:
@@ -137,12 +188,18 @@ def _refuse_twins(rasters: Sequence[CountedRaster]) -> None:
     for raster in rasters:
         first = split_of.setdefault(raster.file, raster.entry.split)
         if first != raster.entry.split and not raster.grid.is_georeferenced:
-            raise LabelError(f"{raster.entry.image} is given for train and for val: give it for one of them")
+            sides = " and for ".join(sorted({str(first), str(raster.entry.split)}, key=("train", "val", TEST).index))
+            raise LabelError(f"{raster.entry.image} is given for {sides}: give it for one of them")
+
+
+def _to_draw(rasters: Sequence[CountedRaster]) -> list[tuple[int, CountedRaster]]:
+    """The rasters whose side is drawn, with their indexes."""
+    return [(index, raster) for index, raster in enumerate(rasters) if raster.entry.split != TEST]
 
 
 def _images(rasters: Sequence[CountedRaster]) -> list[_Unit]:
     units: dict[Path, _Unit] = {}
-    for index, raster in enumerate(rasters):
+    for index, raster in _to_draw(rasters):
         if raster.statistics.counts.any():
             counts = raster.statistics.class_counts
             unit = units.setdefault(raster.file, _Unit([], np.zeros_like(counts)))
@@ -155,7 +212,7 @@ def _blocks(rasters: Sequence[CountedRaster], block_px: int) -> list[_Unit]:
     """The parts of all rasters in each fold block; there is one lattice of blocks per CRS and pixel size."""
     units: dict[Any, _Unit] = {}
     systems: list[Any] = []
-    for index, raster in enumerate(rasters):
+    for index, raster in _to_draw(rasters):
         lattice, origin = _lattice(raster, systems)
         blocks = (raster.statistics.centres + origin) // block_px
         keys, members = np.unique(blocks, axis=0, return_inverse=True)
@@ -178,31 +235,44 @@ def _lattice(raster: CountedRaster, systems: list[Any]) -> tuple[Any, NDArray[np
     return (crs_number(grid.crs, systems), f"{t.a:.9g}", f"{t.e:.9g}"), corner
 
 
-def _drawn(units: list[_Unit], images: int, spec: SplitSpec, by: str) -> tuple[Sides, Sides]:
-    if len(units) < 2:
+def _drawn(units: list[_Unit], images: int, spec: SplitSpec, by: str) -> dict[str, Sides]:
+    least = 2 + bool(spec.test_share and spec.validates)
+    if len(units) < least:
         what, remedy = "images", "split by blocks (data.split.by), or "
         if by == "blocks":
             what, remedy = f"blocks of {spec.block_px} px", "lower data.split.block_px, or "
-        raise LabelError(f"{len(units)} of the {what} has labels, which cannot be split: {remedy}label more")
+        raise LabelError(
+            f"{len(units)} of the {what} has labels, which cannot be split into {least} sides: {remedy}label more"
+        )
     chosen = draw_sides(np.stack([unit.counts for unit in units]), spec, is_stratified=False)
-    sides: tuple[Sides, Sides] = [[] for _ in range(images)], [[] for _ in range(images)]
-    for unit, is_val in zip(units, chosen, strict=True):
+    sides: dict[str, Sides] = {side: [[] for _ in range(images)] for side in (*CHOOSING, TEST)}
+    names = {TRAIN: "train", VAL: "val", DRAWN_TEST: TEST}
+    for unit, side in zip(units, chosen.tolist(), strict=True):
         for index, window in unit.parts:
-            sides[is_val][index].append(window)
+            sides[names[side]][index].append(window)
     return sides
 
 
-def _guard(rasters: Sequence[CountedRaster], train: Sides, val: Sides, guard_px: int) -> Sides:
-    """For each training raster the validation windows in its pixels, enlarged by the guard band."""
+def guard(rasters: Sequence[CountedRaster], used: Sides, kept: Sides, guard_px: int) -> Sides:
+    """For each raster the windows of another side that are closed in it, in its pixels, enlarged by the guard band.
+
+    Args:
+        rasters: the labelled rasters.
+        used: windows of each raster on the side in which they are closed.
+        kept: windows of each raster on the other side.
+        guard_px: width of the guard band, in pixels of the raster in which they are closed.
+    """
+    if not any(kept):
+        return [[] for _ in rasters]
     of_file: dict[Path, list[Window]] = defaultdict(list)
-    for raster, windows in zip(rasters, val, strict=True):
+    for raster, windows in zip(rasters, kept, strict=True):
         of_file[raster.file] += windows
     found = [list(of_file[raster.file]) for raster in rasters]
     systems: list[Any] = []
     numbers = [crs_number(s.grid.crs, systems) if s.grid.is_georeferenced else -1 for s in rasters]
     for number, crs in enumerate(systems):
-        images = [i for i, system in enumerate(numbers) if train[i] and system == number]
-        owners, boxes = _boxes_in(rasters, val, crs)
+        images = [i for i, system in enumerate(numbers) if used[i] and system == number]
+        owners, boxes = _boxes_in(rasters, kept, crs)
         for image, box in _near(rasters, images, boxes, guard_px):
             if owners[box] != rasters[image].file:
                 found[image].append(rasters[image].grid.window_of(boxes[box]))
@@ -211,10 +281,10 @@ def _guard(rasters: Sequence[CountedRaster], train: Sides, val: Sides, guard_px:
     return [[window for window in windows if window.pixels] for windows in closed]
 
 
-def _boxes_in(rasters: Sequence[CountedRaster], val: Sides, crs: Any) -> tuple[list[Path], list[Box]]:
-    """Bounding boxes in a CRS of all validation windows that can be transformed to it, and the image file of each."""
+def _boxes_in(rasters: Sequence[CountedRaster], kept: Sides, crs: Any) -> tuple[list[Path], list[Box]]:
+    """Bounding boxes in a CRS of all windows that can be transformed to it, and the image file of each."""
     owners, boxes = [], []
-    for raster, windows in zip(rasters, val, strict=True):
+    for raster, windows in zip(rasters, kept, strict=True):
         for window in windows if raster.grid.is_georeferenced else ():
             box = reproject_box(raster.grid.box(window), raster.grid.crs, crs)
             if box is not None:

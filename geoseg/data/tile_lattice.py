@@ -53,8 +53,8 @@ class TileLattice:
         return first, np.searchsorted(starts, cells + CELL_PX, side="left")
 
 
-class ValidationArea:
-    """The area of all validation tiles: labels of training tiles are masked there."""
+class ScoredArea:
+    """The area of all validation and test tiles: labels of training tiles are masked there."""
 
     def __init__(self, grids: Iterable[PixelGrid]):
         self._systems: list[Any] = []

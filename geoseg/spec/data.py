@@ -58,11 +58,11 @@ class LabelledRasterSpec(Spec):
     label: FilePath
     """Raster of labels on the image's grid, or polygons in any vector format and CRS."""
     split: str | None = None
-    """train, val, or a name that is neither, which is left out; None leaves it to data.split."""
+    """train, val, test, or another name, which is left out; None leaves it to data.split."""
 
 
 class SplitSpec(Spec):
-    """Which pixels are used for training, and which for validation."""
+    """Which pixels are used for training, which for validation, and which for the test at the end."""
 
     by: Literal["auto", "column", "blocks", "scene", "random", "polygons", "none"] = "auto"
     """column: as given; blocks: by square blocks of pixels; scene: whole images; random: image by image, which lets
@@ -70,10 +70,14 @@ class SplitSpec(Spec):
     each class by themselves; none: all for training, nothing scored, the last epoch kept; auto: column where splits are
     given, else blocks, or polygons where there are too few for blocks."""
     column: str = "split"
-    """Column of the CSV that holds train or val; rows with another word are left out."""
-    val_share: float = Field(default=0.2, gt=0, lt=1)
+    """Column of the CSV that holds train, val or test; rows with another word are left out. Images given as test are
+    the test side however the others are split."""
+    val_share: float = Field(default=0.2, ge=0, lt=1)
     """Share of the labelled pixels that is kept for validation, when geoseg splits; by polygons, share of each class's
-    polygons."""
+    polygons; 0 keeps none, and the last epoch."""
+    test_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the labelled pixels, or polygons, that is kept for the test of the finished model, and is in no fold; it
+    is drawn first. Where images are given as test, these are the test side."""
     folds: int | None = Field(default=None, ge=2, le=100)
     """Cross-validation: the blocks, scenes or polygons are dealt out to so many folds, and a model is trained for each,
     which is scored on it; the model itself is then trained on all labels. None means a single split."""
@@ -94,12 +98,27 @@ class SplitSpec(Spec):
             raise ValueError(f"folds do not go with by: {self.by}: take blocks, scene or polygons")
         if self.fold is not None and self.fold > (self.folds or 0):
             raise ValueError(f"fold {self.fold} is none of {self.folds or 0} folds: correct fold or folds")
+        self._check_test()
         return self
+
+    def _check_test(self) -> None:
+        if self.test_share and self.by in ("column", "none"):
+            raise ValueError(
+                f"test_share does not go with by: {self.by}: give some images the split test, or take blocks, scene, "
+                "random or polygons"
+            )
+        if self.test_share and self.folds is not None and self.by == "auto":
+            raise ValueError("test_share goes with folds only if by says how to split: take blocks, scene or polygons")
+        if self.val_share + self.test_share >= 1:
+            raise ValueError(
+                f"val_share {self.val_share:g} and test_share {self.test_share:g} leave nothing for training: lower one"
+            )
 
     @property
     def validates(self) -> bool:
         """Whether there is a validation side, by which the best epoch is chosen."""
-        return self.by != "none"
+        is_given = self.by == "column" or self.folds is not None
+        return self.by != "none" and (is_given or self.val_share > 0)
 
     @property
     def keeps_last(self) -> bool:
@@ -121,7 +140,7 @@ class DataSpec(Spec):
     scenes: tuple[LabelledRasterSpec, ...] = ()
     """List of images with their labels."""
     split: SplitSpec = SplitSpec()
-    """Which pixels are used for training, and which for validation."""
+    """Which pixels are used for training, which for validation, and which for the test at the end."""
     bands: tuple[Name, ...] = Field(min_length=1, max_length=MOST_BANDS)
     """Band names in the network's order: red, green, blue, nir, ..."""
     band_indexes: tuple[Annotated[int, Field(ge=1, le=LARGEST_COUNT)], ...] | None = None

@@ -10,7 +10,7 @@ from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, Device, Spec
 from geoseg.spec.classify import ClassifySpec
 from geoseg.spec.combined import CombinedSpec
 
-Split = Literal["val", "train"]
+Split = Literal["val", "train", "test"]
 BOUNDARY_PX_MOST = 512
 """Largest boundary width, in pixels: windows are read with a halo of this width."""
 

@@ -55,7 +55,7 @@ class PredictSettings(TypedDict, total=False):
 class EvaluateSettings(TypedDict, total=False):
     """How a model is scored."""
 
-    split: Literal["val", "train"]
+    split: Literal["val", "train", "test"]
     device: str
     boundary_px: int | None
     block_px: int | None
@@ -95,7 +95,7 @@ class ComparisonSettings(TypedDict, total=False):
 class CompareSettings(TypedDict, total=False):
     """How several models are compared."""
 
-    split: Literal["val", "train"]
+    split: Literal["val", "train", "test"]
     device: str
     boundary_px: int | None
     block_px: int | None

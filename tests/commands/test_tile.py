@@ -223,7 +223,7 @@ def test_scenes_that_touch_give_tiles_across_their_seam(tmp_path):
 
 def test_given_splits_are_kept_and_other_words_left_out(tmp_path):
     lines = ["image,label,split"]
-    for number, split in enumerate(("train", "val", "test", "train")):
+    for number, split in enumerate(("train", "val", "test", "train", "spare")):
         place = {"transform": TRANSFORM @ Affine.translation(1000 * number, 0)}
         write_raster(tmp_path / f"{number}.tif", band_values(2, "uint16", 64, 128, seed=number), **place)
         write_raster(tmp_path / f"{number}_l.tif", class_ids(64, 128, seed=number), **place)
@@ -237,6 +237,7 @@ def test_given_splits_are_kept_and_other_words_left_out(tmp_path):
         ("0", "train"),
         ("3", "train"),
         ("1", "val"),
+        ("2", "test"),
     }
 
 

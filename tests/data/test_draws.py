@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from geoseg.data.draws import NO_FOLD, VAL, deal_folds, draw_sides
+from geoseg.data.draws import NO_FOLD, TEST, TRAIN, VAL, deal_folds, draw_sides
 from geoseg.spec import SplitSpec
 
 
@@ -27,6 +27,19 @@ def test_each_class_of_two_polygons_and_more_is_on_both_sides(numbers: list[int]
     for k, number in enumerate(numbers):
         validated = int((sides[counts[:, k] > 0] == VAL).sum())
         assert validated == (0 if number == 1 else min(max(1, round(share * number)), number - 1))
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 9), min_size=4, max_size=4), st.integers(0, 5), st.sampled_from([0.1, 0.2, 0.3]))
+def test_each_class_of_three_polygons_and_more_is_on_three_sides(numbers: list[int], seed: int, share: float) -> None:
+    rng = np.random.default_rng(seed)
+    counts = one_class_each({k: rng.integers(1, 100, n).tolist() for k, n in enumerate(numbers)})
+    spec = SplitSpec(by="polygons", val_share=0.2, test_share=share, seed=seed)
+    sides = draw_sides(counts, spec, is_stratified=True)
+    for k, number in enumerate(numbers):
+        found = [int((sides[counts[:, k] > 0] == side).sum()) for side in (TRAIN, VAL, TEST)]
+        assert found[2] == (0 if number < 3 else min(max(1, round(share * number)), number - 2))
+        assert min(found[:2]) > 0 or number == 1
 
 
 def test_the_shares_of_pixels_are_as_even_as_polygons_allow_whatever_single_ones_there_are() -> None:

@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.reporters import Watching
 
 from geoseg.core.errors import LabelError
-from geoseg.data.listing import ListedRaster, list_rasters
+from geoseg.data.listing import ListedRaster, list_rasters, to_read
 from geoseg.spec import DataSpec
 
 
@@ -60,11 +61,26 @@ def test_names_may_hold_commas_spaces_and_umlauts(tmp_path: Path) -> None:
     assert found == [ListedRaster(tmp_path / "2018, Süd 1.tif", tmp_path / "ä.png", None)]
 
 
-def test_rows_that_are_for_neither_side_are_left_out(tmp_path: Path) -> None:
-    text = "image,label,split,fold\na,a,train,1\nb,b,val,2\nc,c,test,train\n"
-    assert [found.image.name for found in list_rasters(table(tmp_path, text))] == ["a", "b"]
-    assert [found.image.name for found in list_rasters(table(tmp_path, text, by="blocks"))] == ["a", "b"]
-    assert [found.image.name for found in list_rasters(table(tmp_path, text, column="fold"))] == ["c"]
+def test_rows_that_are_for_no_side_are_left_out_and_counted(tmp_path: Path) -> None:
+    text = "image,label,split,fold\na,a,train,1\nb,b,val,2\nc,c,spare,train\nd,d,test,1\n"
+    for split, names, said in (
+        ({}, "a b d", "1 of 4 images left out, as the split is neither train, val nor test: spare (1)"),
+        ({"by": "blocks"}, "a b d", "1 of 4 images left out, as the split is neither train, val nor test: spare (1)"),
+        ({"column": "fold"}, "c", "3 of 4 images left out, as the split is neither train, val nor test: 1 (2), 2 (1)"),
+    ):
+        notices: list[str] = []
+        found = list_rasters(table(tmp_path, text, **split), Watching(lines=notices))
+        assert [one.image.name for one in found] == names.split()
+        assert notices == [said]
+
+
+def test_test_images_are_read_to_score_the_test_side_and_then_alone(tmp_path: Path) -> None:
+    listed = list_rasters(table(tmp_path, "image,label,split\na,a,train\nb,b,val\nd,d,test\n"))
+    for only, names in ((None, "a b"), ("train", "a b"), ("val", "a b"), ("test", "d")):
+        assert [one.image.name for one in to_read(listed, only)] == names.split()
+    assert to_read(listed[:2], "test") == listed[:2], "where it is drawn, all labels are needed"
+    with pytest.raises(LabelError, match="all images have the split test"):
+        to_read(listed[2:], None)
 
 
 def test_a_list_needs_no_splits(tmp_path: Path) -> None:
@@ -82,7 +98,7 @@ def test_a_list_needs_no_splits(tmp_path: Path) -> None:
         ("image,label,split\na,a,train\n\nb,b\n", {}, "tiles.csv, line 4: a cell is empty: give image, label, split"),
         ("image,label\na,\n", {}, "tiles.csv, line 2: a cell is empty: give image, label of every tile"),
         ("image,label,split\na,a,train\n", {"column": "fold"}, "has no column fold, which data.split.column names"),
-        ("image,label,split\na,a,training\nb,b,test\n", {}, "all images have the split test, training, and are left"),
+        ("image,label,split\na,a,training\nb,b,spare\n", {}, "all images have the split spare, training, and are left"),
     ],
 )
 def test_a_list_that_cannot_be_used(tmp_path: Path, text: str, split: dict, said: str) -> None:
@@ -156,8 +172,9 @@ def test_patterns_that_cannot_be_used(tmp_path: Path, images: str, labels: str, 
 
 
 def test_scenes_are_listed_as_given() -> None:
-    scenes = [{"image": "a.tif", "label": "a.gpkg", "split": split} for split in ("val", None, "test")]
+    scenes = [{"image": "a.tif", "label": "a.gpkg", "split": split} for split in ("val", None, "spare", "test")]
     assert list_rasters(data(scenes=scenes)) == [
         ListedRaster(Path("a.tif"), Path("a.gpkg"), "val"),
         ListedRaster(Path("a.tif"), Path("a.gpkg"), None),
+        ListedRaster(Path("a.tif"), Path("a.gpkg"), "test"),
     ]

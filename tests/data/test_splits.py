@@ -1,5 +1,6 @@
 """Splits: what is learnt from never touches what is scored, and every labelled cell is on one side."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +45,13 @@ def raster(
 
 def learnt_pixels(raster: CountedRaster, share: RasterSplit) -> np.ndarray:
     """Row and column (N, 2) of every labelled pixel that is learnt from."""
+    return labelled_pixels(raster, share.train, share.closed)
+
+
+def labelled_pixels(raster: CountedRaster, opened: Sequence[Window], closed: Sequence[Window]) -> np.ndarray:
+    """Row and column (N, 2) of every labelled pixel in some windows and not in others."""
     everything = raster.everything
-    mask = Rectangles.of(share.train).mask(everything) & ~Rectangles.of(share.closed).mask(everything)
+    mask = Rectangles.of(opened).mask(everything) & ~Rectangles.of(closed).mask(everything)
     cells = [Window(int(r), int(c), CELL_PX, CELL_PX) for r, c in raster.statistics.cells]
     return np.argwhere(mask & Rectangles.of(cells).mask(everything))
 
@@ -64,21 +70,23 @@ def in_pixels(grid: PixelGrid, xs: Any, ys: Any) -> tuple[np.ndarray, np.ndarray
 
 
 def check_guard(rasters: list[CountedRaster], splits: list[RasterSplit], reach: int) -> None:
-    """No window of side `reach` with a pixel that is learnt from shows validation pixels of any image."""
+    """No window of side `reach` with a pixel that is learnt from shows validation or test pixels of any image, and no
+    pixel that is validated is a test pixel of any image."""
     for learner, share in zip(rasters, splits, strict=True):
-        pixels = learnt_pixels(learner, share)
+        pixels, validated = learnt_pixels(learner, share), labelled_pixels(learner, share.val, share.tested)
         for other, its_share in zip(rasters, splits, strict=True):
             same_place = (
                 learner.grid.is_georeferenced and other.grid.is_georeferenced and learner.grid.crs == other.grid.crs
             )
             if learner.file != other.file and not same_place:
                 continue
-            for window in its_share.val:
+            for window in (*its_share.val, *its_share.test):
                 rows, cols = (window.row, window.row + window.height), (window.col, window.col + window.width)
                 if learner.file != other.file:
                     left, bottom, right, top = other.grid.box(window)
                     rows, cols = (sorted(found) for found in in_pixels(learner.grid, [left, right], [bottom, top]))
                 assert not touches(pixels, reach, tuple(rows), tuple(cols))
+                assert window not in its_share.test or not touches(validated, 1, tuple(rows), tuple(cols))
 
 
 @st.composite
@@ -90,7 +98,7 @@ def layouts(draw: Any) -> list[CountedRaster]:
         place = PLACE @ Affine.translation(col, row) @ Affine.scale(draw(st.sampled_from([1, 1, 1, 2, 0.7])))
         where = draw(st.sampled_from(["utm", "utm", "utm", "no crs", "nowhere", "twin"]))
         name = f"image {index - 1 if where == 'twin' and index else index}"
-        split = draw(st.sampled_from(["train", "train", "val"])) if where != "nowhere" else "train"
+        split = draw(st.sampled_from(["train", "train", "val", "val", "test"])) if where != "nowhere" else "train"
         rasters.append(
             raster(
                 draw(st.integers(20, 260)),
@@ -116,20 +124,23 @@ reaches = st.integers(1, 150) | whole_cells
 
 
 @settings(deadline=None, max_examples=150)
-@given(layouts(), st.sampled_from(["column", "blocks", "scene"]), reaches, st.integers(0, 3))
-def test_no_training_window_shows_validation_ground(
-    layout: list[CountedRaster], by: str, reach: int, seed: int
+@given(
+    layouts(), st.sampled_from(["column", "blocks", "scene"]), st.sampled_from([0, 0, 0.3]), reaches, st.integers(0, 3)
+)
+def test_no_training_window_shows_what_is_scored(
+    layout: list[CountedRaster], by: str, test_share: float, reach: int, seed: int
 ) -> None:
-    spec = SplitSpec(by=by, block_px=64, val_share=0.3, seed=seed)
+    is_drawn = by != "column" and not any(image.entry.split == "test" for image in layout)
+    spec = SplitSpec(by=by, block_px=64, val_share=0.3, seed=seed, test_share=test_share if is_drawn else 0)
     try:
         splits = split_rasters(layout, spec, reach)
     except LabelError:
         return
     check_guard(layout, splits, reach)
     for image, share in zip(layout, splits, strict=True):
-        train, val = image.statistics.inside(share.train), image.statistics.inside(share.val)
-        assert (train != val).all(), "every labelled cell is on one side"
-        for window in (*share.train, *share.val, *share.closed):
+        sides = np.stack([image.statistics.inside(windows) for windows in (share.train, share.val, share.test)])
+        assert (sides.sum(axis=0) == 1).all(), "every labelled cell is on one side"
+        for window in (*share.train, *share.val, *share.closed, *share.test, *share.tested):
             assert window.pixels
             for edge, end in ((window.row, 0), (window.col, 0), (window.row + window.height, image.grid.height),
                               (window.col + window.width, image.grid.width)):  # fmt: skip
@@ -300,6 +311,50 @@ def test_ground_that_cannot_be_split(rasters: list[CountedRaster], spec: dict, s
     with pytest.raises(LabelError, match=said) as caught:
         split_rasters(rasters, SplitSpec.model_validate(spec), 100)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("splits", "spec", "said"),
+    [
+        ("train val test", {"by": "scene", "test_share": 0.2}, "there is 1 image given as test: leave out one of both"),
+        ("train val val", {"test_share": 0.2}, "there is a split given in column split: leave out one of both"),
+        ("train val val", {"val_share": 0}, "val_share is 0, but the split is given"),
+    ],
+)
+def test_a_test_side_is_given_or_drawn(splits: str, spec: dict, said: str) -> None:
+    rasters = [raster(name=str(i), split=split) for i, split in enumerate(splits.split())]
+    with pytest.raises(SpecError, match=said):
+        split_rasters(rasters, SplitSpec.model_validate(spec), 0)
+
+
+@pytest.mark.parametrize("by", ["blocks", "scene", "random", "none"])
+def test_images_given_as_test_are_the_test_side_however_the_others_are_split(by: str) -> None:
+    rasters = [raster(row=999 * i, name=str(i), split=split) for i, split in enumerate(["test", None, None, "train"])]
+    splits = split_rasters(rasters, SplitSpec(by=by, block_px=64), 10)
+    assert (splits[0].train, splits[0].val, splits[0].test) == ((), (), (rasters[0].everything,))
+    assert not any(share.test for share in splits[1:])
+
+
+def test_a_neighbour_of_a_test_image_is_guarded_from_in_a_random_split_too() -> None:
+    rasters = [raster(col=200 * i, name=str(i), split="test" if i == 2 else None) for i in range(5)]
+    splits = split_rasters(rasters, SplitSpec(by="random"), 40)
+    for index, share in enumerate(splits):
+        assert index == 2 or bool(share.closed) == (bool(share.train) and index in (1, 3))
+
+
+def test_the_test_side_is_the_same_whatever_the_folds() -> None:
+    rasters = [raster(row=999 * i, name=str(i), seed=i) for i in range(12)]
+    base = {"by": "scene", "test_share": 0.25}
+    changes: list[dict[str, Any]] = [
+        {}, {"val_share": 0.4}, {"val_share": 0}, *({"folds": 3, "fold": fold} for fold in (1, 2, 3)),
+    ]  # fmt: skip
+    splits = [split_rasters(rasters, SplitSpec.model_validate(base | one), 0) for one in changes]
+    tested = [[bool(share.test) for share in split] for split in splits]
+    assert all(one == tested[0] for one in tested)
+    assert sum(tested[0]) == 3
+    validated = np.sum([[bool(share.val) for share in split] for split in splits[3:]], axis=0)
+    assert validated.tolist() == [int(not one) for one in tested[0]], "every other image is in one fold"
+    assert not any(share.val for share in splits[2]), "without validation the rest is learnt from"
 
 
 def test_many_tiles_and_small_blocks_do_not_take_long() -> None:

@@ -155,7 +155,7 @@ def test_given_splits_of_neighbouring_tiles_do_not_leak(tmp_path: Path) -> None:
     check_that_counts_are_exact(data)
     assert (data.train.images, data.val.images) == (6, 1)
     assert len(notices) == 1
-    assert "of the labelled training pixels lie within 32 px of validation pixels and are left out" in notices[0]
+    assert "labelled training pixels (4,834 px) lie within 32 px of validation or test pixels and are" in notices[0]
 
 
 def test_an_image_that_is_given_twice_does_not_leak(tmp_path: Path) -> None:
@@ -493,7 +493,7 @@ def only(value: int) -> dict[str, Any]:
     ("kind", "splits", "tiles", "data", "said"),
     [
         (LabelError, "train train", {}, {}, "no labelled image has split val"),
-        (LabelError, "test test", {}, {}, "all images have the split test, and are left out"),
+        (LabelError, "test test", {}, {}, "all images have the split test, which is for the test of a finished model"),
         (LabelError, "train val", only(255), {}, "no labelled image has split train"),
         (LabelError, "train val", only(3), {}, "no training pixel shows class 9 water: label some of it there"),
         (LabelError, "train val", only(4), {}, r"t0_l\.tif: class id 4 is unknown; the classes are 3 grass, 9 water"),

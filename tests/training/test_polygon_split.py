@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from affine import Affine
 from rasterio.transform import from_origin
 from scipy.ndimage import distance_transform_cdt
 from support.rasters import write_raster
@@ -87,6 +88,39 @@ def test_each_polygon_goes_to_one_side_with_a_guard_between(tmp_path: Path, crs:
     assert found.val.amount == "2 polygons, 128 px"
     assert "split by polygons: 6 polygons (384 px) for training, 2 polygons (128 px) for validation" in notices[0]
     assert "no validation pixel shows class 2 lake" in notices[-1]
+
+
+def test_polygons_of_the_test_side_are_in_no_fold_and_hidden_from_training(tmp_path: Path) -> None:
+    data, notices = write(tmp_path), []
+    found = read(data, notices, test_share=0.2)
+    train, val, test = (labels(found.side(side)) != IGNORE for side in ("train", "val", "test"))
+    assert not (train & val).any()
+    assert not (test & (train | val)).any()
+    assert int(test.sum()) == 64, "of the fields, which are five, one; of two and one of the others none"
+    assert distance_transform_cdt(~test, "chessboard")[train].min() > 3
+    _, valid = found.train.rasters[0].read(EVERYTHING)
+    assert not valid[test].any()
+    assert found.val.rasters[0].read(EVERYTHING)[1].all(), "what is scored is shown as in a prediction"
+    assert "2 polygons (128 px) for validation, 1 polygon (64 px) for the test, at least 3 px apart" in notices[0]
+    assert "no test pixel shows class 1 wood, 2 lake" in notices[-1]
+    for fold in (1, 2, 3):
+        other = read(data, test_share=0.2, folds=3, fold=fold)
+        assert np.array_equal(labels(other.side("test")) != IGNORE, test)
+
+
+def test_images_given_as_test_are_hidden_from_training_polygons_around_them(tmp_path: Path) -> None:
+    data = write(tmp_path)
+    values = np.ones((3, 40, 40), np.uint8)
+    write_raster(tmp_path / "test.tif", values, crs="EPSG:32631", transform=PLACE @ Affine.translation(0, 0))
+    given = {"image": tmp_path / "test.tif", "label": tmp_path / "polygons.gpkg", "split": "test"}
+    found = read({"scenes": [*data["scenes"], given]})
+    train, val = (labels(found.side(side)) != IGNORE for side in ("train", "val"))
+    assert not train[:43, :43].any()
+    assert not val[:40, :40].any()
+    (raster,) = found.train.rasters
+    assert not raster.read(EVERYTHING)[1][:40, :40].any()
+    assert found.side("test").polygons is None
+    assert int(found.side("test").class_counts.sum()) > 0
 
 
 def test_training_windows_show_nothing_of_validation_polygons(tmp_path: Path) -> None:

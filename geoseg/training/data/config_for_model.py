@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.core.errors import ModelError, SpecError
-from geoseg.data.listing import list_rasters
+from geoseg.data.listing import list_rasters, to_read
 from geoseg.raster.bands.matching import fits_dtype
 from geoseg.spec import (
     ClassifySpec,
@@ -16,16 +16,18 @@ from geoseg.spec import (
     ModelSpec,
     TrainSpec,
 )
+from geoseg.spec.evaluate import Split
 from geoseg.training.data.image_files import open_image
 
 
-def config_for_model(spec: TrainSpec, model: ModelSpec, settings: ClassifySpec) -> TrainSpec:
+def config_for_model(spec: TrainSpec, model: ModelSpec, settings: ClassifySpec, only: Split | None = None) -> TrainSpec:
     """Return a training config with the classes, bands and value type of a model, in the model's order.
 
     Args:
         spec: the config.
         model: the model.
         settings: whose `bands` and `nodata` replace those of the config; with `rescale` values may be of any type.
+        only: the side that is to be read; None for those that training reads.
 
     Raises:
         ModelError: if the config has other classes, lacks a band, or has values of another kind.
@@ -43,7 +45,7 @@ def config_for_model(spec: TrainSpec, model: ModelSpec, settings: ClassifySpec) 
     if settings.bands is not None:
         changes |= {"bands": model.bands, "band_indexes": _given_bands(settings.bands, model)}
     elif spec.data.bands != model.bands:
-        changes |= _take_bands(spec.data, model)
+        changes |= _take_bands(spec.data, model, only)
     if settings.nodata is not None:
         changes["nodata"] = _given_nodata(settings.nodata)
     data = spec.data.model_copy(update=changes)
@@ -77,7 +79,7 @@ def _class_list(classes: Sequence[ClassSpec]) -> str:
     return ", ".join(f"{c.id} {c.name}" for c in classes)
 
 
-def _take_bands(data: DataSpec, model: ModelSpec) -> dict[str, Any]:
+def _take_bands(data: DataSpec, model: ModelSpec, only: Split | None) -> dict[str, Any]:
     """The fields of a DataSpec that name bands, for a model with some of its bands or another order."""
     names = [name.strip().lower() for name in data.bands]
     missing = [name for name in model.bands if name.strip().lower() not in names]
@@ -87,10 +89,10 @@ def _take_bands(data: DataSpec, model: ModelSpec) -> dict[str, Any]:
             "choose a model of these bands, or name the others in data.bands"
         )
     picks = [names.index(name.strip().lower()) for name in model.bands]
-    return {"bands": model.bands, "band_indexes": _places(data, picks)}
+    return {"bands": model.bands, "band_indexes": _places(data, picks, only)}
 
 
-def _places(data: DataSpec, picks: Sequence[int]) -> tuple[int, ...]:
+def _places(data: DataSpec, picks: Sequence[int], only: Split | None) -> tuple[int, ...]:
     """Indexes in the files of some of the config's bands.
 
     All of its bands are matched: which band is the second may depend on how many there are.
@@ -98,7 +100,7 @@ def _places(data: DataSpec, picks: Sequence[int]) -> tuple[int, ...]:
     if data.band_indexes is not None:
         return tuple(data.band_indexes[pick] for pick in picks)
     found: dict[tuple[int, ...], Path] = {}
-    for entry in list_rasters(data):
+    for entry in to_read(list_rasters(data), only):
         with open_image(entry.image, data) as scene:
             found.setdefault(tuple(scene.bands[pick] for pick in picks), entry.image)
     if len(found) > 1:

@@ -14,51 +14,76 @@ from numpy.typing import NDArray
 from geoseg.core.errors import LabelError, SpecError
 from geoseg.core.events import Reporter
 from geoseg.core.wording import number_of, pixels_in_words
-from geoseg.data.class_statistics import ClassStatistics
+from geoseg.data.listing import TEST, ListedRaster
 from geoseg.spec import NODATA_ID, TrainSpec
 from geoseg.training.data.split_parts import SplitParts
 from geoseg.training.data.split_sides import SideParts, SplitSide
 
+LEAST_SHOWN = 0.01
+"""Smallest share of the pixels that is said as a number."""
 
-def check_side(spec: TrainSpec, only: str | None) -> None:
+
+def check_side(spec: TrainSpec, only: str | None, listed: Sequence[ListedRaster]) -> None:
     """Refuse to score a side that the settings do not name.
 
     Args:
         spec: the settings.
-        only: the side that is wanted; None for both.
+        only: the side that is wanted; None for all that training reads.
+        listed: the labelled rasters.
 
     Raises:
         SpecError: if the folds of a cross-validation are meant all at once.
-        LabelError: if only validation rasters are wanted and the split has none.
+        LabelError: if only validation or test rasters are wanted and the split has none.
     """
     split = spec.data.split
-    if split.folds is not None and split.fold is None:
+    if split.folds is not None and split.fold is None and only != TEST:
         raise SpecError(
             f"data.split.folds = {split.folds}: say which of them validates, 1 to {split.folds}, in data.split.fold"
         )
     if only == "val" and not split.validates:
         raise LabelError(
-            "data.split.by is none, which leaves no validation rasters: score the training ones (--split train), or "
+            f"{_no_validation(spec)}, which leaves no validation rasters: score the training ones (--split train), or "
             "change it"
         )
+    if only == TEST and not split.test_share and not any(one.split == TEST for one in listed):
+        raise LabelError(
+            f"there is no test side: write {TEST} in column {split.column}, or as split of a scene, for some images "
+            "from which nothing is learnt, or set data.split.test_share before training"
+        )
+
+
+def _no_validation(spec: TrainSpec) -> str:
+    """The setting by which there is no validation side."""
+    return "data.split.by is none" if spec.data.split.by == "none" else "data.split.val_share is 0"
 
 
 def report_split(spec: TrainSpec, split: SplitParts, reporter: Reporter) -> None:
     """Report what is special about a split: random, by polygons or none, and the guard band."""
     _report_way(spec, split, reporter)
-    guard_px, learnt = split.guard_px, sum(int(statistics.counts.sum()) for statistics in split.train.statistics)
+    guard_px, learnt = split.guard_px, split.train.pixels
     if split.too_wide_px is not None:
         reporter.notice(
             f"a guard band of {split.too_wide_px} px, which no training window crosses, would leave a class without "
             f"training pixels: it has {guard_px} px, and training windows are shown nothing of the validation areas "
             "(data.split.guard_px)"
         )
-    share = split.guarded_px / max(1, split.guarded_px + learnt)
-    if share > 0.01:
+    if split.guarded_px:
         where = f"lie within {guard_px} px of" if guard_px else "are also"
+        sides = "validation or test" if split.has_test else "validation"
+        share = split.guarded_px / (split.guarded_px + learnt)
+        percent = f"{share:.0%}" if share > LEAST_SHOWN else f"less than {LEAST_SHOWN:.0%}"
         reporter.notice(
-            f"{share:.0%} of the labelled training pixels {where} validation pixels and are left out "
-            "(data.split.guard_px)"
+            f"{percent} of the labelled training pixels ({pixels_in_words(split.guarded_px)}) {where} {sides} pixels "
+            "and are left out (data.split.guard_px)"
+        )
+    if split.tested_px:
+        reporter.notice(
+            f"{pixels_in_words(split.tested_px)} of the labelled validation pixels are also on the test side, and "
+            "count for the test alone"
+        )
+    if split.unseen_polygons:
+        reporter.notice(
+            f"{number_of(split.unseen_polygons, 'polygon')} of which no image shows a pixel with data left out"
         )
 
 
@@ -70,44 +95,50 @@ def _report_way(spec: TrainSpec, split: SplitParts, reporter: Reporter) -> None:
             "other places (data.split.by: blocks or scene)"
         )
     if not spec.data.split.validates:
+        setting = "by: none" if spec.data.split.by == "none" else "val_share: 0"
+        measured = "nothing but the test measures" if split.has_test else "this run measures nothing of"
+        others = "all other labels" if split.has_test else "all labels"
         reporter.notice(
-            "all labels are for training (data.split.by: none): the last epoch is kept, and this run measures nothing "
-            "of how well the model does"
+            f"{others} are for training (data.split.{setting}): the last epoch is kept, and {measured} how well the "
+            "model does"
         )
     if split.by == "polygons":
-        train, val = map(_amount, (split.train, split.val))
+        train, val, test = map(_amount, (split.train, split.val, split.test))
+        tested = f", {test} for the test" if split.test.polygons else ""
+        others = "those of validation and test" if tested else "the latter"
         reporter.notice(
-            f"split by polygons: {train} for training, {val} for validation, at least {split.guard_px} px apart; "
-            "training windows are shown nothing of the latter (data.split.guard_px)"
+            f"split by polygons: {train} for training, {val} for validation{tested}, at least {split.guard_px} px "
+            f"apart; training windows are shown nothing of {others} (data.split.guard_px)"
         )
 
 
 def _amount(side: SideParts) -> str:
-    pixels = sum(int(statistics.counts.sum()) for statistics in side.statistics)
-    return f"{number_of(side.polygons or 0, 'polygon')} ({pixels_in_words(pixels)})"
+    return f"{number_of(side.polygons or 0, 'polygon')} ({pixels_in_words(side.pixels)})"
 
 
 def check_sides(
-    train: Sequence[ClassStatistics],
-    val: Sequence[ClassStatistics],
+    split: SplitParts,
     spec: TrainSpec,
     unmarked_px: int,
     reporter: Reporter,
 ) -> None:
-    """Refuse an empty side and classes without training pixels; report classes without validation pixels.
+    """Refuse an empty side and classes without training pixels; report classes without validation or test pixels.
 
     Raises:
         LabelError: saying what to change.
     """
     counts = [
-        sum((statistics.class_counts for statistics in side), np.zeros(len(spec.classes))) for side in (train, val)
+        sum((statistics.class_counts for statistics in side.statistics), np.zeros(len(spec.classes)))
+        for side in (split.train, split.val, split.test)
     ]
-    for side, found in zip(("training", "validation"), counts, strict=True):
-        if not found.any() and (side == "training" or spec.data.split.validates):
+    wanted = {"training": True, "validation": spec.data.split.validates, "test": spec.data.split.test_share > 0}
+    for side, found in zip(wanted, counts, strict=True):
+        if not found.any() and wanted[side]:
             raise LabelError(
-                f"no labelled {side} pixels are left: label more, or change data.split (val_share, block_px, guard_px)"
+                f"no labelled {side} pixels are left: label more, or change data.split (val_share, test_share, "
+                "block_px, guard_px)"
             )
-    missing, unscored = (
+    missing, unscored, untested = (
         ", ".join(f"{c.id} {c.name}" for c, count in zip(spec.classes, found, strict=True) if not count)
         for found in counts
     )
@@ -127,6 +158,8 @@ def check_sides(
         )
     if unscored and spec.data.split.validates:
         reporter.notice(f"no validation pixel shows class {unscored}: nothing can be said of how well it is found")
+    if untested and spec.data.split.test_share:
+        reporter.notice(f"no test pixel shows class {untested}: the test can say nothing of how well it is found")
 
 
 def _with_255(spec: TrainSpec, counts: NDArray[Any]) -> str:

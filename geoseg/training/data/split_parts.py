@@ -1,23 +1,23 @@
 """The parts of labelled rasters on each side of the split: by windows, or by polygons.
 
-In: labelled rasters with their class statistics. Out: areas of each raster for both sides, and statistics of the labels
+In: labelled rasters with their class statistics. Out: areas of each raster for all sides, and statistics of the labels
 in them. Chooses the guard band between the sides where the settings leave it open.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from geoseg.core.errors import LabelError
-from geoseg.data.areas import Area, Rectangles
+from geoseg.data.areas import Area, JoinedAreas, Rectangles
 from geoseg.data.class_statistics import ClassStatistics, count_classes, join_statistics
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels.features import Features
-from geoseg.data.listing import ListedRaster
+from geoseg.data.listing import TEST, ListedRaster
 from geoseg.data.partly_labelled import PartlyLabelled
-from geoseg.data.polygon_split import count_features, split_polygons
-from geoseg.data.splits import CountedRaster, how_to_split, split_rasters
+from geoseg.data.polygon_split import PolygonSides, count_features, split_polygons
+from geoseg.data.splits import CountedRaster, check_given_test, given_test, guard, how_to_split, split_rasters
 from geoseg.geo.georef import PixelGrid
 from geoseg.spec import TrainSpec
 from geoseg.training.data.split_sides import SideParts
@@ -40,9 +40,14 @@ class KnownRasters:
     rasters: Sequence[LabelledRaster]
     """The rasters."""
     statistics: Sequence[ClassStatistics]
-    """Their class statistics."""
+    """Their class statistics; without a cell for test rasters that are not to be read."""
     features: Callable[[], Sequence[Features]]
-    """Reads the features of their labels."""
+    """Reads the features of the labels of those that are not given as test."""
+
+    @property
+    def drawn(self) -> list[int]:
+        """Indexes of those that are not given as test."""
+        return [index for index, entry in enumerate(self.listed) if entry.split != TEST]
 
 
 @dataclass(frozen=True)
@@ -53,18 +58,26 @@ class SplitParts:
     """For training."""
     val: SideParts
     """For validation."""
+    test: SideParts
+    """For the test; without labels where test rasters are not to be read."""
     by: str
     """How it was split: column, blocks, scene, random, polygons or none."""
     guard_px: int
     """Width of the guard band."""
     guarded_px: int
     """Labelled training pixels that are left out for the guard band."""
+    tested_px: int
+    """Labelled validation pixels that are left out, as another image has them on the test side."""
     too_wide_px: int | None = None
     """Width of the guard band that would have left a class without training pixels; None if it was not too wide."""
+    unseen_polygons: int = 0
+    """Polygons of which no image shows a pixel with data."""
+    has_test: bool = False
+    """Whether there is a test side, read or not."""
 
 
 def guard_band(spec: TrainSpec) -> int:
-    """Width in pixels of the guard band around validation pixels; by default no training window reaches one."""
+    """Width in pixels of the guard band around what is scored; by default no training window reaches it."""
     return spec.read_side if spec.data.split.guard_px is None else spec.data.split.guard_px
 
 
@@ -80,7 +93,7 @@ def split_parts(known: KnownRasters, spec: TrainSpec, needed: Sequence[str]) -> 
         LabelError: if one side is left without labelled pixels, or labels are no polygons where they are split.
         SpecError: if only some rasters have a split given.
     """
-    if spec.data.split.by == "polygons":
+    if spec.data.split.by == "polygons" and known.drawn:
         return _by_polygons(known, spec)
     try:
         found = _by_windows(known, spec, needed)
@@ -96,7 +109,12 @@ def split_parts(known: KnownRasters, spec: TrainSpec, needed: Sequence[str]) -> 
 def _may_take_polygons(known: KnownRasters, spec: TrainSpec) -> bool:
     """Whether the way to split is geoseg's choice, and all labels are polygons."""
     split = spec.data.split
-    if split.by != "auto" or spec.data.outside is not None or how_to_split(_counted(known), split) == "column":
+    if (
+        not known.drawn
+        or split.by != "auto"
+        or spec.data.outside is not None
+        or how_to_split(_counted(known), split) == "column"
+    ):
         return False
     return all(len(one.keys) for one in known.features())
 
@@ -127,11 +145,17 @@ def _with_guard(known: KnownRasters, spec: TrainSpec, needed: Sequence[str], gua
             [c.only(c.inside(part.train) & ~c.inside(part.closed)) for c, part in pairs],
         ),
         SideParts(
-            [(Rectangles.of(part.val), NOTHING) for part in parts], [c.only(c.inside(part.val)) for c, part in pairs]
+            [(Rectangles.of(part.val), Rectangles.of(part.tested)) for part in parts],
+            [c.only(c.inside(part.val) & ~c.inside(part.tested)) for c, part in pairs],
+        ),
+        SideParts(
+            [(Rectangles.of(part.test), NOTHING) for part in parts], [c.only(c.inside(part.test)) for c, part in pairs]
         ),
         how_to_split(counted, split),
         guard_px,
         sum(int(c.counts[c.inside(part.train) & c.inside(part.closed)].sum()) for c, part in pairs),
+        sum(int(c.counts[c.inside(part.val) & c.inside(part.tested)].sum()) for c, part in pairs),
+        has_test=any(part.test for part in parts),
     )
 
 
@@ -146,28 +170,67 @@ def _by_polygons(known: KnownRasters, spec: TrainSpec) -> SplitParts:
             "data.split.by is polygons, which leaves out what data.outside labels between them: split by blocks or "
             "scene"
         )
-    features = known.features()
-    for entry, one in zip(known.listed, features, strict=True):
+    drawn, features = known.drawn, known.features()
+    for entry, one in zip((known.listed[index] for index in drawn), features, strict=True):
         if not len(one.keys):
             raise LabelError(
                 f"data.split.by is polygons, and {entry.label} holds none: split by blocks or scene, or give labels "
                 "that are polygons"
             )
+    check_given_test(_counted(known), spec.data.split, "polygons")
     given = spec.data.split.guard_px
     guard_px = SMALLEST_GUARD_PX if given is None else given
-    counted = count_features(known.rasters, features, len(spec.classes))
-    areas, (train_polygons, val_polygons) = split_polygons(known.grids, features, counted, spec.data.split, guard_px)
-    train = _side_of_polygons(known, [(one.train, one.closed) for one in areas], train_polygons, spec)
-    val = _side_of_polygons(known, [(one.val, NOTHING) for one in areas], val_polygons, spec)
-    labelled = sum(int(one.counts.sum()) for one in known.statistics)
-    learnt, scored = (sum(int(one.counts.sum()) for one in side.statistics) for side in (train, val))
-    return SplitParts(train, val, "polygons", guard_px, labelled - learnt - scored)
+    counted = count_features([known.rasters[index] for index in drawn], features, len(spec.classes))
+    areas, polygons = split_polygons(
+        [known.grids[index] for index in drawn], features, counted, spec.data.split, guard_px
+    )
+    of_raster = dict(zip(drawn, areas, strict=True))
+    sides = _sides_of_polygons(known, of_raster, guard_px)
+    train, val, test = (
+        _side_of_polygons(known, sides[name], number, spec)
+        for name, number in (("train", polygons.train), ("val", polygons.val), (TEST, polygons.test))
+    )
+    labelled = sum(int(known.statistics[index].counts.sum()) for index in drawn)
+    return SplitParts(
+        replace(train, hides_closed=True),
+        val,
+        test,
+        "polygons",
+        guard_px,
+        labelled - train.pixels - val.pixels - test.pixels,
+        tested_px=0,
+        unseen_polygons=polygons.unseen,
+        has_test=bool(polygons.test) or len(drawn) < len(known.listed),
+    )
+
+
+def _sides_of_polygons(
+    known: KnownRasters, areas: Mapping[int, PolygonSides], guard_px: int
+) -> dict[str, list[tuple[Area, Area]]]:
+    """The areas of each raster on each side, open and closed; rasters that are given as test are so as a whole."""
+    counted = _counted(known)
+    used = [[] if raster.entry.split == TEST else [raster.everything] for raster in counted]
+    given = given_test(counted)
+    closed, tested = (guard(counted, used, given, px) for px in (guard_px, 0))
+    sides: dict[str, list[tuple[Area, Area]]] = {"train": [], "val": [], TEST: []}
+    for index in range(len(counted)):
+        own = areas.get(index)
+        if own is None:
+            own = PolygonSides(NOTHING, NOTHING, Rectangles.of(given[index]), NOTHING, NOTHING)
+        sides["train"].append((own.train, JoinedAreas((own.closed, Rectangles.of(closed[index])))))
+        sides["val"].append((own.val, JoinedAreas((own.tested, Rectangles.of(tested[index])))))
+        sides[TEST].append((own.test, NOTHING))
+    return sides
 
 
 def _side_of_polygons(
     known: KnownRasters, areas: Sequence[tuple[Area, Area]], polygons: int, spec: TrainSpec
 ) -> SideParts:
     """A side of a split by polygon, whose labels are counted anew, as polygons divide cells."""
-    parts = [PartlyLabelled(one, *pair, hides_closed=True) for one, pair in zip(known.rasters, areas, strict=True)]
-    counted = [count_classes(part, len(spec.classes), len(spec.data.bands)) for part in parts]
-    return SideParts(areas, counted, hides_closed=True, polygons=polygons)
+    parts = [PartlyLabelled(one, *pair) for one, pair in zip(known.rasters, areas, strict=True)]
+    drawn = {*known.drawn}
+    counted = [
+        count_classes(part, len(spec.classes), len(spec.data.bands)) if index in drawn else known.statistics[index]
+        for index, part in enumerate(parts)
+    ]
+    return SideParts(areas, counted, polygons=polygons)

@@ -59,6 +59,11 @@ class SideParts:
     polygons: int | None = None
     """Number of labelled polygons; None where the split is not by polygons."""
 
+    @property
+    def pixels(self) -> int:
+        """Labelled pixels that count."""
+        return sum(int(one.counts.sum()) for one in self.statistics)
+
     def part(self, index: int, raster: LabelledRaster) -> PartlyLabelled:
         """The part of a raster, given its index."""
         return PartlyLabelled(raster, *self.areas[index], hides_closed=self.hides_closed)

@@ -1,29 +1,31 @@
 """The labelled rasters of a run: read, counted, checked, split, and joined to mosaics where images touch.
 
-In: a TrainSpec. Out: rasters for training and for validation. Images are held in memory if they take less than the
-spec's `memory_mb`; else their class statistics are stored, so that a run that starts again need not count again.
+In: a TrainSpec. Out: rasters for training and for validation, and a way to those for the test. Images are held in
+memory if they take less than the spec's `memory_mb`; else their class statistics are stored, so that a run that starts
+again need not count again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from geoseg.core.errors import LabelError
 from geoseg.core.events import SILENT, Reporter
-from geoseg.core.wording import number_of
+from geoseg.core.wording import number_of, pixels_in_words
 from geoseg.data.class_statistics import ClassStatistics, join_statistics, normalization_of
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels import LabelRules, unmarked_labels
 from geoseg.data.labels.background import outside_index
 from geoseg.data.labels.features import Features
-from geoseg.data.listing import ListedRaster, list_rasters
-from geoseg.data.splits import SIDES
+from geoseg.data.listing import CHOOSING, TEST, ListedRaster, list_rasters, to_read
 from geoseg.geo.georef import PixelGrid
 from geoseg.spec import IGNORE, ClassSpec, DataSpec, NormalizationSpec, ScalingSpec, TrainSpec
+from geoseg.spec.evaluate import Split
 from geoseg.training.data.image_files import (
     count_corrections,
     count_unmarked,
@@ -31,13 +33,17 @@ from geoseg.training.data.image_files import (
     inspect_images,
 )
 from geoseg.training.data.split_checks import check_side, check_sides, check_window, report_split
-from geoseg.training.data.split_parts import KnownRasters, split_parts
+from geoseg.training.data.split_parts import KnownRasters, SplitParts, split_parts
 from geoseg.training.data.split_sides import SplitSide, join_side
 from geoseg.training.data.stored_statistics import (
     count_or_load,
     fingerprint,
     read_and_count,
 )
+from geoseg.training.data.unread_test import add_unread, report_unread
+
+ReadTest = Callable[[Reporter], SplitSide]
+"""Gives the test side; a reporter gets notices and progress."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,8 @@ class TrainingData:
     """Rasters for training."""
     val: SplitSide
     """Rasters for validation."""
+    read_test: ReadTest | None
+    """Reads the rasters for the test, once the model is chosen; None if there are none."""
     normalization: NormalizationSpec
     """Mean and standard deviation of the training pixels, per band."""
     value_range: tuple[float, float]
@@ -61,11 +69,23 @@ class TrainingData:
     fingerprint: str
     """Digest of the files and of the settings by which they are read."""
 
+    def side(self, split: Split, reporter: Reporter = SILENT) -> SplitSide:
+        """The rasters of a side; those of the test are read by this.
+
+        Raises:
+            LabelError: if there is no test side.
+        """
+        if split != TEST:
+            return self.val if split == "val" else self.train
+        if self.read_test is None:
+            raise LabelError("there is no test side: set data.split.test_share, or give some images the split test")
+        return self.read_test(reporter)
+
 
 def read_training_data(
     spec: TrainSpec,
     *,
-    only: str | None = None,
+    only: Split | None = None,
     scaling: ScalingSpec | None = None,
     store: Path | None = None,
     reporter: Reporter = SILENT,
@@ -74,7 +94,7 @@ def read_training_data(
 
     Args:
         spec: names the images and labels.
-        only: train or val, to score one side alone: the other may be empty then, and classes may be missing.
+        only: train, val or test, to score one side alone: others may be empty then, and classes may be missing.
         scaling: to which values are converted; default: that of the first image that has one.
         store: file for the class statistics of images that do not fit into memory; read if it is of the same files and
             settings.
@@ -85,30 +105,36 @@ def read_training_data(
         SceneError: if an image cannot be read.
         SpecError: if a setting does not go with these images.
     """
-    listed = list_rasters(spec.data)
+    everything = list_rasters(spec.data, reporter)
+    check_side(spec, only, everything)
+    listed = to_read(everything, only)
     grids, terms = inspect_images(listed, spec.data, scaling)
     for line in (*terms.notices(spec.data.resolution_m), *_notice_of_codes(spec.classes)):
         reporter.notice(line)
-    check_side(spec, only)
     rasters, counted, unmarked_px = _read_and_count(listed, grids, spec, terms.scaling, store, reporter)
     if spec.data.corrections:
         reporter.notice(count_corrections(listed, grids, spec).notice(spec.data.corrections))
     if unmarked_px:
         reporter.notice(f"labels: {unmarked_labels(unmarked_px)}")
-    for line in _notice_of_bare(counted, spec):
+    for line in (*_notice_of_bare(counted, spec), *_notice_of_unlabelled(counted)):
         reporter.notice(line)
-    known = KnownRasters(listed, grids, rasters, counted, partial(_features, listed, grids, spec))
-    split = split_parts(known, spec, SIDES if only is None else (only,))
+    read = KnownRasters(listed, grids, rasters, counted, partial(_features, listed, grids, spec))
+    known = read if only == TEST else add_unread(read, everything, spec) or read
+    report_unread(known.listed, everything, reporter)
+    split = split_parts(known, spec, CHOOSING if only is None else (only,))
+    split = replace(split, has_test=split.has_test or any(one.split == TEST for one in everything))
     if only is None:
         report_split(spec, split, reporter)
-        check_sides(split.train.statistics, split.val.statistics, spec, unmarked_px, reporter)
-    train = join_side(rasters, split.train)
+        check_sides(split, spec, unmarked_px, reporter)
+    train = join_side(known.rasters, split.train)
     if only is None:
         check_window(spec, train)
-    together = join_statistics(split.val.statistics if only == "val" else split.train.statistics)
+    sides = {"train": split.train, "val": split.val, TEST: split.test}
+    together = join_statistics(sides[only or "train"].statistics)
     return TrainingData(
         train=train,
-        val=join_side(rasters, split.val),
+        val=join_side(known.rasters, split.val),
+        read_test=_test_reader(known, split, everything, spec, terms.scaling),
         normalization=normalization_of(together),
         value_range=_value_range(together, spec.data),
         resolution_m=spec.data.resolution_m or terms.resolution_m,
@@ -116,6 +142,38 @@ def read_training_data(
         scaling=terms.scaling,
         fingerprint=fingerprint(listed, spec),
     )
+
+
+def _test_reader(
+    known: KnownRasters,
+    split: SplitParts,
+    listed: Sequence[ListedRaster],
+    spec: TrainSpec,
+    scaling: ScalingSpec | None,
+) -> ReadTest | None:
+    """A function that gives the test side: what was drawn for it, or what is read from the images given as test."""
+    if split.test.pixels:
+        return lambda reporter: join_side(known.rasters, split.test)
+    if not any(one.split == TEST for one in listed):
+        return None
+
+    def read_given(reporter: Reporter) -> SplitSide:
+        side = read_training_data(spec, only="test", scaling=scaling, reporter=reporter).side("test")
+        if now_known := add_unread(known, listed, spec):
+            _report_near(split, split_parts(now_known, spec, CHOOSING), reporter)
+        return side
+
+    return read_given
+
+
+def _report_near(before: SplitParts, after: SplitParts, reporter: Reporter) -> None:
+    """Report training pixels for which no guard band was kept, given the split without and with all test images."""
+    near_px = before.train.pixels - after.train.pixels
+    if near_px:
+        reporter.notice(
+            f"{pixels_in_words(near_px)} of the training pixels lie within {after.guard_px} px of test images that "
+            "could not be opened before training: the model has learnt beside its test, whose scores flatter it"
+        )
 
 
 def _features(listed: Sequence[ListedRaster], grids: Sequence[PixelGrid], spec: TrainSpec) -> list[Features]:
@@ -137,6 +195,12 @@ def _notice_of_bare(counted: Sequence[ClassStatistics], spec: TrainSpec) -> list
         return []
     name = spec.classes[outside].name
     return [f"{bare} of {number_of(len(counts), 'image')} show no polygon: all of their valid pixels count as {name}"]
+
+
+def _notice_of_unlabelled(counted: Sequence[ClassStatistics]) -> list[str]:
+    """A notice that images have no labelled pixel."""
+    empty = sum(not len(one.cells) for one in counted)
+    return [f"{empty} of {number_of(len(counted), 'image')} left out: no pixel with data is labelled"] if empty else []
 
 
 def _notice_of_codes(classes: Sequence[ClassSpec]) -> list[str]:

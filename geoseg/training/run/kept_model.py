@@ -6,7 +6,7 @@ finds them, and the same bundle with these on its card. The test side is read he
 
 from __future__ import annotations
 
-from geoseg.core.errors import LabelError
+from geoseg.core.errors import GeosegError, LabelError
 from geoseg.core.events import Reporter
 from geoseg.core.files import workspace
 from geoseg.metrics.scores import Scores
@@ -14,26 +14,42 @@ from geoseg.models.bundle import load_model, save_model
 from geoseg.models.model import Model
 from geoseg.spec import EvaluateSpec, ScoringSpec
 from geoseg.training.data.split_sides import SplitSide
+from geoseg.training.data.training_data import ReadTest
 from geoseg.training.run.build import Run
 from geoseg.training.run.card import KeptScores, card_with, epoch_rule
 from geoseg.training.scoring.side_scores import lay_side, score_side
 
 
 def score_kept(run: Run, reporter: Reporter) -> KeptScores:
-    """Score the saved bundle on the validation side, and write the scores on its card.
+    """Score the saved bundle on the validation and on the test side, and write the scores on its card.
 
     Raises:
-        LabelError: if no epoch was scored.
+        LabelError: if no epoch was scored, or the test side holds no labels.
+        SceneError: if a test image cannot be read. The run can then be resumed: it goes on with the test.
     """
     model, val = load_model(run.folder.bundle), scored_in_training(run).val
     if run.data.val.images:
         val = _score(run, model, run.data.val, reporter)
     kept = KeptScores(val)
+    if run.data.read_test is not None and run.spec.data.split.folds is None:
+        side = _read_test(run, run.data.read_test, reporter)
+        kept = KeptScores(val, _score(run, model, side, reporter), side.images, side.polygons)
     training = run.recorder.provenance | {"best_epoch": run.recorder.best_epoch, "seconds": round(run.recorder.seconds)}
     rule = epoch_rule(run.spec.data.split, run.recorder.best_epoch, run.recorder.epochs)
     card = card_with(run.spec.card, kept, rule, training)
     save_model(model.module, model.spec.model_copy(update={"card": card}), run.folder.bundle, half=True)
     return kept
+
+
+def _read_test(run: Run, read: ReadTest, reporter: Reporter) -> SplitSide:
+    """Read the test side; where that fails, say that the model is there, and how to go on."""
+    try:
+        return read(reporter)
+    except GeosegError as error:
+        raise type(error)(
+            f"{error}; the model is trained, and lies in {run.folder.bundle}: the same command with --resume goes on "
+            "with its test"
+        ) from None
 
 
 def scored_in_training(run: Run) -> KeptScores:

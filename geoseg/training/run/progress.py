@@ -34,14 +34,17 @@ class TrainProgress(Progress):
 
 
 class OutsideEpochs(Reporter):
-    """Passes events before the first epoch and after the last one on, progress as `TrainProgress`."""
+    """Passes events before the first epoch and after the last one on: each notice once, progress as `TrainProgress`."""
 
     def __init__(self, to: Reporter, epochs: int):
         self._to, self._epochs = to, epochs
+        self._given: set[str] = set()
 
     def notice(self, line: str) -> None:
-        """Pass a notice on."""
-        self._to.notice(line)
+        """Pass a notice on, unless it was given before: what holds for the whole config comes with each side."""
+        if line not in self._given:
+            self._given.add(line)
+            self._to.notice(line)
 
     def progress(self, progress: Progress) -> None:
         """Pass the progress of a stage on."""
