@@ -157,6 +157,7 @@ def _of_model(model: str | None, settings: dict[str, Any], reporter: Reporter) -
     check_model(model)
     read_train_config(settings["data"], settings.get("tiles"), settings.get("split"))
     from geoseg.commands.evaluate_model import evaluate_model as run
+    from geoseg.metrics.calibration.calibration import calibration_line
 
     config, tiles = settings.pop("data"), settings.pop("tiles", None)
     result = run(model, config, data=tiles, reporter=reporter, **settings)
@@ -165,7 +166,8 @@ def _of_model(model: str | None, settings: dict[str, Any], reporter: Reporter) -
         f"in {number_of(result.windows, 'window')}, "
         f"{result.seconds:.1f} s on {result.device} ({result.precision})"
     )
-    return result, line if result.report is None else f"{line}\n  {result.report}"
+    lines = (calibration_line(result.calibration), line, *(() if result.report is None else (f"  {result.report}",)))
+    return result, "\n".join(lines)
 
 
 # ------------------------------------------------------------------------------------------------------------ floors

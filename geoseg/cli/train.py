@@ -144,12 +144,15 @@ def _epoch_line(state: TrainProgress) -> str:
 
 
 def _summary(result: TrainResult) -> str:
+    from geoseg.metrics.calibration.calibration import calibration_line
+
     learnt = _amount(result.train_images, result.train_polygons, result.train_pixels)
     scored = _amount(result.val_images, result.val_polygons, result.val_pixels) if result.scores.pixels else "nothing"
     return "\n".join(
         (
             *((f"validation: {scores_text(result.scores)}",) if result.scores.pixels else ()),
             *_test(result),
+            *map(calibration_line, result.calibration.values()),
             f"{result.epoch_rule}; {result.seconds:,.0f} s on {result.device} ({result.precision}); "
             f"{learnt} learnt from, {scored} scored",
             *_folds(result),

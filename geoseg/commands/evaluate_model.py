@@ -23,6 +23,8 @@ from geoseg.core.redaction import public_form, public_values
 from geoseg.core.version import __version__
 from geoseg.core.wording import number_of, pixels_in_words
 from geoseg.inference.fit import misfit_lines, resolution_misfit, statistics_misfit
+from geoseg.metrics.calibration.calibration import Calibration
+from geoseg.metrics.calibration.counter import CalibrationCounter
 from geoseg.metrics.scores import Scores
 from geoseg.models.bundle import load_model
 from geoseg.models.model import Model
@@ -65,6 +67,8 @@ class ModelEvaluation:
     """Which side of the split was scored."""
     scores: Scores
     """How well predictions and labels agree."""
+    calibration: Calibration
+    """How well the probabilities of classes fit the labels, with the model's temperature and without."""
     images: int
     """Number of images with labels that are scored."""
     windows: int
@@ -84,6 +88,7 @@ class ModelEvaluation:
         """Plain values, for JSON."""
         return asdict(self) | {
             "scores": self.scores.as_dict(),
+            "calibration": self.calibration.as_dict(),
             "report": self.report and str(self.report),
             "notices": list(self.notices),
         }
@@ -129,11 +134,14 @@ def evaluate_model(
         _report_misfits(read, loaded.spec, wanted.classify, log)
         side = read.side(scoring.split, log)
         scored = lay_side(loaded, side, spec, wanted, scratch)
+        counter = CalibrationCounter(len(spec.classes), loaded.spec.temperature)
+        scores = score_side(scored, spec, wanted, log, (counter,))
         result = ModelEvaluation(
             model=loaded.spec.name,
             data=source_of(config, data),
             split=scoring.split,
-            scores=score_side(scored, spec, wanted, log),
+            scores=scores,
+            calibration=counter.calibration([c.name for c in spec.classes]),
             images=side.images,
             windows=len(scored.windows),
             device=str(scored.runner.device),
@@ -183,6 +191,7 @@ def _report(
             title=f"{result.model} on {SIDES[result.split]}",
             classes=model.spec.classes,
             scores=result.scores,
+            calibration=result.calibration,
             history=(),
             best_epoch=None,
             facts=_facts(result, model),

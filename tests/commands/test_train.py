@@ -430,7 +430,8 @@ def test_the_command_reports_on_stdout_and_tells_epochs_on_stderr(config: Path, 
         command, [str(config), "-o", str(tmp_path / "run"), "--epochs", "2"], catch_exceptions=False
     )
     assert run.exit_code == 0
-    assert [line.split()[:2] for line in run.stderr.splitlines()] == [["epoch", "1/2"], ["epoch", "2/2"]]
+    epochs = [line.split()[:2] for line in run.stderr.splitlines() if not line.startswith("the temperature")]
+    assert epochs == [["epoch", "1/2"], ["epoch", "2/2"]]
     assert "small.safetensors" in run.stdout
     assert "grass" in run.stdout
 
@@ -440,5 +441,5 @@ def test_the_command_speaks_json(config: Path, tmp_path: Path) -> None:
     run = CliRunner().invoke(command, arguments, catch_exceptions=False)
     result = json.loads(run.stdout)
     assert result["scores"]["miou"] > 0
-    assert result["notices"] == []
+    assert [line for line in result["notices"] if not line.startswith("the temperature")] == []
     assert run.stderr == ""

@@ -98,6 +98,15 @@ def calibration_figures(counts: ProbabilityCounts, names: Sequence[str]) -> Cali
     return CalibrationFigures(overall, by_class, _rows(counts.confidence))
 
 
+def calibration_line(found: Calibration) -> str:
+    """A sentence on how far confidences are from the share of right pixels."""
+    own, plain = (one.overall.get("ece") for one in (found.figures, found.plain))
+    if own is None or plain is None:
+        return "how well confidences fit is unknown: no pixel was counted"
+    without = "" if found.temperature == 1 else f" (temperature {found.temperature:g}; {plain:.3f} without it)"
+    return f"confidences are off by {own:.3f} on average, by their expected calibration error{without}"
+
+
 def _rows(bins: Bins) -> tuple[tuple[float, float, float], ...]:
     """Pixels, sum of confidences and right pixels of each bin, the counts as whole numbers."""
     return tuple((int(bins.pixels[b]), float(bins.probability[b]), int(bins.hits[b])) for b in range(BINS))

@@ -26,6 +26,8 @@ class Chart:
     x_ticks: list[tuple[float, str]]
     y_ticks: list[tuple[float, str]]
     lines: list[Line]
+    x_name: str = "epoch"
+    """What the x axis shows."""
     best_at: float | None = None
     """Position of the best epoch on the x axis; None if it is not shown."""
     best_point: tuple[float, float, str] | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.metrics.calibration.calibration import Calibration
 from geoseg.metrics.scores import Scores
 from geoseg.spec import ClassSpec, ModelCard
 
@@ -68,3 +69,5 @@ class Report:
     """Windows with the highest mIoU, best first."""
     test_scores: Scores | None = None
     """Scores on the test rasters, which chose nothing; None if there are none."""
+    calibration: Calibration | None = None
+    """How well the probabilities of classes fit the labels; None if that is unknown."""

@@ -18,6 +18,7 @@ from geoseg.outputs.report.charts import class_chart, small_charts
 from geoseg.outputs.report.colours import PAPER, legible
 from geoseg.outputs.report.contents import Report
 from geoseg.outputs.report.pictures import pictures
+from geoseg.outputs.report.reliability import show_calibration
 from geoseg.outputs.report.tables import matrix_row, mistakes, occurs, p_value, percent, score, shares, signed
 from geoseg.spec import ClassSpec
 
@@ -126,6 +127,7 @@ def render(report: Report) -> str:
         "body.html.jinja",
         scores=report.scores,
         main=shown,
+        calibration=report.calibration and show_calibration(report.calibration),
         test=report.test_scores and _shown(report.test_scores),
         headline=shown.headline,
         columns=shown.columns,

@@ -5,14 +5,18 @@ In: scores and settings of a run. Out: a card.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from geoseg.metrics.calibration.calibration import Calibration
 from geoseg.metrics.scores import Scores
 from geoseg.spec import ModelCard, SplitSpec
 
 NO_SCORES = "Trained on all labels, of which none were left for validation: nothing is measured of how well it does."
 """The sentence on a model's card in place of scores."""
+NO_TEMPERATURE = "Its confidences are as the network gives them: no labels were left by which to correct them."
+"""The sentence on a model's card where no temperature was fitted."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class KeptScores:
     """Images of the test side."""
     test_polygons: int | None = None
     """Polygons of the test side; None where the split is not by polygons."""
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
+    """How well its probabilities fit the labels of each side, by `val` and `test`."""
 
 
 def epoch_rule(split: SplitSpec, best: int, epochs: int) -> str:
@@ -50,10 +56,13 @@ def card_with(card: ModelCard, kept: KeptScores, rule: str, training: dict[str, 
     found: dict[str, Any] = {"epoch_rule": rule, "training": training}
     if kept.val.pixels:
         found["scores"] = kept.val.as_dict()
+    if kept.calibration:
+        found["calibration"] = {side: one.as_dict() for side, one in kept.calibration.items()}
     if kept.test is not None:
         found["test_scores"] = kept.test.as_dict()
         outlined = {} if kept.test_polygons is None else {"test_polygons": kept.test_polygons}
         found["training"] = training | {"test_images": kept.test_images} | outlined
-    if not kept.val.pixels and kept.test is None:
-        found["limits"] = f"{card.limits} {NO_SCORES}".strip()
+    if not kept.val.pixels:
+        said = NO_TEMPERATURE if kept.test is not None else f"{NO_SCORES} {NO_TEMPERATURE}"
+        found["limits"] = f"{card.limits} {said}".strip()
     return card.model_copy(update=found)

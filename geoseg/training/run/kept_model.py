@@ -6,9 +6,13 @@ finds them, and the same bundle with these on its card. The test side is read he
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from geoseg.core.errors import GeosegError, LabelError
 from geoseg.core.events import Reporter
 from geoseg.core.files import workspace
+from geoseg.metrics.calibration.calibration import Calibration
+from geoseg.metrics.calibration.counter import CalibrationCounter
 from geoseg.metrics.scores import Scores
 from geoseg.models.bundle import load_model, save_model
 from geoseg.models.model import Model
@@ -17,23 +21,26 @@ from geoseg.training.data.split_sides import SplitSide
 from geoseg.training.data.training_data import ReadTest
 from geoseg.training.run.build import Run
 from geoseg.training.run.card import KeptScores, card_with, epoch_rule
-from geoseg.training.scoring.side_scores import lay_side, score_side
+from geoseg.training.scoring.side_scores import fit_temperature, lay_side, score_side
 
 
 def score_kept(run: Run, reporter: Reporter) -> KeptScores:
-    """Score the saved bundle on the validation and on the test side, and write the scores on its card.
+    """Fit the temperature of the saved bundle on the validation side, score it there and on the test side, and write
+    all of it into the bundle.
 
     Raises:
         LabelError: if no epoch was scored, or the test side holds no labels.
         SceneError: if a test image cannot be read. The run can then be resumed: it goes on with the test.
     """
-    model, val = load_model(run.folder.bundle), scored_in_training(run).val
+    model, val, calibration = load_model(run.folder.bundle), scored_in_training(run).val, dict[str, Calibration]()
     if run.data.val.images:
-        val = _score(run, model, run.data.val, reporter)
-    kept = KeptScores(val)
+        model = _calibrated(run, model, reporter)
+        val, calibration["val"] = _score(run, model, run.data.val, reporter)
+    kept = KeptScores(val, calibration=calibration)
     if run.data.read_test is not None and run.spec.data.split.folds is None:
         side = _read_test(run, run.data.read_test, reporter)
-        kept = KeptScores(val, _score(run, model, side, reporter), side.images, side.polygons)
+        test, calibration["test"] = _score(run, model, side, reporter)
+        kept = KeptScores(val, test, side.images, side.polygons, calibration)
     training = run.recorder.provenance | {"best_epoch": run.recorder.best_epoch, "seconds": round(run.recorder.seconds)}
     rule = epoch_rule(run.spec.data.split, run.recorder.best_epoch, run.recorder.epochs)
     card = card_with(run.spec.card, kept, rule, training)
@@ -68,7 +75,25 @@ def as_evaluated(run: Run) -> EvaluateSpec:
     return EvaluateSpec(scoring=ScoringSpec(device=str(run.hardware.device)))
 
 
-def _score(run: Run, model: Model, side: SplitSide, reporter: Reporter) -> Scores:
+def _calibrated(run: Run, model: Model, reporter: Reporter) -> Model:
+    """The model with the temperature that fits the labels of the validation side."""
+    side = run.data.val
     with workspace(run.folder.path / "scores") as scratch:
-        wanted = as_evaluated(run)
-        return score_side(lay_side(model, side, run.spec, wanted, scratch), run.spec, wanted, reporter)
+        scored = lay_side(model, side, run.spec, as_evaluated(run), scratch)
+        fitted = fit_temperature(scored, int(side.class_counts.sum()), reporter)
+    if fitted.is_bounded:
+        end, why = ("lowest", "nearly all") if fitted.value < 1 else ("highest", "next to none")
+        reporter.notice(
+            f"the temperature {fitted.value:g} is the {end} that is considered, as {why} of the validation pixels are "
+            "right: confidences on other images may be off"
+        )
+    return replace(model, spec=model.spec.model_copy(update={"temperature": fitted.value}))
+
+
+def _score(run: Run, model: Model, side: SplitSide, reporter: Reporter) -> tuple[Scores, Calibration]:
+    """Scores of a side, and how well the probabilities fit its labels."""
+    wanted, counter = as_evaluated(run), CalibrationCounter(len(run.spec.classes), model.spec.temperature)
+    with workspace(run.folder.path / "scores") as scratch:
+        scored = lay_side(model, side, run.spec, wanted, scratch)
+        scores = score_side(scored, run.spec, wanted, reporter, (counter,))
+    return scores, counter.calibration([c.name for c in run.spec.classes])

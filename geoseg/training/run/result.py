@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from geoseg.core.files import draft_of, workspace
 from geoseg.core.version import __version__
 from geoseg.core.wording import number_of
+from geoseg.metrics.calibration.calibration import Calibration
 from geoseg.metrics.scores import Scores
 from geoseg.models.bundle import load_model
 from geoseg.outputs.report.contents import Report
@@ -75,6 +77,8 @@ class TrainResult:
     """Labelled test pixels."""
     test_polygons: int | None = None
     """Test polygons; None where the split is not by polygons."""
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
+    """How well the bundle's probabilities fit the labels of each side, by `val` and `test`; empty without labels."""
     folds: tuple[Scores, ...] = ()
     """Scores of each fold of a cross-validation; those of all folds together are `scores`."""
     notices: tuple[str, ...] = ()
@@ -89,6 +93,7 @@ class TrainResult:
             | {
                 "scores": self.scores.as_dict(),
                 "test_scores": self.test_scores and self.test_scores.as_dict(),
+                "calibration": {side: one.as_dict() for side, one in self.calibration.items()},
                 "folds": [one.as_dict() for one in self.folds],
             }
         )
@@ -120,6 +125,7 @@ def make_result(run: Run, kept: KeptScores, notices: tuple[str, ...]) -> TrainRe
         test_images=kept.test_images,
         test_pixels=kept.test.pixels if kept.test else 0,
         test_polygons=kept.test_polygons,
+        calibration=kept.calibration,
         notices=notices,
     )
 
@@ -156,6 +162,7 @@ def write_run_report(run: Run, result: TrainResult) -> None:
             history=run.recorder.history,
             best_epoch=result.best_epoch,
             test_scores=result.test_scores,
+            calibration=result.calibration.get("val"),
             facts=_facts(run, result),
             settings=result.config.read_text("utf-8"),
             card=best.spec.card,

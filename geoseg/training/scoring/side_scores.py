@@ -6,10 +6,16 @@ score through these functions, so that a bundle's card says what `geoseg evaluat
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from geoseg.core.errors import LabelError
 from geoseg.core.events import SILENT, Reporter
+from geoseg.geo.grid import Window
+from geoseg.metrics.calibration.temperature import FittedTemperature, LogitSample
 from geoseg.metrics.intervals import Bootstrap
 from geoseg.metrics.scores import Scores
 from geoseg.models.model import Model
@@ -17,6 +23,7 @@ from geoseg.raster.bands.matching import HIGHEST
 from geoseg.raster.scaling import Rescaling
 from geoseg.spec import EvaluateSpec, TrainSpec
 from geoseg.training.data.split_sides import SplitSide
+from geoseg.training.scoring.count_units import LogitCounter
 from geoseg.training.scoring.model_rasters import ModelBands
 from geoseg.training.scoring.scored_model import LabelledSide, ScoredModel, lay_model
 from geoseg.training.scoring.units import UNITS
@@ -42,7 +49,13 @@ def lay_side(model: Model, side: SplitSide, spec: TrainSpec, wanted: EvaluateSpe
     return lay_model(model, labelled, wanted.classify, wanted.scoring.device, folder, range(len(spec.classes)))
 
 
-def score_side(scored: ScoredModel, spec: TrainSpec, wanted: EvaluateSpec, reporter: Reporter = SILENT) -> Scores:
+def score_side(
+    scored: ScoredModel,
+    spec: TrainSpec,
+    wanted: EvaluateSpec,
+    reporter: Reporter = SILENT,
+    logit_counters: Sequence[LogitCounter] = (),
+) -> Scores:
     """Score a model whose windows are laid over a side; scores have their intervals.
 
     Args:
@@ -50,6 +63,7 @@ def score_side(scored: ScoredModel, spec: TrainSpec, wanted: EvaluateSpec, repor
         spec: the config; its classes are the model's.
         wanted: whose boundary width and blocks are taken before those of the config.
         reporter: gets the progress of `scoring` in batches.
+        logit_counters: count the logits of the same pixels.
 
     Raises:
         LabelError: if nothing is labelled in the area of interest.
@@ -58,7 +72,31 @@ def score_side(scored: ScoredModel, spec: TrainSpec, wanted: EvaluateSpec, repor
     reach = spec.boundary_px if given is None else given
     names, mosaics = [c.name for c in spec.classes], [raster.mosaic for raster in scored.rasters]
     units = UNITS[drawn.unit](mosaics, drawn.block_px or spec.data.split.block_px, len(names))
-    counts = scored.count(units, reach or None, reporter)
+    counts = scored.count(units, reach or None, reporter, logit_counters)
     if not len(counts):
         raise LabelError("no labelled pixel lies in the area of interest: choose another aoi or bbox")
     return Bootstrap(len(counts), drawn.draws, drawn.seed).scores(counts, names, units.words)
+
+
+def fit_temperature(scored: ScoredModel, pixels: int, reporter: Reporter = SILENT) -> FittedTemperature:
+    """Fit a temperature to the logits of a model whose windows are laid over a side.
+
+    Args:
+        scored: the model; its own temperature plays no part.
+        pixels: labelled pixels of the side.
+        reporter: gets the progress of `scoring` in batches.
+    """
+    sample = LogitSample(len(scored.order), pixels)
+    scored.count(_AllPixels(), None, reporter, (sample,))
+    return sample.fit()
+
+
+class _AllPixels:
+    """All pixels of all rasters as one unit."""
+
+    words = "all pixels"
+    count = 1
+
+    def numbers(self, which: int, window: Window) -> NDArray[np.int64]:
+        """Zeros (h, w)."""
+        return np.zeros((window.height, window.width), np.int64)
