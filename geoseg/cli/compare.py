@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from geoseg.commands.compare import Comparison
     from geoseg.metrics.comparison import Difference, Estimate
 
-OF_ALL = [name for name in CompareSpec.settings() if name not in ("bands", "nodata", "rescale")]
+OF_ALL = [name for name in CompareSpec.settings() if name not in ("bands", "nodata")]
 """Settings that hold for all models; the others say how one model reads a scene."""
 
 

@@ -14,7 +14,16 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import click
 from pydantic.fields import FieldInfo
 
-from geoseg.cli.value_types import FilePath, KnownText, ListOption, Numbers, Texts, WholeChoice, WordsOrNumber
+from geoseg.cli.value_types import (
+    FilePath,
+    KnownText,
+    ListOption,
+    Numbers,
+    Texts,
+    WholeChoice,
+    WordsOrNumber,
+    WordsOrNumbers,
+)
 from geoseg.spec import Spec
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,7 +41,7 @@ METAVARS = {
     "min_area": "M2",
     "nodata": "NUMBER|AUTO",
     "refine_fraction": "0..1",
-    "rescale": "LOW,HIGH",
+    "rescale": "LOW,HIGH|AUTO|NONE",
     "resolution": "AUTO|SCENE|MODEL|METRES",
     "simplify": "METRES",
     "to_crs": "CRS",
@@ -105,6 +114,9 @@ def _kinds(annotation: Any) -> list[Any]:
 def _type(kinds: list[Any]) -> click.ParamType[Any]:
     """The click type for a value of some types."""
     words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+    lists = [kind for kind in kinds if get_origin(kind) is tuple]
+    if words and lists:
+        return WordsOrNumbers([*words, "none"], _list_type(get_args(lists[0])))
     if words and float in kinds:
         return WordsOrNumber(words)
     if words:

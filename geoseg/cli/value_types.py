@@ -128,6 +128,22 @@ class WholeChoice(click.Choice[str]):
         return int(super().convert(str(value), param, ctx))
 
 
+class WordsOrNumbers(click.ParamType[Any]):
+    """One of a few words, or a list of numbers."""
+
+    def __init__(self, words: Sequence[str], numbers: click.ParamType[Any]):
+        self._words, self._numbers = words, numbers
+        self.name = "|".join([*words, numbers.name])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse, or fail with the shape that is expected."""
+        return value if value in self._words else self._numbers.convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete a word."""
+        return _items(word for word in self._words if word.startswith(incomplete))
+
+
 class WordsOrNumber(click.ParamType[Any]):
     """One of a few words, or a number."""
 

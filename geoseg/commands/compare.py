@@ -43,9 +43,6 @@ from geoseg.training.scoring.units import UNITS, Units
 
 __all__ = ["ComparedModel", "Comparison", "compare"]
 
-OF_ONE_MODEL = ("bands", "nodata", "rescale")
-"""Settings of classification that say how one model reads a scene."""
-
 
 @dataclass(frozen=True)
 class Comparison:
@@ -169,7 +166,9 @@ def _parse(settings: CompareSettings) -> CompareSpec:
         SpecError: if one of these is given, or a setting is invalid.
     """
     wanted = parse_spec(CompareSpec, settings, source="settings")
-    if given := next((name for name in OF_ONE_MODEL if getattr(wanted.classify, name) is not None), None):
+    classify = wanted.classify
+    stated = {"bands": classify.bands, "nodata": classify.nodata, "rescale": classify.given_rescale}
+    if given := next((name for name, value in stated.items() if value is not None), None):
         raise SpecError(f"{given} says how one model reads a scene: leave it out, the config's data holds for all")
     return wanted
 
@@ -213,6 +212,8 @@ class _Scoring:
         folder = self.scratch / entry.path.stem
         folder.mkdir(exist_ok=True)
         scored = lay_model(load_model(entry.path), labelled, classify, scoring.device, folder, order)
+        for line in scored.notices:
+            log.notice(f"{entry.name}: {line}")
         reach = self.spec.boundary_px if scoring.boundary_px is None else scoring.boundary_px
         counts = scored.count(self.units, reach or None, log)
         if not len(counts):

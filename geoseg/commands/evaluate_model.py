@@ -131,9 +131,10 @@ def evaluate_model(
     with gdal_settings(), workspace(Path(tempfile.gettempdir()) / "geoseg-evaluate") as scratch:
         spec = config_for_model(resolve_settings(config, data, {}), loaded.spec, wanted.classify, scoring.split)
         read = read_training_data(spec, only=scoring.split, scaling=loaded.spec.scaling, reporter=log)
-        _report_misfits(read, loaded.spec, wanted.classify, log)
         side = read.side(scoring.split, log)
         scored = lay_side(loaded, side, spec, wanted, scratch)
+        for line in (*_misfits(read, loaded.spec, wanted.classify, scored), *scored.notices):
+            log.notice(line)
         counter = CalibrationCounter(len(spec.classes), loaded.spec.temperature)
         scores = score_side(scored, spec, wanted, log, (counter,))
         result = ModelEvaluation(
@@ -174,12 +175,12 @@ def source_of(config: Config, data: str | os.PathLike[str] | None) -> str:
     return config.name if isinstance(config, TrainSpec) else public_form(config)
 
 
-def _report_misfits(data: TrainingData, model: ModelSpec, settings: ClassifySpec, reporter: Reporter) -> None:
-    """Say where images differ from what the model knows. None are refused: the scores show what that does."""
-    of_values = None if settings.rescale is not None else statistics_misfit(data.normalization, model)
+def _misfits(data: TrainingData, model: ModelSpec, settings: ClassifySpec, scored: ScoredModel) -> list[str]:
+    """In what images differ from what the model knows. None are refused: the scores show what that does."""
+    is_changed = settings.given_rescale is not None or scored.notices
+    of_values = None if is_changed else statistics_misfit(data.normalization, model)
     of_resolution = resolution_misfit(data.resolution_m, model, settings.resolution)
-    for line in misfit_lines([of_resolution, of_values], is_forced=True):
-        reporter.notice(line)
+    return misfit_lines([of_resolution, of_values], is_forced=True)
 
 
 def _report(

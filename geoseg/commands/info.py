@@ -12,6 +12,7 @@ from rasterio.transform import array_bounds
 from geoseg.core.errors import GeosegError, SceneError
 from geoseg.core.redaction import public_form
 from geoseg.geo.crs import crs_name
+from geoseg.inference.brightness import fitting_brightness
 from geoseg.inference.fit import misfit_lines, resolution_misfit, values_misfit
 from geoseg.inference.notices import fill_notice, scene_notices
 from geoseg.inference.source import select_bands
@@ -51,6 +52,8 @@ def describe_model(path: Path) -> dict[str, Any]:
     spec = read_spec(path)
     sees = {"sees": spec.branch.describe()} if spec.branch.levels else {}
     values = spec.model_dump(mode="json", exclude={"name"})
+    if spec.brightness is not None:
+        values["brightness"] = {"colours": len(spec.brightness.colours), "variation": spec.brightness.variation}
     values["card"]["scores"] = {FORMER_NAMES.get(name, name): value for name, value in spec.card.scores.items()}
     return {"model": spec.name, "bytes": path.stat().st_size, **sees, **values}
 
@@ -142,7 +145,8 @@ def _fit(scene: Scene, model: ModelSpec) -> dict[str, Any]:
     try:
         misfits = misfit_lines([resolution_misfit(scene.info.resolution_m, model, "auto")], is_forced=False)
         bands, choice = select_bands(scene, model, spec)
-        misfits += misfit_lines([values_misfit(bands, model)], is_forced=False)
+        found = fitting_brightness(bands, model, bands.change)
+        misfits += [found.line] if found else misfit_lines([values_misfit(bands, model)], is_forced=False)
     except GeosegError as error:
         return {"model": model.name, "fits": False, "why": str(error)}
     return {

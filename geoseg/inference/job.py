@@ -12,6 +12,7 @@ from typing import Any
 
 from geoseg.core.events import NoticeLog, Reporter
 from geoseg.geo.grid import Grid
+from geoseg.inference.brightness import fitting_brightness
 from geoseg.inference.decide import Wanted
 from geoseg.inference.fingerprint import fingerprint
 from geoseg.inference.fit import fitting_resolution, misfit_lines, resolution_misfit, values_misfit
@@ -118,6 +119,7 @@ def prepare(
     for line in scene_notices(scene.info, choice, loaded.spec, settings):
         log.notice(line)
     bands = _without_fill(bands, settings, log)
+    bands, settings = _in_fitting_brightness(bands, loaded.spec, settings, log)
     for line in lines + misfit_lines([values_misfit(bands, loaded.spec)], is_forced=spec.run.force):
         log.notice(line)
     source = at_resolution(bands, loaded.spec, settings)
@@ -139,6 +141,19 @@ def _without_fill(bands: SceneBands, spec: ClassifySpec, log: NoticeLog) -> Scen
     if (line := fill_notice(fill, spec)) is not None:
         log.notice(line)
     return bands.without(fill) if spec.nodata == "auto" and fill is not None else bands
+
+
+def _in_fitting_brightness(
+    bands: SceneBands, model: ModelSpec, spec: ClassifySpec, log: NoticeLog
+) -> tuple[SceneBands, ClassifySpec]:
+    """The bands and the settings with what `--rescale auto` stands for, with a notice of a change."""
+    if spec.rescale != "auto":
+        return bands, spec
+    found = fitting_brightness(bands, model, bands.change)
+    if found is None:
+        return bands, spec.model_copy(update={"rescale": None})
+    log.notice(found.line)
+    return replace(bands, change=found.change), spec.model_copy(update={"rescale": found.rescale})
 
 
 def _lay_grid(

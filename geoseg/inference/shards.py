@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -117,12 +117,16 @@ def make_shards(job: Job, work: WorkFolder, workers: Workers, count: int) -> lis
     model = workers.model
     given = _on_cpu(model) if isinstance(model, Model) else bundle_path(model)
     spec = workers.spec
-    files = {"aoi": spec.classify.aoi and spec.classify.aoi.absolute(), "precision": job.runner.precision}
+    settings: dict[str, Any] = {
+        "aoi": spec.classify.aoi and spec.classify.aoi.absolute(),
+        "precision": job.runner.precision,
+    }
+    settings |= {"rescale": job.resolved.rescale}  # estimated once, the same for all
     scene = SceneRef(job.scene.info.path, job.scene.info.name, bands=job.scene.tags, parts=job.scene.parts)
     whole = Shard(
         scene=scene.absolute(),
         model=given,
-        spec=spec.with_settings(**files),
+        spec=spec.with_settings(**settings),
         work=work.path.absolute(),
         manifest=work.manifest,
         tile_rows=range(job.grid.rows.count),

@@ -6,6 +6,7 @@ Knows neither tensors nor rasters.
 from geoseg.spec.area import AreaSpec
 from geoseg.spec.base import IGNORE, NODATA_ID, DataType, Precision, Spec, parse_spec
 from geoseg.spec.branch import PLAIN, BranchSpec
+from geoseg.spec.brightness import BrightnessSpec
 from geoseg.spec.classify import ClassifySpec, Resolution
 from geoseg.spec.combined import CombinedSpec
 from geoseg.spec.comparison import ComparisonSpec
@@ -42,6 +43,7 @@ __all__ = [
     "AreaSpec",
     "AugmentSpec",
     "BranchSpec",
+    "BrightnessSpec",
     "ClassSpec",
     "ClassifySpec",
     "CombinedSpec",

@@ -41,8 +41,10 @@ class ClassifySpec(AreaSpec):
     nodata: Literal["auto"] | Annotated[float, Field(allow_inf_nan=True)] | None = None
     """Value that marks pixels without data, over what the file says; auto takes the constant that fills a scene from
     its frame inwards, if there is one."""
-    rescale: tuple[float, float] | None = None
-    """The scene's values that become the lowest and highest value of the model's type, e.g. 0,3000."""
+    rescale: Literal["auto"] | tuple[float, float] | None = "auto"
+    """The scene's values that become the lowest and highest value of the model's type, e.g. 0,3000; none takes values
+    as they are; auto takes them as they are unless the scene is much darker or brighter than the model's training
+    imagery of the same colours, and then brings it to that brightness, if the model knows it."""
     resolution: Resolution = "auto"
     """Ground resolution at which the network sees the scene: scene (or native, the same), model, or metres per pixel;
     auto takes the model's where the scene's differs from it by more than a factor of 1.5."""
@@ -52,14 +54,23 @@ class ClassifySpec(AreaSpec):
     def _named_once(cls, value: Resolution) -> Resolution:
         return "scene" if value == "native" else value
 
+    @field_validator("rescale", mode="before")
+    @classmethod
+    def _none_in_words(cls, value: object) -> object:
+        return None if value == "none" else value
+
+    @property
+    def given_rescale(self) -> tuple[float, float] | None:
+        """LOW and HIGH, if they are given."""
+        return None if self.rescale == "auto" else self.rescale
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.tile is not None and self.overlap is not None and 2 * self.overlap > self.tile:
             raise ValueError(
                 f"overlap {self.overlap} is more than half of tile {self.tile}: lower it or raise the tile"
             )
-        if self.rescale is not None and not self.rescale[0] < self.rescale[1]:
-            raise ValueError(
-                f"rescale {self.rescale[0]:g},{self.rescale[1]:g}: the first value must be below the second"
-            )
+        given = self.given_rescale
+        if given is not None and not given[0] < given[1]:
+            raise ValueError(f"rescale {given[0]:g},{given[1]:g}: the first value must be below the second")
         return self

@@ -19,6 +19,7 @@ from geoseg.spec.base import (
     Text,
 )
 from geoseg.spec.branch import BRANCH_FIELDS, BranchSpec, branch_in
+from geoseg.spec.brightness import BrightnessSpec
 from geoseg.spec.context import ContextSpec
 from geoseg.spec.network import NetworkSpec
 from geoseg.spec.refine import RefineSpec
@@ -119,6 +120,8 @@ class ModelSpec(Spec):
     statistics: NormalizationSpec | None = None
     """Statistics of the bands in the training data, where the network normalises by others; None where they are the
     same, or unknown."""
+    brightness: BrightnessSpec | None = None
+    """How bright the training data are, by colour, for `--rescale auto`; None where that is unknown."""
     scaling: ScalingSpec | None = None
     """Scale and offset of the bands in the training data; None where these have none."""
     classes: tuple[ClassSpec, ...] = Field(min_length=1, max_length=NODATA_ID)
@@ -149,6 +152,8 @@ class ModelSpec(Spec):
             raise ValueError("{} bands, {} means, {} stds: give one of each per band".format(*counts))
         if self.statistics is not None and {len(self.statistics.mean), len(self.statistics.std)} != {len(self.bands)}:
             raise ValueError(f"{len(self.bands)} bands, other counts of statistics: give a mean and a std per band")
+        if self.brightness is not None and len(self.brightness.colours[0]) != len(self.bands):
+            raise ValueError(f"{len(self.bands)} bands, colours of another number: give a number per band")
         if self.scaling is not None and len(self.scaling.scale) != len(self.bands):
             raise ValueError(f"{len(self.bands)} bands, {len(self.scaling.scale)} scales: give one per band")
         if len({c.id for c in self.classes}) < len(self.classes):

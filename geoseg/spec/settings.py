@@ -27,7 +27,7 @@ class PredictSettings(TypedDict, total=False):
     refine_fraction: float
     bands: Sequence[int] | None
     nodata: Literal["auto"] | float | None
-    rescale: Sequence[float] | None
+    rescale: Literal["auto"] | Sequence[float] | None
     resolution: Literal["auto", "scene", "native", "model"] | float
     majority: int | None
     fill_holes: float | str | None
@@ -74,7 +74,7 @@ class EvaluateSettings(TypedDict, total=False):
     refine_fraction: float
     bands: Sequence[int] | None
     nodata: Literal["auto"] | float | None
-    rescale: Sequence[float] | None
+    rescale: Literal["auto"] | Sequence[float] | None
     resolution: Literal["auto", "scene", "native", "model"] | float
 
 
@@ -115,7 +115,7 @@ class CompareSettings(TypedDict, total=False):
     refine_fraction: float
     bands: Sequence[int] | None
     nodata: Literal["auto"] | float | None
-    rescale: Sequence[float] | None
+    rescale: Literal["auto"] | Sequence[float] | None
     resolution: Literal["auto", "scene", "native", "model"] | float
 
 

@@ -36,12 +36,12 @@ def config_for_model(spec: TrainSpec, model: ModelSpec, settings: ClassifySpec, 
         SceneError: if an image cannot be opened.
     """
     _check_classes(spec.classes, model)
-    if settings.rescale is None and not fits_dtype(spec.data.dtype, model.dtype):
+    if settings.given_rescale is None and not fits_dtype(spec.data.dtype, model.dtype):
         raise ModelError(
             f"model {model.name} was trained on {model.dtype} values, the config's are {spec.data.dtype}: "
             "choose a model for such values, or correct data.dtype"
         )
-    changes: dict[str, Any] = {} if settings.rescale is not None else {"dtype": model.dtype}
+    changes: dict[str, Any] = {} if settings.given_rescale is not None else {"dtype": model.dtype}
     if settings.bands is not None:
         changes |= {"bands": model.bands, "band_indexes": _given_bands(settings.bands, model)}
     elif spec.data.bands != model.bands:

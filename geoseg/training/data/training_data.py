@@ -17,6 +17,7 @@ import numpy as np
 from geoseg.core.errors import LabelError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.core.wording import number_of, pixels_in_words
+from geoseg.data.brightness import brightness_of
 from geoseg.data.class_statistics import ClassStatistics, join_statistics, normalization_of
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels import LabelRules, unmarked_labels
@@ -24,7 +25,7 @@ from geoseg.data.labels.background import outside_index
 from geoseg.data.labels.features import Features
 from geoseg.data.listing import CHOOSING, TEST, ListedRaster, list_rasters, to_read
 from geoseg.geo.georef import PixelGrid
-from geoseg.spec import IGNORE, ClassSpec, DataSpec, NormalizationSpec, ScalingSpec, TrainSpec
+from geoseg.spec import IGNORE, BrightnessSpec, ClassSpec, DataSpec, NormalizationSpec, ScalingSpec, TrainSpec
 from geoseg.spec.evaluate import Split
 from geoseg.training.data.image_files import (
     count_corrections,
@@ -58,6 +59,8 @@ class TrainingData:
     """Reads the rasters for the test, once the model is chosen; None if there are none."""
     normalization: NormalizationSpec
     """Mean and standard deviation of the training pixels, per band."""
+    brightness: BrightnessSpec | None
+    """How bright the training imagery is, by its colours; None where that says nothing of other imagery."""
     value_range: tuple[float, float]
     """Lowest and highest band value, for the augmentation of colours."""
     resolution_m: float | None
@@ -136,6 +139,7 @@ def read_training_data(
         val=join_side(known.rasters, split.val),
         read_test=_test_reader(known, split, everything, spec, terms.scaling),
         normalization=normalization_of(together),
+        brightness=None if terms.scaling else brightness_of(split.train.statistics, spec.data.dtype),
         value_range=_value_range(together, spec.data),
         resolution_m=spec.data.resolution_m or terms.resolution_m,
         size_range_m=terms.size_range_m,

@@ -28,6 +28,7 @@ def model_spec(spec: TrainSpec, data: TrainingData) -> ModelSpec:
         dtype=spec.data.dtype,
         normalization=normalization,
         statistics=None if normalization == data.normalization else data.normalization,
+        brightness=data.brightness,
         scaling=data.scaling,
         classes=spec.classes,
         resolution_m=data.resolution_m,

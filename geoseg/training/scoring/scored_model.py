@@ -24,6 +24,7 @@ from geoseg.models.runner import Runner, RunnerOptions
 from geoseg.models.tta import find_augmentations
 from geoseg.spec import ClassifySpec, ModelSpec, Resolution
 from geoseg.training.scoring.count_units import Counters, LogitCounter, count_units
+from geoseg.training.scoring.fitting_brightness import in_fitting_brightness
 from geoseg.training.scoring.model_rasters import (
     ModelBands,
     ModelRaster,
@@ -69,6 +70,8 @@ class ScoredModel:
     """Of each counted class, its index in the logits."""
     batch_px: int
     """Pixels that are forwarded at once."""
+    notices: tuple[str, ...] = ()
+    """Sentences for the user on how the mosaics are seen."""
 
     def classify(self, batch: ScoredBatch) -> Tensor:
         """Logits of scored windows (B, K, T, T), of the counted classes in their order."""
@@ -105,7 +108,7 @@ def lay_model(
     Args:
         model: the model.
         side: the rasters, with its bands.
-        settings: how it classifies; bands, nodata and rescale are those with which the rasters were read.
+        settings: how it classifies; bands, nodata, LOW and HIGH of rescale are those with which the rasters were read.
         device: auto, cpu, cuda, cuda:1 or mps.
         folder: for scratch files.
         order: of each counted class, its index in the logits.
@@ -114,10 +117,11 @@ def lay_model(
         SpecError: if a setting does not go with the model or the rasters, or this machine has no such device.
     """
     spec = model.spec if settings.context else model.spec.without_branch()
-    areas = areas_of([bands.mosaic for bands in side.bands], settings)
+    mosaics, notices = in_fitting_brightness(side.bands, spec, settings)
+    areas = areas_of([bands.mosaic for bands in mosaics], settings)
     rasters = [
         _at_resolution(bands, area, spec, settings.resolution, side.resolution_m)
-        for bands, area in zip(side.bands, areas, strict=True)
+        for bands, area in zip(mosaics, areas, strict=True)
     ]
     grids = [make_grid(raster.height, raster.width, spec, settings) for raster in rasters]
     sizes = {size for grid in grids for size in product(grid.rows.sizes, grid.cols.sizes)}
@@ -129,7 +133,7 @@ def lay_model(
     runner = Runner(model.module, device, settings.precision, options)
     windows = ScoredWindows(rasters, cells_of(side.cells, rasters), grids, spec, folder, with_seams=True)
     windows.view.prepare(lambda: runner, side.batch_px, settings.refine_fraction)
-    return ScoredModel(spec, runner, rasters, windows, order, side.batch_px)
+    return ScoredModel(spec, runner, rasters, windows, order, side.batch_px, notices)
 
 
 def _at_resolution(

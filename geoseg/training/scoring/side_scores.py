@@ -42,7 +42,7 @@ def lay_side(model: Model, side: SplitSide, spec: TrainSpec, wanted: EvaluateSpe
     Raises:
         SpecError: if a setting does not go with the model or the rasters, or this machine has no such device.
     """
-    rescale, count = wanted.classify.rescale, len(model.spec.bands)
+    rescale, count = wanted.classify.given_rescale, len(model.spec.bands)
     change = None if rescale is None else Rescaling.of(*rescale, HIGHEST[model.spec.dtype])
     bands = [ModelBands(mosaic, tuple(range(count)), change) for mosaic in side.rasters]
     labelled = LabelledSide(bands, side.cells, spec.data.resolution_m, spec.batch_px)
