@@ -9,6 +9,7 @@ from geoseg.cli.terminal import table
 if TYPE_CHECKING:
     from geoseg.metrics.interval import Interval
     from geoseg.metrics.scores import Scores
+    from geoseg.metrics.spread import ScoreSpread
 
 
 def scores_text(scores: Scores) -> str:
@@ -40,6 +41,15 @@ def scores_table(scores: Scores) -> str:
     others = ", ".join(f"{column.words.label}: {column.words.also}" for column in columns if column.words.also)
     lines = table([("class", *(column.words.label for column in columns)), *rows])
     return f"{lines}\n  ({others})" if others else lines
+
+
+def spread_table(spread: ScoreSpread) -> str:
+    """Write the mean and the spread of every score as a table."""
+    rows = [
+        (label, *(score(value) for value in (one.mean, one.lowest, one.highest, one.deviation)))
+        for label, one in spread.rows()
+    ]
+    return table([("score", "mean", "lowest", "highest", "standard deviation"), *rows])
 
 
 def intervals_line(scores: Scores) -> str:

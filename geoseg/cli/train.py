@@ -13,7 +13,7 @@ import click
 
 from geoseg.cli.early_checks import read_train_config
 from geoseg.cli.options import Command, given, json_option, overwrite_option, quiet_option, tiles_option
-from geoseg.cli.scores_text import score, scores_text
+from geoseg.cli.scores_text import score, scores_text, spread_table
 from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import Notices, notice, show, show_json
 from geoseg.cli.value_types import FilePath
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 )
 @spec_options(
     TrainSpec,
-    ("epochs", "seed", "device", "devices", "init_from"),
+    ("epochs", "seed", "seeds", "device", "devices", "init_from"),
     default="the config's",
     metavars={"init_from": "BUNDLE"},
 )
@@ -156,6 +156,7 @@ def _summary(result: TrainResult) -> str:
             f"{result.epoch_rule}; {result.seconds:,.0f} s on {result.device} ({result.precision}); "
             f"{learnt} learnt from, {scored} scored",
             *_folds(result),
+            *_seeds(result),
             f"  {result.bundle}\n  {result.report}",
         )
     )
@@ -176,6 +177,16 @@ def _folds(result: TrainResult) -> list[str]:
     each = ", ".join(score(one.overall["miou"]) for one in result.folds)
     learnt = "all labels" if result.test_scores is None else "all labels but those of the test"
     return [f"scores are those of {len(result.folds)} folds together (mIoU {each}); the model is trained on {learnt}"]
+
+
+def _seeds(result: TrainResult) -> list[str]:
+    """Mean and spread of all scores of several seeds."""
+    lines = []
+    for side, spread in (("validation", result.spread), ("test", result.test_spread)):
+        if spread is not None:
+            seeds = ", ".join(str(one.seed) for one in result.seeds)
+            lines += [f"{side} scores of seeds {seeds}; the model is that of the first:", spread_table(spread)]
+    return lines
 
 
 def _amount(images: int, polygons: int | None, pixels: int) -> str:

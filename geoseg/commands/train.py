@@ -12,6 +12,7 @@ from typing import Unpack
 
 from geoseg.commands.train_folds import train_folds
 from geoseg.commands.train_run import Start, train_run
+from geoseg.commands.train_seeds import train_seeds
 from geoseg.core.events import SILENT, Reporter
 from geoseg.spec.settings import TrainSettings
 from geoseg.training.run.progress import TrainProgress
@@ -35,7 +36,8 @@ def train(
     """Train a model and write the bundle of its best epoch.
 
     With `data.split.folds` a model is trained for each fold, in a folder of its own, and one on all labels, whose
-    bundle gets the scores of all folds together.
+    bundle gets the scores of all folds together. With `seeds` above 1 a model is trained for each seed, likewise, and
+    that of the first is kept.
 
     With `devices` above 1 the running script is started once more for each further process (DDP), so it must do nothing
     else when it is run.
@@ -59,6 +61,7 @@ def train(
     """
     spec = resolve_settings(config, data, settings)
     start = Start(overwrite=overwrite, resume=resume)
-    split = spec.data.split
-    trained = train_run if split.folds is None or split.fold is not None else train_folds
+    if spec.seeds > 1:
+        return train_seeds(spec, Path(output), start, reporter)
+    trained = train_folds if spec.data.split.has_several_folds else train_run
     return trained(spec, Path(output), start, reporter)

@@ -8,17 +8,16 @@ report. A killed run goes on with the first fold that is not finished.
 from __future__ import annotations
 
 import csv
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from geoseg.commands.train_run import Start, train_run
-from geoseg.core.errors import GeosegError, LabelError, SpecError
+from geoseg.commands.train_parts import begin, kept_once_begun, run_part
+from geoseg.commands.train_run import Start
+from geoseg.core.errors import LabelError, SpecError
 from geoseg.core.events import NoticeLog, Reporter
 from geoseg.core.files import draft_of, write_errors
 from geoseg.core.version import __version__
@@ -62,36 +61,20 @@ def train_folds(spec: TrainSpec, output: Path, start: Start, reporter: Reporter)
             "data.split.folds goes with one device: take devices 1, or train the folds apart (fold: 1, ...)"
         )
     folder, log = RunFolder(output, spec.name), NoticeLog(reporter)
-    folder.check(spec, overwrite=start.overwrite, resume=start.resume)
-    if not (start.resume and folder.config.exists()):
-        _clear(output)
-        folder.start(spec)
+    begin(folder, spec, start, [*output.glob("fold_*"), output / FINAL])
     found = []
     for number in range(1, folds + 1):
         log.notice(f"fold {number} of {folds}")
-        with _kept_once_begun(folder, output / "fold_1"):
+        with kept_once_begun(folder, output / "fold_1"):
             found.append(_fold(_with_split(spec, fold=number), output / f"fold_{number}", log))
     log.notice(f"all labels, for the model itself, whose scores are those of the {folds} folds")
-    final = _run(_on_all_labels(spec), output / FINAL, log)
+    final = run_part(_on_all_labels(spec), output / FINAL, log)
     result = _result(folder, found, final, tuple(log.lines))
     with write_errors(output):
         _save_bundle(result, final, spec.card.limits)
         _write_metrics(result)
         _write_report(spec, result)
     return result
-
-
-@contextmanager
-def _kept_once_begun(folder: RunFolder, first: Path) -> Iterator[None]:
-    """Leave no folder behind if a mistake in the settings or labels shows before the first fold has begun."""
-    try:
-        yield
-    except GeosegError:
-        if not first.exists():
-            folder.config.unlink(missing_ok=True)
-            with suppress(OSError):
-                folder.path.rmdir()
-        raise
 
 
 def _with_split(spec: TrainSpec, **changes: Any) -> TrainSpec:
@@ -106,29 +89,14 @@ def _on_all_labels(spec: TrainSpec) -> TrainSpec:
     return _with_split(spec, by="none", folds=None)
 
 
-def _clear(output: Path) -> None:
-    """Remove the runs of an earlier cross-validation."""
-    for folder in (*output.glob("fold_*"), output / FINAL):
-        if (folder / "config.yaml").exists():
-            shutil.rmtree(folder)
-
-
 def _fold(spec: TrainSpec, path: Path, reporter: Reporter) -> FoldResult:
     """Train a fold, unless it is finished; its results are those in its bundle."""
-    _run(spec, path, reporter)
+    run_part(spec, path, reporter)
     card = read_spec(RunFolder(path, spec.name).bundle).card
     training = card.training
     return FoldResult(
         Scores.from_dict(card.scores), training["val_images"], training.get("val_polygons"), training["seconds"]
     )
-
-
-def _run(spec: TrainSpec, path: Path, reporter: Reporter) -> Path:
-    """Train one model, or go on with it, unless it is finished; return its bundle."""
-    folder = RunFolder(path, spec.name)
-    if not folder.is_finished:
-        train_run(spec, path, Start(resume=folder.config.exists()), reporter)
-    return folder.bundle
 
 
 def _result(folder: RunFolder, folds: Sequence[FoldResult], final: Path, notices: tuple[str, ...]) -> TrainResult:

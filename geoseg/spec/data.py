@@ -115,6 +115,11 @@ class SplitSpec(Spec):
             )
 
     @property
+    def has_several_folds(self) -> bool:
+        """Whether a model is trained for each of several folds."""
+        return self.folds is not None and self.fold is None
+
+    @property
     def validates(self) -> bool:
         """Whether there is a validation side, by which the best epoch is chosen."""
         is_given = self.by == "column" or self.folds is not None

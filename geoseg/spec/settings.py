@@ -169,6 +169,7 @@ class TrainSettings(TypedDict, total=False):
     ema: float
     boundary_px: int
     seed: int
+    seeds: int
     device: str
     devices: int
     precision: Literal["auto", "fp32", "bf16", "fp16"]

@@ -175,6 +175,9 @@ class TrainSpec(Spec):
     """Width of the bands along class borders that boundary IoU compares, in pixels."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of everything random."""
+    seeds: int = Field(default=1, ge=1, le=100)
+    """Runs that differ in their seed alone: seed, seed + 1, ..., each in a folder of its own. Mean and spread of their
+    scores are reported, and the model of the first is kept."""
     device: Device = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
     devices: int = Field(default=1, ge=1, le=LARGEST_COUNT)
@@ -221,6 +224,7 @@ class TrainSpec(Spec):
         if self.encoder_weights is not None and self.init_from is not None:
             raise ValueError("both encoder_weights and init_from are given: a bundle has an encoder, give one of them")
         self._check_branch()
+        self._check_seeds()
         if self.windows_per_epoch < self.batch_size * self.optimizer.accumulate:
             raise ValueError(
                 f"windows_per_epoch {self.windows_per_epoch} is less than a step takes (batch_size {self.batch_size} × "
@@ -231,6 +235,16 @@ class TrainSpec(Spec):
                 f"batch_size {self.batch_size} does not divide among {self.devices} devices: take a multiple"
             )
         return self
+
+    def _check_seeds(self) -> None:
+        split = self.data.split
+        if self.seeds > 1 and split.has_several_folds:
+            raise ValueError(
+                f"seeds {self.seeds} do not go with data.split.folds, each of which is a run already: leave out one of "
+                "both, or give one fold (data.split.fold)"
+            )
+        if self.seeds > 1 and not split.validates:
+            raise ValueError(f"seeds {self.seeds} are for the spread of scores, and nothing is validated: take seeds 1")
 
     def _check_branch(self) -> None:
         terms = TrainingTerms(

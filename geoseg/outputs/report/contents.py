@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from geoseg.metrics.calibration.calibration import Calibration
 from geoseg.metrics.scores import Scores
+from geoseg.metrics.spread import ScoreSpread
 from geoseg.spec import ClassSpec, ModelCard
 
 
@@ -71,3 +72,7 @@ class Report:
     """Scores on the test rasters, which chose nothing; None if there are none."""
     calibration: Calibration | None = None
     """How well the probabilities of classes fit the labels; None if that is unknown."""
+    spread: ScoreSpread | None = None
+    """Mean and spread of the validation scores of several seeds; None of a single run."""
+    test_spread: ScoreSpread | None = None
+    """The same of the test scores; None if there are none."""

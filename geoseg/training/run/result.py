@@ -15,6 +15,7 @@ from geoseg.core.version import __version__
 from geoseg.core.wording import number_of
 from geoseg.metrics.calibration.calibration import Calibration
 from geoseg.metrics.scores import Scores
+from geoseg.metrics.spread import ScoreSpread, spread_of
 from geoseg.models.bundle import load_model
 from geoseg.outputs.report.contents import Report
 from geoseg.outputs.report.page import write_report
@@ -27,6 +28,23 @@ from geoseg.training.scoring.side_scores import lay_side
 
 EXAMPLES = 4
 """Worst and best windows in the report, of each."""
+
+
+@dataclass(frozen=True)
+class SeedScores:
+    """The scores of one of several runs that differ in their seed alone."""
+
+    seed: int
+    """Its seed."""
+    scores: Scores
+    """On the validation rasters."""
+    test_scores: Scores | None
+    """On the test rasters; None if there are none."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        tested = self.test_scores and self.test_scores.as_dict()
+        return {"seed": self.seed, "scores": self.scores.as_dict(), "test_scores": tested}
 
 
 @dataclass(frozen=True)
@@ -81,8 +99,21 @@ class TrainResult:
     """How well the bundle's probabilities fit the labels of each side, by `val` and `test`; empty without labels."""
     folds: tuple[Scores, ...] = ()
     """Scores of each fold of a cross-validation; those of all folds together are `scores`."""
+    seeds: tuple[SeedScores, ...] = ()
+    """Scores of each of several seeds; those of the first, whose model is kept, are also `scores`."""
     notices: tuple[str, ...] = ()
     """Notices on the data and the run: a sentence each."""
+
+    @property
+    def spread(self) -> ScoreSpread | None:
+        """Mean and spread of the validation scores of several seeds; None of a single run."""
+        return spread_of([one.scores for one in self.seeds]) if self.seeds else None
+
+    @property
+    def test_spread(self) -> ScoreSpread | None:
+        """The same of the test scores; None if there are none."""
+        tested = [one.test_scores for one in self.seeds if one.test_scores is not None]
+        return spread_of(tested) if tested else None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -95,6 +126,9 @@ class TrainResult:
                 "test_scores": self.test_scores and self.test_scores.as_dict(),
                 "calibration": {side: one.as_dict() for side, one in self.calibration.items()},
                 "folds": [one.as_dict() for one in self.folds],
+                "seeds": [one.as_dict() for one in self.seeds],
+                "spread": self.spread and self.spread.as_dict(),
+                "test_spread": self.test_spread and self.test_spread.as_dict(),
             }
         )
 
