@@ -6,8 +6,10 @@
 
 How a scene comes about: two roads, a creek and ponds are curves in rotated coordinates; the land between them is split
 into parcels (crops, pasture, bare fields, woods); farmsteads and houses line the roads; trees are single crowns.
-Everything tall is drawn into a height map, from which sunlight and shadows follow. Colours and textures were measured
-per class on NAIP images of southern Ohio; no pixel of them is used here.
+Everything tall is drawn into a height map, from which sunlight and shadows follow. Colours, textures at several scales,
+their correlation between bands, the sizes of things and what their outlines take in were measured per class on labelled
+NAIP images of southern Ohio; no pixel of them is used here. Open water is ponds there, of many colours; trees roof the
+creeks.
 """
 
 import csv
@@ -46,29 +48,36 @@ PIXEL_M = 0.6
 SUN_AZIMUTH_DEG = 98.0
 """East, a little south, as the shadows of the measured images have it."""
 SUN_HEIGHT_DEG = 54.0
-SHADE: Colour = (0.36, 0.41, 0.57, 0.48)
+SHADE: Colour = (0.41, 0.44, 0.68, 0.44)
 """Share of a sunlit pixel's brightness that is left in the shadow: the sky lights it, so blue keeps most."""
 
-GREENS: list[Colour] = [(121, 147, 93, 225), (133, 157, 100, 225), (138, 147, 100, 220), (150, 159, 108, 221)]
+GREENS: list[Colour] = [(119, 147, 95, 225), (129, 157, 103, 225), (133, 146, 103, 220), (144, 158, 112, 221)]
 CROPS: list[Colour] = [(96, 124, 88, 226), (88, 116, 86, 224), (112, 140, 94, 227)]
 DRY: list[Colour] = [(163, 161, 116, 215), (172, 166, 122, 212)]
 SOILS: list[Colour] = [(203, 185, 151, 207), (183, 165, 131, 202), (194, 174, 142, 202), (195, 176, 134, 211)]
 LEAVES: list[Colour] = [
-    (97, 121, 91, 222),
-    (106, 131, 93, 226),
-    (90, 115, 91, 214),
-    (118, 139, 96, 225),
-    (94, 112, 95, 196),
+    (90, 114, 88, 222),
+    (99, 125, 90, 226),
+    (83, 108, 90, 214),
+    (112, 136, 93, 225),
+    (86, 104, 94, 196),
+    (72, 98, 92, 205),
 ]
-UNDERGROWTH: Colour = (66, 86, 78, 190)
+UNDERGROWTH: Colour = (68, 86, 82, 176)
 GRAVEL: Colour = (214, 210, 193, 204)
 ASPHALT: Colour = (203, 201, 188, 192)
 TRAIL: Colour = (186, 170, 130, 205)
 ROOFS: list[Colour] = [
     (238, 238, 236, 230), (226, 228, 226, 220), (204, 207, 201, 205), (184, 180, 166, 196), (150, 161, 160, 156),
     (121, 127, 132, 112), (92, 100, 110, 96), (140, 126, 114, 170), (152, 120, 108, 186),
+    (132, 148, 166, 168), (98, 116, 140, 150), (150, 172, 186, 176), (176, 148, 134, 196),
 ]  # fmt: skip
-WATERS: list[Colour] = [(57, 69, 83, 3), (66, 79, 88, 5), (52, 76, 92, 3), (74, 86, 90, 8)]
+PONDS: list[Colour] = [
+    (43, 53, 82, 2), (52, 56, 78, 2), (58, 67, 84, 3), (50, 77, 93, 3), (55, 83, 95, 5), (59, 76, 84, 2),
+    (70, 78, 89, 3), (74, 82, 88, 3), (78, 81, 86, 5), (90, 88, 91, 8), (97, 103, 98, 6), (121, 109, 99, 20),
+]  # fmt: skip
+CREEKS: list[Colour] = [(69, 78, 88, 3), (78, 88, 90, 4), (77, 94, 95, 6), (86, 97, 94, 6)]
+"""Running water stirs: neither the clearest nor the muddiest of the ponds."""
 POOL: Colour = (110, 185, 215, 60)
 
 
@@ -250,7 +259,7 @@ def make_plan(canvas: Canvas) -> Plan:
     meanders = profile(rng, 300) * 34 + profile(rng, 110) * 20 + profile(rng, 45) * 5
     creek = Curve((x0, y0), turn + rng.normal(0, 0.12), meanders)
     creek_place, creek_distance = creek.local(x, y)
-    creek_width = rng.uniform(7, 13) + 2.5 * along(profile(rng, 90), creek_place)
+    creek_width = rng.uniform(3, 5) + 1.2 * along(profile(rng, 90), creek_place)
     places = [*road.local(x, y), *side.local(x, y), creek_place, creek_distance]
     return Plan(road, side, creek, *places, creek_width.astype(np.float32))
 
@@ -325,6 +334,8 @@ class Textures:
     patches: Floats
     blotches: Floats
     grain: Floats
+    blueness: Floats
+    greenness: Floats
 
 
 def make_textures(canvas: Canvas) -> Textures:
@@ -335,6 +346,8 @@ def make_textures(canvas: Canvas) -> Textures:
         fractal(rng, shape, 90, 22, 0.7),
         fractal(rng, shape, 30, 7, 0.75),
         fractal(rng, shape, 6, 1.6, 0.9),
+        fractal(rng, shape, 90, 7, 0.8),
+        fractal(rng, shape, 90, 7, 0.8),
     )
 
 
@@ -355,13 +368,13 @@ class Ground:
 
 
 GROUNDS = {
-    "pasture": Ground(GREENS, (160, 158, 112, 214), 0.36, 4.0, 6.5, 1.2, (9, 14)),
-    "hay": Ground(GREENS, (176, 168, 122, 212), 0.36, 3.0, 5.0, 5.0, (10, 17)),
-    "crop": Ground(CROPS, (130, 150, 96, 225), 0.22, 2.5, 4.6, 2.4, (8, 15)),
-    "dry": Ground(DRY, (138, 148, 102, 219), 0.42, 4.0, 6.0, 3.0, (9, 14)),
-    "bare": Ground(SOILS, (168, 154, 118, 206), 0.30, 2.2, 3.4, 4.2, (7, 14)),
-    "woods": Ground([(108, 130, 90, 222)], (150, 152, 108, 218), 0.25, 5.0, 6.0, 0.0, (9, 14)),
-    "lawn": Ground([(124, 144, 96, 221), (134, 150, 102, 220)], (166, 158, 116, 212), 0.32, 4.5, 6.5, 2.6, (5, 8)),
+    "pasture": Ground(GREENS, (160, 158, 112, 214), 0.22, 2.4, 6.5, 0.8, (9, 14)),
+    "hay": Ground(GREENS, (176, 168, 122, 212), 0.22, 2.2, 5.5, 2.0, (10, 17)),
+    "crop": Ground(CROPS, (130, 150, 96, 225), 0.16, 2.0, 5.5, 1.4, (8, 15)),
+    "dry": Ground(DRY, (138, 148, 102, 219), 0.38, 2.6, 5.5, 1.6, (9, 14)),
+    "bare": Ground(SOILS, (168, 154, 118, 206), 0.20, 1.6, 4.2, 1.6, (7, 14)),
+    "woods": Ground([(108, 130, 90, 222)], (150, 152, 108, 218), 0.25, 3.4, 5.5, 0.0, (9, 14)),
+    "lawn": Ground([(124, 144, 96, 221), (134, 150, 102, 220)], (166, 158, 116, 212), 0.20, 2.6, 6.5, 1.4, (5, 8)),
 }
 
 
@@ -382,9 +395,12 @@ def ground_colour(
         1,
     )
     colour = base[:, None] + mixed * (other - base)[:, None]
-    tufts = rng.uniform(2, 14) * np.clip(np.abs(grain) - 1.9, 0, None) * -np.sign(grain - 0.5)  # weeds, bare spots
+    tufts = rng.uniform(6, 26) * np.clip(np.abs(grain) - 1.9, 0, None) * -np.sign(grain - 0.5)  # weeds, bare spots
     bright = 4 * terrain + tufts + look.blotch * blotches + look.grain * grain + look.rows * stripes
-    return colour + bright * np.array([[1.0], [0.92], [0.8], [0.28]], np.float32)
+    colour += bright * np.array([[1.0], [0.92], [0.8], [0.28]], np.float32)
+    colour[1] += 2.6 * textures.greenness.ravel()[pixels]
+    colour[2] += 4.0 * textures.blueness.ravel()[pixels]
+    return colour
 
 
 def machine_stripes(
@@ -458,18 +474,24 @@ def paint_terrain(canvas: Canvas, textures: Textures) -> None:
 # --- water -----------------------------------------------------------------------------------------------------------
 
 
-def paint_water(canvas: Canvas, distance: Floats, textures: Textures) -> None:
-    """Water inside ``distance`` < 0 (H, W), with a bank of mud and reeds round it."""
-    rim = np.array([112, 136, 90, 222], np.float32)[:, None, None] + 6 * textures.blotches + 5 * textures.grain
-    rim[3] = 220
-    canvas.paint(_cover((distance - 7 - 4 * textures.patches) / 3), rim, BACKGROUND)
-    mud = np.clip(1.1 - np.abs(distance - 1) / 2.6, 0, 1) * np.clip(0.45 + 0.5 * textures.patches, 0, 1)
-    canvas.paint(mud.astype(np.float32), canvas.pick([(172, 160, 122, 190)]), None)
-    water = canvas.pick(WATERS, 3)[:, None, None] + 2.5 * textures.terrain + 0.8 * textures.patches
-    shallow = np.exp(np.minimum(distance, 0) / 5) * 10  # the ground shows through near the bank
-    water = water + shallow * np.array([1.0, 0.9, 0.4, 0.2], np.float32)[:, None, None]
-    canvas.paint(_cover(distance), np.maximum(water, 1).astype(np.float32), WATER)
-    canvas.keep_clear |= distance < 2
+def paint_water(canvas: Canvas, distance: Floats, colours: list[Colour], textures: Textures, clear: float) -> None:
+    """Water inside ``distance`` < 0 (H, W), of one of the colours, with a bank of grass and some mud round it.
+
+    No tree and no building stands less than ``clear`` pixels away.
+    """
+    rng = canvas.rng
+    rim = np.array([120, 138, 94, 216], np.float32)[:, None, None] + 5 * textures.blotches + 4 * textures.grain
+    rim[3] = 214
+    canvas.paint(_cover((distance - 7 - 4 * textures.patches) / 5), rim, BACKGROUND)
+    mud = np.clip(1.1 - np.abs(distance - 0.5) / 2.2, 0, 1) * np.clip(0.3 + 0.4 * textures.patches, 0, 0.8)
+    canvas.paint(mud.astype(np.float32), canvas.pick([(150, 140, 112, 170)]), None)
+    water = canvas.pick(colours, 3)[:, None, None] + 2.0 * textures.terrain + 1.2 * textures.patches
+    water[3] = np.clip(water[3], 1, 30)
+    reach, brown = rng.uniform(3, 10), rng.uniform(4, 22)
+    shallow = np.exp(np.minimum(distance, 0) / reach) * brown  # the ground shows through near the bank
+    water = water + shallow * np.array([1.0, 0.8, 0.25, 0.6], np.float32)[:, None, None]
+    canvas.paint(_cover(distance / 1.5), np.maximum(water, 1).astype(np.float32), WATER)
+    canvas.keep_clear |= distance < clear
 
 
 def creek_outline(plan: Plan, textures: Textures) -> Floats:
@@ -477,14 +499,14 @@ def creek_outline(plan: Plan, textures: Textures) -> Floats:
     return np.abs(plan.creek_distance) - plan.creek_width - 0.9 * textures.blotches
 
 
-def pond_outlines(canvas: Canvas, plan: Plan) -> Floats:
-    """Signed distance to the banks of some ponds away from roads, (H, W), roughly in pixels."""
+def pond_outlines(canvas: Canvas, plan: Plan) -> list[Floats]:
+    """Signed distance to the bank of each of some ponds away from roads, (H, W), roughly in pixels."""
     rng, (height, width) = canvas.rng, canvas.shape
     y, x = np.mgrid[:height, :width].astype(np.float32)
     bays = 0.22 * noise(rng, canvas.shape, 45) + 0.1 * noise(rng, canvas.shape, 18)
-    result = np.full(canvas.shape, 1e3, np.float32)
+    result: list[Floats] = []
     clear = np.minimum(np.abs(plan.road_distance), np.abs(plan.side_distance))
-    for _ in range(max(1, round(height * width / 350_000))):
+    for _ in range(max(1, round(height * width / 260_000))):
         radius = rng.uniform(24, 62)
         spots = np.argwhere(clear[::8, ::8] > radius * 1.7 + 14)
         if len(spots) == 0:
@@ -494,7 +516,7 @@ def pond_outlines(canvas: Canvas, plan: Plan) -> Floats:
         dx, dy = x - col, y - row
         p = dx * math.cos(angle) + dy * math.sin(angle)
         q = (dy * math.cos(angle) - dx * math.sin(angle)) / squash
-        result = np.minimum(result, (np.hypot(p, q) / radius - 1 + bays) * radius * squash)
+        result.append(((np.hypot(p, q) / radius - 1 + bays) * radius * squash).astype(np.float32))
     return result
 
 
@@ -612,7 +634,7 @@ def stamp_building(
     side = np.clip(across / 0.7, -1, 1)  # -1 and 1 on the two slopes, in between on the ridge
     tilt = pitch * (-sun_x * math.sin(turn) + sun_y * math.cos(turn))
     light = (sun_z + side * tilt) / (sun_z * math.sqrt(1 + pitch**2))
-    seams = 1 + 0.05 * noise(canvas.rng, (dy.shape[0], dx.shape[1]), 1.5)
+    seams = 1 + 0.08 * noise(canvas.rng, (dy.shape[0], dx.shape[1]), 1.5)
     bright = np.clip(0.2 + 0.82 * light, 0.3, 1.25) * seams
     canvas.paint(_cover(distance), np.clip(colour[:, None, None] * bright, 0, 246).astype(np.float32), BUILDING, at)
     height = eaves_m + pitch * PIXEL_M * np.clip(half[1] - np.abs(across), 0, None)
@@ -682,7 +704,9 @@ def build_farm(
             bx, by, _ = road.point(along_px + shift + rng.normal(0, 3), back + side * beyond)
             half = (rng.uniform(12, 24), rng.uniform(7.5, 12))
             quarter = rng.choice([0, math.pi / 2])
-            stamp_building(canvas, bx, by, turn + quarter, half, rng.uniform(4, 6), canvas.pick(ROOFS[:5] + ROOFS[8:]))
+            stamp_building(
+                canvas, bx, by, turn + quarter, half, rng.uniform(4, 6), canvas.pick(ROOFS[:5] * 2 + ROOFS[8:])
+            )
     for _ in range(rng.integers(0, 3)):
         build_silo(canvas, *road.point(along_px - 16 + rng.uniform(-4, 4), back + side * rng.uniform(52, 62))[:2])
     paint_dirt(canvas, *road.point(along_px + 52, back + side * 30)[:2], radius=16)
@@ -766,7 +790,7 @@ def settle(canvas: Canvas, textures: Textures, plan: Plan) -> list[tuple[float, 
 
 
 def wooded(canvas: Canvas, plan: Plan, parcels: Parcels, textures: Textures) -> Mask:
-    """Where trees stand close together: woods, tree lines on field borders, both banks of the creek."""
+    """Where trees stand close together: woods, tree lines on field borders, the creek's banks, whose crowns roof it."""
     flat = np.zeros(canvas.ids.size, bool)
     for one in parcels.fields:
         if one.kind == "woods":
@@ -779,7 +803,8 @@ def wooded(canvas: Canvas, plan: Plan, parcels: Parcels, textures: Textures) -> 
     riparian = bank < 12 + 16 * textures.patches + 8 * textures.terrain
     yards = ndimage.binary_dilation(canvas.roofs[::4, ::4] > 0, iterations=8)
     yards = yards.repeat(4, 0).repeat(4, 1)[: canvas.shape[0], : canvas.shape[1]]
-    found = (woods | hedges | riparian) & ~canvas.keep_clear & ~yards
+    verge = np.minimum(np.abs(plan.road_distance), np.abs(plan.side_distance)) - 22 - 5 * textures.patches
+    found = (woods | hedges | riparian) & (verge > 0) & ~canvas.keep_clear & ~yards
     return ndimage.maximum_filter(ndimage.minimum_filter(found, 5), 5)  # drops slivers too thin for a crown
 
 
@@ -803,13 +828,13 @@ def plant_woods(canvas: Canvas, where: Mask, textures: Textures) -> None:
     stand = textures.terrain[at]
     for px, py, older, place in zip(x[chosen], y[chosen], age[chosen], stand[chosen], strict=True):
         radius = float(np.clip(rng.gamma(5.5, 0.95) * older, 2.4, 12))
-        plant_tree(canvas, px, py, radius, 8 + 0.9 * radius + rng.normal(0, 1.6), leaves(canvas, place))
+        plant_tree(canvas, px, py, radius, 5.5 + 0.8 * radius + rng.normal(0, 1.7), leaves(canvas, place))
 
 
 def leaves(canvas: Canvas, stand: float) -> Floats:
     """Colour of one crown: neighbours are alike, and each is a little different."""
-    index = int(np.clip(2 + stand + canvas.rng.normal(0, 1.2), 0, len(LEAVES) - 1))
-    return canvas.pick([LEAVES[index]], 6)
+    index = int(np.clip(2 + stand + canvas.rng.normal(0, 1.3), 0, len(LEAVES) - 1))
+    return canvas.pick([LEAVES[index]], 6) * np.float32(1 + 0.07 * stand)
 
 
 def plant_tree(canvas: Canvas, x: float, y: float, radius: float, top_m: float, colour: Floats) -> None:
@@ -835,7 +860,7 @@ def plant_lone_trees(canvas: Canvas, yards: list[tuple[float, float]]) -> None:
     number = canvas.ids.size // 27_000
     strays = list(zip(rng.uniform(0, width, number), rng.uniform(0, height, number), strict=True))
     for x, y in yards + strays:
-        radius = rng.uniform(3.2, 10)
+        radius = rng.uniform(4.5, 11)
         inside = 0 <= x < width and 0 <= y < height
         if inside and canvas.ids[int(y), int(x)] == BACKGROUND and is_free(canvas, x, y, radius * 0.6):
             plant_tree(canvas, x, y, radius, 3 + 1.1 * radius, leaves(canvas, rng.normal()))
@@ -859,14 +884,14 @@ def paint_bales(canvas: Canvas, parcels: Parcels) -> None:
 def light_crowns(canvas: Canvas, textures: Textures) -> None:
     """Brighten the crowns' sides that face the sun (Lambert), darken the others."""
     trees = canvas.trees
-    lumps = trees + (trees > 0) * (0.45 * textures.grain + 0.4 * textures.blotches)
+    lumps = trees + (trees > 0) * (0.6 * textures.grain + 0.4 * textures.blotches)
     smooth = ndimage.gaussian_filter(lumps, 0.6)
     down, right = np.gradient(smooth, PIXEL_M)
     sun_x, sun_y, sun_z = sun_vector()
     facing = (sun_z - 0.6 * (right * sun_x + down * sun_y)) / (sun_z * np.sqrt(1 + 0.36 * (right**2 + down**2)))
-    light = np.clip(0.52 + 0.5 * facing, 0.4, 1.45)
+    light = np.clip(0.62 + 0.38 * facing, 0.45, 1.45)
     crowns = trees > 0
-    for band, strength in enumerate((1.0, 1.0, 0.62, 0.42)):
+    for band, strength in enumerate((1.0, 0.95, 0.7, 0.42)):
         canvas.image[band] = np.where(crowns, canvas.image[band] * (1 + strength * (light - 1)), canvas.image[band])
 
 
@@ -889,35 +914,78 @@ def _overlap(length: int, shift: int) -> tuple[slice, slice]:
     return slice(max(0, -shift), length - max(0, shift)), slice(max(0, shift), length + min(0, shift))
 
 
+def annotate(canvas: Canvas) -> NDArray[np.uint8]:
+    """Class ids as people outline them on such images: (H, W).
+
+    Trees are outlined together with their shadow on the ground, smoothly, and with whatever slivers of water they leave
+    open; roads a pixel and roofs two pixels generously, a roof with the rim of its shadow.
+    """
+    ids = canvas.ids.copy()
+    land = np.isin(ids, (BACKGROUND, BARE))
+    trees = (ids == FOREST) | (land & (shadow(canvas.trees) > 0.5))
+    smooth = ndimage.gaussian_filter(trees.astype(np.float32), 2) > 0.5
+    ids[land & smooth] = FOREST
+    ids[(ids == FOREST) & ~smooth] = BACKGROUND
+    ids[slivers(ids == WATER) & ndimage.maximum_filter(trees, 7)] = FOREST
+    rims = [
+        (ROAD, ndimage.binary_dilation(ids == ROAD)),
+        (BUILDING, ndimage.binary_dilation(ids == BUILDING, iterations=2)),
+        (BUILDING, ndimage.binary_dilation(ids == BUILDING, iterations=4) & (shadow(canvas.roofs) > 0.5)),
+    ]
+    for class_id, grown in rims:
+        ids[grown & land & (ids != BUILDING)] = class_id
+    return ids
+
+
+def slivers(water: Mask) -> Mask:
+    """Water too thin, or in pieces too small, to be outlined: (H, W)."""
+    wide = ndimage.maximum_filter(ndimage.minimum_filter(water, 5), 5) & water
+    pieces, _ = ndimage.label(wide)
+    found: Mask = water & (~wide | (np.bincount(pieces.ravel())[pieces] < 500))
+    return found
+
+
 def cast_shadows(canvas: Canvas) -> None:
     """Darken what lies in the shadow; its class stays. Light passes leaves, and water is dark already."""
     depth = shadow(np.maximum(canvas.trees, canvas.roofs))
-    depth = depth * np.where(canvas.trees > 0, 0.6, np.where(canvas.ids == WATER, 0.2, 1.0))
+    depth = depth * np.where(canvas.trees > 0, 0.65, np.where(canvas.ids == WATER, 0.35, 1.0))
     for band, left in enumerate(SHADE):
         canvas.image[band] *= 1 - depth * np.float32(1 - left)
+
+
+LUMA = np.array(
+    [[0.299, 0.587, 0.114, 0], [-0.169, -0.331, 0.5, 0], [0.5, -0.419, -0.081, 0], [0, 0, 0, 1]], np.float32
+)
+"""Red, green, blue, infrared to luma, two chromas and infrared, as JPEG stores them."""
 
 
 def photograph(canvas: Canvas) -> NDArray[np.uint8]:
     """Blur, the sharpening that the measured images had, sensor noise and lossy compression: (4, H, W)."""
     rng = canvas.rng
-    taken = np.empty(canvas.image.shape, np.uint8)
-    for band, blur in enumerate((0.7, 0.73, 0.76, 0.9)):
-        soft = ndimage.gaussian_filter(canvas.image[band], blur, truncate=3)
-        sharp = soft + 0.45 * (soft - ndimage.gaussian_filter(soft, 1.2, truncate=3))
+    soft = np.stack([ndimage.gaussian_filter(band, 0.7, truncate=3) for band in canvas.image])
+    soft[3] = ndimage.gaussian_filter(soft[3], 0.55, truncate=3)
+    sharp = soft + 0.45 * (soft - ndimage.gaussian_filter(soft, (0, 1.2, 1.2), truncate=3))
+    stored = np.tensordot(LUMA, sharp, 1)
+    for channel, finest in enumerate((8, 4, 4, 8)):
         grain = rng.standard_normal(canvas.shape, np.float32) * np.float32(0.6)
-        taken[band] = np.clip(np.rint(compress(sharp + grain)), 0, 255)
-    return taken
+        stored[channel] = compress(stored[channel] + grain, finest)
+    seen = np.tensordot(np.linalg.inv(LUMA), stored, 1)
+    return np.clip(np.rint(seen), 0, 255).astype(np.uint8)
 
 
-def compress(band: Floats) -> Floats:
-    """Round the cosine coefficients of 8 x 8 pixel blocks, as JPEG does, the finer the pattern the coarser."""
+def compress(band: Floats, finest: int) -> Floats:
+    """Round the cosine coefficients of 8 x 8 pixel blocks, as JPEG does, the finer the pattern the coarser.
+
+    Coefficients from ``finest`` on are dropped: 4 does to a chroma what halving its resolution does.
+    """
     height, width = band.shape
     padded = np.pad(band, ((0, -height % 8), (0, -width % 8)), mode="edge")
     blocks = padded.reshape(padded.shape[0] // 8, 8, padded.shape[1] // 8, 8)
     rank = np.arange(8)
     steps = (3.2 + 1.8 * (rank[:, None] + rank[None, :])).astype(np.float32)[None, :, None, :]
-    spectrum = fft.dctn(blocks, axes=(1, 3), norm="ortho")
-    restored = fft.idctn(np.rint(spectrum / steps) * steps, axes=(1, 3), norm="ortho")
+    spectrum = np.rint(fft.dctn(blocks, axes=(1, 3), norm="ortho") / steps) * steps
+    spectrum[:, finest:], spectrum[:, :, :, finest:] = 0, 0
+    restored = fft.idctn(spectrum, axes=(1, 3), norm="ortho")
     return restored.reshape(padded.shape)[:height, :width]
 
 
@@ -940,7 +1008,9 @@ def make_scene(height: int, width: int, seed: int) -> tuple[NDArray[np.uint8], N
     paint_margins(canvas, textures, parcels, plan)
     paint_bales(canvas, parcels)
     paint_terrain(canvas, textures)
-    paint_water(canvas, np.minimum(creek_outline(plan, textures), pond_outlines(canvas, plan)), textures)
+    paint_water(canvas, creek_outline(plan, textures), CREEKS, textures, 0)
+    for outline in pond_outlines(canvas, plan):
+        paint_water(canvas, outline, PONDS, textures, 2)
     paint_roads(canvas, plan, textures)
     yards = settle(canvas, textures, plan)
     plant_woods(canvas, wooded(canvas, plan, parcels, textures), textures)
@@ -948,8 +1018,9 @@ def make_scene(height: int, width: int, seed: int) -> tuple[NDArray[np.uint8], N
     for road in (plan.road, plan.side_road):
         paint_cars(canvas, road, max(2, canvas.ids.size // 200_000))
     light_crowns(canvas, textures)
+    ids = annotate(canvas)
     cast_shadows(canvas)
-    return photograph(canvas), canvas.ids
+    return photograph(canvas), ids
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

@@ -42,6 +42,14 @@ def test_class_colours_are_told_apart_by_their_measured_look(script):
     assert means["water"][3] < 60 < means["forest"][3]
 
 
+def test_the_shadow_of_a_wood_is_labelled_with_it(script):
+    """The sun stands in the east. Left of a wood lies its shadow, dark in the infrared; labelled grass is not."""
+    image, ids = script.make_scene(480, 640, 21)
+    rows, cols = np.nonzero((ids[:, :-8] == script.BACKGROUND) & (ids[:, 1:-7] == script.FOREST))
+    inside, outside = ([image[3][rows, cols + step].mean() for step in steps] for steps in ((3, 4, 5), (-2, -1, 0)))
+    assert max(inside) < min(outside) - 30
+
+
 def test_committed_scene_and_labels_share_a_grid_and_hold_every_class(script):
     with rasterio.open(FOLDER / "scene.tif") as scene, rasterio.open(FOLDER / "scene_labels.tif") as labels:
         assert _same_grid(scene, labels)
@@ -66,15 +74,15 @@ def test_tiles_and_their_table_fit(script):
     splits = [row["split"] for row in rows]
     assert splits.count("train") >= 24
     assert splits.count("val") >= 8
-    seen = set()
+    seen: dict[str, set[int]] = {"train": set(), "val": set()}
     for row in rows:
         with rasterio.open(FOLDER / row["image"]) as image, rasterio.open(FOLDER / row["label"]) as label:
             assert _same_grid(image, label)
             assert image.count == 4
             ids = set(np.unique(label.read(1)))
             assert ids <= set(range(6))
-            seen |= ids
-    assert seen == set(range(6))
+            seen[row["split"]] |= ids
+    assert seen == {"train": set(range(6)), "val": set(range(6))}
 
 
 def test_sample_data_stays_small():
