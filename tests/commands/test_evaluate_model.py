@@ -355,7 +355,7 @@ def test_a_config_that_does_not_fit_is_one_clear_line(config, changes, says):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"split": "test"}, "split = 'test': give one of val, train"),
+        ({"split": "tests"}, "split = 'tests': give one of val, train, test"),
         ({"boundary_px": -1}, "boundary_px = -1: it must be greater than or equal to 0"),
         ({"device": "abacus"}, "device = 'abacus'"),
         ({"precision": "fp8"}, "precision = 'fp8'"),
@@ -444,7 +444,7 @@ def test_floors_hold_for_models_too(config, bundle):
         (["p.tif"], "a PREDICTION.tif needs its --labels"),
         (["--model", "m"], "a --model needs its --data"),
         (["--model", "m", "--data", "c.yaml", "--column", "k"], "--column does not go with a --model"),
-        (["--model", "m", "--data", "c.yaml", "--split", "test"], "'test' is not one of"),
+        (["--model", "m", "--data", "c.yaml", "--split", "tests"], "'tests' is not one of"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments, says):
