@@ -87,6 +87,19 @@ def test_common_layouts_are_paired_and_train_as_they_are(tmp_path: Path, layout:
     assert trained(result.config, tmp_path / "run").val_pixels > 0
 
 
+def test_without_validation_images_all_but_those_of_the_test_are_split(tmp_path: Path) -> None:
+    for side, split in enumerate(("train", "test")):
+        for number in range(3):
+            paths = (tmp_path / "data" / split / kind / f"{number}.tif" for kind in ("images", "masks"))
+            write_pair(*paths, number=100 * side + number)
+    result = init(tmp_path / "data", output=tmp_path / "config.yaml")
+    listed = list_rasters(load_train_spec(result.config).data)
+    assert Counter(one.split for one in listed) == {None: 3, "test": 3}
+    assert result.split != "column"
+    run = trained(result.config, tmp_path / "run")
+    assert (run.test_images, run.val_pixels > 0) == (3, True)
+
+
 def test_many_pairs_with_a_split_go_into_a_list_beside_the_config(tmp_path: Path) -> None:
     for side, split in enumerate(("train", "val", "test")):
         for number in range(11):

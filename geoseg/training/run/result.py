@@ -12,7 +12,7 @@ import torch
 
 from geoseg.core.files import draft_of, workspace
 from geoseg.core.version import __version__
-from geoseg.core.wording import number_of
+from geoseg.core.wording import number_of, pixels_in_words
 from geoseg.metrics.calibration.calibration import Calibration
 from geoseg.metrics.scores import Scores
 from geoseg.metrics.spread import ScoreSpread, spread_of
@@ -207,6 +207,14 @@ def write_run_report(run: Run, result: TrainResult) -> None:
     )
 
 
+def _test_facts(result: TrainResult) -> dict[str, str]:
+    if result.test_scores is None:
+        return {}
+    outlined = "" if result.test_polygons is None else f"{number_of(result.test_polygons, 'polygon')}, "
+    images, pixels = number_of(result.test_images, "image"), pixels_in_words(result.test_pixels)
+    return {"Test rasters": f"{images}, {outlined}{pixels} labelled"}
+
+
 def _facts(run: Run, result: TrainResult) -> dict[str, str]:
     spec, data, network = run.spec, run.data, run.spec.network
     sides = {"Training rasters": data.train, "Validation rasters": data.val}
@@ -223,6 +231,7 @@ def _facts(run: Run, result: TrainResult) -> dict[str, str]:
             for name, side in sides.items()
             if side.images
         }
+        | _test_facts(result)
         | {
             "Epoch kept": result.epoch_rule,
             "Time": f"{result.seconds / 60:,.1f} min on {result.device} ({result.precision})",
