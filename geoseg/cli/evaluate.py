@@ -137,7 +137,7 @@ def _check_usage(prediction: str | None, model: str | None, given: Mapping[str, 
     if stray := next((name for name in foreign if name in given), None):
         sign = "no-" if given[stray] is False else ""
         raise click.UsageError(f"--{sign}{stray.replace('_', '-')} does not go with {subject}")
-    if needed not in given:
+    if needed not in given and not (prediction is None and "suspects" in given and Path(str(model)).is_dir()):
         raise click.UsageError(f"{subject} needs its --{needed}")
 
 
@@ -155,19 +155,21 @@ def _of_prediction(prediction: str, settings: dict[str, Any], reporter: Reporter
 def _of_model(model: str | None, settings: dict[str, Any], reporter: Reporter) -> tuple[Result, str]:
     """Score a model; return the result, and what was scored and where the report is."""
     check_model(model)
-    read_train_config(settings["data"], settings.get("tiles"), settings.get("split"))
+    if "data" in settings:
+        read_train_config(settings["data"], settings.get("tiles"), settings.get("split"))
     from geoseg.commands.evaluate_model import evaluate_model as run
     from geoseg.metrics.calibration.calibration import calibration_line
 
-    config, tiles = settings.pop("data"), settings.pop("tiles", None)
+    config, tiles = settings.pop("data", None), settings.pop("tiles", None)
     result = run(model, config, data=tiles, reporter=reporter, **settings)
     line = (
         f"{number_of(result.scores.pixels, 'pixel')} of {number_of(result.images, 'image')} "
         f"in {number_of(result.windows, 'window')}, "
         f"{result.seconds:.1f} s on {result.device} ({result.precision})"
     )
-    lines = (calibration_line(result.calibration), line, *(() if result.report is None else (f"  {result.report}",)))
-    return result, "\n".join(lines)
+    written = [f"  {path}" for path in (result.report, result.suspects) if path is not None]
+    fit = [] if result.calibration is None else [calibration_line(result.calibration)]
+    return result, "\n".join([*fit, line, *written])
 
 
 # ------------------------------------------------------------------------------------------------------------ floors

@@ -10,47 +10,55 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Unpack
 
 import yaml
 
-from geoseg.core.errors import OutputError
+from geoseg.commands.judges import (
+    Judge,
+    ModelPath,
+    ScoredPart,
+    count_images,
+    fold_judges,
+    folds_in,
+    lay_part,
+    one_judge,
+    score_part,
+)
+from geoseg.core.errors import OutputError, SpecError
 from geoseg.core.events import SILENT, NoticeLog, Reporter
 from geoseg.core.files import workspace
 from geoseg.core.redaction import public_form, public_values
 from geoseg.core.version import __version__
 from geoseg.core.wording import number_of, pixels_in_words
-from geoseg.inference.fit import misfit_lines, resolution_misfit, statistics_misfit
 from geoseg.metrics.calibration.calibration import Calibration
-from geoseg.metrics.calibration.counter import CalibrationCounter
-from geoseg.metrics.scores import Scores
-from geoseg.models.bundle import load_model
+from geoseg.metrics.scores import Scores, pooled_scores
 from geoseg.models.model import Model
 from geoseg.outputs.report.contents import Report
 from geoseg.outputs.report.page import write_report
+from geoseg.outputs.suspects import check_suspects_file, write_suspects
 from geoseg.raster.gdal import gdal_settings
 from geoseg.spec import (
-    ClassifySpec,
     EvaluateSpec,
-    ModelSpec,
     TrainSpec,
     parse_spec,
 )
 from geoseg.spec.evaluate import Split
 from geoseg.spec.settings import EvaluateSettings
-from geoseg.training.data.config_for_model import config_for_model
-from geoseg.training.data.training_data import TrainingData, read_training_data
-from geoseg.training.run.settings import Config, resolve_settings
+from geoseg.training.run.settings import Config
 from geoseg.training.scoring.examples import find_examples
-from geoseg.training.scoring.scored_model import ScoredModel
-from geoseg.training.scoring.side_scores import lay_side, score_side
+from geoseg.training.scoring.find_suspects import FoundSuspect, find_suspects
+from geoseg.training.scoring.suspect_pictures import show_suspects
 
 __all__ = ["ModelEvaluation", "Split", "evaluate_model"]
 
 EXAMPLES = 4
 """Worst and best windows in the report, of each."""
+SUSPECTS = 12
+"""Suspects in the report."""
 SIDES = {"val": "validation rasters", "train": "training rasters", "test": "test rasters"}
 """Sides of a split in words."""
 
@@ -67,7 +75,7 @@ class ModelEvaluation:
     """Which side of the split was scored."""
     scores: Scores
     """How well predictions and labels agree."""
-    calibration: Calibration
+    calibration: Calibration | None
     """How well the probabilities of classes fit the labels, with the model's temperature and without."""
     images: int
     """Number of images with labels that are scored."""
@@ -79,6 +87,10 @@ class ModelEvaluation:
     """Arithmetic of the network."""
     report: Path | None
     """The report, if there is to be one."""
+    suspects: Path | None
+    """The file with areas whose labels are likely to be wrong, if there is to be one."""
+    suspect_count: int
+    """Number of these areas."""
     seconds: float
     """Wall time until the scores were known."""
     notices: tuple[str, ...]
@@ -88,15 +100,16 @@ class ModelEvaluation:
         """Plain values, for JSON."""
         return asdict(self) | {
             "scores": self.scores.as_dict(),
-            "calibration": self.calibration.as_dict(),
+            "calibration": self.calibration and self.calibration.as_dict(),
             "report": self.report and str(self.report),
+            "suspects": self.suspects and str(self.suspects),
             "notices": list(self.notices),
         }
 
 
 def evaluate_model(
-    model: str | os.PathLike[str] | Model | None,
-    config: Config,
+    model: ModelPath,
+    config: Config | None,
     *,
     data: str | os.PathLike[str] | None = None,
     report: str | os.PathLike[str] | None = None,
@@ -107,8 +120,10 @@ def evaluate_model(
     """Score a model on one side of a training config's split, as training does.
 
     Args:
-        model: a bundle; None means the model that comes with geoseg.
+        model: a bundle; None means the model that comes with geoseg. With `suspects` it may be the folder of a
+            cross-validation, of which each label is judged by the model that did not learn it.
         config: a training config (YAML), or settings already read; must have the model's classes and offer its bands.
+            None takes that of the cross-validation.
         data: CSV of labelled rasters, instead of the config's data.
         report: HTML file that gets the scores, and the windows where the model is worst and best.
         overwrite: replace a report that exists.
@@ -126,34 +141,72 @@ def evaluate_model(
     page = None if report is None else Path(report)
     wanted = parse_spec(EvaluateSpec, settings, source="settings")
     _check_report(page, overwrite)
-    loaded = model if isinstance(model, Model) else load_model(model)
-    scoring = wanted.scoring
+    if wanted.label_errors.suspects is not None:
+        check_suspects_file(wanted.label_errors.suspects, overwrite)
     with gdal_settings(), workspace(Path(tempfile.gettempdir()) / "geoseg-evaluate") as scratch:
-        spec = config_for_model(resolve_settings(config, data, {}), loaded.spec, wanted.classify, scoring.split)
-        read = read_training_data(spec, only=scoring.split, scaling=loaded.spec.scaling, reporter=log)
-        side = read.side(scoring.split, log)
-        scored = lay_side(loaded, side, spec, wanted, scratch)
-        for line in (*_misfits(read, loaded.spec, wanted.classify, scored), *scored.notices):
-            log.notice(line)
-        counter = CalibrationCounter(len(spec.classes), loaded.spec.temperature)
-        scores = score_side(scored, spec, wanted, log, (counter,))
+        judges = _judges(model, config, data, wanted, log)
+        parts = [lay_part(judge, wanted, scratch, log) for judge in judges]
+        scores = [score_part(part, wanted, log) for part in parts]
+        found = _suspects(parts, wanted, log)
+        first = parts[0]
         result = ModelEvaluation(
-            model=loaded.spec.name,
-            data=source_of(config, data),
-            split=scoring.split,
-            scores=scores,
-            calibration=counter.calibration([c.name for c in spec.classes]),
-            images=side.images,
-            windows=len(scored.windows),
-            device=str(scored.runner.device),
-            precision=scored.runner.precision,
+            model=first.judge.model.spec.name,
+            data=source_of(first.judge.spec if config is None else config, data),
+            split=wanted.scoring.split,
+            scores=scores[0] if len(scores) == 1 else pooled_scores(scores),
+            calibration=first.calibration() if len(parts) == 1 else None,
+            images=count_images(judges),
+            windows=sum(len(part.scored.windows) for part in parts),
+            device=str(first.scored.runner.device),
+            precision=first.scored.runner.precision,
             report=page,
+            suspects=wanted.label_errors.suspects,
+            suspect_count=len(found),
             seconds=time.perf_counter() - started,
             notices=tuple(log.lines),
         )
         if page is not None:
-            _report(result, page, loaded, spec, wanted, scored)
+            _report(result, page, parts, wanted, found)
     return result
+
+
+def _judges(
+    model: ModelPath,
+    config: Config | None,
+    data: str | os.PathLike[str] | None,
+    wanted: EvaluateSpec,
+    reporter: Reporter,
+) -> list[Judge]:
+    """The models and the labels that each is scored on."""
+    folds, wants_suspects = folds_in(model), wanted.label_errors.suspects is not None
+    if wants_suspects and folds:
+        assert isinstance(model, str | os.PathLike)  # a folder
+        reporter.notice(f"each label is judged by the one of {folds} models that did not learn it")
+        return list(fold_judges(Path(model), config, data, wanted, reporter))
+    if config is None:
+        raise SpecError("no config: give the training config that names the labelled rasters")
+    if wants_suspects and wanted.scoring.split == "train":
+        reporter.notice(
+            "labels of the training side may be those that this model has learnt, mistakes included, so that it finds "
+            "fewer of them: train with folds (data.split.folds), and give the folder of that run"
+        )
+    return [one_judge(model, config, data, wanted, reporter)]
+
+
+def _suspects(parts: Sequence[ScoredPart], wanted: EvaluateSpec, reporter: Reporter) -> Sequence[FoundSuspect]:
+    """Find suspects and write them, if they are wanted."""
+    path = wanted.label_errors.suspects
+    if path is None:
+        return ()
+    classes = parts[0].judge.model.spec.classes
+    maps = [one for part in parts for one in part.maps]
+    found = find_suspects(maps, len(classes), wanted.label_errors.min_area)
+    for line in (
+        found.notice(wanted.label_errors.min_area),
+        *write_suspects([f.suspect for f in found.ranked], classes, path),
+    ):
+        reporter.notice(line)
+    return found.ranked
 
 
 def _check_report(page: Path | None, overwrite: bool) -> None:
@@ -175,18 +228,17 @@ def source_of(config: Config, data: str | os.PathLike[str] | None) -> str:
     return config.name if isinstance(config, TrainSpec) else public_form(config)
 
 
-def _misfits(data: TrainingData, model: ModelSpec, settings: ClassifySpec, scored: ScoredModel) -> list[str]:
-    """In what images differ from what the model knows. None are refused: the scores show what that does."""
-    is_changed = settings.given_rescale is not None or scored.notices
-    of_values = None if is_changed else statistics_misfit(data.normalization, model)
-    of_resolution = resolution_misfit(data.resolution_m, model, settings.resolution)
-    return misfit_lines([of_resolution, of_values], is_forced=True)
-
-
 def _report(
-    result: ModelEvaluation, page: Path, model: Model, spec: TrainSpec, wanted: EvaluateSpec, scored: ScoredModel
+    result: ModelEvaluation,
+    page: Path,
+    parts: Sequence[ScoredPart],
+    wanted: EvaluateSpec,
+    suspects: Sequence[FoundSuspect],
 ) -> None:
-    worst, best = find_examples(scored.classify, scored.windows, model.spec.bands, EXAMPLES)
+    model, spec = parts[0].judge.model, parts[0].judge.spec
+    examples = [find_examples(p.scored.classify, p.scored.windows, model.spec.bands, EXAMPLES) for p in parts]
+    worst = sorted((one for some, _ in examples for one in some), key=lambda one: one.miou)
+    best = sorted((one for _, some in examples for one in some), key=lambda one: -one.miou)
     write_report(
         Report(
             title=f"{result.model} on {SIDES[result.split]}",
@@ -198,8 +250,9 @@ def _report(
             facts=_facts(result, model),
             settings=_settings(result, spec, wanted),
             card=model.spec.card,
-            worst=worst,
-            best=best,
+            worst=worst[:EXAMPLES],
+            best=best[:EXAMPLES],
+            suspects=show_suspects(suspects[:SUSPECTS], model.spec.bands),
         ),
         page,
     )

@@ -74,6 +74,14 @@ class Mosaic:
         member = self.member_at(row, col)
         return self.name if member is None else self.rasters[member].name
 
+    def name_of_most(self, window: Window, mask: Mask) -> str:
+        """Name of the raster that holds most pixels of a mask (h, w) over a window; of several equal ones the first."""
+        pixels = [
+            int(mask[place.shift(-window.row, -window.col).clip(window.height, window.width).slices].sum())
+            for place in self.places
+        ]
+        return self.rasters[int(np.argmax(pixels))].name
+
     def member_at(self, row: int, col: int) -> int | None:
         """Index of the raster that holds a pixel; None in a gap."""
         here = (self._bounds[:, :2] <= (row, col)).all(axis=1) & ((row, col) < self._bounds[:, 2:]).all(axis=1)

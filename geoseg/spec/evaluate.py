@@ -6,9 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, Device, Spec
+from geoseg.spec.base import LARGEST_COUNT, LARGEST_TILE, Device, FilePath, Spec
 from geoseg.spec.classify import ClassifySpec
 from geoseg.spec.combined import CombinedSpec
+from geoseg.spec.vector import Measure
 
 Split = Literal["val", "train", "test"]
 BOUNDARY_PX_MOST = 512
@@ -46,6 +47,15 @@ class IntervalSpec(BlocksSpec):
     """What is drawn for intervals: square blocks, or images."""
 
 
+class SuspectsSpec(Spec):
+    """Which labels are doubted, and where they are written."""
+
+    suspects: FilePath | None = None
+    """File for the areas whose labels are likely to be wrong, ranked: .gpkg, .geojson, .fgb, .shp or .parquet."""
+    min_area: Measure = "100px"
+    """Least area of a suspect, in m², or in pixels (100px)."""
+
+
 class EvaluateSpec(CombinedSpec):
     """How a model is scored on labelled rasters: as it classifies a scene by the same settings."""
 
@@ -55,6 +65,8 @@ class EvaluateSpec(CombinedSpec):
     """How intervals are found."""
     classify: ClassifySpec = ClassifySpec()
     """Settings that decide the class of a pixel."""
+    label_errors: SuspectsSpec = SuspectsSpec()
+    """Labels that are likely to be wrong."""
 
 
 class BootstrapSpec(IntervalSpec):

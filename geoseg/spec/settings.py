@@ -76,6 +76,8 @@ class EvaluateSettings(TypedDict, total=False):
     nodata: Literal["auto"] | float | None
     rescale: Literal["auto"] | Sequence[float] | None
     resolution: Literal["auto", "scene", "native", "model"] | float
+    suspects: str | os.PathLike[str] | None
+    min_area: float | str
 
 
 class ComparisonSettings(TypedDict, total=False):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from geoseg.metrics.calibration.calibration import Calibration
 from geoseg.metrics.scores import Scores
 from geoseg.metrics.spread import ScoreSpread
+from geoseg.outputs.suspects import Suspect
 from geoseg.spec import ClassSpec, ModelCard
 
 
@@ -45,6 +46,24 @@ class Example:
 
 
 @dataclass(frozen=True)
+class SuspectPicture:
+    """An area whose label is likely to be wrong, with its surroundings."""
+
+    suspect: Suspect
+    """The area."""
+    name: str
+    """File and position."""
+    image: NDArray[np.uint8]
+    """(H, W, 3), see `geoseg.outputs.report.pictures.look`."""
+    label: NDArray[np.uint8]
+    """(H, W) class indexes, 255 where not labelled."""
+    predicted: NDArray[np.uint8]
+    """(H, W) class indexes."""
+    marked: NDArray[np.bool_]
+    """(H, W) the pixels of the area."""
+
+
+@dataclass(frozen=True)
 class Report:
     """Contents of a report."""
 
@@ -76,3 +95,5 @@ class Report:
     """Mean and spread of the validation scores of several seeds; None of a single run."""
     test_spread: ScoreSpread | None = None
     """The same of the test scores; None if there are none."""
+    suspects: Sequence[SuspectPicture] = ()
+    """Areas whose labels are likely to be wrong, the most suspicious first."""

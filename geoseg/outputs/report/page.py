@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from numpy.typing import NDArray
 
 from geoseg.core.files import draft_of
 from geoseg.core.version import __version__
@@ -17,7 +18,7 @@ from geoseg.metrics.scores import ClassFigures, Figure, Scores
 from geoseg.outputs.report.charts import class_chart, small_charts
 from geoseg.outputs.report.colours import PAPER, legible
 from geoseg.outputs.report.contents import Report
-from geoseg.outputs.report.pictures import pictures
+from geoseg.outputs.report.pictures import pictures, suspect_pictures
 from geoseg.outputs.report.reliability import show_calibration
 from geoseg.outputs.report.tables import matrix_row, mistakes, occurs, p_value, percent, score, shares, signed
 from geoseg.spec import ClassSpec
@@ -140,5 +141,12 @@ def render(report: Report) -> str:
             ("Worst windows", [(one, pictures(one, report.classes)) for one in report.worst]),
             ("Best windows", [(one, pictures(one, report.classes)) for one in report.best]),
         ],
-        shown=sorted({int(i) for one in examples for ids in (one.label, one.predicted) for i in np.unique(ids)}),
+        suspects=[(one, suspect_pictures(one, report.classes)) for one in report.suspects],
+        suspect_classes=_indexes([ids for one in report.suspects for ids in (one.label, one.predicted)]),
+        shown=_indexes([ids for one in examples for ids in (one.label, one.predicted)]),
     )
+
+
+def _indexes(pictured: Sequence[NDArray[np.uint8]]) -> list[int]:
+    """Class indexes that occur in any of some arrays."""
+    return sorted({int(index) for indexes in pictured for index in np.unique(indexes)})

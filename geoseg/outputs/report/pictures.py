@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from geoseg.outputs.report.colours import rgb
-from geoseg.outputs.report.contents import ContextPicture, Example
+from geoseg.outputs.report.contents import ContextPicture, Example, SuspectPicture
 from geoseg.outputs.thumbnail import stretch
 from geoseg.spec import IGNORE, ClassSpec
 
@@ -72,6 +72,17 @@ def pictures(example: Example, classes: Sequence[ClassSpec]) -> list[Picture]:
         _picture("label", _paint(label, classes)),
         _picture("prediction", _paint(predicted, classes)),
         _picture("errors", Image.fromarray(_mark_errors(image, label, predicted))),
+    ]
+
+
+def suspect_pictures(shown: SuspectPicture, classes: Sequence[ClassSpec]) -> list[Picture]:
+    """Image, label, prediction, and the area in question, on the same pixels."""
+    nowhere = np.zeros_like(shown.label)
+    return [
+        _picture("image", Image.fromarray(np.ascontiguousarray(shown.image))),
+        _picture("label", _paint(shown.label, classes)),
+        _picture("prediction", _paint(shown.predicted, classes)),
+        _picture("in question", Image.fromarray(_mark_errors(shown.image, nowhere, shown.marked.astype(np.uint8)))),
     ]
 
 

@@ -43,6 +43,14 @@ class LogitCounter(Protocol):
         ...
 
 
+class LogitMap(Protocol):
+    """Keeps something of the logits of labelled pixels, with their places."""
+
+    def put(self, which: int, window: Window, logits: Tensor, wanted: Tensor) -> None:
+        """Keep the logits (K, h, w), float32, of a window of a mosaic where they are wanted (h, w), bool."""
+        ...
+
+
 @dataclass(frozen=True)
 class Counters:
     """What is counted of the same pixels."""
@@ -51,6 +59,8 @@ class Counters:
     """Predicted and labelled classes by unit."""
     logits: Sequence[LogitCounter] = ()
     """What is counted of the logits."""
+    maps: Sequence[LogitMap] = ()
+    """What is kept of them where they lie."""
 
 
 def count_units(
@@ -138,11 +148,13 @@ def _count(window: _Classified, units: NDArray[np.int64], counters: Counters) ->
     predicted = []
     for band, logits in window.on_labelled_grid():
         predicted.append(logits.max(dim=0).indices)
-        if counters.logits:
+        if counters.logits or counters.maps:
             rows = slice(band.row - there.row, band.row - there.row + band.height)
             wanted = counted[rows] & (labels[rows] != IGNORE)
             for counter in counters.logits if wanted.any() else ():
                 counter.update(logits[:, wanted], predicted[-1][wanted], labels[rows][wanted])
+            for kept in counters.maps if wanted.any() else ():
+                kept.put(window.which, band, logits, wanted)
     counters.units.update(torch.cat(predicted), labels, counted, torch.from_numpy(units))
 
 

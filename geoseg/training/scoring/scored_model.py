@@ -23,7 +23,7 @@ from geoseg.models.model import Model
 from geoseg.models.runner import Runner, RunnerOptions
 from geoseg.models.tta import find_augmentations
 from geoseg.spec import ClassifySpec, ModelSpec, Resolution
-from geoseg.training.scoring.count_units import Counters, LogitCounter, count_units
+from geoseg.training.scoring.count_units import Counters, LogitCounter, LogitMap, count_units
 from geoseg.training.scoring.fitting_brightness import in_fitting_brightness
 from geoseg.training.scoring.model_rasters import (
     ModelBands,
@@ -84,6 +84,7 @@ class ScoredModel:
         boundary_px: int | None,
         reporter: Reporter = SILENT,
         logit_counters: Sequence[LogitCounter] = (),
+        logit_maps: Sequence[LogitMap] = (),
     ) -> UnitCounts:
         """Count the pixels of the labelled grid by unit.
 
@@ -92,8 +93,9 @@ class ScoredModel:
             boundary_px: width of boundaries; None leaves them out.
             reporter: gets the progress of `scoring` in batches.
             logit_counters: count the logits of the same pixels, blended as in a prediction.
+            logit_maps: keep these logits where they lie.
         """
-        counters = Counters(UnitCounter(len(self.order), units.count, boundary_px), logit_counters)
+        counters = Counters(UnitCounter(len(self.order), units.count, boundary_px), logit_counters, logit_maps)
         loader = load_scored(self.windows, self.batch_px, in_order=True)
         with torch.inference_mode():
             count_units(self.classify, self.windows, loader, self.rasters, units, counters, reporter)

@@ -23,7 +23,7 @@ from geoseg.raster.bands.matching import HIGHEST
 from geoseg.raster.scaling import Rescaling
 from geoseg.spec import EvaluateSpec, TrainSpec
 from geoseg.training.data.split_sides import SplitSide
-from geoseg.training.scoring.count_units import LogitCounter
+from geoseg.training.scoring.count_units import LogitCounter, LogitMap
 from geoseg.training.scoring.model_rasters import ModelBands
 from geoseg.training.scoring.scored_model import LabelledSide, ScoredModel, lay_model
 from geoseg.training.scoring.units import UNITS
@@ -55,6 +55,7 @@ def score_side(
     wanted: EvaluateSpec,
     reporter: Reporter = SILENT,
     logit_counters: Sequence[LogitCounter] = (),
+    logit_maps: Sequence[LogitMap] = (),
 ) -> Scores:
     """Score a model whose windows are laid over a side; scores have their intervals.
 
@@ -64,6 +65,7 @@ def score_side(
         wanted: whose boundary width and blocks are taken before those of the config.
         reporter: gets the progress of `scoring` in batches.
         logit_counters: count the logits of the same pixels.
+        logit_maps: keep the logits of what is scored.
 
     Raises:
         LabelError: if nothing is labelled in the area of interest.
@@ -72,7 +74,7 @@ def score_side(
     reach = spec.boundary_px if given is None else given
     names, mosaics = [c.name for c in spec.classes], [raster.mosaic for raster in scored.rasters]
     units = UNITS[drawn.unit](mosaics, drawn.block_px or spec.data.split.block_px, len(names))
-    counts = scored.count(units, reach or None, reporter, logit_counters)
+    counts = scored.count(units, reach or None, reporter, logit_counters, logit_maps)
     if not len(counts):
         raise LabelError("no labelled pixel lies in the area of interest: choose another aoi or bbox")
     return Bootstrap(len(counts), drawn.draws, drawn.seed).scores(counts, names, units.words)
