@@ -187,7 +187,7 @@ def lay_part(judge: Judge, wanted: EvaluateSpec, folder: Path, reporter: Reporte
     model = judge.model.spec
     kept = None
     if wanted.label_errors.suspects is not None:
-        kept = ProbabilityMaps(judge.side.rasters, len(model.classes), model.temperature, folder)
+        kept = ProbabilityMaps(judge.side.rasters, len(model.classes), folder)
     scored = lay_side(judge.model, judge.side, judge.spec, wanted, folder)
     for line in (*judge.misfits(wanted.classify, scored), *scored.notices):
         reporter.notice(line)

@@ -47,21 +47,23 @@ class ProbabilityMap:
 
 
 class ProbabilityMaps:
-    """Takes the logits of a scored model, and keeps their probabilities."""
+    """Takes the logits of a scored model, and keeps their probabilities.
 
-    def __init__(self, mosaics: Sequence[Mosaic], classes: int, temperature: float, folder: Path):
+    Logits are not divided by the model's temperature: that was fitted to the labels in question, wrong ones included,
+    and differs from fold to fold of a cross-validation.
+    """
+
+    def __init__(self, mosaics: Sequence[Mosaic], classes: int, folder: Path):
         """Make room for all mosaics.
 
         Args:
             mosaics: labelled mosaics.
             classes: number of classes.
-            temperature: of the model; logits are divided by it.
             folder: for files of large mosaics.
 
         Raises:
             OutputError: if the disk has no room for them.
         """
-        self._temperature = temperature
         self.maps = [
             ProbabilityMap(mosaic, WindowStore(classes, mosaic.height, mosaic.width, folder, dtype=np.float16))
             for mosaic in mosaics
@@ -71,6 +73,6 @@ class ProbabilityMaps:
         """Keep the logits (K, h, w) of a window of a mosaic where they are wanted (h, w)."""
         store = self.maps[which].store
         held = store.read(window)
-        found: NDArray[np.float32] = (logits / self._temperature).softmax(dim=0).numpy()
+        found: NDArray[np.float32] = logits.softmax(dim=0).numpy()
         np.copyto(held, found, where=wanted.numpy(), casting="same_kind")
         store.write(window, held)
