@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from geoseg.commands.predict import PredictResult, predict
     from geoseg.commands.predict_many import ManyResult, predict_many
     from geoseg.commands.scene_tasks import SceneFailure
+    from geoseg.commands.soup import SoupResult, soup
     from geoseg.commands.tile import TileResult, tile
     from geoseg.commands.train import TrainResult, train
     from geoseg.commands.vectorize import VectorizeResult, vectorize
@@ -55,6 +56,7 @@ __all__ = [
     "SceneError",
     "SceneFailure",
     "SceneRef",
+    "SoupResult",
     "SpecError",
     "TileResult",
     "TrainResult",
@@ -70,6 +72,7 @@ __all__ = [
     "predict",
     "predict_many",
     "save_model",
+    "soup",
     "tile",
     "train",
     "vectorize",
@@ -86,6 +89,7 @@ _HOMES = {
     "geoseg.commands.scene_tasks": ("SceneFailure",),
     "geoseg.commands.predict": ("PredictResult", "predict"),
     "geoseg.commands.init": ("InitResult", "init"),
+    "geoseg.commands.soup": ("SoupResult", "soup"),
     "geoseg.commands.tile": ("TileResult", "tile"),
     "geoseg.commands.train": ("TrainResult", "train"),
     "geoseg.commands.vectorize": ("VectorizeResult", "vectorize"),

@@ -28,6 +28,7 @@ COMMANDS = {
     "train": "Train a model from labelled tiles or scenes.",
     "evaluate": "Score a prediction or a model against labels.",
     "compare": "Compare models on the same labelled pixels.",
+    "soup": "Make one model of several: the mean of their weights.",
     "tile": "Write labelled tiles from scenes and their labels.",
     "info": "Show what geoseg sees in a scene, or what a model is.",
 }
