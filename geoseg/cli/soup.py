@@ -9,8 +9,9 @@ import click
 
 from geoseg.cli.early_checks import read_train_config
 from geoseg.cli.options import Command, given, json_option, overwrite_option, quiet_option, tiles_option
+from geoseg.cli.scores_text import score, scores_text
 from geoseg.cli.spec_options import spec_options
-from geoseg.cli.terminal import score, scores_line, scores_table, show, show_json, table, terminal_reporter
+from geoseg.cli.terminal import show, show_json, table, terminal_reporter
 from geoseg.cli.value_types import FilePath, PathOrWord
 from geoseg.core.wording import number_of
 from geoseg.spec import ScoringSpec
@@ -73,12 +74,16 @@ def soup(
 
 
 def _summary(result: SoupResult) -> str:
-    scores = result.scores
-    miou = (score(one) for one in result.member_miou) if scores is not None else ("",) * len(result.members)
+    miou = map(score, result.member_miou) if result.member_miou else [""] * len(result.members)
+    heading = "model", "alike", "mIoU" if result.member_miou else ""
     rows = [(name, f"{share:.0%}", one) for name, share, one in zip(result.members, result.alike, miou, strict=True)]
-    lines = [table([("model", "alike", "mIoU" if scores is not None else ""), *rows])]
-    if scores is not None:
-        lines += [f"soup, on the validation side: {scores_line(scores)}", scores_table(scores)]
-    else:
-        lines += ["not scored: give --data CONFIG.yaml, or take geoseg evaluate"]
-    return "\n".join([*lines, f"mean of the weights of {number_of(len(rows), 'model')}", f"  {result.bundle}"])
+    sides = {"validation": result.scores, "test": result.test_scores}
+    scored = [f"soup, {side}: {scores_text(scores)}" for side, scores in sides.items() if scores is not None]
+    return "\n".join(
+        (
+            table([heading, *rows]),
+            *(scored or ["not scored: give --data CONFIG.yaml, or take geoseg evaluate"]),
+            f"mean of the weights of {number_of(len(rows), 'model')}",
+            f"  {result.bundle}",
+        )
+    )

@@ -22,6 +22,7 @@ from geoseg.core.errors import SpecError
 from geoseg.core.events import SILENT, NoticeLog, Progress, Reporter
 from geoseg.core.files import workspace
 from geoseg.core.redaction import public_form
+from geoseg.data.listing import TEST, list_rasters
 from geoseg.metrics.scores import Scores
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
@@ -33,7 +34,7 @@ from geoseg.training.run.settings import Config, resolve_settings
 __all__ = ["SoupResult", "soup"]
 
 LEAST_ALIKE = 0.9
-"""Share of two models' kernels that are alike where both share a start, encoder and decoder."""
+"""Share of two models' kernels that are alike where both come from one start."""
 TEXTS = "description", "data", "credits", "licence", "limits"
 """Texts of a card that a soup takes from its members."""
 
@@ -53,6 +54,8 @@ class SoupResult:
     were trained from the same weights, about 0 where they were not."""
     scores: Scores | None
     """Its scores on the validation side; None if there was no data."""
+    test_scores: Scores | None
+    """Its scores on the test side; None if there is none."""
     member_miou: tuple[float, ...]
     """Mean IoU of each member on the same pixels; of none if there was no data."""
     notices: tuple[str, ...]
@@ -63,6 +66,7 @@ class SoupResult:
         return {name: getattr(self, name) for name in self.__dataclass_fields__} | {
             "bundle": str(self.bundle),
             "scores": self.scores and self.scores.as_dict(),
+            "test_scores": self.test_scores and self.test_scores.as_dict(),
         }
 
 
@@ -111,22 +115,72 @@ def soup(
     spec = _spec(path.stem, members, loaded, log)
     half = all(map(is_half, states))
     made = _as_stored(spec, mean_weights(states), half=half)
-    scores = [] if settings is None else _score([made, *loaded], settings, device, log)
-    member_miou = tuple(one.miou for one in scores[1:])
-    if scores:
-        _notice_scores(scores[0].miou, member_miou, log)
-        card = spec.card.model_copy(update={"scores": scores[0].as_dict()})
-        spec = spec.model_copy(update={"card": card})
-    save_model(made.module, spec, path, half=half)
+    scored = NOT_SCORED if settings is None else _score(made, loaded, settings, device, log)
+    save_model(made.module, spec.model_copy(update={"card": scored.on_card(spec.card)}), path, half=half)
     return SoupResult(
         bundle=path,
         name=spec.name,
         members=tuple(public_form(member.path) for member in members),
         alike=alike,
-        scores=scores[0] if scores else None,
-        member_miou=member_miou,
+        scores=scored.val,
+        test_scores=scored.test,
+        member_miou=scored.member_miou,
         notices=tuple(log.lines),
     )
+
+
+# ------------------------------------------------------------------------------------------------------------- scores
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """Scores of a soup, and of its members."""
+
+    val: Scores | None = None
+    """Of the soup on the validation side."""
+    test: Scores | None = None
+    """Of the soup on the test side."""
+    test_images: int = 0
+    """Images of the test side."""
+    member_miou: tuple[float, ...] = ()
+    """Mean IoU of each member on the validation side."""
+
+    def on_card(self, card: ModelCard) -> ModelCard:
+        """A card with these scores."""
+        sides = {"scores": self.val, "test_scores": self.test}
+        found: dict[str, Any] = {name: one.as_dict() for name, one in sides.items() if one is not None}
+        images = {} if self.test is None else {"test_images": self.test_images}
+        return card.model_copy(update=found | {"training": card.training | images})
+
+
+NOT_SCORED = _Scored()
+
+
+class _Progress(Reporter):
+    """Passes on progress alone: the notices on the members are those on the soup."""
+
+    def __init__(self, to: Reporter):
+        self._to = to
+
+    def progress(self, progress: Progress) -> None:
+        """Pass it on."""
+        self._to.progress(progress)
+
+
+def _score(made: Model, members: Sequence[Model], settings: TrainSpec, device: str, log: Reporter) -> _Scored:
+    """Score the soup and its members on the validation side, and the soup on the test side, if there is one."""
+    val = evaluate_model(made, settings, reporter=log, device=device).scores
+    quiet = _Progress(log)
+    miou = tuple(evaluate_model(one, settings, reporter=quiet, device=device).scores.miou for one in members)
+    _notice_scores(val.miou, miou, log)
+    if not _has_test(settings):
+        return _Scored(val, member_miou=miou)
+    test = evaluate_model(made, settings, reporter=quiet, device=device, split="test")
+    return _Scored(val, test.scores, test.images, miou)
+
+
+def _has_test(settings: TrainSpec) -> bool:
+    return bool(settings.data.split.test_share) or any(one.split == TEST for one in list_rasters(settings.data))
 
 
 # --------------------------------------------------------------------------------------------------------------- model
@@ -188,26 +242,6 @@ def _digest(model: Model) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------------- doubts
-
-
-class _Progress(Reporter):
-    """Passes on progress alone: the notices on the members are those on the soup."""
-
-    def __init__(self, to: Reporter):
-        self._to = to
-
-    def progress(self, progress: Progress) -> None:
-        """Pass it on."""
-        self._to.progress(progress)
-
-
-def _score(models: Sequence[Model], settings: TrainSpec, device: str, log: Reporter) -> list[Scores]:
-    """Scores of the soup, which comes first, and of its members on the validation side."""
-    reporters = [log, *[_Progress(log)] * (len(models) - 1)]
-    return [
-        evaluate_model(model, settings, reporter=reporter, device=device).scores
-        for model, reporter in zip(models, reporters, strict=True)
-    ]
 
 
 def _notice_starts(members: Sequence[Member], alike: Sequence[float], log: Reporter) -> None:

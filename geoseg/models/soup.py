@@ -1,6 +1,6 @@
 """The mean of the weights of networks that share a start: a model soup (Wortsman et al. 2022).
 
-In: state dicts of one architecture. Out: their mean; and the share of the kernels in which two of them are alike.
+In: state dicts of one architecture. Out: their mean; and the share of the kernels that are alike in two of them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from torch import Tensor
 Weights = Mapping[str, Tensor]
 """Weights and buffers by name: the state dict of a network."""
 
+ENCODER = ".encoder."
+"""Part of the names of an encoder's weights."""
 LEAST_COSINE = 0.3
 """Cosine of two kernels above which they come from one start: those of independent random starts have one near 0."""
 LEAST_WEIGHTS = 256
@@ -31,14 +33,17 @@ def mean_weights(states: Sequence[Weights]) -> dict[str, Tensor]:
 
 
 def share_alike(one: Weights, other: Weights) -> float:
-    """Share of the kernels' weights that lie in kernels with a cosine of at least `LEAST_COSINE`; 1 if there is none.
+    """Share of the kernels whose cosine is at least `LEAST_COSINE`, in the encoder or outside of it, whichever is less.
 
     Kernels of networks that were fine-tuned from the same weights point in about the same direction; those of networks
-    that were initialised at random do not, and in between the mean of both classifies nothing.
+    that were initialised at random do not, and the mean of both classifies nothing. A pretrained encoder in common is
+    not enough. It is 1 if no kernel is large enough to tell.
     """
-    cosines = [(_cosine(one[name], other[name]), one[name].numel()) for name in one if _is_kernel(one[name])]
-    total = sum(count for _, count in cosines)
-    return sum(count for cosine, count in cosines if cosine >= LEAST_COSINE) / total if total else 1.0
+    parts: dict[bool, list[bool]] = {}
+    for name, kernel in one.items():
+        if _is_kernel(kernel):
+            parts.setdefault(ENCODER in name, []).append(_cosine(kernel, other[name]) >= LEAST_COSINE)
+    return min((sum(part) / len(part) for part in parts.values()), default=1.0)
 
 
 def is_half(weights: Weights) -> bool:
