@@ -37,7 +37,7 @@ def share_alike(one: Weights, other: Weights) -> float:
 
     Kernels of networks that were fine-tuned from the same weights point in about the same direction; those of networks
     that were initialised at random do not, and the mean of both classifies nothing. A pretrained encoder in common is
-    not enough. It is 1 if no kernel is large enough to tell.
+    not enough. It is 1 if no kernel is large enough.
     """
     parts: dict[bool, list[bool]] = {}
     for name, kernel in one.items():
