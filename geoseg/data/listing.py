@@ -39,6 +39,8 @@ class ListedRaster:
     """Raster on the image's grid, or polygons."""
     split: str | None
     """train, val or test; another word for one that is left out; None if it is not given."""
+    group: str | None = None
+    """What goes to one side together with others of the same group; None if it is in none."""
 
     @property
     def is_left_out(self) -> bool:
@@ -98,14 +100,14 @@ def _named(data: DataSpec) -> list[ListedRaster]:
         return _rows(data.tiles, data.split)
     if data.images is not None and data.labels is not None:
         return _pairs(data.images, data.labels)
-    return [ListedRaster(scene.image, scene.label, scene.split) for scene in data.scenes]
+    return [ListedRaster(scene.image, scene.label, scene.split, scene.group) for scene in data.scenes]
 
 
 def _rows(path: Path, split: SplitSpec) -> list[ListedRaster]:
     if "://" in (url := whole_url(path)):
         raise LabelError(f"cannot read the list of tiles {url}: lists are files, save it (its tiles may be URLs)")
     try:
-        table, wanted = Table(path), (*COLUMNS, split.column)
+        table, wanted = Table(path), (*COLUMNS, split.column, *_group_of(split))
         _check_columns(list(table.columns(wanted).values()), path, split)
         rows = [_row(cells, path, number, split) for number, cells in table.rows(wanted)]
     except (OSError, csv.Error) as error:
@@ -127,20 +129,30 @@ def _check_columns(found: Sequence[str], path: Path, split: SplitSpec) -> None:
         )
     if _is_given(split) and split.column != SplitSpec().column and split.column not in found:
         raise LabelError(f"{path} has no column {split.column}, which data.split.column names: correct one of both")
+    if split.group_column is not None and split.group_column not in found:
+        raise LabelError(
+            f"{path} has no column {split.group_column}, which data.split.group_column names: correct one of both"
+        )
 
 
 def _row(cells: dict[str, str], path: Path, number: int, split: SplitSpec) -> ListedRaster:
-    needed = (*COLUMNS, split.column) if split.column in cells and _is_given(split) else COLUMNS
+    given = (split.column,) if split.column in cells and _is_given(split) else ()
+    needed = (*COLUMNS, *given, *_group_of(split))
     if not all(cells[name] for name in needed):
         raise LabelError(f"{path}, line {number}: a cell is empty: give {', '.join(needed)} of every tile")
     image, label = (_beside(path, cells[column]) for column in COLUMNS)
-    return ListedRaster(image, label, cells.get(split.column) or None)
+    return ListedRaster(image, label, cells.get(split.column) or None, cells.get(split.group_column or ""))
 
 
 def _beside(path: Path, cell: str) -> Path:
     """A path of a list, relative to the list's folder, perhaps with the backslashes of Windows."""
     beside = joined(path.parent, cell)
     return joined(path.parent, cell.replace("\\", "/")) if "\\" in cell and not beside.exists() else beside
+
+
+def _group_of(split: SplitSpec) -> tuple[str, ...]:
+    """The column of groups, if there is one."""
+    return () if split.group_column is None else (split.group_column,)
 
 
 def _is_given(split: SplitSpec) -> bool:

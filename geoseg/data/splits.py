@@ -6,7 +6,7 @@ In: the grid and the class statistics of each raster. Out: windows of each raste
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from geoseg.core.errors import LabelError, SpecError
 from geoseg.core.wording import number_of
 from geoseg.data.class_statistics import ClassStatistics, cells_around, cells_within
+from geoseg.data.clusters import PlacedImage, number_clusters
 from geoseg.data.draws import TEST as DRAWN_TEST
 from geoseg.data.draws import TRAIN, VAL, draw_sides
 from geoseg.data.listing import CHOOSING, TEST, ListedRaster
@@ -148,7 +149,7 @@ def _split_by(by: str, rasters: Sequence[CountedRaster], spec: SplitSpec, needed
     others = [raster for raster in rasters if raster.entry.split != TEST]
     if not others:  # to score the test side, no other need be there
         return {"train": [[] for _ in rasters], "val": [[] for _ in rasters], TEST: given}
-    units = _blocks(rasters, spec.block_px) if by == "blocks" else _images(rasters)
+    units = _blocks(rasters, spec.block_px) if by == "blocks" else _images(rasters, spec, by)
     found = _drawn(units, len(rasters), spec, by)
     return found | {TEST: [[*drawn, *whole] for drawn, whole in zip(found[TEST], given, strict=True)]}
 
@@ -197,15 +198,33 @@ def _to_draw(rasters: Sequence[CountedRaster]) -> list[tuple[int, CountedRaster]
     return [(index, raster) for index, raster in enumerate(rasters) if raster.entry.split != TEST]
 
 
-def _images(rasters: Sequence[CountedRaster]) -> list[_Unit]:
-    units: dict[Path, _Unit] = {}
-    for index, raster in _to_draw(rasters):
-        if raster.statistics.counts.any():
-            counts = raster.statistics.class_counts
-            unit = units.setdefault(raster.file, _Unit([], np.zeros_like(counts)))
-            unit.parts.append((index, raster.everything))
-            unit.counts[:] += counts
+def _images(rasters: Sequence[CountedRaster], spec: SplitSpec, by: str) -> list[_Unit]:
+    """Images, or groups of images, or clusters; rows of one image file belong together in any case.
+
+    Raises:
+        LabelError: if a group has images that are given as test, and others.
+    """
+    labelled = [(index, raster) for index, raster in _to_draw(rasters) if raster.statistics.counts.any()]
+    tested = {raster.entry.group for raster in rasters if raster.entry.split == TEST} - {None}
+    torn = next((raster.entry.group for _, raster in labelled if raster.entry.group in tested), None)
+    if torn is not None:
+        raise LabelError(
+            f"group {torn} has images that are given as test, and others: give all of its images as {TEST}, or none"
+        )
+    placed = [PlacedImage(raster.grid, _keys(raster.file, raster.entry.group)) for _, raster in labelled]
+    numbers = number_clusters(placed, spec.cluster_gap_m if by == "clusters" else None)
+    units: dict[int, _Unit] = {}
+    for (index, raster), number in zip(labelled, numbers.tolist(), strict=True):
+        counts = raster.statistics.class_counts
+        unit = units.setdefault(number, _Unit([], np.zeros_like(counts)))
+        unit.parts.append((index, raster.everything))
+        unit.counts[:] += counts
     return list(units.values())
+
+
+def _keys(file: Path, group: str | None) -> tuple[Hashable, ...]:
+    """What an image shares with others of its cluster."""
+    return (file,) if group is None else (file, group)
 
 
 def _blocks(rasters: Sequence[CountedRaster], block_px: int) -> list[_Unit]:
@@ -239,6 +258,8 @@ def _drawn(units: list[_Unit], images: int, spec: SplitSpec, by: str) -> dict[st
     least = 2 + bool(spec.test_share and spec.validates)
     if len(units) < least:
         what, remedy = "images", "split by blocks (data.split.by), or "
+        if by == "clusters":
+            what, remedy = f"clusters, {spec.cluster_gap_m:g} m apart,", "lower data.split.cluster_gap_m, or "
         if by == "blocks":
             what, remedy = f"blocks of {spec.block_px} px", "lower data.split.block_px, or "
         raise LabelError(

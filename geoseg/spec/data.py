@@ -59,13 +59,16 @@ class LabelledRasterSpec(Spec):
     """Raster of labels on the image's grid, or polygons in any vector format and CRS."""
     split: str | None = None
     """train, val, test, or another name, which is left out; None leaves it to data.split."""
+    group: str | None = None
+    """Group that goes to one side together, by scene and by clusters; None: it is in none."""
 
 
 class SplitSpec(Spec):
     """Which pixels are used for training, which for validation, and which for the test at the end."""
 
-    by: Literal["auto", "column", "blocks", "scene", "random", "polygons", "none"] = "auto"
-    """column: as given; blocks: by square blocks of pixels; scene: whole images; random: image by image, which lets
+    by: Literal["auto", "column", "blocks", "scene", "clusters", "random", "polygons", "none"] = "auto"
+    """column: as given; blocks: by square blocks of pixels; scene: whole images; clusters: whole clusters of images
+    that lie near each other; random: image by image, which lets
     neighbours of training pixels into the scores; polygons: each labelled polygon as a whole, those of
     each class by themselves; none: all for training, nothing scored, the last epoch kept; auto: column where splits are
     given, else blocks, or polygons where there are too few for blocks."""
@@ -79,12 +82,18 @@ class SplitSpec(Spec):
     """Share of the labelled pixels, or polygons, that is kept for the test of the finished model, and is in no fold; it
     is drawn first. Where images are given as test, these are the test side."""
     folds: int | None = Field(default=None, ge=2, le=100)
-    """Cross-validation: the blocks, scenes or polygons are dealt out to so many folds, and a model is trained for each,
-    which is scored on it; the model itself is then trained on all labels. None means a single split."""
+    """Cross-validation: the blocks, scenes, clusters or polygons are dealt out to so many folds, and a model is trained
+    for each, which is scored on it; the model itself is then trained on all labels. None means a single split."""
     fold: int | None = Field(default=None, ge=1, le=100)
     """The only fold that is trained, counted from 1: the one on which it is scored; None means all of them."""
     block_px: int = Field(default=1024, ge=64, le=LARGEST_COUNT)
     """Side of a block, in pixels."""
+    cluster_gap_m: float = Field(default=500.0, ge=0, le=1e6)
+    """By clusters, images no farther apart than this are neighbours, in metres on the ground, and all that neighbours
+    link are one cluster. Images without coordinates have no neighbours."""
+    group_column: str | None = Field(default=None, min_length=1)
+    """Column of the CSV with the group of each image, such as a flight, a town or a cluster, by scene and by clusters:
+    images of one group go to one side together."""
     guard_px: int | None = Field(default=None, ge=0, le=LARGEST_COUNT)
     """Labels nearer than this to validation pixels are not used for training; None means the side of a window as read,
     so that no training window reaches validation pixels, or, where that would leave too little, and by polygons, 3 px,
@@ -95,7 +104,9 @@ class SplitSpec(Spec):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.folds is not None and self.by in ("column", "random", "none"):
-            raise ValueError(f"folds do not go with by: {self.by}: take blocks, scene or polygons")
+            raise ValueError(f"folds do not go with by: {self.by}: take blocks, scene, clusters or polygons")
+        if self.group_column is not None and self.by not in ("scene", "clusters"):
+            raise ValueError(f"group_column does not go with by: {self.by}: take scene or clusters")
         if self.fold is not None and self.fold > (self.folds or 0):
             raise ValueError(f"fold {self.fold} is none of {self.folds or 0} folds: correct fold or folds")
         self._check_test()
@@ -105,10 +116,10 @@ class SplitSpec(Spec):
         if self.test_share and self.by in ("column", "none"):
             raise ValueError(
                 f"test_share does not go with by: {self.by}: give some images the split test, or take blocks, scene, "
-                "random or polygons"
+                "clusters, random or polygons"
             )
         if self.test_share and self.folds is not None and self.by == "auto":
-            raise ValueError("test_share goes with folds only if by says how to split: take blocks, scene or polygons")
+            raise ValueError("test_share goes with folds only if by says how to split: take blocks, scene, ...")
         if self.val_share + self.test_share >= 1:
             raise ValueError(
                 f"val_share {self.val_share:g} and test_share {self.test_share:g} leave nothing for training: lower one"

@@ -83,6 +83,12 @@ def test_test_images_are_read_to_score_the_test_side_and_then_alone(tmp_path: Pa
         to_read(listed[2:], None)
 
 
+def test_a_list_may_name_groups(tmp_path: Path) -> None:
+    spec = {"by": "scene", "group_column": "Town"}
+    found = list_rasters(table(tmp_path, "image,label,split,town\na,b,x,Ulm\nc,d,,Köln\n", **spec))
+    assert [one.group for one in found if not one.is_left_out] == ["Köln"]
+
+
 def test_a_list_needs_no_splits(tmp_path: Path) -> None:
     assert list_rasters(table(tmp_path, "label,image\nl,i\n")) == [ListedRaster(tmp_path / "i", tmp_path / "l", None)]
     found = list_rasters(table(tmp_path, "image,label,split\na,a,\nb,b,train\n", by="scene"))
@@ -98,6 +104,12 @@ def test_a_list_needs_no_splits(tmp_path: Path) -> None:
         ("image,label,split\na,a,train\n\nb,b\n", {}, "tiles.csv, line 4: a cell is empty: give image, label, split"),
         ("image,label\na,\n", {}, "tiles.csv, line 2: a cell is empty: give image, label of every tile"),
         ("image,label,split\na,a,train\n", {"column": "fold"}, "has no column fold, which data.split.column names"),
+        (
+            "image,label\na,a\n",
+            {"by": "scene", "group_column": "town"},
+            "no column town, which data.split.group_column",
+        ),
+        ("image,label,town\na,a,\n", {"by": "scene", "group_column": "town"}, "give image, label, town of every tile"),
         ("image,label,split\na,a,training\nb,b,spare\n", {}, "all images have the split spare, training, and are left"),
     ],
 )

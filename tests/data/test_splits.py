@@ -1,6 +1,7 @@
 """Splits: what is learnt from never touches what is scored, and every labelled cell is on one side."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from rasterio.warp import transform as transform_points
 from geoseg.core.errors import LabelError, SpecError
 from geoseg.data.areas import Rectangles
 from geoseg.data.class_statistics import CELL_PX, ClassStatistics
+from geoseg.data.clusters import PlacedImage, number_clusters
 from geoseg.data.listing import ListedRaster
 from geoseg.data.splits import CountedRaster, RasterSplit, how_to_split, split_rasters
 from geoseg.geo.georef import PixelGrid
@@ -257,6 +259,97 @@ def test_scenes_go_to_one_side_as_a_whole(by: str) -> None:
     for image, share in zip(rasters, splits, strict=True):
         assert share.train + share.val == (image.everything,)
     assert sum(bool(share.val) for share in splits) == 3
+
+
+def sides_of(rasters: list[CountedRaster], **split: Any) -> list[str]:
+    """The side of each whole image."""
+    found = split_rasters(rasters, SplitSpec(**split), guard_px=0)
+    return ["".join(name for name in ("train", "val", "test") if getattr(one, name)) for one in found]
+
+
+def chain(cols: Sequence[int], **place: Any) -> list[CountedRaster]:
+    """Images of 100 m in a row, given where they begin, in pixels of half a metre."""
+    return [raster(col=col, name=f"{col}{place}", seed=col, **place) for col in cols]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_neighbours_and_what_they_link_go_to_one_side(seed: int) -> None:
+    """Three clusters: of 200 px images 60 px apart, one 300 px farther, and two that touch."""
+    rasters = chain([0, 260, 520, 1020, 1520, 1720])
+    found = sides_of(rasters, by="clusters", cluster_gap_m=40, val_share=0.3, seed=seed)
+    assert len(set(found[:3])) == 1
+    assert len(set(found[4:])) == 1
+    assert set(found) == {"train", "val"}
+    dealt = {
+        tuple(sides_of(rasters, by="clusters", cluster_gap_m=40, folds=3, fold=fold, seed=seed)) for fold in (1, 2, 3)
+    }
+    assert len(dealt) == 3
+    assert [sum(one[image] == "val" for one in dealt) for image in range(6)] == [1] * 6
+
+
+def test_the_gap_is_in_metres_whatever_the_coordinates() -> None:
+    """The same images in degrees, where a pixel of half a metre is 5.8 millionths of a degree of longitude."""
+    for gap_m, clusters in ((25, 2), (60, 1)):
+        placed = [PlacedImage(one.grid, (one.file,)) for one in chain([0, 280])]
+        lon, lat = -83.0, 38.0
+        east = 0.5 / (111_320 * np.cos(np.radians(lat)))
+        degrees = [
+            PlacedImage(PixelGrid(200, 200, Affine(east, 0, lon + col * east, 0, -0.5 / 110_990, lat), DEGREES), (col,))
+            for col in (0, 280)
+        ]
+        for images in (placed, degrees):
+            assert number_clusters(images, gap_m).max() + 1 == clusters
+
+
+def test_images_of_two_coordinate_systems_may_be_neighbours() -> None:
+    x, y = transform_points(UTM17, UTM18, [300_100.0], [4_300_000.0])
+    here = raster(name="a")
+    there = raster(name="b", crs=UTM18, transform=Affine(0.5, 0, x[0] + 20, 0, -0.5, y[0]))
+    images = [PlacedImage(one.grid, (one.file,)) for one in (here, there)]
+    assert number_clusters(images, 100).tolist() == [0, 0]
+    assert number_clusters(images, 1).tolist() == [0, 1]
+
+
+def test_images_without_a_place_are_clusters_of_their_own_unless_of_one_group() -> None:
+    images = [PlacedImage(raster(name=n, crs=None, transform=NOWHERE).grid, (n, *group)) for n, group in (
+        ("a", ()), ("b", ("north",)), ("c", ()), ("d", ("north",)),
+    )]  # fmt: skip
+    assert number_clusters(images, 1e6).tolist() == [0, 1, 2, 1]
+
+
+@pytest.mark.parametrize("by", ["scene", "clusters"])
+@pytest.mark.parametrize("seed", range(4))
+def test_images_of_one_group_go_to_one_side(by: str, seed: int) -> None:
+    rasters = [
+        replace(one, entry=replace(one.entry, group=group))
+        for one, group in zip(chain([0, 5000, 10_000, 15_000, 20_000, 25_000]), "abacbc", strict=True)
+    ]
+    found = sides_of(rasters, by=by, val_share=0.4, seed=seed)
+    assert found[0] == found[2]
+    assert found[1] == found[4]
+    assert found[3] == found[5]
+    assert set(found) == {"train", "val"}
+
+
+def test_a_group_that_is_given_as_test_in_part_is_refused() -> None:
+    first, second, third = chain([0, 5000, 10_000])
+    rasters = [
+        replace(first, entry=replace(first.entry, group="a", split="test")),
+        replace(second, entry=replace(second.entry, group="a")),
+        third,
+    ]
+    with pytest.raises(LabelError, match="group a has images that are given as test, and others"):
+        sides_of(rasters, by="scene")
+
+
+def test_one_cluster_cannot_be_split() -> None:
+    with pytest.raises(LabelError, match=r"1 of the clusters, 500 m apart, has labels.*lower data.split.cluster_gap_m"):
+        sides_of(chain([0, 200, 400]), by="clusters")
+
+
+def test_groups_are_for_whole_images() -> None:
+    with pytest.raises(ValueError, match="group_column does not go with by: blocks: take scene or clusters"):
+        SplitSpec(by="blocks", group_column="town")
 
 
 def test_images_without_labels_are_on_no_side() -> None:

@@ -61,7 +61,7 @@ class SplitParts:
     test: SideParts
     """For the test; without labels where test rasters are not to be read."""
     by: str
-    """How it was split: column, blocks, scene, random, polygons or none."""
+    """How it was split: column, blocks, scene, clusters, random, polygons or none."""
     guard_px: int
     """Width of the guard band."""
     guarded_px: int
