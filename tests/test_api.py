@@ -9,8 +9,8 @@ def test_all_is_exactly_the_public_api():
         "ManyResult", "Model", "ModelCard", "ModelError", "ModelEvaluation", "ModelSpec", "NetworkSpec",
         "NormalizationSpec", "OutputError", "PredictResult", "PredictSpec", "SceneError", "SceneFailure", "SceneRef",
         "SoupResult", "SpecError", "TileResult", "TrainResult", "TrainSpec", "VectorizeResult", "__version__",
-        "compare", "evaluate", "evaluate_model", "find_scenes", "init", "load_model", "predict", "predict_many", "save_model",
-        "soup", "tile", "train", "vectorize",
+        "compare", "evaluate", "evaluate_model", "find_scenes", "init", "load_model", "predict", "predict_many",
+        "save_model", "soup", "tile", "train", "vectorize",
     ]  # fmt: skip
     for name in geoseg.__all__:
         assert getattr(geoseg, name) is not None
