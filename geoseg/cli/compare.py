@@ -51,9 +51,11 @@ def compare(
 ) -> None:
     """Compare models, or the models of training runs, on the same labelled pixels.
 
-    Each is a model file, `default`, or the folder of a run. Each takes its bands from the config's, and sees the images
-    as it sees a scene. Scores and their differences from the best (or --baseline) have 95 % intervals, by resampling
-    blocks of the rasters: a difference whose interval excludes 0 is more than their choice explains.
+    Each is a model file, `default`, or the folder of a run, perhaps with settings of its own, so that what these
+    change is measured: default default@tta=flips default@resolution=1.2,precision=bf16. Each takes its bands from the
+    config's, and sees the images as it sees a scene. Scores and their differences from the best (or --baseline) have
+    95 % intervals, by resampling blocks of the rasters: a difference whose interval excludes 0 is more than their
+    choice explains.
     """
     from geoseg.commands.model_entries import find_entries
 

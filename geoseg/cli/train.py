@@ -143,6 +143,10 @@ def _epoch_line(state: TrainProgress) -> str:
     return f"epoch {state.epoch}/{state.epochs}  loss {state.loss:.4f}{val_loss}{scores}  {state.seconds:,.0f} s"
 
 
+_SIDES = {"val": "validation", "test": "test"}
+"""Sides of a split in words."""
+
+
 def _summary(result: TrainResult) -> str:
     from geoseg.metrics.calibration.calibration import calibration_line
 
@@ -152,7 +156,7 @@ def _summary(result: TrainResult) -> str:
         (
             *((f"validation: {scores_text(result.scores)}",) if result.scores.pixels else ()),
             *_test(result),
-            *map(calibration_line, result.calibration.values()),
+            *(f"{_SIDES[side]}: {calibration_line(one)}" for side, one in result.calibration.items()),
             f"{result.epoch_rule}; {result.seconds:,.0f} s on {result.device} ({result.precision}); "
             f"{learnt} learnt from, {scored} scored",
             *_folds(result),

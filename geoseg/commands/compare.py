@@ -31,7 +31,7 @@ from geoseg.models.bundle import load_model
 from geoseg.outputs.comparison_table import ComparedModel, write_comparison_table
 from geoseg.outputs.report.comparison import ComparisonPage, write_comparison_page
 from geoseg.raster.gdal import gdal_settings
-from geoseg.spec import ClassSpec, CompareSpec, ModelSpec, NormalizationSpec, TrainSpec, parse_spec
+from geoseg.spec import ClassSpec, CompareSpec, NormalizationSpec, TrainSpec, parse_spec
 from geoseg.spec.evaluate import Split
 from geoseg.spec.settings import CompareSettings
 from geoseg.training.data.split_sides import SplitSide
@@ -99,7 +99,8 @@ def compare(
     """Score models on the same pixels of one side of a training config's split.
 
     Args:
-        models: model files, `default`, or folders of runs; two or more.
+        models: model files, `default`, or folders of runs; two or more. Each may have settings of its own that decide
+            pixels, behind its path: `default@tta=flips,precision=bf16`; so one model is compared with itself.
         config: a training config (YAML), or settings already read; it must have the models' classes by name, and all
             bands that they take.
         data: CSV of labelled rasters, instead of the config's data.
@@ -118,7 +119,7 @@ def compare(
     started, log = time.perf_counter(), NoticeLog(reporter)
     wanted = _parse(settings)
     files = _name_files(output, overwrite)
-    entries = find_entries(models)
+    entries = find_entries(models, wanted.classify)
     baseline = find_baseline(wanted.bootstrap.baseline, [entry.name for entry in entries])
     spec = resolve_settings(config, data, {})
     orders = [order_of_classes(spec.classes, entry) for entry in entries]
@@ -205,13 +206,11 @@ class _Scoring:
             LabelError: if nothing is labelled in the area of interest.
         """
         bands = model_bands(self.side.rasters, self.spec.data, self.read.scaling, entry.spec)
-        for line in self._misfits(entry.spec, bands[0]):
+        for line in self._misfits(entry, bands[0]):
             log.notice(f"{entry.name}: {line}")
         labelled = LabelledSide(bands, self.side.cells, self.spec.data.resolution_m, self.spec.batch_px)
-        classify, scoring = self.wanted.classify, self.wanted.scoring
-        folder = self.scratch / entry.path.stem
-        folder.mkdir(exist_ok=True)
-        scored = lay_model(load_model(entry.path), labelled, classify, scoring.device, folder, order)
+        scoring, folder = self.wanted.scoring, Path(tempfile.mkdtemp(dir=self.scratch))
+        scored = lay_model(load_model(entry.path), labelled, entry.settings, scoring.device, folder, order)
         for line in scored.notices:
             log.notice(f"{entry.name}: {line}")
         reach = self.spec.boundary_px if scoring.boundary_px is None else scoring.boundary_px
@@ -220,13 +219,13 @@ class _Scoring:
             raise LabelError("no labelled pixel lies in the area of interest: choose another aoi or bbox")
         return counts
 
-    def _misfits(self, model: ModelSpec, bands: ModelBands) -> list[str]:
+    def _misfits(self, entry: ModelEntry, bands: ModelBands) -> list[str]:
         """In what the images differ from what a model knows; none are refused, as scores show what that does."""
         of_all = self.read.normalization
         mean, std = (tuple(of_all_bands[i] for i in bands.bands) for of_all_bands in (of_all.mean, of_all.std))
         own = NormalizationSpec(mean=mean, std=std)
-        of_values = statistics_misfit(own, model) if bands.change is None else None
-        of_resolution = resolution_misfit(self.read.resolution_m, model, self.wanted.classify.resolution)
+        of_values = statistics_misfit(own, entry.spec) if bands.change is None else None
+        of_resolution = resolution_misfit(self.read.resolution_m, entry.spec, entry.settings.resolution)
         return misfit_lines([of_resolution, of_values], is_forced=True)
 
 

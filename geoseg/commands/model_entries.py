@@ -1,4 +1,7 @@
-"""The models of a comparison. In: paths of models and runs. Out: model files, their names, the order of classes."""
+"""The models of a comparison.
+
+In: paths of models and runs, with settings of their own. Out: model files, their names, the order of classes.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from geoseg.commands.entry_settings import split_entry, with_settings
 from geoseg.core.errors import ModelError, SpecError, did_you_mean
+from geoseg.inference.windows import BY_MODEL
 from geoseg.models.header import existing_model, read_spec
-from geoseg.spec import ClassSpec, ModelSpec
+from geoseg.spec import ClassifySpec, ClassSpec, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -22,28 +27,44 @@ class ModelEntry:
     """The model file."""
     spec: ModelSpec
     """Its spec."""
+    settings: ClassifySpec
+    """How it classifies."""
 
 
-def find_entries(models: Sequence[str | os.PathLike[str]]) -> list[ModelEntry]:
+def find_entries(models: Sequence[str | os.PathLike[str]], shared: ClassifySpec = BY_MODEL) -> list[ModelEntry]:
     """The model files, each with a name of its own: the model's, else that of its folder and file, else its path.
 
+    Args:
+        models: paths, each perhaps with settings behind it: `default@tta=flips`, which its name then has, too.
+        shared: how all models classify that have no other settings.
+
     Raises:
-        SpecError: if there are fewer than two, or one is given twice.
+        SpecError: if there are fewer than two, one is given twice, or a setting is invalid.
         ModelError: if one cannot be read.
     """
     if len(models) < 2:
         raise SpecError("one model leaves nothing to compare: give two or more, or take geoseg evaluate")
-    paths = [existing_model(model) for model in models]
-    resolved = [path.resolve() for path in paths]
-    if twice := next((path for path, real in zip(paths, resolved, strict=True) if resolved.count(real) > 1), None):
-        raise SpecError(f"{twice} is given twice: give each model once")
-    specs = [read_spec(path) for path in paths]
-    choices = zip(
-        [spec.name for spec in specs], [path.stem for path in paths], [path.parent.name for path in paths], strict=True
-    )
-    candidates = [[*some, str(path)] for some, path in zip(choices, paths, strict=True)]
-    kind = next(kind for kind in range(4) if len({names[kind] for names in candidates}) == len(paths))
-    return [ModelEntry(names[kind], path, spec) for names, path, spec in zip(candidates, paths, specs, strict=True)]
+    given = [split_entry(os.fspath(model)) for model in models]
+    paths = [existing_model(path) for path, _ in given]
+    settings = [with_settings(shared, text, f"{path}@{text}") for path, text in given]
+    names = _names(paths)
+    entries = [
+        ModelEntry(f"{names[path]}@{text}" if text else names[path], path, read_spec(path), own)
+        for path, (_, text), own in zip(paths, given, settings, strict=True)
+    ]
+    meant = [(entry.path.resolve(), entry.settings) for entry in entries]
+    if twice := next((entry.path for entry, what in zip(entries, meant, strict=True) if meant.count(what) > 1), None):
+        raise SpecError(f"{twice} is given twice: give each model once, or with other settings (@NAME=VALUE)")
+    return entries
+
+
+def _names(paths: Sequence[Path]) -> dict[Path, str]:
+    """A name for each model file, by its path as it is given."""
+    files = list({path.resolve(): path for path in paths}.values())
+    choices = [[read_spec(path).name, path.stem, path.parent.name, str(path)] for path in files]
+    kind = next(kind for kind in range(4) if len({names[kind] for names in choices}) == len(files))
+    found = {path.resolve(): names[kind] for path, names in zip(files, choices, strict=True)}
+    return {path: found[path.resolve()] for path in paths}
 
 
 def find_baseline(wanted: str | None, names: Sequence[str]) -> int | None:

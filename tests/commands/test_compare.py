@@ -125,6 +125,52 @@ def test_intervals_hold_the_figures_and_show_what_is_more_than_chance(folder: Pa
     assert not clean.miou_difference.is_clear
 
 
+def test_settings_of_one_entry_are_compared_with_the_plain_model(folder: Path, bundles: list[Path]) -> None:
+    entries = [bundles[0], f"{bundles[0]}@resolution=1.2", f"{bundles[0]}@tta-scales=1,1.5,tta=flips"]
+    found = compare(entries, folder / "config.yaml", baseline="first", draws=200, **CPU)
+    assert found.baseline == "noisy"
+    by_name = {one.name: one.compared for one in found.models}
+    assert set(by_name) == {"noisy", "noisy@resolution=1.2", "noisy@tta-scales=1,1.5,tta=flips"}
+    plain, coarse, seen_often = (by_name[name] for name in sorted(by_name, key=len))
+    own: list[tuple[Any, dict[str, Any]]] = [
+        (plain, {}),
+        (coarse, {"resolution": 1.2}),
+        (seen_often, {"tta_scales": (1, 1.5), "tta": "flips"}),
+    ]
+    for one, settings in own:
+        alone = evaluate_model(bundles[0], folder / "config.yaml", **CPU, **settings)
+        assert one.scores.confusion == alone.scores.confusion
+    for one in (coarse, seen_often):
+        assert one.miou_difference.value == one.scores.miou - plain.scores.miou
+        assert one.miou_difference.interval.low < one.miou_difference.value < one.miou_difference.interval.high
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ("tta=flip", "flips"),
+        ("tts=flips", "tta"),
+        ("tta=flips,tta=d4", "given twice"),
+        ("rescale=0,3000", "of rescale a comparison takes auto and none"),
+        ("tta=flips,d4", "none, flips, d4"),
+        ("bbox=0,0,1,1", "no setting 'bbox' of one model"),
+        ("overlap=60", "more than half of tile"),
+        ("tta=none,rescale=auto", "other settings"),
+    ],
+)
+def test_settings_of_one_entry_that_make_no_sense_are_refused(
+    folder: Path, bundles: list[Path], settings: str, says: str
+) -> None:
+    with pytest.raises(SpecError, match=says):
+        compare([bundles[0], f"{bundles[0]}@{settings}"], folder / "config.yaml", **CPU)
+
+
+def test_a_model_may_have_a_name_like_settings(folder: Path, bundles: list[Path]) -> None:
+    named = bundles[1].rename(folder / "run@tta=flips.safetensors")
+    found = compare([bundles[0], named], folder / "config.yaml", draws=100, **CPU)
+    assert [one.name for one in found.models] == ["clean", "noisy"]
+
+
 def test_the_seed_decides_the_intervals(folder: Path, bundles: list[Path]) -> None:
     first, again, other = (
         compare(bundles, folder / "config.yaml", draws=100, seed=seed, **CPU).models[0].compared for seed in (3, 3, 4)

@@ -71,8 +71,10 @@ def test_the_figures_are_those_of_whole_arrays() -> None:
     members = [(sure > low) & (sure <= high) for low, high in pairwise(edges)]
     wanted = sum(len(sure[m]) / 5000 * abs(sure[m].mean() - hit[m].mean()) for m in members if m.any())
     assert found.ece == pytest.approx(wanted, abs=1e-5)
-    assert [pixels for pixels, _, _ in found.bins] == [m.sum() for m in members]
-    assert [right for _, _, right in found.bins] == [hit[m].sum() for m in members]
+    filled = [m for m in members if m.any()]
+    assert [one.pixels for one in found.bins] == [m.sum() for m in filled]
+    assert [one.right for one in found.bins] == pytest.approx([hit[m].mean() for m in filled])
+    assert [one.confidence for one in found.bins] == pytest.approx([sure[m].mean() for m in filled], rel=1e-5)
     assert found.overall["log_loss"] == pytest.approx(-np.log(shares[true, np.arange(5000)]).mean(), rel=1e-5)
 
 
@@ -88,11 +90,12 @@ def test_what_is_calibrated_has_next_to_no_error_and_what_is_scaled_has_some() -
         )
 
 
-def test_the_reliability_leaves_empty_bins_out() -> None:
+def test_empty_bins_are_left_out() -> None:
     logits, true = calibrated(classes=2, count=500)
-    rows = figures(logits, true).reliability()
-    assert all(0.5 <= sure <= 1 and 0 <= right <= 1 for sure, right, _ in rows)
-    assert sum(share for _, _, share in rows) == pytest.approx(1)
+    bins = figures(logits, true).bins
+    assert len(bins) == 8
+    assert all(0.5 <= one.confidence <= 1 and 0 <= one.right <= 1 for one in bins)
+    assert sum(one.pixels for one in bins) == 500
 
 
 # ------------------------------------------------------------------------------------------------------- temperature

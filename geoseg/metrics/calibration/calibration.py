@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 import numpy as np
 
-from geoseg.metrics.calibration.metric import BINS, CALIBRATION_METRICS, Bins, ProbabilityCounts
+from geoseg.metrics.calibration.metric import CALIBRATION_METRICS, Bins, ProbabilityCounts
 from geoseg.metrics.scores import ClassFigures, Figure
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """Pixels of about one confidence."""
+
+    pixels: int
+    """Number of pixels."""
+    confidence: float
+    """Their mean confidence, 0 to 1."""
+    right: float
+    """Share of those that are right."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +32,8 @@ class CalibrationFigures:
     """Figures over all classes by name; None where there is nothing to divide by."""
     by_class: Mapping[str, ClassFigures]
     """Figures per class name by name."""
-    bins: tuple[tuple[float, float, float], ...]
-    """Of each of 15 bins of confidence: pixels, sum of confidences, right pixels."""
+    bins: tuple[ReliabilityBin, ...]
+    """Those of 15 bins of confidence, of equal width, that hold pixels."""
 
     @property
     def ece(self) -> float | None:
@@ -40,15 +52,10 @@ class CalibrationFigures:
         known = [name for name in CALIBRATION_METRICS if name in self.by_class]
         return [Figure(name, CALIBRATION_METRICS.get(name).words, False, self.by_class[name]) for name in known]
 
-    def reliability(self) -> list[tuple[float, float, float]]:
-        """Of each bin with pixels: mean confidence, share of right pixels, share of all pixels."""
-        total = sum(pixels for pixels, _, _ in self.bins)
-        return [(sure / pixels, right / pixels, pixels / total) for pixels, sure, right in self.bins if pixels]
-
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON: each figure under its name."""
         by_class = {name: dict(figures) for name, figures in self.by_class.items()}
-        return {**self.overall, **by_class, "bins": [list(one) for one in self.bins]}
+        return {**self.overall, **by_class, "bins": [asdict(one) for one in self.bins]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -57,7 +64,7 @@ class CalibrationFigures:
         return cls(
             {name: value for name, value in figures.items() if not isinstance(value, Mapping)},
             {name: dict(value) for name, value in figures.items() if isinstance(value, Mapping)},
-            tuple((pixels, sure, right) for pixels, sure, right in values["bins"]),
+            tuple(ReliabilityBin(**one) for one in values["bins"]),
         )
 
 
@@ -95,7 +102,7 @@ def calibration_figures(counts: ProbabilityCounts, names: Sequence[str]) -> Cali
             by_class[name] = {of: _known(value) for of, value in zip(names, figure, strict=True)}
         else:
             overall[name] = _known(figure)
-    return CalibrationFigures(overall, by_class, _rows(counts.confidence))
+    return CalibrationFigures(overall, by_class, _filled(counts.confidence))
 
 
 def calibration_line(found: Calibration) -> str:
@@ -107,9 +114,10 @@ def calibration_line(found: Calibration) -> str:
     return f"confidences are off by {own:.3f} on average, by their expected calibration error{without}"
 
 
-def _rows(bins: Bins) -> tuple[tuple[float, float, float], ...]:
-    """Pixels, sum of confidences and right pixels of each bin, the counts as whole numbers."""
-    return tuple((int(bins.pixels[b]), float(bins.probability[b]), int(bins.hits[b])) for b in range(BINS))
+def _filled(bins: Bins) -> tuple[ReliabilityBin, ...]:
+    """The bins (B,) that hold pixels."""
+    rows = zip(bins.pixels, bins.probability, bins.hits, strict=True)
+    return tuple(ReliabilityBin(int(n), float(sure / n), float(hits / n)) for n, sure, hits in rows if n)
 
 
 def _known(value: Any) -> float | None:

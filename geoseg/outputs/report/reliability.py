@@ -90,5 +90,5 @@ def reliability_chart(found: Calibration) -> Chart:
 
 def _points(figures: CalibrationFigures, axis: ChartAxis) -> list[Point]:
     """Positions of the bins that hold enough pixels."""
-    bins = figures.reliability()
-    return [(axis.at(sure), 100 - axis.at(right)) for sure, right, share in bins if share >= LEAST_SHARE]
+    least = LEAST_SHARE * sum(one.pixels for one in figures.bins)
+    return [(axis.at(one.confidence), 100 - axis.at(one.right)) for one in figures.bins if one.pixels >= least]
