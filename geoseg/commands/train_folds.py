@@ -8,6 +8,7 @@ report. A killed run goes on with the first fold that is not finished.
 from __future__ import annotations
 
 import csv
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,8 @@ class FoldResult:
     """Such polygons; None where the split is not by polygons."""
     seconds: float
     """Duration of its training."""
+    temperature: float
+    """The temperature that fits its model's confidences to these labels."""
 
 
 def train_folds(spec: TrainSpec, output: Path, start: Start, reporter: Reporter) -> TrainResult:
@@ -71,7 +74,7 @@ def train_folds(spec: TrainSpec, output: Path, start: Start, reporter: Reporter)
     final = run_part(_on_all_labels(spec), output / FINAL, log)
     result = _result(folder, found, final, tuple(log.lines))
     with write_errors(output):
-        _save_bundle(result, final, spec.card.limits)
+        _save_bundle(result, final, spec.card.limits, _mean_temperature(found))
         _write_metrics(result)
         _write_report(spec, result)
     return result
@@ -92,10 +95,14 @@ def _on_all_labels(spec: TrainSpec) -> TrainSpec:
 def _fold(spec: TrainSpec, path: Path, reporter: Reporter) -> FoldResult:
     """Train a fold, unless it is finished; its results are those in its bundle."""
     run_part(spec, path, reporter)
-    card = read_spec(RunFolder(path, spec.name).bundle).card
-    training = card.training
+    model = read_spec(RunFolder(path, spec.name).bundle)
+    training = model.card.training
     return FoldResult(
-        Scores.from_dict(card.scores), training["val_images"], training.get("val_polygons"), training["seconds"]
+        Scores.from_dict(model.card.scores),
+        training["val_images"],
+        training.get("val_polygons"),
+        training["seconds"],
+        model.temperature,
     )
 
 
@@ -139,23 +146,31 @@ def _card(card: ModelCard, own_limits: str, result: TrainResult) -> ModelCard:
     folds = len(result.folds)
     said = (
         f"Its scores are those of {folds} models like it, each on labels that it had not learnt (cross-validation); it "
-        f"was itself trained on {_learnt(result)}."
+        f"was itself trained on {_learnt(result)}. Its temperature is the mean of theirs."
     )
-    training = card.training | {"folds": folds}
-    return card.model_copy(
-        update={"scores": result.scores.as_dict(), "limits": f"{own_limits} {said}".strip(), "training": training}
-    )
+    found = {
+        "scores": result.scores.as_dict(),
+        "limits": f"{own_limits} {said}".strip(),
+        "training": card.training | {"folds": folds},
+        "calibration": {},  # what the last run has measured was without a temperature
+    }
+    return card.model_copy(update=found)
 
 
 def _learnt(result: TrainResult) -> str:
     return "all labels" if result.test_scores is None else "all labels but those of the test"
 
 
-def _save_bundle(result: TrainResult, final: Path, limits: str) -> None:
-    """Save the model that is trained on all labels, with the scores of the folds on its card."""
+def _mean_temperature(folds: Sequence[FoldResult]) -> float:
+    """The geometric mean of the folds' temperatures, to four digits."""
+    return float(f"{statistics.geometric_mean(one.temperature for one in folds):.4g}")
+
+
+def _save_bundle(result: TrainResult, final: Path, limits: str, temperature: float) -> None:
+    """Save the model that is trained on all labels, with the scores and the mean temperature of the folds."""
     model = load_model(final)
-    card = _card(model.spec.card, limits, result)
-    save_model(model.module, model.spec.model_copy(update={"card": card}), result.bundle, half=True)
+    found = {"card": _card(model.spec.card, limits, result), "temperature": temperature}
+    save_model(model.module, model.spec.model_copy(update=found), result.bundle, half=True)
 
 
 def _write_metrics(result: TrainResult) -> None:

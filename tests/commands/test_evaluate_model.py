@@ -18,6 +18,7 @@ from support.reporters import Heard, Watching
 from geoseg.cli import main
 from geoseg.commands.evaluate_model import evaluate_model
 from geoseg.core.errors import GeosegError, ModelError, OutputError, SpecError
+from geoseg.metrics.calibration.calibration import Calibration
 from geoseg.metrics.counter import ScoreCounter
 from geoseg.models.header import read_spec
 from geoseg.models.model import Model
@@ -107,8 +108,17 @@ def test_the_figure_is_that_of_the_training_run(tmp_path, ids):
     assert found.scores == trained.scores
     assert found.scores.boundary_px == 2
     assert (found.images, found.windows > 10, found.device, found.precision) == (1, True, "cpu", "fp32")
-    assert evaluate_model(trained.bundle, trained.config, **CPU).scores == trained.scores
-    assert read_spec(trained.bundle).card.scores["confusion"] == [list(row) for row in found.scores.confusion]
+    as_trained = evaluate_model(trained.bundle, trained.config)
+    assert as_trained.scores == trained.scores
+    assert as_trained.calibration == trained.calibration["val"]
+    spec = read_spec(trained.bundle)
+    assert spec.card.scores["confusion"] == [list(row) for row in found.scores.confusion]
+    assert Calibration.from_dict(spec.card.calibration["val"]) == as_trained.calibration
+    assert spec.temperature == as_trained.calibration.temperature != 1
+    fitted, plain = as_trained.calibration.figures, as_trained.calibration.plain
+    assert fitted.overall["log_loss"] < plain.overall["log_loss"]
+    assert fitted.ece < plain.ece
+    assert "temperature of" in trained.report.read_text("utf-8")
 
 
 def test_the_card_of_a_bundle_has_the_scores_of_an_evaluation_without_options(tmp_path, ids):

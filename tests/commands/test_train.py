@@ -119,7 +119,10 @@ def test_without_a_validation_side_all_labels_are_learnt_from_and_the_last_epoch
     assert "the last epoch is kept, and this run measures nothing" in result.notices[0]
     card = read_spec(result.bundle).card
     assert not card.scores
+    assert not card.calibration
+    assert read_spec(result.bundle).temperature == 1
     assert "Trained on all labels" in card.limits
+    assert "Its confidences are as the network gives them" in card.limits
     page = result.report.read_text("utf-8")
     assert "Nothing was scored: all labels were for training, and epoch 3, the last, was kept." in page
     assert "What was taken for what" not in page

@@ -51,6 +51,9 @@ def test_scores_are_pooled_over_the_folds_and_the_model_is_trained_on_all_labels
     assert {card.training["best_epoch"] for card in cards} == {2}, "choosing an epoch would flatter the scores"
     assert (result.train_images, result.train_pixels) == (6, 6 * 40 * 48)
     assert (result.val_images, result.val_pixels) == (6, 6 * 40 * 48)
+    temperatures = [read_spec(tmp_path / "run" / f"fold_{n}" / "small.safetensors").temperature for n in (1, 2, 3)]
+    assert 1 not in temperatures
+    assert read_spec(result.bundle).temperature == pytest.approx(np.prod(temperatures) ** (1 / 3), rel=1e-3)
     card = read_spec(result.bundle).card
     assert card.scores["miou"] == result.scores.miou
     assert "Its scores are those of 3 models like it" in card.limits
