@@ -18,6 +18,7 @@ from geoseg.inference.notices import fill_notice, scene_notices
 from geoseg.inference.source import select_bands
 from geoseg.metrics.metric import FORMER_NAMES
 from geoseg.models.backends import BACKENDS
+from geoseg.models.families.licences import non_commercial
 from geoseg.models.header import default_model_path, read_spec
 from geoseg.raster.class_raster import open_classes
 from geoseg.raster.fill import Fill
@@ -55,7 +56,10 @@ def describe_model(path: Path) -> dict[str, Any]:
     if spec.brightness is not None:
         values["brightness"] = {"colours": len(spec.brightness.colours), "variation": spec.brightness.variation}
     values["card"]["scores"] = {FORMER_NAMES.get(name, name): value for name, value in spec.card.scores.items()}
-    return {"model": spec.name, "bytes": path.stat().st_size, **sees, **values}
+    note = non_commercial(spec.network, spec.card.training.get("encoder_weights"))
+    unsaid = {"encoder_licence": note} if note and note not in spec.card.licence else {}
+    purpose = {"purpose": spec.card.what_for} if spec.card.what_for else {}
+    return purpose | unsaid | {"model": spec.name, "bytes": path.stat().st_size, **sees, **values}
 
 
 def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> dict[str, Any]:

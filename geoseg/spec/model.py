@@ -81,6 +81,8 @@ class ScalingSpec(Spec):
 class ModelCard(Spec):
     """Data, limits and scores of a model, for people who consider using it."""
 
+    purpose: Text = ""
+    """What the model is for, in one sentence that a layman understands."""
     description: Text = ""
     """Classes and kind of imagery, in a sentence."""
     data: Text = ""
@@ -102,6 +104,11 @@ class ModelCard(Spec):
     empty if that is unknown."""
     training: dict[str, Any] = Field(default={})
     """The resolved training settings and their provenance."""
+
+    @property
+    def what_for(self) -> str:
+        """What the model is for: its purpose, else its description."""
+        return self.purpose or self.description
 
 
 class ModelSpec(Spec):

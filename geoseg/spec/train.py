@@ -59,7 +59,8 @@ class AugmentSpec(Spec):
     brightness: float = Field(default=0.2, ge=0)
     """Spread of the logarithm of the brightness."""
     saturation: float = Field(default=0.3, ge=0)
-    """Spread of the logarithm of the distance of each band from the bands' mean."""
+    """Spread of the logarithm of the distance of each visible band from their mean; of all bands where no names say
+    which are visible."""
     band_gain: float = Field(default=0.06, ge=0)
     """Spread of the logarithm of brightness, contrast and gamma of each band on its own."""
     band_shift: float = Field(default=0.03, ge=0)

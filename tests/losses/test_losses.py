@@ -118,6 +118,25 @@ def test_a_smoothed_pixel_weighs_what_its_class_weighs() -> None:
     assert found.item() == pytest.approx((3 * math.log(2) + second) / 4)
 
 
+def target_of(loss) -> torch.Tensor:
+    """Target probabilities (K,) of one pixel of class 0: shares of a loss's gradient by the logs (1, K, 1, 1)."""
+    logs = torch.zeros(1, 6, 1, 1, requires_grad=True)
+    loss(logs).backward()
+    assert logs.grad is not None
+    return (logs.grad / logs.grad.sum()).flatten()
+
+
+def test_class_weights_leave_the_smoothed_target_as_it_is_unlike_torchs() -> None:
+    weights, label = torch.tensor([0.1, 0.5, 0.7, 0.7, 1.0, 3.0]), labels_of(0)
+    own = target_of(lambda logs: CrossEntropy(label_smoothing=0.1)(logs, label, weights))
+    torch.testing.assert_close(own, torch.tensor([0.9, *[0.0] * 5]) + 0.1 / 6)
+    shares = 0.1 * weights / 6  # torch's documentation: each class's share of the target has the weight of that class
+    shares[0] += 0.9 * weights[0]
+    theirs = functional.cross_entropy(torch.zeros(1, 6, 1, 1), label, weights, label_smoothing=0.1)
+    assert theirs.item() == pytest.approx(math.log(6) * (shares.sum() / weights[0]).item(), rel=1e-5)
+    assert shares[5] / shares.sum() > 0.25, "a rare class gets a large part of the target of a frequent one"
+
+
 def test_ohem_keeps_the_pixels_below_the_threshold() -> None:
     logits = logits_of([[0.5, 0.5], [0.2, 0.8], [0.69, 0.31], [0.71, 0.29]])
     found = Ohem(threshold=0.7, share=0.01)(logits, labels_of(0, 1, 0, 0), None)

@@ -64,7 +64,7 @@ def test_timms_own_names_are_understood(tmp_path: Path, encoder: str, suffix: st
     for name, found in network.body.encoder.state_dict().items():
         if found.shape != by_name[flattened(name)].shape:
             adapted.append(name)
-            torch.testing.assert_close(found, fit_bands(by_name[flattened(name)], 4))
+            torch.testing.assert_close(found, fit_bands(by_name[flattened(name)], RGBN))
         else:
             assert torch.equal(found, by_name[flattened(name)]), name
     assert len(adapted) == 1
@@ -92,28 +92,58 @@ def test_a_checkpoint_around_the_weights_is_taken_off(tmp_path: Path) -> None:
     assert torch.equal(network.body.encoder.model.conv1[0].weight, given["model.conv1.0.weight"])
 
 
-@pytest.mark.parametrize("bands", [1, 2, 3, 4, 7])
-def test_kernels_are_fitted_to_bands_as_smp_and_timm_do_it(bands: int) -> None:
+def test_kernels_of_photographs_go_to_the_bands_of_their_names_and_others_start_at_zero() -> None:
     kernels = torch.randn(6, 3, 3, 3)
-    found = fit_bands(kernels, bands)
-    torch.testing.assert_close(found, timm.models.adapt_input_conv(bands, kernels))
-    stem = torch.nn.Sequential(torch.nn.Conv2d(3, 6, 3))
-    stem[0].weight.data = kernels.clone()
-    smp.encoders._utils.patch_first_conv(stem, bands)
-    torch.testing.assert_close(found, stem[0].weight.data)
+    red, green, blue = kernels.unbind(dim=1)
+    nothing = torch.zeros_like(red)
+    for bands, expected in {
+        RGB: [red, green, blue],
+        RGBN: [red, green, blue, nothing],
+        ("nir", "Blue", "green", "red", "height"): [nothing, blue, green, red, nothing],
+        ("nir", "red", "green"): [nothing, red + blue / 2, green + blue / 2],
+        ("red", "nir"): [red + green + blue, nothing],
+        ("grey",): [red + green + blue],
+        ("x", "y"): [kernels.sum(dim=1) / 2] * 2,
+        ("red", "red"): [kernels.sum(dim=1) / 2] * 2,
+    }.items():
+        torch.testing.assert_close(fit_bands(kernels, bands), torch.stack(expected, dim=1))
+    torch.testing.assert_close(fit_bands(kernels[:, :1], RGB), kernels[:, :1].expand(-1, 3, -1, -1) / 3)
 
 
 def test_equal_bands_give_the_response_that_they_gave_before(tmp_path: Path) -> None:
     given = build_network(small_unet()).body.encoder
     path = str(write(given.state_dict(), tmp_path / "encoder.pth"))
     grey = torch.randn(1, 1, 32, 32)
-    for bands in (("grey",), (*RGB, "nir", "swir", "height")):
+    for bands in (("grey",), ("nir", "red", "green"), (*RGB, "nir", "swir", "height")):
         spec = small_unet(bands)
         network = build_network(spec)
         load_encoder_weights(network, spec, path)
         with torch.inference_mode():
             found = network.body.encoder.eval()(grey.expand(-1, len(bands), -1, -1))[-1]
             torch.testing.assert_close(found, given.eval()(grey.expand(-1, 3, -1, -1))[-1], atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("bands", [("blue", "green", "red"), ("nir", "red", "green"), ("blue", "nir", "green", "red")])
+@pytest.mark.parametrize("own_names", [True, False])
+def test_bands_in_another_order_are_matched_by_name(tmp_path: Path, bands: tuple[str, ...], own_names: bool) -> None:
+    donor = build_network(unet("tu-resnet10t")).body.encoder if own_names else timm.create_model("resnet10t")
+    given = donor.state_dict()
+    spec = unet("tu-resnet10t", bands)
+    network = build_network(spec)
+    load_encoder_weights(network, spec, str(write(given, tmp_path / "encoder.pth")))
+    first = next(name for name in given if name.endswith("conv1.0.weight"))
+    found = network.body.encoder.state_dict()
+    torch.testing.assert_close(found["model.conv1.0.weight"], fit_bands(given[first], bands))
+    inner = next(name for name in given if name.endswith("layer2.0.conv2.weight"))
+    assert torch.equal(found["model.layer2.0.conv2.weight"], given[inner])
+
+
+def test_a_file_with_a_kernel_for_each_band_keeps_them(tmp_path: Path) -> None:
+    spec = unet("tu-resnet10t", RGBN)
+    given = build_network(spec).body.encoder.state_dict()
+    network = build_network(spec)
+    load_encoder_weights(network, spec, str(write(given, tmp_path / "encoder.pth")))
+    assert torch.equal(network.body.encoder.state_dict()["model.conv1.0.weight"], given["model.conv1.0.weight"])
 
 
 @pytest.mark.parametrize(
@@ -214,7 +244,7 @@ def test_smps_pretrained_weights_are_taken_over(monkeypatch, tmp_path: Path) -> 
     spec = unet("resnet18", RGBN)
     network = build_network(spec)
     load_encoder_weights(network, spec, "ssl")
-    torch.testing.assert_close(network.body.encoder.conv1.weight.data, fit_bands(given["conv1.weight"], 4))
+    torch.testing.assert_close(network.body.encoder.conv1.weight.data, fit_bands(given["conv1.weight"], RGBN))
     assert torch.equal(network.body.encoder.layer4[1].conv2.weight, given["layer4.1.conv2.weight"])
 
 
@@ -235,7 +265,7 @@ def test_timms_pretrained_weights_are_taken_over(monkeypatch, tmp_path: Path, re
     load_encoder_weights(network, spec, "c3_in1k")
     encoder = network.body.encoder.state_dict()
     assert set(asked) == {"timm/resnet10t.c3_in1k"}
-    torch.testing.assert_close(encoder["model.conv1.0.weight"], fit_bands(given["conv1.0.weight"], 4))
+    torch.testing.assert_close(encoder["model.conv1.0.weight"], fit_bands(given["conv1.0.weight"], RGBN))
     assert torch.equal(encoder["model.layer4.0.conv2.weight"], given["layer4.0.conv2.weight"])
     assert not recwarn.list
 
@@ -250,7 +280,9 @@ def test_a_vision_transformer_takes_all_but_the_classifier(tmp_path: Path) -> No
     load_encoder_weights(network, spec, str(write(given, tmp_path / "vit.safetensors")))
     found = network.body.encoder.state_dict()
     assert torch.equal(found["model.blocks.3.mlp.fc1.weight"], given["blocks.3.mlp.fc1.weight"])
-    torch.testing.assert_close(found["model.patch_embed.proj.weight"], fit_bands(given["patch_embed.proj.weight"], 4))
+    torch.testing.assert_close(
+        found["model.patch_embed.proj.weight"], fit_bands(given["patch_embed.proj.weight"], RGBN)
+    )
 
 
 def test_pointwise_has_no_encoder() -> None:
@@ -290,19 +322,20 @@ def test_start_from_matches_classes_and_bands_by_name(tmp_path: Path) -> None:
     found = network.state_dict()
     first, head = "body.encoder.model.conv1.0.weight", "body.segmentation_head.0."
     assert torch.equal(found[first][:, 1:], given[first][:, [2, 0, 1]])
-    torch.testing.assert_close(found[first][:, 0], given[first].mean(dim=1))
+    assert not found[first][:, 0].any(), "a new band starts at zero"
     for name in (f"{head}weight", f"{head}bias"):
         assert torch.equal(found[name][[0, 2]], given[name][[2, 0]])
         assert torch.equal(found[name][1], fresh[name][1])
     assert all(torch.equal(found[n], given[n]) for n in found if n[5:12] == "encoder" and n != first)
 
 
-def test_new_bands_get_the_mean_of_those_that_were_taken(tmp_path: Path) -> None:
+def test_new_bands_start_at_zero_and_share_alike_where_none_is_known(tmp_path: Path) -> None:
     given, path = bundled(make_spec(3, bands=("a", "b", "c")), tmp_path / "m.safetensors")
     columns = given["body.weight"]
     for bands, expected in {
-        ("c", "x", "a"): [columns[:, 2], (columns[:, 0] + columns[:, 2]) / 2, columns[:, 0]],
-        ("x", "y"): [columns.mean(dim=1)] * 2,
+        ("c", "x", "a"): [columns[:, 2], torch.zeros(3, 1, 1), columns[:, 0]],
+        ("x", "y"): [columns.sum(dim=1) / 2] * 2,
+        ("x",): [columns.sum(dim=1)],
         ("b",): [columns[:, 1]],
     }.items():
         spec = make_spec(3, bands=bands)

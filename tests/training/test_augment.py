@@ -6,6 +6,7 @@ import torch
 
 from geoseg.spec import IGNORE, AugmentSpec
 from geoseg.training.windows.augment import HOLE_SIDES, Augment, draw_matrices, draw_rectangles, resample, vary_colors
+from geoseg.training.windows.visible import visible_bands
 
 STILL = dict.fromkeys(
     (
@@ -148,3 +149,30 @@ def test_the_generator_decides_everything() -> None:
     )
     assert torch.equal(one[0], other[0])
     assert not torch.equal(one[0], another[0])
+
+
+def test_saturation_varies_visible_bands_alone() -> None:
+    image = torch.rand(8, 4, 16, 16, generator=generator()) * 100 + 60
+    labels = torch.zeros(8, 16, 16, dtype=torch.long)
+    spec = AugmentSpec.model_validate(STILL | {"saturation": 0.3, "d4": False})
+    changed = {}
+    for visible in ((2, 1, 0), (), None):
+        varied, _ = Augment(spec, 0.0, 255.0, torch.zeros(4), visible)(image.clone(), labels, 16, generator())
+        changed[visible] = [not torch.allclose(varied[:, i], image[:, i], atol=0.1) for i in range(4)]
+        if visible is not None:
+            torch.testing.assert_close(varied[:, :3].mean(1), image[:, :3].mean(1), atol=0.1, rtol=0)
+    assert changed == {(2, 1, 0): [True, True, True, False], (): [False] * 4, None: [True] * 4}
+
+
+@pytest.mark.parametrize(
+    ("names", "visible"),
+    [
+        (("red", "green", "blue", "nir"), (0, 1, 2)),
+        (("nir", "red", "green"), (1, 2)),
+        (("nir", "swir16"), ()),
+        (("value", "other", "third"), None),
+        (("B04", "B03", "B02", "B8A"), (0, 1, 2)),
+    ],
+)
+def test_visible_bands_are_known_by_their_names(names, visible) -> None:
+    assert visible_bands(names) == visible

@@ -11,6 +11,7 @@ import torch
 
 from geoseg.core.events import Reporter
 from geoseg.models.build import build_network
+from geoseg.models.families.licences import non_commercial
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.weights.encoder import load_encoder_weights
 from geoseg.models.weights.start import start_from
@@ -28,6 +29,7 @@ from geoseg.training.scoring.score_windows import load_scored, scored_windows
 from geoseg.training.windows.augment import Augment
 from geoseg.training.windows.random_windows import Sampling, TrainingWindows, stack_windows
 from geoseg.training.windows.view_windows import ViewWindows, stack_view_windows
+from geoseg.training.windows.visible import visible_bands
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ def build_run(spec: TrainSpec, data: TrainingData, folder: RunFolder, hardware: 
         folder=folder.path,
         precision=hardware.precision,
         class_counts=tuple(int(count) for count in data.train.class_counts),
-        augment=Augment(spec.augment, *data.value_range, torch.tensor(model.normalization.mean)),
+        augment=Augment(
+            spec.augment, *data.value_range, torch.tensor(model.normalization.mean), visible_bands(model.bands)
+        ),
         train=_train_loader(spec, model, data, folder),
         val=load_scored(scored_windows(data.val, model, folder.path), spec.batch_px),
     )
@@ -87,6 +91,8 @@ def _report_small_rasters(spec: TrainSpec, data: TrainingData, reporter: Reporte
 
 def _make_network(spec: TrainSpec, model: ModelSpec, reporter: Reporter) -> SegmentationNetwork:
     network = build_network(model)
+    if (line := non_commercial(spec.network, spec.encoder_weights)) is not None:
+        reporter.notice(line)
     if spec.encoder_weights is not None:
         load_encoder_weights(network, model, spec.encoder_weights)
     if spec.init_from is not None:

@@ -10,9 +10,10 @@ import torch
 from geoseg.core.composites import each_part
 from geoseg.core.redaction import public_values
 from geoseg.core.version import __version__
+from geoseg.models.families.licences import non_commercial
 from geoseg.models.header import read_spec
 from geoseg.raster.scaling import conversion
-from geoseg.spec import DataSpec, ModelSpec, NormalizationSpec, TrainSpec
+from geoseg.spec import DataSpec, ModelCard, ModelSpec, NormalizationSpec, TrainSpec
 from geoseg.spec.branch import branch_fields
 from geoseg.training.data.training_data import TrainingData
 from geoseg.training.run.settings import Hardware
@@ -34,9 +35,16 @@ def model_spec(spec: TrainSpec, data: TrainingData) -> ModelSpec:
         resolution_m=data.resolution_m,
         tile=spec.tile,
         overlap=spec.overlap,
-        card=spec.card,
+        card=_licensed(spec),
         **branch_fields(spec),
     )
+
+
+def _licensed(spec: TrainSpec) -> ModelCard:
+    """The card of the settings; its licence says so where the encoder may not be used commercially."""
+    line = non_commercial(spec.network, spec.encoder_weights)
+    texts = [text for text in (spec.card.licence, line) if text]
+    return spec.card.model_copy(update={"licence": "; ".join(texts)})
 
 
 def provenance(spec: TrainSpec, data: TrainingData, hardware: Hardware) -> dict[str, Any]:

@@ -41,6 +41,8 @@ class Augment:
     """Highest band value, which becomes 1."""
     fill: Tensor
     """Band values (C,) of pixels outside of what was read."""
+    visible: tuple[int, ...] | None = None
+    """Indexes of the bands of visible light, whose saturation is varied; None means all."""
 
     def __call__(self, image: Tensor, labels: Tensor, side: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Augment a batch (B, C, R, R), (B, R, R) of any types and crop it to `side` pixels, float32 and int64."""
@@ -63,7 +65,7 @@ class Augment:
         """
         fill = self.fill.to(image.device, torch.float32)
         image, labels = resample(image, labels, matrices, side, fill)
-        values, colors = recolor(self._scaled(image), self.spec, generator)
+        values, colors = recolor(self._scaled(image), self.spec, generator, self.visible)
         image = self._unscaled(blur_and_noise(values, self.spec, generator))
         if self.spec.cutmix:
             patches = draw_rectangles(self.spec.cutmix, len(image), side, MIXED_SIDES, generator)
@@ -159,12 +161,14 @@ def vary_colors(values: Tensor, spec: AugmentSpec, generator: Generator) -> Tens
     return blur_and_noise(recolor(values, spec, generator)[0], spec, generator)
 
 
-def recolor(values: Tensor, spec: AugmentSpec, generator: Generator) -> tuple[Tensor, Colors]:
-    """Vary gamma, contrast, brightness, haze, saturation and band mixture; return also the figures drawn."""
+def recolor(
+    values: Tensor, spec: AugmentSpec, generator: Generator, visible: Sequence[int] | None = None
+) -> tuple[Tensor, Colors]:
+    """Vary gamma, contrast, brightness, haze, saturation of visible bands and band mixture; return the figures, too."""
     values = values.clamp(0, 1)
     gamma = _factor(spec.gamma, spec.band_gain, values, generator).clamp(min=_TINY)
     values = values.pow_(gamma)
-    mixture, added = _draw_mixture(values, spec, generator)
+    mixture, added = _draw_mixture(values, spec, generator, visible)
     return _mix(values, mixture, added), Colors(gamma, mixture, added)
 
 
@@ -173,11 +177,14 @@ def blur_and_noise(values: Tensor, spec: AugmentSpec, generator: Generator) -> T
     return _add_noise(_blur(values, spec.blur_px, generator), spec.noise, generator).clamp_(0, 1)
 
 
-def _draw_mixture(values: Tensor, spec: AugmentSpec, generator: Generator) -> tuple[Tensor, Tensor]:
+def _draw_mixture(
+    values: Tensor, spec: AugmentSpec, generator: Generator, visible: Sequence[int] | None
+) -> tuple[Tensor, Tensor]:
     """Factors of all bands in each band (B, C, C), and the offset of each band (B, C, 1).
 
-    They are contrast about the band's mean, brightness and haze, then saturation about the bands' mean, then leakage of
-    each band into the others; all are linear, and one matrix product is cheaper than seven passes over the pixels.
+    They are contrast about the band's mean, brightness and haze, then saturation about the mean of the visible bands,
+    then leakage of each band into the others; all are linear, and one matrix product is cheaper than seven passes over
+    the pixels.
     """
     count, bands = values.shape[:2]
     mean = values.mean(dim=(2, 3)).unsqueeze(2)
@@ -189,8 +196,18 @@ def _draw_mixture(values: Tensor, spec: AugmentSpec, generator: Generator) -> tu
     own = torch.eye(bands, device=values.device)
     saturation = _factor(spec.saturation, 0.0, values, generator)[:, :1].flatten(2)
     leak = spec.band_mix * _normal(generator, count, bands, bands)
-    mixture = (own + leak) @ (saturation * own + (1 - saturation) / bands)
+    mixture = (own + leak) @ (saturation * own + (1 - saturation) * _to_mean(bands, visible, own))
     return mixture * contrast.transpose(1, 2), mixture @ (mean * (brightness - contrast) + shift)
+
+
+def _to_mean(bands: int, visible: Sequence[int] | None, own: Tensor) -> Tensor:
+    """Matrix (C, C) that makes each visible band their mean, and leaves the others."""
+    chosen = list(range(bands)) if visible is None else list(visible)
+    matrix = own.clone()
+    if chosen:
+        matrix[chosen] = 0.0
+        matrix[torch.tensor(chosen).unsqueeze(1), torch.tensor(chosen)] = 1 / len(chosen)
+    return matrix
 
 
 def _mix(values: Tensor, mixture: Tensor, added: Tensor) -> Tensor:

@@ -1,0 +1,39 @@
+"""Licences of encoders that forbid commercial use. In: names. Out: a sentence, or nothing. Downloads nothing."""
+
+from __future__ import annotations
+
+from geoseg.spec import NetworkSpec
+
+SEGFORMER = "mit_"
+"""Beginning of smp's names of SegFormer's encoders, whose code and weights have one licence."""
+SMP_TAGS = {"instagram": "CC BY-NC 4.0", "swsl": "CC BY-NC 4.0", "ssl": "CC BY-NC 4.0"}
+"""Tags of smp's weights that may not be used commercially, and their licences."""
+NON_COMMERCIAL = "-nc-", "noncommercial", "apple-amlr", "seer-license"
+"""Parts of the names of timm's licences that allow research alone."""
+
+
+def non_commercial(network: NetworkSpec, weights: str | None) -> str | None:
+    """The sentence that an encoder may not be used commercially; None if nothing is known that forbids it.
+
+    Args:
+        network: names the encoder.
+        weights: tag of its pretrained weights, or a file, whose licence is not known; None for fresh ones.
+    """
+    encoder = network.encoder
+    if encoder.startswith(SEGFORMER):
+        licence: str | None = "NVIDIA Source Code License-NC"
+    elif weights is None or not encoder:
+        licence = None
+    else:
+        licence = _of_timm(encoder.removeprefix("tu-"), weights) if encoder.startswith("tu-") else SMP_TAGS.get(weights)
+    what = f"encoder {encoder}" if weights is None else f"encoder {encoder} ({weights})"
+    return licence and f"{what}: {licence}, for non-commercial use only, as is a model with it"
+
+
+def _of_timm(name: str, tag: str) -> str | None:
+    import timm  # takes seconds
+
+    names = [name] if tag == "imagenet" else [f"{name.partition('.')[0]}.{tag}"]
+    settings = timm.get_pretrained_cfg(names[0]) if timm.models.is_model_pretrained(names[0]) else None
+    licence = settings.license if settings is not None else None
+    return licence if licence and any(part in licence.lower() for part in NON_COMMERCIAL) else None
