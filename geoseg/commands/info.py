@@ -56,7 +56,8 @@ def describe_model(path: Path) -> dict[str, Any]:
     if spec.brightness is not None:
         values["brightness"] = {"colours": len(spec.brightness.colours), "variation": spec.brightness.variation}
     values["card"]["scores"] = {FORMER_NAMES.get(name, name): value for name, value in spec.card.scores.items()}
-    note = non_commercial(spec.network, spec.card.training.get("encoder_weights"))
+    weights = spec.card.training.get("encoder_weights")
+    note = non_commercial(spec.network, weights if isinstance(weights, str) else None)
     unsaid = {"encoder_licence": note} if note and note not in spec.card.licence else {}
     purpose = {"purpose": spec.card.what_for} if spec.card.what_for else {}
     return purpose | unsaid | {"model": spec.name, "bytes": path.stat().st_size, **sees, **values}

@@ -16,7 +16,7 @@ from geoseg.inference.brightness import fitting_brightness
 from geoseg.inference.decide import Wanted
 from geoseg.inference.fingerprint import fingerprint
 from geoseg.inference.fit import fitting_resolution, misfit_lines, resolution_misfit, values_misfit
-from geoseg.inference.notices import fill_notice, scene_notices
+from geoseg.inference.notices import default_notice, fill_notice, scene_notices
 from geoseg.inference.source import at_resolution, select_bands
 from geoseg.inference.views import VIEWS
 from geoseg.inference.views.view import View, ViewInputs
@@ -116,6 +116,8 @@ def prepare(
     lines = misfit_lines([resolution_misfit(own, loaded.spec, wanted)], is_forced=spec.run.force)
     bands, choice = select_bands(scene, loaded.spec, settings)
     check_settings(spec.vector, scene.grid, Legend.of(loaded.spec.classes), scene.info.path)
+    if loaded.is_unchosen:
+        log.notice(default_notice(loaded.spec))
     for line in scene_notices(scene.info, choice, loaded.spec, settings):
         log.notice(line)
     bands = _without_fill(bands, settings, log)

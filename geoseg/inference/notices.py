@@ -28,6 +28,13 @@ def scene_notices(info: SceneInfo, choice: BandChoice, model: ModelSpec, spec: C
     return lines
 
 
+def default_notice(model: ModelSpec) -> str:
+    """Notice of the model that is taken where none is named: what it is for, and the first of its limits."""
+    limits = model.card.limits.partition(". ")[0].rstrip(".")
+    texts = [model.card.what_for.rstrip("."), limits and f"limits: {limits}"]
+    return "; ".join([f"no --model given: {model.name}", *filter(None, texts), "see geoseg info default"])
+
+
 def fill_notice(fill: Fill | None, spec: ClassifySpec) -> str | None:
     """Notice of fill that no tag declares, or of --nodata auto without any; None if there is nothing to say."""
     if spec.nodata == "auto":

@@ -36,12 +36,13 @@ def load_model(path: str | os.PathLike[str] | None = None) -> Model:
     Raises:
         ModelError: if the file is missing, of no kind that is known, damaged, or its weights don't fit its own spec.
     """
-    path = existing_model(path)
+    is_unchosen, path = path is None, existing_model(path)
     backend = backend_of(path)
     model = backend.open(path)
     with path.open("rb") as file:
         digest, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
-    return replace(model, file=ModelFile(path, size, digest, backend.media_type, backend.artifact_type))
+    known = ModelFile(path, size, digest, backend.media_type, backend.artifact_type)
+    return replace(model, file=known, is_unchosen=is_unchosen)
 
 
 def open_bundle(path: Path) -> Model:

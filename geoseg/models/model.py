@@ -21,3 +21,5 @@ class Model:
     file: ModelFile | None = None
     """The file, whose digest keeps work from being resumed with another file's module; None for a module made in
     memory, all of whose weights must then be in its state dict."""
+    is_unchosen: bool = False
+    """Whether it is the default model because none was named."""

@@ -11,7 +11,6 @@ import torch
 
 from geoseg.core.events import Reporter
 from geoseg.models.build import build_network
-from geoseg.models.families.licences import non_commercial
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.weights.encoder import load_encoder_weights
 from geoseg.models.weights.start import start_from
@@ -21,7 +20,7 @@ from geoseg.training.data.training_data import TrainingData
 from geoseg.training.learner import Learner, LearnerInputs
 from geoseg.training.loader import Loader
 from geoseg.training.methods.method import LABELLED
-from geoseg.training.run.provenance import model_spec, provenance
+from geoseg.training.run.provenance import model_spec, provenance, restriction
 from geoseg.training.run.recorder import RunRecorder
 from geoseg.training.run.run_folder import RunFolder
 from geoseg.training.run.settings import Hardware
@@ -91,7 +90,7 @@ def _report_small_rasters(spec: TrainSpec, data: TrainingData, reporter: Reporte
 
 def _make_network(spec: TrainSpec, model: ModelSpec, reporter: Reporter) -> SegmentationNetwork:
     network = build_network(model)
-    if (line := non_commercial(spec.network, spec.encoder_weights)) is not None:
+    if (line := restriction(spec)) is not None:
         reporter.notice(line)
     if spec.encoder_weights is not None:
         load_encoder_weights(network, model, spec.encoder_weights)

@@ -42,9 +42,19 @@ def model_spec(spec: TrainSpec, data: TrainingData) -> ModelSpec:
 
 def _licensed(spec: TrainSpec) -> ModelCard:
     """The card of the settings; its licence says so where the encoder may not be used commercially."""
-    line = non_commercial(spec.network, spec.encoder_weights)
-    texts = [text for text in (spec.card.licence, line) if text]
+    line, own = restriction(spec), spec.card.licence
+    texts = [own] if line is None or line in own else filter(None, [own, line])
     return spec.card.model_copy(update={"licence": "; ".join(texts)})
+
+
+def restriction(spec: TrainSpec) -> str | None:
+    """The sentence that the trained model may not be used commercially, for its encoder or for that of `init_from`."""
+    line = non_commercial(spec.network, spec.encoder_weights)
+    if line is not None or spec.init_from is None:
+        return line
+    given = read_spec(spec.init_from)
+    weights = given.card.training.get("encoder_weights")
+    return non_commercial(given.network, weights if isinstance(weights, str) else None)
 
 
 def provenance(spec: TrainSpec, data: TrainingData, hardware: Hardware) -> dict[str, Any]:
