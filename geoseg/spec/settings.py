@@ -169,6 +169,7 @@ class TrainSettings(TypedDict, total=False):
     batch_size: int
     window: int
     ema: float
+    swa_epochs: int
     boundary_px: int
     seed: int
     seeds: int

@@ -172,6 +172,9 @@ class TrainSpec(Spec):
     """Side of a training window, in pixels; a multiple of network.multiple."""
     ema: float = Field(default=0.99, ge=0, lt=1)
     """Decay per step of the running mean of weights and buffers, which is what is scored and kept; 0 turns it off."""
+    swa_epochs: int = Field(default=0, ge=0, le=LARGEST_COUNT)
+    """Number of last epochs whose weights and buffers at their ends are averaged to what is scored and kept (stochastic
+    weight averaging, Izmailov et al. 2018), with ema its running means; 0 turns it off."""
     boundary_px: int = Field(default=3, ge=1, le=LARGEST_COUNT)
     """Width of the bands along class borders that boundary IoU compares, in pixels."""
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -222,6 +225,8 @@ class TrainSpec(Spec):
         weights = self.loss.class_weights
         if not isinstance(weights, str) and len(weights) != len(self.classes):
             raise ValueError(f"{len(self.classes)} classes, {len(weights)} loss.class_weights: give one per class")
+        if self.swa_epochs > self.epochs:
+            raise ValueError(f"swa_epochs {self.swa_epochs} is more than epochs {self.epochs}: lower it")
         if self.encoder_weights is not None and self.init_from is not None:
             raise ValueError("both encoder_weights and init_from are given: a bundle has an encoder, give one of them")
         self._check_branch()
@@ -256,6 +261,11 @@ class TrainSpec(Spec):
             starts_trained=self.init_from is not None,
         )
         self.branch.check_training(terms)
+
+    @property
+    def keeps_last(self) -> bool:
+        """Whether the last epoch is kept, whatever its scores."""
+        return bool(self.swa_epochs) or self.data.split.keeps_last
 
     @property
     def branch(self) -> BranchSpec:

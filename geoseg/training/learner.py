@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 from torchmetrics import MeanMetric
@@ -28,7 +28,7 @@ from geoseg.models.weights.encoder import encoder_of
 from geoseg.spec import IGNORE, ModelSpec, TrainSpec
 from geoseg.training.loader import Loader
 from geoseg.training.methods.method import Setup, TrainingBatch, make_method
-from geoseg.training.optimization import ema_update, learning_rate_curve, make_optimizer
+from geoseg.training.optimization import ema_update, learning_rate_curve, make_optimizer, mean_update
 from geoseg.training.scoring.scored_batch import ScoredBatch, stack_uncounted
 from geoseg.training.scoring.scored_windows import ScoredWindows
 from geoseg.training.windows.augment import Augment
@@ -78,6 +78,11 @@ class Learner(LightningModule):
             module.requires_grad_(False)
         self.averaged = AveragedModel(self.network, multi_avg_fn=ema_update(spec.ema), use_buffers=True)
         self.averaged.requires_grad_(False)
+        running = self.averaged.module
+        self.epoch_means = nn.ModuleList(
+            [AveragedModel(running, multi_avg_fn=mean_update, use_buffers=True)] if spec.swa_epochs else []
+        )
+        self.epoch_means.requires_grad_(False)
         self.method = make_method(Setup(network, self.averaged_network, spec, inputs.class_counts, inputs.augment))
         self.counter = ScoreCounter(len(spec.classes), spec.boundary_px)
         self.epoch_loss = MeanMetric(nan_strategy="disable")  # a NaN loss must stay visible
@@ -87,7 +92,10 @@ class Learner(LightningModule):
 
     @property
     def averaged_network(self) -> SegmentationNetwork:
-        """The network that is scored and saved."""
+        """The network that is scored and saved: with running means, or in the last epochs with the mean of these."""
+        for mean in self.epoch_means:
+            if int(mean.n_averaged):
+                return cast(SegmentationNetwork, mean.module)
         return cast(SegmentationNetwork, self.averaged.module)
 
     @property
@@ -120,7 +128,7 @@ class Learner(LightningModule):
         self._averaged_step = self.global_step
         for encoder in self._encoder:
             encoder.train(not self.is_frozen)
-        for module in (*self.network.frozen_parts, self.averaged):
+        for module in (*self.network.frozen_parts, self.averaged, *self.epoch_means):
             module.eval()
 
     def training_step(self, batches: Mapping[str, TrainingBatch], index: int) -> Tensor:
@@ -137,12 +145,17 @@ class Learner(LightningModule):
             for parameter in encoder.parameters():
                 parameter.grad = None
 
-    def on_train_batch_end(self, *args: Any) -> None:
-        """Update the running mean, and the training method, after each step of the optimizer."""
+    def on_train_batch_end(self, outputs: Any, batch: Any, index: int) -> None:
+        """Update the running mean, and the training method, after each step of the optimizer; in the last epochs also
+        the mean of their ends, before they are scored."""
         if self.global_step != self._averaged_step:
             self.averaged.update_parameters(self.network)
             self.method.after_step()
             self._averaged_step = self.global_step
+        is_late = self.current_epoch >= self.spec.epochs - self.spec.swa_epochs
+        if is_late and index == len(self.inputs.train) - 1:
+            for mean in self.epoch_means:
+                mean.update_parameters(self.averaged.module)
 
     def on_validation_epoch_start(self) -> None:
         """Prepare the views of scored windows, e.g. classify whole rasters in coarser views."""

@@ -101,6 +101,17 @@ def ema_update(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Te
     return update
 
 
+@torch.no_grad()
+def mean_update(means: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+    """Update in place of the means of `count` earlier states; whole numbers, which have no mean, are copied."""
+    if not means[0].is_floating_point():
+        torch._foreach_copy_(list(means), list(current))
+        return
+    moved = torch._foreach_sub(list(current), list(means))
+    torch._foreach_div_(moved, torch.as_tensor(count + 1, dtype=torch.float32, device=means[0].device))
+    torch._foreach_add_(list(means), moved)
+
+
 def _along_cosine(start: float, end: float, progress: float) -> float:
     """Value on half a wave of a cosine from `start` (progress 0) to `end` (progress 1)."""
     return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2

@@ -26,6 +26,7 @@ import geoseg.commands.train_run as pipeline
 from geoseg.cli import main
 from geoseg.commands.train import TrainProgress, train
 from geoseg.core.errors import OutputError, SpecError
+from geoseg.training.learner import Learner
 
 NETWORK = {
     "architecture": "unet",
@@ -65,9 +66,9 @@ def keep_ends(monkeypatch: pytest.MonkeyPatch) -> list[State]:
     found: list[State] = []
     result = pipeline.make_result
 
-    def keep(run: Any, notices: Any) -> Any:
+    def keep(run: Any, *rest: Any) -> Any:
         found.append({name: tensor.clone() for name, tensor in run.learner.state_dict().items()})
-        return result(run, notices)
+        return result(run, *rest)
 
     monkeypatch.setattr(pipeline, "make_result", keep)
     return found
@@ -135,6 +136,37 @@ def test_an_interrupted_run_is_resumed_exactly(
     assert_same_end(whole, ends[-1])
     assert_same_run(whole.folder, tmp_path / "broken")
     assert not (tmp_path / "broken" / "checkpoint.ckpt").exists()
+
+
+@needs_fork
+def test_the_mean_of_the_last_epochs_is_kept_and_resumed_exactly(tmp_path: Path, ends: list[State]) -> None:
+    write_tiles(tmp_path)
+    config = write_config(tmp_path, **REAL | {"swa_epochs": 2, "ema": 0.5})
+    states: list[State] = []
+
+    def keep(self: Learner, *args: Any) -> None:
+        if self.current_epoch >= 2:
+            states.append({name: tensor.clone() for name, tensor in self.averaged.module.state_dict().items()})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Learner, "on_validation_epoch_end", keep)
+        result = train(config, tmp_path / "whole")
+    assert result.best_epoch == 4
+    assert "mean of the weights" in result.epoch_rule
+    kept = ends[-1]
+    for name, tensor in states[0].items():
+        if tensor.is_floating_point():
+            mean = (tensor + states[1][name]) / 2
+            assert torch.allclose(kept[f"epoch_means.0.module.{name}"], mean, atol=1e-6), name
+
+    def die_at(state: TrainProgress) -> None:
+        if state.stage == "training" and state.epoch == 4:
+            die()
+
+    assert exit_code_of(lambda: train(config, tmp_path / "broken", reporter=Watching(die_at))) == -signal.SIGKILL
+    train(config, tmp_path / "broken", resume=True)
+    assert all(torch.equal(kept[name], ends[-1][name]) for name in kept)
+    assert_same_run(tmp_path / "whole", tmp_path / "broken")
 
 
 def die(*_: object) -> None:

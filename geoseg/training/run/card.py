@@ -35,8 +35,10 @@ class KeptScores:
     """How well its probabilities fit the labels of each side, by `val` and `test`."""
 
 
-def epoch_rule(split: SplitSpec, best: int, epochs: int) -> str:
+def epoch_rule(split: SplitSpec, best: int, epochs: int, swa_epochs: int = 0) -> str:
     """Which epoch is kept of those done, and why, in words."""
+    if swa_epochs:
+        return f"epoch {best} of {epochs}, the last: the mean of the weights at the end of each of {swa_epochs} epochs"
     if not split.validates:
         return f"epoch {best} of {epochs}, the last, as nothing was left for validation to choose one by"
     if split.keeps_last:

@@ -42,7 +42,7 @@ def score_kept(run: Run, reporter: Reporter) -> KeptScores:
         test, calibration["test"] = _score(run, model, side, reporter)
         kept = KeptScores(val, test, side.images, side.polygons, calibration)
     training = run.recorder.provenance | {"best_epoch": run.recorder.best_epoch, "seconds": round(run.recorder.seconds)}
-    rule = epoch_rule(run.spec.data.split, run.recorder.best_epoch, run.recorder.epochs)
+    rule = epoch_rule(run.spec.data.split, run.recorder.best_epoch, run.recorder.epochs, run.spec.swa_epochs)
     card = card_with(run.spec.card, kept, rule, training)
     save_model(model.module, model.spec.model_copy(update={"card": card}), run.folder.bundle, half=True)
     return kept

@@ -124,7 +124,7 @@ class RunRecorder(Callback):
         scores = learner.take_scores()
         line = self._line(trainer, learner, scores)
         self.history = [*self.history[: trainer.current_epoch], line]
-        is_best = self.best is None or scores.miou >= self.best.miou or learner.spec.data.split.keeps_last
+        is_best = self.best is None or scores.miou >= self.best.miou or learner.spec.keeps_last
         if is_best:
             self.best, self.best_epoch = scores, trainer.current_epoch + 1
         if trainer.is_global_zero:
@@ -157,7 +157,7 @@ class RunRecorder(Callback):
 
     def _save_bundle(self, learner: Learner, scores: Scores) -> None:
         training = self.provenance | {"best_epoch": self.best_epoch, "seconds": round(self.seconds)}
-        rule = epoch_rule(learner.spec.data.split, self.best_epoch, self.epochs) + UNFINISHED
+        rule = epoch_rule(learner.spec.data.split, self.best_epoch, self.epochs, learner.spec.swa_epochs) + UNFINISHED
         card = card_with(self.model.card, KeptScores(scores), rule, training)
         save_model(
             learner.averaged_network, self.model.model_copy(update={"card": card}), self.folder.bundle, half=True

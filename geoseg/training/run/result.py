@@ -143,7 +143,7 @@ def make_result(run: Run, kept: KeptScores, notices: tuple[str, ...]) -> TrainRe
         report=folder.report,
         scores=kept.val,
         best_epoch=recorder.best_epoch,
-        epoch_rule=epoch_rule(run.spec.data.split, recorder.best_epoch, recorder.epochs),
+        epoch_rule=epoch_rule(run.spec.data.split, recorder.best_epoch, recorder.epochs, run.spec.swa_epochs),
         epochs=recorder.epochs,
         parameters=sum(p.numel() for p in run.learner.network.parameters()),
         train_images=data.train.images,
