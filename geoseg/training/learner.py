@@ -93,7 +93,7 @@ class Learner(LightningModule):
     @property
     def averaged_network(self) -> SegmentationNetwork:
         """The network that is scored and saved: with running means, or in the last epochs with the mean of these."""
-        for mean in self.epoch_means:
+        for mean in cast(list[AveragedModel], self.epoch_means):
             if int(mean.n_averaged):
                 return cast(SegmentationNetwork, mean.module)
         return cast(SegmentationNetwork, self.averaged.module)
@@ -154,7 +154,7 @@ class Learner(LightningModule):
             self._averaged_step = self.global_step
         is_late = self.current_epoch >= self.spec.epochs - self.spec.swa_epochs
         if is_late and index == len(self.inputs.train) - 1:
-            for mean in self.epoch_means:
+            for mean in cast(list[AveragedModel], self.epoch_means):
                 mean.update_parameters(self.averaged.module)
 
     def on_validation_epoch_start(self) -> None:
