@@ -51,14 +51,12 @@ from geoseg.spec.settings import EvaluateSettings
 from geoseg.training.run.settings import Config
 from geoseg.training.scoring.examples import find_examples
 from geoseg.training.scoring.find_suspects import FoundSuspect, find_suspects
-from geoseg.training.scoring.suspect_pictures import show_suspects
+from geoseg.training.scoring.suspect_pictures import SHOWN, show_suspects
 
 __all__ = ["ModelEvaluation", "Split", "evaluate_model"]
 
 EXAMPLES = 4
 """Worst and best windows in the report, of each."""
-SUSPECTS = 12
-"""Suspects in the report."""
 SIDES = {"val": "validation rasters", "train": "training rasters", "test": "test rasters"}
 """Sides of a split in words."""
 
@@ -252,7 +250,7 @@ def _report(
             card=model.spec.card,
             worst=worst[:EXAMPLES],
             best=best[:EXAMPLES],
-            suspects=show_suspects(suspects[:SUSPECTS], model.spec.bands),
+            suspects=show_suspects(suspects[:SHOWN], model.spec.bands),
         ),
         page,
     )

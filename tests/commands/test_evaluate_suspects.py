@@ -104,6 +104,8 @@ def test_each_label_is_judged_by_the_fold_that_did_not_learn_it(folds, tmp_path)
         fold = read_spec(run / f"fold_{number}")
         assert one.model.spec == fold
         assert one.spec.data.split.fold == number
+    shown = ["Labels to look at" in (run / f"fold_{n}" / "report.html").read_text("utf-8") for n in (1, 2, 3)]
+    assert shown == ["c.tif" in names for names in judged], "the report of the fold that did not learn the mistake"
     reporter = Heard()
     found = evaluate_model(run, None, suspects=tmp_path / "s.gpkg", reporter=reporter, **CPU)
     assert found.scores == trained.scores, "pooled over the folds, as in training"

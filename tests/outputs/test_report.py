@@ -25,11 +25,12 @@ from geoseg.metrics.counter import ScoreCounter
 from geoseg.outputs.report.axis import ChartAxis
 from geoseg.outputs.report.charts import column
 from geoseg.outputs.report.colours import PAPER, contrast, legible, rgb
-from geoseg.outputs.report.contents import Example, Report
+from geoseg.outputs.report.contents import Example, Report, SuspectPicture
 from geoseg.outputs.report.curves import spread
 from geoseg.outputs.report.page import render, write_report
 from geoseg.outputs.report.pictures import look
 from geoseg.outputs.report.tables import percent
+from geoseg.outputs.suspects import Suspect
 from geoseg.spec import ClassSpec, ModelCard
 
 VOID = {"meta", "br", "img", "hr", "col"}
@@ -166,6 +167,27 @@ def test_page_is_whole_and_needs_nothing_else(count, epochs, boundary_px):
     assert len(page.all("svg", "leaders")) == (1 if epochs else 0)
     assert ("Boundary mIoU" in page.text) == (boundary_px is not None)
     assert len(table_rows(page, "matrix")) == count + 2
+
+
+def test_suspects_are_shown_with_what_is_seen_in_them_and_how_sure_it_is():
+    shown = make_example(NAMES)
+    place = Suspect(
+        label=0, predicted=1, confidence=0.91, self_confidence=0.02, score=70.0, pixels=1234, area_m2=None,
+        image="t.tif", shape=None, crs=None,
+    )  # fmt: skip
+    marked = np.zeros(shown.label.shape, bool)
+    marked[2:6, 5:9] = True
+    picture = SuspectPicture(place, "t <1>.tif, row 0", shown.image, shown.label, shown.predicted, marked)
+    source = render(make_report(examples=0, suspects=[picture, picture]))
+    page = parse(source)
+    check_page(source)
+    assert "Labels to look at" in page.text
+    assert "1. Wald & <Moor> may be Gewässer, t <1>.tif, row 0" in page.text
+    assert "1,234 px, probability 0.910 against 0.020" in page.text
+    pixels = np.array(decode(page.all("img")[3]).convert("RGB"))
+    red = (pixels == (206, 17, 38)).all(axis=2)
+    np.testing.assert_array_equal(red, marked)
+    assert "Labels to look at" not in render(make_report())
 
 
 def test_title_facts_card_and_settings_are_shown_as_text():

@@ -25,6 +25,7 @@ from geoseg.training.run.card import KeptScores, epoch_rule
 from geoseg.training.run.kept_model import as_evaluated
 from geoseg.training.scoring.examples import find_examples
 from geoseg.training.scoring.side_scores import lay_side
+from geoseg.training.scoring.suspect_pictures import first_suspects
 
 EXAMPLES = 4
 """Worst and best windows in the report, of each."""
@@ -188,6 +189,7 @@ def write_run_report(run: Run, result: TrainResult) -> None:
     with workspace(result.report) as scratch:
         scored = lay_side(best, run.data.val, run.spec, as_evaluated(run), scratch)
         worst, fine = find_examples(scored.classify, scored.windows, best.spec.bands, EXAMPLES)
+        suspects = first_suspects(scored, len(run.spec.classes), scratch)
     write_report(
         Report(
             title=run.spec.name,
@@ -202,6 +204,7 @@ def write_run_report(run: Run, result: TrainResult) -> None:
             card=best.spec.card,
             worst=worst,
             best=fine,
+            suspects=suspects,
         ),
         result.report,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -11,12 +12,31 @@ from geoseg.geo.grid import Window
 from geoseg.outputs.report.contents import SuspectPicture
 from geoseg.outputs.report.pictures import look
 from geoseg.spec import IGNORE
-from geoseg.training.scoring.find_suspects import FoundSuspect
+from geoseg.spec.evaluate import SuspectsSpec
+from geoseg.training.scoring.find_suspects import FoundSuspect, find_suspects
+from geoseg.training.scoring.probability_maps import ProbabilityMaps
+from geoseg.training.scoring.scored_model import ScoredModel
+from geoseg.training.scoring.units import ImageUnits
 
 LEAST_PX, MOST_PX = 160, 512
 """Bounds of a picture's side, in pixels; larger suspects are shown about their median pixel."""
+SHOWN = 12
+"""Suspects in a report."""
 AROUND_PX = 24
 """Surroundings that are shown on each side."""
+
+
+def first_suspects(scored: ScoredModel, classes: int, folder: Path) -> list[SuspectPicture]:
+    """Pictures of the most suspicious labels of a model's rasters, which it has not learnt; scratch files go into a
+    folder.
+    """
+    mosaics = [raster.mosaic for raster in scored.rasters]
+    kept = ProbabilityMaps(mosaics, classes, folder)
+    if not len(scored.windows):
+        return []
+    scored.count(ImageUnits(mosaics), None, logit_maps=(kept,))
+    found = find_suspects(kept.maps, classes, SuspectsSpec().min_area)
+    return show_suspects(found.ranked[:SHOWN], scored.spec.bands)
 
 
 def show_suspects(suspects: Sequence[FoundSuspect], bands: Sequence[str]) -> list[SuspectPicture]:
