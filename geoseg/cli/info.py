@@ -70,4 +70,4 @@ def _plain(value: Any) -> str:
         return separator.join(map(_plain, value)) or "none"
     if isinstance(value, float):
         return f"{value:.12g}"
-    return "none" if value is None else str(value)
+    return "none" if value is None or value == {} else str(value)

@@ -90,8 +90,9 @@ def report_split(spec: TrainSpec, split: SplitParts, reporter: Reporter) -> None
 def _report_way(spec: TrainSpec, split: SplitParts, reporter: Reporter) -> None:
     """Report a split that is random, by polygons or none."""
     if spec.data.split.by == "random":
+        sides = "validation and test" if spec.data.split.test_share else "validation"
         reporter.notice(
-            "the split is random: validation pixels may lie beside training pixels, so that the scores say little of "
+            f"the split is random: {sides} pixels may lie beside training pixels, so that the scores say little of "
             "other places (data.split.by: blocks or scene)"
         )
     if not spec.data.split.validates:
