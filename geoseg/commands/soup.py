@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
@@ -17,12 +17,14 @@ from typing import Any
 from torch import Tensor
 
 from geoseg.commands.evaluate_model import evaluate_model
+from geoseg.commands.fit_temperature import with_fitted_temperature
 from geoseg.commands.soup_members import Member, check_soup_output, find_members
 from geoseg.core.errors import SpecError
 from geoseg.core.events import SILENT, NoticeLog, Progress, Reporter
 from geoseg.core.files import workspace
 from geoseg.core.redaction import public_form
 from geoseg.data.listing import TEST, list_rasters
+from geoseg.metrics.calibration.calibration import Calibration
 from geoseg.metrics.scores import Scores
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
@@ -88,8 +90,8 @@ def soup(
     Args:
         models: bundles, `default`, or folders of runs; two or more, equal in network, bands, normalisation and classes.
         output: path of the bundle, NAME.safetensors; NAME becomes the model's name.
-        config: a training config (YAML), or settings already read: its validation side scores soup and members, and
-            the soup's scores go on its card.
+        config: a training config (YAML), or settings already read: its validation side fits the soup's
+            temperature and scores soup and members; the soup's scores go on its card.
         data: CSV of labelled rasters, instead of the config's data.
         overwrite: replace a bundle that exists.
         device: where they are scored: auto, cpu, cuda, cuda:1 or mps.
@@ -114,9 +116,13 @@ def soup(
     _notice_starts(members, alike, log)
     spec = _spec(path.stem, members, loaded, log)
     half = all(map(is_half, states))
-    made = _as_stored(spec, mean_weights(states), half=half)
-    scored = NOT_SCORED if settings is None else _score(made, loaded, settings, device, log)
-    save_model(made.module, spec.model_copy(update={"card": scored.on_card(spec.card)}), path, half=half)
+    made, scored = _as_stored(spec, mean_weights(states), half=half), NOT_SCORED
+    if settings is None:
+        _notice_temperature(spec, members, log)
+    else:
+        made = with_fitted_temperature(made, settings, device, _Progress(log))
+        scored = _score(made, loaded, settings, device, log)
+    save_model(made.module, made.spec.model_copy(update={"card": scored.on_card(spec.card)}), path, half=half)
     return SoupResult(
         bundle=path,
         name=spec.name,
@@ -142,6 +148,8 @@ class _Scored:
     """Of the soup on the test side."""
     test_images: int = 0
     """Images of the test side."""
+    calibration: Mapping[str, Calibration | None] = field(default_factory=dict)
+    """How well the soup's probabilities fit the labels of each side."""
     member_miou: tuple[float, ...] = ()
     """Mean IoU of each member on the validation side."""
 
@@ -149,6 +157,8 @@ class _Scored:
         """A card with these scores."""
         sides = {"scores": self.val, "test_scores": self.test}
         found: dict[str, Any] = {name: one.as_dict() for name, one in sides.items() if one is not None}
+        if self.calibration:
+            found["calibration"] = {side: one.as_dict() for side, one in self.calibration.items() if one is not None}
         images = {} if self.test is None else {"test_images": self.test_images}
         return card.model_copy(update=found | {"training": card.training | images})
 
@@ -169,14 +179,15 @@ class _Progress(Reporter):
 
 def _score(made: Model, members: Sequence[Model], settings: TrainSpec, device: str, log: Reporter) -> _Scored:
     """Score the soup and its members on the validation side, and the soup on the test side, if there is one."""
-    val = evaluate_model(made, settings, reporter=log, device=device).scores
+    val = evaluate_model(made, settings, reporter=log, device=device)
     quiet = _Progress(log)
     miou = tuple(evaluate_model(one, settings, reporter=quiet, device=device).scores.miou for one in members)
-    _notice_scores(val.miou, miou, log)
+    _notice_scores(val.scores.miou, miou, log)
     if not _has_test(settings):
-        return _Scored(val, member_miou=miou)
+        return _Scored(val.scores, calibration={"val": val.calibration}, member_miou=miou)
     test = evaluate_model(made, settings, reporter=quiet, device=device, split="test")
-    return _Scored(val, test.scores, test.images, miou)
+    both = {"val": val.calibration, "test": test.calibration}
+    return _Scored(val.scores, test.scores, test.images, both, miou)
 
 
 def _has_test(settings: TrainSpec) -> bool:
@@ -201,20 +212,25 @@ def _as_stored(spec: ModelSpec, weights: Mapping[str, Tensor], *, half: bool) ->
 def _spec(name: str, members: Sequence[Member], loaded: Sequence[Model], log: Reporter) -> ModelSpec:
     """The first member's spec under another name, with a card of its own and the members' mean temperature."""
     specs = [member.spec for member in members]
-    found = {"name": name, "temperature": _temperature([spec.temperature for spec in specs], log)}
-    for field in ("tile", "overlap", "statistics"):
-        if any(getattr(spec, field) != getattr(specs[0], field) for spec in specs):
-            log.notice(f"the models differ in {field}: the soup takes that of {public_form(members[0].path)}")
+    found = {"name": name, "temperature": _mean_temperature([spec.temperature for spec in specs])}
+    for setting in ("tile", "overlap", "statistics"):
+        if any(getattr(spec, setting) != getattr(specs[0], setting) for spec in specs):
+            log.notice(f"the models differ in {setting}: the soup takes that of {public_form(members[0].path)}")
     card = _card(specs, [_digest(model) for model in loaded], members)
     return parse_spec(ModelSpec, specs[0].model_dump() | found | {"card": card.model_dump()}, source="soup")
 
 
-def _temperature(given: Sequence[float], log: Reporter) -> float:
-    if len(set(given)) == 1:
-        return given[0]
-    mean = float(f"{geometric_mean(given):.4g}")
-    log.notice(f"the soup's temperature {mean:g} is the mean of its models', not fitted to the soup itself")
-    return mean
+def _mean_temperature(given: Sequence[float]) -> float:
+    """The geometric mean, to four digits; as it is where all are equal."""
+    return given[0] if len(set(given)) == 1 else float(f"{geometric_mean(given):.4g}")
+
+
+def _notice_temperature(spec: ModelSpec, members: Sequence[Member], log: Reporter) -> None:
+    if any(member.spec.temperature != spec.temperature for member in members):
+        log.notice(
+            f"the soup's temperature {spec.temperature:g} is the mean of its models', not fitted to the soup itself: "
+            "with data it is fitted"
+        )
 
 
 def _card(specs: Sequence[ModelSpec], digests: Sequence[str], members: Sequence[Member]) -> ModelCard:

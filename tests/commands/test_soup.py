@@ -195,8 +195,11 @@ def test_with_data_the_card_has_the_scores_that_evaluate_gives(
     result = soup(members, tmp_path / "soup.safetensors", config=config, device="cpu")
     card = load_model(result.bundle).spec.card
     for split, found in (("val", card.scores), ("test", card.test_scores)):
-        wanted = evaluate_model(result.bundle, config, device="cpu", split=split).scores.as_dict()  # type: ignore[arg-type]
-        assert json.loads(json.dumps(found)) == json.loads(json.dumps(wanted))
+        alone = evaluate_model(result.bundle, config, device="cpu", split=split)  # type: ignore[arg-type]
+        assert json.loads(json.dumps(found)) == json.loads(json.dumps(alone.scores.as_dict()))
+        assert alone.calibration is not None
+        assert card.calibration[split] == alone.calibration.as_dict()
+    assert load_model(result.bundle).spec.temperature != 1, "it is fitted on the validation side"
     assert result.member_miou == tuple(evaluate_model(one, config, device="cpu").scores.miou for one in members)
     assert card.training["test_images"] == 1
 
