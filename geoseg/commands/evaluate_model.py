@@ -39,7 +39,7 @@ from geoseg.metrics.scores import Scores, pooled_scores
 from geoseg.models.model import Model
 from geoseg.outputs.report.contents import Report
 from geoseg.outputs.report.page import write_report
-from geoseg.outputs.suspects import check_suspects_file, write_suspects
+from geoseg.outputs.suspects import check_suspects_file, check_systems, write_suspects
 from geoseg.raster.gdal import gdal_settings
 from geoseg.spec import (
     EvaluateSpec,
@@ -50,7 +50,7 @@ from geoseg.spec.evaluate import Split
 from geoseg.spec.settings import EvaluateSettings
 from geoseg.training.run.settings import Config
 from geoseg.training.scoring.examples import find_examples
-from geoseg.training.scoring.find_suspects import FoundSuspect, find_suspects
+from geoseg.training.scoring.find_suspects import FoundSuspect, check_min_area, find_suspects
 from geoseg.training.scoring.suspect_pictures import SHOWN, show_suspects
 
 __all__ = ["ModelEvaluation", "Split", "evaluate_model"]
@@ -144,6 +144,7 @@ def evaluate_model(
     with gdal_settings(), workspace(Path(tempfile.gettempdir()) / "geoseg-evaluate") as scratch:
         judges = _judges(model, config, data, wanted, log)
         parts = [lay_part(judge, wanted, scratch, log) for judge in judges]
+        _check_suspects(parts, wanted)
         scores = [score_part(part, wanted, log) for part in parts]
         found = _suspects(parts, wanted, log)
         first = parts[0]
@@ -189,6 +190,14 @@ def _judges(
             "fewer of them: train with folds (data.split.folds), and give the folder of that run"
         )
     return [one_judge(model, config, data, wanted, reporter)]
+
+
+def _check_suspects(parts: Sequence[ScoredPart], wanted: EvaluateSpec) -> None:
+    """Refuse settings of suspects that do not go with the images, before anything is classified."""
+    maps = [one for part in parts for one in part.maps]
+    if wanted.label_errors.suspects is not None:
+        check_systems([one.mosaic.grid.crs for one in maps], wanted.label_errors.suspects)
+        check_min_area(maps, wanted.label_errors.min_area)
 
 
 def _suspects(parts: Sequence[ScoredPart], wanted: EvaluateSpec, reporter: Reporter) -> Sequence[FoundSuspect]:

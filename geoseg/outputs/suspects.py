@@ -87,6 +87,20 @@ def check_suspects_file(path: Path, overwrite: bool) -> None:
         raise OutputError(f"{path} exists: pass --overwrite to replace it, or choose another --suspects")
 
 
+def check_systems(systems: Sequence[Any], path: Path) -> None:
+    """Refuse a file that cannot hold the coordinates of images, given their coordinate systems (None for none).
+
+    Raises:
+        OutputError: if no image has one, and the format takes only longitude and latitude.
+    """
+    if _is_json(path) and all(map_crs(system) is None for system in systems):
+        raise OutputError(f"{path}: the images have no coordinate system, which GeoJSON cannot say: write .gpkg")
+
+
+def _is_json(path: Path) -> bool:
+    return DRIVERS.get(path.suffix.lower()) == "GeoJSON"
+
+
 def write_suspects(suspects: Sequence[Suspect], classes: Sequence[ClassSpec], path: Path) -> tuple[str, ...]:
     """Write ranked suspects; return notices on those that the file cannot hold, and on its coordinate system.
 
@@ -105,10 +119,7 @@ def write_suspects(suspects: Sequence[Suspect], classes: Sequence[ClassSpec], pa
     differ = any(not same_horizontal_crs(system, systems[0]) for system in systems)
     if differ:
         notices += (f"images have several coordinate systems: {path} is in longitude and latitude",)
-    is_json = DRIVERS.get(path.suffix.lower()) == "GeoJSON"
-    if is_json and crs is None and kept:
-        raise OutputError(f"{path}: the images have no coordinate system, which GeoJSON cannot say: write .gpkg")
-    if crs is not None and (differ or is_json):
+    if crs is not None and (differ or _is_json(path)):
         kept = [(rank, replace(one, shape=_in_degrees(one))) for rank, one in kept]
         crs = CRS.from_user_input(DEGREES)
     _write(_table(kept, classes), crs, path)

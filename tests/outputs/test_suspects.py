@@ -15,7 +15,7 @@ from geoseg.core.errors import OutputError
 from geoseg.data.labels import LabelRules, LabelSource, open_labels
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
-from geoseg.outputs.suspects import Suspect, check_suspects_file, write_suspects
+from geoseg.outputs.suspects import Suspect, check_suspects_file, check_systems, write_suspects
 from geoseg.spec import IGNORE
 
 CLASSES = class_specs(3)
@@ -97,7 +97,9 @@ def test_images_without_coordinates_are_in_pixels_or_left_out(tmp_path):
     assert "leaves out 1 suspect in images without coordinate system" in notice
     assert geopandas.read_file(tmp_path / "both.gpkg")["rank"].tolist() == [2]
     with pytest.raises(OutputError, match=r"write \.gpkg"):
-        write_suspects([plain], CLASSES, tmp_path / "s.geojson")
+        check_systems([None, None], tmp_path / "s.geojson")
+    check_systems([None, CRS.from_user_input(UTM)], tmp_path / "s.geojson")
+    check_systems([None], tmp_path / "s.gpkg")
 
 
 def test_paths_are_checked_before_any_work(tmp_path):

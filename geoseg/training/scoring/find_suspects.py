@@ -83,6 +83,16 @@ class Suspects:
         )
 
 
+def check_min_area(maps: Sequence[ProbabilityMap], min_area: Measure) -> None:
+    """Check a least area against mosaics before anything is classified.
+
+    Raises:
+        SpecError: if it is in square metres, and the pixels of a mosaic have no size in metres.
+    """
+    for one in maps:
+        merge_rules(GeneralizeSpec(min_area=min_area), one.mosaic.grid)
+
+
 def find_suspects(maps: Sequence[ProbabilityMap], classes: int, min_area: Measure) -> Suspects:
     """Find and rank suspects.
 
