@@ -184,7 +184,7 @@ def scenes(folder: Path, split: dict[str, Any], images: int = 6, **changes: Any)
     return write_config(folder, data=SMALL["data"] | {"split": split}, **changes)
 
 
-@pytest.mark.parametrize("by", ["scene", "blocks", "random"])
+@pytest.mark.parametrize("by", ["scene", "blocks", "clusters", "random"])
 def test_a_share_is_drawn_for_the_test(tmp_path: Path, by: str) -> None:
     config = scenes(tmp_path, {"by": by, "test_share": 0.2, "block_px": 64}, epochs=1)
     result = train(config, tmp_path / "run")
