@@ -32,7 +32,7 @@ def info(path: str | None, model: str | None, env: bool, as_json: bool) -> None:
     if env == (path is not None) or (env and model is not None):
         raise click.UsageError("give either a SCENE_OR_MODEL or --env")
     description = _describe(path, model)
-    show_json(description) if as_json else show("\n".join(_lines(description)))
+    show_json(description) if as_json else show("\n".join(_lines(_with_ranges(description))))
 
 
 def _describe(path: str | None, model: str | None) -> dict[str, Any]:
@@ -43,6 +43,30 @@ def _describe(path: str | None, model: str | None) -> dict[str, Any]:
     from geoseg.commands.info import describe
 
     return describe(path, model)
+
+
+def _with_ranges(description: dict[str, Any]) -> dict[str, Any]:
+    """The description of a model with each score and its interval in one text, e.g. "0.737 (0.69 to 0.77)"."""
+    card = description.get("card", {})
+    scored = {
+        side: _ranges(card[side]) for side in ("scores", "test_scores") if (card.get(side) or {}).get("intervals")
+    }
+    return description | {"card": card | scored} if scored else description
+
+
+def _ranges(scores: dict[str, Any]) -> dict[str, Any]:
+    from geoseg.cli.scores_text import with_interval
+    from geoseg.metrics.interval import ScoreIntervals
+
+    found = ScoreIntervals.from_dict(scores["intervals"])
+    texts: dict[str, Any] = {}
+    for name, value in scores.items():
+        if isinstance(value, dict):
+            texts[name] = {of: with_interval(one, found.find(name, of)) for of, one in value.items()}
+        else:
+            interval = found.find(name)
+            texts[name] = value if interval is None else with_interval(value, interval)
+    return texts | {"intervals": found.describe()}
 
 
 def _lines(values: dict[str, Any], indent: str = "") -> list[str]:

@@ -29,7 +29,7 @@ from geoseg.training.data.training_data import TrainingData, read_training_data
 from geoseg.training.run.settings import Config, resolve_settings
 from geoseg.training.scoring.probability_maps import ProbabilityMap, ProbabilityMaps
 from geoseg.training.scoring.scored_model import ScoredModel
-from geoseg.training.scoring.side_scores import lay_side, score_side
+from geoseg.training.scoring.side_scores import count_side, lay_side
 
 ModelPath = str | os.PathLike[str] | Model | None
 """A model, a bundle, the folder of a run, or None for the model that comes with geoseg."""
@@ -201,4 +201,4 @@ def score_part(part: ScoredPart, wanted: EvaluateSpec, reporter: Reporter) -> Sc
         LabelError: if nothing is labelled in the area of interest.
     """
     kept = () if part.kept is None else (part.kept,)
-    return score_side(part.scored, part.judge.spec, wanted, reporter, (part.counter,), kept)
+    return count_side(part.scored, part.judge.spec, wanted, reporter, (part.counter,), kept).scores()

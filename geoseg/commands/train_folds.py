@@ -23,7 +23,9 @@ from geoseg.core.events import NoticeLog, Reporter
 from geoseg.core.files import draft_of, write_errors
 from geoseg.core.version import __version__
 from geoseg.core.wording import number_of, pixels_in_words
+from geoseg.metrics.intervals import Bootstrap
 from geoseg.metrics.scores import Scores, pooled_scores
+from geoseg.metrics.unit_counts import UnitCounts, join_counts, load_counts
 from geoseg.models.bundle import load_model, save_model
 from geoseg.models.header import read_spec
 from geoseg.outputs.report.contents import Report
@@ -50,6 +52,8 @@ class FoldResult:
     """Duration of its training."""
     temperature: float
     """The temperature that fits its model's confidences to these labels."""
+    counts: UnitCounts | None
+    """Pixel counts by unit of a bootstrap; None where they are not kept."""
 
 
 def train_folds(spec: TrainSpec, output: Path, start: Start, reporter: Reporter) -> TrainResult:
@@ -95,7 +99,8 @@ def _on_all_labels(spec: TrainSpec) -> TrainSpec:
 def _fold(spec: TrainSpec, path: Path, reporter: Reporter) -> FoldResult:
     """Train a fold, unless it is finished; its results are those in its bundle."""
     run_part(spec, path, reporter)
-    model = read_spec(RunFolder(path, spec.name).bundle)
+    folder = RunFolder(path, spec.name)
+    model = read_spec(folder.bundle)
     training = model.card.training
     return FoldResult(
         Scores.from_dict(model.card.scores),
@@ -103,12 +108,24 @@ def _fold(spec: TrainSpec, path: Path, reporter: Reporter) -> FoldResult:
         training.get("val_polygons"),
         training["seconds"],
         model.temperature,
+        load_counts(folder.unit_counts),
     )
+
+
+def _pooled(folds: Sequence[FoldResult]) -> Scores:
+    """The scores of all folds together, with intervals over the units of all of them."""
+    scored = [one for one in folds if one.scores.pixels]
+    counts = [one.counts for one in scored if one.counts is not None]
+    found = next((one.scores.intervals for one in scored), None)
+    if found is None or len(counts) < len(scored):  # runs of an earlier version keep no counts by unit
+        return pooled_scores([one.scores for one in folds])
+    together = join_counts(counts)
+    return Bootstrap(len(together)).scores(together, list(scored[0].scores.iou), found.unit)
 
 
 def _result(folder: RunFolder, folds: Sequence[FoldResult], final: Path, notices: tuple[str, ...]) -> TrainResult:
     """The result of all folds: pooled scores, and the model that is trained on all labels."""
-    scores = pooled_scores([one.scores for one in folds])
+    scores = _pooled(folds)
     if not scores.pixels:
         raise LabelError("no fold was scored: label more, or take fewer folds (data.split.folds)")
     model = load_model(final)

@@ -7,14 +7,18 @@ In: class indexes of windows, predicted and true, and the unit of each pixel. Ou
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg.core.files import draft_of
 from geoseg.metrics.boundaries import find_boundaries
 from geoseg.metrics.scores import Scores, scores_of
 from geoseg.spec import IGNORE
@@ -47,6 +51,48 @@ class UnitCounts:
         parts = (self.confusion, self.boundary_intersections, self.boundary_unions)
         totals = [torch.from_numpy(part.sum(axis=0)) for part in parts]
         return scores_of(totals[0], names, *totals[1:], boundary_px=self.boundary_px)
+
+
+def join_counts(several: Sequence[UnitCounts]) -> UnitCounts:
+    """The units of several evaluations of the same classes, one after the other."""
+    widths = {one.boundary_px for one in several}
+    return UnitCounts(
+        np.concatenate([one.confusion for one in several]),
+        np.concatenate([one.boundary_intersections for one in several]),
+        np.concatenate([one.boundary_unions for one in several]),
+        widths.pop() if len(widths) == 1 else None,
+    )
+
+
+def save_counts(counts: UnitCounts, path: Path) -> None:
+    """Write counts to a file (.npz), atomically.
+
+    Raises:
+        OutputError: if it cannot be written there.
+    """
+    with draft_of(path) as draft, draft.open("wb") as file:
+        np.savez_compressed(
+            file,
+            confusion=counts.confusion,
+            boundary_intersections=counts.boundary_intersections,
+            boundary_unions=counts.boundary_unions,
+            boundary_px=np.array(-1 if counts.boundary_px is None else counts.boundary_px),
+        )
+
+
+def load_counts(path: Path) -> UnitCounts | None:
+    """The counts in a file; None if there is no such file, or it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            width = int(stored["boundary_px"])
+            return UnitCounts(
+                stored["confusion"],
+                stored["boundary_intersections"],
+                stored["boundary_unions"],
+                None if width < 0 else width,
+            )
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
+        return None
 
 
 class UnitCounter:

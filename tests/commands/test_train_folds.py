@@ -16,6 +16,7 @@ from geoseg.cli.train import train as command
 from geoseg.commands.evaluate_model import evaluate_model
 from geoseg.commands.train import train
 from geoseg.core.errors import LabelError, OutputError, SpecError
+from geoseg.metrics.scores import Scores
 from geoseg.models.header import read_spec
 
 FOLDS = 3
@@ -56,6 +57,14 @@ def test_scores_are_pooled_over_the_folds_and_the_model_is_trained_on_all_labels
     assert read_spec(result.bundle).temperature == pytest.approx(np.prod(temperatures) ** (1 / 3), rel=1e-3)
     card = read_spec(result.bundle).card
     assert card.scores["miou"] == result.scores.miou
+    intervals = result.scores.intervals
+    assert intervals is not None
+    own = [Scores.from_dict(card.scores).intervals for card in cards]
+    assert intervals.units == sum(one.units for one in own if one is not None) == 6
+    found = intervals.find("boundary_miou")
+    assert found is not None
+    assert found.low <= result.scores.boundary_miou <= found.high
+    assert Scores.from_dict(card.scores).intervals == intervals
     assert "Its scores are those of 3 models like it" in card.limits
     assert "nothing is measured" not in card.limits
     assert [row["fold"] for row in csv.DictReader(result.metrics.open())] == ["1", "2", "3"]

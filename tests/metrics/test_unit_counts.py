@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from geoseg.metrics.counter import ScoreCounter
-from geoseg.metrics.unit_counts import UnitCounter
+from geoseg.metrics.scores import pooled_scores
+from geoseg.metrics.unit_counts import UnitCounter, UnitCounts, join_counts, load_counts, save_counts
 from geoseg.spec import IGNORE
 
 NAMES = ["a", "b", "c"]
@@ -52,3 +55,22 @@ def test_pixels_in_gaps_count_nowhere() -> None:
     counter = UnitCounter(3, 12)
     counter.update(predicted, true, torch.ones_like(true, dtype=torch.bool), torch.full_like(units, -1))
     assert len(counter.counts()) == 0
+
+
+def test_counts_come_back_from_a_file_and_join(tmp_path):
+    random = np.random.default_rng(0)
+    both = [
+        UnitCounts(random.integers(0, 9, (n, 3, 3)), random.integers(0, 5, (n, 3)), random.integers(5, 9, (n, 3)), px)
+        for n, px in ((2, 3), (4, 3))
+    ]
+    for counts in (*both, replace(both[0], boundary_px=None)):
+        save_counts(counts, tmp_path / "counts.npz")
+        found = load_counts(tmp_path / "counts.npz")
+        assert found.boundary_px == counts.boundary_px
+        assert (found.confusion == counts.confusion).all()
+        assert (found.boundary_unions == counts.boundary_unions).all()
+    joined, parts = join_counts(both), [one.scores(NAMES) for one in both]
+    assert joined.scores(NAMES) == pooled_scores(parts)
+    (tmp_path / "counts.npz").write_bytes(b"PK damaged")
+    assert load_counts(tmp_path / "counts.npz") is None
+    assert load_counts(tmp_path / "none.npz") is None

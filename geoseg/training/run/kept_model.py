@@ -13,7 +13,7 @@ from geoseg.core.events import Reporter
 from geoseg.core.files import workspace
 from geoseg.metrics.calibration.calibration import Calibration
 from geoseg.metrics.calibration.counter import CalibrationCounter
-from geoseg.metrics.scores import Scores
+from geoseg.metrics.unit_counts import save_counts
 from geoseg.models.bundle import load_model, save_model
 from geoseg.models.model import Model
 from geoseg.spec import EvaluateSpec, ScoringSpec
@@ -21,7 +21,7 @@ from geoseg.training.data.split_sides import SplitSide
 from geoseg.training.data.training_data import ReadTest
 from geoseg.training.run.build import Run
 from geoseg.training.run.card import KeptScores, card_with, epoch_rule
-from geoseg.training.scoring.side_scores import fit_temperature, lay_side, score_side
+from geoseg.training.scoring.side_scores import SideCounts, count_side, fit_temperature, lay_side
 
 
 def score_kept(run: Run, reporter: Reporter) -> KeptScores:
@@ -35,12 +35,15 @@ def score_kept(run: Run, reporter: Reporter) -> KeptScores:
     model, val, calibration = load_model(run.folder.bundle), scored_in_training(run).val, dict[str, Calibration]()
     if run.data.val.images:
         model = _calibrated(run, model, reporter)
-        val, calibration["val"] = _score(run, model, run.data.val, reporter)
+        counts, calibration["val"] = _count(run, model, run.data.val, reporter)
+        val = counts.scores()
+        if run.spec.data.split.folds is not None:  # for the intervals of all folds together
+            save_counts(counts.counts, run.folder.unit_counts)
     kept = KeptScores(val, calibration=calibration)
     if run.data.read_test is not None and run.spec.data.split.folds is None:
         side = _read_test(run, run.data.read_test, reporter)
-        test, calibration["test"] = _score(run, model, side, reporter)
-        kept = KeptScores(val, test, side.images, side.polygons, calibration)
+        counts, calibration["test"] = _count(run, model, side, reporter)
+        kept = KeptScores(val, counts.scores(), side.images, side.polygons, calibration)
     training = run.recorder.provenance | {"best_epoch": run.recorder.best_epoch, "seconds": round(run.recorder.seconds)}
     rule = epoch_rule(run.spec.data.split, run.recorder.best_epoch, run.recorder.epochs, run.spec.swa_epochs)
     card = card_with(run.spec.card, kept, rule, training)
@@ -90,10 +93,10 @@ def _calibrated(run: Run, model: Model, reporter: Reporter) -> Model:
     return replace(model, spec=model.spec.model_copy(update={"temperature": fitted.value}))
 
 
-def _score(run: Run, model: Model, side: SplitSide, reporter: Reporter) -> tuple[Scores, Calibration]:
-    """Scores of a side, and how well the probabilities fit its labels."""
+def _count(run: Run, model: Model, side: SplitSide, reporter: Reporter) -> tuple[SideCounts, Calibration]:
+    """Pixel counts of a side, and how well the probabilities fit its labels."""
     wanted, counter = as_evaluated(run), CalibrationCounter(len(run.spec.classes), model.spec.temperature)
     with workspace(run.folder.path / "scores") as scratch:
         scored = lay_side(model, side, run.spec, wanted, scratch)
-        scores = score_side(scored, run.spec, wanted, reporter, (counter,))
-    return scores, counter.calibration([c.name for c in run.spec.classes])
+        counts = count_side(scored, run.spec, wanted, reporter, (counter,))
+    return counts, counter.calibration([c.name for c in run.spec.classes])

@@ -57,6 +57,11 @@ class RunFolder:
         return self.path / "scores.csv"
 
     @property
+    def unit_counts(self) -> Path:
+        """Pixel counts of the bundle on the validation side, by unit of a bootstrap."""
+        return self.path / "unit_counts.npz"
+
+    @property
     def report(self) -> Path:
         """Curves, scores and examples, as one HTML file."""
         return self.path / "report.html"
@@ -148,7 +153,7 @@ class RunFolder:
 
     def _existing(self) -> list[Path]:
         """The results that exist."""
-        results = self.bundle, self.config, self.metrics, self.scores, self.report, self.events
+        results = self.bundle, self.config, self.metrics, self.scores, self.report, self.events, self.unit_counts
         return [path for path in (*results, self.last_checkpoint, self.previous_checkpoint) if path.exists()]
 
     def _check_resumable(self, spec: TrainSpec, existing: list[Path]) -> None:

@@ -7,6 +7,7 @@ score through these functions, so that a bundle's card says what `geoseg evaluat
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from geoseg.geo.grid import Window
 from geoseg.metrics.calibration.temperature import FittedTemperature, LogitSample
 from geoseg.metrics.intervals import Bootstrap
 from geoseg.metrics.scores import Scores
+from geoseg.metrics.unit_counts import UnitCounts
 from geoseg.models.model import Model
 from geoseg.raster.bands.matching import HIGHEST
 from geoseg.raster.scaling import Rescaling
@@ -49,15 +51,33 @@ def lay_side(model: Model, side: SplitSide, spec: TrainSpec, wanted: EvaluateSpe
     return lay_model(model, labelled, wanted.classify, wanted.scoring.device, folder, range(len(spec.classes)))
 
 
-def score_side(
+@dataclass(frozen=True)
+class SideCounts:
+    """The pixel counts of a model on a side, by unit."""
+
+    counts: UnitCounts
+    """The counts."""
+    names: Sequence[str]
+    """Names of the classes."""
+    unit: str
+    """What a unit is, e.g. "a block of 1024 px"."""
+    bootstrap: Bootstrap
+    """Draws the units."""
+
+    def scores(self) -> Scores:
+        """The scores of all units together, with their intervals."""
+        return self.bootstrap.scores(self.counts, self.names, self.unit)
+
+
+def count_side(
     scored: ScoredModel,
     spec: TrainSpec,
     wanted: EvaluateSpec,
     reporter: Reporter = SILENT,
     logit_counters: Sequence[LogitCounter] = (),
     logit_maps: Sequence[LogitMap] = (),
-) -> Scores:
-    """Score a model whose windows are laid over a side; scores have their intervals.
+) -> SideCounts:
+    """Count the pixels of a model whose windows are laid over a side.
 
     Args:
         scored: the model.
@@ -77,7 +97,7 @@ def score_side(
     counts = scored.count(units, reach or None, reporter, logit_counters, logit_maps)
     if not len(counts):
         raise LabelError("no labelled pixel lies in the area of interest: choose another aoi or bbox")
-    return Bootstrap(len(counts), drawn.draws, drawn.seed).scores(counts, names, units.words)
+    return SideCounts(counts, names, units.words, Bootstrap(len(counts), drawn.draws, drawn.seed))
 
 
 def fit_temperature(scored: ScoredModel, pixels: int, reporter: Reporter = SILENT) -> FittedTemperature:
