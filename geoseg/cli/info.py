@@ -48,17 +48,17 @@ def _describe(path: str | None, model: str | None) -> dict[str, Any]:
 def _with_ranges(description: dict[str, Any]) -> dict[str, Any]:
     """The description of a model with each score and its interval in one text, e.g. "0.737 (0.69 to 0.77)"."""
     card = description.get("card", {})
-    scored = {
-        side: _ranges(card[side]) for side in ("scores", "test_scores") if (card.get(side) or {}).get("intervals")
-    }
+    sides = [side for side in ("scores", "test_scores") if (card.get(side) or {}).get("intervals")]
+    scored = {side: _ranges(dict(card[side])) for side in sides}
     return description | {"card": card | scored} if scored else description
 
 
 def _ranges(scores: dict[str, Any]) -> dict[str, Any]:
+    """Scores as texts, and in place of the intervals a line on how these were found."""
     from geoseg.cli.scores_text import with_interval
     from geoseg.metrics.interval import ScoreIntervals
 
-    found = ScoreIntervals.from_dict(scores["intervals"])
+    found = ScoreIntervals.from_dict(scores.pop("intervals"))
     texts: dict[str, Any] = {}
     for name, value in scores.items():
         if isinstance(value, dict):

@@ -19,6 +19,9 @@ from support.rasters import write_raster
 
 from geoseg.cli import COMMANDS, main
 from geoseg.inference.fit import NO_STATISTICS
+from geoseg.metrics.intervals import Bootstrap
+from geoseg.metrics.unit_counts import UnitCounts
+from geoseg.spec import ModelCard
 
 BARE = ("--no-polygons", "--no-preview", "--no-stac")
 """Nothing but the class raster."""
@@ -303,6 +306,21 @@ def test_bad_input_gets_one_line_and_exit_code_1(tmp_path, scene, bundle, argume
 )
 def test_wrong_usage_is_exit_code_2(arguments):
     assert run(*arguments).exit_code == 2
+
+
+def test_info_shows_scores_with_their_intervals(tmp_path):
+    random = np.random.default_rng(0)
+    counts = UnitCounts(random.integers(1, 99, (8, 2, 2)), *np.zeros((2, 8, 2), np.int64), None)
+    scores = Bootstrap(8).scores(counts, ["wood", "level"], "an image")
+    path = save_bundle(tmp_path / "m.safetensors", card=ModelCard(scores=scores.as_dict()))
+    low, high = (f"{end:.2f}" for end in (scores.interval("miou").low, scores.interval("miou").high))
+    shown = run("info", path).stdout
+    assert f"miou: {scores.miou:.3f} ({low} to {high})" in shown
+    assert f"level: {scores.iou['level']:.3f} (" in shown
+    assert "intervals: 95% intervals by 2,000 resamples of 8 units with labels, each an image (rough" in shown
+    values = json.loads(run("info", path, "--json").stdout)["card"]["scores"]
+    assert values["miou"] == scores.miou
+    assert values["intervals"]["figures"]["miou"]["low"] == scores.interval("miou").low
 
 
 def test_info_of_a_scene_and_a_model(scene, bundle):
