@@ -121,7 +121,10 @@ def test_intervals_hold_the_figures_and_show_what_is_more_than_chance(folder: Pa
         assert one.miou.interval.low < one.scores.miou < one.miou.interval.high
     assert noisy.miou_difference.is_clear
     assert noisy.miou_difference.interval.high < 0
+    assert noisy.miou_difference.p < 0.05
+    assert noisy.scores.interval("kappa").low < noisy.scores.kappa < noisy.scores.interval("kappa").high
     assert clean.miou_difference.value == 0
+    assert clean.miou_difference.p == 1
     assert not clean.miou_difference.is_clear
 
 
