@@ -105,7 +105,7 @@ class SplitSpec(Spec):
     def _consistent(self) -> Self:
         if self.folds is not None and self.by in ("column", "random", "none"):
             raise ValueError(f"folds do not go with by: {self.by}: take blocks, scene, clusters or polygons")
-        if self.group_column is not None and self.by not in ("scene", "clusters"):
+        if self.group_column is not None and self.by not in ("scene", "clusters", "none"):
             raise ValueError(f"group_column does not go with by: {self.by}: take scene or clusters")
         if self.fold is not None and self.fold > (self.folds or 0):
             raise ValueError(f"fold {self.fold} is none of {self.folds or 0} folds: correct fold or folds")

@@ -134,3 +134,13 @@ def test_the_command_shows_the_pooled_scores(config: Path, tmp_path: Path) -> No
     ]
     again = CliRunner().invoke(command, [*arguments, "--overwrite", "--json", "-q"], catch_exceptions=False)
     assert len(json.loads(again.stdout)["folds"]) == 3
+
+
+def test_clusters_and_groups_are_dealt_to_folds_and_the_final_model_learns_them_all(tmp_path: Path) -> None:
+    write_tiles(tmp_path, splits="a b c d")
+    rows = [f"{name}.tif,{name}_labels.tif,{town}" for name, town in zip("abcd", "uuvw", strict=True)]
+    (tmp_path / "tiles.csv").write_text("\n".join(["image,label,town", *rows]))
+    split = {"by": "clusters", "group_column": "town", "folds": 2}
+    result = train(write_config(tmp_path, data=SMALL["data"] | {"split": split}, epochs=1), tmp_path / "run")
+    assert [one.pixels for one in result.folds] == [2 * 40 * 48] * 2
+    assert result.train_images == 4

@@ -350,6 +350,7 @@ def test_one_cluster_cannot_be_split() -> None:
 def test_groups_are_for_whole_images() -> None:
     with pytest.raises(ValueError, match="group_column does not go with by: blocks: take scene or clusters"):
         SplitSpec(by="blocks", group_column="town")
+    assert SplitSpec(by="none", group_column="town").group_column == "town"  # as of the final model of folds
 
 
 def test_images_without_labels_are_on_no_side() -> None:
