@@ -56,6 +56,10 @@ class LabelledRaster(Protocol):
         """Read class indexes (h, w) of a window inside, free to be changed; IGNORE where nothing is labelled."""
         ...
 
+    def own(self, window: Window) -> Mask:
+        """Which pixels (h, w) of a window inside hold data and are on its side of a split, labelled or not."""
+        ...
+
     def open_part(self) -> LabelledRaster:
         """The same raster without data outside its side of a split."""
         ...
@@ -106,6 +110,10 @@ class FileRaster:
         """Read class indexes (h, w) of a window."""
         return self._files()[1].read(window)
 
+    def own(self, window: Window) -> Mask:
+        """Which pixels (h, w) of a window hold data: all of it is on one side."""
+        return self._files()[0].read(window)[1]
+
     def open_part(self) -> FileRaster:
         """The raster itself: all of it is on one side."""
         return self
@@ -151,6 +159,10 @@ class MemoryRaster:
     def read_labels(self, window: Window) -> Indexes:
         """Copy class indexes (h, w) of a window."""
         return self.labels[window.slices].copy()
+
+    def own(self, window: Window) -> Mask:
+        """Which pixels (h, w) of a window hold data: all of it is on one side."""
+        return self.valid[window.slices].copy()
 
     def open_part(self) -> MemoryRaster:
         """The raster itself: all of it is on one side."""

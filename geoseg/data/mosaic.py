@@ -56,6 +56,13 @@ class Mosaic:
             np.copyto(labels[at.slices], found, where=found != IGNORE)
         return labels
 
+    def own(self, window: Window) -> Mask:
+        """Which pixels (h, w) of a window hold data and are on its side of a split in one of the rasters."""
+        own = np.zeros((window.height, window.width), bool)
+        for at, raster, inner in self._parts(window):
+            own[at.slices] |= raster.own(inner)
+        return own
+
     def open_part(self) -> Mosaic:
         """The mosaic of the rasters' open parts, without data of other sides of the split."""
         return Mosaic([raster.open_part() for raster in self.rasters])

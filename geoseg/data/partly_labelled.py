@@ -60,6 +60,14 @@ class PartlyLabelled:
         labels[~self.shown(window)] = IGNORE
         return labels
 
+    def own(self, window: Window) -> Mask:
+        """Which pixels (h, w) of a window hold data outside `closed`, and, unless that is hidden, inside `open`.
+
+        Where `closed` is hidden, `open` may be polygons of labels; what lies between them is on no other side.
+        """
+        held = self.raster.own(window) & ~self.closed.mask(window)
+        return held if self.hides_closed else held & self.open.mask(window)
+
     def open_part(self) -> OpenPart:
         """The same raster without data outside `open`, or, where `closed` is hidden, in `closed` alone."""
         return OpenPart(self)
@@ -84,6 +92,10 @@ class OpenPart:
     def read_labels(self, window: Window) -> Indexes:
         """Read class indexes (h, w) of a window."""
         return self._part.read_labels(window)
+
+    def own(self, window: Window) -> Mask:
+        """Which pixels (h, w) of a window hold data and are on its side of the split."""
+        return self._part.own(window)
 
     def open_part(self) -> OpenPart:
         """The raster itself: it has no other part."""

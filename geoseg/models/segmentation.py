@@ -73,7 +73,8 @@ class SegmentationNetwork(nn.Module):
 
         Args:
             windows: training windows and their labels.
-            criterion: the losses of logits against labels.
+            criterion: the losses of logits against labels. Logits of the windows are compared once with
+                `windows.labels` itself, by which a criterion knows them from those of views.
             averaged: the running mean of this network's weights, a network of the same class.
             generator: source of all randomness.
         """

@@ -6,9 +6,10 @@ refinement module) stay inside that class.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from geoseg.models.surroundings import NO_VIEWS, Views
@@ -26,6 +27,8 @@ class LabelledWindows:
     """The views of each level; none for a network that sees its windows alone."""
     view_labels: tuple[Tensor, ...] = ()
     """Per level: class indexes of its view's pixels (B, n, n), integers."""
+    unlabelled: Tensor = field(default_factory=lambda: torch.tensor(False))
+    """Pixels that hold data but no label (B, S, S), bool; one False where a method does not ask for them."""
 
 
 class Criterion(Protocol):

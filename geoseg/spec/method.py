@@ -11,7 +11,12 @@ from geoseg.core.registry import Registry
 from geoseg.spec.base import Name, Spec
 
 METHODS: Registry[Any] = Registry(
-    "training method", "geoseg.methods", {"supervised": "geoseg.training.methods.supervised:Supervised"}
+    "training method",
+    "geoseg.methods",
+    {
+        "supervised": "geoseg.training.methods.supervised:Supervised",
+        "distillation": "geoseg.training.methods.distillation:Distillation",
+    },
 )
 """Training methods by name; each is a `geoseg.training.methods.method.Method`."""
 
@@ -22,7 +27,7 @@ class MethodSpec(Spec):
     model_config = ConfigDict(extra="allow")
 
     name: Name = "supervised"
-    """supervised, or a training method of another package."""
+    """supervised, distillation, or a training method of another package."""
 
     @model_validator(mode="before")
     @classmethod

@@ -152,8 +152,9 @@ class TrainSpec(Spec):
     frozen_epochs: int = Field(default=0, ge=0, le=LARGEST_COUNT)
     """Number of first epochs in which the encoder is frozen."""
     method: MethodSpec = MethodSpec()
-    """Training method: supervised, from labelled windows alone; or a method of another package, by its name or with
-    parameters: {name: ..., parameter: ...}."""
+    """Training method: supervised, from labelled windows alone; distillation, from trained models as well: {name:
+    distillation, teachers: [a.safetensors, runs/b], temperature: 2, weight: 0.5}; or a method of another package, by
+    its name or with parameters: {name: ..., parameter: ...}."""
     loss: LossSpec = LossSpec()
     """The loss that is minimised."""
     optimizer: OptimizerSpec = OptimizerSpec()

@@ -83,7 +83,9 @@ class Learner(LightningModule):
             [AveragedModel(running, multi_avg_fn=mean_update, use_buffers=True)] if spec.swa_epochs else []
         )
         self.epoch_means.requires_grad_(False)
-        self.method = make_method(Setup(network, self.averaged_network, spec, inputs.class_counts, inputs.augment))
+        self.method = make_method(
+            Setup(network, self.averaged_network, spec, inputs.class_counts, inputs.augment, inputs.model)
+        )
         self.counter = ScoreCounter(len(spec.classes), spec.boundary_px)
         self.epoch_loss = MeanMetric(nan_strategy="disable")  # a NaN loss must stay visible
         self.scored_loss = SegmentationLoss(spec.loss, inputs.class_counts)

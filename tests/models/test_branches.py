@@ -51,6 +51,26 @@ class CrossEntropy:
     of_windows = of_hard_pixels = __call__
 
 
+class Noting(CrossEntropy):
+    """Notes with which labels logits are compared."""
+
+    def __init__(self) -> None:
+        self.labels: list[torch.Tensor] = []
+
+    def __call__(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        self.labels.append(labels)
+        return super().__call__(logits, labels)
+
+    of_windows = __call__
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_logits_of_windows_are_compared_once_with_the_very_labels_of_the_batch(kind: str) -> None:
+    batch, criterion = windows(kind), Noting()
+    a_network(kind).training_loss(batch, criterion, a_network(kind).eval(), torch.Generator())
+    assert sum(labels is batch.labels for labels in criterion.labels) == 1
+
+
 @pytest.mark.parametrize("kind", NAMES)
 def test_with_nothing_around_it_is_the_network_without_it(kind: str) -> None:
     network, image = a_network(kind).eval(), windows(kind).image

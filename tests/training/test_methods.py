@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib import invalidate_caches
 from pathlib import Path
@@ -16,7 +17,7 @@ from support.models import make_spec
 from geoseg.commands.train import train
 from geoseg.core.errors import SpecError
 from geoseg.models.build import build_network
-from geoseg.spec import NetworkSpec, TrainSpec, parse_spec
+from geoseg.spec import ClassSpec, ModelSpec, NetworkSpec, TrainSpec, parse_spec
 from geoseg.training.methods.method import LABELLED, METHODS, Method, Setup, make_method
 from geoseg.training.windows.augment import Augment
 from geoseg.training.windows.random_windows import WindowBatch
@@ -71,13 +72,26 @@ class Consistent(Method):
 '''
 
 
-def make(name: str) -> tuple[Method, Setup]:
+def small_model() -> ModelSpec:
+    """The spec of a network of 1 × 1 convolutions for the small tiles."""
+    classes = [ClassSpec(**c) for c in SMALL["classes"]]
+    network = NetworkSpec(architecture="pointwise")
+    return make_spec(bands=("red", "green", "blue"), network=network).model_copy(update={"classes": tuple(classes)})
+
+
+def small_method(name: str, folder: Path) -> dict[str, Any]:
+    """A method and its parameters, as in a config."""
+    return {"name": name, **METHODS.get(name).example(small_model(), folder)}
+
+
+def make(name: str, folder: Path) -> tuple[Method, Setup]:
     """A method with a network of 1 × 1 convolutions, whose running mean is the network itself."""
+    method = small_method(name, folder)
     torch.manual_seed(0)
-    network = build_network(make_spec(2, bands=("red", "green", "blue"), network=NetworkSpec(architecture="pointwise")))
-    spec = parse_spec(TrainSpec, SMALL | {"method": name, "augment": STILL}, source="test")
+    network = build_network(small_model())
+    spec = parse_spec(TrainSpec, SMALL | {"method": method, "augment": STILL}, source="test")
     augment = Augment(spec.augment, 0.0, 255.0, torch.zeros(3))
-    setup = Setup(network, network, spec, (500, 500), augment)
+    setup = Setup(network, network, spec, (500, 500), augment, small_model())
     return make_method(setup), setup
 
 
@@ -87,8 +101,8 @@ def a_batch() -> dict[str, WindowBatch]:
 
 
 @every_method
-def test_steps_on_a_batch_lower_its_loss_and_figures_are_scalars(name: str) -> None:
-    method, setup = make(name)
+def test_steps_on_a_batch_lower_its_loss_and_figures_are_scalars(name: str, tmp_path: Path) -> None:
+    method, setup = make(name, tmp_path)
     optimizer = torch.optim.Adam([*setup.network.parameters(), *method.parameters()], lr=1e-3)
     values = []
     for _ in range(5):
@@ -103,8 +117,8 @@ def test_steps_on_a_batch_lower_its_loss_and_figures_are_scalars(name: str) -> N
 
 
 @every_method
-def test_the_network_is_no_part_of_a_methods_state(name: str) -> None:
-    method, setup = make(name)
+def test_the_network_is_no_part_of_a_methods_state(name: str, tmp_path: Path) -> None:
+    method, setup = make(name, tmp_path)
     own = {id(tensor) for tensor in setup.network.state_dict(keep_vars=True).values()}
     assert not own & {id(tensor) for tensor in method.state_dict(keep_vars=True).values()}
 
@@ -112,9 +126,16 @@ def test_the_network_is_no_part_of_a_methods_state(name: str) -> None:
 @every_method
 def test_a_run_is_resumed_exactly_and_the_bundle_has_the_network_alone(name: str, tmp_path: Path) -> None:
     write_tiles(tmp_path)
-    check_resuming(write_config(tmp_path, method=name), tmp_path)
-    network = build_network(make_spec(2, bands=("red", "green", "blue"), network=NetworkSpec(architecture="pointwise")))
-    assert weights(tmp_path / "whole" / "small.safetensors").keys() == network.state_dict().keys()
+    check_resuming(write_config(tmp_path, method=small_method(name, tmp_path)), tmp_path)
+    bundle = weights(tmp_path / "whole" / "small.safetensors")
+    assert bundle.keys() == build_network(small_model()).state_dict().keys()
+
+
+@every_method
+def test_what_a_method_says_of_itself_can_be_written_on_a_card(name: str, tmp_path: Path) -> None:
+    method, _ = make(name, tmp_path)
+    said = json.dumps(dict(method.provenance))
+    assert str(tmp_path) not in said
 
 
 @pytest.mark.parametrize(
@@ -162,7 +183,7 @@ def test_a_method_of_another_package_is_trained_by_a_config(other_package: None,
         train(write_config(tmp_path, method={"name": "consistent", "wait": 1}), tmp_path / "run")
 
 
-def test_data_that_no_run_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_that_no_run_has_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(METHODS.get("supervised"), "needs", frozenset({LABELLED, "unlabelled"}))
     with pytest.raises(SpecError, match="training method 'supervised' needs unlabelled windows"):
-        make("supervised")
+        make("supervised", tmp_path)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from geoseg.core.errors import SpecError
 from geoseg.core.registry import Registry
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.training_batch import LabelledWindows
-from geoseg.spec import Spec, TrainSpec, parse_spec
+from geoseg.spec import MethodSpec, ModelSpec, Spec, TrainSpec, parse_spec
 from geoseg.spec import method as settings
 from geoseg.training.windows.augment import Augment
 
@@ -44,6 +45,8 @@ class Setup:
     """Labelled training pixels of each class, in the order of the logits (K)."""
     augment: Augment
     """Augmentation of training windows."""
+    model: ModelSpec
+    """The spec of the model that is trained."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,34 @@ class Method(nn.Module, ABC):
     needs: ClassVar[frozenset[str]] = frozenset({LABELLED})
     """Kinds of data that it needs; a step gets a batch of each. A run has labelled windows and no others, so a method
     that needs another kind is refused."""
+    sees_unlabelled: ClassVar[bool] = False
+    """Whether it asks which pixels hold data but no label (`LabelledWindows.unlabelled`); else they are not marked."""
 
     def __init__(self, setup: Setup, settings: Spec):
         super().__init__()
         self.setup, self.settings = setup, settings
+
+    @classmethod
+    def check(cls, spec: TrainSpec, settings: Any) -> None:
+        """Refuse parameters, an instance of `Settings`, that do not go with a run, before any image is read.
+
+        Raises:
+            GeosegError: saying what to change.
+        """
+
+    @classmethod
+    def example(cls, model: ModelSpec, folder: Path) -> dict[str, Any]:
+        """Parameters for a run of a small model, as the contract test needs them; files go into a folder."""
+        return {}
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Plain values for the model's card, of what it learns from besides labels; a resumed run has the same."""
+        return {}
+
+    def notices(self, known: Mapping[str, Any]) -> Sequence[str]:
+        """Sentences for the user on what it learns from, given the settings and the size of the data of the run."""
+        return ()
 
     @abstractmethod
     def loss(self, batches: Mapping[str, TrainingBatch], generator: torch.Generator) -> StepLoss:
@@ -98,7 +125,7 @@ def make_method(setup: Setup) -> Method:
     Raises:
         SpecError: as `check_method`.
     """
-    return check_method(setup.spec)(setup, _settings(setup.spec))
+    return check_method(setup.spec)(setup, _settings(setup.spec.method))
 
 
 def check_method(spec: TrainSpec) -> type[Method]:
@@ -106,19 +133,52 @@ def check_method(spec: TrainSpec) -> type[Method]:
 
     Raises:
         SpecError: if it cannot be loaded, a parameter is invalid, or it needs data that no run has.
+        GeosegError: if the method does not take a parameter for this run.
     """
-    name, kind = spec.method.name, METHODS.get(spec.method.name)
-    if not (isinstance(kind, type) and issubclass(kind, Method)):
-        raise SpecError(f"training method {name!r} is no geoseg.training.methods.method.Method: mend its package")
-    _settings(spec)
+    name, kind = spec.method.name, _kind(spec.method)
+    settings = _settings(spec.method)
     if missing := kind.needs - {LABELLED}:
         raise SpecError(
             f"training method {name!r} needs {', '.join(sorted(missing))} windows, a run has labelled ones: choose "
             "another method"
         )
+    kind.check(spec, settings)
     return kind
 
 
-def _settings(spec: TrainSpec) -> Spec:
-    kind, method = METHODS.get(spec.method.name), spec.method
-    return parse_spec(kind.Settings, method.parameters, source=f"method {method.name}")
+def change_paths(method: MethodSpec, change: Callable[[Path], Path]) -> MethodSpec:
+    """The same settings of a method, with all paths among its parameters changed.
+
+    Raises:
+        SpecError: if a parameter is invalid.
+    """
+    found = _settings(method).model_dump()
+    given = {name: found.get(name, value) for name, value in method.parameters.items()}
+    return method.model_copy(update={name: _changed(value, change) for name, value in given.items()})
+
+
+def _changed(value: Any, change: Callable[[Path], Path]) -> Any:
+    """A plain value whose paths are changed, as text."""
+    if isinstance(value, Path):
+        return str(change(value))
+    if isinstance(value, dict):
+        return {name: _changed(one, change) for name, one in value.items()}
+    return [_changed(one, change) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _settings(method: MethodSpec) -> Spec:
+    return parse_spec(_kind(method).Settings, method.parameters, source=f"method {method.name}")
+
+
+def _kind(method: MethodSpec) -> type[Method]:
+    """The class of a method.
+
+    Raises:
+        SpecError: if it cannot be loaded, or is none.
+    """
+    kind = METHODS.get(method.name)
+    if not (isinstance(kind, type) and issubclass(kind, Method)):
+        raise SpecError(
+            f"training method {method.name!r} is no geoseg.training.methods.method.Method: mend its package"
+        )
+    return kind

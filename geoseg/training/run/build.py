@@ -19,8 +19,8 @@ from geoseg.spec import ModelSpec, TrainSpec
 from geoseg.training.data.training_data import TrainingData
 from geoseg.training.learner import Learner, LearnerInputs
 from geoseg.training.loader import Loader
-from geoseg.training.methods.method import LABELLED
-from geoseg.training.run.provenance import model_spec, provenance, restriction
+from geoseg.training.methods.method import LABELLED, METHODS
+from geoseg.training.run.provenance import model_spec, provenance, restriction, run_fingerprint
 from geoseg.training.run.recorder import RunRecorder
 from geoseg.training.run.run_folder import RunFolder
 from geoseg.training.run.settings import Hardware
@@ -73,7 +73,10 @@ def build_run(spec: TrainSpec, data: TrainingData, folder: RunFolder, hardware: 
         val=load_scored(scored_windows(data.val, model, folder.path), spec.batch_px),
     )
     learner = Learner(network, inputs)
-    recorder = RunRecorder(model, folder, provenance(spec, data, hardware), data.fingerprint, reporter)
+    known = {**provenance(spec, data, hardware), **learner.method.provenance}
+    for line in learner.method.notices(known):
+        reporter.notice(line)
+    recorder = RunRecorder(model, folder, known, run_fingerprint(data, learner.method.provenance), reporter)
     return Run(spec, data, learner, recorder, folder, hardware)
 
 
@@ -101,7 +104,14 @@ def _make_network(spec: TrainSpec, model: ModelSpec, reporter: Reporter) -> Segm
 
 def _train_loader(spec: TrainSpec, model: ModelSpec, data: TrainingData, folder: RunFolder) -> Loader:
     """Batches of training windows; those at the end of an epoch that fill no optimizer step are left out."""
-    sampling = Sampling(spec.window, spec.read_side, spec.windows_per_epoch, spec.data.class_balance, spec.seed)
+    sampling = Sampling(
+        window=spec.window,
+        read_side=spec.read_side,
+        per_epoch=spec.windows_per_epoch,
+        balance=spec.data.class_balance,
+        seed=spec.seed,
+        marks_unlabelled=METHODS.get(spec.method.name).sees_unlabelled,
+    )
     rasters, cells, fill = data.train.rasters, data.train.cells, model.normalization.mean
     windows, stack = (
         (ViewWindows(rasters, cells, sampling, fill, spec.views, spec.augment, folder.path), stack_view_windows)

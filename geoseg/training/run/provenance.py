@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from geoseg.raster.scaling import conversion
 from geoseg.spec import DataSpec, ModelCard, ModelSpec, NormalizationSpec, TrainSpec
 from geoseg.spec.branch import branch_fields
 from geoseg.training.data.training_data import TrainingData
+from geoseg.training.methods.method import change_paths
 from geoseg.training.run.settings import Hardware
 
 
@@ -64,6 +68,7 @@ def provenance(spec: TrainSpec, data: TrainingData, hardware: Hardware) -> dict[
         "data": public_values(without_folders(spec.data).model_dump(mode="json", exclude_defaults=True)),
         "encoder_weights": spec.encoder_weights and Path(spec.encoder_weights).name,
         "init_from": spec.init_from and spec.init_from.name,
+        "method": public_values(change_paths(spec.method, lambda path: Path(path.name)).model_dump(mode="json")),
         "train_images": data.train.images,
         "train_pixels": int(data.train.class_counts.sum()),
         "val_images": data.val.images,
@@ -75,6 +80,13 @@ def provenance(spec: TrainSpec, data: TrainingData, hardware: Hardware) -> dict[
         **({} if data.size_range_m is None else {"pixel_sizes_m": data.size_range_m}),
     }
     return found
+
+
+def run_fingerprint(data: TrainingData, learnt_from: Mapping[str, Any]) -> str:
+    """Digest of all that a run learns from: its data, and what its training method names besides."""
+    if not learnt_from:
+        return data.fingerprint
+    return hashlib.sha256(json.dumps([data.fingerprint, dict(learnt_from)], sort_keys=True).encode()).hexdigest()
 
 
 def without_folders(data: DataSpec) -> DataSpec:

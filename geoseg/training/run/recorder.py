@@ -78,12 +78,12 @@ class RunRecorder(Callback):
         """Restore the state of a run.
 
         Raises:
-            SpecError: if images or labels have changed since.
+            SpecError: if images, labels or what else the run learns from have changed since.
         """
         if state["fingerprint"] != self.fingerprint:
             raise SpecError(
-                f"images or labels have changed since the run in {self.folder.path} began: start it anew with "
-                "--overwrite"
+                f"images or labels have changed since the run in {self.folder.path} began, or models that it learns "
+                "from: start it anew with --overwrite"
             )
         self.best = Scores.from_dict(state["best"]) if state["best"] else None
         self.best_epoch, self.history = state["best_epoch"], state["history"]

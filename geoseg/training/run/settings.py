@@ -18,6 +18,7 @@ from geoseg.models.runner import choose_device, choose_precision
 from geoseg.spec import DataSpec, TrainSpec, load_train_spec, parse_spec, paths_from
 from geoseg.spec.settings import TrainSettings
 from geoseg.spec.train import WEIGHT_FILES
+from geoseg.training.methods.method import change_paths
 
 Config = str | os.PathLike[str] | TrainSpec
 """A YAML file, or settings already read."""
@@ -44,16 +45,29 @@ def resolve_settings(config: Config, tiles: str | os.PathLike[str] | None, setti
     Raises:
         SpecError: if a setting is invalid.
     """
-    spec = config if isinstance(config, TrainSpec) else load_train_spec(Path(config))
+    spec = config if isinstance(config, TrainSpec) else _loaded(Path(config))
     if settings:
         spec = parse_spec(TrainSpec, {**spec.model_dump(), **settings}, source="settings")
-    changes: dict[str, Any] = {"data": data_of(spec, tiles)}
+    method = change_paths(spec.method, lambda path: _below(Path.cwd(), path))
+    changes: dict[str, Any] = {"data": data_of(spec, tiles), "method": method}
     if spec.init_from is not None:
         is_default = spec.init_from.name == "default" and not spec.init_from.exists()
         changes["init_from"] = default_model_path() if is_default else spec.init_from.absolute()
     if spec.encoder_weights and Path(spec.encoder_weights).suffix in WEIGHT_FILES:
         changes["encoder_weights"] = str(Path(spec.encoder_weights).absolute())
     return spec.model_copy(update=changes)
+
+
+def _loaded(config: Path) -> TrainSpec:
+    """The settings in a file, with paths relative to its folder."""
+    spec = load_train_spec(config)
+    return spec.model_copy(update={"method": change_paths(spec.method, lambda path: _below(config.parent, path))})
+
+
+def _below(folder: Path, path: Path) -> Path:
+    """A path taken from a folder; `default` names the model that comes with geoseg, unless there is such a file."""
+    found = folder / path
+    return path if path == Path("default") and not found.exists() else found
 
 
 def data_of(spec: TrainSpec, tiles: str | os.PathLike[str] | None) -> DataSpec:

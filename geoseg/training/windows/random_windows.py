@@ -23,6 +23,10 @@ from geoseg.raster.validity import Values
 from geoseg.spec import IGNORE
 from geoseg.training.windows.augment import Augment
 
+UNLABELLED = 254
+"""Class index, in windows as read, of pixels of the training side that hold data but no label. No class has it: 254
+classes have indexes up to 253."""
+
 
 @dataclass(frozen=True)
 class LabelledCells:
@@ -48,6 +52,8 @@ class Sampling:
     """Share of the windows drawn about a cell of a class, all classes being equally likely."""
     seed: int
     """Seed of the draw."""
+    marks_unlabelled: bool = False
+    """Whether pixels that hold data but no label are UNLABELLED and not IGNORE."""
 
 
 class TrainingWindows:
@@ -75,7 +81,12 @@ class TrainingWindows:
         """Draw one window, with the margins for rotation and scaling."""
         rng = np.random.default_rng((self.sampling.seed, self.epoch, index))
         raster, window = self.draw(rng)
-        return read_filled(raster, window, self.fill)
+        return self.read(raster, window)
+
+    def read(self, raster: LabelledRaster, window: Window) -> tuple[Values, Indexes]:
+        """Read a window that may extend beyond a raster; see `read_filled` and `mark_unlabelled`."""
+        image, labels = read_filled(raster, window, self.fill)
+        return image, mark_unlabelled(raster, window, labels) if self.sampling.marks_unlabelled else labels
 
     def draw(self, rng: np.random.Generator) -> tuple[LabelledRaster, Window]:
         """Draw a raster and the window to read, which may extend beyond it."""
@@ -121,18 +132,34 @@ def read_filled(raster: LabelledRaster, window: Window, fill: Sequence[float]) -
     return image, ids
 
 
+def mark_unlabelled(raster: LabelledRaster, window: Window, labels: Indexes) -> Indexes:
+    """Labels (h, w) of a window, UNLABELLED where its side of the split holds data but no label."""
+    inside = window.clip(raster.height, raster.width)
+    valid = np.zeros(labels.shape, bool)
+    valid[inside.shift(-window.row, -window.col).slices] = raster.own(inside)
+    return np.where(valid & (labels == IGNORE), np.uint8(UNLABELLED), labels)
+
+
+def split_marked(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Class indexes, IGNORE where nothing is labelled, and which of these pixels hold data; all of one shape."""
+    unlabelled = labels == UNLABELLED
+    return labels.masked_fill(unlabelled, IGNORE), unlabelled
+
+
 class WindowBatch(NamedTuple):
     """Training windows as read, in small types, so that little is copied to the device."""
 
     image: Tensor
     """Band values (B, C, R, R), uint8 or float32."""
     labels: Tensor
-    """Class indexes (B, R, R), uint8."""
+    """Class indexes (B, R, R), uint8; IGNORE or UNLABELLED where nothing is labelled."""
 
     def augmented(self, augment: Augment, side: int, generator: torch.Generator) -> LabelledWindows:
         """Rotate, mirror, scale and recolour the windows, and crop them to `side` pixels."""
         with torch.autocast(self.image.device.type, enabled=False):  # colours keep their precision
-            return LabelledWindows(*augment(self.image, self.labels, side, generator))
+            image, marked = augment(self.image, self.labels, side, generator)
+        labels, unlabelled = split_marked(marked)
+        return LabelledWindows(image, labels, unlabelled=unlabelled)
 
 
 def stack_windows(items: Sequence[tuple[Values, Indexes]]) -> WindowBatch:

@@ -30,7 +30,7 @@ from geoseg.raster.pyramid import ContextPyramid
 from geoseg.raster.validity import Values
 from geoseg.spec import IGNORE, AugmentSpec, ContextLevel
 from geoseg.training.windows.augment import Augment, draw_matrices
-from geoseg.training.windows.random_windows import LabelledCells, Sampling, TrainingWindows, read_filled
+from geoseg.training.windows.random_windows import LabelledCells, Sampling, TrainingWindows, split_marked
 from geoseg.training.windows.view_resampling import ResampledView, ViewCut, majority
 
 
@@ -54,7 +54,7 @@ class ViewBatch(NamedTuple):
     image: Tensor
     """Band values (B, C, R, R), uint8 or float32."""
     labels: Tensor
-    """Class indexes (B, R, R), uint8."""
+    """Class indexes (B, R, R), uint8; IGNORE or UNLABELLED where nothing is labelled."""
     matrices: Tensor
     """Affine matrices (B, 2, 3) from the windows to what was read."""
     views: Views
@@ -65,10 +65,11 @@ class ViewBatch(NamedTuple):
     def augmented(self, augment: Augment, side: int, generator: torch.Generator) -> LabelledWindows:
         """Resample the windows to `side` pixels, and recolour them and their views alike."""
         with torch.autocast(self.image.device.type, enabled=False):  # colours keep their precision
-            image, labels, views = augment.with_views(
+            image, marked, views = augment.with_views(
                 self.image, self.labels, self.matrices, self.views.images, side, generator
             )
-        return LabelledWindows(image, labels, Views(views, self.views.boxes), self.view_labels)
+        labels, unlabelled = split_marked(marked)
+        return LabelledWindows(image, labels, Views(views, self.views.boxes), self.view_labels, unlabelled)
 
 
 class ViewWindows(TrainingWindows):
@@ -96,7 +97,7 @@ class ViewWindows(TrainingWindows):
         """Draw one window, its rotation and scale, and its position in its views."""
         rng = np.random.default_rng((self.sampling.seed, self.epoch, index))
         raster, window = self.draw(rng)
-        image, labels = read_filled(raster, window, self.fill)
+        image, labels = self.read(raster, window)
         generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
         matrix = draw_matrices(self._augment, 1, self.sampling.window / self.sampling.read_side, generator)[0].numpy()
         views = self._surroundings[id(raster)].views(window, self.sampling.window, matrix, rng)
