@@ -37,7 +37,7 @@ __all__ = ["SoupResult", "soup"]
 
 LEAST_ALIKE = 0.9
 """Share of two models' kernels that are alike where both come from one start."""
-TEXTS = "description", "data", "credits", "licence", "limits"
+TEXTS = "purpose", "description", "data", "credits", "licence", "limits"
 """Texts of a card that a soup takes from its members."""
 
 

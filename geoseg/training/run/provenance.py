@@ -26,13 +26,14 @@ from geoseg.training.run.settings import Hardware
 def model_spec(spec: TrainSpec, data: TrainingData) -> ModelSpec:
     """The spec of the model that a run trains, without scores."""
     normalization = _normalization(spec, data)
+    is_own = spec.init_from is None and normalization == data.normalization
     return ModelSpec(
         name=spec.name,
         network=spec.network,
         bands=spec.data.bands,
         dtype=spec.data.dtype,
         normalization=normalization,
-        statistics=None if normalization == data.normalization else data.normalization,
+        statistics=None if is_own else data.normalization,
         brightness=data.brightness,
         scaling=data.scaling,
         classes=spec.classes,
