@@ -229,7 +229,7 @@ def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
     )
     for code, run in ((one_process.exit_code, one_process), (two_processes.returncode, two_processes)):
         assert code == 0, run.stderr
-        assert run.stdout.count('"miou"') == 1, "only the first process speaks"
+        assert run.stdout.count('"bundle"') == 1, "only the first process speaks"
         assert run.stderr.count("epoch 3/3") == 1
     one, two = (weights(tmp_path / name / "small.safetensors") for name in "12")
     for name in one:
