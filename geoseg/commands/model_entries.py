@@ -13,7 +13,7 @@ from pathlib import Path
 from geoseg.commands.entry_settings import split_entry, with_settings
 from geoseg.core.errors import ModelError, SpecError, did_you_mean
 from geoseg.inference.windows import BY_MODEL
-from geoseg.models.header import existing_model, read_spec
+from geoseg.models.header import default_model_path, existing_model, read_spec
 from geoseg.spec import ClassifySpec, ClassSpec, ModelSpec
 
 
@@ -61,10 +61,16 @@ def find_entries(models: Sequence[str | os.PathLike[str]], shared: ClassifySpec 
 def _names(paths: Sequence[Path]) -> dict[Path, str]:
     """A name for each model file, by its path as it is given."""
     files = list({path.resolve(): path for path in paths}.values())
-    choices = [[read_spec(path).name, path.stem, path.parent.name, str(path)] for path in files]
+    choices = [[read_spec(path).name, path.stem, _place(path), str(path)] for path in files]
     kind = next(kind for kind in range(4) if len({names[kind] for names in choices}) == len(files))
     found = {path.resolve(): names[kind] for path, names in zip(files, choices, strict=True)}
     return {path: found[path.resolve()] for path in paths}
+
+
+def _place(path: Path) -> str:
+    """The folder's name of a model file, or default."""
+    whole = path.resolve()
+    return "default" if whole == default_model_path().resolve() else whole.parent.name
 
 
 def find_baseline(wanted: str | None, names: Sequence[str]) -> int | None:

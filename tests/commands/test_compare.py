@@ -20,9 +20,11 @@ from support.reporters import Watching
 from geoseg.cli import main
 from geoseg.commands.compare import compare
 from geoseg.commands.evaluate_model import evaluate_model
+from geoseg.commands.model_entries import find_entries
 from geoseg.core.errors import GeosegError, ModelError, OutputError, SpecError
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
+from geoseg.models.header import default_model_path
 
 HEIGHT, WIDTH = 200, 288
 BANDS = ("red", "green", "blue", "nir")
@@ -172,6 +174,16 @@ def test_a_model_may_have_a_name_like_settings(folder: Path, bundles: list[Path]
     named = bundles[1].rename(folder / "run@tta=flips.safetensors")
     found = compare([bundles[0], named], folder / "config.yaml", draws=100, **CPU)
     assert [one.name for one in found.models] == ["clean", "noisy"]
+
+
+def test_the_default_model_and_a_copy_of_it_in_the_working_folder_have_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    default = default_model_path()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / default.name).write_bytes(default.read_bytes())
+    monkeypatch.chdir(tmp_path / "mine")
+    assert [entry.name for entry in find_entries(["default", default.name])] == ["default", "mine"]
 
 
 def test_the_seed_decides_the_intervals(folder: Path, bundles: list[Path]) -> None:
