@@ -135,7 +135,7 @@ def test_an_area_of_interest_is_where_it_lies_and_nowhere_in_other_mosaics() -> 
 @pytest.mark.parametrize("kind", UNITS)
 def test_every_pixel_has_one_unit_whichever_window_shows_it(kind: str) -> None:
     mosaics = [mosaic(left_px=70, top_px=30), mosaic(left_px=5000)]
-    units = UNITS[kind](mosaics, 64)
+    units = UNITS[kind](mosaics, 64, 3)
     for which in range(2):
         whole = units.numbers(which, Window(0, 0, HEIGHT, WIDTH))
         assert whole.shape == (HEIGHT, WIDTH)
@@ -145,7 +145,7 @@ def test_every_pixel_has_one_unit_whichever_window_shows_it(kind: str) -> None:
 
 def test_blocks_lie_on_one_lattice_for_all_images_of_one_pixel_size() -> None:
     first, beside = mosaic(), mosaic(left_px=WIDTH)
-    units = UNITS["block"]([first, beside, mosaic(side=0.6), mosaic(crs=None), mosaic(crs=None)], 128)
+    units = UNITS["block"]([first, beside, mosaic(side=0.6), mosaic(crs=None), mosaic(crs=None)], 128, 3)
     right = units.numbers(0, Window(0, WIDTH - 1, 1, 1)).item()
     assert units.numbers(1, Window(0, 0, 1, 1)).item() == right, "a block goes on in the next image"
     others = {units.numbers(which, Window(0, 0, 1, 1)).item() for which in range(5)}
@@ -154,7 +154,7 @@ def test_blocks_lie_on_one_lattice_for_all_images_of_one_pixel_size() -> None:
 
 def test_images_are_units_and_gaps_are_none() -> None:
     two = Mosaic([*mosaic().rasters, *mosaic(left_px=WIDTH + 20, top_px=10).rasters])
-    units = UNITS["image"]([mosaic(left_px=9000), two], 64)
+    units = UNITS["image"]([mosaic(left_px=9000), two], 64, 3)
     numbers = units.numbers(1, Window(0, 0, two.height, two.width))
     assert units.count == 3
     assert (numbers[0, 0], numbers[50, WIDTH + 5], numbers[50, WIDTH + 25]) == (1, -1, 2)
