@@ -101,6 +101,22 @@ def count_classes(raster: LabelledRaster, classes: int, bands: int, stage: Stage
     return join_statistics([no_statistics(classes, bands), *parts])
 
 
+def count_own(raster: LabelledRaster, stage: Stage = NOT_REPORTED) -> ClassStatistics:
+    """Count the pixels of a raster that hold data and are on its side, labelled or not, as of one class; of no band.
+
+    Raises:
+        SceneError: if the image is damaged.
+    """
+    parts = [no_statistics(classes=1, bands=0)]
+    for window in read_windows(raster.height, raster.width):
+        held = _by_cell(raster.own(window), 0).sum(axis=(2, 3))
+        corners = np.argwhere(held) * CELL_PX + (window.row, window.col)
+        nothing = np.zeros((len(corners), 0))
+        parts.append(ClassStatistics(corners, held[held > 0].reshape(-1, 1), nothing, nothing, nothing, nothing))
+        stage.advance(window.pixels)
+    return join_statistics(parts)
+
+
 def no_statistics(classes: int, bands: int) -> ClassStatistics:
     """The statistics of a raster without labels, for K classes and C bands."""
     return ClassStatistics(

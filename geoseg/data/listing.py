@@ -75,6 +75,27 @@ def list_rasters(data: DataSpec, reporter: Reporter = SILENT) -> list[ListedRast
     return [one for one in found if not one.is_left_out]
 
 
+def list_unlabelled(data: DataSpec) -> list[Path]:
+    """List the images without labels of a DataSpec, each once.
+
+    Raises:
+        LabelError: if a path or pattern matches nothing.
+    """
+    found = {path.resolve(): path for text in data.unlabelled for path in _unlabelled(text)}
+    return list(found.values())
+
+
+def _unlabelled(text: str) -> list[Path]:
+    if any(map(is_elsewhere, paths_in(text))):
+        return [Path(text)]
+    composite = split_composite(text)
+    found = [address for address, _ in matching(text)] if composite else resolved(Path(text).as_posix()).paths()
+    missing = next((path for address in found for path in paths_in(address) if not Path(path).exists()), None)
+    if missing is not None or not found:
+        raise LabelError(f"no image matches {missing or text}: check data.unlabelled")
+    return [Path(address) for address in found]
+
+
 def to_read(listed: Sequence[ListedRaster], only: str | None) -> list[ListedRaster]:
     """The rasters that are read to train, or to score one side alone.
 

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import shapely
@@ -27,6 +27,25 @@ from geoseg.geo.crs import crs_number
 from geoseg.geo.georef import Box, PixelGrid, grow, reproject_box
 from geoseg.geo.grid import Window
 from geoseg.spec import SplitSpec
+
+
+class PlacedRaster(Protocol):
+    """A raster whose place is known."""
+
+    @property
+    def grid(self) -> PixelGrid:
+        """Its grid."""
+        ...
+
+    @property
+    def everything(self) -> Window:
+        """The window of the whole raster."""
+        ...
+
+    @property
+    def file(self) -> Path:
+        """Path of its image, without symbolic links."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -274,11 +293,11 @@ def _drawn(units: list[_Unit], images: int, spec: SplitSpec, by: str) -> dict[st
     return sides
 
 
-def guard(rasters: Sequence[CountedRaster], used: Sides, kept: Sides, guard_px: int) -> Sides:
+def guard(rasters: Sequence[PlacedRaster], used: Sides, kept: Sides, guard_px: int) -> Sides:
     """For each raster the windows of another side that are closed in it, in its pixels, enlarged by the guard band.
 
     Args:
-        rasters: the labelled rasters.
+        rasters: the rasters.
         used: windows of each raster on the side in which they are closed.
         kept: windows of each raster on the other side.
         guard_px: width of the guard band, in pixels of the raster in which they are closed.
@@ -302,7 +321,7 @@ def guard(rasters: Sequence[CountedRaster], used: Sides, kept: Sides, guard_px: 
     return [[window for window in windows if window.pixels] for windows in closed]
 
 
-def _boxes_in(rasters: Sequence[CountedRaster], kept: Sides, crs: Any) -> tuple[list[Path], list[Box]]:
+def _boxes_in(rasters: Sequence[PlacedRaster], kept: Sides, crs: Any) -> tuple[list[Path], list[Box]]:
     """Bounding boxes in a CRS of all windows that can be transformed to it, and the image file of each."""
     owners, boxes = [], []
     for raster, windows in zip(rasters, kept, strict=True):
@@ -315,7 +334,7 @@ def _boxes_in(rasters: Sequence[CountedRaster], kept: Sides, crs: Any) -> tuple[
 
 
 def _near(
-    rasters: Sequence[CountedRaster], images: Sequence[int], boxes: Sequence[Box], guard_px: int
+    rasters: Sequence[PlacedRaster], images: Sequence[int], boxes: Sequence[Box], guard_px: int
 ) -> list[tuple[int, int]]:
     """Pairs of a raster's and a box's index that lie no farther apart than the guard band."""
     if not boxes or not images:

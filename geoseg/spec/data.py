@@ -48,6 +48,8 @@ Files = Annotated[tuple[FilePath, ...], BeforeValidator(_as_list)]
 """Paths of files, or that of one."""
 ImagePath = Annotated[FilePath, BeforeValidator(_as_address)]
 """Path of an image, or the address of several files."""
+ImagePattern = Annotated[str, BeforeValidator(_as_address)]
+"""Path or pattern of images, or of a file for each band."""
 
 
 class LabelledRasterSpec(Spec):
@@ -148,13 +150,18 @@ class DataSpec(Spec):
 
     tiles: FilePath | None = None
     """CSV with the columns image, label and, unless geoseg splits, split; its paths start at the CSV's folder."""
-    images: Annotated[str, BeforeValidator(_as_address)] | None = None
+    images: ImagePattern | None = None
     """Path or pattern of the images, e.g. images/*/*.tif or tiles/**/area_[13].{tif,png}."""
     labels: str | None = None
     """Path or pattern of their labels; each wildcard (*, **, ?, [13], {a,b}) stands for the same text as in
     `images`, e.g. labels/*/*_mask.png."""
     scenes: tuple[LabelledRasterSpec, ...] = ()
     """List of images with their labels."""
+    unlabelled: Annotated[tuple[ImagePattern, ...], BeforeValidator(_as_list)] = ()
+    """Images without labels, for training methods that learn from them, as distillation: paths or patterns as `images`,
+    one or a list, of equal bands, type of values and pixel size. What lies in validation or test labels is hidden."""
+    unlabelled_share: float = Field(default=0.5, gt=0, lt=1)
+    """Share of the training windows drawn from `unlabelled`, uniformly by area; the rest are drawn about labels."""
     split: SplitSpec = SplitSpec()
     """Which pixels are used for training, which for validation, and which for the test at the end."""
     bands: tuple[Name, ...] = Field(min_length=1, max_length=MOST_BANDS)

@@ -321,7 +321,8 @@ def paths_from(data: DataSpec, folder: Path) -> DataSpec:
         for scene in data.scenes
     ]
     corrections = tuple(joined(folder, path) for path in data.corrections)
-    changes: dict[str, Any] = {"scenes": tuple(scenes), "corrections": corrections}
+    unlabelled = tuple(_joined(folder, pattern) for pattern in data.unlabelled)
+    changes: dict[str, Any] = {"scenes": tuple(scenes), "corrections": corrections, "unlabelled": unlabelled}
     if data.extent is not None:
         changes["extent"] = joined(folder, data.extent)
     if data.tiles is not None:

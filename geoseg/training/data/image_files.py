@@ -69,16 +69,16 @@ def _labels_of(entry: ListedRaster, grid: PixelGrid, data: DataSpec, classes: Se
 
 
 def inspect_images(
-    entries: Sequence[ListedRaster], data: DataSpec, scaling: ScalingSpec | None
+    images: Sequence[Path], data: DataSpec, scaling: ScalingSpec | None
 ) -> tuple[list[PixelGrid], ImageProperties]:
     """Pixel grid of every image, and what they have in common; labels are not opened."""
     grids, terms = [], ImageProperties(scaling)
-    for entry in entries:
-        with open_image(entry.image, data) as scene:
+    for image in images:
+        with open_image(image, data) as scene:
             info = scene.info
             choice = choose_bands(data.bands, info.colors, info.descriptions, data.band_indexes)
             is_guess = choice.by == "position" and len(info.colors) > 1
-            terms.add(shown_name(entry.image), info.resolution_m, info.scaling_of(scene.bands), is_guess=is_guess)
+            terms.add(shown_name(image), info.resolution_m, info.scaling_of(scene.bands), is_guess=is_guess)
             grids.append(scene.scene.grid)
     return grids, terms
 

@@ -40,9 +40,14 @@ class SplitSide:
         return counts
 
     @property
+    def pixels(self) -> int:
+        """Pixels that count."""
+        return int(self.cells.counts.sum())
+
+    @property
     def amount(self) -> str:
         """Its labels in words: polygons, if it was split by them, and pixels."""
-        pixels = pixels_in_words(int(self.class_counts.sum()))
+        pixels = pixels_in_words(self.pixels)
         return pixels if self.polygons is None else f"{number_of(self.polygons, 'polygon')}, {pixels}"
 
 

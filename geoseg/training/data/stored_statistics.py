@@ -24,7 +24,7 @@ from geoseg.data.labelled_raster import LabelledRaster, read_into_memory
 from geoseg.data.listing import ListedRaster
 from geoseg.geo.layer_paths import split_layer
 from geoseg.scenes.opening import files_below
-from geoseg.spec import TrainSpec
+from geoseg.spec import DataSpec, TrainSpec
 
 SIDECARS = (".aux.xml", ".msk", "-wal")
 """Suffixes of the sidecar files of GDAL and SQLite, after the whole file name."""
@@ -69,6 +69,12 @@ def _counter(
     return lambda raster: count_classes(raster, len(spec.classes), len(spec.data.bands), reading)
 
 
+def fits_into_memory(rasters: Sequence[LabelledRaster], data: DataSpec) -> bool:
+    """Whether rasters take no more memory than the settings allow."""
+    pixel_bytes = (1 if data.dtype == "uint8" else 4) * len(data.bands) + 2  # validity and label
+    return sum(raster.height * raster.width for raster in rasters) * pixel_bytes <= data.memory_mb * 2**20
+
+
 READ_BY = {
     "bands", "band_indexes", "dtype", "nodata", "label_values", "label_column", "label_layer", "outside", "extent",
     "corrections",
@@ -76,13 +82,17 @@ READ_BY = {
 """Settings of the data by which images and labels are read."""
 
 
-def fingerprint(listed: Sequence[ListedRaster], spec: TrainSpec) -> str:
-    """Digest of what the statistics depend on: the files as they are now, and the settings by which they are read."""
+def fingerprint(listed: Sequence[ListedRaster], spec: TrainSpec, unlabelled: Sequence[Path] = ()) -> str:
+    """Digest of what the statistics depend on: the files as they are now, and the settings by which they are read.
+
+    Images without labels count where they are given.
+    """
     files = [
         (str(path), _stamps(path))
         for entry in listed
         for path in (entry.image, *map(Path, files_below(str(entry.image))), entry.label)
     ]
+    files += [(str(path), _stamps(path)) for one in unlabelled for path in (one, *map(Path, files_below(str(one))))]
     laid_over = (*(() if spec.data.extent is None else (spec.data.extent,)), *spec.data.corrections)
     files += [(str(path), _stamps(split_layer(path)[0])) for path in laid_over]
     settings = spec.data.model_dump(mode="json", include=READ_BY)

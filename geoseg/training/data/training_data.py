@@ -23,7 +23,7 @@ from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels import LabelRules, unmarked_labels
 from geoseg.data.labels.background import outside_index
 from geoseg.data.labels.features import Features
-from geoseg.data.listing import CHOOSING, TEST, ListedRaster, list_rasters, to_read
+from geoseg.data.listing import CHOOSING, TEST, ListedRaster, list_rasters, list_unlabelled, to_read
 from geoseg.geo.georef import PixelGrid
 from geoseg.spec import IGNORE, BrightnessSpec, ClassSpec, DataSpec, NormalizationSpec, ScalingSpec, TrainSpec
 from geoseg.spec.evaluate import Split
@@ -39,8 +39,10 @@ from geoseg.training.data.split_sides import SplitSide, join_side
 from geoseg.training.data.stored_statistics import (
     count_or_load,
     fingerprint,
+    fits_into_memory,
     read_and_count,
 )
+from geoseg.training.data.unlabelled_images import read_unlabelled
 from geoseg.training.data.unread_test import add_unread, report_unread
 
 ReadTest = Callable[[Reporter], SplitSide]
@@ -55,6 +57,8 @@ class TrainingData:
     """Rasters for training."""
     val: SplitSide
     """Rasters for validation."""
+    unlabelled: SplitSide
+    """Rasters without labels; cells count their pixels with data."""
     read_test: ReadTest | None
     """Reads the rasters for the test, once the model is chosen; None if there are none."""
     normalization: NormalizationSpec
@@ -110,8 +114,8 @@ def read_training_data(
     """
     everything = list_rasters(spec.data, reporter)
     check_side(spec, only, everything)
-    listed = to_read(everything, only)
-    grids, terms = inspect_images(listed, spec.data, scaling)
+    listed, without_labels = to_read(everything, only), list_unlabelled(spec.data) if only is None else []
+    grids, terms = inspect_images([entry.image for entry in listed], spec.data, scaling)
     for line in (*terms.notices(spec.data.resolution_m), *_notice_of_codes(spec.classes)):
         reporter.notice(line)
     rasters, counted, unmarked_px = _read_and_count(listed, grids, spec, terms.scaling, store, reporter)
@@ -137,6 +141,7 @@ def read_training_data(
     return TrainingData(
         train=train,
         val=join_side(known.rasters, split.val),
+        unlabelled=read_unlabelled(without_labels, known, split, terms, spec, reporter),
         read_test=_test_reader(known, split, everything, spec, terms.scaling),
         normalization=normalization_of(together),
         brightness=None if terms.scaling else brightness_of(split.train.statistics, spec.data.dtype),
@@ -144,7 +149,7 @@ def read_training_data(
         resolution_m=spec.data.resolution_m or terms.resolution_m,
         size_range_m=terms.size_range_m,
         scaling=terms.scaling,
-        fingerprint=fingerprint(listed, spec),
+        fingerprint=fingerprint(listed, spec, without_labels),
     )
 
 
@@ -230,18 +235,13 @@ def _read_and_count(
     """All rasters, in memory if they fit; their class statistics; and how many pixels their labels leave out as 255."""
     on_disk, pool = find_rasters(listed, grids, spec, scaling)
     rasters: Sequence[LabelledRaster] = on_disk
-    if _fits_into_memory(rasters, spec.data):
+    if fits_into_memory(rasters, spec.data):
         rasters, counted = read_and_count(rasters, spec, reporter)
     else:
         counted = count_or_load(rasters, listed, spec, store, reporter)
     unmarked_px = count_unmarked(on_disk, listed, spec)
     pool.clear()
     return rasters, counted, unmarked_px
-
-
-def _fits_into_memory(rasters: Sequence[LabelledRaster], data: DataSpec) -> bool:
-    pixel_bytes = (1 if data.dtype == "uint8" else 4) * len(data.bands) + 2  # validity and label
-    return sum(raster.height * raster.width for raster in rasters) * pixel_bytes <= data.memory_mb * 2**20
 
 
 def _value_range(statistics: ClassStatistics, data: DataSpec) -> tuple[float, float]:

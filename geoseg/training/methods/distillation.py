@@ -36,6 +36,8 @@ from geoseg.training.methods.method import LABELLED, Method, Setup, StepLoss, Tr
 SUFFIX = ".safetensors"
 LEARNT = "data", "train_images", "train_pixels"
 """What a card says of the labels that a model has learnt: the same for two runs with one split."""
+NO_LABELS = {"unlabelled", "unlabelled_share"}
+"""Settings of the data that say nothing of labels."""
 MOST_RATIO = 1.5
 """Pixels of a teacher's training data may be larger or smaller than those of the run by this factor."""
 
@@ -93,7 +95,7 @@ class Distillation(Method):
 
     def notices(self, known: Mapping[str, Any]) -> Sequence[str]:
         """Name teachers that may have learnt labels that score this run: their cards name other data or splits."""
-        others = [one for one in self._teachers if any(one.spec.card.training.get(k) != known[k] for k in LEARNT)]
+        others = [one for one in self._teachers if _learnt(one.spec.card.training) != _learnt(known)]
         if not others:
             return ()
         names = ", ".join(_named(one)["file"] for one in others)
@@ -231,6 +233,12 @@ def _check_equal(path: Path, name: str, given: Sequence[str], wanted: Sequence[s
 def _brief(values: Sequence[str]) -> str:
     text = ", ".join(values)
     return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def _learnt(training: Mapping[str, Any]) -> list[Any]:
+    """What a card says of the labels that a model has learnt."""
+    found = [training.get(name) for name in LEARNT]
+    return [{k: v for k, v in one.items() if k not in NO_LABELS} if isinstance(one, dict) else one for one in found]
 
 
 def _named(teacher: Model) -> dict[str, str]:

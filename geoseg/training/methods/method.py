@@ -142,6 +142,11 @@ def check_method(spec: TrainSpec) -> type[Method]:
             f"training method {name!r} needs {', '.join(sorted(missing))} windows, a run has labelled ones: choose "
             "another method"
         )
+    if spec.data.unlabelled and not kind.sees_unlabelled:
+        raise SpecError(
+            f"method {name} learns from labels alone: remove data.unlabelled, or take a method that learns from images "
+            "without labels, such as distillation"
+        )
     kind.check(spec, settings)
     return kind
 

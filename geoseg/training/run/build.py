@@ -111,8 +111,10 @@ def _train_loader(spec: TrainSpec, model: ModelSpec, data: TrainingData, folder:
         balance=spec.data.class_balance,
         seed=spec.seed,
         marks_unlabelled=METHODS.get(spec.method.name).sees_unlabelled,
+        unlabelled=spec.data.unlabelled_share,
     )
-    rasters, cells, fill = data.train.rasters, data.train.cells, model.normalization.mean
+    rasters, fill = (*data.train.rasters, *data.unlabelled.rasters), model.normalization.mean
+    cells = data.train.cells.joined_by(data.unlabelled.cells, len(data.train.rasters))
     windows, stack = (
         (ViewWindows(rasters, cells, sampling, fill, spec.views, spec.augment, folder.path), stack_view_windows)
         if spec.views

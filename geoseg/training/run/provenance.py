@@ -74,6 +74,7 @@ def provenance(spec: TrainSpec, data: TrainingData, hardware: Hardware) -> dict[
         "train_pixels": int(data.train.class_counts.sum()),
         "val_images": data.val.images,
         **({} if data.val.polygons is None else {"val_polygons": data.val.polygons}),
+        **_unlabelled(data),
         "device": hardware.device.type,
         "precision": hardware.precision,
         "geoseg": __version__,
@@ -81,6 +82,12 @@ def provenance(spec: TrainSpec, data: TrainingData, hardware: Hardware) -> dict[
         **({} if data.size_range_m is None else {"pixel_sizes_m": data.size_range_m}),
     }
     return found
+
+
+def _unlabelled(data: TrainingData) -> dict[str, int]:
+    """How many images without labels there are, and their pixels; nothing if there are none."""
+    side = data.unlabelled
+    return {"unlabelled_images": side.images, "unlabelled_pixels": side.pixels} if side.images else {}
 
 
 def run_fingerprint(data: TrainingData, learnt_from: Mapping[str, Any]) -> str:
@@ -103,6 +110,7 @@ def without_folders(data: DataSpec) -> DataSpec:
         "scenes": tuple(scenes),
         "extent": data.extent and Path(data.extent.name),
         "corrections": tuple(Path(path.name) for path in data.corrections),
+        "unlabelled": tuple(map(_name, data.unlabelled)),
     }
     return data.model_copy(update=changes)
 

@@ -218,6 +218,12 @@ def _test_facts(result: TrainResult) -> dict[str, str]:
     return {"Test rasters": f"{images}, {outlined}{pixels} labelled"}
 
 
+def _unlabelled_facts(run: Run) -> dict[str, str]:
+    side, share = run.data.unlabelled, run.spec.data.unlabelled_share
+    said = f"{number_of(side.images, 'image')}, {side.amount} of data, in {share:.0%} of the training windows"
+    return {"Unlabelled rasters": said} if side.images else {}
+
+
 def _facts(run: Run, result: TrainResult) -> dict[str, str]:
     spec, data, network = run.spec, run.data, run.spec.network
     sides = {"Training rasters": data.train, "Validation rasters": data.val}
@@ -234,6 +240,7 @@ def _facts(run: Run, result: TrainResult) -> dict[str, str]:
             for name, side in sides.items()
             if side.images
         }
+        | _unlabelled_facts(run)
         | _test_facts(result)
         | {
             "Epoch kept": result.epoch_rule,

@@ -6,7 +6,7 @@ In: labelled rasters, and the cells that hold their labels. Out: arrays of one w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +36,13 @@ class LabelledCells:
     """Number of the raster, first row and column (N, 3)."""
     counts: NDArray[np.int64]
     """Labelled pixels per class (N, K)."""
+    unlabelled: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 4), np.int64))
+    """Cells of rasters without labels: number of the raster, first row and column, and pixels with data (M, 4)."""
+
+    def joined_by(self, unlabelled: LabelledCells, first: int) -> LabelledCells:
+        """The same with those of rasters without labels, whose pixels count as one class, numbered from `first`."""
+        places = unlabelled.places + np.array([first, 0, 0])
+        return replace(self, unlabelled=np.hstack([places, unlabelled.counts.sum(axis=1, keepdims=True)]))
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,8 @@ class Sampling:
     """Seed of the draw."""
     marks_unlabelled: bool = False
     """Whether pixels that hold data but no label are UNLABELLED and not IGNORE."""
+    unlabelled: float = 0.0
+    """Share of the windows drawn from rasters without labels, uniformly by area, if there are any."""
 
 
 class TrainingWindows:
@@ -72,6 +81,7 @@ class TrainingWindows:
         self._places = cells.places
         self._by_area = np.cumsum(cells.counts.sum(axis=1))
         self._by_class = [np.cumsum(column) for column in cells.counts.T if column.any()]
+        self._unlabelled, self._by_data = cells.unlabelled[:, :3], np.cumsum(cells.unlabelled[:, 3])
 
     def __len__(self) -> int:
         """Windows per epoch."""
@@ -100,11 +110,18 @@ class TrainingWindows:
         return raster, Window(row, col, self.sampling.read_side, self.sampling.read_side)
 
     def _draw_cell(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        if len(self._unlabelled) and rng.random() < self.sampling.unlabelled:
+            return _drawn(self._unlabelled, self._by_data, rng)
         sums = self._by_area
         if rng.random() < self.sampling.balance:
             sums = self._by_class[rng.integers(len(self._by_class))]
-        cell: NDArray[np.int64] = self._places[np.searchsorted(sums, rng.integers(sums[-1]), side="right")]
-        return cell
+        return _drawn(self._places, sums, rng)
+
+
+def _drawn(places: NDArray[np.int64], sums: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """One of several cells (N, 3), as likely as the running sums of their pixels (N) say."""
+    cell: NDArray[np.int64] = places[np.searchsorted(sums, rng.integers(sums[-1]), side="right")]
+    return cell
 
 
 def keep_inside(start: int, side: int, length: int) -> int:
