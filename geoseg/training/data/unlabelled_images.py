@@ -239,6 +239,6 @@ def _notices_of_hidden(images: Sequence[_Placed], hidden: Sides, scored: _Scored
     if any(scored.windows) and (lost or unplaced):
         lines.append(
             f"{number_of(lost, 'unlabelled image')} and {number_of(unplaced, 'labelled image')} with validation or "
-            "test labels have no coordinates: unless the file is the same, overlaps are not seen, and flatter the scores"
+            "test labels have no coordinates: unless the file is the same, overlaps are not seen, and flatter scores"
         )
     return lines
