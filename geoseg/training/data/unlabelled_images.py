@@ -229,7 +229,7 @@ def _notices_of_hidden(images: Sequence[_Placed], hidden: Sides, scored: _Scored
     lines = []
     if showing := sum(map(bool, hidden)):
         lines.append(
-            f"{number_of(showing, 'unlabelled image')} overlap validation or test labels: what lies there, and within "
+            f"validation or test labels lie in {number_of(showing, 'unlabelled image')}: what is there, and within "
             f"{scored.guard_px} px, is hidden from training windows"
         )
     lost = sum(not one.grid.is_georeferenced for one in images)
