@@ -213,7 +213,7 @@ def _spec(name: str, members: Sequence[Member], loaded: Sequence[Model], log: Re
     """The first member's spec under another name, with a card of its own and the members' mean temperature."""
     specs = [member.spec for member in members]
     found = {"name": name, "temperature": _mean_temperature([spec.temperature for spec in specs])}
-    for setting in ("tile", "overlap", "statistics"):
+    for setting in ("tile", "overlap", "statistics", "brightness"):
         if any(getattr(spec, setting) != getattr(specs[0], setting) for spec in specs):
             log.notice(f"the models differ in {setting}: the soup takes that of {public_form(members[0].path)}")
     card = _card(specs, [_digest(model) for model in loaded], members)
@@ -262,7 +262,12 @@ def _digest(model: Model) -> str:
 
 def _notice_starts(members: Sequence[Member], alike: Sequence[float], log: Reporter) -> None:
     """Say which models do not share a start with the first one, or are equal to it."""
+    first = members[0].path.read_bytes()
     for member, share in zip(members[1:], alike[1:], strict=True):
+        if member.path.read_bytes() == first:
+            log.notice(
+                f"{public_form(member.path)} is a copy of {public_form(members[0].path)}: it counts twice, leave it out"
+            )
         if share < LEAST_ALIKE:
             log.notice(
                 f"{public_form(member.path)} and {public_form(members[0].path)} do not seem to come from one start "

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from geoseg.core.composites import paths_in, split_composite
@@ -58,6 +60,26 @@ def scene_name(path: str | os.PathLike[str]) -> str:
 def shown_name(image: Path) -> str:
     """Name of an image in reports and messages, without secrets that its URL may hold."""
     return scene_name(image) if split_composite(image) else Path(public_form(image)).name
+
+
+def shown_names(images: Sequence[Path]) -> list[str]:
+    """Names of images, in reports, messages and files; those of equal names have as many folders as tell them apart."""
+    names = [shown_name(image) for image in images]
+    parts = [
+        name.split("/") if split_composite(image) else Path(public_form(image)).parts
+        for image, name in zip(images, names, strict=True)
+    ]
+    for depth in range(2, max(map(len, parts), default=0) + 1):
+        often = Counter(names)
+        if max(often.values()) == 1:
+            break
+        names = ["/".join(part[-depth:]) if often[name] > 1 else name for part, name in zip(parts, names, strict=True)]
+    return names
+
+
+def is_called(image: Path, name: str) -> bool:
+    """Whether a name from `shown_names` may be that of an image."""
+    return name == shown_name(image) or Path(public_form(image)).as_posix().endswith(f"/{name}")
 
 
 def _common_words(names: list[str]) -> str:

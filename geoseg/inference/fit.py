@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from geoseg.core.errors import ModelError
 from geoseg.raster.bands.matching import HIGHEST
+from geoseg.raster.brightness import sample_squares, unlike_brightness
 from geoseg.raster.scaling import Rescaling
 from geoseg.raster.scene_bands import SceneBands
 from geoseg.raster.validity import spread_windows
@@ -138,12 +139,25 @@ def values_misfit(bands: SceneBands, model: ModelSpec) -> Misfit | None:
     known = known_statistics(model)
     if known is None:
         return Misfit(NO_STATISTICS, is_far=False)
+    if (brightness := _by_colours(bands, model)) is not None:
+        return Misfit(
+            f"the scene is {brightness:.2f} times as bright as the model's training imagery of the same colours: poor "
+            "classes, --rescale auto brings it to that",
+            is_far=False,
+        )
     values = _sample(bands)
     if values.shape[1] < _FEWEST_PX:
         return None
     percentiles = np.percentile(values, (50, 98), axis=1)
     found = _brightness(percentiles, known)
     return None if found is None else _by_brightness(found[0], found[1], bands, model)
+
+
+def _by_colours(bands: SceneBands, model: ModelSpec) -> float | None:
+    """How many times as bright a scene is as the training imagery, where values are as they are and that is known."""
+    if model.brightness is None or bands.change is not None:
+        return None
+    return unlike_brightness(sample_squares(bands), model.brightness, model.dtype)
 
 
 def statistics_misfit(own: NormalizationSpec, model: ModelSpec) -> Misfit | None:

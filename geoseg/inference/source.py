@@ -6,11 +6,12 @@ In: an open scene, a model, a ClassifySpec. Out: the bands, and the source that 
 from __future__ import annotations
 
 from geoseg.core.errors import GeosegError, SpecError
-from geoseg.inference.fit import MOST_REFINING
-from geoseg.raster.bands.matching import BandChoice, check_dtype, choose_bands
+from geoseg.inference.fit import MOST_REFINING, known_statistics
+from geoseg.raster.bands.matching import HIGHEST, BandChoice, check_dtype, choose_bands
+from geoseg.raster.brightness import sample_squares, unlike_brightness
 from geoseg.raster.regridded import resampled
 from geoseg.raster.resample import NativeScene, Source
-from geoseg.raster.scene import Scene
+from geoseg.raster.scene import BYTES, Scene
 from geoseg.raster.scene_bands import SceneBands
 from geoseg.raster.validity import check_nodata
 from geoseg.spec import ClassifySpec, ModelSpec
@@ -46,8 +47,28 @@ def _suggestion(scene: Scene, choice: BandChoice, model: ModelSpec) -> tuple[flo
     try:
         check_dtype(scene.info.dtype_of(choice.indexes), model.dtype, None)
     except GeosegError:
-        return scene.suggest_rescale(choice.indexes)
+        found = scene.suggest_rescale(choice.indexes)
+        return found and _like_training(found, scene, choice, model)
     return None
+
+
+def _like_training(
+    percentiles: tuple[float, float], scene: Scene, choice: BandChoice, model: ModelSpec
+) -> tuple[float, float]:
+    """The --rescale that makes a scene about as bright as the training imagery, if the bundle knows how bright that is.
+
+    Black stays black. The 98th percentile comes to where it is in the training imagery, if values are spread normally;
+    then colours decide, where they are known.
+    """
+    known, (low, high) = known_statistics(model), percentiles
+    if known is None or low < 0 or percentiles == BYTES:
+        return percentiles
+    bright = max(mean + 2 * std for mean, std in zip(known.mean, known.std, strict=True))
+    top = high * max(1.0, HIGHEST[model.dtype] / bright)
+    if model.brightness is not None:
+        bands = SceneBands.select(scene, choice.indexes, nodata=None, rescale=(0.0, top), dtype=model.dtype)
+        top *= unlike_brightness(sample_squares(bands), model.brightness, model.dtype) or 1.0
+    return 0.0, float(f"{top:.3g}")
 
 
 def at_resolution(scene: SceneBands, model: ModelSpec, spec: ClassifySpec) -> Source:

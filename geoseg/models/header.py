@@ -38,7 +38,7 @@ def existing_model(path: str | os.PathLike[str] | None) -> Path:
     if path.is_dir():
         return _model_of_run(path)
     if not path.is_file():
-        raise ModelError(f"no model at {path}: check the path, or leave --model out for the default model")
+        raise ModelError(f"no model at {path}: check the path, or take `default`, the model that comes with geoseg")
     return path
 
 

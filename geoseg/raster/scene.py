@@ -35,6 +35,8 @@ from geoseg.raster.reading.trust import PX_MOST
 from geoseg.raster.scene_info import SceneInfo, describe_dataset, numpy_dtype, with_tags
 from geoseg.raster.validity import Mask, Values, alpha_band, find_valid, read_mask, spread_windows
 
+BYTES = 0.0, 255.0
+"""LOW and HIGH of values of 8 bits."""
 _BYTE, _HALF_OF_BYTE = 255, 128
 """Largest value of 8 bits, and what the largest value of an 8-bit image reaches at least."""
 _REMEDIES = {
@@ -240,7 +242,7 @@ class Scene:
         if not valid.any():
             return None
         if values[:, valid].min() >= 0 and _HALF_OF_BYTE <= values[:, valid].max() <= _BYTE:
-            return 0.0, float(_BYTE)
+            return BYTES
         low, high = np.percentile(values[:, valid].astype(float), (2, 98))
         low, high = float(f"{low:.3g}"), float(f"{high:.3g}")
         return (low, high) if low < high else None

@@ -16,6 +16,7 @@ from support.reporters import Heard
 
 from geoseg.commands.evaluate import evaluate
 from geoseg.core.errors import LabelError
+from geoseg.core.naming import shown_names
 from geoseg.data.labels import LabelRules, LabelSource, open_labels
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
@@ -106,6 +107,45 @@ def test_in_images_without_coordinates_polygons_are_in_pixels_of_the_image_that_
         read(tmp_path, tmp_path / "nameless.gpkg", grid=plain)
     with pytest.raises(LabelError, match="do not say in which coordinate system"):
         read(tmp_path, tmp_path / "pixels.gpkg")
+
+
+def test_images_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    plain = PixelGrid(20, 30, Affine.identity(), None)
+    frame = geopandas.GeoDataFrame(
+        {"image": ["x/a.tif"], "correction": ["water"]}, geometry=[box(WATER, plain.transform)]
+    )
+    frame.to_file(tmp_path / "pixels.gpkg")
+    here, other = (
+        read(tmp_path, tmp_path / "pixels.gpkg", grid=plain, image=f"{folder}/a.tif") for folder in ("data/x", "data/y")
+    )
+    assert (here != other).any()
+    assert shown_names([Path("data/x/a.tif"), Path("data/y/a.tif"), Path("b.tif")]) == ["x/a.tif", "y/a.tif", "b.tif"]
+    assert shown_names([Path("1/x/a.tif"), Path("2/x/a.tif"), Path("2/y/a.tif")]) == [
+        "1/x/a.tif",
+        "2/x/a.tif",
+        "y/a.tif",
+    ]
+
+
+def test_a_bare_name_of_two_images_without_coordinates_is_an_error(tmp_path):
+    config = write_config(tmp_path)
+    rows = ["image,label,split"]
+    for folder, split in (("one", "train"), ("two", "val")):
+        (tmp_path / folder).mkdir()
+        write_raster(
+            tmp_path / folder / "a.tif", np.full((3, 32, 32), 9, np.uint8), crs=None, transform=Affine.identity()
+        )
+        write_raster(
+            tmp_path / folder / "m.tif", np.full((32, 32), (3, 9) * 16, np.uint8), crs=None, transform=Affine.identity()
+        )
+        rows.append(f"{folder}/a.tif,{folder}/m.tif,{split}")
+    (tmp_path / "same.csv").write_text("\n".join(rows))
+    frame = geopandas.GeoDataFrame({"image": ["a.tif"], "correction": [None]}, geometry=[shapely.box(2, 2, 9, 9)])
+    frame.to_file(tmp_path / "pixels.gpkg")
+    spec = resolve_settings(config, tmp_path / "same.csv", {})
+    data = spec.data.model_copy(update={"corrections": (tmp_path / "pixels.gpkg",)})
+    with pytest.raises(LabelError, match="on two images without coordinates"):
+        read_training_data(spec.model_copy(update={"data": data}))
 
 
 def test_mistakes_in_corrections_are_one_line(tmp_path):

@@ -21,7 +21,7 @@ from shapely.errors import GEOSException
 
 from geoseg.core.errors import LabelError
 from geoseg.core.files import one_line
-from geoseg.core.naming import shown_name
+from geoseg.core.naming import is_called
 from geoseg.core.redaction import public_form
 from geoseg.data.labels.features import Features
 from geoseg.data.labels.opened import Labels
@@ -87,6 +87,19 @@ def corrections_on(source: LabelSource) -> list[PlacedPolygons]:
     """
     found = (_placed(path, source) for path in source.rules.corrections)
     return [polygons for polygons in found if len(polygons.shapes)]
+
+
+def pixel_corrections(source: LabelSource) -> set[str]:
+    """Names by which corrections in pixels call an image without coordinates; none of an image with them.
+
+    Raises:
+        LabelError: if a file cannot be read.
+    """
+    if source.grid.crs is not None:
+        return set()
+    layers = [layer for layer in map(_Layer.of, source.rules.corrections) if not layer.crs and IMAGE in layer.columns]
+    names = {text_of(value) for layer in layers for value in layer.read(IMAGE, source).values}
+    return {name for name in names if is_called(source.image, name)}
 
 
 @dataclass(frozen=True)
@@ -213,8 +226,7 @@ def _in_pixels(layer: _Layer, polygons: Polygons, source: LabelSource) -> Placed
             f"corrections {layer.path} have no coordinate system and no column {IMAGE}: name in it the image file of "
             "each polygon"
         )
-    name = shown_name(source.image)
-    here = np.array([text_of(value) == name for value in layer.read(IMAGE, source).values], bool)
+    here = np.array([is_called(source.image, text_of(value)) for value in layer.read(IMAGE, source).values], bool)
     parts, owners = parts_near(polygons, source.grid)
     kept = here[owners]
     indexes = _indexes(polygons.values, source.classes, layer.path)[owners]

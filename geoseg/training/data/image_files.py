@@ -12,11 +12,12 @@ from functools import partial
 from pathlib import Path
 
 from geoseg.core.errors import LabelError, ModelError
-from geoseg.core.naming import shown_name
+from geoseg.core.naming import shown_name, shown_names
+from geoseg.core.redaction import public_form
 from geoseg.data.consistency import ImageProperties
 from geoseg.data.labelled_raster import FilePool, FileRaster, Files
 from geoseg.data.labels import LabelRules, LabelSource, label_format, open_labels
-from geoseg.data.labels.corrections import CorrectedPixels, count_corrected
+from geoseg.data.labels.corrections import CorrectedPixels, count_corrected, pixel_corrections
 from geoseg.data.listing import ListedRaster
 from geoseg.geo.georef import PixelGrid
 from geoseg.raster.bands.matching import choose_bands, describe_bands, fits_dtype
@@ -87,14 +88,14 @@ def find_rasters(
     entries: Sequence[ListedRaster], grids: Sequence[PixelGrid], spec: TrainSpec, scaling: ScalingSpec | None
 ) -> tuple[list[FileRaster], FilePool]:
     """The labelled raster of every entry, on disk, and the pool that holds their files open."""
-    pool = FilePool()
+    pool, names = FilePool(), shown_names([entry.image for entry in entries])
     return [
         FileRaster(
-            shown_name(entry.image),
+            name,
             grid,
             partial(pool.take, number, partial(open_pair, entry, spec.data, spec.classes, scaling)),
         )
-        for number, (entry, grid) in enumerate(zip(entries, grids, strict=True))
+        for number, (name, entry, grid) in enumerate(zip(names, entries, grids, strict=True))
     ], pool
 
 
@@ -106,10 +107,20 @@ def count_unmarked(rasters: Sequence[FileRaster], entries: Sequence[ListedRaster
 
 
 def count_corrections(entries: Sequence[ListedRaster], grids: Sequence[PixelGrid], spec: TrainSpec) -> CorrectedPixels:
-    """Count the pixels of all labels that the corrections of the settings change."""
-    total = CorrectedPixels()
+    """Count the pixels of all labels that the corrections of the settings change.
+
+    Raises:
+        LabelError: if corrections in pixels do not say which of two images they are on.
+    """
+    total, corrected = CorrectedPixels(), dict[str, Path]()
     for entry, grid in zip(entries, grids, strict=True):
         source = _labels_of(entry, grid, spec.data, spec.classes)
+        for name in pixel_corrections(source):
+            if corrected.setdefault(name, entry.image) != entry.image:
+                raise LabelError(
+                    f"corrections of {name!r} are on two images without coordinates, {public_form(corrected[name])} "
+                    f"and {public_form(entry.image)}: put the folder before the name in the column image"
+                )
         with open_labels(replace(source, rules=replace(source.rules, corrections=()))) as labels:
             total += count_corrected(source, labels)
     return total
