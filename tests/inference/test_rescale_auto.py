@@ -1,6 +1,7 @@
 """`--rescale auto` brings a scene that is too dark or too bright to the model's brightness, once for all windows."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from geoseg.commands.evaluate_model import evaluate_model
 from geoseg.commands.info import describe_scene
 from geoseg.commands.plan import plan_prediction
 from geoseg.commands.predict import predict
-from geoseg.core.errors import SpecError
+from geoseg.core.errors import ModelError, SpecError
 from geoseg.core.events import SILENT
 from geoseg.inference.job import prepare
 from geoseg.inference.shards import Workers, make_shards
@@ -28,7 +29,7 @@ from geoseg.raster.brightness import learn_brightness, sample_squares
 from geoseg.raster.notices_tag import NOTICES_TAG
 from geoseg.raster.scene import Scene
 from geoseg.raster.scene_bands import SceneBands
-from geoseg.spec import BrightnessSpec, PredictSpec, ScalingSpec
+from geoseg.spec import BrightnessSpec, NormalizationSpec, PredictSpec, ScalingSpec
 
 QUICK: dict[str, Any] = {"polygons": False, "preview": False, "device": "cpu", "precision": "fp32"}
 RGB = ("red", "green", "blue")
@@ -164,3 +165,14 @@ def test_evaluate_brightens_each_raster_as_predict_does(tmp_path, model):
 def test_a_misspelt_rescale_is_refused(tmp_path, dark, model):
     with pytest.raises(SpecError, match="rescale"):
         predict(dark, tmp_path, model=model, rescale="aut", **QUICK)
+
+
+def test_sixteen_bits_are_offered_the_range_that_makes_them_as_bright_as_the_training_imagery(tmp_path, known):
+    values = imagery(px=256)
+    statistics = NormalizationSpec(mean=tuple(values.mean(axis=(1, 2))), std=tuple(values.std(axis=(1, 2))))
+    scene = write_raster(tmp_path / "wide.tif", values.astype(np.uint16) * 40)
+    with pytest.raises(ModelError, match=r"--rescale 0,\d+ ") as found:
+        predict(scene, tmp_path / "out", model=model_of(brightness=known, normalization=statistics), **QUICK)
+    offered = re.search(r"--rescale 0,(\d+)", str(found.value))
+    assert offered is not None
+    assert float(offered[1]) == pytest.approx(255 * 40, rel=0.12)
