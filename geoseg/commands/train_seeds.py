@@ -18,6 +18,7 @@ from geoseg.core.events import NoticeLog, Reporter
 from geoseg.core.files import draft_of, write_errors
 from geoseg.core.version import __version__
 from geoseg.core.wording import number_of, pixels_in_words
+from geoseg.metrics.calibration.calibration import Calibration
 from geoseg.metrics.scores import Scores
 from geoseg.models.bundle import load_model, save_model
 from geoseg.models.header import read_spec
@@ -89,6 +90,7 @@ def _result(
         test_pixels=first.test_scores.pixels if first.test_scores else 0,
         test_polygons=training.get("test_polygons"),
         seeds=tuple(scored),
+        calibration={side: Calibration.from_dict(found) for side, found in card.calibration.items()},
         notices=notices,
     )
 
@@ -147,6 +149,7 @@ def _write_report(spec: TrainSpec, result: TrainResult) -> None:
             test_spread=result.test_spread,
             facts=_facts(spec, result),
             settings=result.config.read_text("utf-8"),
+            calibration=result.calibration.get("val"),
             card=read_spec(result.bundle).card,
             worst=(),
             best=(),

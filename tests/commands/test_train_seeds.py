@@ -58,6 +58,8 @@ def test_each_seed_is_a_run_and_the_first_is_kept_whatever_its_score(config: Pat
     plain = json.loads(json.dumps(result.as_dict(), default=str))
     assert plain["spread"]["miou"]["mean"] == pytest.approx(mean)
     assert [one["seed"] for one in plain["seeds"]] == [5, 6, 7]
+    assert plain["calibration"] == read_spec(parts[0]).card.calibration
+    assert plain["calibration"]["val"]["ece"] > 0
 
 
 def test_an_interrupted_run_goes_on_with_the_seed_that_was_under_way(config: Path, tmp_path: Path) -> None:
@@ -82,6 +84,7 @@ def test_the_command_shows_mean_and_spread_of_every_score(config: Path, tmp_path
     assert "validation scores of seeds 0, 1; the model is that of the first:" in done.stdout
     for said in ("mean", "lowest", "highest", "standard deviation", "mIoU", "kappa", "boundary IoU water"):
         assert said in done.stdout, said
+    assert "validation: confidences are off by" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from geoseg.core.events import Reporter
 from geoseg.core.files import workspace
 from geoseg.metrics.calibration.calibration import Calibration
 from geoseg.metrics.calibration.counter import CalibrationCounter
+from geoseg.metrics.calibration.temperature import FittedTemperature
 from geoseg.metrics.unit_counts import save_counts
 from geoseg.models.bundle import load_model, save_model
 from geoseg.models.model import Model
@@ -85,12 +86,21 @@ def _calibrated(run: Run, model: Model, reporter: Reporter) -> Model:
         scored = lay_side(model, side, run.spec, as_evaluated(run), scratch)
         fitted = fit_temperature(scored, int(side.class_counts.sum()), reporter)
     if fitted.is_bounded:
-        end, why = ("lowest", "nearly all") if fitted.value < 1 else ("highest", "next to none")
-        reporter.notice(
-            f"the temperature {fitted.value:g} is the {end} that is considered, as {why} of the validation pixels are "
-            "right: confidences on other images may be off"
-        )
+        reporter.notice(at_an_end(fitted))
     return replace(model, spec=model.spec.model_copy(update={"temperature": fitted.value}))
+
+
+def at_an_end(fitted: FittedTemperature) -> str:
+    """What it means that the temperature is an end of what is considered."""
+    end, beyond, network = (
+        ("lowest", "lower", "less sure than it is right")
+        if fitted.value < 1
+        else ("highest", "higher", "far too sure where it is wrong")
+    )
+    return (
+        f"the temperature {fitted.value:g} is the {end} that is considered, and a {beyond} one would fit the "
+        f"validation pixels better: the network is {network}, and confidences may be off"
+    )
 
 
 def _count(run: Run, model: Model, side: SplitSide, reporter: Reporter) -> tuple[SideCounts, Calibration]:
