@@ -19,6 +19,7 @@ class PixelAccuracy:
 
     words = Wording("pixel accuracy", "Pixel accuracy", "Pixels that got their class, out of all labelled ones.")
     by_class = False
+    over_classes = False
     needs_boundaries = False
     per_epoch = True
 
@@ -34,6 +35,7 @@ class MeanClassAccuracy:
         "mean class accuracy", "Mean class accuracy", "Pixels of a class that were found; mean of the classes."
     )
     by_class = False
+    over_classes = True
     needs_boundaries = False
     per_epoch = False
 

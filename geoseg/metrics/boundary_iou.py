@@ -15,6 +15,7 @@ class BoundaryIou:
 
     words = Wording("boundary IoU", "Boundary IoU")
     by_class = True
+    over_classes = False
     needs_boundaries = True
     per_epoch = False
 
@@ -32,6 +33,7 @@ class MeanBoundaryIou:
         "As mIoU, but only within {px}\u00a0px of outlines: are they in the right place?",
     )
     by_class = False
+    over_classes = True
     needs_boundaries = True
     per_epoch = True
 

@@ -15,6 +15,7 @@ class F1:
 
     words = Wording("F1", "F1", "The harmonic mean of precision and recall.")
     by_class = True
+    over_classes = False
     needs_boundaries = False
     per_epoch = False
 

@@ -19,6 +19,7 @@ class FrequencyWeightedIou:
 
     words = Wording("frequency-weighted IoU", "Weighted IoU", "As mIoU, but large classes count for more.")
     by_class = False
+    over_classes = False
     needs_boundaries = False
     per_epoch = False
 

@@ -83,7 +83,17 @@ class ScoreIntervals:
         rough = " (rough, as these are few)" if self.units < FEW_UNITS else ""
         scarce = ", ".join(f"{name} ({units})" for name, units in self.scarce.items())
         none = f"; none for classes with labels in few of them: {scarce}" if scarce else ""
-        return f"{self.level:.0%} intervals by {self.draws:,} resamples of {units}{rough}{none}"
+        return f"{self.level:.0%} intervals by {self.draws:,} resamples of {units}{rough}{none}{self._no_means()}"
+
+    def _no_means(self) -> str:
+        """Why means over classes have no interval, in words; nothing where they have one."""
+        held = {name: units for name, units in self.class_units.items() if units}
+        if not held or self.find("miou") is not None:
+            return ""
+        few = min(held.values())
+        rarest = [name for name, units in held.items() if units == few]
+        which = f"class {rarest[0]} is" if len(rarest) == 1 else f"classes {', '.join(rarest)} are each"
+        return f"; none for means over classes: {which} labelled in {number_of(few, 'unit')}"
 
     def find(self, metric: str, of_class: str | None = None) -> Interval | None:
         """The interval of a figure; None if there is none."""

@@ -18,6 +18,7 @@ class Iou:
 
     words = Wording("IoU", "IoU")
     by_class = True
+    over_classes = False
     needs_boundaries = False
     per_epoch = True
 
@@ -35,6 +36,7 @@ class MeanIou:
         "Area where prediction and label agree, out of the area that either covers; mean of the labelled classes.",
     )
     by_class = False
+    over_classes = True
     needs_boundaries = False
     per_epoch = True
 

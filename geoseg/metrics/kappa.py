@@ -18,6 +18,7 @@ class Kappa:
 
     words = Wording("kappa", "Cohen’s kappa", "Agreement beyond chance: 0 is what guessing would give.")
     by_class = False
+    over_classes = False
     needs_boundaries = False
     per_epoch = False
 

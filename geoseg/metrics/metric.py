@@ -70,6 +70,9 @@ class Metric(Protocol):
     """Its names and explanation."""
     by_class: bool
     """Whether there is a figure for each class, instead of one for all."""
+    over_classes: bool
+    """Whether it is taken over the classes that occur, as a mean or the least of them: where one of them does not
+    occur, it is another figure. False for a figure by class."""
     needs_boundaries: bool
     """Whether it needs the counts of boundaries, which are not always compared."""
     per_epoch: bool

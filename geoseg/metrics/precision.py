@@ -24,6 +24,7 @@ class Precision:
         also="user’s accuracy",
     )
     by_class = True
+    over_classes = False
     needs_boundaries = False
     per_epoch = False
 

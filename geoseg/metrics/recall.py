@@ -21,6 +21,7 @@ class Recall:
         "recall", "Recall", "Pixels that were found, out of those labelled as the class.", also="producer’s accuracy"
     )
     by_class = True
+    over_classes = False
     needs_boundaries = False
     per_epoch = False
 

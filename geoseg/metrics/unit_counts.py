@@ -20,6 +20,7 @@ from torch import Tensor
 
 from geoseg.core.files import draft_of
 from geoseg.metrics.boundaries import find_boundaries
+from geoseg.metrics.metric import Counts
 from geoseg.metrics.scores import Scores, scores_of
 from geoseg.spec import IGNORE
 
@@ -45,6 +46,12 @@ class UnitCounts:
     def holders(self) -> list[int]:
         """Number of units with labels of each class (K)."""
         return [int(units) for units in self.confusion.any(axis=2).sum(axis=0)]
+
+    @property
+    def total(self) -> Counts:
+        """The counts of all units together."""
+        parts = (self.confusion, self.boundary_intersections, self.boundary_unions)
+        return Counts(*(torch.from_numpy(part.sum(axis=0)).double() for part in parts))
 
     def scores(self, names: Sequence[str]) -> Scores:
         """The scores of all units together; `names` are those of the K classes."""

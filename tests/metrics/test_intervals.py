@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
+from geoseg.metrics.comparison import ComparedScores, compare_scores
 from geoseg.metrics.interval import Interval
 from geoseg.metrics.intervals import Bootstrap, expanded_quantiles, student_quantile
 from geoseg.metrics.metric import METRICS, Counts, Wording
@@ -240,6 +241,7 @@ class Careful:
 
     words = Wording("careful", "Careful")
     by_class = False
+    over_classes = False
     needs_boundaries = False
     per_epoch = False
 
@@ -266,3 +268,75 @@ def test_a_single_unit_and_a_class_of_few_resamples_have_no_interval() -> None:
     assert [interval is None for interval in found] == [False, False, True]
     single = Bootstrap(1, draws=10)
     assert single.interval(single.figures(counts_of(confusion[:1]), "miou")) is None
+
+
+# ------------------------------------------------------------------------------------------------------- rare classes
+
+
+def two_models_with_a_rare_class(holders: int) -> tuple[UnitCounts, UnitCounts]:
+    """Counts in 30 units of two models that find nearly all of two classes, and nothing of c, labelled in few units."""
+    both = []
+    for one in units(30, np.random.default_rng(8), better=0.03):
+        confusion = one.confusion.copy()
+        confusion[:, :2, :2] += np.eye(2, dtype=np.int64) * 20_000
+        confusion[:, 2] = 0
+        confusion[:, :, 2] = 0
+        confusion[:holders, 2, 0] = 500
+        both.append(counts_of(confusion))
+    return both[0], both[1]
+
+
+OVER_CLASSES = [name for name in METRICS.names if METRICS.get(name).over_classes]
+
+
+def compared(one: UnitCounts, other: UnitCounts, bootstrap: Bootstrap) -> ComparedScores:
+    scores = [bootstrap.scores(counts, ["a", "b", "c"], "an image") for counts in (one, other)]
+    return compare_scores([one, other], scores, 1, bootstrap)[0][0]
+
+
+def test_a_class_in_a_single_unit_leaves_means_over_classes_without_an_interval() -> None:
+    found = compared(*two_models_with_a_rare_class(1), Bootstrap(30))
+    assert found.scores.intervals is not None
+    assert found.scores.interval("miou") is None
+    assert found.scores.interval("mean_class_accuracy") is None
+    assert (found.miou_difference.interval, found.miou_difference.p) == (None, None)
+    assert found.miou_difference.value is not None
+    assert found.scores.interval("pixel_accuracy") is not None
+    assert found.iou_difference["a"].interval is not None
+    said = found.scores.intervals.describe()
+    assert said.endswith("; none for means over classes: class c is labelled in 1 unit"), said
+    again = Scores.from_dict(json.loads(json.dumps(found.scores.as_dict()))).intervals
+    assert again is not None
+    assert again.describe() == said
+
+
+@pytest.mark.parametrize("holders", [2, 3, 8])
+def test_means_are_over_the_same_classes_in_every_resample_that_counts(holders: int) -> None:
+    """Without c, mIoU would be above 0.9 in some resamples; with it, it is at most 2/3 in all."""
+    one, other = two_models_with_a_rare_class(holders)
+    bootstrap = Bootstrap(30)
+    recall = bootstrap.figures(one, "recall")[:, 2]
+    for name in ("miou", "mean_class_accuracy"):
+        drawn = bootstrap.figures(one, name)
+        assert np.array_equal(np.isnan(drawn), np.isnan(recall))
+        assert np.nanmax(drawn) <= 2 / 3
+    found = compared(one, other, bootstrap)
+    interval, less = found.scores.interval("miou"), found.miou_difference
+    assert interval is not None
+    assert interval.low <= found.scores.miou <= interval.high <= 2 / 3
+    assert less.interval is not None
+    assert less.value is not None
+    assert less.interval.low <= less.value <= less.interval.high
+    assert found.scores.intervals is not None
+    assert "means over classes" not in found.scores.intervals.describe()
+
+
+def test_a_mean_of_boundaries_is_over_the_same_classes_too() -> None:
+    confusion = two_models_with_a_rare_class(30)[0].confusion
+    unions = np.full((30, 3), 100)
+    unions[3:, 2] = 0  # c has an outline in three units
+    counts = UnitCounts(confusion, unions * 9 // 10 * np.array([1, 1, 0]), unions, 2)
+    drawn = Bootstrap(30).all_figures(counts, OVER_CLASSES)
+    assert np.nanmax(drawn["boundary_miou"]) == pytest.approx(0.6)
+    assert 0 < np.isnan(drawn["boundary_miou"]).mean() < 0.1
+    assert not np.isnan(drawn["miou"]).any()

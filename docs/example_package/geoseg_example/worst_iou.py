@@ -16,6 +16,7 @@ class WorstIou:
 
     words = Wording("worst IoU", "Worst IoU", "IoU of the class that is found worst.")
     by_class = False
+    over_classes = True
     needs_boundaries = False
     per_epoch = True
 
