@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from geoseg.metrics.counter import ScoreCounter
-from geoseg.metrics.metric import METRICS
+from geoseg.metrics.metric import METRICS, Counts
 from geoseg.metrics.scores import Scores, scores_of
 
 pytestmark = pytest.mark.parametrize("name", METRICS.names)
@@ -112,3 +112,19 @@ def test_it_comes_back_from_plain_values(name):
     again = Scores.from_dict(found.as_dict())
     assert again == found
     assert getattr(again, name) == found.as_dict()[name]
+
+
+def test_it_says_whether_it_is_another_figure_without_one_of_the_classes(name):
+    """As the pixels of a missed class dwindle, a figure over classes keeps its share of it until the last one goes."""
+
+    def figure(share: float) -> float:
+        confusion = torch.tensor([[80, 20, 0], [10, 90, 0], [0, 0, 0]], dtype=torch.float64)
+        confusion[2, 0] = 100 * share
+        unions = torch.tensor([50, 50, 50 * share], dtype=torch.float64)
+        return float(METRICS.get(name)().figure(Counts(confusion, unions * torch.tensor([0.8, 0.9, 0]), unions)))
+
+    metric = METRICS.get(name)
+    if metric.by_class:
+        assert not metric.over_classes
+    else:
+        assert metric.over_classes == (abs(figure(1e-9) - figure(0)) > 0.01)
