@@ -6,18 +6,24 @@ In: grids of images, and what they share. Out: the number of each image's cluste
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import shapely
+from affine import Affine
 from numpy.typing import NDArray
 
 from geoseg.geo.crs import crs_number
-from geoseg.geo.geodesy import pixel_size_m
-from geoseg.geo.georef import PixelGrid, grow, reproject_box
-from geoseg.geo.grid import Window
+from geoseg.geo.geodesy import GeodeticSystem, geodetic_system, pixel_size_in, x_period
+from geoseg.geo.georef import Box, PixelGrid, reproject_box
+
+ROUNDING = 0.01
+"""Part of a pixel by which images that touch may lie apart, as their coordinates are rounded."""
+MARGIN = 1.1
+"""By how much more than the gap neighbours are looked for, as the length of a degree varies within the gap."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +40,12 @@ def number_clusters(images: Sequence[PlacedImage], gap_m: float | None) -> NDArr
     """The number of the cluster of each image (N,), from 0, in the order of the first image of each.
 
     Images are in one cluster if they share a key, or lie no farther apart than the gap, or if others link them so.
-    Distances are those of bounding boxes, along the axes of the images.
+    Distances are those of bounding boxes, along each axis of the coordinate system of one of them.
 
     Args:
         images: the images; those without coordinates have no neighbours.
         gap_m: largest distance of neighbours on the ground, in metres; None counts no image as a neighbour.
     """
-    links = [*_sharing(images), *([] if gap_m is None else _near([one.grid for one in images], gap_m))]
     parent = list(range(len(images)))
 
     def root(image: int) -> int:
@@ -48,9 +53,15 @@ def number_clusters(images: Sequence[PlacedImage], gap_m: float | None) -> NDArr
             parent[image] = image = parent[parent[image]]
         return image
 
-    for one, other in links:
+    def link(one: int, other: int) -> None:
         low, high = sorted((root(one), root(other)))
         parent[high] = low
+
+    for one, other in _sharing(images):
+        link(one, other)
+    for one, other, are_near in () if gap_m is None else _candidates([one.grid for one in images], gap_m):
+        if root(one) != root(other) and are_near():
+            link(one, other)
     roots = [root(image) for image in range(len(images))]
     return np.unique(np.array(roots, np.int64), return_inverse=True)[1].ravel()
 
@@ -63,33 +74,78 @@ def _sharing(images: Sequence[PlacedImage]) -> Iterator[tuple[int, int]]:
             yield first.setdefault(key, number), number
 
 
-def _near(grids: Sequence[PixelGrid], gap_m: float) -> Iterator[tuple[int, int]]:
-    """Pairs of images no farther apart than a gap, each in the coordinate system of its first."""
+def _candidates(grids: Sequence[PixelGrid], gap_m: float) -> Iterator[tuple[int, int, Callable[[], bool]]]:
+    """Pairs of images that may be neighbours, in the coordinate system of the first, and how to find out."""
     systems: list[Any] = []
     numbers = [crs_number(grid.crs, systems) if grid.is_georeferenced else -1 for grid in grids]
     for number, crs in enumerate(systems):
         boxes = {
             image: box
             for image, grid in enumerate(grids)
-            if grid.is_georeferenced and (box := reproject_box(grid.box(_whole(grid)), grid.crs, crs)) is not None
+            if grid.is_georeferenced and (box := reproject_box(grid.bounds, grid.crs, crs, past_180=True)) is not None
         }
         own = [image for image in boxes if numbers[image] == number]
-        grown = [grids[image].box(grow(_whole(grids[image]), _reach_px(grids[image], gap_m))) for image in own]
-        tree = shapely.STRtree(_as_boxes(list(boxes.values())))
-        others = list(boxes)
-        for one, other in tree.query(_as_boxes(grown), predicate="intersects").T.tolist():
-            yield own[one], others[other]
+        system = geodetic_system(crs)
+        tree, others = shapely.STRtree(_as_boxes(list(boxes.values()))), list(boxes)
+        shifted = [(image, shift) for image in own for shift in _turns(grids[image])]
+        grown = {image: _grown(grids[image], system, gap_m) for image in own}
+        found = tree.query(_as_boxes([grown[image].shift(by) for image, by in shifted]), predicate="intersects")
+        for place, at in found.T.tolist():
+            image, shift = shifted[place]
+            other = boxes[others[at]].shift(-shift)
+            yield image, others[at], partial(_are_near, grids[image], system, other, gap_m)
 
 
-def _whole(grid: PixelGrid) -> Window:
-    return Window(0, 0, grid.height, grid.width)
+def _turns(grid: PixelGrid) -> tuple[float, ...]:
+    """By how much x may differ at one place, in CRS units: longitudes also by a whole turn."""
+    period = x_period(grid.crs, grid.bounds)
+    return (0.0,) if period is None else (-period, 0.0, period)
 
 
-def _reach_px(grid: PixelGrid, gap_m: float) -> int:
-    """The gap in pixels of an image, at least one: images that touch are neighbours whatever the rounding."""
-    size = pixel_size_m(grid.crs, grid.transform, grid.height, grid.width)
-    return 1 if size is None else max(1, math.ceil(gap_m / min(size)))
+def _grown(grid: PixelGrid, system: GeodeticSystem | None, gap_m: float) -> Box:
+    """The bounding box of an image, enlarged by at least the gap."""
+    left, bottom, right, top = grid.bounds
+    slack, step = _rounding(grid), (grid.step, grid.step)
+    ends = [size for y in (bottom, (bottom + top) / 2, top) if (size := _size_m(system, (left + right) / 2, y, step))]
+    if not ends:
+        return Box(left - slack, bottom - slack, right + slack, top + slack)
+    x, y = (MARGIN * gap_m * grid.step / min(sizes) + slack for sizes in zip(*ends, strict=True))
+    return Box(left - x, bottom - y, right + x, top + y)
 
 
-def _as_boxes(corners: Sequence[tuple[float, float, float, float]]) -> Any:
+def _are_near(grid: PixelGrid, system: GeodeticSystem | None, other: Box, gap_m: float) -> bool:
+    """Whether the bounding box of an image is no farther from another box than a gap along either axis."""
+    own = grid.bounds
+    west, east = max(own.left, other.left), min(own.right, other.right)
+    south, north = max(own.bottom, other.bottom), min(own.top, other.top)
+    apart = max(west - east, 0.0), max(south - north, 0.0)
+    if max(apart) <= _rounding(grid):
+        return True
+    sides = apart[0] or grid.step, apart[1] or grid.step
+    sizes = [size for y in (south, north) if (size := _size_m(system, (west + east) / 2, y, sides))]
+    return any(
+        all(
+            length <= _rounding(grid) or size_m <= gap_m * (1 + 1e-9)
+            for length, size_m in zip(apart, size, strict=True)
+        )
+        for size in sizes
+    )
+
+
+def _rounding(grid: PixelGrid) -> float:
+    """By how much images that touch may lie apart, in CRS units."""
+    t = grid.transform
+    return ROUNDING * min(grid.step, math.hypot(t.b, t.e))
+
+
+def _size_m(
+    system: GeodeticSystem | None, x: float, y: float, sides: tuple[float, float]
+) -> tuple[float, float] | None:
+    """Length on the ground, in metres, of two lines through a place along x and y, given in CRS units."""
+    width, height = sides
+    place = Affine(width, 0, x - width / 2, 0, -height, y + height / 2)
+    return None if system is None else pixel_size_in(system, place, 1, 1)
+
+
+def _as_boxes(corners: Sequence[Box]) -> Any:
     return shapely.box(*np.array(corners, np.float64).reshape(-1, 4).T)

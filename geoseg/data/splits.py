@@ -159,6 +159,7 @@ def _split_by(by: str, rasters: Sequence[CountedRaster], spec: SplitSpec, needed
     """The windows of each raster on each side."""
     given = given_test(rasters)
     if by == "none":
+        _refuse_torn_groups(rasters)
         train: Sides = [[] if raster.entry.split == TEST else [raster.everything] for raster in rasters]
         return {"train": train, "val": [[] for _ in rasters], TEST: given}
     if by == "column":
@@ -221,17 +222,13 @@ def _images(rasters: Sequence[CountedRaster], spec: SplitSpec, by: str) -> list[
     """Images, or groups of images, or clusters; rows of one image file belong together in any case.
 
     Raises:
-        LabelError: if a group has images that are given as test, and others.
+        LabelError: if a group or a cluster has images that are given as test, and others.
     """
-    labelled = [(index, raster) for index, raster in _to_draw(rasters) if raster.statistics.counts.any()]
-    tested = {raster.entry.group for raster in rasters if raster.entry.split == TEST} - {None}
-    torn = next((raster.entry.group for _, raster in labelled if raster.entry.group in tested), None)
-    if torn is not None:
-        raise LabelError(
-            f"group {torn} has images that are given as test, and others: give all of its images as {TEST}, or none"
-        )
-    placed = [PlacedImage(raster.grid, _keys(raster.file, raster.entry.group)) for _, raster in labelled]
-    numbers = number_clusters(placed, spec.cluster_gap_m if by == "clusters" else None)
+    _refuse_torn_groups(rasters)
+    if by == "clusters":
+        _refuse_torn_clusters(rasters, spec.cluster_gap_m)
+    labelled = _labelled(rasters)
+    numbers = _cluster([raster for _, raster in labelled], spec.cluster_gap_m if by == "clusters" else None)
     units: dict[int, _Unit] = {}
     for (index, raster), number in zip(labelled, numbers.tolist(), strict=True):
         counts = raster.statistics.class_counts
@@ -239,6 +236,42 @@ def _images(rasters: Sequence[CountedRaster], spec: SplitSpec, by: str) -> list[
         unit.parts.append((index, raster.everything))
         unit.counts[:] += counts
     return list(units.values())
+
+
+def _labelled(rasters: Sequence[CountedRaster]) -> list[tuple[int, CountedRaster]]:
+    """The rasters with labels whose side is not given as test, with their indexes."""
+    return [(index, raster) for index, raster in _to_draw(rasters) if raster.statistics.counts.any()]
+
+
+def _cluster(rasters: Sequence[CountedRaster], gap_m: float | None) -> NDArray[np.int64]:
+    """The number of the cluster of each raster (N,)."""
+    return number_clusters([PlacedImage(one.grid, _keys(one.file, one.entry.group)) for one in rasters], gap_m)
+
+
+def _refuse_torn_groups(rasters: Sequence[CountedRaster]) -> None:
+    """Refuse a group of which only some images are given as test."""
+    tested = {raster.entry.group for raster in rasters if raster.entry.split == TEST} - {None}
+    torn = next((raster.entry.group for _, raster in _labelled(rasters) if raster.entry.group in tested), None)
+    if torn is not None:
+        raise LabelError(
+            f"group {torn} has images that are given as test, and others: give all of its images as {TEST}, or none"
+        )
+
+
+def _refuse_torn_clusters(rasters: Sequence[CountedRaster], gap_m: float) -> None:
+    """Refuse a cluster of which only some images are given as test."""
+    tested = [raster for raster in rasters if raster.entry.split == TEST]
+    others = [raster for _, raster in _labelled(rasters)]
+    if not tested:
+        return
+    numbers = _cluster([*tested, *others], gap_m).tolist()
+    first = dict(zip(reversed(numbers[: len(tested)]), reversed(tested), strict=True))
+    for raster, number in zip(others, numbers[len(tested) :], strict=True):
+        if number in first:
+            raise LabelError(
+                f"{first[number].entry.image} is given as {TEST}, but {raster.entry.image} of its cluster is not: give "
+                f"all images of a cluster as {TEST}, or none, or lower data.split.cluster_gap_m ({gap_m:g} m)"
+            )
 
 
 def _keys(file: Path, group: str | None) -> tuple[Hashable, ...]:

@@ -35,8 +35,11 @@ __all__ = [
     "BlockAreas",
     "Coordinates",
     "GeodeticMeasure",
+    "GeodeticSystem",
     "block_areas",
     "geodetic_measure",
+    "geodetic_system",
+    "pixel_size_in",
     "pixel_size_m",
     "row_areas_m2",
     "x_period",
@@ -62,8 +65,11 @@ def pixel_size_m(crs: Any, transform: Affine, height: int, width: int) -> tuple[
     In the unit of an ordinary projection; along the ellipsoid where the system is geographic or distorts areas.
     """
     system = geodetic_system(crs)
-    if system is None:
-        return None
+    return None if system is None else pixel_size_in(system, transform, height, width)
+
+
+def pixel_size_in(system: GeodeticSystem, transform: Affine, height: int, width: int) -> tuple[float, float] | None:
+    """As `pixel_size_m`, given the system's geodetic parameters."""
     ends = side_ends(transform, height, width)
     lengths = planar_lengths if system.areal_error(ends.mean(axis=0)) <= DISTORTION else geodesic_lengths
     x_m, y_m = lengths(system, ends)

@@ -167,7 +167,7 @@ def test_without_validation_the_last_epoch_is_kept_and_tested(config: Path, tmp_
     config = write_config(tmp_path, data=SMALL["data"] | {"split": split}, epochs=2)
     result = train(config, tmp_path / "run")
     assert (result.train_images, result.val_images, result.test_images) == (2, 0, 1)
-    assert "nothing but the test measures how well the model does" in result.notices[0]
+    assert "in this run only the test measures how well the model does" in result.notices[0]
     card = read_spec(result.bundle).card
     assert not card.scores
     assert "nothing is measured" not in card.limits

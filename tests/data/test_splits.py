@@ -301,6 +301,49 @@ def test_the_gap_is_in_metres_whatever_the_coordinates() -> None:
             assert number_clusters(images, gap_m).max() + 1 == clusters
 
 
+@pytest.mark.parametrize(
+    ("crs", "size", "start", "step", "gap_m", "clusters"),
+    [
+        (4326, (0.001, 0.001), (20, 80), (0, 0.12), 500, 2),  # 0.02 degrees of 111.7 km
+        (4326, (0.001, 0.001), (20, 80), (0.12, 0), 350, 2),
+        (4326, (0.001, 0.001), (20, 80), (0.12, 0), 400, 1),  # 0.02 degrees of 19.4 km
+        (4326, (0.001, 0.001), (20, 80), (0, 0.105), 500, 2),  # 0.005 degrees of 111.7 km
+        (4326, (0.001, 0.001), (20, 80), (0, 0.105), 600, 1),
+        (3857, (100, 100), (0, 8_399_738), (10_900, 0), 500, 1),  # at 60 degrees a metre of the map is half a metre
+        (3857, (100, 100), (0, 8_399_738), (10_900, 0), 400, 2),
+        (32633, (1000, 1000), (4e5, 5e6), (101_000, 0), 0, 2),
+        (32633, (1000, 1000), (4e5, 5e6), (100_000, 0), 0, 1),
+        (32633, (1000, 1000), (4e5, 5e6), (101_000, 0), 1000, 1),
+        (32633, (1000, 10), (4e5, 5e6), (0, 1010), 0, 2),
+        (32633, (10, 1000), (4e5, 5e6), (1000, 105_000), 400, 2),
+        (4326, (0.001, 0.001), (179.9, 10), (-359.9, 0), 0, 1),  # touch at 180 degrees
+        (4326, (0.001, 0.001), (179.89, 10), (-359.88, 0), 500, 2),
+        (4326, (0.001, 0.001), (179.9, 10), (0.1, 0), 0, 1),
+    ],
+)  # fmt: skip
+def test_the_gap_is_measured_along_each_axis_on_the_ground(
+    crs: int, size: tuple[float, float], start: tuple[float, float], step: tuple[float, float], gap_m: float,
+    clusters: int,
+) -> None:  # fmt: skip
+    """Images of 100 px."""
+    places = [start, (start[0] + step[0], start[1] + step[1])]
+    images = [
+        PlacedImage(PixelGrid(100, 100, Affine(size[0], 0, x, 0, -size[1], y), CRS.from_epsg(crs)), ((x, y),))
+        for x, y in places
+    ]
+    assert number_clusters(images, gap_m).max() + 1 == clusters
+
+
+def test_a_cluster_that_is_given_as_test_in_part_is_refused() -> None:
+    first, second, *others = chain([0, 260, 5000, 10_000])
+    rasters = [replace(first, entry=replace(first.entry, split="test")), second, *others]
+    with pytest.raises(
+        LabelError, match=r"0\{\}.tif is given as test, but .*260\{\}.tif of its cluster is not: give all"
+    ):
+        sides_of(rasters, by="clusters", cluster_gap_m=40)
+    assert sides_of(rasters, by="clusters", cluster_gap_m=20)[0] == "test"
+
+
 def test_images_of_two_coordinate_systems_may_be_neighbours() -> None:
     x, y = transform_points(UTM17, UTM18, [300_100.0], [4_300_000.0])
     here = raster(name="a")
@@ -338,8 +381,9 @@ def test_a_group_that_is_given_as_test_in_part_is_refused() -> None:
         replace(second, entry=replace(second.entry, group="a")),
         third,
     ]
-    with pytest.raises(LabelError, match="group a has images that are given as test, and others"):
-        sides_of(rasters, by="scene")
+    for by in ("scene", "clusters", "none"):
+        with pytest.raises(LabelError, match="group a has images that are given as test, and others"):
+            sides_of(rasters, by=by)
 
 
 def test_one_cluster_cannot_be_split() -> None:

@@ -69,7 +69,8 @@ def report_split(spec: TrainSpec, split: SplitParts, reporter: Reporter) -> None
         )
     if split.guarded_px:
         where = f"lie within {guard_px} px of" if guard_px else "are also"
-        sides = "validation or test" if split.has_test else "validation"
+        kept = {"validation": spec.data.split.validates, "test": split.has_test}
+        sides = " or ".join(side for side, is_kept in kept.items() if is_kept)
         share = split.guarded_px / (split.guarded_px + learnt)
         percent = f"{share:.0%}" if share > LEAST_SHOWN else f"less than {LEAST_SHOWN:.0%}"
         reporter.notice(
@@ -96,12 +97,11 @@ def _report_way(spec: TrainSpec, split: SplitParts, reporter: Reporter) -> None:
             "other places (data.split.by: blocks or scene)"
         )
     if not spec.data.split.validates:
-        setting = "by: none" if spec.data.split.by == "none" else "val_share: 0"
-        measured = "nothing but the test measures" if split.has_test else "this run measures nothing of"
+        measured = "only the test measures" if split.has_test else "nothing measures"
         others = "all other labels" if split.has_test else "all labels"
         reporter.notice(
-            f"{others} are for training (data.split.{setting}): the last epoch is kept, and {measured} how well the "
-            "model does"
+            f"{others} are for training, none for validation: the last epoch is kept, and in this run {measured} how "
+            "well the model does"
         )
     if split.by == "polygons":
         train, val, test = map(_amount, (split.train, split.val, split.test))
