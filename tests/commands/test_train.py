@@ -116,7 +116,7 @@ def test_without_a_validation_side_all_labels_are_learnt_from_and_the_last_epoch
     assert (result.train_images, result.train_pixels, result.val_images, result.val_pixels) == (2, 2 * 40 * 48, 0, 0)
     assert (result.best_epoch, result.epochs) == (3, 3)
     assert result.as_dict()["scores"]["miou"] is None
-    assert "the last epoch is kept, and in this run nothing measures" in result.notices[0]
+    assert "the last epoch is kept, and nothing scores this model itself" in result.notices[0]
     card = read_spec(result.bundle).card
     assert not card.scores
     assert not card.calibration

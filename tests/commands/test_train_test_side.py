@@ -167,7 +167,7 @@ def test_without_validation_the_last_epoch_is_kept_and_tested(config: Path, tmp_
     config = write_config(tmp_path, data=SMALL["data"] | {"split": split}, epochs=2)
     result = train(config, tmp_path / "run")
     assert (result.train_images, result.val_images, result.test_images) == (2, 0, 1)
-    assert "in this run only the test measures how well the model does" in result.notices[0]
+    assert "only the test scores this model itself on labels that it has not learnt" in result.notices[0]
     card = read_spec(result.bundle).card
     assert not card.scores
     assert "nothing is measured" not in card.limits
@@ -198,6 +198,9 @@ def test_a_share_is_drawn_for_the_test(tmp_path: Path, by: str) -> None:
 def test_the_test_share_is_in_no_fold_and_the_model_itself_is_tested(tmp_path: Path) -> None:
     config = scenes(tmp_path, {"by": "scene", "test_share": 0.3, "folds": 2}, epochs=1)
     result = train(config, tmp_path / "run")
+    assert "all other labels are for training, none for validation" in "\n".join(result.notices)
+    assert not any("val_share" in line or "nothing but" in line for line in result.notices)
+    assert "validation or test" not in "\n".join(result.notices).split("all labels, for the model itself")[1]
     tested = result.test_pixels
     assert tested in (40 * 48, 2 * 40 * 48)
     assert result.scores.pixels == result.train_pixels == 6 * 40 * 48 - tested

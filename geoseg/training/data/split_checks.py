@@ -97,11 +97,11 @@ def _report_way(spec: TrainSpec, split: SplitParts, reporter: Reporter) -> None:
             "other places (data.split.by: blocks or scene)"
         )
     if not spec.data.split.validates:
-        measured = "only the test measures" if split.has_test else "nothing measures"
+        measured = "only the test scores" if split.has_test else "nothing scores"
         others = "all other labels" if split.has_test else "all labels"
         reporter.notice(
-            f"{others} are for training, none for validation: the last epoch is kept, and in this run {measured} how "
-            "well the model does"
+            f"{others} are for training, none for validation: the last epoch is kept, and {measured} this model itself "
+            "on labels that it has not learnt"
         )
     if split.by == "polygons":
         train, val, test = map(_amount, (split.train, split.val, split.test))
