@@ -63,7 +63,7 @@ def shown_name(image: Path) -> str:
 
 
 def shown_names(images: Sequence[Path]) -> list[str]:
-    """Names of images, in reports, messages and files; those of equal names have as many folders as tell them apart."""
+    """Names of images, in reports, messages and files; those of equal names have as many folders as differ."""
     names = [shown_name(image) for image in images]
     parts = [
         name.split("/") if split_composite(image) else Path(public_form(image)).parts
