@@ -66,6 +66,13 @@ class SegmentationNetwork(nn.Module):
         """Modules whose weights and statistics stay fixed during training."""
         return ()
 
+    def frozen_outputs(self, windows: LabelledWindows) -> tuple[Tensor, ...]:
+        """What the frozen parts make of a batch and its views, for `LabelledWindows.frozen`; each (B, ...).
+
+        It depends on no weight that is trained, so that it can be computed once for windows that are seen again.
+        """
+        return ()
+
     def training_loss(
         self, windows: LabelledWindows, criterion: Criterion, averaged: SegmentationNetwork, generator: torch.Generator
     ) -> Tensor:
