@@ -34,15 +34,20 @@ class LabelledWindows:
     not been computed."""
 
 
-class Criterion(Protocol):
-    """Losses of logits (B, K, h, w) against class indexes (B, h, w), int64; each a scalar."""
+class PixelLoss(Protocol):
+    """A loss of logits (B, K, h, w) against class indexes (B, h, w), int64; a scalar."""
 
     def __call__(self, logits: Tensor, labels: Tensor, /) -> Tensor:
         """The loss that the settings name."""
         ...
 
+
+class Criterion(PixelLoss, Protocol):
+    """Losses of logits (B, K, h, w) against class indexes (B, h, w), int64; each a scalar."""
+
     def of_windows(self, logits: Tensor, labels: Tensor, /) -> Tensor:
-        """The same, plus the loss of the auxiliary head, if there is one, on the encoder's features of this batch."""
+        """The same, plus the losses of auxiliary outputs for this batch: of the auxiliary head, and of the network's
+        own; with each, if there is one."""
         ...
 
     def of_hard_pixels(self, logits: Tensor, labels: Tensor, /) -> Tensor:

@@ -1,4 +1,4 @@
-"""The losses of a training run, also those of an auxiliary head.
+"""The losses of a training run, also those of an auxiliary head and of the network's own auxiliary outputs.
 
 In: logits and class indexes. Out: scalars. The parameters of the auxiliary head are trained with the network's.
 """
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from geoseg.losses.combined import SegmentationLoss
 from geoseg.models.auxiliary_head import AuxiliaryHead
+from geoseg.models.auxiliary_outputs import AuxiliaryOutputs
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.spec import LossSpec, TrainSpec
 
@@ -25,7 +26,8 @@ class TrainingCriterion(nn.Module):
         """Prepare the losses of a network that `build_network` has built.
 
         Args:
-            network: gets an auxiliary head on its encoder, if the settings give that a weight.
+            network: its auxiliary outputs are watched; it gets an auxiliary head on its encoder, if the settings give
+                that a weight.
             spec: the settings of the run.
             class_counts: labelled training pixels of each class (K).
 
@@ -40,6 +42,7 @@ class TrainingCriterion(nn.Module):
         self._head_weight = spec.loss.auxiliary
         self._auxiliary = [AuxiliaryHead(network, len(spec.classes))] if spec.loss.auxiliary else []
         self.heads = nn.ModuleList(self._auxiliary)
+        self._outputs = AuxiliaryOutputs(network.body)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Loss of logits (B, K, h, w) against class indexes (B, h, w)."""
@@ -47,8 +50,11 @@ class TrainingCriterion(nn.Module):
         return loss
 
     def of_windows(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The same, plus the loss of the auxiliary head on the encoder's features of this batch."""
+        """The same, plus the losses of the auxiliary head and of the network's own auxiliary outputs for this batch."""
         loss: Tensor = self(logits, labels)
+        own = self._outputs.loss(logits, labels, self)
+        if own is not None:
+            loss = loss + own
         for head in self._auxiliary:
             loss = loss + self._head_weight * self(head.logits(labels.shape[-2:]), labels)
         return loss

@@ -19,6 +19,7 @@ from geoseg.models.bundle import load_model, save_model
 from geoseg.models.families import FAMILIES
 from geoseg.models.families.body import Body, Family, Features
 from geoseg.models.families.building import build_body
+from geoseg.models.families.info import NetworkInfo
 from geoseg.models.meta_network import build_meta_network
 from geoseg.models.runner import Runner, RunnerOptions
 from geoseg.models.tta import find_augmentations
@@ -62,6 +63,9 @@ class Blurs(Family):
 
     def example(self, architecture: str) -> NetworkSpec:
         return NetworkSpec(architecture=architecture, arguments={"width": 6}, multiple=1)
+
+    def info(self, architecture: str) -> NetworkInfo:
+        return NetworkInfo("Blur", 1986, 'Marr, "Vision"', "blurs", "MIT", "none")
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +133,14 @@ def test_another_packages_network_pads_by_what_lies_at_the_edge() -> None:
     with torch.inference_mode():
         logits = body(torch.ones(1, 3, 16, 16))
     assert torch.allclose(logits, logits[:, :, :1, :1].expand_as(logits), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_says_what_it_is(name: str) -> None:
+    info = FAMILIES.get(name).info(name)
+    assert all((info.title, info.paper, info.source, info.licence, info.encoders))
+    assert 1980 <= info.year <= 2100
+    assert (info.encoders == "none") == (not FAMILIES.get(name).example(name).encoder)
 
 
 def test_architectures_are_those_of_smp() -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from geoseg.core.errors import ModelError
 from geoseg.models.families.body import Body, Family, Features
+from geoseg.models.families.info import NetworkInfo
 from geoseg.spec import NetworkSpec
 
 
@@ -65,6 +66,17 @@ class DilatedFamily(Family):
     def example(self, architecture: str) -> NetworkSpec:
         """A network for windows of any size."""
         return NetworkSpec(architecture=architecture, multiple=1)
+
+    def info(self, architecture: str) -> NetworkInfo:
+        """What `geoseg models` says of it."""
+        return NetworkInfo(
+            title="dilated convolutions",
+            year=2016,
+            paper='Yu and Koltun, "Multi-Scale Context Aggregation by Dilated Convolutions", ICLR 2016',
+            source="geoseg-example",
+            licence="Apache-2.0",
+            encoders="none",
+        )
 
 
 FAMILY = DilatedFamily()

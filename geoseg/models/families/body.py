@@ -1,7 +1,8 @@
 """The contract of a network without its normalisation: encoder, decoder and head; and of the families that build them.
 
 In: a NetworkSpec. Out: a body: normalised values (B, C, H, W) -> logits (B, K, H, W). Its parts are used one by one: a
-context branch joins before the head, an auxiliary head takes features of the encoder.
+context branch joins before the head, an auxiliary head takes features of the encoder, an auxiliary loss takes what some
+modules made of a batch.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
 from geoseg.core.errors import ModelError
+from geoseg.models.families.info import NetworkInfo
+from geoseg.models.training_batch import PixelLoss
 from geoseg.models.weights.files import lacking, missing
 from geoseg.spec import ModelSpec, NetworkSpec
 
@@ -46,6 +49,22 @@ class Body(nn.Module):
     @property
     def stages(self) -> Sequence[int]:
         """Channels of the maps of `encode`, 0 for an empty one."""
+        raise NotImplementedError
+
+    @property
+    def auxiliary_parts(self) -> Sequence[nn.Module]:
+        """Modules of the body whose outputs `auxiliary_loss` needs; none for a network without such a loss."""
+        return ()
+
+    def auxiliary_loss(self, outputs: Sequence[Any], logits: Tensor, labels: Tensor, criterion: PixelLoss) -> Tensor:
+        """Loss of auxiliary outputs, a scalar with its weight in it, which training adds to the loss of the logits.
+
+        Args:
+            outputs: what each of `auxiliary_parts` made of the batch that was forwarded last, in their order.
+            logits: of the batch (B, K, H, W).
+            labels: its class indexes (B, H, W), int64, IGNORE where nothing is labelled.
+            criterion: the loss that the settings name, of any logits (B, K, h, w) against labels (B, h, w).
+        """
         raise NotImplementedError
 
     def encode(self, image: Tensor) -> Features:
@@ -87,6 +106,11 @@ class Family(Protocol):
     @abstractmethod
     def example(self, architecture: str) -> NetworkSpec:
         """The spec of a small network of an architecture, for tests and a first run."""
+        ...
+
+    @abstractmethod
+    def info(self, architecture: str) -> NetworkInfo:
+        """What a user reads about an architecture. Imports neither its network nor PyTorch's other libraries."""
         ...
 
     def tagged_weights(self, encoder: nn.Module, spec: ModelSpec, tag: str) -> Mapping[str, Tensor]:

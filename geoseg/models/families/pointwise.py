@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from geoseg.core.errors import ModelError
 from geoseg.models.families.body import Body, Family, Features
+from geoseg.models.families.info import NetworkInfo
 from geoseg.spec import NetworkSpec
 
 
@@ -62,6 +63,18 @@ class _Pointwise(Family):
     def example(self, architecture: str) -> NetworkSpec:
         """The only one there is."""
         return NetworkSpec(architecture=architecture, multiple=1)
+
+    def info(self, architecture: str) -> NetworkInfo:
+        """The paper of the 1 × 1 convolution."""
+        return NetworkInfo(
+            title="pointwise classifier",
+            year=2014,
+            paper='Lin, Chen and Yan, "Network In Network", ICLR 2014, on the 1 × 1 convolution',
+            source="here",
+            licence="Apache-2.0",
+            encoders="none",
+            limits="It sees one pixel at a time: a baseline, or the network of a context level.",
+        )
 
 
 FAMILY = _Pointwise()

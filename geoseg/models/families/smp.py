@@ -11,6 +11,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from geoseg.models.families.body import Body, Family
+from geoseg.models.families.info import NetworkInfo
+from geoseg.models.families.smp_info import INFO
 from geoseg.models.families.unet import UNet, is_known
 from geoseg.spec import ModelSpec, NetworkSpec
 from geoseg.spec.arguments import NetworkArguments
@@ -45,6 +47,10 @@ class Smp(Family):
             arguments = NetworkArguments(dynamic_img_size=True, embed_dim=48, num_heads=3)
             return NetworkSpec(architecture=architecture, encoder="tu-vit_tiny_patch16_224", arguments=arguments)
         return NetworkSpec(architecture=architecture, encoder="tu-test_resnet")
+
+    def info(self, architecture: str) -> NetworkInfo:
+        """The paper of an architecture, and the encoders it takes."""
+        return INFO[architecture]
 
     def tagged_weights(self, encoder: nn.Module, spec: ModelSpec, tag: str) -> Mapping[str, Tensor]:
         """Pretrained weights of smp or timm, downloaded unless they are in the cache.
