@@ -15,6 +15,7 @@ from typing_extensions import is_typeddict
 
 from geoseg.spec import (
     AugmentSpec,
+    CacheSpec,
     ClassSpec,
     ContextLevel,
     ContextSpec,
@@ -47,6 +48,7 @@ SECTIONS: dict[str, type[Spec]] = {
     "optimizer": OptimizerSpec,
     "schedule": ScheduleSpec,
     "augment": AugmentSpec,
+    "cache": CacheSpec,
     "card": ModelCard,
 }
 HEAD = """# Settings of a training config

@@ -55,7 +55,7 @@ def train_run(spec: TrainSpec, output: Path, start: Start, reporter: Reporter) -
             folder.clear_leftovers()
             if checkpoint is None:
                 folder.start(spec)
-        is_first = fit(run, checkpoint)
+        is_first = fit(run, checkpoint, outside)
         kept = score_kept(run, outside) if is_first else scored_in_training(run)
         result = make_result(run, kept, tuple(log.lines))
         if is_first:
@@ -63,5 +63,5 @@ def train_run(spec: TrainSpec, output: Path, start: Start, reporter: Reporter) -
                 run.recorder.write_metrics()
                 write_scores(result, folder.scores)
                 write_run_report(run, result)
-                folder.clear_checkpoints()
+                folder.clear_scratch()
     return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
@@ -65,6 +65,11 @@ def choose_precision(name: str, device: torch.device) -> str:
 def _cpu_has_bf16() -> bool:
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(probe and probe())
+
+
+def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+    """A context in which networks compute in fp32, bf16 or fp16."""
+    return nullcontext() if precision == "fp32" else torch.autocast(device.type, dtype=_DTYPES[precision])
 
 
 @dataclass(frozen=True)
@@ -210,10 +215,8 @@ class Runner:
             f"{self.device} ran out of memory with {windows} windows at once: going on with {self._most}"
         )
 
-    def _arithmetic(self) -> Any:
-        if self.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=_DTYPES[self.precision])
+    def _arithmetic(self) -> AbstractContextManager[Any]:
+        return arithmetic(self.device, self.precision)
 
 
 class _Compiled:

@@ -7,6 +7,7 @@ from geoseg.spec.area import AreaSpec
 from geoseg.spec.base import IGNORE, NODATA_ID, DataType, Precision, Spec, parse_spec
 from geoseg.spec.branch import PLAIN, BranchSpec
 from geoseg.spec.brightness import BrightnessSpec
+from geoseg.spec.cache import CacheSpec
 from geoseg.spec.classify import ClassifySpec, Resolution
 from geoseg.spec.combined import CombinedSpec
 from geoseg.spec.comparison import ComparisonSpec
@@ -44,6 +45,7 @@ __all__ = [
     "AugmentSpec",
     "BranchSpec",
     "BrightnessSpec",
+    "CacheSpec",
     "ClassSpec",
     "ClassifySpec",
     "CombinedSpec",

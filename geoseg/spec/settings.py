@@ -166,6 +166,7 @@ class TrainSettings(TypedDict, total=False):
     augment: Mapping[str, Any]
     epochs: int
     windows_per_epoch: int
+    cache: Mapping[str, Any] | None
     batch_size: int
     window: int
     ema: float

@@ -22,6 +22,7 @@ from geoseg.spec.base import (
     parse_spec,
 )
 from geoseg.spec.branch import BranchSpec, TrainingTerms, branch_in
+from geoseg.spec.cache import CacheSpec
 from geoseg.spec.context import ContextSpec
 from geoseg.spec.data import DataSpec
 from geoseg.spec.levels import ContextLevel
@@ -167,6 +168,10 @@ class TrainSpec(Spec):
     """Rounds of training; after each one the validation side is scored."""
     windows_per_epoch: int = Field(default=400, ge=1, le=LARGEST_COUNT)
     """Training windows drawn per epoch; those that fill no step are left out."""
+    cache: CacheSpec | None = None
+    """Training windows that are drawn, augmented and forwarded through frozen parts once, and seen in all epochs: where
+    most of the network is frozen, an epoch then takes a fraction of the time, at the price of fewer distinct windows.
+    None draws new ones in every epoch."""
     batch_size: int = Field(default=8, ge=1, le=LARGEST_COUNT)
     """Windows per batch, over all devices."""
     window: int = Field(default=256, ge=SMALLEST_TILE, le=LARGEST_TILE)
@@ -309,6 +314,8 @@ def load_train_spec(path: str | Path) -> TrainSpec:
     changes: dict[str, Any] = {"data": paths_from(spec.data, folder)}
     if spec.init_from is not None:
         changes["init_from"] = folder / spec.init_from
+    if spec.cache is not None:
+        changes["cache"] = spec.cache.below(folder)
     if spec.encoder_weights and Path(spec.encoder_weights).suffix in WEIGHT_FILES:
         changes["encoder_weights"] = str(folder / spec.encoder_weights)
     return spec.model_copy(update=changes)

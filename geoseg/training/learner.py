@@ -31,7 +31,9 @@ from geoseg.training.methods.method import Setup, TrainingBatch, make_method
 from geoseg.training.optimization import ema_update, learning_rate_curve, make_optimizer, mean_update
 from geoseg.training.scoring.scored_batch import ScoredBatch, stack_uncounted
 from geoseg.training.scoring.scored_windows import ScoredWindows
+from geoseg.training.seeds import joint_seed
 from geoseg.training.windows.augment import Augment
+from geoseg.training.windows.cached_windows import CachedWindows
 from geoseg.training.windows.random_windows import TrainingWindows
 
 FORMER_NAMES = {"auxiliary.": "method.criterion.heads.0."}
@@ -123,9 +125,9 @@ class Learner(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Seed the epoch, so that its windows do not depend on earlier epochs, and set the modes of modules."""
-        windows: TrainingWindows = self.inputs.train.items
+        windows: TrainingWindows | CachedWindows = self.inputs.train.items
         windows.epoch = self.current_epoch
-        torch.manual_seed(_seed(self.spec.seed, self.current_epoch, self.global_rank))
+        torch.manual_seed(joint_seed(self.spec.seed, self.current_epoch, self.global_rank))
         self.epoch_loss.reset()
         self._averaged_step = self.global_step
         for encoder in self._encoder:
@@ -189,13 +191,5 @@ class Learner(LightningModule):
 
     def _generator(self, index: int) -> torch.Generator:
         # Seeded by the batch, so that its augmentation does not depend on earlier batches.
-        seed = _seed(self.spec.seed, self.current_epoch, self.global_rank, index)
+        seed = joint_seed(self.spec.seed, self.current_epoch, self.global_rank, index)
         return torch.Generator(self.device).manual_seed(seed)
-
-
-def _seed(*numbers: int) -> int:
-    """One seed for several numbers; close numbers give unrelated seeds."""
-    state = 0
-    for number in numbers:
-        state = (state * 6364136223846793005 + number + 1442695040888963407) % 2**63
-    return state ^ (state >> 31)

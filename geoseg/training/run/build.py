@@ -18,16 +18,13 @@ from geoseg.models.window_check import check_window
 from geoseg.spec import ModelSpec, TrainSpec
 from geoseg.training.data.training_data import TrainingData
 from geoseg.training.learner import Learner, LearnerInputs
-from geoseg.training.loader import Loader
-from geoseg.training.methods.method import LABELLED, METHODS
 from geoseg.training.run.provenance import model_spec, provenance, restriction, run_fingerprint
 from geoseg.training.run.recorder import RunRecorder
 from geoseg.training.run.run_folder import RunFolder
 from geoseg.training.run.settings import Hardware
+from geoseg.training.run.training_source import Forwarding, training_source
 from geoseg.training.scoring.score_windows import load_scored, scored_windows
 from geoseg.training.windows.augment import Augment
-from geoseg.training.windows.random_windows import Sampling, TrainingWindows, stack_windows
-from geoseg.training.windows.view_windows import ViewWindows, stack_view_windows
 from geoseg.training.windows.visible import visible_bands
 
 
@@ -60,23 +57,26 @@ def build_run(spec: TrainSpec, data: TrainingData, folder: RunFolder, hardware: 
     _report_small_rasters(spec, data, reporter)
     network = _make_network(spec, model, reporter)
     check_window(network, len(model.bands), spec.window)
+    augment = Augment(
+        spec.augment, *data.value_range, torch.tensor(model.normalization.mean), visible_bands(model.bands)
+    )
+    source = training_source(spec, data, folder, Forwarding(network, augment, hardware, model))
     inputs = LearnerInputs(
         spec=spec,
         model=model,
         folder=folder.path,
         precision=hardware.precision,
         class_counts=tuple(int(count) for count in data.train.class_counts),
-        augment=Augment(
-            spec.augment, *data.value_range, torch.tensor(model.normalization.mean), visible_bands(model.bands)
-        ),
-        train=_train_loader(spec, model, data, folder),
+        augment=augment,
+        train=source.loader(spec),
         val=load_scored(scored_windows(data.val, model, folder.path), spec.batch_px),
     )
     learner = Learner(network, inputs)
     known = {**provenance(spec, data, hardware), **learner.method.provenance}
     for line in learner.method.notices(known):
         reporter.notice(line)
-    recorder = RunRecorder(model, folder, known, run_fingerprint(data, learner.method.provenance), reporter)
+    learnt_from = {**learner.method.provenance, **source.learnt_from}
+    recorder = RunRecorder(model, folder, known, run_fingerprint(data, learnt_from), reporter)
     return Run(spec, data, learner, recorder, folder, hardware)
 
 
@@ -100,27 +100,3 @@ def _make_network(spec: TrainSpec, model: ModelSpec, reporter: Reporter) -> Segm
     if spec.init_from is not None:
         reporter.notice(start_from(network, model, spec.init_from))
     return network
-
-
-def _train_loader(spec: TrainSpec, model: ModelSpec, data: TrainingData, folder: RunFolder) -> Loader:
-    """Batches of training windows; those at the end of an epoch that fill no optimizer step are left out."""
-    sampling = Sampling(
-        window=spec.window,
-        read_side=spec.read_side,
-        per_epoch=spec.windows_per_epoch,
-        balance=spec.data.class_balance,
-        seed=spec.seed,
-        marks_unlabelled=METHODS.get(spec.method.name).sees_unlabelled,
-        unlabelled=spec.data.unlabelled_share,
-    )
-    rasters, fill = (*data.train.rasters, *data.unlabelled.rasters), model.normalization.mean
-    cells = data.train.cells.joined_by(data.unlabelled.cells, len(data.train.rasters))
-    windows, stack = (
-        (ViewWindows(rasters, cells, sampling, fill, spec.views, spec.augment, folder.path), stack_view_windows)
-        if spec.views
-        else (TrainingWindows(rasters, cells, sampling, fill), stack_windows)
-    )
-    count = spec.windows_per_epoch // spec.batch_size
-    count -= count % spec.optimizer.accumulate  # a last step of fewer batches would be a smaller one
-    batches = [range(i * spec.batch_size, (i + 1) * spec.batch_size) for i in range(count)]
-    return Loader(windows, batches, lambda items: {LABELLED: stack(items)})

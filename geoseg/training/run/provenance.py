@@ -69,6 +69,7 @@ def provenance(spec: TrainSpec, data: TrainingData, hardware: Hardware) -> dict[
         "data": public_values(without_folders(spec.data).model_dump(mode="json", exclude_defaults=True)),
         "encoder_weights": spec.encoder_weights and Path(spec.encoder_weights).name,
         "init_from": spec.init_from and spec.init_from.name,
+        "cache": spec.cache and spec.cache.model_dump(mode="json", exclude={"folder"}),
         "method": public_values(change_paths(spec.method, lambda path: Path(path.name)).model_dump(mode="json")),
         "train_images": data.train.images,
         "train_pixels": int(data.train.class_counts.sum()),

@@ -77,6 +77,11 @@ class RunFolder:
         return self.path / "census.npz"
 
     @property
+    def cached_windows(self) -> Path:
+        """Folder of the windows that all epochs share; removed when the run is finished."""
+        return self.path / "cached_windows"
+
+    @property
     def last_checkpoint(self) -> Path:
         """The checkpoint of the last epoch; removed when the run is finished."""
         return self.path / "checkpoint.ckpt"
@@ -146,8 +151,10 @@ class RunFolder:
         for path in self.path.glob(LEFTOVERS):
             _remove(path)
 
-    def clear_checkpoints(self) -> None:
-        """Remove the checkpoints of a finished run."""
+    def clear_scratch(self) -> None:
+        """Remove the checkpoints and the cached windows of a finished run."""
+        if self.cached_windows.exists():
+            _remove(self.cached_windows)
         for path in (self.previous_checkpoint, self.last_checkpoint):
             path.unlink(missing_ok=True)
 

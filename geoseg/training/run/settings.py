@@ -53,6 +53,8 @@ def resolve_settings(config: Config, tiles: str | os.PathLike[str] | None, setti
     if spec.init_from is not None:
         is_default = spec.init_from.name == "default" and not spec.init_from.exists()
         changes["init_from"] = default_model_path() if is_default else spec.init_from.absolute()
+    if spec.cache is not None:
+        changes["cache"] = spec.cache.below(Path.cwd())
     if spec.encoder_weights and Path(spec.encoder_weights).suffix in WEIGHT_FILES:
         changes["encoder_weights"] = str(Path(spec.encoder_weights).absolute())
     return spec.model_copy(update=changes)

@@ -15,6 +15,7 @@ from lightning import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from geoseg.core.errors import SpecError
+from geoseg.core.events import Reporter
 from geoseg.core.files import one_line, write_errors
 from geoseg.core.quiet import quiet_threads
 from geoseg.spec import TrainSpec
@@ -29,14 +30,17 @@ def is_main_process() -> bool:
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK"))
 
 
-def fit(run: Run, checkpoint: Path | None) -> bool:
+def fit(run: Run, checkpoint: Path | None, reporter: Reporter) -> bool:
     """Train a run to its end, from a checkpoint or from the beginning; return whether this process is the first.
+
+    The reporter gets the progress of what is computed before the first epoch.
 
     Raises:
         SpecError: if a setting is invalid in a way that only shows in the first step.
         OutputError: if results cannot be written.
     """
     with _interruptible(), _training_errors(run.spec), write_errors(run.folder.path), quiet_threads():
+        run.learner.inputs.train.items.prepare(reporter)
         trainer = _trainer(run)
         trainer.fit(run.learner, ckpt_path=checkpoint)
     return bool(trainer.is_global_zero)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg.core.events import Reporter
 from geoseg.data.class_statistics import CELL_PX
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels import Indexes
@@ -86,6 +87,9 @@ class TrainingWindows:
     def __len__(self) -> int:
         """Windows per epoch."""
         return self.sampling.per_epoch
+
+    def prepare(self, reporter: Reporter) -> None:
+        """Compute what all epochs share, before the first one: nothing, as each draws its own windows."""
 
     def __getitem__(self, index: int) -> tuple[Values, Indexes]:
         """Draw one window, with the margins for rotation and scaling."""

@@ -1,0 +1,140 @@
+"""Where the training windows of a run come from: drawn anew in every epoch, or kept on disk.
+
+In: the settings of a run, and labelled rasters. Out: batches of training windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
+
+import torch
+
+from geoseg.core.version import __version__
+from geoseg.models.segmentation import SegmentationNetwork
+from geoseg.models.surroundings import Views
+from geoseg.models.training_batch import LabelledWindows
+from geoseg.spec import ModelSpec, TrainSpec
+from geoseg.training.data.training_data import TrainingData
+from geoseg.training.loader import Loader
+from geoseg.training.methods.method import LABELLED, METHODS
+from geoseg.training.run.run_folder import RunFolder
+from geoseg.training.run.settings import Hardware
+from geoseg.training.windows.augment import Augment
+from geoseg.training.windows.cache_identity import digest, digest_of_arrays, frozen_identity
+from geoseg.training.windows.cached_windows import CachedWindows, Drawing
+from geoseg.training.windows.random_windows import LabelledCells, Sampling, TrainingWindows, stack_windows
+from geoseg.training.windows.view_windows import ViewWindows, stack_view_windows
+
+WindowsT = TypeVar("WindowsT", TrainingWindows, CachedWindows)
+
+
+@dataclass(frozen=True)
+class Forwarding:
+    """What training windows go through."""
+
+    network: SegmentationNetwork
+    """The network with its first weights."""
+    augment: Augment
+    """Augmentation of training windows."""
+    hardware: Hardware
+    """Device and arithmetic."""
+    model: ModelSpec
+    """The spec of the trained model."""
+
+
+@dataclass(frozen=True)
+class Source(Generic[WindowsT]):
+    """Training windows and how batches are made of them."""
+
+    windows: WindowsT
+    """The windows, item by item."""
+    stack: Callable[[list[Any]], Any]
+    """Makes a `TrainingBatch` of items."""
+    learnt_from: Mapping[str, str] = field(default_factory=dict)
+    """Digests of what the run learns from besides its data, by name: a resumed run needs the same."""
+
+    def loader(self, spec: TrainSpec) -> Loader:
+        """Batches of an epoch; those at its end that fill no optimizer step are left out."""
+        count = spec.windows_per_epoch // spec.batch_size
+        count -= count % spec.optimizer.accumulate  # a last step of fewer batches would be a smaller one
+        batches = [range(i * spec.batch_size, (i + 1) * spec.batch_size) for i in range(count)]
+        return Loader(self.windows, batches, lambda items: {LABELLED: self.stack(items)})
+
+
+def training_source(spec: TrainSpec, data: TrainingData, folder: RunFolder, through: Forwarding) -> Source[Any]:
+    """The training windows that the settings ask for; nothing is drawn yet."""
+    sampling = Sampling(
+        window=spec.window,
+        read_side=spec.read_side,
+        per_epoch=spec.windows_per_epoch,
+        balance=spec.data.class_balance,
+        seed=spec.seed,
+        marks_unlabelled=METHODS.get(spec.method.name).sees_unlabelled,
+        unlabelled=spec.data.unlabelled_share,
+    )
+    if spec.cache is None:
+        return _drawn(spec, data, sampling, folder, through.model)
+    return _cached(spec, data, sampling, folder, through)
+
+
+def _drawn(
+    spec: TrainSpec, data: TrainingData, sampling: Sampling, folder: RunFolder, model: ModelSpec
+) -> Source[TrainingWindows]:
+    """Windows that are drawn anew in every epoch."""
+    rasters, fill = (*data.train.rasters, *data.unlabelled.rasters), model.normalization.mean
+    cells = _cells(data)
+    if spec.views:
+        windows = ViewWindows(rasters, cells, sampling, fill, spec.views, spec.augment, folder.path)
+        return Source(windows, stack_view_windows)
+    return Source(TrainingWindows(rasters, cells, sampling, fill), stack_windows)
+
+
+def _cells(data: TrainingData) -> LabelledCells:
+    return data.train.cells.joined_by(data.unlabelled.cells, len(data.train.rasters))
+
+
+def _cached(
+    spec: TrainSpec, data: TrainingData, sampling: Sampling, folder: RunFolder, through: Forwarding
+) -> Source[CachedWindows]:
+    """Windows that are drawn once."""
+    cache = spec.cache
+    assert cache is not None  # which is why windows are kept
+    drawn = _drawn(spec, data, replace(sampling, per_epoch=cache.windows, seed=cache.seed), folder, through.model)
+    frozen = frozen_identity(through.network, _noise(spec, len(through.model.bands)))
+    name = digest(
+        {
+            "geoseg": __version__,
+            "files": data.fingerprint,
+            "data": spec.data.model_dump(mode="json", exclude={"memory_mb"}),
+            "cells": [digest_of_arrays(vars(_cells(data)))],
+            "sampling": vars(drawn.windows.sampling),
+            "augment": spec.augment.model_dump(mode="json"),
+            "colours": [data.value_range, through.augment.visible, through.model.normalization.mean],
+            "views": [level.model_dump(mode="json") for level in spec.views],
+            "arithmetic": [through.hardware.device.type, through.hardware.precision],
+            "frozen": vars(frozen),
+        }
+    )
+    drawing = Drawing(
+        drawn.windows,
+        drawn.stack,
+        through.augment,
+        through.network,
+        through.hardware.device,
+        through.hardware.precision,
+    )
+    path = (cache.folder or folder.cached_windows) / f"{name}.safetensors"
+    windows = CachedWindows(path, drawing, per_epoch=spec.windows_per_epoch, seed=spec.seed)
+    return Source(windows, windows.stack, {"frozen": frozen.weights} if frozen.outputs else {})
+
+
+def _noise(spec: TrainSpec, bands: int) -> LabelledWindows:
+    """A window of noise, in the middle of views of noise."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand(1, bands, spec.window, spec.window, generator=generator)
+    views = tuple(torch.rand(1, bands + 1, level.size, level.size, generator=generator) for level in spec.views)
+    boxes = tuple(torch.tensor([[0.25, 0.25, 0.75, 0.75]]) for _ in views)
+    labels = tuple(torch.zeros(1, level.size, level.size, dtype=torch.uint8) for level in spec.views)
+    return LabelledWindows(image * 255, torch.zeros_like(image[:, 0]).long(), Views(views, boxes), labels)
