@@ -61,6 +61,9 @@ class SegmentationNetwork(nn.Module):
         """Compute the context of windows from the views around them; empty for a network without a branch."""
         return NO_CONTEXT
 
+    def start_branch(self) -> None:
+        """Start a fresh branch from the weights of the body, which have been loaded; by default it stays as it is."""
+
     @property
     def frozen_parts(self) -> tuple[nn.Module, ...]:
         """Modules whose weights and statistics stay fixed during training."""

@@ -23,6 +23,8 @@ class TrainingTerms:
     """Whether parts of windows are pasted into others."""
     has_second_head: bool
     """Whether an auxiliary head is trained on the encoder."""
+    multiple: int
+    """Height and width of the network's inputs are multiples of so many pixels."""
     starts_trained: bool
     """Whether the network starts from a trained bundle."""
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from geoseg.spec.base import Spec
 from geoseg.spec.branch import TrainingTerms
@@ -20,7 +20,7 @@ SMALL_UNET = NetworkSpec(
 
 
 class ContextSpec(Spec):
-    """A branch that shows the network the surroundings of a window, coarser: one small network per level."""
+    """A branch that shows the network the surroundings of a window, coarser."""
 
     kind: ClassVar[str] = "context"
     title: ClassVar[str] = "Context"
@@ -28,8 +28,12 @@ class ContextSpec(Spec):
 
     levels: tuple[ContextLevel, ...] = Field(default=(ContextLevel(),), max_length=8)
     """The views."""
+    init: Literal["random", "local"] = "random"
+    """What the views are seen by: with random, a small network for each level, which starts from random weights; with
+    local, one copy of the network that init_from loads, which all levels share."""
     network: NetworkSpec = SMALL_UNET
-    """Network of each level; it sees the model's bands and one more, the share of each pixel that holds data."""
+    """Network of each level, with init random; it sees the model's bands and one more, the share of each pixel that
+    holds data."""
     channels: int = Field(default=16, ge=1, le=4096)
     """Channels of the features that each level contributes."""
     dropout: float = Field(default=0.15, ge=0, lt=1)
@@ -43,15 +47,39 @@ class ContextSpec(Spec):
     def _consistent(self) -> Self:
         if not self.levels:
             raise ValueError("a context without levels shows nothing: give one, or leave context out")
+        if self.init == "local" and "network" in self.model_fields_set:
+            raise ValueError(
+                "context.network is for init random, with init local the model's own network is copied: "
+                "leave one of them out"
+            )
+        if self.init == "random":
+            self._check_sizes(self.network.multiple, "context.network")
         for level in self.levels:
-            if level.size % self.network.multiple:
-                raise ValueError(
-                    f"size {level.size} is not a multiple of {self.network.multiple}, which context.network needs: "
-                    f"take {level.size - level.size % self.network.multiple or self.network.multiple}"
-                )
             if level.size % 2:
                 raise ValueError(f"size {level.size}: give an even number, so that views can be turned exactly")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_unused_network(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = plain(self)
+        return {name: value for name, value in values.items() if name != "network" or self.init == "random"}
+
+    def check_multiple(self, multiple: int) -> None:
+        """Refuse views that a copy of the model's own network does not take.
+
+        Raises:
+            ValueError: if there is to be one, and a size is no multiple of so many pixels.
+        """
+        if self.init == "local":
+            self._check_sizes(multiple, "the model's network")
+
+    def _check_sizes(self, multiple: int, who: str) -> None:
+        for level in self.levels:
+            if level.size % multiple:
+                raise ValueError(
+                    f"size {level.size} is not a multiple of {multiple}, which {who} needs: "
+                    f"take {level.size - level.size % multiple or multiple}"
+                )
 
     def check_tile(self, tile: int, what: str) -> None:
         """Refuse windows that could extend beyond their view.
@@ -75,7 +103,8 @@ class ContextSpec(Spec):
             else f"{level.size * level.ratio} px in {level.size} (1:{level.ratio})"
             for level in self.levels
         ]
-        return f"{' and '.join(views)}, seen by {self.network.architecture} {self.network.encoder}".rstrip()
+        own = f"{self.network.architecture} {self.network.encoder}".rstrip()
+        return f"{' and '.join(views)}, seen by {own if self.init == 'random' else 'a copy of its own network'}"
 
     def training_views(self, window: int) -> tuple[ContextLevel, ...]:
         """The same levels as when the model predicts."""
@@ -86,14 +115,20 @@ class ContextSpec(Spec):
         return max((level.core_px * level.ratio for level in self.levels if level.ratio != "scene"), default=0)
 
     def check_training(self, terms: TrainingTerms) -> None:
-        """Refuse windows that extend beyond their view, CutMix, and a frozen network with random weights.
+        """Refuse what does not go with it: windows beyond their view, CutMix, random weights to be frozen or copied, a
+        second head of a frozen encoder.
 
         Raises:
             ValueError: saying what to change.
         """
         self.check_tile(terms.tile, "tile")
         self.check_tile(terms.window, "window")
+        self.check_multiple(terms.multiple)
         if terms.pastes:
             raise ValueError("augment.cutmix pastes what the context does not show: set it to 0")
         if self.freeze_local and not terms.starts_trained:
             raise ValueError("context.freeze_local would freeze random weights: give a trained bundle as init_from")
+        if self.init == "local" and not terms.starts_trained:
+            raise ValueError("context.init local would copy random weights: give a trained bundle as init_from")
+        if self.freeze_local and terms.has_second_head:
+            raise ValueError("loss.auxiliary trains the encoder, which context.freeze_local freezes: set it to 0")

@@ -15,7 +15,8 @@ class ContextLevel(Spec):
     ratio: int | Literal["scene"] = Field(default=8, union_mode="left_to_right")
     """Side of a context pixel, in pixels of the scene; or scene: the whole scene in one view."""
     size: int = Field(default=256, ge=8, le=4096)
-    """Side of the view, in context pixels; a multiple of context.network.multiple."""
+    """Side of the view, in context pixels; a multiple of context.network.multiple, with init local of
+    network.multiple."""
     margin: float = Field(default=0.25, ge=0, lt=0.5)
     """Share of the view's side, along each edge, in which no window has its centre. Half a window must fit into it. The
     whole scene needs none."""

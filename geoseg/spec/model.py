@@ -167,6 +167,8 @@ class ModelSpec(Spec):
             raise ValueError("two classes share an id: give each its own")
         if self.refine is not None and len(self.classes) < 2:
             raise ValueError("a single class leaves nothing to refine: leave refine out")
+        if self.context is not None:
+            self.context.check_multiple(self.network.multiple)
         self.branch.check_tile(self.tile, "tile")
         return self
 

@@ -264,6 +264,7 @@ class TrainSpec(Spec):
             tile=self.tile,
             pastes=bool(self.augment.cutmix),
             has_second_head=bool(self.loss.auxiliary),
+            multiple=self.network.multiple,
             starts_trained=self.init_from is not None,
         )
         self.branch.check_training(terms)

@@ -16,20 +16,22 @@ from geoseg.models.tta import Augmentation, find_augmentations
 from geoseg.spec import ContextLevel, ContextSpec, NormalizationSpec
 
 
-@pytest.fixture(scope="module")
-def model():
+@pytest.fixture(scope="module", params=["random", "local"])
+def model(request):
     """A local network and a branch with two levels, all weights random and open."""
-    return random_model(SMALL)
+    return random_model(SMALL, request.param)
 
 
-def random_model(network):
+def random_model(network, init="random"):
     torch.manual_seed(0)
     levels = (ContextLevel(ratio=4, size=64), ContextLevel(ratio="scene", size=32))
     spec = make_spec(
         network=network,
         bands=("red", "green", "blue"),
         normalization=NormalizationSpec(mean=(120,) * 3, std=(60,) * 3),
-        context=ContextSpec(levels=levels, network=network, channels=4),
+        context=ContextSpec(
+            levels=levels, channels=4, **({"network": network} if init == "random" else {"init": "local"})
+        ),
         tile=128,
     )
     network = build_network(spec).eval()

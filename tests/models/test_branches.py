@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from support.branches import FIELDS, SMALL
+from support.branches import SMALL, VARIANTS
 from support.models import class_specs, make_spec
 
 from geoseg.models.branches import BRANCHES
@@ -20,11 +21,15 @@ from geoseg.spec import ModelSpec
 
 BANDS = ("red", "green", "blue")
 SIDE = 32
-NAMES = list(BRANCHES)
+NAMES = list(VARIANTS)
 
 
 def a_spec(kind: str, **changes: Any) -> ModelSpec:
-    return make_spec(bands=BANDS, network=SMALL, tile=64, overlap=16, **FIELDS[kind] | changes)
+    return make_spec(bands=BANDS, network=SMALL, tile=64, overlap=16, **VARIANTS[kind] | changes)
+
+
+def parts(kind: str) -> Mapping[str, str]:
+    return BRANCHES.get(a_spec(kind).branch.kind).parts
 
 
 def a_network(kind: str):
@@ -64,6 +69,10 @@ class Noting(CrossEntropy):
     of_windows = __call__
 
 
+def test_every_kind_is_among_them() -> None:
+    assert {a_spec(kind).branch.kind for kind in NAMES} == set(BRANCHES)
+
+
 @pytest.mark.parametrize("kind", NAMES)
 def test_logits_of_windows_are_compared_once_with_the_very_labels_of_the_batch(kind: str) -> None:
     batch, criterion = windows(kind), Noting()
@@ -83,7 +92,7 @@ def test_with_nothing_around_it_is_the_network_without_it(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", NAMES)
 def test_its_parts_are_all_that_it_adds_to_the_weights(kind: str) -> None:
-    prefixes = tuple(f"{part}." for part in BRANCHES.get(kind).parts)
+    prefixes = tuple(f"{part}." for part in parts(kind))
     added = [name for name in a_network(kind).state_dict() if not name.startswith(("body.", "normalize."))]
     assert all(name.startswith(prefixes) for name in added)
     assert bool(added) == bool(prefixes)
@@ -98,7 +107,7 @@ def test_it_learns_from_a_batch(kind: str) -> None:
     loss.backward()
     torch.optim.SGD(network.parameters(), lr=1.0).step()
     moved = {name.partition(".")[0] for name, p in network.named_parameters() if not torch.equal(p, before[name])}
-    assert moved == {"body", *BRANCHES.get(kind).parts}
+    assert moved == {"body", *parts(kind)}
     assert network.frozen_parts == ()
 
 
@@ -119,11 +128,11 @@ def test_its_weights_are_left_where_they_would_mean_something_else(kind: str, tm
     path = save_model(a_network(kind), a_spec(kind), tmp_path / "m.safetensors")
     spec = a_spec(kind).model_copy(update={"classes": tuple(class_specs(5))})
     account = start_from(build_network(spec), spec, path)
-    assert [part for part in BRANCHES.get(kind).parts.values() if part not in account] == []
+    assert [part for part in parts(kind).values() if part not in account] == []
 
 
 @pytest.mark.parametrize("kind", [kind for kind in NAMES if kind != "plain"])
 def test_another_kind_is_new(kind: str, tmp_path: Path) -> None:
     path = save_model(a_network("plain"), a_spec("plain"), tmp_path / "m.safetensors")
     account = start_from(a_network(kind), a_spec(kind), path)
-    assert account == f"all weights of test; new: {', '.join(BRANCHES.get(kind).parts.values())}"
+    assert account == f"all weights of test; new: {', '.join(parts(kind).values())}"

@@ -30,17 +30,18 @@ SMALL = NetworkSpec(
     multiple=8,
 )
 POINT = NetworkSpec(architecture="pointwise", multiple=8)
+LEVELS = ContextLevel(ratio=4, size=64), ContextLevel(ratio="scene", size=32)
 FIELDS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "context": {
-        "context": ContextSpec(
-            levels=(ContextLevel(ratio=4, size=64), ContextLevel(ratio="scene", size=32)), network=SMALL, channels=4
-        )
-    },
+    "context": {"context": ContextSpec(levels=LEVELS, network=SMALL, channels=4)},
     "refine": {"refine": RefineSpec(ratios=(2, 8), channels=8, median_px=3)},
 }
 FIELDS |= {kind: {"surroundings": BRANCH_SPECS.get(kind).example()} for kind in BRANCH_SPECS if kind not in FIELDS}
 """Small settings of each kind of branch, as fields of a model."""
+VARIANTS = FIELDS | {
+    "context of the local network": {"context": ContextSpec(init="local", levels=LEVELS, channels=4)},
+}
+"""The same, and further settings of these kinds that make networks of their own."""
 
 
 def colours(path: Path) -> Path:

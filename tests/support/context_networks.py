@@ -22,6 +22,12 @@ def context_spec(**changes: Any) -> ContextSpec:
     return parse_spec(ContextSpec, values | changes, source="test")
 
 
+def local_spec(**changes: Any) -> ContextSpec:
+    """Two levels seen by a copy of the local network."""
+    levels = [{"ratio": 4, "size": 64}, {"ratio": "scene", "size": 32}]
+    return parse_spec(ContextSpec, {"init": "local", "levels": levels, "channels": 8} | changes, source="test")
+
+
 def model_spec(architecture: str = "unet", encoder: str = SMALL_ENCODER, **changes: Any) -> ModelSpec:
     arguments = changes.pop("arguments", {})
     return make_spec(

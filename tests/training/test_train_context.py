@@ -33,6 +33,9 @@ CONTEXT = {"levels": [{"ratio": 4, "size": 32}, {"ratio": "scene", "size": 16}],
 TINY = {"context": CONTEXT, "tile": 48, "overlap": 16}
 
 
+SHARED = {"levels": [{"ratio": 4, "size": 32}, {"ratio": 16, "size": 16}], "init": "local", "channels": 4}
+
+
 def write_config(folder: Path, name: str = "small.yaml", **changes: Any) -> Path:
     write_tiles(folder)
     path = folder / name
@@ -69,6 +72,20 @@ def test_a_frozen_local_network_stays_as_it_is(tmp_path: Path) -> None:
         assert torch.equal(load_model(both.bundle).module(image), load_model(local.bundle).module(image))
 
 
+def test_a_frozen_local_network_and_its_learning_copy_are_apart(tmp_path: Path) -> None:
+    local = train(write_config(tmp_path, context=None), tmp_path / "local")
+    config = write_config(
+        tmp_path, "more.yaml", context=SHARED | {"freeze_local": True}, init_from=str(local.bundle), ema=0
+    )
+    both = train(config, tmp_path / "both")
+    before, after = weights(local.bundle), weights(both.bundle)
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    assert not torch.equal(after["context.body.weight"], before["body.weight"])
+    assert describe(both.bundle)["sees"].endswith("seen by a copy of its own network")
+    again = evaluate_model(both.bundle, config, device="cpu", precision="fp32")
+    assert again.scores.miou == pytest.approx(both.scores.miou, abs=0.01)
+
+
 def test_ground_smaller_than_the_context_is_told_of(tmp_path: Path) -> None:
     notices: list[str] = []
     context = CONTEXT | {"levels": [{"ratio": 8, "size": 32}]}
@@ -84,6 +101,11 @@ def test_a_bundle_with_context_is_gone_on_from(tmp_path: Path) -> None:
 
 def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
     check_resuming(write_config(tmp_path), tmp_path)
+
+
+def test_a_resumed_run_with_a_shared_network_ends_with_the_same_weights(tmp_path: Path) -> None:
+    local = train(write_config(tmp_path, context=None, epochs=1), tmp_path / "local")
+    check_resuming(write_config(tmp_path, "more.yaml", context=SHARED, init_from=str(local.bundle)), tmp_path)
 
 
 # --------------------------------------------------------------------------------------------------------- beacon task

@@ -3,14 +3,16 @@
 In: band values (B, C, H, W) and a view (B, C + 1, n, n) per level. Out: logits (B, K, H, W). Views and boxes come from
 `raster/pyramid.py`.
 
-Each level has a small network of its own. Its features are computed once per view (`encode`) and shared by all windows
-in that view; for each window, they are resampled to the window's box, turned into logits through a gate, and added to
-those of the local network.
+Views are seen by a small network for each level, or by one copy of the local network for all of them. Features are
+computed once per view (`encode`) and shared by all windows in that view; for each window, they are resampled to the
+window's box, turned into logits through a gate, and added to those of the local network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from torch.nn import functional
 from geoseg.models.box_sampling import sample_boxes
 from geoseg.models.families.body import Body
 from geoseg.models.families.building import build_body
+from geoseg.models.gradient_balance import balanced
 from geoseg.models.segmentation import Normalize, SegmentationNetwork
 from geoseg.models.surroundings import NO_CONTEXT, Context, Views
 from geoseg.models.training_batch import Criterion, LabelledWindows
@@ -28,28 +31,91 @@ FUSION_STRIDE = 4
 """Stride of the gated fusion, in pixels of the window."""
 
 
-class ContextNet(nn.Module):
-    """The network of one level."""
+class LevelNet(nn.Module):
+    """The network of one level; subclasses define its head and what it makes of a view."""
 
-    def __init__(self, normalize: Normalize, net: Body, channels: int):
+    def __init__(self, normalize: Normalize, decoded: int, channels: int):
         super().__init__()
         self._normalize = (normalize,)  # the whole network's; in a tuple it is no further child
-        self.net = net
         # No normalisation over the view: one corner would change another, and overlapping views would differ.
         self.project = nn.Sequential(
-            nn.Conv2d(net.channels, channels, kernel_size=1, bias=False), nn.BatchNorm2d(channels), nn.GELU()
+            nn.Conv2d(decoded, channels, kernel_size=1, bias=False), nn.BatchNorm2d(channels), nn.GELU()
         )
 
+    @property
+    def head(self) -> nn.Module:
+        """Turns the output of `decode` (B, L, n', n') into auxiliary logits (B, K, n', n')."""
+        raise NotImplementedError
+
     def decode(self, view: Tensor) -> Tensor:
-        """Features (B, L, n', n') of a view (B, C + 1, n, n), the input of the level's own head."""
-        share = view[:, -1:]
-        values = self._normalize[0](view[:, :-1]) * (share > 0)  # nodata becomes the mean
-        return self.net.decode(self.net.encode(torch.cat([values, share], dim=1)))
+        """Features (B, L, n', n') of a view (B, C + 1, n, n), the input of the level's head."""
+        raise NotImplementedError
+
+    def features(self, decoded: Tensor, view: Tensor) -> Tensor:
+        """Projected features (B, F, n', n') of the decoded ones (B, L, n', n') of a view (B, C + 1, n, n)."""
+        passed: Tensor = self.project(decoded)
+        return passed
 
     def forward(self, view: Tensor) -> Tensor:
-        """Projected features (B, F, h, w) of a view (B, C + 1, n, n)."""
-        passed: Tensor = self.project(self.decode(view))
-        return passed
+        """Projected features (B, F, n', n') of a view (B, C + 1, n, n)."""
+        return self.features(self.decode(view), view)
+
+    def _normalized(self, view: Tensor) -> Tensor:
+        """Normalised values (B, C, n, n); nodata becomes the mean."""
+        values: Tensor = self._normalize[0](view[:, :-1])
+        return values * (view[:, -1:] > 0)
+
+
+class ContextNet(LevelNet):
+    """A network of a level's own, which also sees the share of each pixel that holds data."""
+
+    def __init__(self, normalize: Normalize, net: Body, channels: int):
+        super().__init__(normalize, net.channels, channels)
+        self.net = net
+
+    @property
+    def head(self) -> nn.Module:
+        """The head of the network."""
+        return self.net.head
+
+    def decode(self, view: Tensor) -> Tensor:
+        """Features (B, L, n', n') of a view (B, C + 1, n, n)."""
+        return self.net.decode(self.net.encode(torch.cat([self._normalized(view), view[:, -1:]], dim=1)))
+
+
+class SharedNet(LevelNet):
+    """The network that all levels share, seen through the scale embedding of one level.
+
+    The embedding is a scale and a shift for each channel of each stage of the encoder, by which SFR-Net (arXiv
+    2605.25737) distinguishes the windows of its shared encoder. At first it is the identity, so that the level's logits
+    are those of the shared network. Places without data have features of 0.
+    """
+
+    def __init__(self, normalize: Normalize, body: Body, channels: int):
+        super().__init__(normalize, body.channels, channels)
+        self._body = (body,)  # the branch's; in a tuple it is no further child
+        # One vector for all stages: those that the decoder does not use have gradients of 0, and none is left out.
+        self.scale = nn.Parameter(torch.ones(sum(body.stages)))
+        self.shift = nn.Parameter(torch.zeros(sum(body.stages)))
+
+    @property
+    def head(self) -> nn.Module:
+        """The head of the shared network."""
+        return self._body[0].head
+
+    def decode(self, view: Tensor) -> Tensor:
+        """Features (B, L, n', n') of a view (B, C + 1, n, n)."""
+        body = self._body[0]
+        features = body.encode(self._normalized(view))
+        scales, shifts = (torch.split(part.view(-1, 1, 1), list(body.stages)) for part in (self.scale, self.shift))
+        embedded = zip(features.maps, scales, shifts, strict=True)
+        maps = [(one * scale + shift).to(one.dtype) for one, scale, shift in embedded]
+        return body.decode(features._replace(maps=maps))
+
+    def features(self, decoded: Tensor, view: Tensor) -> Tensor:
+        """Projected features (B, F, n', n'), weighted by the share of data."""
+        height, width = decoded.shape[-2:]
+        return super().features(decoded, view) * functional.adaptive_avg_pool2d(view[:, -1:], (height, width))
 
 
 class GatedFusion(nn.Module):
@@ -60,25 +126,24 @@ class GatedFusion(nn.Module):
 
     Computed at a stride of `FUSION_STRIDE` pixels, l being averaged: c is coarser than that, and on every pixel a dozen
     passes over memory would cost half of a U-Net. Heads are linear, so that adding logits is as expressive as adding
-    features before the head.
+    features before the head. Without `bias`, features of 0 add logits of 0.
     """
 
-    def __init__(self, local: int, context: int, classes: int):
+    def __init__(self, local: int, context: int, classes: int, *, bias: bool):
         super().__init__()
         self.gate = nn.Sequential(
             nn.Conv2d(local + context, context, kernel_size=3, padding=1, padding_mode="replicate"),
             nn.GELU(),
             nn.Conv2d(context, context, kernel_size=1),
         )
-        self.out = nn.Conv2d(context, classes, kernel_size=1)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)  # type: ignore[arg-type]  # it has one
+        self.out = nn.Conv2d(context, classes, kernel_size=1, bias=bias)
+        for parameter in self.out.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, local: Tensor, context: Context, size: Sequence[int]) -> Tensor:
-        """Logits (B, K, *size) to be added to those of the local network, given its features (B, L, h', w')."""
-        few = -(-size[0] // FUSION_STRIDE), -(-size[1] // FUSION_STRIDE)
-        local = functional.adaptive_avg_pool2d(local, few)
-        seen = [sample_boxes(*level, few) for level in zip(context.maps, context.boxes, strict=True)]
+        """Logits (B, K, *size) to be added to those of the local network, given its features (B, L, h, w), averaged
+        to the stride of the fusion."""
+        seen = [sample_boxes(*level, local.shape[-2:]) for level in zip(context.maps, context.boxes, strict=True)]
         together = torch.cat(seen, dim=1)
         gate = self.gate(torch.cat([local, together], dim=1)).sigmoid()
         evidence: Tensor = self.out(gate * together)
@@ -88,11 +153,46 @@ class GatedFusion(nn.Module):
 class ContextBranch(nn.Module):
     """The networks of all levels, and their fusion."""
 
-    def __init__(self, spec: ContextSpec, nets: Sequence[ContextNet], local: int, classes: int):
+    def __init__(self, spec: ContextSpec, nets: Sequence[LevelNet], fusion: GatedFusion):
         super().__init__()
         self.spec = spec
         self.nets = nn.ModuleList(nets)
-        self.fusion = GatedFusion(local, spec.channels * len(nets), classes)
+        self.fusion = fusion
+
+    def start_from(self, local: Body) -> None:
+        """Take over what the branch starts with from the weights of the local network: nothing."""
+
+    def decode(self, views: Sequence[Tensor]) -> list[Tensor]:
+        """Per level: features (B, L, n', n') of its views (B, C + 1, n, n)."""
+        return [_level(net).decode(view) for net, view in zip(self.nets, views, strict=True)]
+
+
+class SharedBranch(ContextBranch):
+    """One network, a copy of the local one, for all levels; and their fusion."""
+
+    def __init__(self, spec: ContextSpec, nets: Sequence[LevelNet], fusion: GatedFusion, body: Body):
+        super().__init__(spec, nets, fusion)
+        self.body = body
+
+    def start_from(self, local: Body) -> None:
+        """Copy the weights of the local network."""
+        self.body.load_state_dict(local.state_dict())
+
+    def decode(self, views: Sequence[Tensor]) -> list[Tensor]:
+        """Per level: features (B, L, n', n') of its views (B, C + 1, n, n); in training with balanced gradients."""
+        decoded = super().decode(views)
+        return balanced(decoded) if self.training else decoded
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode, except that batch normalisations keep the statistics of the local network.
+
+        Each level has its own statistics. A running mean of all of them would fit none when the model predicts.
+        """
+        super().train(mode)
+        for module in self.body.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
 
 
 class ContextSegmenter(SegmentationNetwork):
@@ -101,6 +201,10 @@ class ContextSegmenter(SegmentationNetwork):
     def __init__(self, normalize: Normalize, body: Body, branch: ContextBranch):
         super().__init__(normalize, body)
         self.context = branch
+
+    def start_branch(self) -> None:
+        """Copy the weights of the local network into the branch, if its settings say so."""
+        self.context.start_from(self.body)
 
     def encode(self, level: int, view: Tensor) -> Tensor:
         """Features (B, F, h, w) of a view (B, C + 1, n, n) of a level, shared by all windows in it."""
@@ -113,28 +217,25 @@ class ContextSegmenter(SegmentationNetwork):
 
     def see_and_classify(self, views: Views) -> tuple[Context, tuple[Tensor, ...]]:
         """Features of the views, and per level auxiliary logits (B, K, n', n') of the views themselves."""
-        maps, logits = [], []
-        for net, view in zip(self.context.nets, views.images, strict=True):
-            assert isinstance(net, ContextNet)
-            decoded = net.decode(view)
-            maps.append(net.project(decoded))
-            logits.append(net.net.head(decoded))
+        nets = [_level(net) for net in self.context.nets]
+        decoded = self.context.decode(views.images)
+        maps = [net.features(one, view) for net, one, view in zip(nets, decoded, views.images, strict=True)]
+        logits = [net.head(one) for net, one in zip(nets, decoded, strict=True)]
         return Context(tuple(maps), views.boxes), tuple(logits)
 
     def forward(self, image: Tensor, context: Context = NO_CONTEXT) -> Tensor:
         """Classify band values (B, C, H, W) as logits (B, K, H, W), with the context of the levels or an empty one."""
-        if not context.maps:
-            return super().forward(image)
-        local = self.body.decode(self.body.encode(self.normalize(image)))
-        logits: Tensor = self.body.head(local)
-        added = self.context.fusion(local, context, logits.shape[-2:])
-        kept = self._kept(len(image), local.device)
-        return logits.float().add_(added if kept is None else added * kept)
+        return self._fused(*self._local(image), context) if context.maps else super().forward(image)
 
     @property
     def frozen_parts(self) -> tuple[nn.Module, ...]:
         """The local network, if only the branch is trained."""
         return (self.normalize, self.body) if self.context.spec.freeze_local else ()
+
+    @torch.no_grad()
+    def frozen_outputs(self, windows: LabelledWindows) -> tuple[Tensor, ...]:
+        """Features (B, L, h, w) of a frozen local network at the stride of the fusion, and its logits (B, K, S, S)."""
+        return self._local(_channels_last(windows.image)) if self.frozen_parts else ()
 
     def training_loss(
         self, windows: LabelledWindows, criterion: Criterion, averaged: SegmentationNetwork, generator: torch.Generator
@@ -143,8 +244,23 @@ class ContextSegmenter(SegmentationNetwork):
         context, answers = self.see_and_classify(windows.views)
         pairs = zip(answers, windows.view_labels, strict=True)
         losses = [criterion(_resized(logits, labels), labels.long()) for logits, labels in pairs]
-        logits = self(windows.image.contiguous(memory_format=torch.channels_last), context)
+        features, local = windows.frozen or self._local(_channels_last(windows.image))
+        logits = self._fused(features, local, context)
         return criterion.of_windows(logits, windows.labels) + self.context.spec.auxiliary * torch.stack(losses).mean()
+
+    def _local(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, L, h, w) of the local network at the stride of the fusion, and its logits (B, K, H, W)."""
+        decoded = self.body.decode(self.body.encode(self.normalize(image)))
+        logits: Tensor = self.body.head(decoded)
+        height, width = logits.shape[-2:]
+        few = -(-height // FUSION_STRIDE), -(-width // FUSION_STRIDE)
+        return functional.adaptive_avg_pool2d(decoded, few), logits
+
+    def _fused(self, features: Tensor, local: Tensor, context: Context) -> Tensor:
+        """Logits (B, K, H, W) of windows with context, given the local network's features and logits."""
+        added: Tensor = self.context.fusion(features, context, local.shape[-2:])
+        kept = self._kept(len(local), local.device)
+        return (added if kept is None else added * kept).add_(local)
 
     def _kept(self, count: int, device: torch.device) -> Tensor | None:
         """Context dropout in training: 0 for windows without context, 1 for the others (B, 1, 1, 1)."""
@@ -153,9 +269,35 @@ class ContextSegmenter(SegmentationNetwork):
         return (torch.rand(count, 1, 1, 1, device=device) >= self.context.spec.dropout).float()
 
 
+def _channels_last(image: Tensor) -> Tensor:
+    return image.contiguous(memory_format=torch.channels_last)
+
+
 def _resized(logits: Tensor, labels: Tensor) -> Tensor:
     """Logits (B, K, h, w) resized to labels (B, n, n)."""
     return functional.interpolate(logits, size=tuple(labels.shape[-2:]), mode="bilinear")
+
+
+def _own_networks(spec: ModelSpec, normalize: Normalize, body: Body, *, fresh: bool) -> ContextBranch:
+    """A small network for each level."""
+    context = _context_of(spec)
+    bands, classes = len(spec.bands) + 1, len(spec.classes)
+    levels = [build_body(context.network, bands, classes, fresh=fresh) for _ in context.levels]
+    nets = [ContextNet(normalize, net, context.channels) for net in levels]
+    fusion = GatedFusion(body.channels, context.channels * len(nets), classes, bias=True)
+    return ContextBranch(context, nets, fusion)
+
+
+def _shared_network(spec: ModelSpec, normalize: Normalize, body: Body, *, fresh: bool) -> ContextBranch:
+    """A copy of the local network for all levels."""
+    context, shared = _context_of(spec), copy.deepcopy(body)
+    nets = [SharedNet(normalize, shared, context.channels) for _ in context.levels]
+    fusion = GatedFusion(body.channels, context.channels * len(nets), len(spec.classes), bias=False)
+    return SharedBranch(context, nets, fusion, shared)
+
+
+BUILDERS: Mapping[str, Callable[..., ContextBranch]] = {"random": _own_networks, "local": _shared_network}
+"""Builders of branches by `ContextSpec.init`."""
 
 
 class Contexts:
@@ -164,23 +306,25 @@ class Contexts:
     parts: Mapping[str, str] = {"context": "the context branch"}
 
     def build(self, spec: ModelSpec, normalize: Normalize, body: Body, *, fresh: bool) -> ContextSegmenter:
-        """Join a small network for each level to a body.
+        """Join to a body a small network for each level, or a copy of it for all of them.
 
         Raises:
             ModelError: if a level's network cannot be built.
         """
-        context = _context_of(spec)
-        bands, classes = len(spec.bands) + 1, len(spec.classes)
-        levels = [build_body(context.network, bands, classes, fresh=fresh) for _ in context.levels]
-        nets = [ContextNet(normalize, net, context.channels) for net in levels]
-        return ContextSegmenter(normalize, body, ContextBranch(context, nets, body.channels, classes))
+        branch = BUILDERS[_context_of(spec).init](spec, normalize, body, fresh=fresh)
+        return ContextSegmenter(normalize, body, branch)
 
     def meaning(self, spec: ModelSpec) -> object:
-        """Ratios, network, channels, bands and classes, but not the size and margin of views."""
+        """Ratios, kind of network, channels, bands and classes, but not the size and margin of views."""
         context = _context_of(spec)
-        network = context.network.model_dump(mode="json")
+        network = context.network.model_dump(mode="json") if context.init == "random" else context.init
         ratios = [level.ratio for level in context.levels]
         return ratios, network, context.channels, spec.bands, [c.name for c in spec.classes]
+
+
+def _level(net: nn.Module) -> LevelNet:
+    assert isinstance(net, LevelNet)  # which all modules of the list are
+    return net
 
 
 def _context_of(spec: ModelSpec) -> ContextSpec:

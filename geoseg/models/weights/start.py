@@ -28,7 +28,7 @@ def start_from(network: SegmentationNetwork, spec: ModelSpec, bundle: Path) -> s
     Classes and bands are matched by name. New classes keep their random weights; new bands start at zero, so that the
     network begins as the one that it starts from; where no band is known, all share alike. The normalisation stays the
     network's own. A context branch or a refinement module is loaded if both have the same, with the same bands and
-    classes; else it keeps its fresh weights.
+    classes; else it keeps its fresh weights, or starts from the loaded ones (`SegmentationNetwork.start_branch`).
 
     Args:
         network: built by `build_network(spec)`.
@@ -48,10 +48,13 @@ def start_from(network: SegmentationNetwork, spec: ModelSpec, bundle: Path) -> s
         if _MORE_BANDS in growth:
             taken = _take_bands(taken, growth.index(_MORE_BANDS), bands)
         own[name] = _put_classes(taken, own[name], classes) if _MORE_CLASSES in growth else taken
-    if _has_same_branch(model.spec, spec):
+    has_same_branch = _has_same_branch(model.spec, spec)
+    if has_same_branch:
         prefixes = tuple(f"{part}." for part in BRANCHES.get(spec.branch.kind).parts)
         own |= {name: tensor for name, tensor in given.items() if name.startswith(prefixes)}
     network.load_state_dict(own)
+    if not has_same_branch:
+        network.start_branch()
     return _report_line(model.spec, spec)
 
 
