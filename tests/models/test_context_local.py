@@ -64,7 +64,7 @@ def in_training(net: ContextSegmenter) -> ContextSegmenter:
     return net
 
 
-# -------------------------------------------------------------------------------------------------- before it is trained
+# ------------------------------------------------------------------------------------------------- before it is trained
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ CONTEXT = {"levels": [{"ratio": 4, "size": 32}, {"ratio": "scene", "size": 16}],
 TINY = {"context": CONTEXT, "tile": 48, "overlap": 16}
 
 
-SHARED = {"levels": [{"ratio": 4, "size": 32}, {"ratio": 16, "size": 16}], "init": "local", "channels": 4}
+SHARED = {"levels": [{"ratio": 4, "size": 32}, {"ratio": 16, "size": 32}], "init": "local", "channels": 4}
 
 
 def write_config(folder: Path, name: str = "small.yaml", **changes: Any) -> Path:
