@@ -5,20 +5,18 @@ Importing this module imports neither library, which takes seconds: building a n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from torch import nn
 
-from torch import Tensor, nn
-
-from geoseg.models.families.body import Body, Family
+from geoseg.models.families.body import Body
+from geoseg.models.families.encoder_family import EncoderFamily
 from geoseg.models.families.info import NetworkInfo
 from geoseg.models.families.smp_info import INFO
 from geoseg.models.families.unet import UNet, is_known
-from geoseg.spec import ModelSpec, NetworkSpec
+from geoseg.spec import NetworkSpec
 from geoseg.spec.arguments import NetworkArguments
 
 
-class Smp(Family):
+class Smp(EncoderFamily):
     """All architectures of segmentation-models-pytorch."""
 
     def build(self, network: NetworkSpec, bands: int, classes: int) -> Body:
@@ -52,27 +50,17 @@ class Smp(Family):
         """The paper of an architecture, and the encoders it takes."""
         return INFO[architecture]
 
-    def tagged_weights(self, encoder: nn.Module, spec: ModelSpec, tag: str) -> Mapping[str, Tensor]:
-        """Pretrained weights of smp or timm, downloaded unless they are in the cache.
+    def encoder(self, network: NetworkSpec, bands: int, tag: str | None) -> nn.Module:
+        """Build the encoder of a network alone.
 
         Raises:
-            ModelError: if there are none of that name, or they cannot be downloaded.
+            ModelError: as `build` does.
         """
         from geoseg.models.families import smp_body
 
-        return smp_body.tagged_weights(encoder, spec, tag)
-
-    def foreign_weights(
-        self, encoder: nn.Module, spec: ModelSpec, given: Mapping[str, Tensor], path: Path
-    ) -> Mapping[str, Tensor]:
-        """Weights of a file with timm's own names.
-
-        Raises:
-            ModelError: if they are not those of this encoder, or it is none of timm's.
-        """
-        from geoseg.models.families import smp_body
-
-        return smp_body.timm_weights(encoder, spec, given, path)
+        if network.architecture == "dpt":  # its encoder has timm's classifier, whose size changes with the tag
+            network = network.model_copy(update={"arguments": network.arguments | {"num_classes": 0}})
+        return smp_body.build(network, bands, 1, tag).encoder
 
 
 FAMILY = Smp()

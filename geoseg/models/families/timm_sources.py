@@ -15,9 +15,8 @@ from huggingface_hub.errors import HfHubHTTPError
 from torch import nn
 
 from geoseg.core.errors import ModelError
+from geoseg.models.families.timm_names import TIMM
 
-TIMM = "tu-"
-"""Prefix of smp's names of timm's encoders."""
 WEIGHTS_NAME = "model.safetensors"
 """Name of the weights in a repository of Hugging Face."""
 PATIENCE_S = 5.0

@@ -1,0 +1,47 @@
+"""The base of families whose networks take any encoder of smp or timm. Importing this imports neither."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from geoseg.models.families.body import Family
+from geoseg.spec import ModelSpec, NetworkSpec
+
+
+class EncoderFamily(Family):
+    """Families that build an encoder of smp or timm, and load its pretrained weights as these do."""
+
+    @abstractmethod
+    def encoder(self, network: NetworkSpec, bands: int, tag: str | None) -> nn.Module:
+        """Build the encoder of a network alone, with the pretrained weights of a tag; None for fresh ones.
+
+        Raises:
+            ModelError: if the encoder or an argument is unknown, or they don't fit together.
+        """
+        ...
+
+    def tagged_weights(self, encoder: nn.Module, spec: ModelSpec, tag: str) -> Mapping[str, Tensor]:
+        """Pretrained weights of smp or timm, downloaded unless they are in the cache.
+
+        Raises:
+            ModelError: if there are none of that name, or they cannot be downloaded.
+        """
+        from geoseg.models.families import any_encoder
+
+        return any_encoder.tagged_weights(encoder, spec, tag, self.encoder)
+
+    def foreign_weights(
+        self, encoder: nn.Module, spec: ModelSpec, given: Mapping[str, Tensor], path: Path
+    ) -> Mapping[str, Tensor]:
+        """Weights of a file with timm's own names.
+
+        Raises:
+            ModelError: if they are not those of this encoder, or it is none of timm's.
+        """
+        from geoseg.models.families import any_encoder
+
+        return any_encoder.timm_weights(encoder, spec, given, path, self.encoder)
