@@ -20,6 +20,9 @@ FAMILIES: Registry[Family] = Registry(
     "architecture",
     "geoseg.networks",
     dict.fromkeys(ARCHITECTURES, "geoseg.models.families.smp:FAMILY")
-    | {"pointwise": "geoseg.models.families.pointwise:FAMILY"},
+    | {
+        "pointwise": "geoseg.models.families.pointwise:FAMILY",
+        "unetformer": "geoseg.models.families.unetformer:FAMILY",
+    },
     ModelError,
 )

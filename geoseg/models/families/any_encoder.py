@@ -29,7 +29,13 @@ may hold `OVERLAY`."""
 
 
 def build_encoder(
-    network: NetworkSpec, bands: int, tag: str | None = None, *, depth: int = 5, output_stride: int = 32, **more: Any
+    network: NetworkSpec,
+    bands: int,
+    tag: str | None = None,
+    *,
+    depth: int = 5,
+    output_stride: int = 32,
+    more: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Build the encoder that a network names: (B, bands, H, W) -> maps of `depth` stages, the image before them.
 
@@ -47,7 +53,7 @@ def build_encoder(
     check_encoder(network.encoder)
     try:
         encoder: nn.Module = smp.encoders.get_encoder(
-            network.encoder, in_channels=bands, depth=depth, weights=tag, output_stride=output_stride, **more
+            network.encoder, in_channels=bands, depth=depth, weights=tag, output_stride=output_stride, **(more or {})
         )
     except Exception as error:  # smp and timm raise whatever their arguments lead to
         raise cannot_build(network, error) from None
