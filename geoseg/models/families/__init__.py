@@ -22,6 +22,8 @@ FAMILIES: Registry[Family] = Registry(
     dict.fromkeys(ARCHITECTURES, "geoseg.models.families.smp:FAMILY")
     | {
         "pointwise": "geoseg.models.families.pointwise:FAMILY",
+        "ddrnet23_slim": "geoseg.models.families.ddrnet:FAMILY",
+        "ddrnet23": "geoseg.models.families.ddrnet:FAMILY",
         "unetformer": "geoseg.models.families.unetformer:FAMILY",
     },
     ModelError,
