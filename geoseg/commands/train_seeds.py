@@ -24,7 +24,7 @@ from geoseg.models.bundle import load_model, save_model
 from geoseg.models.header import read_spec
 from geoseg.outputs.report.contents import Report
 from geoseg.outputs.report.page import write_report
-from geoseg.spec import ModelCard, TrainSpec
+from geoseg.spec import CacheSpec, ModelCard, TrainSpec
 from geoseg.training.run.result import SeedScores, TrainResult
 from geoseg.training.run.run_folder import RunFolder
 
@@ -44,7 +44,7 @@ def train_seeds(spec: TrainSpec, output: Path, start: Start, reporter: Reporter)
     for number, seed in enumerate(seeds, 1):
         log.notice(f"seed {seed}, {number} of {spec.seeds}")
         with kept_once_begun(folder, output / "seed-1"):
-            part = spec.model_copy(update={"seed": seed, "seeds": 1})
+            part = spec.model_copy(update={"seed": seed, "seeds": 1, "cache": _shared(spec.cache, folder)})
             cards.append(read_spec(run_part(part, output / f"seed-{number}", log)).card)
     scored = [_scored(seed, card) for seed, card in zip(seeds, cards, strict=True)]
     result = _result(folder, scored, cards, tuple(log.lines))
@@ -52,7 +52,15 @@ def train_seeds(spec: TrainSpec, output: Path, start: Start, reporter: Reporter)
         _save_bundle(result)
         _write_metrics(result)
         _write_report(spec, result)
+        folder.clear_scratch()
     return result
+
+
+def _shared(cache: CacheSpec | None, folder: RunFolder) -> CacheSpec | None:
+    """The same settings, with a folder for the windows of all seeds."""
+    if cache is None or cache.folder is not None:
+        return cache
+    return cache.model_copy(update={"folder": folder.cached_windows.absolute()})
 
 
 def _scored(seed: int, card: ModelCard) -> SeedScores:

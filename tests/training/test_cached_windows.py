@@ -158,6 +158,14 @@ def test_other_settings_weights_or_data_have_other_windows(tmp_path: Path, local
         assert len(list((tmp_path / "kept").iterdir())) == number + 1, change
 
 
+def test_runs_of_several_seeds_draw_once(tmp_path: Path) -> None:
+    reporter = Heard()
+    config = write_config(tmp_path, epochs=1, cache={"windows": 16}, seeds=2)
+    train(config, tmp_path / "run", reporter=reporter)
+    assert reporter.progressed.count(("caching", 16, 16)) == 1
+    assert not list((tmp_path / "run").rglob("cached_windows"))
+
+
 def test_a_drawing_that_is_interrupted_is_begun_again(tmp_path: Path) -> None:
     settings = {"epochs": 1, "cache": {"windows": 32, "folder": "kept"}}
     config = write_config(tmp_path, **settings)

@@ -24,7 +24,7 @@ DIGITS = 32
 
 @dataclass(frozen=True)
 class FrozenIdentity:
-    """What tells the frozen parts of a network from others."""
+    """What distinguishes the frozen parts of a network from others."""
 
     weights: str
     """Digest of their weights and buffers; empty if the network has no frozen outputs."""

@@ -131,7 +131,7 @@ class CachedWindows:
         """Describe the windows; nothing is drawn or read yet.
 
         Args:
-            path: file of the windows, whose name tells it from those of other windows.
+            path: file of the windows; other windows have another name.
             drawing: makes them.
             per_epoch: windows per epoch; may be more or less than there are.
             seed: seed of the order.
