@@ -48,7 +48,7 @@ FARM, QUARRY = 0, 1
 """Kinds of sites; ``PAIR[kind]`` is the class of bare parcels whose nearest site is of that kind."""
 PIXEL_M = 0.5
 
-GREENS: list[Colour] = [(104, 128, 72), (118, 138, 80), (96, 120, 74), (132, 144, 88), (150, 146, 98), (112, 126, 84)]
+GREENS: list[Colour] = [(104, 128, 72), (118, 138, 80), (96, 120, 74), (132, 144, 88), (140, 142, 90), (112, 126, 84)]
 SOILS: list[Colour] = [(150, 124, 96), (178, 154, 120), (166, 152, 132), (160, 122, 96), (140, 122, 104)]
 PLANTS: list[Colour] = [(206, 190, 92), (188, 168, 104), (70, 112, 58), (94, 138, 98), (122, 150, 66)]
 ROOFS: list[Colour] = [(168, 92, 72), (150, 84, 70), (110, 108, 112), (186, 178, 166), (132, 116, 104)]
@@ -58,6 +58,8 @@ ROCKS: list[Colour] = [(204, 190, 164), (196, 184, 168), (190, 168, 136)]
 
 GUARD_PX = 14
 """How far roughened outlines may stray, twice."""
+LEAST_BARE, TRIES = 4, 20
+"""Bare parcels that a scene has at least, and layouts that are tried to find room for them."""
 STRIP = 64
 """Rows that are worked on at a time: what fits into the caches."""
 
@@ -70,11 +72,11 @@ class Task:
     """Least distance of a bare pixel from the nearest pixel of a site."""
     side: int = 2048
     """Side of a scene."""
-    parcel_px: int = 110
+    parcel_px: int = 90
     """Usual side of a parcel; bare ones among them."""
     site_px: int = 120
     """Radius of a site."""
-    spread_px: int = 220
+    spread_px: int = 260
     """A bare pixel lies at most ``reach_px + spread_px`` from the nearest site."""
     margin_px: int = 100
     """So much farther than the nearest site is the nearest of the other kind, at least."""
@@ -312,9 +314,20 @@ class Plan:
 
 
 def make_plan(task: Task, rng: np.random.Generator) -> Plan:
-    """Lay out sites and parcels."""
-    sites, parcels = lay_out_sites(task, rng), split_land(task, rng)
-    return Plan(sites, parcels, choose_bare(task, sites, parcels, rng))
+    """Lay out sites and parcels.
+
+    Raises:
+        ValueError: Scenes are too small for bare parcels so far from the sites.
+    """
+    for _ in range(TRIES):
+        sites, parcels = lay_out_sites(task, rng), split_land(task, rng)
+        bare_kinds = choose_bare(task, sites, parcels, rng)
+        if len(bare_kinds) >= LEAST_BARE:
+            return Plan(sites, parcels, bare_kinds)
+    raise ValueError(
+        f"No room for bare parcels {task.reach_px} pixels from the sites in scenes {task.side} pixels wide: "
+        "choose a larger side or a shorter reach."
+    )
 
 
 def _square(centre: tuple[float, float], half: float, turn: float, aspect: float = 1.0) -> Points:

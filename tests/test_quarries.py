@@ -82,10 +82,15 @@ def test_nothing_but_the_sites_shows_the_class_of_bare_soil(quarries, task):
 
 
 def test_scenes_are_written_with_their_list(quarries, task, tmp_path):
-    path = quarries.write_scenes(tmp_path / "scenes", replace(task, side=512), {"train": 2, "val": 1})
+    path = quarries.write_scenes(tmp_path / "scenes", replace(task, side=768), {"train": 2, "val": 1})
     rows = list(csv.DictReader(path.open()))
     assert sorted(row["split"] for row in rows) == ["train", "train", "val"]
     for row in rows:
         with rasterio.open(path.parent / row["image"]) as image, rasterio.open(path.parent / row["label"]) as label:
             assert (image.shape, image.transform, image.crs) == (label.shape, label.transform, label.crs)
             assert (image.count, image.dtypes[0], image.res) == (3, "uint8", (0.5, 0.5))
+
+
+def test_scenes_too_small_for_the_reach_are_refused(quarries):
+    with pytest.raises(ValueError, match="larger side or a shorter reach"):
+        quarries.make_plan(quarries.Task(reach_px=400, side=512), np.random.default_rng(0))
