@@ -63,7 +63,7 @@ WAYS: dict[str, dict[str, Any]] = {
         "context": ContextSpec(levels=(ContextLevel(ratio=4, size=64),), network=NETWORK, channels=4),
         "tile": 128,
     },
-    "refine": {"refine": RefineSpec(ratios=(2, 8), channels=8, median_px=3), "tile": 64, "overlap": 16},
+    "refine": {"refine": RefineSpec(ratios=(2, 8), channels=8), "tile": 64, "overlap": 16},
 }
 """What a model sees beside its windows: nothing, the ground around, or coarser views first."""
 

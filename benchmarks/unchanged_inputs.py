@@ -198,7 +198,7 @@ def write_configs(folder: Path) -> None:
         "blocks": blocks,
         "context": scene | QUICK | {"context": CONTEXT},
         "frozen": sample | QUICK | frozen,
-        "refine": scene | QUICK | {"name": "refine", "refine": {"ratios": [2, 4], "channels": 8, "median_px": 3}},
+        "refine": scene | QUICK | {"name": "refine", "refine": {"ratios": [2, 4], "channels": 8}},
         "settings": sample | QUICK | SETTINGS | {"name": "settings"},
     }
     for name, config in configs.items():

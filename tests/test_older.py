@@ -15,10 +15,11 @@ from safetensors import safe_open
 
 import geoseg
 from geoseg.commands.info import describe_model
+from geoseg.core.errors import GeosegError
 from geoseg.spec import load_train_spec
 
 OLDER = Path(__file__).parent / "fixtures" / "version-0.1"
-BUNDLES = "local", "context", "refine"
+BUNDLES = "local", "context"
 PLAIN: dict[str, Any] = {"polygons": False, "preview": False, "stac": False, "device": "cpu", "precision": "fp32"}
 MOST_DIFFERING = 0.005
 """Share of the pixels that may differ: other processors round otherwise."""
@@ -91,6 +92,14 @@ def test_a_config_means_what_it_meant_where_it_says_nothing() -> None:
     written = yaml.safe_load((OLDER / "resolved.yaml").read_text("utf-8"))
     assert missing(found, known) == []
     assert missing(found, written | {"data": written["data"] | {"scenes": known["data"]["scenes"]}}) == []
+
+
+def test_a_refinement_of_another_kind_is_refused_in_a_line_that_says_what_to_do() -> None:
+    """Its module would find something else in the same weights."""
+    with pytest.raises(GeosegError, match=r"refine\.safetensors: .*median_px .* train it again$"):
+        geoseg.load_model(OLDER / "refine.safetensors")
+    with pytest.raises(GeosegError, match=r"refine\.yaml: .*median_px .* remove it"):
+        load_train_spec(OLDER / "refine.yaml")
 
 
 def test_the_scores_on_an_older_card_have_the_names_of_these():

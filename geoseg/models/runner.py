@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
     from geoseg.models.branches.refine import RefiningSegmenter
 
 _MOST_FUSED = 8
-"""Shapes of batches for which a network is fused: torch.compile gives up beyond that, and each takes its time."""
+"""Shapes of batches, level by level, for which a network is fused: torch.compile gives up beyond that, and each takes
+its time."""
 _UNEVEN = (
     "this network answers by position in a window: across large uniform areas (water, fill) classes can change along "
     "the borders of windows; a larger --tile has fewer of them"
@@ -226,26 +226,18 @@ class _Compiled:
         import torch._inductor.config as inductor
 
         inductor.freezing = True  # weights are constants: laid out once as the kernels want them
-        _leave_unfused(type(segmenter))
         self._segmenter = segmenter
-        self._seen: set[tuple[int, int, int]] = set()
+        self._seen: set[tuple[int, int, int, int]] = set()
         self._sizes = {*sizes, *((width, height) for height, width in sizes)}  # windows are turned, too
         self._fused: Segmenter = torch.compile(segmenter, dynamic=False)
 
     def __call__(self, image: Tensor, context: Context = NO_CONTEXT) -> Tensor:
         """Forward band values (B, C, H, W)."""
         height, width = image.shape[-2:]
-        shape = len(image), height, width
+        shape = len(image), height, width, context.level
         if (height, width) in self._sizes and len(self._seen) < _MOST_FUSED:
             self._seen.add(shape)
         return (self._fused if shape in self._seen else self._segmenter)(image, context)
-
-
-@cache
-def _leave_unfused(kind: type) -> None:
-    """Exclude the methods that a class lists in UNFUSED from torch.compile."""
-    for name in getattr(kind, "UNFUSED", ()):
-        setattr(kind, name, torch.compiler.disable(getattr(kind, name)))  # type: ignore[no-untyped-call]
 
 
 def _is_out_of_memory(error: Exception) -> bool:

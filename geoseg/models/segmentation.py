@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -42,10 +42,6 @@ class Normalize(nn.Module):
 
 class SegmentationNetwork(nn.Module):
     """Normalisation, then a body: band values (B, C, H, W) -> logits (B, K, H, W)."""
-
-    UNFUSED: ClassVar[tuple[str, ...]] = ()
-    """Names of methods that torch.compile does not fuse. A decorator would import the compiler, which takes seconds,
-    also where it is not used."""
 
     def __init__(self, normalize: Normalize, body: Body):
         super().__init__()

@@ -31,15 +31,18 @@ class Context:
     """Per level: features, or probabilities, of each window's view (B, F, h, w), or of one for all (1, F, h, w)."""
     boxes: tuple[Tensor, ...]
     """Per level: left, top, right and bottom of each window as shares of its view (B, 4)."""
+    level: int = 0
+    """Index of the first of them among all levels of the network, finest first."""
 
     def to(self, device: torch.device) -> Context:
         """Return a copy on a device."""
-        return Context(*(tuple(one.to(device) for one in parts) for parts in (self.maps, self.boxes)))
+        maps, boxes = (tuple(one.to(device) for one in parts) for parts in (self.maps, self.boxes))
+        return Context(maps, boxes, self.level)
 
     def part(self, windows: slice | list[int]) -> Context:
         """Return the context of some of the windows."""
         maps = tuple(level if len(level) == 1 else level[windows] for level in self.maps)
-        return Context(maps, tuple(boxes[windows] for boxes in self.boxes))
+        return Context(maps, tuple(boxes[windows] for boxes in self.boxes), self.level)
 
 
 NO_CONTEXT = Context((), ())

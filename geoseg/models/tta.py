@@ -34,7 +34,7 @@ class Augmentation:
     def apply_context(self, context: Context) -> Context:
         """Mirror and rotate the context of windows likewise."""
         boxes = (self._turn(box) for box in context.boxes)
-        return Context(tuple(self.apply(maps) for maps in context.maps), tuple(boxes))
+        return Context(tuple(self.apply(maps) for maps in context.maps), tuple(boxes), context.level)
 
     def _turn(self, boxes: Tensor) -> Tensor:
         """Mirror and rotate boxes (B, 4): left, top, right and bottom as shares of a view."""

@@ -1,9 +1,9 @@
-"""Settings of progressive refinement: classes predicted from coarse views, and corrected where they are unsure."""
+"""Settings of progressive refinement: classes of coarse views correct those of finer ones where these are unsure."""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -25,15 +25,28 @@ class RefineSpec(Spec):
 
     ratios: tuple[Annotated[int, Field(le=LARGEST_RATIO)], ...] = Field(default=(4, 16), max_length=8)
     """Pixel size of each coarser view, in pixels of the scene, finest first; each a multiple of the one before."""
-    channels: int = Field(default=64, ge=4, le=4096)
-    """Channels of the refinement module; 64 are 88,000 weights for 7 classes."""
+    native: float = Field(default=0.5, gt=0, lt=1)
+    """Share of the loss, and of what is forwarded while the network is trained, at the scene's own resolution; the
+    coarser views share the rest equally."""
+    channels: int = Field(default=32, ge=4, le=4096)
+    """Channels of the refinement module, which has 25,000 weights with 32 for 7 classes; the published one has 64."""
+    stride: int = Field(default=4, ge=1, le=16)
+    """Side of the squares of pixels for each of which the refinement module answers once; the published one has 1."""
     points: float = Field(default=0.75, gt=0, le=1)
-    """Share of the pixels whose classes are taken from the finer view: those where the coarser one is unsure and the
-    refined one sure."""
-    median_px: int = Field(default=11, ge=1, le=255)
-    """Side of the median filter over the uncertainties, an odd number of pixels; 1 is none."""
+    """Share of the labelled training pixels that the refinement module may change: those where the finer view is the
+    least sure."""
     freeze_local: bool = False
-    """Freeze the network that init_from loads, and train the refinement module alone."""
+    """Freeze the network that init_from loads, trained with refine itself, and train the refinement module alone."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filters_nothing(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "median_px" in values:
+            raise ValueError(
+                "median_px belongs to another kind of refinement: "
+                "remove it from a config; a bundle that has it cannot be read: train it again"
+            )
+        return values
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -44,8 +57,6 @@ class RefineSpec(Spec):
                 raise ValueError(
                     f"ratios {', '.join(map(str, self.ratios))}: each has to be a multiple of the one before, from 2 on"
                 )
-        if self.median_px % 2 == 0:
-            raise ValueError(f"median_px {self.median_px}: give an odd number of pixels")
         return self
 
     @property
@@ -59,7 +70,7 @@ class RefineSpec(Spec):
     def describe(self) -> str:
         """The ratios of the views, on one line."""
         coarse = ", ".join(f"1:{ratio}" for ratio in reversed(self.ratios))
-        return f"classes from {coarse}, refined to 1:1 where they are unsure"
+        return f"classes from {coarse} and 1:1, the finer ones corrected where they are unsure"
 
     def training_views(self, window: int) -> tuple[ContextLevel, ...]:
         """Views as large as the window, each of which lies within the next coarser one."""

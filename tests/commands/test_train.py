@@ -29,6 +29,7 @@ from geoseg.models.bundle import load_model
 from geoseg.models.header import read_spec
 from geoseg.spec import TrainSpec, load_train_spec
 from geoseg.training.data.training_data import read_training_data
+from geoseg.training.run.result import TrainResult
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
@@ -194,19 +195,26 @@ def test_the_resolved_config_gives_the_same_weights_again(config: Path, tmp_path
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_config_loads_and_takes_one_step(path: Path, tmp_path: Path) -> None:
     spec = load_train_spec(path)
-    tiny = {"epochs": 1, "windows_per_epoch": 2, "batch_size": 2, "window": 32, "device": "cpu", "precision": "fp32"}
-    tiles = write_fitting_tiles(tmp_path, spec)
-    result = train(path, tmp_path / "run", data=tiles, encoder_weights=None, **tiny)
+    result = take_one_step(path, tmp_path)
     assert read_spec(result.bundle).name == spec.name
     assert not spec.card.scores, "the run fills this in"
     assert not spec.card.training, "the run fills this in"
 
 
-@pytest.mark.parametrize("name", ["sample", "buildings-binary", "context", "refine"])
+@pytest.mark.parametrize("name", ["sample", "buildings-binary", "context", "refine", "refine-module"])
 def test_configs_of_the_sample_scene_find_labels_on_both_sides(name: str) -> None:
     data = read_training_data(load_train_spec(CONFIGS[0].with_name(f"{name}.yaml")))
     assert (data.train.class_counts > 0).all()
     assert (data.val.class_counts > 0).all()
+
+
+def take_one_step(path: Path, folder: Path) -> TrainResult:
+    """Train with a config for a step, and before that with the one whose bundle it starts from."""
+    spec = load_train_spec(path)
+    tiny = {"epochs": 1, "windows_per_epoch": 2, "batch_size": 2, "window": 32, "device": "cpu", "precision": "fp32"}
+    start = spec.init_from and take_one_step(path.with_name(f"{spec.init_from.stem}.yaml"), folder / "start").bundle
+    tiles = write_fitting_tiles(folder, spec)
+    return train(path, folder / "run", data=tiles, encoder_weights=None, init_from=start, **tiny)
 
 
 def write_fitting_tiles(folder: Path, spec: TrainSpec) -> Path:

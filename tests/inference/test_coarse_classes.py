@@ -32,7 +32,7 @@ def test_a_ramp_is_found_in_place(ratio: int, row: int, col: int, height: int, w
     window = Window(row, col, height, width)
     if not window.clip(60 * ratio, 80 * ratio).pixels:
         return
-    maps, boxes = CoarseClasses(told, ratio, ALL).of_windows([window])
+    maps, boxes = CoarseClasses(told, ratio, 0, ALL).of_windows([window])
     found = sample_boxes(torch.from_numpy(maps * 255), torch.from_numpy(boxes), (height, width))[0].numpy()
     rows = ((row + np.arange(height) + 0.5) / ratio - 0.5).clip(0, 59)
     cols = ((col + np.arange(width) + 0.5) / ratio - 0.5).clip(0, 79)
@@ -41,7 +41,9 @@ def test_a_ramp_is_found_in_place(ratio: int, row: int, col: int, height: int, w
 
 
 def test_windows_of_one_size_are_read_alike() -> None:
-    maps, boxes = CoarseClasses(ramp_map(60, 80), 4, ALL).of_windows([Window(-8, 3, 32, 32), Window(201, 305, 32, 32)])
+    maps, boxes = CoarseClasses(ramp_map(60, 80), 4, 0, ALL).of_windows(
+        [Window(-8, 3, 32, 32), Window(201, 305, 32, 32)]
+    )
     assert maps.shape[0] == len(boxes) == 2
 
 

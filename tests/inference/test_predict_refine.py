@@ -1,5 +1,7 @@
 """Scenes whose coarse classes are refined: the same however work is shared, less of it when asked, off when asked."""
 
+import copy
+
 import numpy as np
 import pytest
 import rasterio
@@ -27,21 +29,21 @@ def model():
     return random_model(SMALL)
 
 
-def random_model(network):
+def random_model(network, ratios=(2, 8)):
     torch.manual_seed(0)
     spec = make_spec(
         network=network,
         bands=("red", "green", "blue"),
         normalization=NormalizationSpec(mean=(120,) * 3, std=(60,) * 3),
-        refine=RefineSpec(ratios=(2, 8), channels=8, median_px=3),
+        refine=RefineSpec(ratios=ratios, channels=8),
         tile=64,
         overlap=16,
     )
     network = build_network(spec).eval()
     with torch.no_grad():
         network.body.head.apply(louder)
-        network.refine.module.layers[-1].weight.mul_(20)
-        network.refine.threshold.fill_(0.05)
+        network.refine.residual.out.weight.normal_(std=2)
+        network.refine.thresholds.copy_(torch.linspace(0.05, 0.1, len(ratios)))
     return Model(spec, network)
 
 
@@ -79,12 +81,43 @@ def test_it_is_the_same_however_windows_are_batched(tmp_path, scene, model, frac
 
 @pytest.mark.parametrize("fraction", [0.0, 0.5, 1.0])
 def test_a_constant_scene_gives_constant_classes(tmp_path, fraction):
-    """No window and no block leaves a step; the network itself sees no edge here."""
+    """No window leaves a step; the network itself sees no edge here."""
     scene = write_raster(tmp_path / "flat.tif", np.full((3, 420, 300), 77, np.uint8))
     found, _ = scores(scene, tmp_path / "out", random_model(POINT), refine_fraction=fraction)
     if fraction in (0.0, 1.0):
         assert np.ptp(found, axis=(1, 2)).max() < 1e-5
     assert np.ptp(found.argmax(axis=0)) == 0
+
+
+def test_every_level_has_a_threshold_of_its_own(tmp_path, scene, model):
+    """With one of 1 nothing is corrected there: the windows of the scene then know nothing of what is around them."""
+    whole, _ = scores(scene, tmp_path / "both", model)
+    shut = copy.deepcopy(model)
+    shut.module.refine.thresholds[1] = 1.0
+    half, _ = scores(scene, tmp_path / "finest", shut)
+    shut.module.refine.thresholds[0] = 1.0
+    none, _ = scores(scene, tmp_path / "none", shut)
+    alone, _ = scores(scene, tmp_path / "alone", model, context=False)
+    np.testing.assert_array_equal(none, alone)
+    assert np.abs(whole - half).max() > 1e-3
+    assert np.abs(half - none).max() > 1e-3
+
+
+@pytest.mark.parametrize("fraction", [1.0, 0.4])
+def test_steps_of_two_go_all_the_way(tmp_path, scene, fraction):
+    model = random_model(POINT, ratios=(2, 4, 8))
+    found, _ = scores(scene, tmp_path / "out", model, refine_fraction=fraction)
+    assert np.isfinite(found).all()
+    alone, _ = scores(scene, tmp_path / "alone", model, context=False)
+    assert np.abs(found - alone).max() > 0.1
+
+
+def test_an_untrained_module_leaves_every_forwarded_window_as_it_is(tmp_path, scene, model):
+    untrained = copy.deepcopy(model)
+    torch.nn.init.zeros_(untrained.module.refine.residual.out.weight)
+    found, _ = scores(scene, tmp_path / "with", untrained)
+    alone, _ = scores(scene, tmp_path / "alone", model, context=False)
+    np.testing.assert_array_equal(found, alone)
 
 
 def test_no_look_again_gives_what_the_coarse_view_told(tmp_path, scene, model):
@@ -106,9 +139,9 @@ def test_two_answers_are_mixed_by_their_shares(model):
     runner = Runner(model.module, "cpu", "fp32")
     shares = np.zeros((4, 64, 64), np.float32)
     shares[1], shares[2], shares[3] = 1, 0.25, np.linspace(0, 1, 64)
-    every = refine(runner, image, context, np.ones_like(shares)).exp()
-    none = refine(runner, image, context, np.zeros_like(shares)).exp()
-    mixed = refine(runner, image, context, shares).exp()
+    every = refine(runner, image, context, np.ones_like(shares)).softmax(dim=1)
+    none = refine(runner, image, context, np.zeros_like(shares)).softmax(dim=1)
+    mixed = refine(runner, image, context, shares).softmax(dim=1)
     share = torch.from_numpy(shares)[:, None]
     assert (every - none).abs().amax(dim=(1, 2, 3)).min() > 0.1
     torch.testing.assert_close(mixed, every * share + none * (1 - share), atol=1e-5, rtol=0)

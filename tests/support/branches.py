@@ -34,7 +34,7 @@ LEVELS = ContextLevel(ratio=4, size=64), ContextLevel(ratio="scene", size=32)
 FIELDS: dict[str, dict[str, Any]] = {
     "plain": {},
     "context": {"context": ContextSpec(levels=LEVELS, network=SMALL, channels=4)},
-    "refine": {"refine": RefineSpec(ratios=(2, 8), channels=8, median_px=3)},
+    "refine": {"refine": RefineSpec(ratios=(2, 8), channels=8)},
 }
 FIELDS |= {kind: {"surroundings": BRANCH_SPECS.get(kind).example()} for kind in BRANCH_SPECS if kind not in FIELDS}
 """Small settings of each kind of branch, as fields of a model."""

@@ -22,8 +22,9 @@ from geoseg.models.branches.refine import RefiningSegmenter
 from geoseg.models.bundle import load_model
 from geoseg.spec import TrainSpec, parse_spec
 
-REFINE = {"ratios": [2, 4], "channels": 8, "median_px": 1}
+REFINE = {"ratios": [2, 4], "channels": 8}
 TINY = {"refine": REFINE, "tile": 32, "overlap": 8}
+EXACT: dict[str, Any] = {"device": "cpu", "precision": "fp32"}
 
 
 def write_config(folder: Path, name: str = "small.yaml", **changes: Any) -> Path:
@@ -33,28 +34,60 @@ def write_config(folder: Path, name: str = "small.yaml", **changes: Any) -> Path
     return path
 
 
+def on_top(folder: Path, bundle: Path, **changes: Any) -> Path:
+    """The config of a run that trains the module on the network of a bundle."""
+    settings = {"refine": REFINE | {"freeze_local": True}, "init_from": str(bundle)}
+    return write_config(folder, "module.yaml", **settings | changes)
+
+
+def network_of(bundle: Path) -> RefiningSegmenter:
+    network = load_model(bundle).module
+    assert isinstance(network, RefiningSegmenter)
+    return network
+
+
 def test_a_run_leaves_all_that_others_leave(tmp_path: Path) -> None:
     config = write_config(tmp_path)
     result = train(config, tmp_path / "run")
     assert result.scores.miou > 0.9
-    network = load_model(result.bundle).module
-    assert isinstance(network, RefiningSegmenter)
-    assert 0 < network.refine.threshold < 1
-    assert describe(result.bundle)["sees"] == "classes from 1:4, 1:2, refined to 1:1 where they are unsure"
+    said = "classes from 1:4, 1:2 and 1:1, the finer ones corrected where they are unsure"
+    assert describe(result.bundle)["sees"] == said
     page = result.report.read_text("utf-8")
     assert "Refinement" in page
     assert "seen 4 times coarser" in page
-    again = evaluate_model(result.bundle, config, device="cpu", precision="fp32", report=tmp_path / "a.html")
+    again = evaluate_model(result.bundle, config, report=tmp_path / "a.html", **EXACT)
     assert again.scores.miou == pytest.approx(result.scores.miou, abs=0.01)
-    local = evaluate_model(result.bundle, config, device="cpu", precision="fp32", context=False)
-    assert local.scores.miou > 0.9
 
 
-def test_a_frozen_local_network_stays_as_it_is(tmp_path: Path) -> None:
-    local = train(write_config(tmp_path, refine=None), tmp_path / "local")
-    settings = {"refine": REFINE | {"freeze_local": True}, "init_from": str(local.bundle), "ema": 0}
+def test_first_the_network_learns_and_the_module_changes_nothing(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    bundle = train(config, tmp_path / "run").bundle
+    refine = network_of(bundle).refine
+    assert not refine.residual.out.weight.any()
+    assert not refine.thresholds.any()
+    alone, corrected = (evaluate_model(bundle, config, context=context, **EXACT) for context in (False, True))
+    assert alone.scores == corrected.scores
+
+
+def test_then_the_module_learns_and_the_network_stays_as_it_is(tmp_path: Path) -> None:
+    first = train(write_config(tmp_path), tmp_path / "first").bundle
     notices: list[str] = []
-    both = train(write_config(tmp_path, "more.yaml", **settings), tmp_path / "both", reporter=Watching(lines=notices))
+    both = train(on_top(tmp_path, first), tmp_path / "both", reporter=Watching(lines=notices))
+    before, after = weights(first), weights(both.bundle)
+    kept = [name for name in before if name.startswith(("body.", "normalize."))]
+    assert kept
+    assert all(torch.equal(after[name], before[name]) for name in kept)
+    refine = network_of(both.bundle).refine
+    assert refine.residual.out.weight.any()
+    assert ((refine.thresholds > 0) & (refine.thresholds < 1)).all()
+    assert any(line.startswith("all weights of small") and "new" not in line for line in notices)
+    assert both.scores.miou > 0.9
+
+
+def test_a_network_of_one_resolution_gets_a_new_module(tmp_path: Path) -> None:
+    local = train(write_config(tmp_path, refine=None), tmp_path / "local")
+    notices: list[str] = []
+    both = train(on_top(tmp_path, local.bundle, epochs=1), tmp_path / "both", reporter=Watching(lines=notices))
     before, after = weights(local.bundle), weights(both.bundle)
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     assert any("new: the refinement module" in line for line in notices)
@@ -62,13 +95,17 @@ def test_a_frozen_local_network_stays_as_it_is(tmp_path: Path) -> None:
 
 def test_a_bundle_that_refines_is_gone_on_from(tmp_path: Path) -> None:
     first = train(write_config(tmp_path), tmp_path / "first").bundle
-    assert any(name.startswith("refine.module.") for name in weights(first))
+    assert any(name.startswith("refine.residual.") for name in weights(first))
     settings = {"init_from": str(first), "epochs": 1, "optimizer": {"learning_rate": 1e-9}}
     check_going_on(first, write_config(tmp_path, "more.yaml", **settings), tmp_path / "second")
 
 
-def test_a_resumed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
-    check_resuming(write_config(tmp_path), tmp_path)
+@pytest.mark.parametrize("stage", ["network", "module"])
+def test_a_resumed_run_ends_with_the_same_weights(stage: str, tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    if stage == "module":
+        config = on_top(tmp_path, train(config, tmp_path / "first").bundle)
+    check_resuming(config, tmp_path)
 
 
 def test_a_fraction_can_be_given_on_the_command_line(tmp_path: Path) -> None:
@@ -99,7 +136,7 @@ def test_coarser_views_tell_what_cannot_be_told_from_near_by(tmp_path: Path) -> 
             "arguments": {"encoder_depth": 4, "decoder_channels": [64, 32, 16, 16]},
             "multiple": 16,
         },
-        "refine": {"ratios": [8], "median_px": 1},
+        "refine": {"ratios": [8]},
         "window": 64,
         "tile": 128,
         "overlap": 0,
@@ -110,7 +147,9 @@ def test_coarser_views_tell_what_cannot_be_told_from_near_by(tmp_path: Path) -> 
         "epochs": 4,
         "ema": 0.98,
     }
-    spec = parse_spec(TrainSpec, settings, source="test")
-    run = train(spec, tmp_path / "refine")
+    first = train(parse_spec(TrainSpec, settings, source="test"), tmp_path / "network")
+    more = {"refine": {"ratios": [8], "freeze_local": True}, "init_from": str(first.bundle), "epochs": 2}
+    spec = parse_spec(TrainSpec, settings | more, source="test")
+    run = train(spec, tmp_path / "module")
     local = evaluate_model(run.bundle, spec, device="cpu", precision="fp32", context=False, boundary_px=0)
     assert run.scores.miou >= local.scores.miou + 0.25

@@ -1,6 +1,6 @@
-"""Class probabilities of a coarser view, corrected by a network in the windows of the finer one where it is unsure.
+"""Class probabilities of a coarser view, and the windows of the finer one that a network classifies with them.
 
-In: probabilities of the coarser view, and batches of windows. Out: logarithms of probabilities, on the device.
+In: probabilities of the coarser view, and batches of windows. Out: logits, on the device.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ class CoarseClasses:
     """The probabilities (K, H, W), in 255ths."""
     ratio: int
     """Side of a pixel of the coarser view, in pixels of the finer raster."""
+    level: int
+    """Index of the coarser view among the model's levels, finest first."""
     refined: RefinedWindows
     """The windows that are forwarded."""
 
@@ -77,9 +79,9 @@ class Refined:
     """The coarser view."""
 
     def classify(self, batch: Batch) -> Tensor:
-        """Logarithms of probabilities of the forwarded parts of a batch (B, K, h, w)."""
-        maps, boxes = self.coarse.of_windows(batch.windows)
-        context = Context((torch.from_numpy(maps),), (torch.from_numpy(boxes),)).to(self.runner.device)
+        """Logits of the forwarded parts of a batch (B, K, h, w)."""
+        maps, boxes = (torch.from_numpy(part) for part in self.coarse.of_windows(batch.windows))
+        context = Context((maps,), (boxes,), self.coarse.level).to(self.runner.device)
         places = (sample.place for sample in batch.samples)
         weights = [self.coarse.refined.weights(*pair) for pair in zip(places, batch.windows, strict=True)]
         return refine(self.runner, batch.image, context, np.stack(weights))
@@ -91,7 +93,7 @@ class Refined:
 
 @torch.inference_mode()
 def refine(runner: Runner, image: Values, context: Context, weights: NDArray[np.float32]) -> Tensor:
-    """Log probabilities (B, K, h, w) of windows, mixed from the network's and the coarser view's.
+    """Logits (B, K, h, w) of windows, of probabilities mixed from the network's and the coarser view's.
 
     Args:
         runner: a network that refines.
@@ -105,6 +107,6 @@ def refine(runner: Runner, image: Values, context: Context, weights: NDArray[np.
     numbers = np.flatnonzero(weights.max(axis=(1, 2))).tolist()
     if numbers:
         share = torch.from_numpy(weights[numbers])[:, None].to(found.device)
-        refined = runner(image[numbers], context.part(numbers))
+        refined = runner(image[numbers], context.part(numbers)).log_softmax(dim=1)
         found[numbers] = torch.logaddexp(refined + share.log(), found[numbers] + (1 - share).log())
     return found

@@ -83,7 +83,7 @@ class CoarseToFine:
         if fraction < 1:
             skipped = most_certain([mean_uncertainties(one, step, grid, some) for one, grid, some in every], fraction)
         return [
-            CoarseClasses(one, step, RefinedWindows(grid, left_out))
+            CoarseClasses(one, step, level, RefinedWindows(grid, left_out))
             for one, grid, left_out in zip(maps, grids, skipped, strict=True)
         ]
 

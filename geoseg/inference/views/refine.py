@@ -1,4 +1,4 @@
-"""The view of a model that refines: coarser views are classified first, and corrected where they are unsure."""
+"""The view of a model that refines: coarser views are classified first, and correct the windows of the scene."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _NAME = "coarse.npy"
 class RefineView:
     """Shows class probabilities of coarser views, made once for all processes and for resumed runs; see `view.View`."""
 
-    maps_held = 9
-    """Three to blend; fine, coarse, both together, refined and settled ones."""
+    maps_held = 7
+    """Three to blend; logits, their probabilities, what is added to them, and the sum."""
 
     def __init__(self, inputs: ViewInputs):
         self._inputs = inputs

@@ -43,7 +43,7 @@ class Surroundings(Protocol):
     """Classifies windows of one scene with their surroundings, in one process and one pass over a run of tile rows."""
 
     def classify(self, batch: Batch) -> Tensor:
-        """Logits, or logarithms of probabilities, of the forwarded parts of a batch (B, K, h, w), on the device.
+        """Logits of the forwarded parts of a batch (B, K, h, w), on the device.
 
         The result depends on the windows alone, not on those that were classified before.
         """

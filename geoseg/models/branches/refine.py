@@ -1,16 +1,22 @@
-"""A network that refines the class probabilities of coarser views of a scene where these are uncertain.
+"""A network that corrects its logits by the class probabilities of a coarser view, where it is unsure.
 
-In: band values (B, C, H, W) and the probabilities of a coarser view that contains them. Out: logarithms of
-probabilities (B, K, H, W).
+In: band values (B, C, H, W) and the probabilities of a coarser view that contains them. Out: logits (B, K, H, W).
 
 MagNet (Huynh et al., "Progressive Semantic Segmentation", CVPR 2021), section 3: one segmentation network for all
-resolutions, and a small refinement module that decides, pixel by pixel, between fine and coarse probabilities.
+resolutions, and a small refinement module that decides between fine and coarse probabilities. As there, they are
+trained in two stages: the network alone at all resolutions, then the module on the frozen network. Three things differ:
+
+- The module's output is added to the fine logits and starts at zero, so that it learns from a network that is as good
+  as it was; in the paper it replaces them.
+- It works at a stride: a coarse map has no finer detail, and on every pixel it would take longer than a small network.
+- Pixels are chosen where the *fine* view is unsure, by a threshold. In the paper, the pixels of a scene in which the
+  coarse view is unsure and the refined one sure are ranked, and all others keep their coarse classes, although the fine
+  ones are known in every window that was forwarded. A threshold needs no other pixel of the scene.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -24,22 +30,16 @@ from geoseg.models.surroundings import NO_CONTEXT, Context, Views
 from geoseg.models.training_batch import Criterion, LabelledWindows
 from geoseg.spec import IGNORE, ModelSpec, RefineSpec
 
-REACH_PX = 4
-"""Radius of the refinement module's receptive field, in pixels."""
-BLOCK_PX = 128
-"""Side of the blocks in which it processes a window, in pixels; blocks without an uncertain pixel are skipped."""
-BLOCKS_AT_ONCE = {"cpu": 4, "cuda": 64, "mps": 16}
-"""Blocks in memory at once, by device: each takes some 30 MB in fp32."""
+REACH = 4
+"""Radius of the refinement module's receptive field, in pixels of its stride."""
 STORED_STEPS = 255
 """Steps from 0 to 1 to which stored coarse probabilities are rounded."""
 LEAST_PROBABILITY = 1e-4
 """Value of a stored probability of 0."""
 THRESHOLD_MOMENTUM = 0.05
-"""Share by which each batch moves the threshold towards the quantile of its scores."""
-TRAINED_PX = 96
-"""Side of the part of a window on which the module is trained, in pixels: per pixel it costs more than the network."""
+"""Share by which each batch moves a threshold towards the quantile of its uncertainties."""
 QUANTILE_PX = 2**16
-"""Most pixels of a batch from which the quantile of scores is estimated."""
+"""Most pixels of a batch from which that quantile is estimated."""
 
 
 class _Bottleneck(nn.Module):
@@ -64,10 +64,10 @@ def _convolution(channels: int, out: int, side: int) -> tuple[nn.Module, nn.Modu
 
 
 class RefinementModule(nn.Module):
-    """The refinement module g of MagNet: fine and coarse probabilities in, logits out; 88,092 weights for 7 classes.
+    """The refinement module g of MagNet: fine and coarse probabilities in, what is added to the fine logits out.
 
-    It sees no image, and 9 × 9 pixels of both maps. Convolutions are unpadded and the maps are padded by replication,
-    so that a window processed in blocks is the same as the window processed at once.
+    It has 88,092 weights for 7 classes. It sees no image, and 9 × 9 pixels of both maps, which are
+    padded by replication. Its last layer starts at zero: untrained, it adds nothing.
     """
 
     def __init__(self, classes: int, channels: int = 64):
@@ -79,66 +79,77 @@ class RefinementModule(nn.Module):
             *_convolution(channels, channels, 3), nn.ReLU(inplace=True),
             _Bottleneck(channels, inner, wide),
             _Bottleneck(wide, inner, wide),
-            nn.Conv2d(wide, classes, 1, bias=False),
         )  # fmt: skip
+        self.out = nn.Conv2d(wide, classes, 1, bias=False)
+        nn.init.zeros_(self.out.weight)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        """Logits (B, K, h, w) from probabilities (B, K, h, w) of the finer and of the coarser view."""
-        return self.of_padded(joined_and_padded(fine, coarse))
-
-    def of_padded(self, both: Tensor) -> Tensor:
-        """Logits (B, K, h, w) of padded maps (B, 2 K, h + 8, w + 8)."""
-        logits: Tensor = self.layers(both)
-        return logits
-
-
-def joined_and_padded(fine: Tensor, coarse: Tensor) -> Tensor:
-    """Fine and coarse probabilities (B, K, h, w) as one map (B, 2 K, h + 8, w + 8), padded by replication."""
-    return functional.pad(torch.cat([fine, coarse], dim=1), (REACH_PX,) * 4, mode="replicate")
+        """Differences of logits (B, K, h, w) from probabilities (B, K, h, w) of the finer and of the coarser view."""
+        both = functional.pad(torch.cat([fine, coarse], dim=1), (REACH,) * 4, mode="replicate")
+        added: Tensor = self.out(self.layers(both.contiguous(memory_format=torch.channels_last)))
+        return added
 
 
 class RefineBranch(nn.Module):
-    """The refinement module and its threshold."""
+    """The refinement module, and the thresholds above which its output is added."""
 
-    threshold: Tensor
-    """Score above which a pixel is refined."""
+    thresholds: Tensor
+    """Per view that is refined, finest first: the uncertainty (L) above which a pixel is corrected."""
 
     def __init__(self, spec: RefineSpec, classes: int):
         super().__init__()
         self.spec = spec
-        self.module = RefinementModule(classes, spec.channels)
-        self.register_buffer("threshold", torch.zeros(()))
+        self.residual = RefinementModule(classes, spec.channels)
+        self.register_buffer("thresholds", torch.zeros(len(spec.ratios)))
+
+    def forward(self, logits: Tensor, context: Context) -> Tensor:
+        """Logits (B, K, H, W), float32, of fine ones (B, K, H, W) and a coarser view; changed where they are unsure."""
+        logits = logits.to(torch.float32, memory_format=torch.contiguous_format)
+        fine = logits.softmax(dim=1)
+        is_unsure = uncertainty(fine) > self.thresholds[context.level]
+        return torch.addcmul(logits, self.added(fine, context), is_unsure.float())
+
+    def added(self, fine: Tensor, context: Context) -> Tensor:
+        """What the module adds to the logits (B, K, H, W) with the probabilities `fine` (B, K, H, W).
+
+        It sees both maps once per stride, the fine one averaged, counted from the window's first pixel.
+        """
+        stride, (height, width) = self.spec.stride, fine.shape[-2:]
+        few = functional.avg_pool2d(fine, stride, ceil_mode=True, count_include_pad=False)
+        rows, cols = few.shape[-2:]
+        boxes = _stretched(context.boxes[0], cols * stride / width, rows * stride / height)
+        coarse = without_zeros(sample_boxes(context.maps[0], boxes, (rows, cols)))
+        added = self.residual(few, coarse).to(torch.float32, memory_format=torch.contiguous_format)
+        added = functional.interpolate(added, scale_factor=float(stride), mode="bilinear", align_corners=False)
+        return added[:, :, :height, :width]
 
     @torch.no_grad()
-    def follow(self, scores: Tensor) -> None:
-        """Move the threshold towards the score that the spec's share of labelled pixels (N) exceeds."""
-        if not scores.numel():
+    def follow(self, level: int, uncertainties: Tensor) -> None:
+        """Move a level's threshold towards the value that the spec's share of its labelled pixels (N) exceeds."""
+        if not uncertainties.numel():
             return
-        some = scores.flatten()[:: max(1, scores.numel() // QUANTILE_PX)].float()
+        some = uncertainties.flatten()[:: max(1, uncertainties.numel() // QUANTILE_PX)].float()
         wanted = torch.quantile(some, 1 - self.spec.points)
-        self.threshold.lerp_(wanted, THRESHOLD_MOMENTUM)
+        self.thresholds[level].lerp_(wanted, THRESHOLD_MOMENTUM)
 
 
 class RefiningSegmenter(SegmentationNetwork):
-    """A network that refines the probabilities of a coarser view; with an empty context it is the network alone.
+    """A network that is corrected by a coarser view of itself; with an empty context it is the network alone.
 
     Its context (see `Context`) is the probabilities (B, K, h, w) of the next coarser view, and the boxes of windows.
     """
-
-    UNFUSED = ("settle",)  # the blocks it works on differ from window to window
 
     def __init__(self, normalize: Normalize, body: Body, branch: RefineBranch):
         super().__init__(normalize, body)
         self.refine = branch
 
     def forward(self, image: Tensor, context: Context = NO_CONTEXT) -> Tensor:
-        """Classify band values (B, C, H, W): as logits, or, given those of a coarser view, as log probabilities."""
+        """Classify band values (B, C, H, W) as logits (B, K, H, W), given a coarser view or an empty context."""
         logits = super().forward(image)
         if not context.maps:
             return logits
-        coarse = self.coarse(context, (image.shape[-2], image.shape[-1]))
-        settled: Tensor = self.settle(logits.float().softmax(dim=1), coarse)
-        return settled.log()
+        corrected: Tensor = self.refine(logits, context)
+        return corrected
 
     def see(self, views: Views) -> Context:
         """The context is the views themselves: probabilities (B, K, h, w) of a coarser view, and boxes."""
@@ -146,94 +157,69 @@ class RefiningSegmenter(SegmentationNetwork):
 
     def coarse(self, context: Context, size: tuple[int, int]) -> Tensor:
         """The coarser view's probabilities (B, K, *size), resampled to the windows."""
-        return _without_zeros(sample_boxes(context.maps[0], context.boxes[0], size))
-
-    def settle(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        """Probabilities (B, K, h, w): the refined ones where the coarse ones are uncertain and the refined certain.
-
-        MagNet takes the pixels with the largest median-filtered scores of a scene; here it is those above a threshold,
-        which depends on no other pixel. A median exceeds a threshold where most of the values do.
-        """
-        uncertain, threshold = uncertainty(coarse), float(self.refine.threshold)
-        halo = self.refine.spec.median_px // 2
-        refined = self._refined(fine, coarse, _uncertain_blocks(uncertain > threshold, halo))
-        scores = uncertain * (1 - uncertainty(refined))
-        return torch.where(_most(scores > threshold, halo), refined, coarse)
+        return without_zeros(sample_boxes(context.maps[0], context.boxes[0], size))
 
     @property
     def frozen_parts(self) -> tuple[nn.Module, ...]:
-        """The segmentation network, if only the refinement module is trained."""
-        return (self.normalize, self.body) if self.refine.spec.freeze_local else ()
+        """The part that is not trained: the refinement module, or the network that it is trained on."""
+        return (self.normalize, self.body) if self.refine.spec.freeze_local else (self.refine,)
+
+    @torch.no_grad()
+    def frozen_outputs(self, windows: LabelledWindows) -> tuple[Tensor, ...]:
+        """Logits of the windows and of their views, finest first, (B, K, n, n), float16; none if the network learns."""
+        if not self.refine.spec.freeze_local:
+            return ()
+        images = windows.image, *(fill_gaps(view, self.normalize.mean) for view in windows.views.images)
+        return tuple(self(image.contiguous(memory_format=torch.channels_last)).half() for image in images)
 
     def training_loss(
         self, windows: LabelledWindows, criterion: Criterion, averaged: SegmentationNetwork, generator: torch.Generator
     ) -> Tensor:
-        """Loss of the network on windows and views alike, plus that of the refinement module; a scalar.
-
-        Both parts are trained in the same steps: the refinement module on the probabilities of the averaged network, as
-        MagNet trains it on a fixed network. Views are as large as windows.
-        """
-        labels = [windows.labels, *(ids.long() for ids in windows.view_labels)]
-        image = torch.cat([windows.image, *(fill_gaps(view, self.normalize.mean) for view in windows.views.images)])
-        image = image.contiguous(memory_format=torch.channels_last)
-        total = image.new_zeros(())
+        """Loss of the network at all resolutions, or of the refinement module on the frozen network; a scalar."""
         if not self.refine.spec.freeze_local:
-            logits = self(image).chunk(len(labels))
-            total = total + torch.stack([criterion(*pair) for pair in zip(logits, labels, strict=True)]).mean()
-        with torch.no_grad():
-            probabilities = averaged(image).float().softmax(dim=1).chunk(len(labels))
-        predicted = Predicted(tuple(probabilities), tuple(labels), windows.views.boxes)
-        steps = refine_steps(self.refine, predicted, generator)
-        return total + torch.stack([criterion.of_hard_pixels(step.logits, step.labels) for step in steps]).mean()
+            return self._loss_of_magnifications(windows, criterion, generator)
+        logits = windows.frozen or self.frozen_outputs(windows)
+        labels = windows.labels, *(ids.long() for ids in windows.view_labels)
+        answers = refine_step_by_step(self.refine, Fine(logits, labels, windows.views.boxes), generator)
+        pairs = zip(answers, labels[:-1], strict=True)
+        return torch.stack([criterion.of_hard_pixels(answer, ids) for answer, ids in pairs]).mean()
 
-    def _refined(self, fine: Tensor, coarse: Tensor, blocks: Sequence[_Block]) -> Tensor:
-        """The refined probabilities of some blocks, and the coarse ones elsewhere."""
-        refined, both = coarse.clone(), joined_and_padded(fine, coarse)
-        height, width = (min(BLOCK_PX, side) for side in coarse.shape[-2:])
-        at_once = BLOCKS_AT_ONCE[coarse.device.type]
-        for first in range(0, len(blocks), at_once):
-            some = blocks[first : first + at_once]
-            cut = [both[b, :, y : y + height + 2 * REACH_PX, x : x + width + 2 * REACH_PX] for b, y, x in some]
-            logits = self.refine.module.of_padded(torch.stack(cut).contiguous(memory_format=torch.channels_last))
-            for (b, y, x), part in zip(some, logits.float().softmax(dim=1), strict=True):
-                refined[b, :, y : y + height, x : x + width] = part
-        return refined
+    def _loss_of_magnifications(
+        self, windows: LabelledWindows, criterion: Criterion, generator: torch.Generator
+    ) -> Tensor:
+        """Loss of the windows and of some of their views, which are as large and forwarded in the same batch."""
+        native, count = self.refine.spec.native, len(windows.image)
+        drawn = draw_views(count, len(windows.views.images), native, generator)
+        views = [fill_gaps(windows.views.images[level][which], self.normalize.mean) for level, which in drawn]
+        image = torch.cat([windows.image, *views]).contiguous(memory_format=torch.channels_last)
+        fine, *coarse = self(image).split([count, *(len(view) for view in views)])
+        losses = [
+            criterion(logits, windows.view_labels[level][which].long())
+            for logits, (level, which) in zip(coarse, drawn, strict=True)
+        ]
+        return native * criterion.of_windows(fine, windows.labels) + (1 - native) * torch.stack(losses).mean()
 
 
-def _without_zeros(sampled: Tensor) -> Tensor:
+def uncertainty(probabilities: Tensor) -> Tensor:
+    """1 less the margin between the two most likely classes (B, 1, h, w); several times as fast as `topk`."""
+    best = probabilities[:, :1]
+    second = torch.zeros_like(best)
+    for other in torch.split(probabilities[:, 1:], 1, dim=1):
+        second = torch.maximum(second, torch.minimum(best, other))
+        best = torch.maximum(best, other)
+    return 1 - (best - second)
+
+
+def without_zeros(sampled: Tensor) -> Tensor:
     """Probabilities (B, K, h, w), positive and with sum 1, of interpolated stored ones; equal where all are 0."""
     sampled = sampled.clamp(min=LEAST_PROBABILITY)
     return sampled.div_(sampled.sum(dim=1, keepdim=True))
 
 
-_Block = tuple[int, int, int]
-"""Number of the window, first row and first column; blocks at the end of a window are shifted to lie inside."""
-
-
-def _uncertain_blocks(marked: Tensor, halo: int) -> list[_Block]:
-    """Blocks with a marked pixel (B, 1, h, w) in them, or at most `halo` pixels away."""
-    height, width = marked.shape[-2:]
-    below, right = -height % BLOCK_PX, -width % BLOCK_PX
-    padded = functional.pad(marked.float(), (halo, halo + right, halo, halo + below))
-    found = functional.max_pool2d(padded, BLOCK_PX + 2 * halo, stride=BLOCK_PX)[:, 0].nonzero().tolist()
-    last = max(0, height - BLOCK_PX), max(0, width - BLOCK_PX)
-    return [(b, min(i * BLOCK_PX, last[0]), min(j * BLOCK_PX, last[1])) for b, i, j in found]
-
-
-def _most(marked: Tensor, halo: int) -> Tensor:
-    """Pixels (B, 1, h, w) for which most of the square of 2 halo + 1 pixels about them is marked."""
-    if not halo:
-        return marked
-    side, share = 2 * halo + 1, marked.float()
-    share = functional.avg_pool2d(share, (side, 1), stride=1, padding=(halo, 0), count_include_pad=False)
-    share = functional.avg_pool2d(share, (1, side), stride=1, padding=(0, halo), count_include_pad=False)
-    return share > 0.5
-
-
-def uncertainty(probabilities: Tensor) -> Tensor:
-    """1 less the margin between the two most likely classes (B, 1, h, w)."""
-    best = probabilities.topk(2, dim=1).values
-    return 1 - (best[:, :1] - best[:, 1:])
+def _stretched(boxes: Tensor, across: float, down: float) -> Tensor:
+    """Boxes (B, 4) as many times wider and higher, with the same first corner."""
+    left, top, right, bottom = boxes.unbind(dim=1)
+    return torch.stack([left, top, left + (right - left) * across, top + (bottom - top) * down], dim=1)
 
 
 # ------------------------------------------------------------------------------------------------------------- training
@@ -244,90 +230,53 @@ def fill_gaps(view: Tensor, mean: Tensor) -> Tensor:
     return torch.where(view[:, -1:] > 0, view[:, :-1], mean)
 
 
-@dataclass(frozen=True)
-class Predicted:
-    """Probabilities of windows and of the coarser views that contain them, finest first, and their labels."""
+def draw_views(count: int, levels: int, native: float, generator: torch.Generator) -> list[tuple[int, Tensor]]:
+    """Draw the views that are forwarded beside `count` windows: levels, each with the indexes of some windows.
 
-    probabilities: tuple[Tensor, ...]
+    So many are drawn that `native` of all that is forwarded are windows, but at least one and at most all views; every
+    level has as many as another, give or take one, and no view is drawn twice.
+    """
+    wanted = min(max(1, round(count * (1 - native) / native)), count * levels)
+    order = torch.randperm(count, generator=generator, device=generator.device)
+    first = int(torch.randint(levels, (), generator=generator, device=generator.device))
+    places = torch.arange(wanted, device=generator.device)
+    level_of = (places % count + places // count + first) % levels
+    found = ((level, order[places[level_of == level] % count]) for level in range(levels))
+    return [(level, which) for level, which in found if len(which)]
+
+
+class Fine(NamedTuple):
+    """What a frozen network makes of windows and of the coarser views that contain them, finest first."""
+
+    logits: Sequence[Tensor]
     """Of the windows, then of each view (B, K, n, n)."""
-    labels: tuple[Tensor, ...]
+    labels: Sequence[Tensor]
     """Their class indexes (B, n, n)."""
-    boxes: tuple[Tensor, ...]
+    boxes: Sequence[Tensor]
     """Boxes of the windows in each view (B, 4)."""
 
 
-class Step(NamedTuple):
-    """One training step of refinement on parts of a view."""
+def refine_step_by_step(branch: RefineBranch, fine: Fine, generator: torch.Generator) -> list[Tensor]:
+    """Logits (B, K, n, n) of windows and of views, each corrected by the next coarser one, finest first.
 
-    logits: Tensor
-    """Of the refinement module (B, K, h, w)."""
-    labels: Tensor
-    """Class indexes (B, h, w)."""
-
-
-def refine_steps(branch: RefineBranch, predicted: Predicted, generator: torch.Generator) -> list[Step]:
-    """Refine parts of windows and views step by step, from the coarsest view to the windows.
-
-    Half of the windows continue from the refined probabilities, as all do when a scene is predicted, the others from
-    the network's own probabilities of the coarser view.
+    Half of the samples continue from corrected logits, as all do when a scene is predicted, the others from the
+    network's own; MagNet's released code trains with the latter alone and predicts with the former.
     """
-    parts = _Parts.draw(predicted, generator)
-    last = len(predicted.probabilities) - 1
-    coarse, steps = parts.cut(last, predicted.probabilities[last]), []
-    for level in range(last - 1, -1, -1):
-        stored = coarse.mul(STORED_STEPS).round().div(STORED_STEPS)  # as when a scene is predicted
-        upsampled = _without_zeros(sample_boxes(stored, parts.boxes[level], (parts.sides[level],) * 2))
-        fine = parts.cut(level, predicted.probabilities[level])
-        logits = branch.module(fine, upsampled)
-        labels = parts.cut(level, predicted.labels[level][:, None])[:, 0]
-        steps.append(Step(logits, labels))
-        with torch.no_grad():
-            refined = logits.float().softmax(dim=1)
-            scores = uncertainty(upsampled) * (1 - uncertainty(refined))
-            branch.follow(scores[:, 0][labels != IGNORE])
-            settled = torch.where(scores > branch.threshold, refined, upsampled)
-            goes_on = torch.rand(len(fine), 1, 1, 1, generator=generator, device=fine.device) < 0.5
-            coarse = torch.where(goes_on, settled, fine)
-    return steps
+    coarse, answers = stored(fine.logits[-1]), []
+    for level in range(len(fine.logits) - 2, -1, -1):
+        own = fine.logits[level].float()
+        box = _box_between(fine.boxes[level - 1] if level else None, fine.boxes[level])
+        branch.follow(level, uncertainty(own.softmax(dim=1))[:, 0][fine.labels[level] != IGNORE])
+        answer = branch(own, Context((coarse,), (box,), level))
+        goes_on = torch.rand(len(own), 1, 1, 1, generator=generator, device=own.device) < 0.5
+        coarse = stored(torch.where(goes_on, answer.detach(), own))
+        answers.append(answer)
+    return answers[::-1]
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """A part of each window, and the part of each view that contains it."""
-
-    sides: tuple[int, ...]
-    """Side of the parts, level by level, in the level's pixels."""
-    corners: tuple[Tensor, ...]
-    """First row and column of each (B, 2)."""
-    boxes: tuple[Tensor, ...]
-    """Box of each part in the part of the next coarser level (B, 4)."""
-
-    @classmethod
-    def draw(cls, predicted: Predicted, generator: torch.Generator) -> _Parts:
-        """Draw parts of the windows, and find the parts of the views that contain them."""
-        count, side = len(predicted.boxes[0]), predicted.labels[0].shape[-1]
-        sides, boxes = [min(side, TRAINED_PX)], []
-        device = predicted.boxes[0].device
-        first = torch.rand(count, 2, generator=generator, device=device) * (side - sides[0] + 1)
-        corners = [first.long()]
-        for inner, outer in zip((None, *predicted.boxes), predicted.boxes, strict=False):
-            box = _box_between(inner, outer)
-            scale = torch.stack([box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]], dim=1)
-            start = box[:, :2] + corners[-1].flip(1) / side * scale  # of the part, in shares of the outer view
-            stop = start + sides[-1] / side * scale
-            needed = int(((stop - start) * side).max().ceil()) + 4
-            sides.append(min(side, max(needed, TRAINED_PX // 2)))
-            middle = (start + stop) / 2 * side
-            corner = (middle - sides[-1] / 2).round().clamp(0, side - sides[-1])
-            boxes.append(torch.cat([start * side - corner, stop * side - corner], dim=1) / sides[-1])
-            corners.append(corner.flip(1).long())
-        return cls(tuple(sides), tuple(corners), tuple(boxes))
-
-    def cut(self, level: int, maps: Tensor) -> Tensor:
-        """The parts of maps (B, C, n, n) of a level."""
-        side = self.sides[level]
-        corners = self.corners[level].tolist()
-        return torch.stack([m[:, y : y + side, x : x + side] for m, (y, x) in zip(maps, corners, strict=True)])
+def stored(logits: Tensor) -> Tensor:
+    """Probabilities (B, K, h, w) of logits, rounded as between two levels of a scene."""
+    return logits.float().softmax(dim=1).mul_(STORED_STEPS).round_().div_(STORED_STEPS)
 
 
 def _box_between(inner: Tensor | None, outer: Tensor) -> Tensor:
@@ -349,8 +298,9 @@ class Refinements:
         return RefiningSegmenter(normalize, body, RefineBranch(_refine_of(spec), len(spec.classes)))
 
     def meaning(self, spec: ModelSpec) -> object:
-        """Channels and classes."""
-        return _refine_of(spec).channels, [c.name for c in spec.classes]
+        """Ratios, stride, channels and classes."""
+        refine = _refine_of(spec)
+        return refine.ratios, refine.stride, refine.channels, [c.name for c in spec.classes]
 
 
 def _refine_of(spec: ModelSpec) -> RefineSpec:

@@ -71,7 +71,7 @@ class ScoredView(Protocol):
         ...
 
     def classify(self, runner: Runner, batch: ScoredBatch) -> Tensor:
-        """Logits, or log probabilities, of scored windows (B, K, T, T), on the device."""
+        """Logits of scored windows (B, K, T, T), on the device."""
         ...
 
     def shown(self, grid: LevelGrid, window: Window, part: Window) -> Window:
@@ -154,7 +154,7 @@ class ScoredRefined:
         return WindowSurroundings((maps[0],), (ViewBox(*boxes[0]),), (coarse.refined.weights(place, place.window),))
 
     def classify(self, runner: Runner, batch: ScoredBatch) -> Tensor:
-        """Logarithms of probabilities (B, K, T, T)."""
+        """Logits (B, K, T, T)."""
         (weights,) = batch.weights
         return refine(runner, batch.image.numpy(), Context(*batch.views).to(runner.device), weights.numpy())
 
