@@ -40,13 +40,15 @@ class AuxiliaryHead(nn.Module):
             nn.Dropout2d(dropout),
             nn.Conv2d(inner, classes, kernel_size=1),
         )
+        self._sides = network.body.sides
         self._tap = _Tap(stage)
         encoder.register_forward_hook(self._tap)
 
     def logits(self, size: Sequence[int]) -> Tensor:
         """Logits (B, K, *size) of the batch that the network forwarded last; once per batch."""
         logits: Tensor = self.layers(self._tap.take())
-        return functional.interpolate(logits, size=tuple(size), mode="bilinear", align_corners=False)
+        logits = functional.interpolate(logits, size=self._sides.fitting(size), mode="bilinear", align_corners=False)
+        return logits[:, :, : size[0], : size[1]]
 
 
 class _Tap:

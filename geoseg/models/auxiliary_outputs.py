@@ -37,7 +37,9 @@ class AuxiliaryOutputs:
         outputs = [tap.take() for tap in self._taps]
         if not outputs or any(output is None for output in outputs):
             return None
-        return self._body.auxiliary_loss([_first(o, len(labels)) for o in outputs], logits, labels, criterion)
+        outputs = [_first(output, len(labels)) for output in outputs]
+        sides = self._body.sides
+        return self._body.auxiliary_loss(outputs, sides.padded(logits), sides.padded_labels(labels), criterion)
 
 
 class _Tap:

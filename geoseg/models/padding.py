@@ -71,12 +71,12 @@ class EdgeConv2d(nn.Conv2d):
     def _padded(self, values: Tensor, weight: Tensor, bias: Tensor | None, rows: _Outputs, cols: _Outputs) -> Tensor:
         """Some rows and columns of the outputs, with the input padded by replication where they reach beyond it."""
         part = values[:, :, rows.start : rows.stop, cols.start : cols.stop]
-        part = _replicated(part, cols.pads, rows.pads)
+        part = replicated(part, cols.pads, rows.pads)
         return functional.conv2d(part, weight, bias, self.stride, 0, self.dilation, self.groups)
 
 
-def _replicated(part: Tensor, cols: tuple[int, int], rows: tuple[int, int]) -> Tensor:
-    """Pad (B, C, h, w) at the left and right, top and bottom.
+def replicated(part: Tensor, cols: tuple[int, int], rows: tuple[int, int]) -> Tensor:
+    """Pad (B, C, h, w) by replication at the left and right, top and bottom.
 
     As `functional.pad` does it, which in 16-bit arithmetic goes through float32 and back.
     """

@@ -34,4 +34,6 @@ class NetworkSpec(Spec):
     )
     """Further keyword arguments of the architecture, e.g. encoder_depth, and of timm's encoder, e.g. img_size."""
     multiple: int = Field(default=32, ge=1, le=LARGEST_MULTIPLE)
-    """Height and width of an input must be multiples of this many pixels."""
+    """Sides of windows when the model predicts, and steps between them, are multiples of this many pixels: the stride
+    of the network, so that its answer does not depend on where windows start. Images of other sizes are padded for
+    it."""

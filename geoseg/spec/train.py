@@ -175,7 +175,7 @@ class TrainSpec(Spec):
     batch_size: int = Field(default=8, ge=1, le=LARGEST_COUNT)
     """Windows per batch, over all devices."""
     window: int = Field(default=256, ge=SMALLEST_TILE, le=LARGEST_TILE)
-    """Side of a training window, in pixels; a multiple of network.multiple."""
+    """Side of a training window, in pixels; best a multiple of network.multiple, to which it is padded otherwise."""
     ema: float = Field(default=0.99, ge=0, lt=1)
     """Decay per step of the running mean of weights and buffers, which is what is scored and kept; 0 turns it off."""
     swa_epochs: int = Field(default=0, ge=0, le=LARGEST_COUNT)
@@ -213,11 +213,6 @@ class TrainSpec(Spec):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.window % self.network.multiple:
-            raise ValueError(
-                f"window {self.window} is not a multiple of {self.network.multiple}, which the network needs: "
-                f"take {self.window - self.window % self.network.multiple or self.network.multiple}"
-            )
         if 2 * self.overlap > self.tile:
             raise ValueError(
                 f"overlap {self.overlap} is more than half of tile {self.tile}: lower it or raise the tile"

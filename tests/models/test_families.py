@@ -119,6 +119,14 @@ def test_one_step_moves_its_weights_and_a_bundle_keeps_them(name: str, tmp_path)
     assert all(torch.equal(tensor, found[key]) for key, tensor in network.state_dict().items())
 
 
+@pytest.mark.parametrize("size", [(64, 64), (67, 99), (1, 130)])
+@pytest.mark.parametrize("name", NAMES)
+def test_it_takes_windows_of_any_size(name: str, size: tuple[int, int]) -> None:
+    body = build_body(FAMILIES.get(name).example(name), 4, 3).eval()
+    with torch.inference_mode():
+        assert body(torch.rand(1, 4, *size)).shape == (1, 3, *size)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_on_windows_shown_in_several_ways(name: str) -> None:
     spec = a_spec(name, 3)

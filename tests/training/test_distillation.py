@@ -195,7 +195,6 @@ def test_at_a_high_temperature_the_gradient_is_that_of_matched_logits() -> None:
             {"classes": tuple(ClassSpec(id=i, name=n, color="#000000") for i, n in ((3, "grass"), (9, "sea")))},
             r"differ in classes \(grass, sea; grass, water\)",
         ),
-        ({"network": NetworkSpec(architecture="pointwise", multiple=64)}, "multiples of 64 px, not of 32 px"),
     ],
 )
 def test_a_teacher_of_other_data_is_refused_before_any_image_is_read(

@@ -250,8 +250,7 @@ class ContextSegmenter(SegmentationNetwork):
 
     def _local(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, L, h, w) of the local network at the stride of the fusion, and its logits (B, K, H, W)."""
-        decoded = self.body.decode(self.body.encode(self.normalize(image)))
-        logits: Tensor = self.body.head(decoded)
+        decoded, logits = self.body.classify(self.normalize(image))
         height, width = logits.shape[-2:]
         few = -(-height // FUSION_STRIDE), -(-width // FUSION_STRIDE)
         return functional.adaptive_avg_pool2d(decoded, few), logits

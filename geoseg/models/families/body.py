@@ -18,6 +18,7 @@ from geoseg.core.errors import ModelError
 from geoseg.models.families.info import NetworkInfo
 from geoseg.models.training_batch import PixelLoss
 from geoseg.models.weights.files import lacking, missing
+from geoseg.models.window_padding import Sides, cropped
 from geoseg.spec import ModelSpec, NetworkSpec
 
 
@@ -31,7 +32,7 @@ class Features(NamedTuple):
 
 
 class Body(nn.Module):
-    """A network without its normalisation. Subclasses set `encoder` and define everything but `forward`."""
+    """A network without its normalisation. Subclasses set `encoder` and define the methods that raise here."""
 
     encoder: nn.Module
     """The part that takes pretrained weights and may be frozen; a module without weights if there is none."""
@@ -52,6 +53,11 @@ class Body(nn.Module):
         raise NotImplementedError
 
     @property
+    def sides(self) -> Sides:
+        """Heights and widths of the images that `encode` takes; others are padded for it."""
+        return Sides()
+
+    @property
     def auxiliary_parts(self) -> Sequence[nn.Module]:
         """Modules of the body whose outputs `auxiliary_loss` needs; none for a network without such a loss."""
         return ()
@@ -61,24 +67,32 @@ class Body(nn.Module):
 
         Args:
             outputs: what each of `auxiliary_parts` made of the batch that was forwarded last, in their order.
-            logits: of the batch (B, K, H, W).
-            labels: its class indexes (B, H, W), int64, IGNORE where nothing is labelled.
+            logits: of the batch (B, K, H, W), padded as its images were (see `sides`).
+            labels: its class indexes (B, H, W), int64, IGNORE where nothing is labelled, and where images were padded.
             criterion: the loss that the settings name, of any logits (B, K, h, w) against labels (B, h, w).
         """
         raise NotImplementedError
 
     def encode(self, image: Tensor) -> Features:
-        """Features of normalised values (B, C, H, W)."""
+        """Features of normalised values (B, C, H, W), whose sides are among `sides`."""
         raise NotImplementedError
 
     def decode(self, features: Features) -> Tensor:
         """The input of the head (B, L, h, w)."""
         raise NotImplementedError
 
+    def classify(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Decoded features (B, L, h, w) and logits (B, K, H, W) of normalised values (B, C, H, W) of any size."""
+        padded = self.sides.padded(image)
+        decoded = self.decode(self.encode(padded))
+        logits: Tensor = self.head(decoded)
+        if padded is image:
+            return decoded, logits
+        return cropped(decoded, padded.shape, image.shape), cropped(logits, padded.shape, image.shape)
+
     def forward(self, image: Tensor) -> Tensor:
-        """Classify normalised values (B, C, H, W) as logits (B, K, H, W)."""
-        logits: Tensor = self.head(self.decode(self.encode(image)))
-        return logits
+        """Classify normalised values (B, C, H, W), of any size, as logits (B, K, H, W)."""
+        return self.classify(image)[1]
 
 
 class Family(Protocol):
@@ -88,7 +102,7 @@ class Family(Protocol):
     def build(self, network: NetworkSpec, bands: int, classes: int) -> Body:
         """Build a body with fresh weights: (B, bands, H, W) -> (B, classes, H, W).
 
-        H and W are multiples of `network.multiple`. Equal specs give weights of equal names and shapes.
+        Equal specs give weights of equal names and shapes.
 
         Raises:
             ModelError: if the encoder or an argument is unknown, or they don't fit together.

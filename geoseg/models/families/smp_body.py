@@ -16,8 +16,12 @@ from geoseg.core.errors import ModelError, did_you_mean, shown
 from geoseg.models.families.any_encoder import cannot_build, check_encoder
 from geoseg.models.families.body import Body, Features
 from geoseg.models.families.timm_names import OVERLAY, TIMM
+from geoseg.models.window_padding import Sides
 from geoseg.spec import NetworkSpec
 from geoseg.spec.arguments import EncoderArguments, NetworkArguments
+
+LEAST_PX = 32
+"""Least side of an image, in pixels: of smaller ones, encoders that start with large steps make nothing."""
 
 
 class SmpBody(Body):
@@ -29,7 +33,7 @@ class SmpBody(Body):
         self.encoder = model.encoder
         self.decoder = model.decoder
         self.segmentation_head = model.segmentation_head
-        self._stride = model.encoder.output_stride if model.requires_divisible_input_shape else 1
+        self._sides = _sides(model)
 
     @property
     def head(self) -> nn.Module:
@@ -48,9 +52,13 @@ class SmpBody(Body):
         stages: Sequence[int] = self.encoder.out_channels  # type: ignore[assignment]  # an attribute of smp's encoders
         return stages
 
+    @property
+    def sides(self) -> Sides:
+        """Multiples of the encoder's stride, except for a U-Net, which resizes each map to the next."""
+        return self._sides
+
     def encode(self, image: Tensor) -> Features:
         """Features of normalised values (B, C, H, W)."""
-        self._check_sides(image)
         return Features(self.encoder(image))
 
     def decode(self, features: Features) -> Tensor:
@@ -58,10 +66,19 @@ class SmpBody(Body):
         decoded: Tensor = self.decoder(features.maps, *features.tokens)
         return decoded
 
-    def _check_sides(self, image: Tensor) -> None:
-        height, width = image.shape[-2:]
-        if height % self._stride or width % self._stride:
-            raise ValueError(f"its sides must be multiples of {self._stride} pixels")
+
+def _sides(model: Any) -> Sides:
+    """Sides of the images that a network of smp takes: whole strides of its encoder, of which some need several.
+
+    A U-Net resizes each map to the next, and takes any from one stride on. PAN pools its last map three times by two,
+    DPT strides over its tokens by two.
+    """
+    stride = model.encoder.output_stride
+    if isinstance(model, smp.DPT):
+        return Sides(2 * stride)
+    if isinstance(model, smp.PAN):
+        return Sides(stride, least=8 * stride)
+    return Sides(stride if model.requires_divisible_input_shape else 1, least=max(stride, LEAST_PX))
 
 
 class TransformerBody(SmpBody):
@@ -69,7 +86,6 @@ class TransformerBody(SmpBody):
 
     def encode(self, image: Tensor) -> Features:
         """Features of normalised values (B, C, H, W)."""
-        self._check_sides(image)
         maps, tokens = self.encoder(image)
         return Features(maps, (tokens,))
 

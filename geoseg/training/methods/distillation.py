@@ -203,11 +203,6 @@ def _check_teacher(path: Path, spec: TrainSpec) -> None:
             f"teacher {public_form(path)} sees more than its windows ({given.branch.describe()}), which are all that a "
             "teacher is shown: give one that was trained without"
         )
-    if spec.window % given.network.multiple:
-        raise ModelError(
-            f"teacher {public_form(path)} takes windows of multiples of {given.network.multiple} px, not of "
-            f"{spec.window} px: change window"
-        )
 
 
 def _check_values(path: Path, given: ModelSpec, run: ModelSpec) -> None:
