@@ -16,6 +16,9 @@ from torch.nn import functional
 from geoseg.models.padding import replicated
 from geoseg.spec import IGNORE
 
+LEAST_PX = 32
+"""Least side of the images that any encoder is given, in pixels: of smaller ones, some make nothing."""
+
 
 @dataclass(frozen=True)
 class Sides:

@@ -19,6 +19,7 @@ from geoseg.models.families.body import Body, Family, Features
 from geoseg.models.families.info import NetworkInfo
 from geoseg.models.families.parameters import parse_arguments
 from geoseg.models.training_batch import PixelLoss
+from geoseg.models.window_padding import Sides
 from geoseg.spec import NetworkSpec, Spec
 from geoseg.spec.arguments import Channels
 
@@ -67,6 +68,11 @@ class DdrNet(Body):
     def stages(self) -> Sequence[int]:
         """Channels of the image, and of the maps of `DualResolutionEncoder`."""
         return self.encoder.out_channels  # type: ignore[return-value]  # a tuple of whole numbers
+
+    @property
+    def sides(self) -> Sides:
+        """Whole strides of the high-resolution branch."""
+        return Sides(STRIDE)
 
     @property
     def auxiliary_parts(self) -> Sequence[nn.Module]:

@@ -16,12 +16,9 @@ from geoseg.core.errors import ModelError, did_you_mean, shown
 from geoseg.models.families.any_encoder import cannot_build, check_encoder
 from geoseg.models.families.body import Body, Features
 from geoseg.models.families.timm_names import OVERLAY, TIMM
-from geoseg.models.window_padding import Sides
+from geoseg.models.window_padding import LEAST_PX, Sides
 from geoseg.spec import NetworkSpec
 from geoseg.spec.arguments import EncoderArguments, NetworkArguments
-
-LEAST_PX = 32
-"""Least side of an image, in pixels: of smaller ones, encoders that start with large steps make nothing."""
 
 
 class SmpBody(Body):

@@ -16,6 +16,7 @@ from torch.nn import functional
 from geoseg.models.families.body import Body, Features
 from geoseg.models.families.encoders import ENCODERS
 from geoseg.models.families.encoders.encoder import Encoder
+from geoseg.models.window_padding import LEAST_PX, Sides
 from geoseg.spec import NetworkSpec
 
 ARGUMENTS = {"encoder_depth", "decoder_channels"}
@@ -60,6 +61,11 @@ class UNet(Body):
     def stages(self) -> Sequence[int]:
         """Channels of the image, and of each stage."""
         return self._stages
+
+    @property
+    def sides(self) -> Sides:
+        """Any from one stride of the encoder on: each map is resized to the next."""
+        return Sides(least=max(2 ** (len(self._stages) - 1), LEAST_PX))
 
     def encode(self, image: Tensor) -> Features:
         """Features of normalised values (B, C, H, W) of any size: the decoder resizes each map to the next."""

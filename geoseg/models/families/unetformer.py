@@ -21,9 +21,12 @@ from geoseg.models.families.info import NetworkInfo
 from geoseg.models.families.parameters import split_arguments
 from geoseg.models.families.window_attention import WindowAttention
 from geoseg.models.training_batch import PixelLoss
+from geoseg.models.window_padding import Sides
 from geoseg.spec import NetworkSpec, Spec
 from geoseg.spec.arguments import Channels, Few, Fraction
 
+STRIDE = 32
+"""Stride of the encoder."""
 STAGES = 4
 """Stages of the encoder whose maps the decoder takes, at strides 4, 8, 16 and 32."""
 
@@ -85,6 +88,11 @@ class UNetFormer(Body):
     def stages(self) -> Sequence[int]:
         """Channels of the image, and of each stage."""
         return self._stages
+
+    @property
+    def sides(self) -> Sides:
+        """Whole strides of the encoder."""
+        return Sides(STRIDE, least=STRIDE)
 
     @property
     def auxiliary_parts(self) -> Sequence[nn.Module]:
