@@ -5,11 +5,16 @@
     python benchmarks/context.py scene             # time and memory of a whole scene, with and without
     python benchmarks/context.py memory            # peak memory by size of the scene, with a 1 x 1 convolution
     python benchmarks/context.py fractions BUNDLE CONFIG    # accuracy and time for --refine-fraction 0 to 1
+    python benchmarks/context.py study FOLDER --dubai .../dubai_mbrsc_6class    # on imagery, against controls
 
 `beacon` trains a network alone, the same with context, and one that refines coarser views. The second is then shown the
 right context, that of other windows, ground without data, and none: a branch that is used must be hurt by the wrong
 context; without any, the model must be as good as the one that never had it. The third is scored for several shares of
 the windows in which it looks again.
+
+`study` trains one network, and goes on from it in several ways (`context_study/`): with a context branch, with a
+refinement module, and with as much training of the network itself. It says beforehand how long it takes, and goes on
+where it was stopped.
 """
 
 from __future__ import annotations
@@ -146,6 +151,33 @@ def fractions(bundle: Path, config: Path, threads: int) -> None:
     """Score a BUNDLE that refines on the validation ground of a CONFIG, for --refine-fraction 0 to 1."""
     torch.set_num_threads(threads)
     tell_fractions(load_model(bundle), config)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--dubai", type=click.Path(path_type=Path), help="Folder of the Dubai data set; default: without it.")
+@click.option("--only", multiple=True, help="Grounds; default: all.")
+@click.option("--seeds", default=5, show_default=True, help="Runs of each arm.")
+@click.option(
+    "--train-only", "only_seeds", type=int, multiple=True, help="Train these seeds and stop, for processes in parallel."
+)
+@click.option("--threads", default=2, show_default=True, help="Threads.")
+def study(
+    folder: Path, dubai: Path | None, only: tuple[str, ...], seeds: int, only_seeds: tuple[int, ...], threads: int
+) -> None:
+    """Compare context and refinement with controls of equal compute, on imagery."""
+    from context_study.pictures import write_pictures
+    from context_study.study import open_studies, write_table
+
+    torch.set_num_threads(threads)
+    studies = open_studies(folder, dubai, only, seeds)
+    click.echo(f"about {sum(one.estimate() for one in studies) / 60:,.0f} minutes of training on this machine")
+    for one in studies:
+        one.train(only_seeds or range(seeds))
+        if not only_seeds:
+            one.classify()
+            click.echo(f"{one.ground.name}\n\n{write_table(one).read_text()}")
+            write_pictures(one)
 
 
 class Epochs(Reporter):

@@ -225,7 +225,7 @@ class ContextSegmenter(SegmentationNetwork):
 
     def forward(self, image: Tensor, context: Context = NO_CONTEXT) -> Tensor:
         """Classify band values (B, C, H, W) as logits (B, K, H, W), with the context of the levels or an empty one."""
-        return self._fused(*self._local(image), context) if context.maps else super().forward(image)
+        return self.fuse(*self._local(image), context) if context.maps else super().forward(image)
 
     @property
     def frozen_parts(self) -> tuple[nn.Module, ...]:
@@ -245,7 +245,7 @@ class ContextSegmenter(SegmentationNetwork):
         pairs = zip(answers, windows.view_labels, strict=True)
         losses = [criterion(_resized(logits, labels), labels.long()) for logits, labels in pairs]
         features, local = windows.frozen or self._local(_channels_last(windows.image))
-        logits = self._fused(features, local, context)
+        logits = self.fuse(features, local, context)
         return criterion.of_windows(logits, windows.labels) + self.context.spec.auxiliary * torch.stack(losses).mean()
 
     def _local(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -255,7 +255,7 @@ class ContextSegmenter(SegmentationNetwork):
         few = -(-height // FUSION_STRIDE), -(-width // FUSION_STRIDE)
         return functional.adaptive_avg_pool2d(decoded, few), logits
 
-    def _fused(self, features: Tensor, local: Tensor, context: Context) -> Tensor:
+    def fuse(self, features: Tensor, local: Tensor, context: Context) -> Tensor:
         """Logits (B, K, H, W) of windows with context, given the local network's features and logits."""
         added: Tensor = self.context.fusion(features, context, local.shape[-2:])
         kept = self._kept(len(local), local.device)

@@ -1,0 +1,1 @@
+"""Whether context and refinement improve a trained network on imagery, against controls of equal compute."""

@@ -1,0 +1,224 @@
+"""Runs the study on one ground: trains what is not trained yet, classifies, and writes the table and the pictures.
+
+Everything finished stays in the ground's folder, and is not done again: a study that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import click
+import numpy as np
+
+from geoseg import load_model, train
+from geoseg.models.build import build_network
+from geoseg.models.model import Model
+from geoseg.models.weights.start import start_from
+from geoseg.spec import ModelSpec, TrainSpec
+from geoseg.training.data.training_data import read_training_data
+
+from .figures import Places, difference, ious, miou
+from .grounds import write_drawn, write_dubai
+from .maps import ClassMaps, Validation, alone, in_context, refined
+from .plan import LOCAL, Arm, Ground, forward_mpx, load_grounds, merged, runs, seconds_per_mpx
+
+LEAST_FILLED = 0.8
+"""Pixels count whose views hold data in at least this share of their pixels."""
+CONTROLS = "fine-tuned", "larger", "views"
+"""Arms of the same training time as the context branch."""
+FRACTIONS = 0.5, 1.0
+"""Shares of the windows that are refined."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One ground's study in a folder."""
+
+    ground: Ground
+    """What is trained."""
+    tiles: Path
+    """List of its labelled images."""
+    folder: Path
+    """Gets all results."""
+    seeds: int
+    """Seeds of each arm."""
+
+    def estimate(self) -> float:
+        """Seconds of what is not trained yet, on this machine as it is now."""
+        local = self.ground.spec(self.ground.local, self.tiles, 0, None)
+        left = [] if self._bundle(LOCAL, 0, local.name).exists() else [local]
+        for arm, seed in runs(self.ground, self.seeds):
+            spec = self._spec(arm, seed)
+            left += [] if self._bundle(arm.name, seed, spec.name).exists() else [spec]
+        each = seconds_per_mpx(local.network, len(local.data.bands), "bf16") if left else 0
+        return sum(each * forward_mpx(spec) for spec in left)
+
+    def train(self, seeds: Collection[int]) -> None:
+        """Train the local network, and all arms with some seeds."""
+        local = self.ground.spec(self.ground.local, self.tiles, 0, None)
+        if not self._bundle(LOCAL, 0, local.name).exists():
+            train(local, self._run(LOCAL, 0), resume=True)
+        for arm, seed in runs(self.ground, self.seeds):
+            spec = self._spec(arm, seed)
+            if seed in seeds and not self._bundle(arm.name, seed, spec.name).exists():
+                result = train(spec, self._run(arm.name, seed), resume=True)
+                click.echo(f"{self.ground.name}  {arm.title:<45} seed {seed}  {result.seconds:,.0f} s")
+
+    def classify(self) -> None:
+        """Write the class maps of all arms that are trained."""
+        local = self.local
+        self._keep("local", 0, lambda: alone(local, self._validation("context")))
+        for arm, seed in runs(self.ground, self.seeds):
+            path = self._bundle(arm.name, seed, self.ground.base["name"])
+            if path.exists():
+                self._keep(arm.name, seed, partial(self._maps, arm.name, path))
+
+    def _maps(self, arm: str, bundle: Path) -> dict[str, ClassMaps]:
+        model = load_model(bundle)
+        if arm == "context":
+            return in_context(model, self._validation("context"))
+        if arm != "module":
+            return alone(model, self._validation(arm))
+        found = {}
+        for fraction in FRACTIONS:
+            maps = refined(model, Validation(self.side, model.spec), fraction, controls=fraction == 1)
+            found |= {f"{name or 'refined'} {fraction:g}": maps for name, maps in maps.items()}
+        return found
+
+    @cached_property
+    def local(self) -> Model:
+        """The local network alone, as a model without a branch."""
+        path = self._bundle(LOCAL, 0, self.ground.base["name"])
+        found = load_model(path)
+        spec = found.spec.model_copy(update={"refine": None})
+        network = build_network(spec)
+        start_from(network, spec, path)
+        return Model(network.eval(), spec)
+
+    @cached_property
+    def side(self):
+        """The validation rasters."""
+        return read_training_data(self.ground.spec(self.ground.local, self.tiles, 0, None), only="val").val
+
+    def places(self) -> Places:
+        """The pixels whose views are filled."""
+        path = self.folder / "filled.npz"
+        if not path.exists():
+            np.savez(path, *self._validation("context").filled())
+        with np.load(path) as stored:
+            counted = [stored[name] >= LEAST_FILLED for name in stored.files]
+        return Places(self._validation("context").truth, counted, len(self.ground.base["classes"]))
+
+    def load(self, arm: str, name: str = "") -> list[ClassMaps]:
+        """The class maps of every seed of an arm that is done."""
+        found = []
+        for seed in range(self.seeds):
+            path = self.folder / "maps" / f"{arm}-{seed}.npz"
+            if path.exists():
+                with np.load(path) as stored:
+                    found.append([stored[key] for key in stored.files if key.rsplit("/", 1)[0] == name])
+        return found
+
+    def _keep(self, arm: str, seed: int, make: Callable[[], dict[str, ClassMaps]]) -> None:
+        path = self.folder / "maps" / f"{arm}-{seed}.npz"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            maps = {f"{name}/{i}": one for name, several in make().items() for i, one in enumerate(several)}
+            draft = path.with_suffix(".tmp.npz")
+            np.savez_compressed(draft, **maps)
+            draft.rename(path)
+
+    def _validation(self, arm: str) -> Validation:
+        """The windows of an arm; those of the context have its views."""
+        return self._validations.setdefault(arm, Validation(self.side, self._model_spec(arm)))
+
+    @cached_property
+    def _validations(self) -> dict[str, Validation]:
+        return {}
+
+    def _model_spec(self, arm: str) -> ModelSpec:
+        changes = next(one.changes for one in self.ground.arms if one.name == arm)
+        spec = self.ground.spec(changes, self.tiles, 0, self._start)
+        windows = {"tile": spec.tile, "overlap": spec.overlap, "refine": None, "context": spec.context}
+        return self.local.spec.model_copy(update=windows)
+
+    def _spec(self, arm: Arm, seed: int) -> TrainSpec:
+        """Settings of a run; what is cached is shared by all seeds."""
+        shared = {"cache": {"folder": str(self.folder / "cache")}} if "cache" in arm.changes else {}
+        return self.ground.spec(merged(arm.changes, shared), self.tiles, seed, self._start)
+
+    @property
+    def _start(self) -> Path:
+        return self._bundle(LOCAL, 0, self.ground.base["name"])
+
+    def _run(self, arm: str, seed: int) -> Path:
+        return self.folder / f"{arm}-{seed}"
+
+    def _bundle(self, arm: str, seed: int, name: str) -> Path:
+        return self._run(arm, seed) / f"{name}.safetensors"
+
+
+def open_studies(folder: Path, dubai: Path | None, only: Collection[str], seeds: int) -> list[Study]:
+    """The studies of all grounds that there are images of, written to the folder if they are not there yet."""
+    found = []
+    for name, ground in load_grounds().items():
+        is_drawn = ground.reach_px is not None
+        if (not only or name in only) and (is_drawn or dubai is not None):
+            images = folder / name / "images"
+            if not (images / "tiles.csv").exists():
+                write_drawn(ground.reach_px, images) if is_drawn else write_dubai(dubai, images)
+            found.append(Study(ground, images / "tiles.csv", folder / name, seeds))
+    return found
+
+
+def table(study: Study) -> str:
+    """The scores of all arms, and their differences, as a Markdown table."""
+    places = study.places()
+    counts = {key: [places.counts(maps) for maps in study.load(*key)] for key in _columns()}
+    counts = {key: found for key, found in counts.items() if found}
+    local, lines = counts["local", ""], []
+    names = [c["name"] for c in study.ground.base["classes"]]
+    best = max((key for key in counts if key[0] in CONTROLS), key=lambda key: _mean(counts[key]), default=None)
+    lines += [f"| | seeds | mIoU | less local | {' | '.join(names)} |", "|---" * (4 + len(names)) + "|"]
+    for key, found in counts.items():
+        per_class = np.mean([ious(one) for one in found], axis=0)
+        less = "" if key == ("local", "") else str(difference(found, local))
+        figures = " | ".join(f"{value:.3f}" for value in per_class)
+        lines.append(f"| {_title(study, *key)} | {len(found)} | {_mean(found):.3f} | {less} | {figures} |")
+    shown = {"best control": best and f"{best[0]}: {_mean(counts[best]):.3f}"}
+    own = counts.get(("context", ""))
+    compared = {"best control": best} | {name: ("context", name) for name in ("another window's", "empty")}
+    for title, other in compared.items():
+        if own and other in counts:
+            count = min(len(own), len(counts[other]))
+            shown[f"context less {title}"] = str(difference(own[:count], counts[other][:count]))
+    covered = sum(int(one.sum()) for one in places.counted) / sum(one.size for one in places.counted)
+    lines += ["", f"{covered:.0%} of the pixels have views filled to {LEAST_FILLED:.0%}; {len(local[0])} blocks", ""]
+    lines += [f"{name}: {value}" for name, value in shown.items()]
+    return "\n".join(lines)
+
+
+def _mean(found: Sequence) -> float:
+    return float(np.mean([miou(one) for one in found]))
+
+
+def _columns() -> list[tuple[str, str]]:
+    context = [("context", name) for name in ("", "another window's", "empty")]
+    controls = [(name, "") for name in CONTROLS]
+    refinement = [("module", f"{name} 1") for name in ("coarse", "mean", "refined", "shuffled", "no map")]
+    return [("local", ""), *controls, *context, *refinement, ("module", "refined 0.5")]
+
+
+def _title(study: Study, arm: str, shown: str) -> str:
+    titles = {one.name: one.title for one in study.ground.arms} | {"local": "local"}
+    return f"{titles[arm]}, {shown}" if shown else titles[arm]
+
+
+def write_table(study: Study) -> Path:
+    """Write the table, and the same figures as they are for each seed."""
+    path = study.folder / "table.md"
+    path.write_text(table(study) + "\n")
+    return path
