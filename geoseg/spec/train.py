@@ -169,9 +169,8 @@ class TrainSpec(Spec):
     windows_per_epoch: int = Field(default=400, ge=1, le=LARGEST_COUNT)
     """Training windows drawn per epoch; those that fill no step are left out."""
     cache: CacheSpec | None = None
-    """Training windows that are drawn, augmented and forwarded through frozen parts once, and seen in all epochs: where
-    most of the network is frozen, an epoch then takes a fraction of the time, at the price of fewer distinct windows.
-    None draws new ones in every epoch."""
+    """Training windows that are drawn, augmented and forwarded through frozen parts once, and seen in all epochs: this
+    saves what these take of a step, at the price of fewer distinct windows. None draws new ones in every epoch."""
     batch_size: int = Field(default=8, ge=1, le=LARGEST_COUNT)
     """Windows per batch, over all devices."""
     window: int = Field(default=256, ge=SMALLEST_TILE, le=LARGEST_TILE)
