@@ -8,15 +8,19 @@ from torch.nn import functional
 from geoseg.models.families.building import build_body
 from geoseg.spec import NetworkSpec
 
+SIDE_PX = 64
+"""Side of a window."""
 
-def loss_after_overfitting(network: NetworkSpec, steps: int, *, side: int = 64, rate: float = 3e-3) -> float:
+
+def loss_after_overfitting(network: NetworkSpec, steps: int, *, rate: float = 3e-3, cell: int = 8) -> float:
     """Cross-entropy of four windows of 3 bands and 3 classes after some steps; log 3, about 1.1, at first.
 
-    A pixel's class depends on values averaged over 8 × 8 pixels: bright, dark or in between.
+    A pixel's class depends on the values of its cell of so many pixels: bright, dark or in between.
     """
     torch.manual_seed(0)
     body = build_body(network, 3, 3).train()
-    image = functional.interpolate(torch.randn(4, 3, side // 8, side // 8), scale_factor=8.0)
+    few = SIDE_PX // cell
+    image = functional.interpolate(torch.randn(4, 3, few, few), scale_factor=float(cell))
     labels = (image.sum(dim=1) / 1.5).round().long().clamp(-1, 1) + 1
     image = image + 0.1 * torch.randn_like(image)
     optimizer = torch.optim.AdamW(body.parameters(), lr=rate, weight_decay=0.0)

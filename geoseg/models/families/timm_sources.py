@@ -16,6 +16,7 @@ from torch import nn
 
 from geoseg.core.errors import ModelError
 from geoseg.models.families.timm_names import TIMM
+from geoseg.models.families.vit_encoder import TimmModel
 
 WEIGHTS_NAME = "model.safetensors"
 """Name of the weights in a repository of Hugging Face."""
@@ -59,8 +60,8 @@ def find_source(encoder: nn.Module, name: str, tag: str) -> Source:
 
 
 def is_timm(encoder: nn.Module) -> bool:
-    """Whether an encoder of smp wraps one of timm; some do without `tu-` in their name."""
-    return isinstance(encoder, (smp.encoders.TimmUniversalEncoder, smp.encoders.TimmViTEncoder))
+    """Whether an encoder wraps a model of timm; some of smp's do without `tu-` in their name."""
+    return isinstance(encoder, (smp.encoders.TimmUniversalEncoder, smp.encoders.TimmViTEncoder, TimmModel))
 
 
 def check_connection(source: Source) -> None:

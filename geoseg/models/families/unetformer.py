@@ -145,7 +145,7 @@ class WeightedSum(nn.Module):
 
     def forward(self, residual: Tensor, decoded: Tensor) -> Tensor:
         """(B, C, h, w), (B, C, h, w) -> (B, C, h, w)."""
-        return torch.lerp(decoded, residual, self.alpha.to(decoded.dtype))
+        return self.alpha * residual + (1 - self.alpha) * decoded
 
 
 class GlobalLocalBlock(nn.Module):

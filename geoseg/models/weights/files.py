@@ -70,9 +70,14 @@ def missing(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[s
 def lacking(path: Path, spec: ModelSpec, missing: Sequence[str]) -> ModelError:
     """The error for a file that lacks weights of a model's encoder."""
     return ModelError(
-        f"{path} lacks weights of {spec.network.encoder}, {missing[0]} and {len(missing) - 1} more: "
+        f"{path} lacks weights of {_encoder_of(spec)}, {missing[0]} and {len(missing) - 1} more: "
         "give that encoder's weights"
     )
+
+
+def _encoder_of(spec: ModelSpec) -> str:
+    """Name of the encoder; of the network, if it has its own."""
+    return spec.network.encoder or spec.network.architecture
 
 
 def _fitted(name: str, given: Tensor, own: Tensor, spec: ModelSpec, path: Path) -> Tensor:
@@ -81,7 +86,7 @@ def _fitted(name: str, given: Tensor, own: Tensor, spec: ModelSpec, path: Path) 
         given = fit_bands(given, spec.bands)
     if given.shape != own.shape:
         raise ModelError(
-            f"{path}: {name} is {tuple(given.shape)}, but {spec.network.encoder} needs {tuple(own.shape)}: "
+            f"{path}: {name} is {tuple(given.shape)}, but {_encoder_of(spec)} needs {tuple(own.shape)}: "
             "give that encoder's weights"
         )
     return given

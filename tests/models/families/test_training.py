@@ -1,0 +1,32 @@
+"""Training reaches all weights of networks with auxiliary losses, through the criterion of a run."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from support.models import make_spec
+
+from geoseg.models.build import build_network
+from geoseg.models.families import FAMILIES
+from geoseg.models.training_batch import LabelledWindows
+from geoseg.spec import IGNORE, TrainSpec
+from geoseg.training.criterion import TrainingCriterion
+
+NAMES = ["ddrnet23_slim", "gated_scnn", "segmenter", "setr_naive", "setr_pup", "setr_mla", "transunet", "unetformer"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_gives_each_weight_a_gradient(name: str) -> None:
+    torch.manual_seed(0)
+    spec = make_spec(3, bands=("red", "green", "blue"), network=FAMILIES.get(name).example(name))
+    network = build_network(spec).train()
+    data = {"tiles": ".", "bands": spec.bands}
+    settings = TrainSpec(name="m", data=data, classes=spec.classes, network=spec.network)
+    criterion = TrainingCriterion(network, settings, [1.0] * 3)
+    labels = torch.randint(0, 3, (2, 8, 8)).repeat_interleave(8, dim=1).repeat_interleave(8, dim=2)
+    labels[:, :16] = IGNORE
+    windows = LabelledWindows(torch.rand(2, 3, 64, 64), labels)
+    loss = network.training_loss(windows, criterion, network, torch.Generator())
+    loss.backward()
+    assert loss.isfinite()
+    assert [part for part, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
