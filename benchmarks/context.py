@@ -1,7 +1,7 @@
 """Whether a model uses the ground around its windows, and what that costs.
 
     python benchmarks/context.py beacon            # a class that cannot be told from near by; --seeds 3 for more
-    python benchmarks/context.py cost              # seconds of a U-Net, and what its context adds
+    python benchmarks/context.py cost              # seconds of a U-Net, and what its context adds; --init local
     python benchmarks/context.py scene             # time and memory of a whole scene, with and without
     python benchmarks/context.py memory            # peak memory by size of the scene, with a 1 x 1 convolution
     python benchmarks/context.py fractions BUNDLE CONFIG    # accuracy and time for --refine-fraction 0 to 1
@@ -215,8 +215,10 @@ def controls(model: Model, spec: TrainSpec) -> dict[str, float]:
 @click.option("--tile", default=1024, show_default=True, help="Side of a window.")
 @click.option("--repeats", default=7, show_default=True, help="The fastest of so many counts.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True, help="Arithmetic.")
+@click.option("--init", type=click.Choice(["random", "local"]), default="random", show_default=True, help="Network.")
+@click.option("--ratio", default=8, show_default=True, help="Ratio of the view.")
 @click.option("--threads", default=2, show_default=True, help="Threads.")
-def cost(tile: int, repeats: int, precision: str, threads: int) -> None:
+def cost(tile: int, repeats: int, precision: str, init: str, ratio: int, threads: int) -> None:
     """Time the default model's U-Net alone, its fusion, and a view, per pixel of a large scene."""
     torch.set_num_threads(threads)
     arguments = {"encoder_depth": 4, "decoder_channels": [128, 64, 32, 16]}
@@ -227,7 +229,7 @@ def cost(tile: int, repeats: int, precision: str, threads: int) -> None:
         normalization=NormalizationSpec(mean=(0,) * 3, std=(1,) * 3),
         classes=tuple(ClassSpec(id=i, name=str(i), color="#000000") for i in range(6)),
         tile=tile,
-        context=ContextSpec(),
+        context=parse_spec(ContextSpec, {"init": init, "levels": [{"ratio": ratio}]}, source="benchmark"),
     )
     network = build_network(spec).eval().to(memory_format=torch.channels_last)
     assert isinstance(network, ContextSegmenter)
@@ -239,7 +241,9 @@ def cost(tile: int, repeats: int, precision: str, threads: int) -> None:
         seen = network.see(Views((view,), (torch.tensor([[0.3, 0.3, 0.7, 0.7]]),)))
         alone = fastest(lambda: network(image), repeats) / tile**2
         together = fastest(lambda: network(image, seen), repeats) / tile**2
-        views = fastest(lambda: network.encode(0, view), repeats) / (level.core_px * grid.ratio[0]) ** 2
+        view_s = fastest(lambda: network.encode(0, view), repeats)
+        views = view_s / (level.core_px * grid.ratio[0]) ** 2
+    click.echo(f"a view of {level.size} px: {view_s * 1e3:.1f} ms")
     click.echo(
         f"alone {alone * 1e6:.3f} s/Mpx; fusion +{together / alone - 1:.1%}; views +{views / alone:.1%}; "
         f"together +{(together + views) / alone - 1:.1%}"

@@ -57,14 +57,15 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[LabelledWindows]:
 
 @pytest.fixture
 def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Has networks with a frozen local part give its logits as frozen outputs."""
+    """Checks how the outputs of frozen parts are computed."""
+    outputs = ContextSegmenter.frozen_outputs
 
-    def outputs(self: ContextSegmenter, windows: LabelledWindows) -> tuple[torch.Tensor, ...]:
+    def checked(self: ContextSegmenter, windows: LabelledWindows) -> tuple[torch.Tensor, ...]:
         assert not any(module.training for module in self.frozen_parts)
         assert not torch.is_grad_enabled()
-        return (self(windows.image).half(),) if self.frozen_parts else ()
+        return outputs(self, windows)
 
-    monkeypatch.setattr(ContextSegmenter, "frozen_outputs", outputs)
+    monkeypatch.setattr(ContextSegmenter, "frozen_outputs", checked)
 
 
 @pytest.fixture
@@ -133,10 +134,10 @@ def test_frozen_outputs_are_those_of_the_windows(tmp_path: Path, local: Path, se
     assert not [stage for stage, *_ in again.progressed if stage == "caching"]
     assert [path.name for path in (tmp_path / "kept").iterdir()] == [file.name]
     for batch in seen:
-        (logits,) = batch.frozen
-        assert logits.dtype == torch.float16
         order = order_of(batch.image, stored["image"])
-        assert torch.equal(logits, stored["frozen.0"][order])
+        assert len(batch.frozen) == 2
+        for number, outputs in enumerate(batch.frozen):
+            assert torch.equal(outputs, stored[f"frozen.{number}"][order])
     assert "kept" not in str(read_spec(first.bundle).card.training)
 
 

@@ -89,8 +89,12 @@ def test_a_frozen_local_network_and_its_learning_copy_are_apart(tmp_path: Path) 
 def test_ground_smaller_than_the_context_is_told_of(tmp_path: Path) -> None:
     notices: list[str] = []
     context = CONTEXT | {"levels": [{"ratio": 8, "size": 32}]}
-    train(write_config(tmp_path, context=context, epochs=1), tmp_path / "run", reporter=Watching(lines=notices))
+    config = write_config(tmp_path, context=context, epochs=1)
+    bundle = train(config, tmp_path / "run", reporter=Watching(lines=notices)).bundle
+    assert load_model(bundle).spec.card.training["data_in_views"] == [pytest.approx(0.03, abs=0.01)]
     assert any("show 128 px and more, but the largest training raster is 48 px" in line for line in notices)
+    (line,) = (line for line in notices if "hold data" in line)
+    assert "views hold data in 3% of their pixels at 1:8: give larger scenes" in line
 
 
 def test_a_bundle_with_context_is_gone_on_from(tmp_path: Path) -> None:

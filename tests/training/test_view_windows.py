@@ -154,3 +154,21 @@ def test_majorities_are_counted_over_each_context_pixel(level: ContextLevel, hei
         here = labels[np.ix_(rows, cols)]
         counts = np.bincount(here[here != IGNORE], minlength=3)
         assert found[row, col] == (counts.argmax() if counts.any() else IGNORE)
+
+
+@pytest.mark.parametrize("augment", [PLAIN, D4, WARPED])
+def test_how_much_of_the_views_holds_data_is_measured(augment: AugmentSpec) -> None:
+    """Without drawing other windows than before, and from the raster's pixels, those of validation left out."""
+    drawn = windows(augment, ground(closed=Window(0, 300, 600, 200)))
+    first = drawn[0].image
+    wanted = np.mean([[view.image[-1].mean() for view in drawn[i].views] for i in range(50)], axis=0)
+    assert drawn.data_in_views(50) == pytest.approx(wanted, abs=0.01)
+    assert drawn.data_in_views(50)[1] < 0.6
+    assert np.array_equal(drawn[0].image, first)
+
+
+def test_few_rasters_are_averaged_to_measure_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("geoseg.training.windows.view_windows.MOST_AVERAGED_PX", 1)
+    drawn = windows(PLAIN, ground(), ground(), ground())
+    assert len(drawn.data_in_views(50)) == len(LEVELS)
+    assert sum(one._pyramid._copy is not None for one in drawn._surroundings.values()) == 1

@@ -25,7 +25,13 @@ from geoseg.training.run.settings import Hardware
 from geoseg.training.run.training_source import Forwarding, training_source
 from geoseg.training.scoring.score_windows import load_scored, scored_windows
 from geoseg.training.windows.augment import Augment
+from geoseg.training.windows.random_windows import TrainingWindows
 from geoseg.training.windows.visible import visible_bands
+
+SAMPLED_WINDOWS = 256
+"""Training windows around which it is tested how much of the views holds data."""
+MUCH_DATA = 0.8
+"""Share of the pixels of views that hold data below which that is reported."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,8 @@ def build_run(spec: TrainSpec, data: TrainingData, folder: RunFolder, hardware: 
         val=load_scored(scored_windows(data.val, model, folder.path), spec.batch_px),
     )
     learner = Learner(network, inputs)
-    known = {**provenance(spec, data, hardware), **learner.method.provenance}
+    views = _data_in_views(spec, source.drawn, reporter)
+    known = {**provenance(spec, data, hardware), **views, **learner.method.provenance}
     for line in learner.method.notices(known):
         reporter.notice(line)
     learnt_from = {**learner.method.provenance, **source.learnt_from}
@@ -89,6 +96,25 @@ def _report_small_rasters(spec: TrainSpec, data: TrainingData, reporter: Reporte
             f"the views show {wanted} px and more, but the largest training raster is {longest} px wide: give whole "
             "scenes instead of tiles, or smaller ratios"
         )
+
+
+def _data_in_views(spec: TrainSpec, windows: TrainingWindows, reporter: Reporter) -> dict[str, list[float]]:
+    """Per level, the share of the views' pixels that hold data, for the model's card; reports views with few.
+
+    A view of the whole scene is as wide as that, and no setting gives it more data.
+    """
+    shares = windows.data_in_views(SAMPLED_WINDOWS)
+    few = [
+        f"{share:.0%} of their pixels at 1:{level.ratio}"
+        for level, share in zip(spec.views, shares, strict=True)
+        if share < MUCH_DATA and level.ratio != "scene"
+    ]
+    if few:
+        reporter.notice(
+            f"around training windows, views hold data in {', '.join(few)}: give larger scenes, smaller views (size) "
+            "or smaller ratios"
+        )
+    return {"data_in_views": [round(share, 3) for share in shares]} if shares else {}
 
 
 def _make_network(spec: TrainSpec, model: ModelSpec, reporter: Reporter) -> SegmentationNetwork:

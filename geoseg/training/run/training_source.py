@@ -52,6 +52,8 @@ class Source(Generic[WindowsT]):
     """The windows, item by item."""
     stack: Callable[[list[Any]], Any]
     """Makes a `TrainingBatch` of items."""
+    drawn: TrainingWindows
+    """The same windows as they are drawn, which may be once."""
     learnt_from: Mapping[str, str] = field(default_factory=dict)
     """Digests of what the run learns from besides its data, by name: a resumed run needs the same."""
 
@@ -87,8 +89,9 @@ def _drawn(
     cells = _cells(data)
     if spec.views:
         windows = ViewWindows(rasters, cells, sampling, fill, spec.views, spec.augment, folder.path)
-        return Source(windows, stack_view_windows)
-    return Source(TrainingWindows(rasters, cells, sampling, fill), stack_windows)
+        return Source(windows, stack_view_windows, windows)
+    alone = TrainingWindows(rasters, cells, sampling, fill)
+    return Source(alone, stack_windows, alone)
 
 
 def _cells(data: TrainingData) -> LabelledCells:
@@ -127,7 +130,7 @@ def _cached(
     )
     path = (cache.folder or folder.cached_windows) / f"{name}.safetensors"
     windows = CachedWindows(path, drawing, per_epoch=spec.windows_per_epoch, seed=spec.seed)
-    return Source(windows, windows.stack, {"frozen": frozen.weights} if frozen.outputs else {})
+    return Source(windows, windows.stack, drawn.windows, {"frozen": frozen.weights} if frozen.outputs else {})
 
 
 def _noise(spec: TrainSpec, bands: int) -> LabelledWindows:

@@ -97,6 +97,10 @@ class TrainingWindows:
         raster, window = self.draw(rng)
         return self.read(raster, window)
 
+    def data_in_views(self, count: int) -> tuple[float, ...]:
+        """Per level of their views: the share of pixels that hold data, around `count` windows; they have no views."""
+        return ()
+
     def read(self, raster: LabelledRaster, window: Window) -> tuple[Values, Indexes]:
         """Read a window that may extend beyond a raster; see `read_filled` and `mark_unlabelled`."""
         image, labels = read_filled(raster, window, self.fill)

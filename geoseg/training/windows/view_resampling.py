@@ -26,6 +26,9 @@ from geoseg.training.windows.augment import resample
 LABEL_STRIP_PX = 512
 """Height of the strips in which labels are counted."""
 
+SAMPLED_SIDE = 32
+"""Points along each side of a view at which it is tested for data."""
+
 
 @dataclass(frozen=True)
 class ResampledView:
@@ -80,6 +83,13 @@ class ViewCut:
         offset = np.linalg.solve(turn, middle - centre)
         box = np.concatenate([offset - half, offset + half]) / size + 0.5
         return cls(part, turn * size / (2 * reach), size, ViewBox(*box))
+
+    def data(self, image: Weighted) -> float:
+        """Share of the view that holds data, from what was read, at `SAMPLED_SIDE` × `SAMPLED_SIDE` of its points."""
+        steps = (np.arange(SAMPLED_SIDE) + 0.5) / SAMPLED_SIDE * 2 - 1
+        points = np.stack(np.meshgrid(steps, steps)).reshape(2, -1)
+        cols, rows = np.clip(((self.matrix @ points + 1) / 2 * self.part.height).astype(int), 0, self.part.height - 1)
+        return float(image[-1, rows, cols].mean())
 
     def resample(self, image: Weighted, labels: Indexes) -> ResampledView:
         """Resample what was read: values bilinearly, over pixels that hold data; labels by the nearest pixel."""

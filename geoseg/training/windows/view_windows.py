@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels import Indexes
 from geoseg.data.mosaic import Mosaic
 from geoseg.geo.grid import Window
@@ -32,6 +33,9 @@ from geoseg.spec import IGNORE, AugmentSpec, ContextLevel
 from geoseg.training.windows.augment import Augment, draw_matrices
 from geoseg.training.windows.random_windows import LabelledCells, Sampling, TrainingWindows, split_marked
 from geoseg.training.windows.view_resampling import ResampledView, ViewCut, majority
+
+MOST_AVERAGED_PX = 2**27
+"""Pixels of rasters that are averaged to see how much of the views holds data: some seconds."""
 
 
 @dataclass(frozen=True)
@@ -95,13 +99,35 @@ class ViewWindows(TrainingWindows):
 
     def __getitem__(self, index: int) -> ViewWindow:  # type: ignore[override]  # its batches are others as well
         """Draw one window, its rotation and scale, and its position in its views."""
-        rng = np.random.default_rng((self.sampling.seed, self.epoch, index))
-        raster, window = self.draw(rng)
+        raster, window, matrix, rng = self._draw_turned(self.epoch, index)
         image, labels = self.read(raster, window)
-        generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-        matrix = draw_matrices(self._augment, 1, self.sampling.window / self.sampling.read_side, generator)[0].numpy()
         views = self._surroundings[id(raster)].views(window, self.sampling.window, matrix, rng)
         return ViewWindow(image, labels, matrix, views)
+
+    def data_in_views(self, count: int) -> tuple[float, ...]:
+        """Per level: the mean share of the views' pixels that hold data, around some of the first `count` windows.
+
+        These windows lie in the rasters that are drawn first, of which no more than `MOST_AVERAGED_PX` are averaged.
+        """
+        shares, left, seen = [], MOST_AVERAGED_PX, set[int]()
+        for index in range(count):
+            raster, window, matrix, rng = self._draw_turned(0, index)
+            left -= 0 if id(raster) in seen else raster.height * raster.width
+            seen.add(id(raster))
+            if left < 0 and shares:
+                break
+            shares.append(self._surroundings[id(raster)].data(window, self.sampling.window, matrix, rng))
+        return tuple(np.mean(shares, axis=0).tolist())
+
+    def _draw_turned(
+        self, epoch: int, index: int
+    ) -> tuple[LabelledRaster, Window, NDArray[np.float32], np.random.Generator]:
+        """A raster, the window to read, its matrix, and what draws its place in its views."""
+        rng = np.random.default_rng((self.sampling.seed, epoch, index))
+        raster, window = self.draw(rng)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
+        matrix = draw_matrices(self._augment, 1, self.sampling.window / self.sampling.read_side, generator)[0].numpy()
+        return raster, window, matrix, rng
 
 
 class _Surroundings:
@@ -123,14 +149,20 @@ class _Surroundings:
             matrix: affine matrix from the training window to what was read.
             rng: draws the position of the window in the core.
         """
+        cuts = self._cuts(window, side, matrix, rng)
+        return tuple(cut.resample(*self._read(number, cut.part)) for number, cut in enumerate(cuts))
+
+    def data(
+        self, window: Window, side: int, matrix: NDArray[np.float32], rng: np.random.Generator
+    ) -> tuple[float, ...]:
+        """Per level: the share of the same view's pixels that hold data."""
+        cuts = self._cuts(window, side, matrix, rng)
+        return tuple(cut.data(self._pyramid.read(number, cut.part)) for number, cut in enumerate(cuts))
+
+    def _cuts(self, window: Window, side: int, matrix: NDArray[np.float32], rng: np.random.Generator) -> list[ViewCut]:
         turn = matrix[:, :2].astype(np.float64) * window.height / side  # rotated axes -> raster, x before y
-        views = []
-        for number, grid in enumerate(self._pyramid.grids):
-            place = rng.uniform(-0.5, 0.5, 2) * grid.level.core_px
-            view_cut = ViewCut.of(grid, window, side, turn, place)
-            image, labels = self._read(number, view_cut.part)
-            views.append(view_cut.resample(image, labels))
-        return tuple(views)
+        places = ((grid, rng.uniform(-0.5, 0.5, 2) * grid.level.core_px) for grid in self._pyramid.grids)
+        return [ViewCut.of(grid, window, side, turn, place) for grid, place in places]
 
     def _read(self, level: int, part: Window) -> tuple[Weighted, Indexes]:
         grid = self._pyramid.grids[level]
