@@ -109,7 +109,7 @@ class ViewWindows(TrainingWindows):
 
         These windows lie in the rasters that are drawn first, of which no more than `MOST_AVERAGED_PX` are averaged.
         """
-        shares, left, seen = [], MOST_AVERAGED_PX, set[int]()
+        shares, left, seen = list[tuple[float, ...]](), MOST_AVERAGED_PX, set[int]()
         for index in range(count):
             raster, window, matrix, rng = self._draw_turned(0, index)
             left -= 0 if id(raster) in seen else raster.height * raster.width
