@@ -212,6 +212,7 @@ def take_one_step(path: Path, folder: Path) -> TrainResult:
     """Train with a config for a step, and before that with the one whose bundle it starts from."""
     spec = load_train_spec(path)
     tiny = {"epochs": 1, "windows_per_epoch": 2, "batch_size": 2, "window": 32, "device": "cpu", "precision": "fp32"}
+    folder.mkdir(exist_ok=True)
     start = spec.init_from and take_one_step(path.with_name(f"{spec.init_from.stem}.yaml"), folder / "start").bundle
     tiles = write_fitting_tiles(folder, spec)
     return train(path, folder / "run", data=tiles, encoder_weights=None, init_from=start, **tiny)
