@@ -9,12 +9,17 @@
 
 `beacon` trains a network alone, the same with context, and one that refines coarser views. The second is then shown the
 right context, that of other windows, ground without data, and none: a branch that is used must be hurt by the wrong
+<<<<<<< ours
 context; without any, the model must be as good as the one that never had it. The third is scored for several shares of
 the windows in which it looks again.
 
 `study` trains one network, and goes on from it in several ways (`context_study/`): with a context branch, with a
 refinement module, and with as much training of the network itself. It says beforehand how long it takes, and goes on
 where it was stopped.
+=======
+context; without any, the model must be as good as the one that never had it. The third is trained in two stages, and
+scored for several shares of the windows in which it looks again.
+>>>>>>> theirs
 """
 
 from __future__ import annotations
@@ -89,9 +94,11 @@ SETTINGS: dict[str, Any] = {
 VARIANTS: dict[str, dict[str, Any]] = {
     "local": {"epochs": 3},
     "context": {"context": CONTEXT},
-    "refine": {"epochs": 9, "network": LARGER_UNET, "refine": {"ratios": [8], "median_px": 1}},
+    "refine": {"epochs": 9, "network": LARGER_UNET, "refine": {"ratios": [8]}},
 }
 """The networks that are compared; a local one knows after an epoch what it will ever know."""
+SECOND_STAGES: dict[str, dict[str, Any]] = {"refine": {"epochs": 3, "refine": {"ratios": [8], "freeze_local": True}}}
+"""What is trained on top of the first network, which stays as it is."""
 FRACTIONS = 0.0, 0.1, 0.25, 0.5, 0.75, 1.0
 CONTROLS: dict[str, Callable[[Tensor], Tensor | None]] = {
     "its own context": lambda views: views,
@@ -123,6 +130,10 @@ def beacon(seeds: int, scenes: int, only: tuple[str, ...], threads: int) -> None
                 changes = {"data": data, "seed": seed} | VARIANTS[name]
                 spec = parse_spec(TrainSpec, SETTINGS | changes, source="benchmark")
                 result = train(spec, Path(folder) / name, reporter=Epochs())
+                if name in SECOND_STAGES:
+                    changes |= SECOND_STAGES[name] | {"init_from": str(result.bundle)}
+                    spec = parse_spec(TrainSpec, SETTINGS | changes, source="benchmark")
+                    result = train(spec, Path(folder) / f"{name} on top", reporter=Epochs())
                 ious = " / ".join(f"{value:.3f}" for value in result.scores.iou.values() if value is not None)
                 click.echo(f"seed {seed}  {name:<8} {result.scores.miou:.3f}  ({ious})  {result.seconds:,.0f} s")
                 model = load_model(result.bundle)
