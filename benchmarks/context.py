@@ -9,17 +9,12 @@
 
 `beacon` trains a network alone, the same with context, and one that refines coarser views. The second is then shown the
 right context, that of other windows, ground without data, and none: a branch that is used must be hurt by the wrong
-<<<<<<< ours
-context; without any, the model must be as good as the one that never had it. The third is scored for several shares of
-the windows in which it looks again.
+context; without any, the model must be as good as the one that never had it. The third is trained in two stages, and
+scored for several shares of the windows in which it looks again.
 
 `study` trains one network, and goes on from it in several ways (`context_study/`): with a context branch, with a
 refinement module, and with as much training of the network itself. It says beforehand how long it takes, and goes on
 where it was stopped.
-=======
-context; without any, the model must be as good as the one that never had it. The third is trained in two stages, and
-scored for several shares of the windows in which it looks again.
->>>>>>> theirs
 """
 
 from __future__ import annotations
