@@ -96,7 +96,7 @@ class Study:
         spec = found.spec.model_copy(update={"refine": None})
         network = build_network(spec)
         start_from(network, spec, path)
-        return Model(network.eval(), spec)
+        return Model(spec, network.eval())
 
     @cached_property
     def side(self):
