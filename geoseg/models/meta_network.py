@@ -5,6 +5,8 @@ In: a ModelSpec. Out: the network, its weights without storage.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,7 +27,7 @@ def build_meta_network(spec: ModelSpec) -> nn.Module:
     Raises:
         ModelError: if it cannot be built, or its tables would exceed `MOST_TABLES`.
     """
-    with torch.device("meta"), _CountOnCpu():
+    with meta_device():
         network = build_network(spec, fresh=False)
     everything = sum(tensor.nbytes for tensor in (*network.parameters(), *network.buffers()))
     weights = sum(tensor.nbytes for tensor in network.state_dict().values())
@@ -35,6 +37,13 @@ def build_meta_network(spec: ModelSpec) -> nn.Module:
             f"{(everything - weights) / 1e9:,.1f} GB besides its weights: take a smaller img_size or window_size"
         )
     return network
+
+
+@contextmanager
+def meta_device() -> Iterator[None]:
+    """Networks built in this context have weights without storage; what they make of images on that device, too."""
+    with torch.device("meta"), _CountOnCpu():
+        yield
 
 
 class _CountOnCpu(TorchFunctionMode):

@@ -69,6 +69,7 @@ class EncoderArguments(TypedDict, total=False):
     class_token: bool
     reg_tokens: Annotated[int, Field(ge=0, le=64)]
     init_values: Annotated[float, Field(gt=0, le=10)] | None
+    feature_location: Literal["", "incre"]
     num_classes: Annotated[int, Field(ge=0, le=100_000)]
     global_pool: Literal["", "avg", "max", "avgmax", "token", "map"]
     drop_rate: Fraction

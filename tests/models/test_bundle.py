@@ -178,7 +178,7 @@ def test_arguments_come_from_the_list_and_are_bounded(tmp_path: Path, encoder: s
         (UNET | {"architecture": "resnet18"}, "no architecture is called 'resnet18'"),
         (UNET | {"architecture": "x" * 10**5}, "architecture"),
         (UNET | {"arguments": {"encoder_depth": 9}}, "cannot build unet"),
-        (UNET | {"encoder": "tu-vit_base_patch16_224", "arguments": {}}, "cannot build unet"),
+        (UNET | {"encoder": "tu-vit_base_patch16_224", "arguments": {}}, "unet takes maps of several strides"),
         (UNET | {"encoder": "tu-convnextv2_atto", "arguments": {"depths": [1]}}, "cannot build unet"),
         (UNET | {"encoder": "tu-regnety_002", "arguments": {"decoder_channels": [1]}}, "cannot build unet"),
     ],
@@ -207,7 +207,7 @@ def test_a_small_file_that_claims_gigabytes_is_refused_before_they_are_taken(
 
 
 def test_tables_out_of_all_proportion_are_refused() -> None:
-    network = UNET | {"encoder": "tu-swinv2_cr_tiny_224", "arguments": {"img_size": 4096}}
+    network = UNET | {"encoder": "tu-swinv2_cr_tiny_224", "arguments": {"img_size": 4096, "strict_img_size": True}}
     spec = make_spec(bands=RGB, network=NetworkSpec(**network))
     with pytest.raises(ModelError, match="would keep tables of"):
         build_meta_network(spec)

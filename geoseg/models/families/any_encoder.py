@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from geoseg.core.errors import ModelError, did_you_mean, shown
 from geoseg.core.files import one_line
 from geoseg.core.quiet import quiet
+from geoseg.models.families.combinations import check_combination, encoder_arguments
 from geoseg.models.families.timm_names import OVERLAY, TIMM
 from geoseg.models.families.timm_sources import Source, check_connection, find_source, is_timm
 from geoseg.models.weights.files import lacking, missing
@@ -45,15 +46,17 @@ def build_encoder(
         tag: pretrained weights; None for fresh ones.
         depth: stages; stage i has a stride of 2**i.
         output_stride: stride of the last stage, from which on strides are replaced by dilation.
-        more: arguments of timm's model.
+        more: arguments of timm's model, over those with which it takes images of any size.
 
     Raises:
         ModelError: if the encoder is unknown, or cannot be built so.
     """
     check_encoder(network.encoder)
+    check_combination(network)
+    arguments = encoder_arguments(network.encoder) | dict(more or {})
     try:
         encoder: nn.Module = smp.encoders.get_encoder(
-            network.encoder, in_channels=bands, depth=depth, weights=tag, output_stride=output_stride, **(more or {})
+            network.encoder, in_channels=bands, depth=depth, weights=tag, output_stride=output_stride, **arguments
         )
     except Exception as error:  # smp and timm raise whatever their arguments lead to
         raise cannot_build(network, error) from None

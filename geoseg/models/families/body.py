@@ -109,6 +109,13 @@ class Family(Protocol):
         """
         ...
 
+    def check(self, network: NetworkSpec) -> None:
+        """Refuse a network that is known to be impossible, without building it; called when a config is read.
+
+        Raises:
+            ModelError: with the reason, and what to take instead.
+        """
+
     def blank(self, network: NetworkSpec, bands: int, classes: int) -> Body:
         """Build the same body with arbitrary weights, for a state dict that is loaded next.
 

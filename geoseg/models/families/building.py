@@ -23,6 +23,15 @@ def family_of(network: NetworkSpec) -> Family:
         raise ModelError(f"{error} (a network of another package needs that package: install it)") from None
 
 
+def check_network(network: NetworkSpec) -> None:
+    """Refuse a network that is known to be impossible, without building it.
+
+    Raises:
+        ModelError: with the reason, and what to take instead.
+    """
+    family_of(network).check(network)
+
+
 def build_body(network: NetworkSpec, bands: int, classes: int, *, fresh: bool = True) -> Body:
     """Build a network without its normalisation: normalised values (B, C, H, W) -> logits (B, K, H, W).
 

@@ -9,11 +9,23 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from geoseg.models.families.body import Family
+from geoseg.models.families.combinations import check_combination
 from geoseg.spec import ModelSpec, NetworkSpec
 
 
 class EncoderFamily(Family):
     """Families that build an encoder of smp or timm, and load its pretrained weights as these do."""
+
+    def check(self, network: NetworkSpec) -> None:
+        """Refuse an unknown encoder, and one that does not go with the architecture.
+
+        Raises:
+            ModelError: with the nearest name, or the nearest combination that works.
+        """
+        check_combination(network)
+        from geoseg.models.families import any_encoder
+
+        any_encoder.check_encoder(network.encoder)
 
     @abstractmethod
     def encoder(self, network: NetworkSpec, bands: int, tag: str | None) -> nn.Module:

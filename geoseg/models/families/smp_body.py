@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from geoseg.core.errors import ModelError, did_you_mean, shown
 from geoseg.models.families.any_encoder import cannot_build, check_encoder
 from geoseg.models.families.body import Body, Features
+from geoseg.models.families.combinations import check_combination, encoder_arguments, has_whole_strides
 from geoseg.models.families.timm_names import OVERLAY, TIMM
 from geoseg.models.window_padding import LEAST_PX, Sides
 from geoseg.spec import NetworkSpec
@@ -24,13 +25,13 @@ from geoseg.spec.arguments import EncoderArguments, NetworkArguments
 class SmpBody(Body):
     """A network of smp, its parts under smp's names."""
 
-    def __init__(self, model: Any):
-        """Take the parts of a network of smp."""
+    def __init__(self, model: Any, sides: Sides):
+        """Take the parts of a network of smp, which takes images of these sides."""
         super().__init__()
         self.encoder = model.encoder
         self.decoder = model.decoder
         self.segmentation_head = model.segmentation_head
-        self._sides = _sides(model)
+        self._sides = sides
 
     @property
     def head(self) -> nn.Module:
@@ -64,18 +65,19 @@ class SmpBody(Body):
         return decoded
 
 
-def _sides(model: Any) -> Sides:
+def _sides(model: Any, encoder: str) -> Sides:
     """Sides of the images that a network of smp takes: whole strides of its encoder, of which some need several.
 
-    A U-Net resizes each map to the next, and takes any from one stride on. PAN pools its last map three times by two,
-    DPT strides over its tokens by two.
+    A U-Net resizes each map to the next, and takes any that its encoder takes, from one stride on. PAN pools its last
+    map three times by two, DPT strides over its tokens by two.
     """
     stride = model.encoder.output_stride
     if isinstance(model, smp.DPT):
         return Sides(2 * stride)
     if isinstance(model, smp.PAN):
         return Sides(stride, least=8 * stride)
-    return Sides(stride if model.requires_divisible_input_shape else 1, least=max(stride, LEAST_PX))
+    takes_any = not model.requires_divisible_input_shape and not has_whole_strides(encoder)
+    return Sides(1 if takes_any else stride, least=max(stride, LEAST_PX))
 
 
 class TransformerBody(SmpBody):
@@ -98,6 +100,7 @@ def build(network: NetworkSpec, bands: int, classes: int, encoder_weights: str |
         ModelError: if the encoder or an argument is unknown, or they don't fit together.
     """
     check_encoder(network.encoder)
+    check_combination(network)
     _check_arguments(network)
     try:
         model = smp.create_model(
@@ -106,11 +109,11 @@ def build(network: NetworkSpec, bands: int, classes: int, encoder_weights: str |
             encoder_weights=encoder_weights,
             in_channels=bands,
             classes=classes,
-            **network.arguments,
+            **encoder_arguments(network.encoder) | network.arguments,
         )
     except Exception as error:  # smp and timm raise whatever their arguments lead to
         raise cannot_build(network, error) from None
-    return BODIES.get(network.architecture.lower(), SmpBody)(model)
+    return BODIES.get(network.architecture.lower(), SmpBody)(model, _sides(model, network.encoder))
 
 
 def _check_arguments(network: NetworkSpec) -> None:
