@@ -115,6 +115,7 @@ class Family(Protocol):
         Raises:
             ModelError: with the reason, and what to take instead.
         """
+        return
 
     def blank(self, network: NetworkSpec, bands: int, classes: int) -> Body:
         """Build the same body with arbitrary weights, for a state dict that is loaded next.
