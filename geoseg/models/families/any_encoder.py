@@ -19,10 +19,13 @@ from geoseg.core.errors import ModelError, did_you_mean, shown
 from geoseg.core.files import one_line
 from geoseg.core.quiet import quiet
 from geoseg.models.families.combinations import check_combination, encoder_arguments
+from geoseg.models.families.encoders import FOR_SMP
 from geoseg.models.families.timm_names import OVERLAY, TIMM
 from geoseg.models.families.timm_sources import Source, check_connection, find_source, is_timm
 from geoseg.models.weights.files import lacking, missing
 from geoseg.spec import ModelSpec, NetworkSpec
+
+smp.encoders.encoders.update(FOR_SMP)
 
 Donor = Callable[[NetworkSpec, int, str | None], nn.Module]
 """Builds the encoder of a network for so many bands, with the pretrained weights of a tag. The arguments of the network

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
+from support.models import make_spec
 from support.overfitting import loss_after_overfitting
 from torch import nn
 from torch.nn import functional
 
 from geoseg.core.errors import ModelError
+from geoseg.models.build import build_network
+from geoseg.models.families import FAMILIES
 from geoseg.models.families.building import build_body
 from geoseg.models.families.setr import FAMILY, MultiLevel, Setr
+from geoseg.models.weights.encoder import load_encoder_weights
 from geoseg.spec import NetworkSpec
 
 NAMES = ["setr_naive", "setr_pup", "setr_mla"]
@@ -92,6 +98,21 @@ def test_auxiliary_heads_learn_from_their_blocks(name: str, heads: int) -> None:
 def test_it_overfits_four_windows(name: str) -> None:
     """Cells are as large as two patches: the naive decoder cannot show less."""
     assert loss_after_overfitting(FAMILY.example(name), steps=60, rate=2e-3, cell=32) < 0.5
+
+
+@pytest.mark.parametrize("name", ["setr_naive", "segmenter", "transunet"])
+def test_it_starts_from_a_file_of_timms_weights(name: str, tmp_path: Path) -> None:
+    network = FAMILIES.get(name).example(name)
+    spec = make_spec(bands=("red", "green", "blue", "nir"), network=network)
+    arguments = {key: value for key, value in network.arguments.items() if not key.startswith("decoder")}
+    given = timm.create_model(network.encoder.removeprefix("tu-"), **arguments).state_dict()
+    torch.save(given, tmp_path / "vit.pth")
+    built = build_network(spec)
+    load_encoder_weights(built, spec, str(tmp_path / "vit.pth"))
+    found = built.body.encoder.model.state_dict()
+    (first,) = (key for key, tensor in found.items() if tensor.shape != given[key].shape)
+    assert torch.equal(found[first], torch.cat([given[first], torch.zeros_like(given[first][:, :1])], dim=1))
+    assert all(torch.equal(tensor, given[key]) for key, tensor in found.items() if key != first)
 
 
 def test_other_encoders_are_refused_in_a_line() -> None:
