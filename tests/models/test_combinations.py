@@ -33,6 +33,7 @@ FIXED = ("tu-maxvit", "tu-maxxvit", "tu-coat", "tu-hiera", "tu-mixer", "tu-gmlp"
 """Encoders that take images of one size alone, which is found when the network is run."""
 SMALLEST = {
     "densenet": "densenet121",
+    "shunted_": "shunted_tiny",
     "tu-convnext": "tu-convnext_atto",
     "tu-deit": "tu-deit_tiny_patch16_224",
     "tu-dla": "tu-dla34",

@@ -46,6 +46,7 @@ KINDS = (
     EncoderKind("vision transformers", ("tu-cait", "tu-convit", "tu-crossvit", "tu-mixer", "tu-gmlp"), "tokens"),
     EncoderKind("Swin transformers", ("tu-swin_", "tu-swinv2_"), "maps", arguments={"strict_img_size": False}),
     EncoderKind("MiT encoders", ("mit_",)),
+    EncoderKind("Shunted Transformers", ("shunted_",), "maps", has_whole_strides=True),
     EncoderKind("HRNets", ("tu-hrnet",), "maps", has_whole_strides=True),
     EncoderKind("DLA encoders", ("tu-dla",), "maps", has_whole_strides=True),
     EncoderKind("TResNets", ("tu-tresnet",), "maps", has_whole_strides=True),
@@ -76,7 +77,8 @@ NEEDS: Mapping[str, Need] = {
     **dict.fromkeys(ARCHITECTURES, "maps"),
     **dict.fromkeys(("deeplabv3", "deeplabv3plus", "pan"), "dilation"),
     "dpt": "tokens",
-    "unetformer": "maps",
+    **dict.fromkeys(("unetformer", "gated_scnn"), "maps"),
+    **dict.fromkeys(("setr_naive", "setr_pup", "setr_mla", "segmenter"), "tokens"),
 }
 """By architecture; of one that is not here, nothing is known."""
 WITHOUT = {"unetplusplus": "mit_", "linknet": "mit_"}

@@ -21,7 +21,7 @@ from geoseg.models.families.encoder_family import EncoderFamily
 from geoseg.models.families.info import NetworkInfo
 from geoseg.models.families.parameters import split_arguments
 from geoseg.models.families.timm_names import TIMM
-from geoseg.models.families.vit import DEFAULTS, WHOLE_WINDOW
+from geoseg.models.families.vit import WHOLE_WINDOW, timm_arguments
 from geoseg.models.window_padding import LEAST_PX, Sides
 from geoseg.spec import NetworkSpec, Spec
 from geoseg.spec.arguments import Channels
@@ -29,7 +29,9 @@ from geoseg.spec.arguments import Channels
 if TYPE_CHECKING:
     from geoseg.models.families.vit_encoder import HybridEncoder
 
-ENCODERS = "tu-vit_base_r50_s16_224 or tu-vit_base_r50_s16_384"
+HYBRID = "tu-vit_base_r50_s16_"
+"""How the names of the encoders begin."""
+ENCODERS = f"{HYBRID}224 or {HYBRID}384"
 
 
 class TransUNetArguments(Spec):
@@ -122,6 +124,16 @@ class TransUNets(EncoderFamily):
         given, _ = split_arguments(network, TransUNetArguments)
         return TransUNet(self.encoder(network, bands, None), classes, given.decoder_channels)
 
+    def check(self, network: NetworkSpec) -> None:
+        """Refuse an unknown encoder, and one that is no residual network with a transformer behind it.
+
+        Raises:
+            ModelError: with the encoders that it takes.
+        """
+        super().check(network)
+        if not network.encoder.startswith(HYBRID):
+            raise ModelError(f"transunet does not go with {network.encoder}: take encoder {ENCODERS}")
+
     def encoder(self, network: NetworkSpec, bands: int, tag: str | None) -> HybridEncoder:
         """Build the encoder alone.
 
@@ -131,15 +143,12 @@ class TransUNets(EncoderFamily):
         from geoseg.models.families import any_encoder, vit_encoder  # import smp and timm
 
         _, of_timm = split_arguments(network, TransUNetArguments)
-        any_encoder.check_encoder(network.encoder)
-        if not network.encoder.startswith(TIMM):
-            raise ModelError(f"{network.architecture} has no encoder {network.encoder!r}: it takes {ENCODERS}")
-        name = network.encoder.removeprefix(TIMM)
+        self.check(network)
+        name, arguments = network.encoder.removeprefix(TIMM), timm_arguments(network.encoder, of_timm)
         try:
-            return vit_encoder.HybridEncoder(name, bands, is_pretrained=tag is not None, arguments=DEFAULTS | of_timm)
+            return vit_encoder.HybridEncoder(name, bands, is_pretrained=tag is not None, arguments=arguments)
         except Exception as error:  # timm raises whatever its arguments lead to
-            reason = any_encoder.cannot_build(network, error)
-            raise ModelError(f"{reason}: it takes {ENCODERS}") from None
+            raise any_encoder.cannot_build(network, error) from None
 
     def example(self, architecture: str) -> NetworkSpec:
         """A network with a small transformer and a narrow decoder; its residual network has one size."""

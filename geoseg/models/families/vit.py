@@ -7,13 +7,14 @@ what is the same for all networks on such an encoder. Importing this does not im
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
 from geoseg.core.errors import ModelError
 from geoseg.models.families.body import Body, Features
+from geoseg.models.families.combinations import encoder_arguments
 from geoseg.models.families.encoder_family import EncoderFamily
 from geoseg.models.families.parameters import split_arguments
 from geoseg.models.families.timm_names import TIMM
@@ -29,8 +30,11 @@ WHOLE_WINDOW = (
     "where in it a pixel lies."
 )
 """What networks on a vision transformer cannot do."""
-DEFAULTS: dict[str, Any] = {"dynamic_img_size": True, "num_classes": 0}
-"""Arguments of timm's transformers: positions are interpolated to the size of the image, and no classifier is built."""
+
+
+def timm_arguments(encoder: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a transformer of timm: the given ones over those for images of any size; no classifier is built."""
+    return {"num_classes": 0} | encoder_arguments(encoder) | dict(given)
 
 
 class VitBody(Body):
@@ -86,9 +90,7 @@ class VitFamily(EncoderFamily):
         from geoseg.models.families import any_encoder, vit_encoder  # import smp and timm
 
         _, of_timm = split_arguments(network, self.arguments)
-        any_encoder.check_encoder(network.encoder)
-        if not network.encoder.startswith(TIMM):
-            raise ModelError(f"{network.architecture} has no encoder {network.encoder!r}: it takes {ENCODERS}")
+        self.check(network)
         wanted = vit_encoder.Tokens(self.depths(network), self.is_normalised)
         try:
             return vit_encoder.VitEncoder(
@@ -96,7 +98,7 @@ class VitFamily(EncoderFamily):
                 bands,
                 wanted,
                 is_pretrained=tag is not None,
-                arguments=DEFAULTS | of_timm,
+                arguments=timm_arguments(network.encoder, of_timm),
             )
         except Exception as error:  # timm raises whatever its arguments lead to
             reason = any_encoder.cannot_build(network, error)

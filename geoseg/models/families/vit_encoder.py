@@ -36,9 +36,15 @@ class VitEncoder(TimmModel):
     """A vision transformer: (B, C, H, W) -> the image, and maps of tokens (B, C', H / patch, W / patch)."""
 
     def __init__(self, name: str, bands: int, wanted: Tokens, *, is_pretrained: bool, arguments: Mapping[str, Any]):
-        """Build the model of a name of timm's, with the weights of that name if it is to be pretrained."""
+        """Build the model of a name of timm's, with the weights of that name if it is to be pretrained.
+
+        Raises:
+            ValueError: if it is no vision transformer.
+        """
         super().__init__(name, bands, is_pretrained=is_pretrained, arguments=arguments)
         blocks: Sequence[Mapping[str, Any]] = self.model.feature_info
+        if len({(block["num_chs"], block["reduction"]) for block in blocks}) > 1:
+            raise ValueError("its maps have several strides")
         self.blocks = [max(1, round(share * len(blocks))) - 1 for share in wanted.depths]
         self.out_channels = [bands, *(int(blocks[index]["num_chs"]) for index in self.blocks)]
         self.output_stride = int(blocks[-1]["reduction"])

@@ -116,7 +116,9 @@ def test_it_starts_from_a_file_of_timms_weights(name: str, tmp_path: Path) -> No
 
 
 def test_other_encoders_are_refused_in_a_line() -> None:
-    with pytest.raises(ModelError, match="'resnet18': it takes vision transformers of timm"):
-        build_body(NetworkSpec(architecture="setr_pup", encoder="resnet18"), 3, 2)
-    with pytest.raises(ModelError, match=r"dynamic_img_size.*it takes vision transformers of timm"):
+    with pytest.raises(
+        ModelError, match="setr_pup takes the tokens of a vision transformer, which ResNets do not give"
+    ):
         build_body(NetworkSpec(architecture="setr_pup", encoder="tu-resnet18"), 3, 2)
+    with pytest.raises(ModelError, match=r"cannot build.*several strides: it takes vision transformers of timm"):
+        build_body(NetworkSpec(architecture="setr_pup", encoder="tu-regnety_002"), 3, 2)

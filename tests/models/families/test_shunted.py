@@ -82,5 +82,5 @@ def test_it_overfits_four_windows() -> None:
 
 
 def test_it_cannot_dilate() -> None:
-    with pytest.raises(ModelError, match="a Shunted Transformer takes an encoder_depth of 2 to 5, and cannot dilate"):
+    with pytest.raises(ModelError, match="maps of a dilated encoder, which Shunted Transformers do not give"):
         build_body(NetworkSpec(architecture="deeplabv3", encoder="shunted_tiny"), 3, 2)

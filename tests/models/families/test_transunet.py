@@ -57,5 +57,7 @@ def test_it_overfits_four_windows() -> None:
 
 
 def test_other_encoders_are_refused_in_a_line() -> None:
-    with pytest.raises(ModelError, match=r"no residual network of three stages.*it takes tu-vit_base_r50_s16_224 or"):
+    with pytest.raises(
+        ModelError, match="does not go with tu-vit_tiny_patch16_224: take encoder tu-vit_base_r50_s16_224 or"
+    ):
         build_body(NetworkSpec(architecture="transunet", encoder="tu-vit_tiny_patch16_224"), 3, 2)
