@@ -164,12 +164,10 @@ def fractions(bundle: Path, config: Path, threads: int) -> None:
 @click.option("--dubai", type=click.Path(path_type=Path), help="Folder of the Dubai data set; default: without it.")
 @click.option("--only", multiple=True, help="Grounds; default: all.")
 @click.option("--seeds", default=5, show_default=True, help="Runs of each arm.")
-@click.option(
-    "--train-only", "only_seeds", type=int, multiple=True, help="Train these seeds and stop, for processes in parallel."
-)
+@click.option("--train", "arms", multiple=True, help="Train these arms alone, and stop: for processes in parallel.")
 @click.option("--threads", default=2, show_default=True, help="Threads.")
 def study(
-    folder: Path, dubai: Path | None, only: tuple[str, ...], seeds: int, only_seeds: tuple[int, ...], threads: int
+    folder: Path, dubai: Path | None, only: tuple[str, ...], seeds: int, arms: tuple[str, ...], threads: int
 ) -> None:
     """Compare context and refinement with controls of equal compute, on imagery."""
     from context_study.pictures import write_pictures
@@ -177,10 +175,10 @@ def study(
 
     torch.set_num_threads(threads)
     studies = open_studies(folder, dubai, only, seeds)
-    click.echo(f"about {sum(one.estimate() for one in studies) / 60:,.0f} minutes of training on this machine")
+    click.echo(f"about {sum(one.estimate(arms) for one in studies) / 60:,.0f} minutes of training on this machine")
     for one in studies:
-        one.train(only_seeds or range(seeds))
-        if not only_seeds:
+        one.train(arms)
+        if not arms:
             one.classify()
             click.echo(f"{one.ground.name}\n\n{write_table(one).read_text()}")
             write_pictures(one)

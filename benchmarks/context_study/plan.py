@@ -26,8 +26,8 @@ from geoseg.spec import (
 )
 
 SETTINGS = Path(__file__).with_name("study.yaml")
-LOCAL = "local"
-"""The network that all arms start from."""
+LOCAL, MAGNIFIED = "local", "magnified"
+"""Networks that arms start from: trained on windows alone, or on coarser views, too."""
 MOST_SEEDS = 100
 BACKWARD = 2
 """Time of a backward pass over that of a forward pass."""
@@ -43,6 +43,8 @@ class Arm:
     """What the table calls it."""
     changes: Mapping[str, Any]
     """Settings that differ from the ground's."""
+    start: str
+    """The network it starts from."""
     seeds: int
     """Most seeds it is trained with."""
 
@@ -55,8 +57,8 @@ class Ground:
     """Name of its folder."""
     base: Mapping[str, Any]
     """Settings that all runs share."""
-    local: Mapping[str, Any]
-    """Settings of the local network's run."""
+    starts: Mapping[str, Mapping[str, Any]]
+    """Settings of the networks that arms start from, by name."""
     arms: tuple[Arm, ...]
     """What is compared."""
     reach_px: int | None = None
@@ -69,7 +71,7 @@ class Ground:
             changes: settings of the arm.
             tiles: list of the labelled images.
             seed: of the run.
-            start: bundle of the local network; None as the ground's settings have it.
+            start: bundle of the network it starts from; None as the ground's settings have it.
         """
         values = merged(self.base, changes)
         values = merged(values, {"data": {"tiles": str(tiles)}, "seed": seed})
@@ -97,12 +99,14 @@ def _ground(name: str, values: Mapping[str, Any], arms: Mapping[str, Any]) -> Gr
     base = values["base"]
     if "config" in values:
         base = merged(load_train_spec(SETTINGS.parent / values["config"]).model_dump(mode="json"), base)
-    found = [
-        Arm(arm, table["title"], merged(table["settings"], values["arms"][arm]), table.get("seeds", MOST_SEEDS))
-        for arm, table in arms.items()
-        if arm in values["arms"]
-    ]
-    return Ground(name, base, values["local"], tuple(found), values.get("reach_px"))
+    found = []
+    for arm, table in arms.items():
+        if arm in values["arms"]:
+            settings = merged(table["settings"], values["arms"][arm])
+            start, seeds = table.get("start", LOCAL), table.get("seeds", MOST_SEEDS)
+            found.append(Arm(arm, table["title"], settings, start, seeds))
+    starts = {start: values[start] for start in (LOCAL, MAGNIFIED)}
+    return Ground(name, base, starts, tuple(found), values.get("reach_px"))
 
 
 def seconds_per_mpx(network: NetworkSpec, bands: int, precision: str) -> float:

@@ -5,7 +5,7 @@ Everything finished stays in the ground's folder, and is not done again: a study
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from geoseg.training.data.training_data import read_training_data
 from .figures import Places, difference, ious, miou
 from .grounds import write_drawn, write_dubai
 from .maps import ClassMaps, Validation, alone, in_context, refined
-from .plan import LOCAL, Arm, Ground, forward_mpx, load_grounds, merged, runs, seconds_per_mpx
+from .plan import LOCAL, Ground, forward_mpx, load_grounds, merged, runs, seconds_per_mpx
 
 LEAST_FILLED = 0.8
 """Pixels count whose views hold data in at least this share of their pixels."""
@@ -46,54 +46,51 @@ class Study:
     seeds: int
     """Seeds of each arm."""
 
-    def estimate(self) -> float:
-        """Seconds of what is not trained yet, on this machine as it is now."""
-        local = self.ground.spec(self.ground.local, self.tiles, 0, None)
-        left = [] if self._bundle(LOCAL, 0, local.name).exists() else [local]
-        for arm, seed in runs(self.ground, self.seeds):
-            spec = self._spec(arm, seed)
-            left += [] if self._bundle(arm.name, seed, spec.name).exists() else [spec]
-        each = seconds_per_mpx(local.network, len(local.data.bands), "bf16") if left else 0
+    def estimate(self, arms: Collection[str] = ()) -> float:
+        """Seconds of what `train` has to do, on this machine as it is now."""
+        left = [spec for _, _, spec in self._left(arms)]
+        if not left:
+            return 0
+        each = seconds_per_mpx(left[0].network, len(left[0].data.bands), "bf16")
         return sum(each * forward_mpx(spec) for spec in left)
 
-    def train(self, seeds: Collection[int]) -> None:
-        """Train the local network, and all arms with some seeds."""
-        local = self.ground.spec(self.ground.local, self.tiles, 0, None)
-        if not self._bundle(LOCAL, 0, local.name).exists():
-            train(local, self._run(LOCAL, 0), resume=True)
-        for arm, seed in runs(self.ground, self.seeds):
-            spec = self._spec(arm, seed)
-            if seed in seeds and not self._bundle(arm.name, seed, spec.name).exists():
-                result = train(spec, self._run(arm.name, seed), resume=True)
-                click.echo(f"{self.ground.name}  {arm.title:<45} seed {seed}  {result.seconds:,.0f} s")
+    def train(self, arms: Collection[str] = ()) -> None:
+        """Train the networks that arms start from, and some arms; default: all."""
+        for arm, seed, spec in self._left(arms):
+            result = train(spec, self._run(arm, seed), resume=True)
+            click.echo(f"{self.ground.name}  {arm:<12} seed {seed}  {result.seconds:,.0f} s")
+
+    def _left(self, arms: Collection[str]) -> list[tuple[str, int, TrainSpec]]:
+        """The runs that are not done."""
+        wanted = {*self.ground.starts, *(arms or (arm.name for arm in self.ground.arms))}
+        return [run for run in self._specs() if run[0] in wanted and not self._is_done(*run[:2])]
+
+    def _is_done(self, arm: str, seed: int) -> bool:
+        return (self._run(arm, seed) / "report.html").exists()
 
     def classify(self) -> None:
-        """Write the class maps of all arms that are trained."""
-        local = self.local
-        self._keep("local", 0, lambda: alone(local, self._validation("context")))
-        for arm, seed in runs(self.ground, self.seeds):
-            path = self._bundle(arm.name, seed, self.ground.base["name"])
-            if path.exists():
-                self._keep(arm.name, seed, partial(self._maps, arm.name, path))
+        """Write the class maps of all runs that are done."""
+        for arm, seed, _ in self._specs():
+            if self._is_done(arm, seed):
+                self._keep(arm, seed, partial(self._maps, arm, self._bundle(arm, seed)))
 
     def _maps(self, arm: str, bundle: Path) -> dict[str, ClassMaps]:
+        if arm in self.ground.starts:
+            return alone(self._without_branch(bundle), self._validation("context"))
         model = load_model(bundle)
         if arm == "context":
             return in_context(model, self._validation("context"))
         if arm != "module":
-            return alone(model, self._validation(arm))
+            return alone(self._without_branch(bundle), self._validation(arm))
         found = {}
         for fraction in FRACTIONS:
             maps = refined(model, Validation(self.side, model.spec), fraction, controls=fraction == 1)
             found |= {f"{name or 'refined'} {fraction:g}": maps for name, maps in maps.items()}
         return found
 
-    @cached_property
-    def local(self) -> Model:
-        """The local network alone, as a model without a branch."""
-        path = self._bundle(LOCAL, 0, self.ground.base["name"])
-        found = load_model(path)
-        spec = found.spec.model_copy(update={"refine": None})
+    def _without_branch(self, path: Path) -> Model:
+        """The network of a bundle, without its branch."""
+        spec = load_model(path).spec.model_copy(update={"refine": None, "context": None})
         network = build_network(spec)
         start_from(network, spec, path)
         return Model(spec, network.eval())
@@ -101,7 +98,7 @@ class Study:
     @cached_property
     def side(self):
         """The validation rasters."""
-        return read_training_data(self.ground.spec(self.ground.local, self.tiles, 0, None), only="val").val
+        return read_training_data(next(spec for _, _, spec in self._specs()), only="val").val
 
     def places(self) -> Places:
         """The pixels whose views are filled."""
@@ -141,24 +138,24 @@ class Study:
 
     def _model_spec(self, arm: str) -> ModelSpec:
         changes = next(one.changes for one in self.ground.arms if one.name == arm)
-        spec = self.ground.spec(changes, self.tiles, 0, self._start)
+        spec = self.ground.spec(changes, self.tiles, 0, self._bundle(LOCAL, 0))
         windows = {"tile": spec.tile, "overlap": spec.overlap, "refine": None, "context": spec.context}
-        return self.local.spec.model_copy(update=windows)
+        return load_model(self._bundle(LOCAL, 0)).spec.model_copy(update=windows)
 
-    def _spec(self, arm: Arm, seed: int) -> TrainSpec:
-        """Settings of a run; what is cached is shared by all seeds."""
-        shared = {"cache": {"folder": str(self.folder / "cache")}} if "cache" in arm.changes else {}
-        return self.ground.spec(merged(arm.changes, shared), self.tiles, seed, self._start)
-
-    @property
-    def _start(self) -> Path:
-        return self._bundle(LOCAL, 0, self.ground.base["name"])
+    def _specs(self) -> Iterator[tuple[str, int, TrainSpec]]:
+        """Name, seed and settings of every run; what is cached is shared by all seeds."""
+        for start, changes in self.ground.starts.items():
+            yield start, 0, self.ground.spec(changes, self.tiles, 0, None)
+        for arm, seed in runs(self.ground, self.seeds):
+            shared = {"cache": {"folder": str(self.folder / "cache")}} if "cache" in arm.changes else {}
+            start = self._bundle(arm.start, 0)
+            yield arm.name, seed, self.ground.spec(merged(arm.changes, shared), self.tiles, seed, start)
 
     def _run(self, arm: str, seed: int) -> Path:
         return self.folder / f"{arm}-{seed}"
 
-    def _bundle(self, arm: str, seed: int, name: str) -> Path:
-        return self._run(arm, seed) / f"{name}.safetensors"
+    def _bundle(self, arm: str, seed: int) -> Path:
+        return self._run(arm, seed) / f"{self.ground.base['name']}.safetensors"
 
 
 def open_studies(folder: Path, dubai: Path | None, only: Collection[str], seeds: int) -> list[Study]:
@@ -182,10 +179,11 @@ def table(study: Study) -> str:
     local, lines = counts["local", ""], []
     names = [c["name"] for c in study.ground.base["classes"]]
     best = max((key for key in counts if key[0] in CONTROLS), key=lambda key: _mean(counts[key]), default=None)
-    lines += [f"| | seeds | mIoU | less local | {' | '.join(names)} |", "|---" * (4 + len(names)) + "|"]
+    lines += [f"| | seeds | mIoU | less what it starts from | {' | '.join(names)} |", "|---" * (4 + len(names)) + "|"]
     for key, found in counts.items():
         per_class = np.mean([ious(one) for one in found], axis=0)
-        less = "" if key == ("local", "") else str(difference(found, local))
+        base = counts.get(("magnified", ""), local) if key[0] == "module" else local
+        less = "" if key[0] in study.ground.starts else str(difference(found, base))
         figures = " | ".join(f"{value:.3f}" for value in per_class)
         lines.append(f"| {_title(study, *key)} | {len(found)} | {_mean(found):.3f} | {less} | {figures} |")
     shown = {"best control": best and f"{best[0]}: {_mean(counts[best]):.3f}"}
@@ -209,11 +207,12 @@ def _columns() -> list[tuple[str, str]]:
     context = [("context", name) for name in ("", "another window's", "empty")]
     controls = [(name, "") for name in CONTROLS]
     refinement = [("module", f"{name} 1") for name in ("coarse", "mean", "refined", "shuffled", "no map")]
-    return [("local", ""), *controls, *context, *refinement, ("module", "refined 0.5")]
+    return [("local", ""), *controls, *context, ("magnified", ""), *refinement, ("module", "refined 0.5")]
 
 
 def _title(study: Study, arm: str, shown: str) -> str:
-    titles = {one.name: one.title for one in study.ground.arms} | {"local": "local"}
+    titles = {one.name: one.title for one in study.ground.arms}
+    titles |= {"local": "local", "magnified": "local, trained on coarser views, too"}
     return f"{titles[arm]}, {shown}" if shown else titles[arm]
 
 
