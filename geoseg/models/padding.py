@@ -202,17 +202,24 @@ class _Side:
 def _pads_by_itself(module: nn.Module) -> bool:
     """Whether a layer zero-pads in a way of its own: average pooling, transposed and subclassed convolutions."""
     if isinstance(module, nn.AvgPool2d):
-        return module.count_include_pad and (module.padding not in (0, (0, 0)) or type(module) is not nn.AvgPool2d)
+        pads = module.count_include_pad and module.padding not in (0, (0, 0))
+        return pads or type(module) is not nn.AvgPool2d  # timm's pads its input itself: the pooling counts that always
     if isinstance(module, nn.ConvTranspose2d):
         return any(module.kernel_size[i] > module.stride[i] for i in (0, 1))
     return isinstance(module, nn.Conv2d) and not isinstance(module, EdgeConv2d) and max(module.kernel_size) > 1
 
 
 def _margin(module: Any) -> tuple[int, int]:
-    """Pixels by which a layer's input is padded at the top and bottom, left and right: whole strides of its reach."""
+    """Pixels by which a layer's input is padded at the top and bottom, left and right.
+
+    They are whole strides of its reach, so that whole outputs are cropped; of a transposed convolution, whose outputs
+    reach only that many strides back, as many pixels as strides.
+    """
     kernel, stride, dilation = (_pair(getattr(module, name, 1)) for name in ("kernel_size", "stride", "dilation"))
-    down, across = (-(-d * (k - 1) // s) * s for k, s, d in zip(kernel, stride, dilation, strict=True))
-    return down, across
+    strides = [-(-d * (k - 1) // s) for k, s, d in zip(kernel, stride, dilation, strict=True)]
+    if isinstance(module, nn.ConvTranspose2d):
+        return strides[0], strides[1]
+    return strides[0] * stride[0], strides[1] * stride[1]
 
 
 def _pair(value: int | tuple[int, int]) -> tuple[int, int]:

@@ -137,6 +137,7 @@ def test_a_dilation_set_later_counts() -> None:
         (StdConv2d(3, 3, 3, stride=2, padding=1), 16),
         (nn.AvgPool2d(3, 2, padding=1), 16),
         (AvgPool2dSame(3, 1, count_include_pad=True), 32),
+        (AvgPool2dSame(2, 1, ceil_mode=True, count_include_pad=False), 32),
         (nn.ConvTranspose2d(3, 3, 3, stride=1, padding=1), 32),
         (nn.Sequential(nn.ConstantPad2d(1, 0.0), nn.MaxPool2d(3, 2)), 16),
         (nn.Sequential(nn.ZeroPad2d((-1, 2, 1, 0)), nn.AvgPool2d(2, 1)), 32),
@@ -159,6 +160,14 @@ def test_an_upsampling_by_four_keeps_its_size_and_its_middle() -> None:
         after = replicate_edges(layer).eval()(image)
     assert after.shape == before.shape == (1, 2, 24, 28)
     torch.testing.assert_close(after[:, :, 2:-2, 2:-2], before[:, :, 2:-2, 2:-2])
+
+
+def test_a_transposed_convolution_is_given_the_pixels_that_its_kernel_reaches_and_no_more() -> None:
+    layer = replicate_edges(nn.ConvTranspose2d(1, 1, 64, stride=32, padding=16)).eval()
+    given = []
+    layer.register_forward_pre_hook(lambda module, inputs: given.append(inputs[0].shape[-2:]))
+    assert layer(torch.zeros(1, 1, 4, 5)).shape[-2:] == (128, 160)
+    assert given == [(8, 9)]
 
 
 def test_training_pads_by_zeros_as_the_architecture_says() -> None:

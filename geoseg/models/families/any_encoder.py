@@ -81,6 +81,8 @@ def tagged_weights(encoder: nn.Module, spec: ModelSpec, tag: str, donor: Donor) 
     source = find_source(encoder, spec.network.encoder, tag)
     try:
         check_connection(source)
+        if source.encoder in FOR_SMP:
+            return _downloaded(encoder, source)
         return _pretrained(spec, source, {}, donor)
     except ModelError:
         raise
@@ -128,6 +130,13 @@ def _pretrained(spec: ModelSpec, source: Source, arguments: dict[str, Any], dono
     with quiet("timm"):
         built = donor(named, len(spec.bands), source.tag)
     return dict(built.state_dict())
+
+
+def _downloaded(encoder: nn.Module, source: Source) -> dict[str, Tensor]:
+    """Pretrained weights of an encoder of geoseg's own, from the file at a source's address."""
+    assert source.url is not None  # which all of them have
+    given = torch.hub.load_state_dict_from_url(source.url, map_location="cpu", progress=False, check_hash=True)
+    return {name: given[name] for name in encoder.state_dict()}
 
 
 def check_encoder(name: str) -> None:

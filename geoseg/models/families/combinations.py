@@ -51,6 +51,7 @@ KINDS = (
     EncoderKind("DLA encoders", ("tu-dla",), "maps", has_whole_strides=True),
     EncoderKind("TResNets", ("tu-tresnet",), "maps", has_whole_strides=True),
     EncoderKind("VGG encoders", ("vgg", "tu-vgg"), "maps"),
+    EncoderKind("AlexNets", ("alexnet",), "maps"),
     EncoderKind("DenseNets", ("densenet", "tu-densenet"), "maps"),
     EncoderKind("Inception encoders", ("inception", "tu-inception_v", "tu-inception_resnet"), "maps"),
     EncoderKind("Xception encoders without dilation", ("xception", "tu-legacy_xception"), "maps"),
@@ -77,7 +78,7 @@ NEEDS: Mapping[str, Need] = {
     **dict.fromkeys(ARCHITECTURES, "maps"),
     **dict.fromkeys(("deeplabv3", "deeplabv3plus", "pan"), "dilation"),
     "dpt": "tokens",
-    **dict.fromkeys(("unetformer", "gated_scnn"), "maps"),
+    **dict.fromkeys(("fcn32s", "fcn16s", "fcn8s", "hrnetv2", "unetformer", "gated_scnn"), "maps"),
     **dict.fromkeys(("setr_naive", "setr_pup", "setr_mla", "segmenter"), "tokens"),
 }
 """By architecture; of one that is not here, nothing is known."""
@@ -101,14 +102,18 @@ def kind_of(encoder: str) -> EncoderKind | None:
     return OF_SMP if found is None and encoder and not encoder.startswith(TIMM) else found
 
 
-def check_combination(network: NetworkSpec) -> None:
+def check_combination(network: NetworkSpec, need: Need | None = None) -> None:
     """Refuse an encoder that does not go with its architecture, as far as is known without building them.
+
+    Args:
+        network: names both.
+        need: what the architecture takes of the encoder; by default what `NEEDS` says.
 
     Raises:
         ModelError: with the reason, and the nearest combination that works.
     """
     name, encoder, kind = network.architecture.lower(), network.encoder, kind_of(network.encoder)
-    need = NEEDS.get(name)
+    need = need or NEEDS.get(name)
     if encoder.startswith(WITHOUT.get(name, " ")):
         raise ModelError(f"{name} does not go with {encoder}: take {NEAREST[name]} with it, or encoder resnet34")
     if kind is None or need is None or _gives(kind, need):

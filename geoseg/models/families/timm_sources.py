@@ -76,7 +76,10 @@ def check_connection(source: Source) -> None:
 
 def _of_smp(name: str) -> dict[str, Source]:
     settings: dict[str, dict[str, str]] = smp.encoders.encoders[name]["pretrained_settings"] or {}
-    return {tag: Source(name, tag, where["repo_id"], where["revision"]) for tag, where in settings.items()}
+    return {
+        tag: Source(name, tag, where.get("repo_id"), where.get("revision"), where.get("url"))
+        for tag, where in settings.items()
+    }
 
 
 def _of_timm(name: str) -> dict[str, Source]:

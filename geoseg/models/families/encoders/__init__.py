@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from geoseg.models.families.encoders import efficientnet_lite, resnet, shunted
+from geoseg.models.families.encoders import alexnet, efficientnet_lite, resnet, shunted
 from geoseg.models.families.encoders.encoder import Encoder
 
 ENCODERS: dict[str, Callable[[str, int, int], Encoder]] = {
@@ -18,8 +18,15 @@ ENCODERS: dict[str, Callable[[str, int, int], Encoder]] = {
 }
 """Build an encoder from its name, the number of bands, and its depth of 1 to 5 maps."""
 FOR_SMP: dict[str, dict[str, Any]] = {
-    name: {"encoder": shunted.ShuntedTransformer, "params": {"size": size}, "pretrained_settings": None}
-    for name, size in shunted.SIZES.items()
+    alexnet.NAME: {
+        "encoder": alexnet.AlexNet,
+        "params": {},
+        "pretrained_settings": {"imagenet": {"url": alexnet.PRETRAINED_URL}},
+    },
+    **{
+        name: {"encoder": shunted.ShuntedTransformer, "params": {"size": size}, "pretrained_settings": None}
+        for name, size in shunted.SIZES.items()
+    },
 }
 """Encoders that smp lacks, as entries of its own table: all networks that take encoders of smp take them.
 

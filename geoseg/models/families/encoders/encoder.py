@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Encoder(nn.Module):
-    """Features of an image. Its weights are named as those of the timm encoder that smp builds for the same name."""
+    """Features of an image. Its weights are named as those of the encoder that smp builds for the same name."""
 
     out_channels: Sequence[int]
     """Channels of the image, then of each map."""
