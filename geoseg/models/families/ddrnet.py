@@ -18,6 +18,7 @@ from torch.nn import functional
 from geoseg.models.families.body import Body, Family, Features
 from geoseg.models.families.info import NetworkInfo
 from geoseg.models.families.parameters import parse_arguments
+from geoseg.models.families.resizing import resized
 from geoseg.models.training_batch import PixelLoss
 from geoseg.models.window_padding import Sides
 from geoseg.spec import NetworkSpec, Spec
@@ -91,7 +92,7 @@ class DdrNet(Body):
     def decode(self, features: Features) -> Tensor:
         """The high-resolution branch plus the pooled pyramid of the other (B, L, H / 8, W / 8)."""
         *_, fine, coarse = features.maps
-        return fine + _resized(self.decoder(coarse), fine.shape[-2:])
+        return fine + resized(self.decoder(coarse), fine.shape[-2:])
 
 
 class DualResolutionEncoder(nn.Module):
@@ -138,7 +139,7 @@ def _fuse(low: Tensor, high: Tensor, down: nn.Module, compress: nn.Module) -> tu
     Low is (B, C, h, w) and high (B, C', h', w'), `down` and `compress` give each other's channels.
     """
     lowered = low + down(functional.relu(high))
-    raised = high + _resized(compress(functional.relu(low)), high.shape[-2:])
+    raised = high + resized(compress(functional.relu(low)), high.shape[-2:])
     return lowered, raised
 
 
@@ -173,7 +174,7 @@ class Dappm(nn.Module):
             (self.scale3, self.process3),
             (self.scale4, self.process4),
         ):
-            scales.append(process(_resized(pool(values), size) + scales[-1]))
+            scales.append(process(resized(pool(values), size) + scales[-1]))
         joined: Tensor = self.compression(torch.cat(scales, dim=1)) + self.shortcut(values)
         return joined
 
@@ -253,11 +254,6 @@ def _head(channels: int, inner: int, classes: int) -> nn.Sequential:
         nn.Conv2d(inner, classes, kernel_size=1),
         nn.Upsample(scale_factor=STRIDE, mode="bilinear", align_corners=False),
     )
-
-
-def _resized(values: Tensor, size: Sequence[int]) -> Tensor:
-    """(B, C, h, w) resized to (B, C, *size)."""
-    return functional.interpolate(values, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 class DdrNets(Family):

@@ -19,6 +19,7 @@ from torch.nn import functional
 from geoseg.models.families.body import Body, Features
 from geoseg.models.families.info import NetworkInfo
 from geoseg.models.families.parameters import split_arguments
+from geoseg.models.families.resizing import resized
 from geoseg.models.families.vit import ENCODERS, WHOLE_WINDOW, VitBody, VitFamily
 from geoseg.models.training_batch import PixelLoss
 from geoseg.spec import NetworkSpec, Spec
@@ -168,7 +169,7 @@ class Setr(VitBody):
         """Mean loss of the auxiliary heads on maps of several blocks (section 4.1)."""
         maps = outputs[0][1:][self.decoder.auxiliary]
         answers = (head(part) for head, part in zip(self.auxiliary_heads, maps, strict=True))
-        losses = [criterion(_resized(answer, labels.shape[-2:]), labels) for answer in answers]
+        losses = [criterion(resized(answer, labels.shape[-2:]), labels) for answer in answers]
         return self._auxiliary_weight * torch.stack(losses).mean()
 
     def decode(self, features: Features) -> Tensor:
@@ -190,11 +191,6 @@ def _upsampling(factor: float) -> nn.Module:
 def _upsampled(values: Tensor, factor: int) -> Tensor:
     """(B, C, h, w) -> (B, C, factor h, factor w)."""
     return functional.interpolate(values, scale_factor=float(factor), mode="bilinear", align_corners=False)
-
-
-def _resized(values: Tensor, size: Sequence[int]) -> Tensor:
-    """(B, C, h, w) resized to (B, C, *size)."""
-    return functional.interpolate(values, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 class Setrs(VitFamily):

@@ -19,6 +19,7 @@ from geoseg.models.families.body import Body, Features
 from geoseg.models.families.encoder_family import EncoderFamily
 from geoseg.models.families.info import NetworkInfo
 from geoseg.models.families.parameters import split_arguments
+from geoseg.models.families.resizing import resized
 from geoseg.models.families.window_attention import WindowAttention
 from geoseg.models.training_batch import PixelLoss
 from geoseg.models.window_padding import Sides
@@ -102,8 +103,8 @@ class UNetFormer(Body):
     def auxiliary_loss(self, outputs: Sequence[Any], logits: Tensor, labels: Tensor, criterion: PixelLoss) -> Tensor:
         """The loss of the "auxiliary head": of logits from the sum of the maps of all blocks, resized to the finest."""
         size = outputs[-1].shape[-2:]
-        together = sum((_resized(values, size) for values in outputs[:-1]), start=outputs[-1])
-        auxiliary = _resized(self.auxiliary_head(together), labels.shape[-2:])
+        together = sum((resized(values, size) for values in outputs[:-1]), start=outputs[-1])
+        auxiliary = resized(self.auxiliary_head(together), labels.shape[-2:])
         return self._auxiliary_weight * criterion(auxiliary, labels)
 
     def encode(self, image: Tensor) -> Features:
@@ -131,7 +132,7 @@ class _Decoder(nn.Module):
         """The refined map, of the size of the finest, from the maps of the encoder with the finest first."""
         *finer, values = (project(part) for project, part in zip(self.project, maps, strict=True))
         for block, weighted, skip in zip(self.blocks, self.sums, reversed(finer), strict=True):
-            values = weighted(skip, _resized(block(values), skip.shape[-2:]))
+            values = weighted(skip, resized(block(values), skip.shape[-2:]))
         refined: Tensor = self.refine(values)
         return refined
 
@@ -255,11 +256,6 @@ def _convolution(channels: int, out: int, side: int, *, is_active: bool = True) 
 def _margins(window: int) -> tuple[int, int]:
     """Pixels before and after one for a row of `window` pixels around it."""
     return (window - 1) // 2, window // 2
-
-
-def _resized(values: Tensor, size: Sequence[int]) -> Tensor:
-    """(B, C, h, w) resized to (B, C, *size)."""
-    return functional.interpolate(values, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 class UNetFormers(EncoderFamily):
