@@ -13,7 +13,7 @@ from geoseg.spec import AugmentSpec, DataSpec, LossSpec, OptimizerSpec, Schedule
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("name", ["cli", "config"])
+@pytest.mark.parametrize("name", ["cli", "config", "networks"])
 def test_the_references_are_up_to_date(name):
     module = importlib.util.spec_from_file_location("reference", ROOT / "docs" / f"make_{name}_reference.py")
     reference = importlib.util.module_from_spec(module)

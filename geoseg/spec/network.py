@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, PlainSerializer, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from geoseg.spec.arguments import ARCHITECTURES, NetworkArguments
 from geoseg.spec.base import LARGEST_MULTIPLE, Name, Spec, Word
@@ -25,15 +32,24 @@ class NetworkSpec(Spec):
     """The architecture and encoder of a network, and the arguments to build it."""
 
     architecture: Name
-    """An architecture of segmentation-models-pytorch in lower case (unet, fpn), pointwise: a 1 × 1 convolution, or
-    one of another package that is installed."""
+    """One of the networks that `geoseg models` lists, e.g. unet; may also be given as `name`."""
     encoder: Word = ""
-    """Encoder name of segmentation-models-pytorch, e.g. resnet18 or tu-convnext_atto; empty for pointwise."""
+    """Encoder name of segmentation-models-pytorch, e.g. resnet18 or tu-convnext_atto; empty for a network that has its
+    own."""
     arguments: Annotated[NetworkArguments, WrapValidator(_by_architecture), PlainSerializer(_as_it_is)] = Field(
         default=NetworkArguments()
     )
-    """Further keyword arguments of the architecture, e.g. encoder_depth, and of timm's encoder, e.g. img_size."""
+    """Further settings of the network, e.g. encoder_depth (`geoseg models NAME` shows them), and of timm's encoder,
+    e.g. img_size."""
     multiple: int = Field(default=32, ge=1, le=LARGEST_MULTIPLE)
     """Sides of windows when the model predicts, and steps between them, are multiples of this many pixels: the stride
     of the network, so that its answer does not depend on where windows start. Images of other sizes are padded for
     it."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, values: Any) -> Any:
+        """Take `name` for `architecture`."""
+        if not isinstance(values, dict) or "name" not in values or "architecture" in values:
+            return values
+        return {"architecture": values["name"]} | {key: value for key, value in values.items() if key != "name"}

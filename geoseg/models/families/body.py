@@ -10,16 +10,20 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
 from geoseg.core.errors import ModelError
+from geoseg.models.families.argument_docs import Argument, arguments_in
 from geoseg.models.families.info import NetworkInfo
 from geoseg.models.training_batch import PixelLoss
 from geoseg.models.weights.files import lacking, missing
 from geoseg.models.window_padding import Sides, cropped
-from geoseg.spec import ModelSpec, NetworkSpec
+from geoseg.spec import ModelSpec, NetworkSpec, Spec
+
+USUAL_ENCODER = "resnet34"
+"""Encoder of the networks whose weights are counted."""
 
 
 class Features(NamedTuple):
@@ -98,6 +102,9 @@ class Body(nn.Module):
 class Family(Protocol):
     """Builds the networks of some architectures. To be subclassed: by default there are no pretrained weights."""
 
+    Settings: ClassVar[type[Spec]] = Spec
+    """The arguments that its networks take, all with defaults; by default none."""
+
     @abstractmethod
     def build(self, network: NetworkSpec, bands: int, classes: int) -> Body:
         """Build a body with fresh weights: (B, bands, H, W) -> (B, classes, H, W).
@@ -129,6 +136,26 @@ class Family(Protocol):
     def example(self, architecture: str) -> NetworkSpec:
         """The spec of a small network of an architecture, for tests and a first run."""
         ...
+
+    def usual(self, architecture: str) -> NetworkSpec:
+        """The spec of a network of the usual size, for an example config and to count its weights."""
+        takes_any = self.info(architecture).encoders != "none"
+        return NetworkSpec(architecture=architecture, encoder=USUAL_ENCODER if takes_any else "")
+
+    def arguments(self, architecture: str) -> Sequence[Argument]:
+        """The settings below `network.arguments` of a network; by default those of `Settings`."""
+        return arguments_in(self.Settings)
+
+    def reach_weights(self, network: NetworkSpec, tag: str) -> str:
+        """Check that pretrained weights of a tag are in the cache or can be downloaded; return where they are.
+
+        Raises:
+            ModelError: if there are none, or the place cannot be reached.
+        """
+        raise ModelError(
+            f"there are no pretrained weights of {network.architecture} to download: leave out encoder_weights, or "
+            "give a file"
+        )
 
     @abstractmethod
     def info(self, architecture: str) -> NetworkInfo:

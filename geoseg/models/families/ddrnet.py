@@ -259,6 +259,8 @@ def _head(channels: int, inner: int, classes: int) -> nn.Sequential:
 class DdrNets(Family):
     """DDRNet-23-slim and DDRNet-23."""
 
+    Settings = DdrNetArguments
+
     def build(self, network: NetworkSpec, bands: int, classes: int) -> Body:
         """Build a network with fresh weights.
 

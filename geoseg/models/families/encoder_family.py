@@ -12,6 +12,9 @@ from geoseg.models.families.body import Family
 from geoseg.models.families.combinations import check_combination
 from geoseg.spec import ModelSpec, NetworkSpec
 
+RGB = 3
+"""Bands of the images that pretrained encoders have seen."""
+
 
 class EncoderFamily(Family):
     """Families that build an encoder of smp or timm, and load its pretrained weights as these do."""
@@ -45,6 +48,19 @@ class EncoderFamily(Family):
         from geoseg.models.families import any_encoder
 
         return any_encoder.tagged_weights(encoder, spec, tag, self.encoder)
+
+    def reach_weights(self, network: NetworkSpec, tag: str) -> str:
+        """Check that the weights of an encoder are in the cache or can be downloaded; return where they are.
+
+        Raises:
+            ModelError: if there are none of that tag, or the place cannot be reached.
+        """
+        from geoseg.models.families.timm_sources import find_source, reach
+        from geoseg.models.meta_network import meta_device
+
+        with meta_device():
+            encoder = self.encoder(network, RGB, None)
+        return reach(find_source(encoder, network.encoder, tag))
 
     def foreign_weights(
         self, encoder: nn.Module, spec: ModelSpec, given: Mapping[str, Tensor], path: Path

@@ -245,6 +245,8 @@ def _convolution(channels: int, out: int, side: int, dilation: int = 1) -> nn.Se
 class GatedScnns(EncoderFamily):
     """The family of this one architecture."""
 
+    Settings = GatedScnnArguments
+
     def build(self, network: NetworkSpec, bands: int, classes: int) -> Body:
         """Build a network with fresh weights.
 

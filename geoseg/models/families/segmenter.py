@@ -102,7 +102,7 @@ def _unit(vectors: Tensor) -> Tensor:
 class Segmenters(VitFamily):
     """The family of this one architecture."""
 
-    arguments = SegmenterArguments
+    Settings = SegmenterArguments
     is_normalised = True
     small: ClassVar[dict[str, Any]] = {"decoder_depth": 1}
 

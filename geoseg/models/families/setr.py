@@ -196,7 +196,7 @@ def _upsampled(values: Tensor, factor: int) -> Tensor:
 class Setrs(VitFamily):
     """SETR-Naive, SETR-PUP and SETR-MLA."""
 
-    arguments = SetrArguments
+    Settings = SetrArguments
     small: ClassVar[dict[str, Any]] = {"decoder_channels": 16}
 
     def depths(self, network: NetworkSpec) -> Sequence[float]:

@@ -5,8 +5,11 @@ Importing this module imports neither library, which takes seconds: building a n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 
+from geoseg.models.families.argument_docs import Argument, arguments_in
 from geoseg.models.families.body import Body
 from geoseg.models.families.encoder_family import EncoderFamily
 from geoseg.models.families.info import NetworkInfo
@@ -45,6 +48,18 @@ class Smp(EncoderFamily):
             arguments = NetworkArguments(dynamic_img_size=True, embed_dim=48, num_heads=3)
             return NetworkSpec(architecture=architecture, encoder="tu-vit_tiny_patch16_224", arguments=arguments)
         return NetworkSpec(architecture=architecture, encoder="tu-test_resnet")
+
+    def usual(self, architecture: str) -> NetworkSpec:
+        """On a ResNet, or dpt on the base size of the vision transformer."""
+        if architecture == "dpt":
+            return NetworkSpec(architecture=architecture, encoder="tu-vit_base_patch16_224")
+        return super().usual(architecture)
+
+    def arguments(self, architecture: str) -> Sequence[Argument]:
+        """Those of the architecture; timm's encoders have further ones."""
+        from geoseg.models.families import smp_body
+
+        return arguments_in(NetworkArguments, smp_body.arguments_of(architecture))
 
     def info(self, architecture: str) -> NetworkInfo:
         """The paper of an architecture, and the encoders it takes."""

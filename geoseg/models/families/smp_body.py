@@ -116,12 +116,17 @@ def build(network: NetworkSpec, bands: int, classes: int, encoder_weights: str |
     return BODIES.get(network.architecture.lower(), SmpBody)(model, _sides(model, network.encoder))
 
 
+def arguments_of(architecture: str) -> set[str]:
+    """Names of the arguments that an architecture takes in a spec, without those of timm's encoders."""
+    kind = smp.MODEL_ARCHITECTURES_MAPPING[architecture.lower()]
+    return set(inspect.signature(kind).parameters) & set(get_type_hints(NetworkArguments))
+
+
 def _check_arguments(network: NetworkSpec) -> None:
     """Refuse arguments that smp would ignore, or pass on to timm unchecked."""
     if not network.arguments:
         return
-    kind = smp.MODEL_ARCHITECTURES_MAPPING[network.architecture.lower()]
-    known = set(inspect.signature(kind).parameters) & set(get_type_hints(NetworkArguments))
+    known = arguments_of(network.architecture)
     known |= {"decoder_use_batchnorm"} if "decoder_use_norm" in known else set()
     known |= {*get_type_hints(EncoderArguments), OVERLAY} if network.encoder.startswith(TIMM) else set()
     for name in network.arguments:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from urllib.request import Request, urlopen
 
 import segmentation_models_pytorch as smp
 import timm
@@ -15,6 +16,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from torch import nn
 
 from geoseg.core.errors import ModelError
+from geoseg.core.files import one_line
 from geoseg.models.families.timm_names import TIMM
 from geoseg.models.families.vit_encoder import TimmModel
 
@@ -66,12 +68,36 @@ def is_timm(encoder: nn.Module) -> bool:
 
 def check_connection(source: Source) -> None:
     """Fail within seconds where there is no connection: smp and timm would retry for 20 to 50 seconds."""
-    if source.repo is None or isinstance(
-        try_to_load_from_cache(source.repo, WEIGHTS_NAME, revision=source.revision), str
-    ):
+    if source.repo is None or _is_cached(source):
         return
     with suppress(HfHubHTTPError):  # a server answers: smp and timm try other file names too
         get_hf_file_metadata(hf_hub_url(source.repo, WEIGHTS_NAME, revision=source.revision), timeout=PATIENCE_S)
+
+
+def reach(source: Source) -> str:
+    """Check that weights are in the cache, or can be downloaded; return where they are.
+
+    Raises:
+        ModelError: if there is no connection, or the place has no such file.
+    """
+    try:
+        if source.repo is None:
+            with urlopen(Request(str(source.url), method="HEAD"), timeout=PATIENCE_S):
+                return str(source.url)
+        place = f"https://huggingface.co/{source.repo}"
+        if _is_cached(source):
+            return f"the cache, from {place}"
+        get_hf_file_metadata(hf_hub_url(source.repo, WEIGHTS_NAME, revision=source.revision), timeout=PATIENCE_S)
+    except Exception as error:  # huggingface_hub has changed its HTTP client twice, and its errors with it
+        raise ModelError(
+            f"cannot reach the weights {source.tag} of {source.encoder}: {one_line(error)}: on a connected machine "
+            f"download {source.place}, copy it here, and give its path as encoder_weights"
+        ) from error
+    return place
+
+
+def _is_cached(source: Source) -> bool:
+    return isinstance(try_to_load_from_cache(str(source.repo), WEIGHTS_NAME, revision=source.revision), str)
 
 
 def _of_smp(name: str) -> dict[str, Source]:

@@ -115,6 +115,8 @@ def _convolution(channels: int, out: int) -> nn.Sequential:
 class TransUNets(EncoderFamily):
     """The family of this one architecture."""
 
+    Settings = TransUNetArguments
+
     def build(self, network: NetworkSpec, bands: int, classes: int) -> Body:
         """Build a network with fresh weights.
 
@@ -149,6 +151,10 @@ class TransUNets(EncoderFamily):
             return vit_encoder.HybridEncoder(name, bands, is_pretrained=tag is not None, arguments=arguments)
         except Exception as error:  # timm raises whatever its arguments lead to
             raise any_encoder.cannot_build(network, error) from None
+
+    def usual(self, architecture: str) -> NetworkSpec:
+        """The paper's: R50-ViT-B_16."""
+        return NetworkSpec(architecture=architecture, encoder="tu-vit_base_r50_s16_384", multiple=16)
 
     def example(self, architecture: str) -> NetworkSpec:
         """A network with a small transformer and a narrow decoder; its residual network has one size."""

@@ -261,6 +261,8 @@ def _margins(window: int) -> tuple[int, int]:
 class UNetFormers(EncoderFamily):
     """The family of this one architecture."""
 
+    Settings = UNetFormerArguments
+
     def build(self, network: NetworkSpec, bands: int, classes: int) -> Body:
         """Build a network with fresh weights.
 

@@ -19,7 +19,7 @@ from geoseg.models.families.encoder_family import EncoderFamily
 from geoseg.models.families.parameters import split_arguments
 from geoseg.models.families.timm_names import TIMM
 from geoseg.models.window_padding import Sides
-from geoseg.spec import NetworkSpec, Spec
+from geoseg.spec import NetworkSpec
 
 if TYPE_CHECKING:
     from geoseg.models.families.vit_encoder import VitEncoder
@@ -69,8 +69,6 @@ class VitBody(Body):
 class VitFamily(EncoderFamily):
     """Networks on a vision transformer of timm."""
 
-    arguments: ClassVar[type[Spec]] = Spec
-    """The arguments of the network itself."""
     is_normalised: ClassVar[bool] = False
     """Whether maps are normalised by the transformer's last layer."""
     small: ClassVar[dict[str, Any]] = {}
@@ -89,7 +87,7 @@ class VitFamily(EncoderFamily):
         """
         from geoseg.models.families import any_encoder, vit_encoder  # import smp and timm
 
-        _, of_timm = split_arguments(network, self.arguments)
+        _, of_timm = split_arguments(network, self.Settings)
         self.check(network)
         wanted = vit_encoder.Tokens(self.depths(network), self.is_normalised)
         try:
@@ -103,6 +101,10 @@ class VitFamily(EncoderFamily):
         except Exception as error:  # timm raises whatever its arguments lead to
             reason = any_encoder.cannot_build(network, error)
             raise ModelError(f"{reason}: it takes {ENCODERS}") from None
+
+    def usual(self, architecture: str) -> NetworkSpec:
+        """A network on the base size, as most papers compare."""
+        return NetworkSpec(architecture=architecture, encoder="tu-vit_base_patch16_384", multiple=16)
 
     def example(self, architecture: str) -> NetworkSpec:
         """A network on a small transformer."""

@@ -1,0 +1,36 @@
+"""Numbers of weights of geoseg's own networks at their usual sizes, so that listing them builds none.
+
+Written by `python docs/make_networks_reference.py --count`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+BANDS, CLASSES = 3, 7
+"""Bands and classes of the networks that are counted."""
+PARAMETERS: Mapping[str, int] = {
+    "unet": 24_437_239,
+    "unetplusplus": 26_079_479,
+    "manet": 31_784_503,
+    "linknet": 21_772_135,
+    "fpn": 23_156_167,
+    "pspnet": 21_465_639,
+    "deeplabv3": 26_008_647,
+    "deeplabv3plus": 22_438_999,
+    "pan": 21_477_550,
+    "upernet": 29_601_223,
+    "segformer": 21_878_087,
+    "dpt": 121_779_695,
+    "pointwise": 28,
+    "ddrnet23_slim": 5_732_782,
+    "ddrnet23": 20_296_270,
+    "gated_scnn": 26_888_231,
+    "setr_naive": 86_735_452,
+    "setr_pup": 90_228_515,
+    "setr_mla": 91_610_659,
+    "segmenter": 102_043_406,
+    "transunet": 105_570_167,
+    "unetformer": 21_761_209,
+}
+"""By architecture, see `Family.usual`."""
