@@ -83,7 +83,7 @@ class CcnetArguments(HeadArguments):
 class Ccnet(HeadFamily):
     """The family of one architecture."""
 
-    arguments = CcnetArguments
+    Settings = CcnetArguments
 
     def build(self, network: NetworkSpec, bands: int, classes: int) -> Body:
         """Build a network.

@@ -118,7 +118,7 @@ class DanetArguments(HeadArguments):
 class Danet(HeadFamily):
     """The family of one architecture."""
 
-    arguments = DanetArguments
+    Settings = DanetArguments
 
     def build(self, network: NetworkSpec, bands: int, classes: int) -> Body:
         """Build a network.

@@ -6,7 +6,7 @@ Their papers take the last map of a ResNet whose last strides are replaced by di
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import nn
 
@@ -45,7 +45,7 @@ class HeadArguments(Spec):
 class HeadFamily(EncoderFamily):
     """Builds encoders for the heads."""
 
-    arguments: type[HeadArguments] = HeadArguments
+    Settings: ClassVar[type[HeadArguments]] = HeadArguments
 
     def encoder(self, network: NetworkSpec, bands: int, tag: str | None) -> nn.Module:
         """Build the encoder of a network.
@@ -55,7 +55,7 @@ class HeadFamily(EncoderFamily):
         """
         from geoseg.models.families.any_encoder import build_encoder
 
-        own, more = split_arguments(network, self.arguments)
+        own, more = split_arguments(network, self.Settings)
         check_dilation(network, own.encoder_output_stride)
         return build_encoder(network, bands, tag, output_stride=own.encoder_output_stride, more=more)
 
@@ -66,7 +66,7 @@ class HeadFamily(EncoderFamily):
             ModelError: with the nearest name, or the nearest combination that works.
         """
         super().check(network)
-        check_dilation(network, split_arguments(network, self.arguments)[0].encoder_output_stride)
+        check_dilation(network, split_arguments(network, self.Settings)[0].encoder_output_stride)
 
     def example(self, architecture: str) -> NetworkSpec:
         """A narrow head on a small ResNet."""

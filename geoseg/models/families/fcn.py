@@ -82,6 +82,8 @@ def finer_maps(stride: int) -> tuple[int, ...]:
 class Fcn(EncoderFamily):
     """The family of the three architectures."""
 
+    Settings = FcnArguments
+
     def encoder(self, network: NetworkSpec, bands: int, tag: str | None) -> nn.Module:
         """Build the encoder of a network.
 
@@ -111,6 +113,10 @@ class Fcn(EncoderFamily):
         inner = classifier(stages[LAST], classes, width, side or FULLY_CONNECTED["vgg"], own.dropout)
         decoder = FcnDecoder([stages[i - 1 if pools else i] for i in finer_maps(stride)], classes, inner)
         return FcnBody(encoder, decoder, classes, stride, pools=pools)
+
+    def usual(self, architecture: str) -> NetworkSpec:
+        """The paper's."""
+        return NetworkSpec(architecture=architecture, encoder="vgg16")
 
     def example(self, architecture: str) -> NetworkSpec:
         """A network on a small ResNet."""

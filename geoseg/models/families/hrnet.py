@@ -68,6 +68,8 @@ class HrnetArguments(Spec):
 class Hrnet(EncoderFamily):
     """The family of one architecture."""
 
+    Settings = HrnetArguments
+
     def encoder(self, network: NetworkSpec, bands: int, tag: str | None) -> nn.Module:
         """Build the encoder of a network; of an HRNet, its branches.
 
@@ -91,6 +93,10 @@ class Hrnet(EncoderFamily):
         width = own.channels or together.channels
         decoder = nn.Sequential(together, convolution(together.channels, width, side=1))
         return EncoderBody(encoder, decoder, PixelClassifier(width, classes, STRIDE, own.dropout), width)
+
+    def usual(self, architecture: str) -> NetworkSpec:
+        """On the smallest HRNet of the paper."""
+        return NetworkSpec(architecture=architecture, encoder="tu-hrnet_w18")
 
     def example(self, architecture: str) -> NetworkSpec:
         """The head on a small ResNet."""

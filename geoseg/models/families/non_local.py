@@ -90,7 +90,7 @@ class NonLocalArguments(HeadArguments):
 class NonLocal(HeadFamily):
     """The family of one architecture."""
 
-    arguments = NonLocalArguments
+    Settings = NonLocalArguments
 
     def build(self, network: NetworkSpec, bands: int, classes: int) -> Body:
         """Build a network.

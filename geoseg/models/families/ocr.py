@@ -151,6 +151,8 @@ class OcrArguments(Spec):
 class Ocr(EncoderFamily):
     """The family of one architecture."""
 
+    Settings = OcrArguments
+
     def encoder(self, network: NetworkSpec, bands: int, tag: str | None) -> nn.Module:
         """Build the encoder of a network; of an HRNet, its branches.
 
@@ -187,6 +189,10 @@ class Ocr(EncoderFamily):
         decoder = OcrDecoder(sources, classes, own.channels, own.key_channels)
         stride = STRIDE if is_whole else stride_of(encoder)
         return OcrBody(encoder, decoder, PixelClassifier(own.channels, classes, stride, own.dropout), own)
+
+    def usual(self, architecture: str) -> NetworkSpec:
+        """The paper's best."""
+        return NetworkSpec(architecture=architecture, encoder="tu-hrnet_w48")
 
     def example(self, architecture: str) -> NetworkSpec:
         """A narrow head on a small ResNet."""

@@ -31,6 +31,15 @@ PARAMETERS: Mapping[str, int] = {
     "setr_mla": 91_610_659,
     "segmenter": 102_043_406,
     "transunet": 105_570_167,
+    "fcn32s": 134_317_895,
+    "fcn16s": 134_300_094,
+    "fcn8s": 134_296_629,
+    "segnet": 29_447_047,
+    "nonlocal": 22_794_247,
+    "danet": 22_783_607,
+    "ccnet": 22_781_544,
+    "hrnetv2": 9_637_597,
+    "ocr": 70_072_910,
     "unetformer": 21_761_209,
 }
 """By architecture, see `Family.usual`."""

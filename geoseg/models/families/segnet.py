@@ -119,6 +119,8 @@ class SegnetArguments(Spec):
 class SegnetFamily(EncoderFamily):
     """The family of one architecture."""
 
+    Settings = SegnetArguments
+
     def encoder(self, network: NetworkSpec, bands: int, tag: str | None) -> nn.Module:
         """Build the encoder of a network.
 
@@ -150,6 +152,10 @@ class SegnetFamily(EncoderFamily):
             ModelError: if the encoder or an argument is unknown, or they don't fit together.
         """
         return Segnet(self.encoder(network, bands, None), classes)
+
+    def usual(self, architecture: str) -> NetworkSpec:
+        """The paper's."""
+        return NetworkSpec(architecture=architecture, encoder="vgg16_bn")
 
     def example(self, architecture: str) -> NetworkSpec:
         """A narrow network."""
