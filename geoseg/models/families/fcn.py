@@ -97,6 +97,15 @@ class Fcn(EncoderFamily):
             return build_vgg(network.encoder, bands)
         return build_encoder(network, bands, tag, more=more)
 
+    def check(self, network: NetworkSpec) -> None:
+        """Refuse an unknown encoder, one that does not go with the architecture, and an unknown argument.
+
+        Raises:
+            ModelError: with the nearest that is known.
+        """
+        super().check(network)
+        split_arguments(network, FcnArguments)
+
     def build(self, network: NetworkSpec, bands: int, classes: int) -> Body:
         """Build a network.
 

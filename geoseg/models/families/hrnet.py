@@ -81,6 +81,15 @@ class Hrnet(EncoderFamily):
         _, more = split_arguments(network, HrnetArguments)
         return build_encoder(network, bands, tag, more=branches(network) | more)
 
+    def check(self, network: NetworkSpec) -> None:
+        """Refuse an unknown encoder, one that does not go with the architecture, and an unknown argument.
+
+        Raises:
+            ModelError: with the nearest that is known.
+        """
+        super().check(network)
+        split_arguments(network, HrnetArguments)
+
     def build(self, network: NetworkSpec, bands: int, classes: int) -> Body:
         """Build a network.
 

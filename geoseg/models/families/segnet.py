@@ -138,12 +138,14 @@ class SegnetFamily(EncoderFamily):
         return build_encoder(network, bands, tag, more=more)
 
     def check(self, network: NetworkSpec) -> None:
-        """Refuse encoders that are no VGG.
+        """Refuse encoders that are no VGG, and an unknown argument.
 
         Raises:
-            ModelError: with the nearest that is one.
+            ModelError: with the nearest that is known.
         """
         _check_vgg(network)
+        super().check(network)
+        split_arguments(network, SegnetArguments)
 
     def build(self, network: NetworkSpec, bands: int, classes: int) -> Body:
         """Build a network.

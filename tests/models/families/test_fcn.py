@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from geoseg.core.errors import ModelError
-from geoseg.models.families.building import build_body
+from geoseg.models.families.building import build_body, check_network
 from geoseg.models.families.fcn import FAMILY, FcnBody
 from geoseg.models.families.fcn_layers import Bilinear
 from geoseg.models.padding import replicate_edges
@@ -112,4 +112,4 @@ def test_it_overfits_four_windows() -> None:
 
 def test_a_misspelt_argument_is_answered_with_the_nearest() -> None:
     with pytest.raises(ModelError, match=r"fcn8s vgg16 has no argument 'chanels', did you mean channels"):
-        build_body(fcn(chanels=8), 3, 2)
+        check_network(fcn(chanels=8))
