@@ -17,8 +17,8 @@ from torch.nn import functional
 
 from geoseg.models.families.body import Body, Family, Features
 from geoseg.models.families.info import NetworkInfo
+from geoseg.models.families.layers import resized
 from geoseg.models.families.parameters import parse_arguments
-from geoseg.models.families.resizing import resized
 from geoseg.models.training_batch import PixelLoss
 from geoseg.models.window_padding import Sides
 from geoseg.spec import NetworkSpec, Spec

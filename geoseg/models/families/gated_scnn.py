@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from geoseg.models.families.body import Body, Features
+from geoseg.models.families.combinations import check_combination
 from geoseg.models.families.encoder_family import EncoderFamily
 from geoseg.models.families.gated_scnn_losses import boundary_loss, boundary_map, dual_task_loss, edge_loss
 from geoseg.models.families.info import NetworkInfo
+from geoseg.models.families.layers import resized
 from geoseg.models.families.parameters import split_arguments
-from geoseg.models.families.resizing import resized
 from geoseg.models.training_batch import PixelLoss
 from geoseg.models.window_padding import LEAST_PX, Sides
 from geoseg.spec import NetworkSpec, Spec
@@ -256,6 +257,16 @@ class GatedScnns(EncoderFamily):
         given, _ = split_arguments(network, GatedScnnArguments)
         return GatedScnn(self.encoder(network, bands, None), classes, given)
 
+    def check(self, network: NetworkSpec) -> None:
+        """Refuse an unknown encoder, and one that cannot dilate but is to.
+
+        Raises:
+            ModelError: with the nearest name, or the nearest combination that works.
+        """
+        super().check(network)
+        given, _ = split_arguments(network, GatedScnnArguments)
+        check_combination(network, "maps" if given.encoder_output_stride == 32 else "dilation")
+
     def encoder(self, network: NetworkSpec, bands: int, tag: str | None) -> nn.Module:
         """Build the encoder alone.
 
@@ -264,6 +275,7 @@ class GatedScnns(EncoderFamily):
         """
         from geoseg.models.families import any_encoder  # imports smp and timm
 
+        self.check(network)
         given, of_timm = split_arguments(network, GatedScnnArguments)
         stride = given.encoder_output_stride
         return any_encoder.build_encoder(network, bands, tag, output_stride=stride, more=of_timm)

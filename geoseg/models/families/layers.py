@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 def convolution(channels: int, out: int, side: int = 3) -> nn.Sequential:
     """A convolution that keeps the size, batch normalisation and ReLU: (B, channels, h, w) -> (B, out, h, w)."""
     layer = nn.Conv2d(channels, out, side, padding=side // 2, bias=False)
     return nn.Sequential(layer, nn.BatchNorm2d(out), nn.ReLU(inplace=True))
+
+
+def resized(values: Tensor, size: Sequence[int]) -> Tensor:
+    """(B, C, h, w) -> (B, C, *size), bilinear, the pixels of both being areas (`align_corners=False`)."""
+    return functional.interpolate(values, size=tuple(size), mode="bilinear", align_corners=False)
 
 
 class PixelClassifier(nn.Sequential):

@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from geoseg.models.families.body import Body, Features
 from geoseg.models.families.info import NetworkInfo
+from geoseg.models.families.layers import convolution, resized
 from geoseg.models.families.parameters import split_arguments
-from geoseg.models.families.resizing import resized
 from geoseg.models.families.vit import ENCODERS, WHOLE_WINDOW, VitBody, VitFamily
 from geoseg.models.training_batch import PixelLoss
 from geoseg.spec import NetworkSpec, Spec
@@ -68,7 +68,7 @@ class Naive(Decoder):
 
     def __init__(self, width: int, channels: int):
         super().__init__(width, channels)
-        self.layers = _convolution(width, channels, 1)
+        self.layers = convolution(width, channels, 1)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """The last map (B, C, h, w) -> (B, channels, h, w)."""
@@ -89,7 +89,7 @@ class Progressive(Decoder):
 
     def __init__(self, width: int, channels: int):
         super().__init__(width, channels)
-        self.layers = nn.ModuleList(_convolution(count, channels, 3) for count in (width, *(channels,) * 3))
+        self.layers = nn.ModuleList(convolution(count, channels, 3) for count in (width, *(channels,) * 3))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """The last map (B, C, h, w) -> (B, channels, 8 h, 8 w)."""
@@ -114,10 +114,10 @@ class MultiLevel(Decoder):
     def __init__(self, width: int, channels: int):
         half, streams = max(1, channels // 2), len(self.depths)
         super().__init__(width, streams * half)
-        self.firsts = nn.ModuleList(_convolution(width, channels, 1) for _ in range(streams))
-        self.sums = nn.ModuleList(_convolution(channels, channels, 3) for _ in range(streams))
+        self.firsts = nn.ModuleList(convolution(width, channels, 1) for _ in range(streams))
+        self.sums = nn.ModuleList(convolution(channels, channels, 3) for _ in range(streams))
         self.streams = nn.ModuleList(
-            nn.Sequential(_convolution(channels, half, 3), _convolution(half, half, 3)) for _ in range(streams)
+            nn.Sequential(convolution(channels, half, 3), convolution(half, half, 3)) for _ in range(streams)
         )
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
@@ -145,7 +145,7 @@ class Setr(VitBody):
         )
         inner = max(1, self.width // 4)
         self.auxiliary_heads = nn.ModuleList(
-            nn.Sequential(_convolution(self.width, inner, 1), nn.Conv2d(inner, classes, kernel_size=1))
+            nn.Sequential(convolution(self.width, inner, 1), nn.Conv2d(inner, classes, kernel_size=1))
             for _ in decoder.depths[decoder.auxiliary]
         )
         self._auxiliary_weight = auxiliary_weight
@@ -176,12 +176,6 @@ class Setr(VitBody):
         """The input of the head."""
         decoded: Tensor = self.decoder(features.maps[1:])
         return decoded
-
-
-def _convolution(channels: int, out: int, side: int) -> nn.Sequential:
-    """A convolution that keeps the size, batch normalisation and ReLU."""
-    layer = nn.Conv2d(channels, out, side, padding=side // 2, bias=False)
-    return nn.Sequential(layer, nn.BatchNorm2d(out), nn.ReLU(inplace=True))
 
 
 def _upsampling(factor: float) -> nn.Module:

@@ -19,6 +19,7 @@ from geoseg.core.errors import ModelError
 from geoseg.models.families.body import Body, Features
 from geoseg.models.families.encoder_family import EncoderFamily
 from geoseg.models.families.info import NetworkInfo
+from geoseg.models.families.layers import convolution
 from geoseg.models.families.parameters import split_arguments
 from geoseg.models.families.timm_names import TIMM
 from geoseg.models.families.vit import WHOLE_WINDOW, timm_arguments
@@ -90,9 +91,9 @@ class CascadedUpsampler(nn.Module):
     def __init__(self, stages: Sequence[int], channels: Sequence[int]):
         super().__init__()
         skips = [*reversed(stages[1:-1]), 0]
-        self.enter = _convolution(stages[-1], channels[0])
+        self.enter = convolution(stages[-1], channels[0])
         self.steps = nn.ModuleList(
-            nn.Sequential(_convolution(count + skip, out), _convolution(out, out))
+            nn.Sequential(convolution(count + skip, out), convolution(out, out))
             for (count, out), skip in zip(pairwise(channels), skips, strict=True)
         )
 
@@ -104,12 +105,6 @@ class CascadedUpsampler(nn.Module):
             values = functional.interpolate(values, scale_factor=2.0, mode="bilinear", align_corners=False)
             values = step(values if skip is None else torch.cat([values, skip], dim=1))
         return values
-
-
-def _convolution(channels: int, out: int) -> nn.Sequential:
-    """A 3 × 3 convolution, batch normalisation and ReLU."""
-    layer = nn.Conv2d(channels, out, kernel_size=3, padding=1, bias=False)
-    return nn.Sequential(layer, nn.BatchNorm2d(out), nn.ReLU(inplace=True))
 
 
 class TransUNets(EncoderFamily):

@@ -18,8 +18,8 @@ from torch.nn import functional
 from geoseg.models.families.body import Body, Features
 from geoseg.models.families.encoder_family import EncoderFamily
 from geoseg.models.families.info import NetworkInfo
+from geoseg.models.families.layers import resized
 from geoseg.models.families.parameters import split_arguments
-from geoseg.models.families.resizing import resized
 from geoseg.models.families.window_attention import WindowAttention
 from geoseg.models.training_batch import PixelLoss
 from geoseg.models.window_padding import Sides

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -151,5 +152,12 @@ def test_it_overfits_four_windows() -> None:
 
 
 def test_an_encoder_that_cannot_dilate_is_refused_in_a_line() -> None:
-    with pytest.raises(ModelError, match="cannot build gated_scnn with encoder 'vgg11'"):
+    with pytest.raises(ModelError, match="maps of a dilated encoder, which VGG encoders do not give"):
         build_body(NetworkSpec(architecture="gated_scnn", encoder="vgg11"), 3, 2)
+
+
+def test_without_dilation_it_takes_any_encoder() -> None:
+    arguments: Any = {"encoder_output_stride": 32}
+    with torch.device("meta"):
+        body = build_body(NetworkSpec(architecture="gated_scnn", encoder="vgg11", arguments=arguments), 3, 2).eval()
+        assert body(torch.empty(1, 3, 70, 64)).shape == (1, 2, 70, 64)
