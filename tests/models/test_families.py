@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+import rasterio
 import segmentation_models_pytorch as smp
 import torch
 from support.models import make_spec
+from support.rasters import write_raster
 from torch import nn
 
+from geoseg import predict
 from geoseg.core.errors import ModelError
+from geoseg.models.auxiliary_outputs import AuxiliaryOutputs
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
 from geoseg.models.families import FAMILIES
@@ -21,13 +26,16 @@ from geoseg.models.families.body import Body, Family, Features
 from geoseg.models.families.building import build_body
 from geoseg.models.families.info import NetworkInfo
 from geoseg.models.meta_network import build_meta_network
+from geoseg.models.model import Model
 from geoseg.models.runner import Runner, RunnerOptions
+from geoseg.models.surroundings import Views
+from geoseg.models.training_batch import LabelledWindows
 from geoseg.models.tta import find_augmentations
 from geoseg.models.weights.matching import check_fit, kinds_of
-from geoseg.spec import ModelSpec, NetworkSpec
+from geoseg.spec import IGNORE, ContextLevel, ContextSpec, ModelSpec, NetworkSpec
 from geoseg.spec.arguments import ARCHITECTURES
 
-BANDS = {3: ("red", "green", "blue"), 5: ("red", "green", "blue", "nir", "swir")}
+BANDS = {3: ("red", "green", "blue"), 12: tuple(f"band {i}" for i in range(12))}
 
 
 class Blur(Body):
@@ -86,7 +94,41 @@ def a_spec(name: str, bands: int) -> ModelSpec:
     return make_spec(bands=BANDS[bands], network=FAMILIES.get(name).example(name))
 
 
-@pytest.mark.parametrize("bands", [3, 5])
+def four_windows(side: int) -> LabelledWindows:
+    """Windows of three areas, each of a colour of its own, a little noisy."""
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.zeros(4, side, side, dtype=torch.long)
+    for i in range(4):
+        labels[i, side // 4 + 3 * i :], labels[i, :, side // 2 + 4 * i :] = 1, 2
+    colours = torch.tensor([[0.0, 1.0, 0.3], [1.0, 0.0, -0.5], [-1.0, -1.0, 1.0]])
+    image = colours[labels].permute(0, 3, 1, 2) + 0.1 * torch.randn(4, 3, side, side, generator=generator)
+    return LabelledWindows(image, labels)
+
+
+class Learnt:
+    """Cross-entropy, with the loss of the network's auxiliary outputs; keeps that of the windows' logits."""
+
+    def __init__(self, network: nn.Module):
+        self.outputs, self.last = AuxiliaryOutputs(network.body), 0.0
+
+    def __call__(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(logits.float(), labels, ignore_index=IGNORE)
+
+    def of_windows(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        loss = self(logits, labels)
+        self.last = float(loss.detach())
+        own = self.outputs.loss(logits, labels, self)
+        return loss if own is None else loss + own
+
+
+MOST_STEPS = 200
+"""Most steps in which four windows are learnt; most networks need a tenth."""
+CONTEXT = ContextSpec(
+    levels=(ContextLevel(ratio=4, size=64),), network=NetworkSpec(architecture="pointwise", multiple=8), channels=4
+)
+
+
+@pytest.mark.parametrize("bands", [3, 12])
 @pytest.mark.parametrize("name", NAMES)
 def test_it_classifies_each_pixel_by_its_three_parts(name: str, bands: int) -> None:
     spec = a_spec(name, bands)
@@ -134,6 +176,54 @@ def test_it_runs_on_windows_shown_in_several_ways(name: str) -> None:
     runner = Runner(build_network(spec), "cpu", "fp32", options)
     windows = np.random.default_rng(0).integers(0, 255, (1, 3, 128, 128), dtype=np.uint8)
     assert runner(windows).shape == (1, len(spec.classes), 128, 128)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_learns_four_windows_by_heart(name: str) -> None:
+    torch.manual_seed(0)
+    network, windows = build_network(a_spec(name, 3)).train(), four_windows(66)
+    criterion = Learnt(network)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=5e-3)
+    first = None
+    for _ in range(MOST_STEPS):
+        optimizer.zero_grad()
+        network.training_loss(windows, criterion, network, torch.Generator()).backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        first = first or criterion.last
+        if criterion.last < first / 2:
+            return
+    pytest.fail(f"the loss fell from {first:.3f} to {criterion.last:.3f}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_bundle_predicts_a_scene_as_it_did_itself(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    spec = a_spec(name, 3).model_copy(update={"tile": 64, "overlap": 16})
+    network = build_network(spec).eval()
+    scene = np.random.default_rng(0).integers(0, 255, (3, 70, 93), dtype=np.uint8)
+    path = write_raster(tmp_path / "scene.tif", scene)
+    bundle = save_model(network, spec, tmp_path / "m.safetensors")
+    settings = {"device": "cpu", "precision": "fp32", "polygons": False}
+    found = []
+    for kind, model in (("memory", Model(spec, network)), ("file", bundle)):
+        with rasterio.open(predict(path, tmp_path / kind, model=model, **settings).paths["landcover"]) as raster:
+            found.append(raster.read().tobytes())
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name == "blur" or FAMILIES.get(name).info(name).takes_context]
+)
+def test_with_a_context_it_learns_from_what_is_around_its_windows(name: str) -> None:
+    torch.manual_seed(0)
+    network = build_network(a_spec(name, 3).model_copy(update={"context": CONTEXT, "tile": 128, "overlap": 16}))
+    plain, generator = four_windows(66), torch.Generator().manual_seed(0)
+    views = Views((torch.rand(4, 4, 64, 64, generator=generator),), (torch.tensor([[0.4, 0.4, 0.6, 0.6]] * 4),))
+    windows = LabelledWindows(plain.image, plain.labels, views, (torch.zeros(4, 64, 64, dtype=torch.long),))
+    network.training_loss(windows, Learnt(network), network, generator).backward()
+    assert network.context.fusion.out.weight.grad.abs().sum() > 0
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in network.body.parameters())
 
 
 def test_another_packages_network_pads_by_what_lies_at_the_edge() -> None:

@@ -5,7 +5,7 @@ Importing this module imports neither library, which takes seconds: building a n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 
@@ -17,6 +17,13 @@ from geoseg.models.families.smp_info import INFO
 from geoseg.models.families.unet import UNet, is_known
 from geoseg.spec import NetworkSpec
 from geoseg.spec.arguments import NetworkArguments
+
+SMALL: Mapping[str, NetworkArguments] = {
+    "unetplusplus": {"decoder_channels": [32, 16, 16, 8, 8]},
+    "manet": {"decoder_channels": [32, 16, 16, 8, 8]},
+    "upernet": {"decoder_channels": 32},
+}
+"""Arguments that make networks small whose decoders are wide by default."""
 
 
 class Smp(EncoderFamily):
@@ -45,9 +52,11 @@ class Smp(EncoderFamily):
     def example(self, architecture: str) -> NetworkSpec:
         """A network with a small encoder; dpt takes only vision transformers."""
         if architecture == "dpt":
-            arguments = NetworkArguments(dynamic_img_size=True, embed_dim=48, num_heads=3)
+            arguments = NetworkArguments(
+                embed_dim=48, num_heads=3, decoder_intermediate_channels=[16] * 4, decoder_fusion_channels=16
+            )
             return NetworkSpec(architecture=architecture, encoder="tu-vit_tiny_patch16_224", arguments=arguments)
-        return NetworkSpec(architecture=architecture, encoder="tu-test_resnet")
+        return NetworkSpec(architecture=architecture, encoder="tu-test_resnet", arguments=SMALL.get(architecture, {}))
 
     def usual(self, architecture: str) -> NetworkSpec:
         """On a ResNet, or dpt on the base size of the vision transformer."""
