@@ -27,8 +27,8 @@ from .plan import LOCAL, Ground, forward_mpx, load_grounds, merged, runs, second
 
 LEAST_FILLED = 0.8
 """Pixels count whose views hold data in at least this share of their pixels."""
-CONTROLS = "fine-tuned", "larger", "views"
-"""Arms of the same training time as the context branch."""
+TUNED = "fine-tuned", "larger", "views"
+"""Arms that train the local network on, for as long as the context branch is trained."""
 FRACTIONS = 0.5, 1.0
 """Shares of the windows that are refined."""
 
@@ -178,7 +178,7 @@ def table(study: Study) -> str:
     counts = {key: found for key, found in counts.items() if found}
     local, lines = counts["local", ""], []
     names = [c["name"] for c in study.ground.base["classes"]]
-    best = max((key for key in counts if key[0] in CONTROLS), key=lambda key: _mean(counts[key]), default=None)
+    best = max((key for key in counts if key[0] in (LOCAL, *TUNED)), key=lambda key: _mean(counts[key]))
     lines += [f"| | seeds | mIoU | less what it starts from | {' | '.join(names)} |", "|---" * (4 + len(names)) + "|"]
     for key, found in counts.items():
         per_class = np.mean([ious(one) for one in found], axis=0)
@@ -186,13 +186,14 @@ def table(study: Study) -> str:
         less = "" if key[0] in study.ground.starts else str(difference(found, base))
         figures = " | ".join(f"{value:.3f}" for value in per_class)
         lines.append(f"| {_title(study, *key)} | {len(found)} | {_mean(found):.3f} | {less} | {figures} |")
-    shown = {"best control": best and f"{best[0]}: {_mean(counts[best]):.3f}"}
+    shown = {"best without context": f"{best[0]}: {_mean(counts[best]):.3f}"}
     own = counts.get(("context", ""))
-    compared = {"best control": best} | {name: ("context", name) for name in ("another window's", "empty")}
+    compared = {"best without context": best} | {name: ("context", name) for name in ("another window's", "empty")}
     for title, other in compared.items():
         if own and other in counts:
-            count = min(len(own), len(counts[other]))
-            shown[f"context less {title}"] = str(difference(own[:count], counts[other][:count]))
+            others = counts[other]
+            count = len(own) if len(others) == 1 else min(len(own), len(others))
+            shown[f"context less {title}"] = str(difference(own[:count], others[:count]))
     covered = sum(int(one.sum()) for one in places.counted) / sum(one.size for one in places.counted)
     lines += ["", f"{covered:.0%} of the pixels have views filled to {LEAST_FILLED:.0%}; {len(local[0])} blocks", ""]
     lines += [f"{name}: {value}" for name, value in shown.items()]
@@ -205,7 +206,7 @@ def _mean(found: Sequence) -> float:
 
 def _columns() -> list[tuple[str, str]]:
     context = [("context", name) for name in ("", "another window's", "empty")]
-    controls = [(name, "") for name in CONTROLS]
+    controls = [(name, "") for name in TUNED]
     refinement = [("module", f"{name} 1") for name in ("coarse", "mean", "refined", "shuffled", "no map")]
     return [("local", ""), *controls, *context, ("magnified", ""), *refinement, ("module", "refined 0.5")]
 
