@@ -29,8 +29,21 @@ from geoseg.spec import NetworkSpec
 
 ANSWER = re.compile(r"take encoder (?P<encoder>[\w-]+), or (?P<architecture>\w+) with (?P<same>[\w-]+)$")
 SIZES = [(64, 64), (67, 99), (250, 256), (1, 5)]
-FIXED = ("tu-maxvit", "tu-maxxvit", "tu-coat", "tu-hiera", "tu-mixer", "tu-gmlp", "tu-cait", "tu-convit", "tu-crossvit")
+FIXED = (
+    "tu-maxvit",
+    "tu-maxxvit",
+    "tu-coat",
+    "tu-hiera",
+    "tu-mixer",
+    "tu-gmlp",
+    "tu-cait",
+    "tu-convit",
+    "tu-crossvit",
+    "tu-beit",
+)
 """Encoders that take images of one size alone, which is found when the network is run."""
+UNPADDED = ("tu-inception_v", "tu-inception_resnet", "tu-legacy_xception")
+"""Encoders whose convolutions are not padded: the sides of their maps are no fractions of the image's."""
 SMALLEST = {
     "densenet": "densenet121",
     "shunted_": "shunted_tiny",
@@ -88,6 +101,7 @@ def test_examples_give_what_is_needed(need: str) -> None:
         ),
         ("unetplusplus", "mit_b0", "does not go with mit_b0: take unet with it, or encoder resnet34"),
         ("linknet", "mit_b5", "does not go with mit_b5: take unet with it"),
+        ("dpt", "tu-vit_small_patch14_dinov2", "give network.arguments {patch_size: 16}"),
         ("fpn", "resnet43", "unknown encoder 'resnet43', did you mean resnet34"),
     ],
 )
@@ -128,11 +142,31 @@ def test_hrnets_branches_may_be_taken_as_they_are(bands: int) -> None:
         assert build_body(raw, bands, 2).stages == [bands, 64, 16, 32, 64, 128]
 
 
+@pytest.mark.parametrize("patch", [8, 14, 16, 32])
+def test_dpt_takes_windows_of_any_size_with_patches_of_each_side(patch: int) -> None:
+    names = {8: "tu-vit_small_patch8_224", 14: "tu-vit_small_patch14_dinov2", 32: "tu-vit_base_patch32_224"}
+    arguments = {"embed_dim": 48, "num_heads": 3} | ({"patch_size": 16} if patch == 14 else {})
+    encoder = names.get(patch, "tu-vit_tiny_patch16_224")
+    body = build_meta(NetworkSpec(architecture="dpt", encoder=encoder, arguments=arguments))
+    assert body.sides.multiple == 32
+    with meta_device(), torch.inference_mode():
+        assert body(torch.empty(1, 12, 67, 130)).shape == (1, 3, 67, 130)
+
+
+@pytest.mark.parametrize("encoder", ["tu-swin_tiny_patch4_window7_224", "tu-hrnet_w18_small", "tu-inception_v3"])
+def test_a_u_net_pads_for_encoders_that_do_not_take_any_size(encoder: str) -> None:
+    body = build_meta(NetworkSpec(architecture="unet", encoder=encoder))
+    with meta_device(), torch.inference_mode():
+        assert body(torch.empty(1, 12, 67, 130)).shape == (1, 3, 67, 130)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("beginning", [name for kind in (OF_SMP, *KINDS) for name in kind.names or ("resnet18",)])
 @pytest.mark.parametrize("architecture", NEEDS)
 def test_the_table_says_what_is_true(architecture: str, beginning: str) -> None:
-    network = NetworkSpec(architecture=architecture, encoder=one_of(beginning))
+    encoder = one_of(beginning)
+    arguments = {"patch_size": 16} if architecture == "dpt" and "patch14" in encoder else {}
+    network = NetworkSpec(architecture=architecture, encoder=encoder, arguments=arguments)
     try:
         check_combination(network)
     except ModelError:
@@ -142,7 +176,7 @@ def test_the_table_says_what_is_true(architecture: str, beginning: str) -> None:
                 build_encoder(network.model_copy(update={"architecture": "of its own"}), 3, output_stride=16)
         return
     body = build_meta(network)
-    if network.encoder.startswith(FIXED) or (architecture != "unet" and "inception" in beginning):
+    if network.encoder.startswith(FIXED) or (architecture != "unet" and beginning.startswith(UNPADDED)):
         return
     for size in SIZES:
         with meta_device(), torch.inference_mode():

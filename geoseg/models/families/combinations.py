@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from geoseg.core.errors import ModelError
 from geoseg.models.families.timm_names import TIMM
+from geoseg.models.window_padding import LEAST_PX, Sides
 from geoseg.spec import NetworkSpec
 from geoseg.spec.arguments import ARCHITECTURES
 
@@ -34,17 +35,26 @@ class EncoderKind:
     """Arguments with which they take images of any size."""
     has_whole_strides: bool = False
     """Whether they take images of whole strides alone, so that a U-Net must pad others."""
+    least: int = LEAST_PX
+    """Least side of the images that they take, in pixels."""
 
 
 KINDS = (
     EncoderKind(
         "vision transformers",
-        ("tu-vit_", "tu-deit", "tu-beit", "tu-eva", "tu-flexivit"),
+        ("tu-vit_", "tu-deit", "tu-eva", "tu-flexivit"),
         "tokens",
         arguments={"dynamic_img_size": True},
     ),
-    EncoderKind("vision transformers", ("tu-cait", "tu-convit", "tu-crossvit", "tu-mixer", "tu-gmlp"), "tokens"),
-    EncoderKind("Swin transformers", ("tu-swin_", "tu-swinv2_"), "maps", arguments={"strict_img_size": False}),
+    EncoderKind("vision transformers of one size", ("tu-beit", "tu-cait", "tu-convit", "tu-crossvit"), "tokens"),
+    EncoderKind("perceptrons on patches", ("tu-mixer", "tu-gmlp"), "tokens"),
+    EncoderKind(
+        "Swin transformers",
+        ("tu-swin_", "tu-swinv2_"),
+        "maps",
+        arguments={"strict_img_size": False},
+        has_whole_strides=True,
+    ),
     EncoderKind("MiT encoders", ("mit_",)),
     EncoderKind("Shunted Transformers", ("shunted_",), "maps", has_whole_strides=True),
     EncoderKind("HRNets", ("tu-hrnet",), "maps", has_whole_strides=True),
@@ -53,7 +63,8 @@ KINDS = (
     EncoderKind("VGG encoders", ("vgg", "tu-vgg"), "maps"),
     EncoderKind("AlexNets", ("alexnet",), "maps"),
     EncoderKind("DenseNets", ("densenet", "tu-densenet"), "maps"),
-    EncoderKind("Inception encoders", ("inception", "tu-inception_v", "tu-inception_resnet"), "maps"),
+    EncoderKind("Inception encoders", ("inception",), "maps"),
+    EncoderKind("Inception encoders of timm", ("tu-inception_v", "tu-inception_resnet"), "maps", least=96),
     EncoderKind("Xception encoders without dilation", ("xception", "tu-legacy_xception"), "maps"),
     EncoderKind("PVT and Twins encoders", ("tu-pvt", "tu-twins"), "maps"),
     EncoderKind("MaxViT and CoAtNet encoders", ("tu-maxvit", "tu-maxxvit", "tu-coat"), "maps"),
@@ -117,7 +128,7 @@ def check_combination(network: NetworkSpec, need: Need | None = None) -> None:
     if encoder.startswith(WITHOUT.get(name, " ")):
         raise ModelError(f"{name} does not go with {encoder}: take {NEAREST[name]} with it, or encoder resnet34")
     if kind is None or need is None or _gives(kind, need):
-        return
+        return _check_patches(network)
     other = "dpt" if kind.gives == "tokens" else NEAREST.get(name, "upernet")
     raise ModelError(
         f"{name} takes {NEEDED[need]}, which {kind.title} do not give ({encoder}): take encoder {EXAMPLES[need]}, or "
@@ -135,7 +146,17 @@ def encoder_arguments(encoder: str) -> dict[str, Any]:
     return {} if kind is None else dict(kind.arguments)
 
 
-def has_whole_strides(encoder: str) -> bool:
-    """Whether an encoder takes images of whole strides alone."""
-    kind = kind_of(encoder)
-    return kind is not None and kind.has_whole_strides
+def sides_of(encoder: str, stride: int) -> Sides:
+    """Sides of the images that an encoder with a stride takes, for a network that resizes each of its maps."""
+    kind = kind_of(encoder) or OF_SMP
+    return Sides(stride if kind.has_whole_strides else 1, least=max(stride, kind.least))
+
+
+def _check_patches(network: NetworkSpec) -> None:
+    """Refuse patches of 14 pixels for dpt, whose maps of tokens are enlarged and reduced by powers of two."""
+    side = network.arguments.get("patch_size", 14)
+    if network.architecture.lower() == "dpt" and "patch14" in network.encoder and side not in (8, 16, 32):
+        raise ModelError(
+            f"dpt takes patches of 8, 16 or 32 px, not of 14 px ({network.encoder}): give network.arguments "
+            "{patch_size: 16}, to which pretrained weights are resampled, or take setr_pup"
+        )

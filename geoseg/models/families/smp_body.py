@@ -15,11 +15,14 @@ from torch import Tensor, nn
 from geoseg.core.errors import ModelError, did_you_mean, shown
 from geoseg.models.families.any_encoder import cannot_build, check_encoder
 from geoseg.models.families.body import Body, Features
-from geoseg.models.families.combinations import check_combination, encoder_arguments, has_whole_strides
+from geoseg.models.families.combinations import check_combination, encoder_arguments, sides_of
 from geoseg.models.families.timm_names import OVERLAY, TIMM
 from geoseg.models.window_padding import LEAST_PX, Sides
 from geoseg.spec import NetworkSpec
 from geoseg.spec.arguments import EncoderArguments, NetworkArguments
+
+DPT_STRIDE = 32
+"""Stride of the coarsest map of a DPT."""
 
 
 class SmpBody(Body):
@@ -68,16 +71,19 @@ class SmpBody(Body):
 def _sides(model: Any, encoder: str) -> Sides:
     """Sides of the images that a network of smp takes: whole strides of its encoder, of which some need several.
 
-    A U-Net resizes each map to the next, and takes any that its encoder takes, from one stride on. PAN pools its last
-    map three times by two, DPT strides over its tokens by two.
+    A U-Net resizes each map to the next, and takes any that its encoder takes. PAN pools its last map three times by
+    two, DPT reduces maps of tokens to a stride of 32.
     """
     stride = model.encoder.output_stride
     if isinstance(model, smp.DPT):
-        return Sides(2 * stride)
+        return Sides(max(stride, DPT_STRIDE))
     if isinstance(model, smp.PAN):
         return Sides(stride, least=8 * stride)
-    takes_any = not model.requires_divisible_input_shape and not has_whole_strides(encoder)
-    return Sides(1 if takes_any else stride, least=max(stride, LEAST_PX))
+    return (
+        Sides(stride, least=max(stride, LEAST_PX))
+        if model.requires_divisible_input_shape
+        else sides_of(encoder, stride)
+    )
 
 
 class TransformerBody(SmpBody):
