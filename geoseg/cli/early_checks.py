@@ -29,7 +29,7 @@ def check_one_scene(scene: SceneRef, output: str | None, settings: dict[str, Any
     existing, spec = _specs(settings)
     name = check_scene(scene)
     _check_model(settings)
-    check_outputs(name_outputs(name, output, spec.output), scene.path, overwrite=existing.may_replace)
+    check_outputs(name_outputs(name, output, spec), scene.path, overwrite=existing.may_replace)
 
 
 def check_many_scenes(scenes: Sequence[SceneRef], output: str | None, settings: dict[str, Any]) -> None:
@@ -41,7 +41,7 @@ def check_many_scenes(scenes: Sequence[SceneRef], output: str | None, settings: 
     from geoseg.commands.output_paths import check_all_outputs
 
     existing, spec = _specs(settings)
-    check_all_outputs(scenes, output, spec.output, overwrite=existing.may_replace)
+    check_all_outputs(scenes, output, spec, overwrite=existing.may_replace)
     _check_model(settings)
 
 

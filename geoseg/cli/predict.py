@@ -202,6 +202,8 @@ def _summary(result: PredictResult) -> str:
     )
     files = "\n".join(f"  {path}  ({size(path.stat().st_size)})" for path in result.paths.values())
     polygons = "" if result.polygons is None else f", {number_of(result.polygons, 'polygon')}"
+    if result.instances is not None:
+        polygons += f", {number_of(result.instances, 'instance')}"
     nodata = 1 - result.valid_px / result.scene_px
     sure = "" if result.confidence is None else f"; mean confidence {result.confidence:.0%}"
     return f"{result.scene}\n{table(rows)}\n{work}{polygons}; {nodata:.1%} without data{sure}\n{files}"

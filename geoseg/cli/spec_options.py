@@ -36,6 +36,7 @@ METAVARS = {
     "devices": "N|0,1,...",
     "fill_holes": "M2",
     "format": "NAME,...",
+    "instances": "NAME,...",
     "majority": "PX",
     "min_labelled": "SHARE",
     "min_area": "M2",

@@ -64,7 +64,9 @@ def vectorize(
     if as_json:
         show_json(asdict(result))
     elif not quiet:
-        show(f"{number_of(result.polygons, 'polygon')} in {result.seconds:.1f} s\n  {result.output}")
+        files = "".join(f"\n  {path}" for path in (result.output, result.instances_raster) if path is not None)
+        counted = "" if result.instances is None else f", {number_of(result.instances, 'instance')}"
+        show(f"{number_of(result.polygons, 'polygon')}{counted} in {result.seconds:.1f} s{files}")
         if result.check is not None:
             show(_verdict(result.check, passed))
     if not passed:

@@ -16,6 +16,7 @@ from geoseg.core.errors import OutputError
 from geoseg.core.files import quiet_georeferencing, sidecar
 from geoseg.inference.cores import CONFIDENCE_TAG
 from geoseg.inference.fingerprint import output_fingerprints, raster_fingerprint
+from geoseg.outputs.geotiff import COUNT_TAG
 from geoseg.spec import PredictSpec, parse_json
 
 
@@ -50,9 +51,16 @@ def stated_confidence(landcover: Path) -> float | None:
     return None
 
 
-def _tags(landcover: Path) -> dict[str, str]:
+def stated_instances(instances: Path) -> int | None:
+    """Number of instances, by the tags of their raster; None if they do not name it."""
+    with suppress(KeyError, ValueError):
+        return int(_tags(instances)[COUNT_TAG])
+    return None
+
+
+def _tags(raster: Path) -> dict[str, str]:
     try:
-        with quiet_georeferencing(), rasterio.open(landcover) as raster:
-            return dict(raster.tags())
+        with quiet_georeferencing(), rasterio.open(raster) as opened:
+            return dict(opened.tags())
     except RasterioError:
         return {}

@@ -14,7 +14,7 @@ from geoseg.core.errors import OutputError
 from geoseg.core.naming import LONGEST_FILE_NAME, is_utf8, shortened
 from geoseg.scenes import SceneRef
 from geoseg.scenes.paths import is_local
-from geoseg.spec import OutputSpec
+from geoseg.spec import OutputSpec, PredictSpec
 from geoseg.vector.formats import FORMATS, check_extension
 
 RASTER_SUFFIXES = (".tif", ".tiff")
@@ -39,6 +39,8 @@ class OutputPaths:
     """Per-class probabilities."""
     confidence: Path | None
     """Probability of the chosen class."""
+    instances: Path | None
+    """Numbers of instances."""
     style: Path
     """Style for QGIS (QML)."""
     sld: Path
@@ -56,7 +58,7 @@ class OutputPaths:
         return {kind: path for kind, path in (vars(self) | files).items() if path is not None}
 
 
-def name_outputs(name: str, output: str | os.PathLike[str] | None, spec: OutputSpec) -> OutputPaths:
+def name_outputs(name: str, output: str | os.PathLike[str] | None, spec: PredictSpec) -> OutputPaths:
     """Name the results of a scene of that name: `output` is a folder, or the class raster itself if it ends in .tif.
 
     Raises:
@@ -65,16 +67,23 @@ def name_outputs(name: str, output: str | os.PathLike[str] | None, spec: OutputS
     name = shortened(name)
     landcover = _raster_path("." if output is None else output, f"{name}_landcover.tif")
     check_names([landcover])
+    wanted = spec.output
     return OutputPaths(
         landcover=landcover,
-        polygons=tuple(landcover.with_suffix(end) for end in _endings(spec)) if spec.polygons else (),
-        preview=landcover.with_suffix(".png") if spec.preview else None,
-        scores=_raster_path(spec.scores, f"{name}_scores.tif") if spec.scores else None,
-        confidence=_raster_path(spec.confidence, f"{name}_confidence.tif") if spec.confidence else None,
+        polygons=tuple(landcover.with_suffix(end) for end in _endings(wanted)) if wanted.polygons else (),
+        preview=landcover.with_suffix(".png") if wanted.preview else None,
+        scores=_raster_path(wanted.scores, f"{name}_scores.tif") if wanted.scores else None,
+        confidence=_raster_path(wanted.confidence, f"{name}_confidence.tif") if wanted.confidence else None,
+        instances=instances_path(landcover) if spec.vector.instances is not None else None,
         style=landcover.with_suffix(".qml"),
         sld=landcover.with_suffix(".sld"),
-        item=landcover.with_suffix(_ITEM) if spec.stac else None,
+        item=landcover.with_suffix(_ITEM) if wanted.stac else None,
     )
+
+
+def instances_path(path: Path) -> Path:
+    """Path of the raster of instances beside a class raster, or beside polygons."""
+    return path.with_name(f"{path.stem}_instances.tif")
 
 
 def _endings(spec: OutputSpec) -> list[str]:
@@ -99,7 +108,7 @@ def _raster_path(given: str | os.PathLike[str], name: str) -> Path:
 
 
 def check_all_outputs(
-    scenes: Sequence[SceneRef], output: str | os.PathLike[str] | None, spec: OutputSpec, *, overwrite: bool
+    scenes: Sequence[SceneRef], output: str | os.PathLike[str] | None, spec: PredictSpec, *, overwrite: bool
 ) -> None:
     """Refuse the outputs of any of several scenes before the first is begun; lists every folder once.
 
@@ -107,7 +116,9 @@ def check_all_outputs(
         OutputError: naming the file and what to do.
     """
     if len(scenes) > 1:
-        _check_folders(len(scenes), {"--output": output, "--scores": spec.scores, "--confidence": spec.confidence})
+        _check_folders(
+            len(scenes), {"--output": output, "--scores": spec.output.scores, "--confidence": spec.output.confidence}
+        )
     folders = _Folders()
     taken = {folders.place(path) for scene in scenes for path in paths_in(scene.path) if is_local(path)}
     for scene in scenes:

@@ -13,6 +13,7 @@ from geoseg.inference.cores import raster_formats
 from geoseg.inference.job import Job, prepare
 from geoseg.models.memory import activation_bytes
 from geoseg.models.model import Model
+from geoseg.outputs.geotiff import INSTANCES_FORMAT
 from geoseg.raster.gdal import CACHE_MB, gdal_settings
 from geoseg.scenes import SceneRef, open_scene
 from geoseg.spec import PredictSpec, parse_spec, split_existing
@@ -67,10 +68,10 @@ def plan_prediction(
     with gdal_settings(), open_scene(scene) as whole:
         opened = whole.within(spec.classify.aoi, spec.classify.bbox)
         job = prepare(opened, model, spec, SILENT)
-        paths = name_outputs(opened.info.name, output, spec.output)
+        paths = name_outputs(opened.info.name, output, spec)
         check_outputs(paths, opened.info.path, overwrite=existing.may_replace)
-        wanted = {kind: path for kind in ("landcover", "confidence", "scores") if (path := getattr(paths, kind))}
-        layouts = {path: raster_formats(job)[kind] for kind, path in wanted.items()}
+        formats = raster_formats(job) | {"instances": INSTANCES_FORMAT}
+        layouts = {path: formats[kind] for kind, path in paths.by_kind().items() if kind in formats}
         return PredictPlan(
             scene=opened.info.public_path,
             model=job.model.spec.name,
@@ -89,7 +90,9 @@ def plan_prediction(
 def scratch_bytes_per_pixel(job: Job) -> int:
     """Bytes of disk space per pixel for the parts of rasters and, at worst as much again, the files made of them."""
     once = sum(layout.bytes_per_pixel() for layout in raster_formats(job).values())
-    return 2 * once + job.spec.vector.generalizes + math.ceil(job.view.scratch_bytes)
+    vector = job.spec.vector
+    numbers = 3 * INSTANCES_FORMAT.bytes_per_pixel() if vector.instances is not None else 0
+    return 2 * once + numbers + vector.generalizes + math.ceil(job.view.scratch_bytes)
 
 
 def memory_bytes(job: Job) -> int:

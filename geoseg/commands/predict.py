@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from geoseg.commands.finished import is_done, stated_confidence
+from geoseg.commands.finished import is_done, stated_confidence, stated_instances
 from geoseg.commands.output_paths import OutputPaths, check_outputs, check_space, name_outputs
 from geoseg.commands.plan import scratch_bytes_per_pixel
-from geoseg.commands.results import Results, generalize, parts_of
+from geoseg.commands.results import Results, VectorCounts, generalize, parts_of
 from geoseg.core.errors import OutputError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.core.files import one_line, write_errors
@@ -48,12 +48,14 @@ class PredictResult:
     model: str
     """Name of the model."""
     paths: dict[str, Path]
-    """Files written, by kind: landcover, polygons, preview, scores, confidence, style, sld, item;
+    """Files written, by kind: landcover, polygons, preview, scores, confidence, instances, style, sld, item;
     polygons_shp and the like for further formats."""
     classes: tuple[ClassShare, ...]
     """Share of each class of the model."""
     polygons: int | None
     """Number of polygons; None without polygons."""
+    instances: int | None
+    """Number of instances; None if none are numbered."""
     scene_px: int
     """Pixels of the scene."""
     valid_px: int
@@ -106,7 +108,7 @@ def predict(
     spec = parse_spec(PredictSpec, of_scene, source="settings")
     with gdal_settings(), open_scene(scene, name) as whole:
         opened = whole.within(spec.classify.aoi, spec.classify.bbox)
-        paths = name_outputs(opened.info.name, output, spec.output)
+        paths = name_outputs(opened.info.name, output, spec)
         check_outputs(paths, opened.info.path, overwrite=existing.may_replace)
         with locked(paths.landcover) as work:
             job = prepare(opened, model, spec, reporter, work.read_manifest() if existing.resume else None)
@@ -142,11 +144,11 @@ def _run(job: Job, work: WorkFolder, paths: OutputPaths, workers: Workers, repor
             if paths.preview:
                 results.write_preview(paths.preview)
             clock.lap("preview")
-            polygons = results.write_polygons() if paths.polygons else None
+            counts = results.write_vectors() if paths.polygons or paths.instances else VectorCounts()
             clock.lap("polygons")
             if paths.item:
                 results.write_item(paths.item)
-    about = _About(classes, polygons, assembled.confidence, assembled.forwarded_px, clock.seconds())
+    about = _About(classes, counts, assembled.confidence, assembled.forwarded_px, clock.seconds())
     return _result(job, paths, about)
 
 
@@ -155,7 +157,7 @@ class _About:
     """Figures of a finished prediction, as `PredictResult` has them."""
 
     classes: tuple[ClassShare, ...]
-    polygons: int | None
+    counts: VectorCounts
     confidence: float | None
     forwarded_px: int
     seconds: dict[str, float]
@@ -167,7 +169,8 @@ def _result(job: Job, paths: OutputPaths, about: _About) -> PredictResult:
         model=job.model.spec.name,
         paths=paths.by_kind(),
         classes=about.classes,
-        polygons=about.polygons,
+        polygons=about.counts.polygons,
+        instances=about.counts.instances,
         scene_px=job.scene.info.pixels,
         valid_px=sum(c.pixels for c in about.classes),
         confidence=about.confidence,
@@ -190,7 +193,8 @@ def _done_before(job: Job, paths: OutputPaths) -> PredictResult:
         for pixels, area in [known.get(c.id, (0, None))]
     )
     polygons = _count_polygons(paths.polygons[0]) if paths.polygons else None
-    return _result(job, paths, _About(classes, polygons, stated_confidence(paths.landcover), 0, {"total": 0.0}))
+    counts = VectorCounts(polygons, stated_instances(paths.instances) if paths.instances else None)
+    return _result(job, paths, _About(classes, counts, stated_confidence(paths.landcover), 0, {"total": 0.0}))
 
 
 def _count_polygons(path: Path) -> int:

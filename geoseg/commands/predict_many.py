@@ -137,7 +137,7 @@ def predict_each(batch: SceneBatch, reporter: Reporter = SILENT) -> Iterator[Pre
     Raises:
         GeosegError: with the first outcome, if no scene can be begun; see `predict_many`.
     """
-    check_all_outputs(batch.scenes, batch.output, batch.spec.output, overwrite=batch.replaces)
+    check_all_outputs(batch.scenes, batch.output, batch.spec, overwrite=batch.replaces)
     arguments = PredictArguments(batch.output, batch.settings)
     tasks = tasks_of(batch.scenes)
     with open_executor(Workplace(batch.scheduler)) as executor:
@@ -154,7 +154,7 @@ def plan_each(batch: SceneBatch, reporter: Reporter = SILENT) -> Iterator[Predic
     Raises:
         GeosegError: with the first outcome, as `predict_each` does.
     """
-    check_all_outputs(batch.scenes, batch.output, batch.spec.output, overwrite=batch.replaces)
+    check_all_outputs(batch.scenes, batch.output, batch.spec, overwrite=batch.replaces)
     yield from _counted(_plans(batch, _loaded(batch.model), reporter), len(batch.scenes), reporter)
 
 
@@ -165,7 +165,7 @@ def _plans(batch: SceneBatch, model: Model, reporter: Reporter) -> Generator[Pre
 
 
 def _plan(batch: SceneBatch, scene: SceneRef, model: Model) -> PredictPlan:
-    paths = name_outputs(scene.name, batch.output, batch.spec.output)  # for a plan calls a scene by its file
+    paths = name_outputs(scene.name, batch.output, batch.spec)  # for a plan calls a scene by its file
     settings: PredictSettings = {**batch.settings, "scores": paths.scores, "confidence": paths.confidence}
     return plan_prediction(scene, paths.landcover, model=model, **settings)
 

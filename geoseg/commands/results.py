@@ -19,10 +19,11 @@ from geoseg.core.files import write_errors
 from geoseg.core.naming import layer_name
 from geoseg.inference.assemble import Assembled, replace_classes
 from geoseg.inference.class_shares import ClassShare
+from geoseg.inference.cores import origin_tags
 from geoseg.inference.job import Job
 from geoseg.outputs.attribute_table import write_aux
 from geoseg.outputs.drafts import Drafts
-from geoseg.outputs.geotiff import write_cog
+from geoseg.outputs.geotiff import INSTANCES_FORMAT, write_cog
 from geoseg.outputs.stac.assets import ResultFile, is_asset
 from geoseg.outputs.stac.item import Prediction, landcover_item
 from geoseg.outputs.styles import add_layer_style, raster_sld, shared_qml, vector_qml, vector_sld, write_style_files
@@ -32,6 +33,16 @@ from geoseg.spec import NODATA_ID
 
 if TYPE_CHECKING:
     from geoseg.vector.layer import PolygonLayer
+
+
+@dataclass(frozen=True)
+class VectorCounts:
+    """How many polygons and instances were written; None for those that are not wanted."""
+
+    polygons: int | None = None
+    """Number of polygons."""
+    instances: int | None = None
+    """Number of instances."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +91,8 @@ class Results:
 
     def _prediction(self) -> Prediction:
         scene, model, formats = self.job.scene, self.job.model, self.assembled.formats
+        if self.paths.instances is not None:
+            formats = formats | {"instances": INSTANCES_FORMAT}
         files = {
             kind: ResultFile.measured(path, self.drafts[path], formats.get(kind))
             for kind, path in self.paths.by_kind().items()
@@ -88,25 +101,37 @@ class Results:
         about = scene.info.name, scene.info.path, scene.grid, scene.taken(), model.spec, files, model.file
         return Prediction(*about, self.assembled.confidence, self.job.notices)
 
-    def write_polygons(self) -> int:
-        """Write polygons in each format; return how many.
+    def write_vectors(self) -> VectorCounts:
+        """Write polygons in each format, and the raster of instances; return how many there are.
 
         Raises:
             OutputError: if they cannot be made; the class raster is complete then.
         """
-        from geoseg.vector.polygonize import polygonize
+        from geoseg.commands.instances import write_instances
+        from geoseg.vector.polygonize import open_polygonizer
 
-        rasters, spec = self.assembled.rasters, self.job.spec.vector.of_generalized_raster
-        legend = Legend.of(self.job.model.spec.classes)
+        rasters, spec, path = self.assembled.rasters, self.job.spec.vector.of_generalized_raster, self.paths.instances
+        legend, folder = Legend.of(self.job.model.spec.classes), self.assembled.folder
         try:
-            layer = polygonize(rasters["landcover"], rasters["confidence"], legend, spec, reporter=self.reporter)
-            layer = replace(layer, notices=self.job.notices)
-            failed = [error for path in self.paths.polygons if (error := self._write_layer(layer, path)) is not None]
-            if failed:
-                raise failed[0]
+            with (
+                open_polygonizer(rasters["landcover"], rasters.get("confidence"), legend, spec) as polygonizer,
+                polygonizer.numbered(folder) as instances,
+            ):
+                if instances is not None and path is not None:
+                    tags = origin_tags(self.job)
+                    write_instances(instances, self.job.scene.info, tags, folder, self.drafts[path])
+                layer = polygonizer.run(self.reporter, instances) if self.paths.polygons else None
+            if layer is not None:
+                self._write_layers(replace(layer, notices=self.job.notices))
         except GeosegError as error:
             raise OutputError(f"{error}; the class raster is complete: {self.paths.landcover}") from None
-        return len(layer)
+        counts = (None if found is None else len(found) for found in (layer, instances))
+        return VectorCounts(*counts)
+
+    def _write_layers(self, layer: PolygonLayer) -> None:
+        failed = [error for path in self.paths.polygons if (error := self._write_layer(layer, path)) is not None]
+        if failed:
+            raise failed[0]
 
     def _write_layer(self, layer: PolygonLayer, path: Path) -> OutputError | None:
         """Write polygons in the format of a path; return the error if that fails, so that others are written."""

@@ -9,19 +9,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
-from geoseg.commands.output_paths import check_names
+from geoseg.commands.instances import write_instances
+from geoseg.commands.output_paths import check_names, instances_path
 from geoseg.core.errors import OutputError, SpecError
 from geoseg.core.events import SILENT, Reporter
-from geoseg.core.files import one_line
+from geoseg.core.files import one_line, publish, workspace
 from geoseg.core.naming import layer_name
-from geoseg.geo.aoi import find_area
+from geoseg.geo.aoi import Area, find_area
 from geoseg.geo.crs import same_horizontal_crs
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
@@ -38,6 +40,7 @@ from geoseg.raster.class_raster import open_classes
 from geoseg.raster.confidence import open_confidence
 from geoseg.raster.legends import read_legend, with_file
 from geoseg.raster.notices_tag import stated_notices
+from geoseg.raster.scene_info import SceneInfo, describe_dataset
 from geoseg.spec import VectorizeSpec, VectorSpec, parse_spec
 from geoseg.spec.settings import VectorizeSettings
 from geoseg.vector.check import PolygonCheck, check_polygons
@@ -70,6 +73,10 @@ class VectorizeResult:
     """What the user should know of: a sentence each."""
     check: PolygonCheck | None = None
     """What became of the raster, if that was asked for."""
+    instances: int | None = None
+    """How many instances there are; None if none are numbered."""
+    instances_raster: Path | None = None
+    """Their raster."""
 
 
 def vectorize(
@@ -102,17 +109,27 @@ def vectorize(
     spec = parse_spec(VectorizeSpec, settings, source="settings")
     output = Path(output)
     check_output(output, overwrite)
+    numbers = None if spec.vector.instances is None else instances_path(output)
+    if numbers is not None:
+        check_free(numbers, overwrite)
     with open_classes(raster) as opened:
         reading = with_file(read_legend(opened), spec.names.legend)
         grid, unplaced = grid_of_classes(opened)
         if check:
             _check_checkable(grid, spec, output)
         area = find_area(grid, spec.area.aoi, spec.area.bbox, opened.name)
-        with open_confidence(confidence, grid) as percentages:
+        beside = nullcontext(output.parent) if numbers is None else workspace(numbers)
+        with open_confidence(confidence, grid) as percentages, beside as folder:
             job = Polygonizer(opened, percentages, grid, reading.legend, spec.vector, area)
-            layer = replace(job.run(reporter), notices=stated_notices(opened.tags()))
+            with job.numbered(folder) as instances:
+                layer = replace(job.run(reporter, instances), notices=stated_notices(opened.tags()))
+                if numbers is not None and instances is not None:
+                    draft = folder / numbers.name
+                    write_instances(instances, _place(opened, job.part, area), {}, folder, draft)
             styles = _place_of_styles(output, spec.vector, overwrite)
             write_polygons(layer, output, finish=partial(_style, layer, output.stem, styles))
+            if numbers is not None:
+                publish(folder / numbers.name, numbers)
             found = _checked(output, job) if check else None
     unstyled = styles.notice(output)
     unmarked = _unmarked_notice(job.unmarked)
@@ -122,7 +139,16 @@ def vectorize(
     notices = tuple(notice for notice in (unplaced, *reading.notices, unstyled, unmarked, plain, nothing) if notice)
     for notice in notices:
         reporter.notice(notice)
-    return VectorizeResult(output, len(layer), class_shares(layer), time.perf_counter() - started, notices, found)
+    counts = len(layer), class_shares(layer), time.perf_counter() - started
+    return VectorizeResult(output, *counts, notices, found, None if instances is None else len(instances), numbers)
+
+
+def _place(opened: Any, part: PixelGrid, area: Area | None) -> SceneInfo:
+    """Size and georeferencing of a class raster, or of an area of it."""
+    info = describe_dataset(opened, opened.name, "", None)
+    if area is None:
+        return info
+    return replace(info, height=part.height, width=part.width, transform=part.transform, gcps=([], None), rpcs=None)
 
 
 def _unmarked_notice(fill: tuple[int, int] | None) -> str | None:
@@ -210,6 +236,15 @@ def check_output(output: Path, overwrite: bool) -> None:
     """
     check_extension(output)
     check_names([output])
+    check_free(output, overwrite)
+
+
+def check_free(output: Path, overwrite: bool) -> None:
+    """Refuse the path of an output that is taken.
+
+    Raises:
+        OutputError: It is a folder, or exists and may not be replaced.
+    """
     if output.is_dir():
         raise OutputError(f"{output} is a folder: choose another name")
     if output.exists() and not overwrite:

@@ -42,6 +42,11 @@ class Assembled:
     thumbnail: Thumbnail
     """The scene shrunk for the preview; empty if no preview is wanted."""
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the rasters, for further files that are removed with them."""
+        return self.rasters["landcover"].parent
+
 
 def assemble(job: Job, work: WorkFolder) -> Assembled:
     """Assemble the finished tile rows, and blend the seams between those that different workers forwarded.

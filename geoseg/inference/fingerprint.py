@@ -74,11 +74,13 @@ def output_fingerprints(spec: PredictSpec) -> dict[str, str]:
     Results of equal digests made from the same class raster are equal.
     """
     output, polygons = spec.output, spec.vector.of_generalized_raster
+    numbered = polygons.model_dump(mode="json", include={"instances", "connectivity", "classes"})
     made = {
         "polygons": _digest([polygons.model_dump(mode="json"), sorted(output.format)]) if output.polygons else None,
         "preview": "" if output.preview else None,
         "scores": output.scores_type if output.scores else None,
         "confidence": "" if output.confidence else None,
+        "instances": _digest(numbered) if polygons.instances else None,
         "item": "" if output.stac else None,
     }
     return {kind: digest for kind, digest in made.items() if digest is not None}

@@ -33,7 +33,7 @@ class RasterFormat:
     """Format of a result raster: type, bands, nodata, colours and tags."""
 
     dtype: str
-    """uint8 or float32."""
+    """uint8, uint32 or float32."""
     nodata: float
     """Value of pixels without data."""
     bands: tuple[str, ...]
@@ -52,6 +52,12 @@ class RasterFormat:
     def bytes_per_pixel(self) -> int:
         """Bytes of a pixel without compression."""
         return len(self.bands) * np.dtype(self.dtype).itemsize
+
+
+INSTANCES_FORMAT = RasterFormat("uint32", 0, ("number of the instance",))
+"""Format of numbers of instances, 0 where there is none."""
+COUNT_TAG = "GEOSEG_INSTANCES"
+"""Tag of rasters of instances: how many there are."""
 
 
 class PartRaster:
@@ -140,7 +146,7 @@ def _vrt_source(part: Part, number: int, width: int, layout: RasterFormat) -> El
     source = ElementTree.Element("SimpleSource")
     ElementTree.SubElement(source, "SourceFilename", relativeToVRT="1").text = part.path.name
     ElementTree.SubElement(source, "SourceBand").text = str(number)
-    kind = {"uint8": "Byte", "float32": "Float32"}[layout.dtype]
+    kind = {"uint8": "Byte", "uint32": "UInt32", "float32": "Float32"}[layout.dtype]
     ElementTree.SubElement(
         source, "SourceProperties", RasterXSize=str(width), RasterYSize=str(part.height), DataType=kind,
         BlockXSize=str(BLOCK), BlockYSize=str(BLOCK),
@@ -159,7 +165,7 @@ def write_cog(raster: Path, layout: RasterFormat, path: Path) -> None:
             str(path),
             driver="COG",
             COMPRESS="DEFLATE",
-            PREDICTOR="YES" if layout.dtype == "float32" else "NO",
+            PREDICTOR="NO" if layout.dtype == "uint8" else "YES",
             BLOCKSIZE=str(BLOCK),
             OVERVIEW_RESAMPLING=layout.overviews.upper(),
             BIGTIFF="IF_SAFER",

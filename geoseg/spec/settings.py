@@ -39,6 +39,7 @@ class PredictSettings(TypedDict, total=False):
     dissolve: bool
     to_crs: str | None
     embed_style: bool
+    instances: Sequence[str] | None
     scores: str | os.PathLike[str] | None
     scores_type: Literal["float32", "uint8"]
     confidence: str | os.PathLike[str] | None
@@ -134,6 +135,7 @@ class VectorizeSettings(TypedDict, total=False):
     dissolve: bool
     to_crs: str | None
     embed_style: bool
+    instances: Sequence[str] | None
     aoi: str | os.PathLike[str] | None
     bbox: Sequence[float] | None
     legend: str | os.PathLike[str] | None

@@ -11,6 +11,7 @@ from geoseg.spec.area import AreaSpec
 from geoseg.spec.base import Spec
 from geoseg.spec.combined import CombinedSpec
 from geoseg.spec.legend import LegendSpec
+from geoseg.spec.output import Names
 
 PX = "px"
 """Unit of a length or an area that is given in pixels."""
@@ -80,6 +81,15 @@ class VectorSpec(GeneralizeSpec):
     """Coordinate system of the polygons, e.g. EPSG:4326; None means the raster's."""
     embed_style: bool = False
     """Also store the style inside a GeoPackage, in a table that some programs list as a second layer."""
+    instances: Names | None = None
+    """Names or ids of classes whose regions are numbered as instances: polygons get an instance_id, and a raster of
+    these numbers is written, too."""
+
+    @model_validator(mode="after")
+    def _keeps_instances_apart(self) -> Self:
+        if self.dissolve and self.instances is not None:
+            raise ValueError("dissolve makes one feature of each class, instances many: leave one of them out")
+        return self
 
     @property
     def of_generalized_raster(self) -> VectorSpec:

@@ -44,6 +44,7 @@ class PolygonLayer:
     """The polygons of a class raster with their attributes.
 
     - `class_id` int32, or int64 where values are larger; `class` text
+    - `instance_id` int32: null where there is no instance; absent if instances are not numbered
     - `area_m2`, `perimeter_m` float: geodetic; null where the coordinate system gives no metres
     - `confidence` float 0..1: mean over the pixels; absent if the regions have none
     - `color` text: absent if no class has one
@@ -97,6 +98,7 @@ class PolygonLayer:
         """Names and types of the columns."""
         columns = [("class_id", self._id_type), ("class", pa.string()), ("area_m2", pa.float64())]
         columns += [("perimeter_m", pa.float64())]
+        columns += [("instance_id", pa.int32())] if self.regions.instance_id is not None else []
         columns += [("confidence", pa.float64())] if self.regions.confidence is not None else []
         columns += [("color", pa.string())] if self.legend.colors else []
         geometry = pa.field("geometry", pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})
@@ -210,6 +212,9 @@ class PolygonLayer:
             measured = [find(xy, rings, in_feature) for find in (self._measure.areas, self._measure.perimeters)]
         columns = [pa.array(class_id.astype(np.int64), self._id_type), _texts(class_id, self.legend.name)]
         columns += [pa.array(values, from_pandas=True) for values in measured]  # NaN becomes null
+        if regions.instance_id is not None:
+            number = regions.instance_id[chosen][features[:-1]]
+            columns.append(pa.array(number, pa.int32(), mask=number == 0))
         if regions.confidence is not None:
             pixels = regions.pixels[chosen]
             weighted = np.add.reduceat(regions.confidence[chosen] * pixels, features[:-1])

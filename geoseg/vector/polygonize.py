@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -30,9 +33,10 @@ from geoseg.vector.arcs import cut, join, simplify, smooth
 from geoseg.vector.generalize.majority import majority_filter
 from geoseg.vector.generalize.merge import plan_merge
 from geoseg.vector.generalize.regions import count_regions, relabel
+from geoseg.vector.instances import InstanceCodes, InstanceRules, Instances, numbered
 from geoseg.vector.layer import PolygonLayer, by_class, by_touch
-from geoseg.vector.settings import kept_ids, merge_rules, simplify_px, target_crs
-from geoseg.vector.trace import trace
+from geoseg.vector.settings import instance_ids, kept_ids, merge_rules, simplify_px, target_crs
+from geoseg.vector.trace import Regions, trace
 
 STRIP_CACHE_MB = 64
 """Size of GDAL's cache in megabytes: strips are read in their order, so only one row of blocks is read twice."""
@@ -61,10 +65,23 @@ def polygonize(
         SceneError: A raster cannot be read or is no class raster, or the two differ in their pixels.
         SpecError: A setting makes no sense with this raster.
     """
+    with (
+        open_polygonizer(classes, confidence, legend, spec) as job,
+        TemporaryDirectory() as folder,
+        job.numbered(Path(folder)) as instances,
+    ):
+        return job.run(reporter, instances)
+
+
+@contextmanager
+def open_polygonizer(
+    classes: str | os.PathLike[str], confidence: str | os.PathLike[str] | None, legend: Legend, spec: VectorSpec
+) -> Iterator[Polygonizer]:
+    """Open a class raster to make polygons of it; arguments and errors are those of `polygonize`."""
     with open_classes(classes) as raster:
         grid = grid_of_classes(raster)[0]
         with open_confidence(confidence, grid) as percentages:
-            return Polygonizer(raster, percentages, grid, legend, spec).run(reporter)
+            yield Polygonizer(raster, percentages, grid, legend, spec)
 
 
 class Polygonizer:
@@ -84,7 +101,8 @@ class Polygonizer:
         self._legend, self._spec = legend, spec
         self._target = target_crs(spec, grid, raster.name)
         self._tolerance = simplify_px(spec, self.part)
-        self._kept = kept_ids(spec, legend, possible_values(raster))
+        possible = possible_values(raster)
+        self._kept, self._as_instances = kept_ids(spec, legend, possible), instance_ids(spec, legend, possible)
         with gdal_settings(STRIP_CACHE_MB):
             found = find_codes(raster, area)
         self.codes, self.unmarked = found.codes, found.fill
@@ -99,14 +117,25 @@ class Polygonizer:
             strips = partial(within, strips, self._area, self.codes.nodata)
         return strips if self._kept is None else partial(_keep, strips, self._kept, self.codes)
 
-    def run(self, reporter: Reporter = SILENT) -> PolygonLayer:
+    @contextmanager
+    def numbered(self, folder: Path) -> Iterator[Instances | None]:
+        """The instances of the generalised raster, kept in a folder until the context ends; None if none are wanted."""
+        if self._as_instances is None:
+            yield None
+            return
+        codes = tuple(np.flatnonzero(np.isin(self.codes.values, list(self._as_instances))).tolist())
+        rules = InstanceRules(codes, self.codes.nodata, self._spec.connectivity)
+        with (
+            gdal_settings(STRIP_CACHE_MB),
+            numbered(self.strips, (self.part.height, self.part.width), rules, folder) as found,
+        ):
+            yield found
+
+    def run(self, reporter: Reporter = SILENT, instances: Instances | None = None) -> PolygonLayer:
         """Trace, simplify and smooth; `reporter` gets the progress of `polygons`, in pixels."""
-        spec = self._spec
-        with gdal_settings(STRIP_CACHE_MB):
-            regions = trace(_counted(self.strips(), self.part, reporter), self.part.width, self.codes.nodata)
-        regions = replace(regions, class_id=self.codes.decode(regions.class_id))
-        if self._tolerance is not None or spec.smooth:
-            tolerance = self._tolerance or 0.0
+        spec, tolerance = self._spec, self._tolerance or 0.0
+        regions = self._trace(reporter, instances)
+        if tolerance or spec.smooth:
             arcs, regions = cut(regions, self.part.height, self.part.width), regions.without_rings()
             arcs = simplify(arcs, tolerance) if tolerance else arcs
             regions = join(smooth(arcs, max(1.0, tolerance**2)) if spec.smooth else arcs, regions)
@@ -115,6 +144,17 @@ class Polygonizer:
         if spec.dissolve or spec.connectivity == 8:
             regions, features = by_class(regions) if spec.dissolve else by_touch(regions)
         return PolygonLayer(regions, self.part.transform, self.part.crs, self._legend, features, self._target)
+
+    def _trace(self, reporter: Reporter, instances: Instances | None) -> Regions:
+        """Trace the regions of classes, and those of instances apart from each other."""
+        strips, numbers = self.strips, None
+        if instances is not None:
+            numbers = InstanceCodes(instances, 1 + max(len(self.codes.values), self.codes.nodata))
+            strips = partial(numbers.mark, strips)
+        with gdal_settings(STRIP_CACHE_MB):
+            regions = trace(_counted(strips(), self.part, reporter), self.part.width, self.codes.nodata)
+        regions = regions if numbers is None else numbers.part(regions)
+        return replace(regions, class_id=self.codes.decode(regions.class_id))
 
 
 def grid_of_classes(raster: Any) -> tuple[PixelGrid, str | None]:

@@ -31,6 +31,7 @@ def check_settings(spec: VectorSpec, grid: PixelGrid, legend: Legend, name: str)
     target_crs(spec, grid, name)
     simplify_px(spec, grid)
     kept_ids(spec, legend)
+    instance_ids(spec, legend)
     if spec.min_area is not None or spec.fill_holes is not None:
         merge_rules(spec, grid)
 
@@ -86,18 +87,35 @@ def kept_ids(spec: VectorSpec, legend: Legend, most: range = _BYTES) -> frozense
     Raises:
         SpecError: if a name is not in the legend.
     """
-    if spec.classes is None:
+    return None if spec.classes is None else _ids_of("classes", spec.classes, legend, most)
+
+
+def instance_ids(spec: VectorSpec, legend: Legend, most: range = _BYTES) -> frozenset[int] | None:
+    """Ids of the classes whose regions are instances; None for none. Those without a name are among `most`.
+
+    Raises:
+        SpecError: if a name is not in the legend, or the class becomes no polygons.
+    """
+    if spec.instances is None:
         return None
+    found, kept = _ids_of("instances", spec.instances, legend, most), kept_ids(spec, legend, most)
+    left_out = sorted(found - kept) if kept is not None else []
+    if left_out:
+        name = legend.name(left_out[0])
+        raise SpecError(f"instances = {name!r}: it is not among the classes that become polygons: name it there, too")
+    return found
+
+
+def _ids_of(setting: str, names: tuple[str, ...], legend: Legend, most: range) -> frozenset[int]:
+    """Ids of classes by name or number."""
     named = set(legend.names.values())
-    unknown = [
-        name for name in spec.classes if name not in named and not (_NUMBER.fullmatch(name) and int(name) in most)
-    ]
+    unknown = [name for name in names if name not in named and not (_NUMBER.fullmatch(name) and int(name) in most)]
     if unknown:
         known = ", ".join(legend.names.values())
         remedy = f"there are {known}" if known else "the raster names none: give their ids, e.g. 1,2"
-        raise SpecError(f"classes = {unknown[0]!r}: no such class; {remedy}")
-    by_number = {int(name) for name in spec.classes if name not in named}
-    return frozenset(by_number | {k for k, name in legend.names.items() if name in spec.classes})
+        raise SpecError(f"{setting} = {unknown[0]!r}: no such class; {remedy}")
+    by_number = {int(name) for name in names if name not in named}
+    return frozenset(by_number | {k for k, name in legend.names.items() if name in names})
 
 
 def target_crs(spec: VectorSpec, grid: PixelGrid, name: str) -> CRS | None:

@@ -34,6 +34,7 @@ _ASSETS = {
     "preview": ("thumbnail", "Preview"),
     "scores": ("data", "Probability of every class"),
     "confidence": ("data", "Probability of the chosen class in percent"),
+    "instances": ("data", "Numbers of instances"),
 }
 """Role and title of the results that are assets, by kind."""
 _MORE_POLYGONS = "polygons_"

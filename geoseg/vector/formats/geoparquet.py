@@ -41,7 +41,7 @@ class GeoParquet:
         schema = schema.insert(len(schema) - 1, pa.field("bbox", BBOX)).remove_metadata()
         schema = pa.schema([field.remove_metadata() for field in schema])
         bounds = _NOWHERE
-        plain = ["geometry", *(f"bbox.{side}" for side in SIDES), "area_m2", "perimeter_m"]
+        plain = ["geometry", *(f"bbox.{side}" for side in SIDES), "area_m2", "perimeter_m", "instance_id"]
         encoded = [field.name for field in schema if field.name not in (*plain, "bbox")]
         with pyarrow.parquet.ParquetWriter(path, schema, compression="zstd", use_dictionary=encoded) as file:
             for group in _groups(polygons, schema):

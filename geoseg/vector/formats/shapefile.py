@@ -13,7 +13,7 @@ from geoseg.vector.formats import FormatTraits
 from geoseg.vector.formats.ogr import count_ogr, read_ogr, write_ogr
 from geoseg.vector.layer import PolygonLayer
 
-NAMES = MappingProxyType({"perimeter_m": "perim_m"})
+NAMES = MappingProxyType({"perimeter_m": "perim_m", "instance_id": "inst_id"})
 """Names in the file of columns whose own are longer than the 10 characters of a Shapefile."""
 
 MOST_BYTES = 2**31 - 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -53,7 +53,7 @@ def count_regions(strips: Iterable[Strip], width: int, height: int, row_area: ND
         row_area: area of a pixel in each row (H,).
     """
     dtype, strips = peeked(strips)
-    tables, sums, runs = new_tables(dtype), _new_sums(), _first_runs(width, dtype)
+    tables, sums, runs = new_tables(dtype), _new_sums(), first_runs(width, dtype)
     rows = max(1, AT_ONCE // width)
     for strip in strips:
         for i in range(0, len(strip.ids), rows):
@@ -65,11 +65,15 @@ def count_regions(strips: Iterable[Strip], width: int, height: int, row_area: ND
 
 def relabel(strips: Iterable[Strip], width: int, graph: RegionGraph, class_id: Ids) -> Iterator[Strip]:
     """Yield the strips from which a graph was built, with a new class for each region (N,)."""
+    return number_runs(strips, width, class_id[graph.region_of])
+
+
+def number_runs(strips: Iterable[Strip], width: int, of_label: NDArray[Any]) -> Iterator[Strip]:
+    """Yield the strips of a raster with a number for each label (L,), in the order in which labels are given."""
     dtype, strips = peeked(strips)
-    runs, labels = _first_runs(width, dtype), np.zeros(1, np.int64)
-    of_label = class_id[graph.region_of]
+    runs, labels = first_runs(width, dtype), np.zeros(1, np.int64)
     for strip in strips:
-        changed = np.empty_like(strip.ids)
+        changed = np.empty(strip.ids.shape, of_label.dtype)
         runs = _relabel_rows(np.ascontiguousarray(strip.ids), runs, of_label, labels, changed)
         yield replace(strip, ids=changed)
 
@@ -120,7 +124,7 @@ def _make_room(tables: Tables, sums: Sums, pixels: int) -> Sums:
     return sums
 
 
-def _first_runs(width: int, dtype: DTypeLike) -> Runs:
+def first_runs(width: int, dtype: DTypeLike) -> Runs:
     """The row above the first one, without runs."""
     runs = new_runs(width, 0, dtype)
     runs.start[1] = width
@@ -256,9 +260,9 @@ def _neighbours(
 def _relabel_rows(
     ids: Ids,
     above: Runs,
-    of_label: Ids,
+    of_label: NDArray[Any],
     labels: NDArray[np.int64],
-    changed: Ids,
+    changed: NDArray[Any],
 ) -> Runs:
     """Write the new class of each run of some rows; return the runs of the last one.
 

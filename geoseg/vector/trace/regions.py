@@ -31,6 +31,8 @@ class Regions:
     """Where each region begins among the rings (N + 1,)."""
     touching: NDArray[np.int64]
     """Pairs of regions of one class that touch at a corner (T, 2); a pair may occur several times."""
+    instance_id: NDArray[np.int64] | None = None
+    """Number of the instance that each region belongs to, 0 for none (N,); None if instances are not numbered."""
 
     def __len__(self) -> int:
         return len(self.class_id)
@@ -58,6 +60,7 @@ class Regions:
             ring_offsets=ring_offsets,
             region_offsets=region_offsets,
             touching=np.empty((0, 2), np.int64),
+            instance_id=None if self.instance_id is None else self.instance_id[order],
         )
 
 
