@@ -11,7 +11,7 @@ from geoseg.core.events import NoticeLog, Reporter
 from geoseg.core.files import write_errors
 from geoseg.core.quiet import quiet
 from geoseg.losses.combined import make_losses
-from geoseg.models.families.building import check_network
+from geoseg.models.families.building import check_context, check_network
 from geoseg.raster.gdal import TRAINING_CACHE_MB, gdal_settings
 from geoseg.spec import TrainSpec
 from geoseg.training.data.training_data import read_training_data
@@ -44,6 +44,8 @@ def train_run(spec: TrainSpec, output: Path, start: Start, reporter: Reporter) -
     hardware, folder, log = choose_hardware(spec), RunFolder(output, spec.name), NoticeLog(reporter)
     for network in (spec.network, *([spec.context.network] if spec.context else ())):
         check_network(network)  # a wrong encoder or parameter is refused before any image is read
+        if spec.context is not None:
+            check_context(network)
     check_method(spec)
     make_losses(spec.loss)
     if is_main_process():

@@ -43,6 +43,7 @@ class TrainingCriterion(nn.Module):
         self._auxiliary = [AuxiliaryHead(network, len(spec.classes))] if spec.loss.auxiliary else []
         self.heads = nn.ModuleList(self._auxiliary)
         self._outputs = AuxiliaryOutputs(network.body)
+        self._logits_weight = network.body.logits_weight
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Loss of logits (B, K, h, w) against class indexes (B, h, w)."""
@@ -51,10 +52,11 @@ class TrainingCriterion(nn.Module):
 
     def of_windows(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The same, plus the losses of the auxiliary head and of the network's own auxiliary outputs for this batch."""
-        loss: Tensor = self(logits, labels)
         own = self._outputs.loss(logits, labels, self)
-        if own is not None:
-            loss = loss + own
+        if own is None:
+            loss: Tensor = self(logits, labels)
+        else:
+            loss = own + self._logits_weight * self(logits, labels) if self._logits_weight else own
         for head in self._auxiliary:
             loss = loss + self._head_weight * self(head.logits(labels.shape[-2:]), labels)
         return loss

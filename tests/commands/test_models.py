@@ -8,6 +8,7 @@ from importlib.metadata import EntryPoint
 import pytest
 import yaml
 from click.testing import CliRunner
+from support.networks import buildable
 
 from geoseg.cli import main
 from geoseg.commands import models
@@ -55,7 +56,7 @@ def test_weights_of_every_network_of_geoseg_are_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ddrnet23_slim", "pointwise", *(pytest.param(n, marks=pytest.mark.slow) for n in FAMILIES.own)]
+    "name", ["ddrnet23_slim", "pointwise", *(buildable(n, pytest.mark.slow) for n in FAMILIES.own)]
 )
 def test_counted_weights_are_those_that_are_built(name: str) -> None:
     with meta_device():

@@ -13,6 +13,7 @@ import rasterio
 import segmentation_models_pytorch as smp
 import torch
 from support.models import make_spec
+from support.networks import ALL, buildable
 from support.rasters import write_raster
 from torch import nn
 
@@ -87,7 +88,7 @@ def another_package(monkeypatch: pytest.MonkeyPatch) -> None:
     FAMILIES._loaded.pop("blur", None)
 
 
-NAMES = [*FAMILIES, "blur"]
+NAMES = [*ALL, "blur"]
 
 
 def a_spec(name: str, bands: int) -> ModelSpec:
@@ -110,6 +111,7 @@ class Learnt:
 
     def __init__(self, network: nn.Module):
         self.outputs, self.last = AuxiliaryOutputs(network.body), 0.0
+        self.weight = network.body.logits_weight
 
     def __call__(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return nn.functional.cross_entropy(logits.float(), labels, ignore_index=IGNORE)
@@ -118,7 +120,7 @@ class Learnt:
         loss = self(logits, labels)
         self.last = float(loss.detach())
         own = self.outputs.loss(logits, labels, self)
-        return loss if own is None else loss + own
+        return loss if own is None else self.weight * loss + own
 
 
 MOST_STEPS = 200
@@ -213,7 +215,7 @@ def test_its_bundle_predicts_a_scene_as_it_did_itself(name: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in NAMES if name == "blur" or FAMILIES.get(name).info(name).takes_context]
+    "name", ["blur", *(buildable(name) for name in FAMILIES if FAMILIES.get(name).info(name).takes_context)]
 )
 def test_with_a_context_it_learns_from_what_is_around_its_windows(name: str) -> None:
     torch.manual_seed(0)
@@ -233,7 +235,7 @@ def test_another_packages_network_pads_by_what_lies_at_the_edge() -> None:
     assert torch.allclose(logits, logits[:, :, :1, :1].expand_as(logits), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*FAMILIES, "blur"])
 def test_it_says_what_it_is(name: str) -> None:
     info = FAMILIES.get(name).info(name)
     assert all((info.title, info.paper, info.source, info.licence, info.encoders))

@@ -40,6 +40,8 @@ FAMILIES: Registry[Family] = Registry(
         "hrnetv2": "geoseg.models.families.hrnet:FAMILY",
         "ocr": "geoseg.models.families.ocr:FAMILY",
         "unetformer": "geoseg.models.families.unetformer:FAMILY",
+        "maskformer": "geoseg.models.families.mask_classification:FAMILY",
+        "mask2former": "geoseg.models.families.mask_classification:FAMILY",
     },
     ModelError,
 )

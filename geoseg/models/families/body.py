@@ -77,6 +77,12 @@ class Body(nn.Module):
         """
         raise NotImplementedError
 
+    @property
+    def logits_weight(self) -> float:
+        """Weight of the loss of the logits where `auxiliary_loss` is added to it; 0 for a network with a loss of its
+        own alone."""
+        return 1.0
+
     def encode(self, image: Tensor) -> Features:
         """Features of normalised values (B, C, H, W), whose sides are among `sides`."""
         raise NotImplementedError

@@ -32,6 +32,17 @@ def check_network(network: NetworkSpec) -> None:
     family_of(network).check(network)
 
 
+def check_context(network: NetworkSpec) -> None:
+    """Refuse a network that cannot carry a branch for the surroundings of windows, nor be the network of one.
+
+    Raises:
+        ModelError: with what to take instead.
+    """
+    name = network.architecture.lower()
+    if not family_of(network).info(name).takes_context:
+        raise ModelError(f"{name} takes no context: leave out context, or take another network, e.g. upernet")
+
+
 def build_body(network: NetworkSpec, bands: int, classes: int, *, fresh: bool = True) -> Body:
     """Build a network without its normalisation: normalised values (B, C, H, W) -> logits (B, K, H, W).
 

@@ -90,6 +90,7 @@ NEEDS: Mapping[str, Need] = {
     **dict.fromkeys(("deeplabv3", "deeplabv3plus", "pan"), "dilation"),
     "dpt": "tokens",
     **dict.fromkeys(("fcn32s", "fcn16s", "fcn8s", "hrnetv2", "unetformer", "gated_scnn"), "maps"),
+    **dict.fromkeys(("maskformer", "mask2former"), "maps"),
     **dict.fromkeys(("setr_naive", "setr_pup", "setr_mla", "segmenter"), "tokens"),
 }
 """By architecture; of one that is not here, nothing is known."""

@@ -41,5 +41,7 @@ PARAMETERS: Mapping[str, int] = {
     "hrnetv2": 9_637_597,
     "ocr": 70_072_910,
     "unetformer": 21_761_209,
+    "maskformer": 41_271_112,
+    "mask2former": 44_004_616,
 }
 """By architecture, see `Family.usual`."""

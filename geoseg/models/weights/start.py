@@ -116,8 +116,13 @@ def _take_bands(given: Tensor, axis: int, bands: Sequence[int | None]) -> Tensor
 
 
 def _put_classes(given: Tensor, own: Tensor, classes: Sequence[int | None]) -> Tensor:
-    """The network's own rows (K, ...), with those of known classes replaced by the given ones."""
-    return torch.stack([own[row] if known is None else given[known] for row, known in enumerate(classes)])
+    """The network's own rows (K, ...), with those of known classes replaced by the given ones.
+
+    Rows behind those of classes, such as that of no object, are the given ones.
+    """
+    rows = [own[row] if known is None else given[known] for row, known in enumerate(classes)]
+    others = len(own) - len(classes)
+    return torch.stack([*rows, *given[len(given) - others :]])
 
 
 def _report_line(given: ModelSpec, wanted: ModelSpec) -> str:
