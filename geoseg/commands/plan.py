@@ -9,7 +9,7 @@ from typing import Any, Unpack
 
 from geoseg.commands.output_paths import check_outputs, name_outputs
 from geoseg.core.events import SILENT
-from geoseg.inference.cores import raster_formats
+from geoseg.inference.cores import part_formats, raster_formats
 from geoseg.inference.job import Job, prepare
 from geoseg.models.memory import activation_bytes
 from geoseg.models.model import Model
@@ -90,9 +90,10 @@ def plan_prediction(
 def scratch_bytes_per_pixel(job: Job) -> int:
     """Bytes of disk space per pixel for the parts of rasters and, at worst as much again, the files made of them."""
     once = sum(layout.bytes_per_pixel() for layout in raster_formats(job).values())
+    before = 0 if job.crf is None else sum(layout.bytes_per_pixel() for layout in part_formats(job).values())
     vector = job.spec.vector
     numbers = 3 * INSTANCES_FORMAT.bytes_per_pixel() if vector.instances is not None else 0
-    return 2 * once + numbers + vector.generalizes + math.ceil(job.view.scratch_bytes)
+    return before + 2 * once + numbers + vector.generalizes + math.ceil(job.view.scratch_bytes)
 
 
 def memory_bytes(job: Job) -> int:
@@ -104,4 +105,5 @@ def memory_bytes(job: Job) -> int:
     activations = job.batch_size * activation_bytes(job.model.module, len(job.model.spec.bands), window_px, bytes_each)
     queue = 4 * job.batch_size * window_px * (job.bands.value_bytes * len(job.model.spec.bands) + 1)
     blending = job.view.maps_held * 4 * classes * window_px * job.batch_size
-    return (LIBRARIES_MB + CACHE_MB) * 2**20 + weights + activations + queue + blending
+    crf = 0 if job.crf is None else job.crf.memory_bytes  # when the network's activations are gone
+    return (LIBRARIES_MB + CACHE_MB) * 2**20 + weights + max(activations + queue + blending, crf)

@@ -20,6 +20,7 @@ from geoseg.core.errors import OutputError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.core.files import one_line, write_errors
 from geoseg.core.memory import give_back_memory
+from geoseg.inference.apply_crf import apply_crf
 from geoseg.inference.assemble import assemble
 from geoseg.inference.class_shares import ClassShare, class_shares
 from geoseg.inference.cores import kept_outputs
@@ -96,7 +97,7 @@ def predict(
         name: base name of the results; default: the name of the scene's file.
         scheduler: share the scene among the workers of a Dask cluster: its address, local:N for N processes here, or
             a client of it.
-        reporter: takes notices, and the progress of `predicting`, `writing`, `preview` and `polygons`.
+        reporter: takes notices, and the progress of `predicting`, `crf`, `writing`, `preview` and `polygons`.
         settings: fields of PredictSpec; overwrite=True to replace results that exist, which are refused before any
             work is done without it; resume=True to go on where a run with the same scene, model and settings was
             stopped; nothing is done if it was not.
@@ -133,6 +134,9 @@ def _run(job: Job, work: WorkFolder, paths: OutputPaths, workers: Workers, repor
         give_back_memory()
         clock.lap("predict")
         assembled = assemble(job, work)
+        if job.crf is not None:
+            assembled = apply_crf(job, job.crf, assembled, reporter)
+            clock.lap("crf")
         if job.spec.vector.generalizes:
             generalize(job, assembled)
             clock.lap("generalize")

@@ -5,7 +5,7 @@ In: a work folder in which all tile rows are finished. Out: mosaics of their row
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.geo.grid import Window
-from geoseg.inference.cores import CONFIDENCE_TAG, new_thumbnail, raster_formats
+from geoseg.inference.cores import CONFIDENCE_TAG, new_thumbnail, part_formats
 from geoseg.inference.job import Job
 from geoseg.inference.tally import count_by_row
 from geoseg.inference.tile_rows import join_tile_rows
@@ -30,7 +30,7 @@ class Assembled:
     """The rasters of a whole scene, with pixel counts and a thumbnail."""
 
     rasters: dict[str, Path]
-    """Rasters on the scene's grid, by kind: landcover, confidence, scores."""
+    """Rasters on the scene's grid, by kind: landcover, confidence, scores; landcover and logits before a CRF."""
     formats: dict[str, RasterFormat]
     """Their formats, by kind."""
     counts: NDArray[np.int32]
@@ -60,7 +60,7 @@ def assemble(job: Job, work: WorkFolder) -> Assembled:
             raise work.damage()
         if i:
             join_tile_rows(job, work, i)
-    info, formats = job.scene.info, raster_formats(job)
+    info, formats = job.scene.info, part_formats(job)
     counts = np.zeros((info.height, len(job.model.spec.classes)), np.int32)
     parts: dict[str, list[Part]] = {kind: [] for kind in formats}
     thumbnail, forwarded, percent_sum = new_thumbnail(job), 0, 0
@@ -72,14 +72,23 @@ def assemble(job: Job, work: WorkFolder) -> Assembled:
             thumbnail.add(record.thumbnail)
         for kind in formats.keys() & set(record.kinds):
             parts[kind].append(Part(work.part(name, kind), record.row, len(record.counts)))
-    valid_px = int(counts.sum(dtype=np.int64))
-    confidence = percent_sum / valid_px / 100 if valid_px else None
-    if confidence is not None:
-        formats["landcover"] = formats["landcover"].with_tags({CONFIDENCE_TAG: f"{confidence:.4f}"})
+    formats, confidence = with_confidence(formats, counts, percent_sum)
     rasters = {kind: work.path / f"{kind}.vrt" for kind in formats}
     for kind, path in rasters.items():
         write_mosaic(path, info, formats[kind], parts[kind])
     return Assembled(rasters, formats, counts, forwarded, confidence, thumbnail)
+
+
+def with_confidence(
+    formats: Mapping[str, RasterFormat], counts: NDArray[np.int32], percent_sum: int
+) -> tuple[dict[str, RasterFormat], float | None]:
+    """The formats with the mean probability of the chosen class in the tags of the class raster, and that mean; None
+    without pixels (H, K) that hold data."""
+    valid_px = int(counts.sum(dtype=np.int64))
+    if not valid_px:
+        return dict(formats), None
+    confidence = percent_sum / valid_px / 100
+    return {**formats, "landcover": formats["landcover"].with_tags({CONFIDENCE_TAG: f"{confidence:.4f}"})}, confidence
 
 
 def replace_classes(

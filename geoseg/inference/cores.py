@@ -41,12 +41,20 @@ class Pixels:
     """Probability of that class in percent (h, w)."""
     scores: NDArray[np.float32] | NDArray[np.uint8] | None
     """Probability of every class (K, h, w)."""
+    logits: NDArray[np.float32] | None = None
+    """Logits of every class (K, h, w)."""
 
     @classmethod
     def of(cls, decision: Decision, window: Window, valid: NDArray[np.bool_]) -> Pixels:
         """Convert a decision that is on the host to arrays."""
-        percent, scores = (None if values is None else values.numpy() for values in (decision.percent, decision.scores))
-        return cls(window, valid, decision.index.numpy(), percent, scores)
+        rest = (decision.percent, decision.scores, decision.logits)
+        arrays = (None if values is None else values.numpy() for values in rest)
+        return cls(window, valid, decision.index.numpy(), *arrays)
+
+    def rasters(self) -> dict[str, NDArray[np.generic]]:
+        """What there is besides classes, by the kind of raster."""
+        rest = {"confidence": self.percent, "scores": self.scores, "logits": self.logits}
+        return {kind: values for kind, values in rest.items() if values is not None}
 
 
 CONFIDENCE_TAG = "GEOSEG_CONFIDENCE"
@@ -63,7 +71,7 @@ class RowsWriter:
         self._scene_rows = job.source.scene_window(rows)
         self._counts = np.zeros((self._scene_rows.height, len(self._ids)), np.int32)
         self._percent_sum = 0
-        self._formats = raster_formats(job)
+        self._formats = part_formats(job)
         self._parts: dict[str, PartRaster] = {}
         self._thumbnail: Thumbnail | None = None
 
@@ -77,10 +85,9 @@ class RowsWriter:
         self._write("landcover", window, ids)
         if pixels.percent is not None:
             self._percent_sum += int(pixels.percent.sum(where=valid, dtype=np.int64))
-        for kind, values in (("confidence", pixels.percent), ("scores", pixels.scores)):
-            if values is not None and kind in self._formats:
-                nodata = values.dtype.type(self._formats[kind].nodata)
-                self._write(kind, window, np.where(valid, values, nodata))
+        for kind, values in pixels.rasters().items():
+            if kind in self._formats:
+                self._write(kind, window, self._formats[kind].blanked(values, valid))
 
     def show(self, sample: Sample) -> None:
         """Add the pixels of a window's core to the thumbnail."""
@@ -132,6 +139,8 @@ def shown_bands(bands: tuple[str, ...]) -> list[int]:
 
 def kept_outputs(job: Job) -> frozenset[str]:
     """Outputs to be kept of each row besides its classes: a resumed run cannot derive them from the classes."""
+    if job.crf is not None:  # all but the preview is made of logits
+        return frozenset({"logits", "preview"} if job.spec.output.preview else {"logits"})
     wanted = {
         "confidence": job.keeps_confidence,
         f"scores as {job.wanted.scores}": job.wanted.scores is not None,
@@ -148,6 +157,14 @@ def raster_formats(job: Job) -> dict[str, RasterFormat]:
     if job.wanted.scores:
         formats["scores"] = scores_format(job)
     return formats
+
+
+def part_formats(job: Job) -> dict[str, RasterFormat]:
+    """Formats of the rasters that are written of each tile row: those of the job, or what its CRF makes them of."""
+    if job.crf is None:
+        return raster_formats(job)
+    names = tuple(c.name for c in job.model.spec.classes)
+    return {"landcover": landcover_format(job), "logits": RasterFormat("float32", math.nan, names)}
 
 
 def landcover_format(job: Job) -> RasterFormat:

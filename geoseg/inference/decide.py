@@ -19,6 +19,8 @@ class Wanted:
     """Probability of every class: 0 to 1, or in percent."""
     temperature: float = 1.0
     """By which logits are divided before they become probabilities."""
+    logits: bool = False
+    """The logits themselves, for a step that decides later."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,13 @@ class Decision:
     """Probability of that class in percent (h, w), uint8."""
     scores: Tensor | None
     """Probability of every class (K, h, w), float32, or uint8 in percent."""
+    logits: Tensor | None = None
+    """The logits (K, h, w), float32."""
 
     def to_host(self) -> Decision:
         """Copy to the host's memory; see the function of that name."""
-        percent, scores = (None if values is None else to_host(values) for values in (self.percent, self.scores))
-        return Decision(to_host(self.index), percent, scores)
+        rest = (self.percent, self.scores, self.logits)
+        return Decision(to_host(self.index), *(None if values is None else to_host(values) for values in rest))
 
 
 def to_host(values: Tensor) -> Tensor:
@@ -54,6 +58,7 @@ def decide(logits: Tensor, wanted: Wanted) -> Decision:
     """
     best, index = logits.max(dim=0)
     percent = scores = None
+    kept = logits if wanted.logits else None
     if wanted.temperature != 1:
         best, logits = best / wanted.temperature, logits / wanted.temperature
     if wanted.confidence:
@@ -61,7 +66,7 @@ def decide(logits: Tensor, wanted: Wanted) -> Decision:
     if wanted.scores:
         scores = logits.softmax(dim=0)
         scores = _percent(scores) if wanted.scores == "uint8" else scores
-    return Decision(index.to(torch.uint8), percent, scores)
+    return Decision(index.to(torch.uint8), percent, scores, kept)
 
 
 def _percent(probabilities: Tensor) -> Tensor:

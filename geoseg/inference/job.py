@@ -13,6 +13,7 @@ from typing import Any
 from geoseg.core.events import NoticeLog, Reporter
 from geoseg.geo.grid import Grid
 from geoseg.inference.brightness import fitting_brightness
+from geoseg.inference.crf import Crf
 from geoseg.inference.decide import Wanted
 from geoseg.inference.fingerprint import fingerprint
 from geoseg.inference.fit import fitting_resolution, misfit_lines, resolution_misfit, values_misfit
@@ -32,6 +33,7 @@ from geoseg.raster.scene import Scene
 from geoseg.raster.scene_bands import SceneBands
 from geoseg.raster.scene_info import plain_number
 from geoseg.spec import ClassifySpec, ModelSpec, PredictSpec
+from geoseg.spec.crf import CrfSpec
 from geoseg.vector.settings import check_settings
 
 
@@ -75,6 +77,16 @@ class Job:
     def manifest(self) -> Manifest:
         """The manifest of this job's work folder."""
         return Manifest(self.fingerprint, self.grid.tile, self.batch_size, self.grid.overlap)
+
+    @property
+    def crf(self) -> Crf | None:
+        """The CRF that decides after the windows are blended, if there is one."""
+        return Crf.of(self.spec.classify, self.model.spec)
+
+    @property
+    def wanted_of_windows(self) -> Wanted:
+        """What is computed of each pixel when its windows are blended: all that is wanted, or what a CRF needs."""
+        return self.wanted if self.crf is None else Wanted(logits=True)
 
     @property
     def wanted(self) -> Wanted:
@@ -213,4 +225,6 @@ def _deciding(resolved: ClassifySpec, spec: ClassifySpec, source: Source, model:
         "context": bool(branch.levels),
         "refine_fraction": spec.refine_fraction if branch.skips else 1.0,
     }
+    if not spec.changes_pixels:
+        meant |= {name: field.default for name, field in CrfSpec.model_fields.items()}
     return resolved.model_copy(update=meant)

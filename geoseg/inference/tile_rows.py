@@ -143,7 +143,7 @@ def _finish_batch(
         block = blender.feed(sample.place, whole_window(sample, part))
         held.append(_Leaving(sample, block.window, *seams.take()))
         for window, found in job.source.to_scene(block.logits, _valid_of(sample, block), block.window):
-            held.append(_Decided(sample, window, decide(found, job.wanted).to_host()))
+            held.append(_Decided(sample, window, decide(found, job.wanted_of_windows).to_host()))
             held_px += window.pixels
             if held_px >= _PIECE_PX:
                 yield _Piece.copied(job, held, numbers)
@@ -331,7 +331,7 @@ def join_tile_rows(job: Job, work: WorkFolder, i: int) -> None:
         core = job.source.scene_window(block.window)
         for window, logits in job.source.to_scene(block.logits, torch.from_numpy(seam.valid), block.window):
             valid = seam.scene_valid[window.shift(-core.row, -core.col).slices]
-            writer.take(Pixels.of(decide(logits, job.wanted), window, valid))
+            writer.take(Pixels.of(decide(logits, job.wanted_of_windows), window, valid))
     writer.finish()
     work.above(i).unlink()
     work.below(i - 1).unlink(missing_ok=True)

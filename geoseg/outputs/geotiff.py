@@ -49,6 +49,10 @@ class RasterFormat:
         """The format with further tags."""
         return replace(self, tags={**self.tags, **tags})
 
+    def blanked(self, values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
+        """Values (h, w) or (bands, h, w) of the raster's type, nodata where pixels hold no data (h, w)."""
+        return np.where(valid, values, values.dtype.type(self.nodata))
+
     def bytes_per_pixel(self) -> int:
         """Bytes of a pixel without compression."""
         return len(self.bands) * np.dtype(self.dtype).itemsize

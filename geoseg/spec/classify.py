@@ -8,12 +8,13 @@ from pydantic import Field, field_validator, model_validator
 
 from geoseg.spec.area import AreaSpec
 from geoseg.spec.base import LARGEST_COUNT, LARGEST_SIZE_M, LARGEST_TILE, SMALLEST_TILE, Precision
+from geoseg.spec.crf import CrfSpec
 
 ResolutionM = Annotated[float, Field(ge=1 / LARGEST_SIZE_M, le=LARGEST_SIZE_M)]
 Resolution = Literal["auto", "scene", "native", "model"] | ResolutionM
 
 
-class ClassifySpec(AreaSpec):
+class ClassifySpec(CrfSpec, AreaSpec):
     """Settings that decide the class of a pixel: equal settings, scene and model give equal pixels.
 
     None means the model's own value.

@@ -17,6 +17,14 @@ class PredictSettings(TypedDict, total=False):
     resume: bool
     aoi: str | os.PathLike[str] | None
     bbox: Sequence[float] | None
+    crf: bool
+    crf_iterations: int
+    crf_radius: int
+    crf_appearance: float
+    crf_appearance_px: float
+    crf_appearance_values: float
+    crf_smoothness: float
+    crf_smoothness_px: float
     tile: int | None
     overlap: int | None
     precision: Literal["auto", "fp32", "bf16", "fp16"]
@@ -65,6 +73,14 @@ class EvaluateSettings(TypedDict, total=False):
     unit: Literal["block", "image"]
     aoi: str | os.PathLike[str] | None
     bbox: Sequence[float] | None
+    crf: bool
+    crf_iterations: int
+    crf_radius: int
+    crf_appearance: float
+    crf_appearance_px: float
+    crf_appearance_values: float
+    crf_smoothness: float
+    crf_smoothness_px: float
     tile: int | None
     overlap: int | None
     precision: Literal["auto", "fp32", "bf16", "fp16"]
@@ -108,6 +124,14 @@ class CompareSettings(TypedDict, total=False):
     baseline: str | None
     aoi: str | os.PathLike[str] | None
     bbox: Sequence[float] | None
+    crf: bool
+    crf_iterations: int
+    crf_radius: int
+    crf_appearance: float
+    crf_appearance_px: float
+    crf_appearance_values: float
+    crf_smoothness: float
+    crf_smoothness_px: float
     tile: int | None
     overlap: int | None
     precision: Literal["auto", "fp32", "bf16", "fp16"]

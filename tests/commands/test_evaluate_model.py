@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 import yaml
 from affine import Affine
@@ -17,6 +18,7 @@ from support.reporters import Heard, Watching
 
 from geoseg.cli import main
 from geoseg.commands.evaluate_model import evaluate_model
+from geoseg.commands.predict import predict
 from geoseg.core.errors import GeosegError, ModelError, OutputError, SpecError
 from geoseg.metrics.calibration.calibration import Calibration
 from geoseg.metrics.counter import ScoreCounter
@@ -244,6 +246,19 @@ def test_a_model_is_scored_on_the_labels_own_pixels_at_any_resolution(tmp_path, 
 def test_a_model_that_sees_single_pixels_has_the_same_scores_in_other_views(config, settings):
     found, known = (evaluate_model(echo(), config, **some, **CPU).scores for some in (settings, {}))
     assert found.confusion == known.confusion
+
+
+def test_a_crf_is_scored_as_it_decides_a_scene(tmp_path, config, ids):
+    crf = {"crf": True, "crf_smoothness": 100.0, "crf_radius": 2, "crf_iterations": 2}
+    quick = {"polygons": False, "preview": False, "stac": False}
+    found = predict(tmp_path / "town.tif", tmp_path / "out", model=echo(), **quick, **crf, **CPU)
+    with rasterio.open(found.paths["landcover"]) as raster:
+        write_raster(tmp_path / "out" / "town.tif", raster.read())
+    write_raster(tmp_path / "out" / "town_labels.tif", ids)
+    of_map = evaluate_model(echo(), write_config(tmp_path / "out", {}), **CPU).scores
+    for settings in ({}, {"tile": 96, "overlap": 8}):
+        assert evaluate_model(echo(), config, **crf, **settings, **CPU).scores.confusion == of_map.confusion
+    assert of_map.miou > evaluate_model(echo(), config, **CPU).scores.miou
 
 
 def test_other_scales_are_measured(config):

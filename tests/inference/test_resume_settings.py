@@ -147,6 +147,7 @@ def test_of_a_run_that_went_on_without_an_output_only_that_part_is_made_again(ru
         {"overlap": 8},
         {"tta": "flips"},
         {"tta_scales": (1.0, 2.0)},
+        {"crf": True},
         {"nodata": 3},
         {"nodata": "auto"},
         {"rescale": (0, 3)},

@@ -7,7 +7,7 @@ Logits are blended across the seams of windows as in a prediction, so that the s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -63,34 +63,50 @@ class Counters:
     """What is kept of them where they lie."""
 
 
-def count_units(
-    predict: Predict,
-    windows: ScoredWindows,
-    loader: Loader,
-    rasters: Sequence[ModelRaster],
-    units: Units,
-    counters: Counters,
-    reporter: Reporter = SILENT,
-) -> None:
-    """Classify all windows, and count their pixels.
+class CountedWindow(Protocol):
+    """A classified window, whose core is counted."""
+
+    @property
+    def which(self) -> int:
+        """Number of the raster."""
+        ...
+
+    @property
+    def raster(self) -> ModelRaster:
+        """The raster."""
+        ...
+
+    @property
+    def place(self) -> Place:
+        """Its place in the grid."""
+        ...
+
+    @property
+    def shown(self) -> Window:
+        """The pixels of the labelled grid to which its logits are brought."""
+        ...
+
+    def on_labelled_grid(self) -> Iterator[tuple[Window, Tensor]]:
+        """Its logits (K, n, m) on these pixels, in bands from top to bottom."""
+        ...
+
+
+def count_units(windows: Iterable[CountedWindow], units: Units, counters: Counters) -> None:
+    """Count the pixels of classified windows.
 
     Args:
-        predict: classifies windows; its logits are in the order of the classes that are counted.
-        windows: windows over `rasters`, with those of which seams alone hold labels.
-        loader: batches of them, those of a raster in the order of its grid.
-        rasters: the mosaics as the model sees them.
+        windows: windows, with those of which seams alone hold labels.
         units: the unit of each pixel of the labelled grid.
         counters: count.
-        reporter: gets the progress of `scoring` in batches.
     """
-    for window in _blended(predict, windows, loader, rasters, reporter):
+    for window in windows:
         there = window.shown
         if there.pixels:
             _count(window, units.numbers(window.which, there), counters)
 
 
 @dataclass(frozen=True)
-class _Classified:
+class Classified:
     """One window, classified at a model's resolution."""
 
     which: int
@@ -112,7 +128,7 @@ class _Classified:
     @property
     def shown(self) -> Window:
         """The pixels of the labelled grid to which its logits are brought."""
-        return self.raster.source.scene_window(self.inside)
+        return shown_of(self.raster, self.place)
 
     def on_labelled_grid(self) -> Iterator[tuple[Window, Tensor]]:
         """Its logits (K, n, m) on these pixels, in bands from top to bottom."""
@@ -121,10 +137,27 @@ class _Classified:
         return self.raster.source.to_scene(self.logits[:, *at], self.valid[at], inside)
 
 
-def _blended(
-    predict: Predict, windows: ScoredWindows, loader: Loader, rasters: Sequence[ModelRaster], reporter: Reporter
-) -> Iterator[_Classified]:
-    """Classify the windows, and blend those of each raster."""
+def shown_of(raster: ModelRaster, place: Place) -> Window:
+    """The pixels of the labelled grid to which the logits of a window are brought."""
+    return raster.source.scene_window(place.window.clip(raster.height, raster.width))
+
+
+def blended(
+    predict: Predict,
+    windows: ScoredWindows,
+    loader: Loader,
+    rasters: Sequence[ModelRaster],
+    reporter: Reporter = SILENT,
+) -> Iterator[Classified]:
+    """Classify all windows, and blend those of each raster.
+
+    Args:
+        predict: classifies windows; its logits are in the order of the classes that are counted.
+        windows: windows over `rasters`, with those of which seams alone hold labels.
+        loader: batches of them, those of a raster in the order of its grid.
+        rasters: the mosaics as the model sees them.
+        reporter: gets the progress of `scoring` in batches.
+    """
     scoring = Stage(reporter, "scoring", len(loader))
     current, blender = -1, None
     for indexes, batch in zip(loader.batches, loader, strict=True):
@@ -135,11 +168,11 @@ def _blended(
             if blender is None or which != current:
                 current, blender = which, Blender(windows.grids[which], lap=rasters[which].source.lap)
             blender.feed(place, part)  # replaces the seams in the window's core
-            yield _Classified(which, rasters[which], place, part, valid)
+            yield Classified(which, rasters[which], place, part, valid)
         scoring.advance(1)
 
 
-def _count(window: _Classified, units: NDArray[np.int64], counters: Counters) -> None:
+def _count(window: CountedWindow, units: NDArray[np.int64], counters: Counters) -> None:
     """Count the core of a window; what surrounds it on the labelled grid decides where boundaries are."""
     raster, there = window.raster, window.shown
     _, valid = raster.mosaic.read(there)
@@ -158,7 +191,7 @@ def _count(window: _Classified, units: NDArray[np.int64], counters: Counters) ->
     counters.units.update(torch.cat(predicted), labels, counted, torch.from_numpy(units))
 
 
-def _core_of(window: _Classified) -> Tensor:
+def _core_of(window: CountedWindow) -> Tensor:
     """Which of the pixels shown (h, w) belong to the window's core."""
     there, core = window.shown, window.raster.source.scene_window(window.place.core)
     mask = torch.zeros(there.height, there.width, dtype=torch.bool)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter
 
 from geoseg.core.errors import ModelError, SpecError
 from geoseg.data.class_statistics import CELL_PX
@@ -65,12 +66,17 @@ class ModelBands:
 class ModelRaster:
     """A labelled mosaic at the resolution at which a model sees it."""
 
-    mosaic: Mosaic
-    """The mosaic, on the labelled grid."""
+    bands: ModelBands
+    """The mosaic's bands, on the labelled grid."""
     source: Source
     """Its bands at that resolution."""
     area: Area
     """Where its labels count."""
+
+    @property
+    def mosaic(self) -> Mosaic:
+        """The mosaic."""
+        return self.bands.mosaic
 
     @property
     def height(self) -> int:
@@ -181,7 +187,7 @@ def bands_at_resolution(bands: ModelBands, area: Area, metres: float | None, own
     """
     mosaic = bands.mosaic
     if metres is None:
-        return ModelRaster(mosaic, NativeScene(bands), area)
+        return ModelRaster(bands, NativeScene(bands), area)
     if own is None:
         raise SpecError(f"{mosaic.name} has no known pixel size: say it in data.resolution_m")
     if not 1 / MOST_COARSENING <= own / metres <= MOST_REFINING:
@@ -191,8 +197,8 @@ def bands_at_resolution(bands: ModelBands, area: Area, metres: float | None, own
         )
     height, width = (max(1, round(side * own / metres)) for side in (bands.height, bands.width))
     if (height, width) == (bands.height, bands.width):
-        return ModelRaster(mosaic, NativeScene(bands), area)
-    return ModelRaster(mosaic, ResampledScene(bands, height, width), area)
+        return ModelRaster(bands, NativeScene(bands), area)
+    return ModelRaster(bands, ResampledScene(bands, height, width), area)
 
 
 def cells_of(cells: LabelledCells, rasters: Sequence[ModelRaster]) -> LabelledCells:
@@ -210,6 +216,22 @@ def cells_of(cells: LabelledCells, rasters: Sequence[ModelRaster]) -> LabelledCe
         for (top, left), (bottom, right) in zip(first, last, strict=True):
             met[top : bottom + 1, left : right + 1] = True
         found.append(np.insert(np.argwhere(met) * CELL_PX, 0, which, axis=1))
+    places = np.concatenate(found)
+    return LabelledCells(places, np.zeros((len(places), cells.counts.shape[1]), np.int64))
+
+
+def widened(cells: LabelledCells, rasters: Sequence[ModelRaster], scene_px: int) -> LabelledCells:
+    """The cells of model rasters with all that are nearer than some pixels of the labelled grid."""
+    if not scene_px:
+        return cells
+    found = [np.zeros((0, 3), np.int64)]
+    for which, raster in enumerate(rasters):
+        corners = cells.places[cells.places[:, 0] == which, 1:]
+        held = np.zeros((raster.height // CELL_PX + 1, raster.width // CELL_PX + 1), bool)
+        held[tuple((corners // CELL_PX).T)] = True
+        ratio = max(raster.height / raster.mosaic.height, raster.width / raster.mosaic.width)
+        near = maximum_filter(held, 2 * math.ceil(scene_px * ratio / CELL_PX) + 1)
+        found.append(np.insert(np.argwhere(near) * CELL_PX, 0, which, axis=1))
     places = np.concatenate(found)
     return LabelledCells(places, np.zeros((len(places), cells.counts.shape[1]), np.int64))
 

@@ -5,7 +5,7 @@ In: labelled mosaics, a model, the settings that decide pixels. Out: the pixel c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -16,6 +16,7 @@ from torch import Tensor
 from geoseg.core.errors import SpecError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.geo.aoi import Area
+from geoseg.inference.crf import Crf
 from geoseg.inference.fit import fitting_resolution
 from geoseg.inference.windows import make_grid
 from geoseg.metrics.unit_counts import UnitCounter, UnitCounts
@@ -23,7 +24,15 @@ from geoseg.models.model import Model
 from geoseg.models.runner import Runner, RunnerOptions
 from geoseg.models.tta import find_augmentations
 from geoseg.spec import ClassifySpec, ModelSpec, Resolution
-from geoseg.training.scoring.count_units import Counters, LogitCounter, LogitMap, count_units
+from geoseg.training.scoring.count_units import (
+    CountedWindow,
+    Counters,
+    LogitCounter,
+    LogitMap,
+    blended,
+    count_units,
+)
+from geoseg.training.scoring.crf_windows import after_crf
 from geoseg.training.scoring.fitting_brightness import in_fitting_brightness
 from geoseg.training.scoring.model_rasters import (
     ModelBands,
@@ -32,6 +41,7 @@ from geoseg.training.scoring.model_rasters import (
     bands_at_resolution,
     cells_of,
     resolution_of,
+    widened,
 )
 from geoseg.training.scoring.score_windows import load_scored
 from geoseg.training.scoring.scored_batch import ScoredBatch
@@ -70,6 +80,10 @@ class ScoredModel:
     """Of each counted class, its index in the logits."""
     batch_px: int
     """Pixels that are forwarded at once."""
+    crf: Crf | None
+    """The CRF that decides after the windows are blended, if there is one."""
+    folder: Path
+    """Folder for scratch files."""
     notices: tuple[str, ...] = ()
     """Sentences for the user on how the mosaics are seen."""
 
@@ -98,7 +112,10 @@ class ScoredModel:
         counters = Counters(UnitCounter(len(self.order), units.count, boundary_px), logit_counters, logit_maps)
         loader = load_scored(self.windows, self.batch_px, in_order=True)
         with torch.inference_mode():
-            count_units(self.classify, self.windows, loader, self.rasters, units, counters, reporter)
+            found: Iterable[CountedWindow] = blended(self.classify, self.windows, loader, self.rasters, reporter)
+            if self.crf is not None:
+                found = after_crf(found, self.crf, len(self.order), self.folder)
+            count_units(found, units, counters)
         return counters.units.counts()
 
 
@@ -133,9 +150,11 @@ def lay_model(
         compiled_sizes=sizes if settings.compile else (),
     )
     runner = Runner(model.module, device, settings.precision, options)
-    windows = ScoredWindows(rasters, cells_of(side.cells, rasters), grids, spec, folder, with_seams=True)
+    cells = widened(cells_of(side.cells, rasters), rasters, settings.crf_halo)
+    windows = ScoredWindows(rasters, cells, grids, spec, folder, with_seams=True)
     windows.view.prepare(lambda: runner, side.batch_px, settings.refine_fraction)
-    return ScoredModel(spec, runner, rasters, windows, order, side.batch_px, notices)
+    crf = Crf.of(settings, spec)
+    return ScoredModel(spec, runner, rasters, windows, order, side.batch_px, crf, folder, notices)
 
 
 def _at_resolution(
