@@ -120,6 +120,8 @@ class Results:
                 if instances is not None and path is not None:
                     tags = origin_tags(self.job)
                     write_instances(instances, self.job.scene.info, tags, folder, self.drafts[path])
+                if instances is not None and instances.notice is not None:
+                    self.job.log.notice(instances.notice)
                 layer = polygonizer.run(self.reporter, instances) if self.paths.polygons else None
             if layer is not None:
                 self._write_layers(replace(layer, notices=self.job.notices))

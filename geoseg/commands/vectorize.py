@@ -136,7 +136,9 @@ def vectorize(
     crowd = len(np.unique(layer.regions.class_id))
     plain = f"polygons have no style, as there are {crowd:,} classes" if crowd > MOST_STYLED else None
     nothing = None if len(layer) else "the raster shows no class here: the layer is empty"
-    notices = tuple(notice for notice in (unplaced, *reading.notices, unstyled, unmarked, plain, nothing) if notice)
+    whole = None if instances is None else instances.notice
+    said = (unplaced, *reading.notices, unstyled, unmarked, whole, plain, nothing)
+    notices = tuple(notice for notice in said if notice)
     for notice in notices:
         reporter.notice(notice)
     counts = len(layer), class_shares(layer), time.perf_counter() - started

@@ -74,7 +74,8 @@ def output_fingerprints(spec: PredictSpec) -> dict[str, str]:
     Results of equal digests made from the same class raster are equal.
     """
     output, polygons = spec.output, spec.vector.of_generalized_raster
-    numbered = polygons.model_dump(mode="json", include={"instances", "connectivity", "classes"})
+    deciding = {"instances", "split_instances", "split_depth", "connectivity", "classes"}
+    numbered = polygons.model_dump(mode="json", include=deciding)
     made = {
         "polygons": _digest([polygons.model_dump(mode="json"), sorted(output.format)]) if output.polygons else None,
         "preview": "" if output.preview else None,

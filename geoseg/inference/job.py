@@ -97,9 +97,9 @@ class Job:
 
     @property
     def keeps_confidence(self) -> bool:
-        """Whether the confidence of each pixel is kept, for its own raster or for polygons; else only its mean is."""
+        """Whether the confidence of each pixel is kept, for its raster, polygons or instances; or only its mean."""
         output = self.spec.output
-        return output.polygons or output.confidence is not None
+        return output.polygons or output.confidence is not None or self.spec.vector.split_instances == "confidence"
 
     @property
     def notices(self) -> tuple[str, ...]:

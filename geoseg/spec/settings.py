@@ -48,6 +48,8 @@ class PredictSettings(TypedDict, total=False):
     to_crs: str | None
     embed_style: bool
     instances: Sequence[str] | None
+    split_instances: Literal["distance", "confidence"] | None
+    split_depth: float | None
     scores: str | os.PathLike[str] | None
     scores_type: Literal["float32", "uint8"]
     confidence: str | os.PathLike[str] | None
@@ -160,6 +162,8 @@ class VectorizeSettings(TypedDict, total=False):
     to_crs: str | None
     embed_style: bool
     instances: Sequence[str] | None
+    split_instances: Literal["distance", "confidence"] | None
+    split_depth: float | None
     aoi: str | os.PathLike[str] | None
     bbox: Sequence[float] | None
     legend: str | os.PathLike[str] | None

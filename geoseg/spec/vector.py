@@ -33,6 +33,10 @@ Measure = Annotated[float | str, BeforeValidator(_measured)]
 """A positive number of metres or square metres, or of pixels: 2.5, or 4px."""
 
 
+Split = Literal["distance", "confidence"]
+"""Landscapes by which a watershed splits regions."""
+
+
 class GeneralizeSpec(Spec):
     """How a class raster is generalised after classification."""
 
@@ -84,11 +88,21 @@ class VectorSpec(GeneralizeSpec):
     instances: Names | None = None
     """Names or ids of classes whose regions are numbered as instances: polygons get an instance_id, and a raster of
     these numbers is written, too."""
+    split_instances: Split | None = None
+    """Split regions of several objects by a watershed, on the distance to their border or on the confidence; None means
+    that they stay whole."""
+    split_depth: float | None = Field(default=None, gt=0, le=10_000)
+    """How far the middle of each piece must rise above the narrows between it and the next, in pixels of distance or in
+    percent of confidence; None means 1 pixel, or 10 percent."""
 
     @model_validator(mode="after")
     def _keeps_instances_apart(self) -> Self:
         if self.dissolve and self.instances is not None:
             raise ValueError("dissolve makes one feature of each class, instances many: leave one of them out")
+        if self.instances is None and (self.split_instances or self.split_depth) is not None:
+            raise ValueError("only instances are split: name their classes (instances)")
+        if self.split_instances is None and self.split_depth is not None:
+            raise ValueError("split_depth says how regions are split: choose distance or confidence (split_instances)")
         return self
 
     @property

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.errors import SpecError
 from geoseg.core.events import SILENT, Progress, Reporter
 from geoseg.geo.aoi import Area
 from geoseg.geo.georef import PixelGrid
@@ -96,6 +97,8 @@ class Polygonizer:
         spec: VectorSpec,
         area: Area | None = None,
     ):
+        if spec.split_instances == "confidence" and confidence is None:
+            raise SpecError("instances are split by confidence, and there is none: pass its raster, or take distance")
         self._area = area
         self.part = grid if area is None else grid.part(area.window)
         self._legend, self._spec = legend, spec
@@ -123,8 +126,9 @@ class Polygonizer:
         if self._as_instances is None:
             yield None
             return
+        spec = self._spec
         codes = tuple(np.flatnonzero(np.isin(self.codes.values, list(self._as_instances))).tolist())
-        rules = InstanceRules(codes, self.codes.nodata, self._spec.connectivity)
+        rules = InstanceRules(codes, self.codes.nodata, spec.connectivity, spec.split_instances, spec.split_depth)
         with (
             gdal_settings(STRIP_CACHE_MB),
             numbered(self.strips, (self.part.height, self.part.width), rules, folder) as found,

@@ -130,11 +130,30 @@ def test_simplified_instances_share_their_borders(tmp_path, class_values):
     assert found.check.is_coverage
 
 
+@pytest.mark.parametrize("landscape", ["distance", "confidence"])
+def test_pieces_are_features_that_share_their_borders(tmp_path, landscape):
+    ids, sure = np.zeros((24, 40), np.uint8), np.full((24, 40), 90, np.uint8)
+    ids[2:16, 2:16] = ids[8:22, 16:30] = 1
+    sure[:, 15:17] = 50
+    path = write_raster(tmp_path / "c.tif", ids, nodata=255)
+    write_raster(tmp_path / "sure.tif", sure)
+    split = {"instances": "1", "split_instances": landscape, "confidence": tmp_path / "sure.tif"}
+    found = vectorize(path, tmp_path / "p.gpkg", check=True, **split)
+    frame = geopandas.read_file(found.output)
+    assert sorted(frame["instance_id"].dropna()) == [1, 2]
+    assert frame["class_id"].value_counts().to_dict() == {1: 2, 0: 1}
+    assert found.check.is_coverage
+    assert found.check.differing_pixels == 0
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"instances": "roof"}, "instances = 'roof': no such class"),
         ({"instances": "1", "dissolve": True}, "leave one of them out"),
+        ({"instances": "1", "split_instances": "confidence"}, "pass its raster, or take distance"),
+        ({"split_instances": "distance"}, "name their classes"),
+        ({"instances": "1", "split_depth": 2}, "choose distance or confidence"),
         ({"instances": "1", "classes": ["2"]}, "not among the classes that become polygons"),
     ],
 )
