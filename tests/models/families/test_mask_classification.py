@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from support.models import make_spec
 from torch import Tensor, nn
 
@@ -21,6 +22,7 @@ from geoseg.models.families.building import build_body, check_context, check_net
 from geoseg.models.families.mask_classification import ABSENT, FAMILY, MaskBody, objects_of, without_unlabelled
 from geoseg.models.runner import Runner, RunnerOptions
 from geoseg.models.training_batch import LabelledWindows
+from geoseg.models.weights.encoder import load_encoder_weights
 from geoseg.models.weights.start import start_from
 from geoseg.spec import IGNORE, LossSpec, ModelSpec, NetworkSpec, TrainSpec
 from geoseg.training.criterion import TrainingCriterion
@@ -252,6 +254,17 @@ def test_a_bundle_predicts_the_same_bytes(name: str, tmp_path) -> None:
     options = RunnerOptions(multiple=spec.network.multiple, bands=3)
     first, second = (Runner(one, "cpu", "fp32", options)(windows) for one in (network, loaded))
     assert first.numpy().tobytes() == second.numpy().tobytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_encoder_starts_from_a_file(name: str, tmp_path) -> None:
+    pytest.importorskip("transformers")
+    spec = spec_of(name)
+    donor, network = build_network(spec), build_network(spec)
+    save_file(donor.body.encoder.state_dict(), tmp_path / "encoder.safetensors")
+    load_encoder_weights(network, spec, str(tmp_path / "encoder.safetensors"))
+    found = network.body.encoder.state_dict()
+    assert all(torch.equal(tensor, found[key]) for key, tensor in donor.body.encoder.state_dict().items())
 
 
 @pytest.mark.parametrize("name", NAMES)
