@@ -10,6 +10,7 @@ LEFT_OUT = {
     "docs/files.md": 1,
     "docs/index.md": 1,
     "docs/install.md": 4,
+    "docs/networks.md": 1,
     "docs/scaling.md": 1,
     "docs/scenes.md": 2,
     "docs/tasks/archives.md": 2,

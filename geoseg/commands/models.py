@@ -11,7 +11,7 @@ from geoseg.models.families.argument_docs import arguments_in
 from geoseg.models.families.body import Family
 from geoseg.models.families.building import build_body, family_of
 from geoseg.models.meta_network import meta_device
-from geoseg.spec import NetworkSpec
+from geoseg.spec import NetworkSpec, parse_spec
 from geoseg.spec.arguments import EncoderArguments
 
 PRETRAINED = "imagenet"
@@ -27,6 +27,7 @@ def describe_network(name: str) -> dict[str, Any]:
     """One architecture with its arguments and an example config; a network of the usual size is built without memory.
 
     Raises:
+        SpecError: if that is no name.
         ModelError: if there is none of that name, or its package is broken.
     """
     family, spec = _family_and_usual(name)
@@ -52,6 +53,7 @@ def reach_weights(name: str, encoder: str | None = None) -> dict[str, str]:
         encoder: the encoder; None takes that of the usual size.
 
     Raises:
+        SpecError: if that is no name.
         ModelError: if there are none, or they cannot be reached.
     """
     family, spec = _family_and_usual(name)
@@ -68,7 +70,7 @@ def example_config(spec: NetworkSpec) -> dict[str, Any]:
 
 
 def _family_and_usual(name: str) -> tuple[Family, NetworkSpec]:
-    family = family_of(NetworkSpec(architecture=name))
+    family = family_of(parse_spec(NetworkSpec, {"architecture": name}, source="the network"))
     return family, family.usual(name.lower())
 
 

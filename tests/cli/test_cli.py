@@ -361,7 +361,8 @@ def file_parameters():
     for name in COMMANDS:
         command = main.get_command(context, name)
         for parameter in command.params:
-            if isinstance(parameter.type, click.Path) or isinstance(parameter, click.Argument):
+            is_name = isinstance(parameter.type, click.types.StringParamType)
+            if isinstance(parameter.type, click.Path) or (isinstance(parameter, click.Argument) and not is_name):
                 yield pytest.param(name, parameter, id=f"{name} {parameter.name}")
 
 

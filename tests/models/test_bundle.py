@@ -203,7 +203,7 @@ def test_a_small_file_that_claims_gigabytes_is_refused_before_they_are_taken(
 ) -> None:
     network = UNET | {"architecture": architecture, "encoder": encoder, "arguments": arguments}
     said = refused(write(tmp_path / "m.safetensors", values(network=network)))
-    assert any(reason in said for reason in ("do not fit", "cannot build", "takes maps"))
+    assert any(reason in said for reason in ("do not fit", "cannot build", "takes maps", "takes patches"))
 
 
 def test_tables_out_of_all_proportion_are_refused() -> None:
