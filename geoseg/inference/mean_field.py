@@ -19,7 +19,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.inference.mean_field_loops import add_kernels, fill_distances, sum_messages
 from geoseg.spec.crf import CrfSpec
 
 Floats = NDArray[np.float32]
@@ -57,6 +56,8 @@ class Kernels:
         Args:
             image: (C, h, w), such that the appearance falls with exp(-d²) of the distance d.
         """
+        from geoseg.inference.mean_field_loops import add_kernels, fill_distances  # imports the compiler
+
         _, height, width = image.shape
         pairs = np.zeros((height, len(self.down), width), np.float32)
         for row in range(0, height, _ROWS):
@@ -87,6 +88,8 @@ def mean_field(logits: Floats, image: Floats, valid: NDArray[np.bool_], spec: Cr
     reach, halo = spec.crf_radius, spec.crf_halo
     if not halo:
         return logits
+    from geoseg.inference.mean_field_loops import sum_messages  # imports the compiler
+
     kernels, bands = Kernels.of(spec), len(image)
     near = np.where(valid, image, 0).astype(np.float32) * np.float32((2 * bands) ** -0.5)
     pairs = kernels.between(np.nan_to_num(near))
