@@ -1,0 +1,1 @@
+"""Land cover drawn as an aerial camera sees it, for `quarries.py`."""
