@@ -57,8 +57,16 @@ class SegmentationNetwork(nn.Module):
         """Compute the context of windows from the views around them; empty for a network without a branch."""
         return NO_CONTEXT
 
-    def start_branch(self) -> None:
-        """Start a fresh branch from the weights of the body, which have been loaded; by default it stays as it is."""
+    def start_branch(self, given: str) -> str:
+        """Start a fresh branch from the weights of the body, which have been loaded; by default it stays as it is.
+
+        Args:
+            given: kind of the branch of the network that had these weights.
+
+        Returns:
+            What is doubtful about that network, for the user; else nothing.
+        """
+        return ""
 
     @property
     def frozen_parts(self) -> tuple[nn.Module, ...]:

@@ -12,8 +12,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geoseg.core.compiler import compiled
 from geoseg.vector.trace.regions import Offsets
-from geoseg.vector.trace.state import compiled
 
 EDGE_CELL_PX = 8.0
 """Smallest side of a cell in pixels."""

@@ -19,6 +19,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS
 
+from geoseg.core.compiler import compiled
 from geoseg.core.errors import OutputError
 from geoseg.geo.crs import map_crs
 from geoseg.geo.geodesy import GeodeticMeasure, geodetic_measure
@@ -29,7 +30,6 @@ from geoseg.vector.trace import Regions
 from geoseg.vector.trace.regions import Offsets, take_pieces
 from geoseg.vector.trace.rings import flatten
 from geoseg.vector.trace.rows import union
-from geoseg.vector.trace.state import compiled
 
 __all__ = ["Legend", "PolygonLayer", "by_class", "by_touch"]
 

@@ -9,8 +9,9 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from geoseg.core.compiler import compiled
 from geoseg.vector.trace.regions import Offsets
-from geoseg.vector.trace.state import Ids, compiled
+from geoseg.vector.trace.state import Ids
 
 
 def burn(polygons: NDArray[np.object_], class_id: Ids, ids: Ids) -> None:

@@ -202,9 +202,10 @@ class ContextSegmenter(SegmentationNetwork):
         super().__init__(normalize, body)
         self.context = branch
 
-    def start_branch(self) -> None:
+    def start_branch(self, given: str) -> str:
         """Copy the weights of the local network into the branch, if its settings say so."""
         self.context.start_from(self.body)
+        return ""
 
     def encode(self, level: int, view: Tensor) -> Tensor:
         """Features (B, F, h, w) of a view (B, C + 1, n, n) of a level, shared by all windows in it."""

@@ -159,6 +159,15 @@ class RefiningSegmenter(SegmentationNetwork):
         """The coarser view's probabilities (B, K, *size), resampled to the windows."""
         return without_zeros(sample_boxes(context.maps[0], context.boxes[0], size))
 
+    def start_branch(self, given: str) -> str:
+        """Leave the module as it is; a frozen network that was not trained with `refine` is doubtful."""
+        if given == RefineSpec.kind or not self.refine.spec.freeze_local:
+            return ""
+        return (
+            "it was not trained with refine, so that it may know nothing of coarser views: train it with refine and "
+            "without freeze_local first"
+        )
+
     @property
     def frozen_parts(self) -> tuple[nn.Module, ...]:
         """The part that is not trained: the refinement module, or the network that it is trained on."""

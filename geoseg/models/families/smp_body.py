@@ -6,7 +6,6 @@ In: a NetworkSpec. Out: a body whose weights have smp's names.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from typing import Any, get_type_hints
 
 import segmentation_models_pytorch as smp
@@ -14,8 +13,9 @@ from torch import Tensor, nn
 
 from geoseg.core.errors import ModelError, did_you_mean, shown
 from geoseg.models.families.any_encoder import cannot_build, check_encoder
-from geoseg.models.families.body import Body, Features
+from geoseg.models.families.body import Features
 from geoseg.models.families.combinations import check_combination, encoder_arguments, sides_of
+from geoseg.models.families.encoder_body import EncoderBody
 from geoseg.models.families.timm_names import OVERLAY, TIMM
 from geoseg.models.window_padding import LEAST_PX, Sides
 from geoseg.spec import NetworkSpec
@@ -25,42 +25,20 @@ DPT_STRIDE = 32
 """Stride of the coarsest map of a DPT."""
 
 
-class SmpBody(Body):
+class SmpBody(EncoderBody):
     """A network of smp, its parts under smp's names."""
 
     def __init__(self, model: Any, sides: Sides):
         """Take the parts of a network of smp, which takes images of these sides."""
-        super().__init__()
-        self.encoder = model.encoder
-        self.decoder = model.decoder
-        self.segmentation_head = model.segmentation_head
+        head = model.segmentation_head
+        first = next(module for module in head.modules() if isinstance(module, nn.Conv2d))
+        super().__init__(model.encoder, model.decoder, head, first.in_channels)
         self._sides = sides
-
-    @property
-    def head(self) -> nn.Module:
-        """Turns the output of `decode` (B, L, h, w) into logits (B, K, H, W)."""
-        head: nn.Module = self.segmentation_head
-        return head
-
-    @property
-    def channels(self) -> int:
-        """Channels L of the output of `decode`."""
-        return next(module for module in self.head.modules() if isinstance(module, nn.Conv2d)).in_channels
-
-    @property
-    def stages(self) -> Sequence[int]:
-        """Channels of the maps of `encode`: the image, then each stage, some of them empty."""
-        stages: Sequence[int] = self.encoder.out_channels  # type: ignore[assignment]  # an attribute of smp's encoders
-        return stages
 
     @property
     def sides(self) -> Sides:
         """Multiples of the encoder's stride, except for a U-Net, which resizes each map to the next."""
         return self._sides
-
-    def encode(self, image: Tensor) -> Features:
-        """Features of normalised values (B, C, H, W)."""
-        return Features(self.encoder(image))
 
     def decode(self, features: Features) -> Tensor:
         """The input of the head (B, L, h, w)."""

@@ -17,13 +17,13 @@ from torch.nn import functional
 
 from geoseg.core.errors import ModelError
 from geoseg.models.families.body import Body, Features
+from geoseg.models.families.encoder_body import EncoderBody
 from geoseg.models.families.encoder_family import EncoderFamily
 from geoseg.models.families.info import NetworkInfo
 from geoseg.models.families.layers import convolution
 from geoseg.models.families.parameters import split_arguments
 from geoseg.models.families.timm_names import TIMM
 from geoseg.models.families.vit import WHOLE_WINDOW, timm_arguments
-from geoseg.models.window_padding import LEAST_PX, Sides
 from geoseg.spec import NetworkSpec, Spec
 from geoseg.spec.arguments import Channels
 
@@ -44,40 +44,13 @@ class TransUNetArguments(Spec):
     """Channels of the decoder at strides 16, 8, 4, 2 and 1: figure 1."""
 
 
-class TransUNet(Body):
+class TransUNet(EncoderBody):
     """Figure 1: the hybrid encoder, and the cascaded upsampler with skips from the residual network."""
 
     def __init__(self, encoder: HybridEncoder, classes: int, channels: Sequence[int]):
         """Join a decoder of these channels at strides 16, 8, 4, 2 and 1 to an encoder."""
-        super().__init__()
-        self.encoder = encoder
-        self.decoder = CascadedUpsampler(encoder.out_channels, channels)
-        self.segmentation_head = nn.Conv2d(channels[-1], classes, kernel_size=3, padding=1)
-        self._channels, self._stages, self._stride = channels[-1], encoder.out_channels, encoder.output_stride
-
-    @property
-    def head(self) -> nn.Module:
-        """Turns the output of `decode` (B, L, H, W) into logits (B, K, H, W)."""
-        return self.segmentation_head
-
-    @property
-    def channels(self) -> int:
-        """Channels L of the output of `decode`."""
-        return self._channels
-
-    @property
-    def stages(self) -> Sequence[int]:
-        """Channels of the image, of the maps of the residual network, and of a token."""
-        return self._stages
-
-    @property
-    def sides(self) -> Sides:
-        """Whole tokens."""
-        return Sides(self._stride, LEAST_PX)
-
-    def encode(self, image: Tensor) -> Features:
-        """Features of normalised values (B, C, H, W)."""
-        return Features(self.encoder(image))
+        decoder = CascadedUpsampler(encoder.out_channels, channels)
+        super().__init__(encoder, decoder, nn.Conv2d(channels[-1], classes, kernel_size=3, padding=1), channels[-1])
 
     def decode(self, features: Features) -> Tensor:
         """The input of the head (B, L, H, W)."""

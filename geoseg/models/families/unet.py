@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from geoseg.models.families.body import Body, Features
+from geoseg.models.families.encoder_body import EncoderBody
 from geoseg.models.families.encoders import ENCODERS
 from geoseg.models.families.encoders.encoder import Encoder
 from geoseg.models.window_padding import LEAST_PX, Sides
@@ -30,15 +30,12 @@ def is_known(network: NetworkSpec) -> bool:
     return is_one and isinstance(channels, list) and len(channels) == depth and 1 <= depth <= 5
 
 
-class UNet(Body):
+class UNet(EncoderBody):
     """Encoder, decoder and segmentation head, named as those of segmentation-models-pytorch."""
 
     def __init__(self, encoder: Encoder, channels: Sequence[int], classes: int):
-        super().__init__()
-        self.encoder = encoder
-        self.decoder = _Decoder(encoder.out_channels, channels)
-        self.segmentation_head = nn.Sequential(nn.Conv2d(channels[-1], classes, kernel_size=3, padding=1))
-        self._channels, self._stages = channels[-1], encoder.out_channels
+        head = nn.Sequential(nn.Conv2d(channels[-1], classes, kernel_size=3, padding=1))
+        super().__init__(encoder, _Decoder(encoder.out_channels, channels), head, channels[-1])
 
     @classmethod
     def of(cls, network: NetworkSpec, bands: int, classes: int) -> UNet:
@@ -48,33 +45,9 @@ class UNet(Body):
         return cls(ENCODERS[network.encoder](network.encoder, bands, len(channels)), channels, classes)
 
     @property
-    def head(self) -> nn.Module:
-        """Turns the output of `decode` (B, L, H, W) into logits (B, K, H, W)."""
-        return self.segmentation_head
-
-    @property
-    def channels(self) -> int:
-        """Channels L of the output of `decode`."""
-        return self._channels
-
-    @property
-    def stages(self) -> Sequence[int]:
-        """Channels of the image, and of each stage."""
-        return self._stages
-
-    @property
     def sides(self) -> Sides:
         """Any from one stride of the encoder on: each map is resized to the next."""
-        return Sides(least=max(2 ** (len(self._stages) - 1), LEAST_PX))
-
-    def encode(self, image: Tensor) -> Features:
-        """Features of normalised values (B, C, H, W) of any size: the decoder resizes each map to the next."""
-        return Features(self.encoder(image))
-
-    def decode(self, features: Features) -> Tensor:
-        """The input of the head (B, L, H, W)."""
-        decoded: Tensor = self.decoder(features.maps)
-        return decoded
+        return Sides(least=max(2 ** (len(self.stages) - 1), LEAST_PX))
 
 
 class _Decoder(nn.Module):

@@ -16,18 +16,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from geoseg.models.families.body import Body, Features
+from geoseg.models.families.encoder_body import EncoderBody
 from geoseg.models.families.encoder_family import EncoderFamily
 from geoseg.models.families.info import NetworkInfo
 from geoseg.models.families.layers import resized
 from geoseg.models.families.parameters import split_arguments
 from geoseg.models.families.window_attention import WindowAttention
 from geoseg.models.training_batch import PixelLoss
-from geoseg.models.window_padding import Sides
 from geoseg.spec import NetworkSpec, Spec
 from geoseg.spec.arguments import Channels, Few, Fraction
 
-STRIDE = 32
-"""Stride of the encoder."""
 STAGES = 4
 """Stages of the encoder whose maps the decoder takes, at strides 4, 8, 16 and 32."""
 
@@ -54,51 +52,29 @@ class UNetFormerArguments(Spec):
         return self
 
 
-class UNetFormer(Body):
+class UNetFormer(EncoderBody):
     """An encoder, three global-local transformer blocks, and the feature refinement head."""
 
     def __init__(self, encoder: nn.Module, classes: int, given: UNetFormerArguments):
         """Join a decoder to an encoder of smp."""
-        super().__init__()
-        self.encoder = encoder
-        self._stages: Sequence[int] = encoder.out_channels  # type: ignore[assignment]  # an attribute of smp's encoders
-        self.decoder = _Decoder(self._stages[-STAGES:], given)
         width = given.decoder_channels
-        self.segmentation_head = nn.Sequential(
+        stages: Sequence[int] = encoder.out_channels  # type: ignore[assignment]  # an attribute of smp's encoders
+        head = nn.Sequential(
             _convolution(width, width, 3),
             nn.Dropout2d(given.dropout),
             nn.Conv2d(width, classes, kernel_size=1),
             nn.Upsample(scale_factor=4, mode="bilinear", align_corners=False),
         )
+        super().__init__(encoder, _Decoder(stages[-STAGES:], given), head, width)
         self.auxiliary_head = nn.Sequential(
             _convolution(width, width, 3), nn.Dropout2d(given.dropout), nn.Conv2d(width, classes, kernel_size=1)
         )
-        self._channels, self._auxiliary_weight = width, given.auxiliary_weight
-
-    @property
-    def head(self) -> nn.Module:
-        """Turns the output of `decode` (B, L, H / 4, W / 4) into logits (B, K, H, W)."""
-        return self.segmentation_head
-
-    @property
-    def channels(self) -> int:
-        """Channels L of the output of `decode`."""
-        return self._channels
-
-    @property
-    def stages(self) -> Sequence[int]:
-        """Channels of the image, and of each stage."""
-        return self._stages
-
-    @property
-    def sides(self) -> Sides:
-        """Whole strides of the encoder."""
-        return Sides(STRIDE, least=STRIDE)
+        self._auxiliary_weight = given.auxiliary_weight
 
     @property
     def auxiliary_parts(self) -> Sequence[nn.Module]:
         """The transformer blocks."""
-        return tuple(self.decoder.blocks)
+        return tuple(self.decoder.get_submodule("blocks").children())
 
     def auxiliary_loss(self, outputs: Sequence[Any], logits: Tensor, labels: Tensor, criterion: PixelLoss) -> Tensor:
         """The loss of the "auxiliary head": of logits from the sum of the maps of all blocks, resized to the finest."""
@@ -106,10 +82,6 @@ class UNetFormer(Body):
         together = sum((resized(values, size) for values in outputs[:-1]), start=outputs[-1])
         auxiliary = resized(self.auxiliary_head(together), labels.shape[-2:])
         return self._auxiliary_weight * criterion(auxiliary, labels)
-
-    def encode(self, image: Tensor) -> Features:
-        """Features of normalised values (B, C, H, W)."""
-        return Features(self.encoder(image))
 
     def decode(self, features: Features) -> Tensor:
         """The refined map (B, L, H / 4, W / 4)."""

@@ -23,7 +23,7 @@ _MORE_BANDS, _MORE_CLASSES = 1, 2
 
 
 def start_from(network: SegmentationNetwork, spec: ModelSpec, bundle: Path) -> str:
-    """Load the weights of a bundle whose bands and classes may differ; return a line that says which.
+    """Load the weights of a bundle whose bands and classes may differ; return a line on what is new or doubtful.
 
     Classes and bands are matched by name. New classes keep their random weights; new bands start at zero, so that the
     network begins as the one that it starts from; where no band is known, all share alike. The normalisation stays the
@@ -53,9 +53,8 @@ def start_from(network: SegmentationNetwork, spec: ModelSpec, bundle: Path) -> s
         prefixes = tuple(f"{part}." for part in BRANCHES.get(spec.branch.kind).parts)
         own |= {name: tensor for name, tensor in given.items() if name.startswith(prefixes)}
     network.load_state_dict(own)
-    if not has_same_branch:
-        network.start_branch()
-    return _report_line(model.spec, spec)
+    doubt = "" if has_same_branch else network.start_branch(model.spec.branch.kind)
+    return "; ".join(filter(None, (_report_line(model.spec, spec), doubt)))
 
 
 def _has_same_branch(given: ModelSpec, wanted: ModelSpec) -> bool:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.compiler import compiled
 from geoseg.vector.trace.regions import Offsets, Regions
-from geoseg.vector.trace.state import compiled
 
 NEW = np.iinfo(np.int32).min
 """In the place of an arc's number: no known arc begins with this half-edge."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.vector.trace.state import compiled
+from geoseg.core.compiler import compiled
 
 POINT_CELL_PX = 8.0
 """Smallest side of a cell in pixels."""

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.compiler import compiled
 from geoseg.vector.arcs.cut import Arcs, is_on_frame
 from geoseg.vector.arcs.nearby import PointCells, is_empty, sort_into_cells
 from geoseg.vector.trace.regions import Offsets
-from geoseg.vector.trace.state import compiled
 
 MOST_AT_NODE = 4
 """Largest number of arcs that meet at a node of the pixel lattice."""

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from geoseg.core.compiler import compiled
 from geoseg.raster.strips import Strip, peeked
-from geoseg.vector.trace.state import Ids, compiled
+from geoseg.vector.trace.state import Ids
 
 
 def majority_filter(strips: Iterable[Strip], side: int, nodata: int) -> Iterator[Strip]:

@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.compiler import compiled
 from geoseg.vector.generalize.regions import RegionGraph
 from geoseg.vector.generalize.rules import MergeRules
 from geoseg.vector.trace.rings import flatten
 from geoseg.vector.trace.rows import find
-from geoseg.vector.trace.state import Ids, compiled
+from geoseg.vector.trace.state import Ids
 
 
 class Links(NamedTuple):

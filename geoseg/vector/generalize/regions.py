@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from geoseg.core.compiler import compiled
 from geoseg.core.errors import SceneError
 from geoseg.raster.strips import Strip, peeked
 from geoseg.vector.trace.rings import flatten
 from geoseg.vector.trace.rows import find_runs, join_runs
-from geoseg.vector.trace.state import LABELS, MOST, Ids, Runs, Tables, compiled, grow, new_runs, new_tables
+from geoseg.vector.trace.state import LABELS, MOST, Ids, Runs, Tables, grow, new_runs, new_tables
 
 NO_ID = -1
 """An id that no pixel has: used as nodata, it lets pixels without data form regions too."""
@@ -132,6 +133,25 @@ def first_runs(width: int, dtype: DTypeLike) -> Runs:
 
 
 @compiled
+def next_runs(ids: Ids, above: Runs, tables: Tables) -> Runs:
+    """The runs of a row (W,), labelled: as those above that they touch, or with labels of their own."""
+    width = len(ids)
+    below = Runs(np.empty(width + 2, np.int32), np.empty(width + 2, ids.dtype), np.empty(width + 2, np.int32))
+    find_runs(ids, NO_ID, below)
+    join_runs(above, below, width, NO_ID, tables)
+    j = 1
+    while below.start[j] < width:
+        if below.label[j] < 0:
+            label = tables.used[LABELS]
+            tables.used[LABELS] += 1
+            tables.parent[label] = label
+            tables.class_id[label] = below.class_id[j]
+            below.label[j] = label
+        j += 1
+    return below
+
+
+@compiled
 def _count_rows(
     ids: Ids,
     row: int,
@@ -144,17 +164,9 @@ def _count_rows(
     """Count some rows; return the runs of the last one."""
     width = ids.shape[1]
     for i in range(len(ids)):
-        below = Runs(np.empty(width + 2, np.int32), np.empty(width + 2, ids.dtype), np.empty(width + 2, np.int32))
-        find_runs(ids[i], NO_ID, below)
-        join_runs(above, below, width, NO_ID, tables)
+        below = next_runs(ids[i], above, tables)
         j = 1
         while below.start[j] < width:
-            if below.label[j] < 0:
-                label = tables.used[LABELS]
-                tables.used[LABELS] += 1
-                tables.parent[label] = label
-                tables.class_id[label] = below.class_id[j]
-                below.label[j] = label
             label = below.label[j]
             sums.area[label] += (below.start[j + 1] - below.start[j]) * row_area[i]
             if row + i == 0 or row + i == height - 1 or below.start[j] == 0 or below.start[j + 1] == width:

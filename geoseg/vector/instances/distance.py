@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.vector.trace.state import compiled
+from geoseg.core.compiler import compiled
 
 
 @compiled

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from geoseg.core.compiler import compiled
 from geoseg.core.errors import SceneError
 from geoseg.raster.strips import Strip, peeked
-from geoseg.vector.generalize.regions import AT_ONCE, NO_ID, first_runs
+from geoseg.vector.generalize.regions import AT_ONCE, first_runs, next_runs
 from geoseg.vector.trace.rings import flatten
-from geoseg.vector.trace.rows import find_runs, join_runs, union
-from geoseg.vector.trace.state import LABELS, MOST, Ids, Runs, Tables, compiled, grow, new_tables
+from geoseg.vector.trace.rows import union
+from geoseg.vector.trace.state import LABELS, MOST, Ids, Runs, Tables, grow, new_tables
 
 
 @dataclass(frozen=True)
@@ -73,19 +74,13 @@ def _find_rows(ids: Ids, row: int, connectivity: int, above: Runs, tables: Table
     """Label the runs of some rows; return those of the last one."""
     width = ids.shape[1]
     for i in range(len(ids)):
-        below = Runs(np.empty(width + 2, np.int32), np.empty(width + 2, ids.dtype), np.empty(width + 2, np.int32))
-        find_runs(ids[i], NO_ID, below)
-        join_runs(above, below, width, NO_ID, tables)
+        known = tables.used[LABELS]
+        below = next_runs(ids[i], above, tables)
         j = 1
         while below.start[j] < width:
-            if below.label[j] < 0:
-                label = tables.used[LABELS]
-                tables.used[LABELS] += 1
-                tables.parent[label] = label
-                tables.class_id[label] = below.class_id[j]
-                boxes[label, 0], boxes[label, 1] = row + i, below.start[j]
-                below.label[j] = label
             label = below.label[j]
+            if label >= known:
+                boxes[label, 0], boxes[label, 1] = row + i, below.start[j]
             boxes[label, 1] = min(boxes[label, 1], below.start[j])
             boxes[label, 2] = row + i + 1
             boxes[label, 3] = max(boxes[label, 3], below.start[j + 1])

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.compiler import compiled
 from geoseg.vector.instances.distance import squared_distances
 from geoseg.vector.instances.watershed import find_summits, flood
-from geoseg.vector.trace.state import compiled
 
 MOST_SPLIT_PX = 1 << 24
 """Most pixels of the bounding box of a region that is split, 4,096 squared: about 1 GB of memory."""

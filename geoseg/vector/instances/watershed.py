@@ -11,8 +11,8 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.compiler import compiled
 from geoseg.vector.trace.rows import find
-from geoseg.vector.trace.state import compiled
 
 STEPS = np.array([(-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)])
 """Row and column steps to the neighbours of a pixel, those over edges first."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from geoseg.core.compiler import compiled
 from geoseg.vector.trace.regions import Offsets, Regions
-from geoseg.vector.trace.state import Tables, compiled
+from geoseg.vector.trace.state import Tables
 
 Rings = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]
 """First corner, number of vertices (the first one counted twice) and label of each ring, three arrays (R,)."""

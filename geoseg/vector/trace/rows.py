@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geoseg.vector.trace.state import CORNERS, LABELS, SADDLES, Front, Ids, Runs, Tables, compiled
+from geoseg.core.compiler import compiled
+from geoseg.vector.trace.state import CORNERS, LABELS, SADDLES, Front, Ids, Runs, Tables
 
 SCAN = 64
 """Pixels compared at once while looking for the next change of class: a few vector instructions."""

@@ -3,13 +3,9 @@ per column, and the tables of all corners, regions and saddles found so far."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
-import numba
 import numpy as np
-from numba.core.caching import FunctionCache
 from numpy.typing import DTypeLike, NDArray
 
 from geoseg.core.errors import SceneError
@@ -19,34 +15,6 @@ MOST = np.iinfo(np.int32).max
 
 Ids = NDArray[Any]
 """Codes of classes, uint8 or int32; functions are compiled for both types."""
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def compiled(function: Function) -> Function:
-    """Compile with numba, keeping the type that mypy sees; what is compiled is kept for the next process where there is
-    a place for it."""
-    dispatcher: Any = numba.njit(nogil=True)(function)
-    with suppress(RuntimeError):  # neither the installation nor a home can be written to
-        dispatcher._cache = _Cache(function)
-    return cast(Function, dispatcher)
-
-
-class _Cache(FunctionCache):
-    """What numba keeps of a function on the disk; it is only a cache, whatever becomes of its files."""
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """What was compiled earlier; None if it cannot be read."""
-        try:
-            return super().load_overload(sig, target_context)
-        except Exception:
-            with suppress(OSError):
-                self.flush()  # files damaged by a power cut are made anew
-            return None
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep what was compiled, unless the disk is full."""
-        with suppress(OSError):
-            super().save_overload(sig, data)
 
 
 class Runs(NamedTuple):

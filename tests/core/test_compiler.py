@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from numba.core.caching import CompileResultCacheImpl, IndexDataCacheFile
 
-from geoseg.vector.trace.state import compiled
+from geoseg.core.compiler import compiled
 
 
 @pytest.fixture
