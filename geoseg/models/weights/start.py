@@ -53,8 +53,8 @@ def start_from(network: SegmentationNetwork, spec: ModelSpec, bundle: Path) -> s
         prefixes = tuple(f"{part}." for part in BRANCHES.get(spec.branch.kind).parts)
         own |= {name: tensor for name, tensor in given.items() if name.startswith(prefixes)}
     network.load_state_dict(own)
-    doubt = "" if has_same_branch else network.start_branch(model.spec.branch.kind)
-    return "; ".join(filter(None, (_report_line(model.spec, spec), doubt)))
+    notice = "" if has_same_branch else network.start_branch(model.spec.branch.kind)
+    return "; ".join(filter(None, (_report_line(model.spec, spec), notice)))
 
 
 def _has_same_branch(given: ModelSpec, wanted: ModelSpec) -> bool:
