@@ -130,6 +130,7 @@ def test_the_beacon_scenes_depend_on_the_seed_alone() -> None:
     assert 0.005 < (labels > 0).mean() < 0.05
 
 
+@pytest.mark.slow
 def test_context_tells_what_cannot_be_told_from_near_by(tmp_path: Path) -> None:
     """One beacon of either colour decides the class of all blobs of a scene; it is out of sight of most windows."""
     beacon = beacon_module()
