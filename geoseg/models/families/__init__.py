@@ -29,6 +29,7 @@ FAMILIES: Registry[Family] = Registry(
         "setr_pup": "geoseg.models.families.setr:FAMILY",
         "setr_mla": "geoseg.models.families.setr:FAMILY",
         "segmenter": "geoseg.models.families.segmenter:FAMILY",
+        "structtoken": "geoseg.models.families.structtoken:FAMILY",
         "transunet": "geoseg.models.families.transunet:FAMILY",
         "fcn32s": "geoseg.models.families.fcn:FAMILY",
         "fcn16s": "geoseg.models.families.fcn:FAMILY",

@@ -91,7 +91,7 @@ NEEDS: Mapping[str, Need] = {
     "dpt": "tokens",
     **dict.fromkeys(("fcn32s", "fcn16s", "fcn8s", "hrnetv2", "unetformer", "gated_scnn"), "maps"),
     **dict.fromkeys(("maskformer", "mask2former"), "maps"),
-    **dict.fromkeys(("setr_naive", "setr_pup", "setr_mla", "segmenter"), "tokens"),
+    **dict.fromkeys(("setr_naive", "setr_pup", "setr_mla", "segmenter", "structtoken"), "tokens"),
 }
 """By architecture; of one that is not here, nothing is known."""
 WITHOUT = {"unetplusplus": "mit_", "linknet": "mit_"}

@@ -30,6 +30,7 @@ PARAMETERS: Mapping[str, int] = {
     "setr_pup": 90_228_515,
     "setr_mla": 91_610_659,
     "segmenter": 102_043_406,
+    "structtoken": 110_793_328,
     "transunet": 105_570_167,
     "fcn32s": 134_317_895,
     "fcn16s": 134_300_094,

@@ -100,11 +100,12 @@ def test_it_overfits_four_windows(name: str) -> None:
     assert loss_after_overfitting(FAMILY.example(name), steps=60, rate=2e-3, cell=32) < 0.5
 
 
-@pytest.mark.parametrize("name", ["setr_naive", "segmenter", "transunet"])
+@pytest.mark.parametrize("name", ["setr_naive", "segmenter", "structtoken", "transunet"])
 def test_it_starts_from_a_file_of_timms_weights(name: str, tmp_path: Path) -> None:
     network = FAMILIES.get(name).example(name)
     spec = make_spec(bands=("red", "green", "blue", "nir"), network=network)
-    arguments = {key: value for key, value in network.arguments.items() if not key.startswith("decoder")}
+    own = FAMILIES.get(name).Settings.known_settings()
+    arguments = {key: value for key, value in network.arguments.items() if key not in own}
     given = timm.create_model(network.encoder.removeprefix("tu-"), **arguments).state_dict()
     torch.save(given, tmp_path / "vit.pth")
     built = build_network(spec)

@@ -14,7 +14,10 @@ from geoseg.models.training_batch import LabelledWindows
 from geoseg.spec import IGNORE, TrainSpec
 from geoseg.training.criterion import TrainingCriterion
 
-NAMES = ["ddrnet23_slim", "gated_scnn", "segmenter", "setr_naive", "setr_pup", "setr_mla", "transunet", "unetformer"]
+NAMES = [
+    *("ddrnet23_slim", "gated_scnn", "unetformer"),
+    *("segmenter", "setr_naive", "setr_pup", "setr_mla", "structtoken", "transunet"),
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
