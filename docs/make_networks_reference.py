@@ -1,10 +1,13 @@
 """Writes docs/networks.md: every network that geoseg builds; and, with --count, their numbers of weights.
 
 python docs/make_networks_reference.py --count     builds each of them, without memory for its weights
+
+Scores and speeds are those in networks.json beside the page, which `python benchmarks/networks.py page` writes.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +46,29 @@ of an HRNet as they are.
 of the network, which `geoseg models NAME` shows.
 
 """
+MEASURED = """
+## Measured at a small budget
+
+**No leaderboard.** Every network learnt from the same {seen:.1f} million pixels, from random weights and with settings
+that suit none of them: far too little for its paper's accuracy, and for attention, whose networks are meant to start
+from pretrained weights, least of all. The table says what a network costs, and that it learns; which one is best for
+your images, your own validation says, with `encoder_weights: imagenet` and more windows.
+
+Made by `python benchmarks/networks.py` with `configs/landcover-naip-rgb.yaml` on NAIP Ohio: {windows} windows of
+{window} × {window} pixels in {steps} steps of {batch_size} windows, AdamW with a learning rate of {learning_rate:g} and
+a cosine schedule, the same windows and augmentation for all, {precision}. mIoU is that of the last step on the 32
+validation tiles, whose masks are corrected; where there are several seeds, their mean, least and most. Training is
+processor time of one core, scoring left out. Speed is the fastest forward pass of one window of {speed_side} ×
+{speed_side} pixels on 2 cores; memory the largest resident memory of a process that builds the network and does so in
+fp32, PyTorch and the libraries included. {processor}, torch {torch}. The encoder is a small one of its kind, so that
+weights differ from those above.
+
+![Accuracy against speed; bars reach from the least to the most of several seeds](pictures/networks.svg)
+
+| name | encoder | weights | seeds | mIoU | training, s | fp32, Mpx/s | bf16, Mpx/s | peak memory, MiB |
+|---|---|---|---|---|---|---|---|---|
+"""
+FIGURES = Path(__file__).with_name("networks.json")
 COUNTS = Path(__file__).parents[1] / "geoseg" / "models" / "families" / "parameter_counts.py"
 
 
@@ -63,6 +89,8 @@ def _page(networks: list[dict[str, Any]]) -> Iterator[str]:
             f"| `{one['name']}` | {one['title']} ({one['year']}) | {weights} | {encoder} | {one['source']} "
             f"| {one['licence']} |"
         )
+    if FIGURES.exists():
+        yield from _measured(json.loads(FIGURES.read_text(encoding="utf-8")))
     for one in networks:
         yield ""
         yield f"## {one['title']}"
@@ -70,6 +98,27 @@ def _page(networks: list[dict[str, Any]]) -> Iterator[str]:
         context = "" if one["takes_context"] else " It cannot carry a context."
         limits = f" {one['limits']}" if one["limits"] else ""
         yield f"`{one['name']}`: {one['paper']}. Encoders: {one['encoders']}.{limits}{context}"
+
+
+def _measured(figures: dict[str, Any]) -> Iterator[str]:
+    """What was measured of each network, the most accurate one not first: in the order of the table before."""
+    about, networks = figures["about"], figures["networks"]
+    windows = about["epochs"] * about["windows_per_epoch"]
+    steps, seen = windows // about["batch_size"], windows * about["window"] ** 2 / 1e6
+    yield MEASURED.format(windows=windows, steps=steps, seen=seen, **about).removesuffix("\n")
+    for name in filter(networks.__contains__, FAMILIES.own):
+        yield _measured_row(name, networks[name])
+    for name, reason in about["left_out"].items():
+        yield f"\n`{name}` was not measured: {reason}."
+
+
+def _measured_row(name: str, one: dict[str, Any]) -> str:
+    encoder = f"`{one['encoder']}`" if one["encoder"] else "its own"
+    spread = f" ({one['miou_least']:.3f} to {one['miou_most']:.3f})" if one["seeds"] > 1 else ""
+    return (
+        f"| `{name}` | {encoder} | {one['parameters']:,} | {one['seeds']} | {one['miou']:.3f}{spread} "
+        f"| {one['training_s']:.0f} | {one['fp32_mpx_s']:.2f} | {one['bf16_mpx_s']:.2f} | {one['memory_mib']:,} |"
+    )
 
 
 def count() -> dict[str, int]:
