@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from geoseg.commands.models import list_networks
@@ -46,28 +47,24 @@ of an HRNet as they are.
 of the network, which `geoseg models NAME` shows.
 
 """
-MEASURED = """
-## Measured at a small budget
-
-**No leaderboard.** Every network learnt from the same {seen:.1f} million pixels, from random weights and with settings
-that suit none of them: far too little for its paper's accuracy, and for attention, whose networks are meant to start
-from pretrained weights, least of all. The table says what a network costs, and that it learns; which one is best for
-your images, your own validation says, with `encoder_weights: imagenet` and more windows.
-
-Made by `python benchmarks/networks.py` with `configs/landcover-naip-rgb.yaml` on NAIP Ohio: {windows} windows of
-{window} × {window} pixels in {steps} steps of {batch_size} windows, AdamW with a learning rate of {learning_rate:g} and
-a cosine schedule, the same windows and augmentation for all, {precision}. mIoU is that of the last step on the 32
-validation tiles, whose masks are corrected; where there are several seeds, their mean, least and most. Training is
-processor time of one core, scoring left out. Speed is the fastest forward pass of one window of {speed_side} ×
-{speed_side} pixels on 2 cores; memory the largest resident memory of a process that builds the network and does so in
-fp32, PyTorch and the libraries included. {processor}, torch {torch}. The encoder is a small one of its kind, so that
-weights differ from those above.
-
-![Accuracy against speed; bars reach from the least to the most of several seeds](pictures/networks.svg)
-
-| name | encoder | weights | seeds | mIoU | training, s | fp32, Mpx/s | bf16, Mpx/s | peak memory, MiB |
-|---|---|---|---|---|---|---|---|---|
-"""
+NOTES = (
+    "**No leaderboard.** Every network learnt from the same {seen:.1f} million pixels, from random weights and with "
+    "settings that were chosen for none of them: far too little for the accuracy of its paper, and least of all for "
+    "transformers, which are meant to start from pretrained weights. The table says what a network costs, and that it "
+    "learns. Which one is best for your images, your own validation says, with `encoder_weights: imagenet` and more "
+    "windows.",
+    "Made by `python benchmarks/networks.py` with `configs/landcover-naip-rgb.yaml` on NAIP Ohio: {windows} windows of "
+    "{window} × {window} pixels in {steps} steps of {batch_size}, AdamW with a learning rate of {learning_rate:g} that "
+    "falls along a cosine, {precision}; windows, augmentation and schedule are the same for all. mIoU is that after "
+    "the last step, on the 32 validation tiles, of which four have corrected masks; of several seeds, it is their "
+    "mean, least and most. Training is processor time of one core, without scoring. Speed is that of the fastest "
+    "forward pass of a window of {speed_side} × {speed_side} pixels on {speed_threads} cores. Memory is the most that "
+    "a process takes which builds the network and classifies that window in fp32, with the libraries that it loads. "
+    "Machine: {processor}, torch {torch}. Encoders are small ones of their kind, so that weights differ from those "
+    "above.",
+)
+PICTURE = "![Accuracy against speed; bars reach from the least to the most of several seeds](pictures/networks.svg)"
+COLUMNS = "name", "encoder", "weights", "seeds", "mIoU", "training, s", "fp32, Mpx/s", "bf16, Mpx/s", "memory, MiB"
 FIGURES = Path(__file__).with_name("networks.json")
 COUNTS = Path(__file__).parents[1] / "geoseg" / "models" / "families" / "parameter_counts.py"
 
@@ -105,7 +102,10 @@ def _measured(figures: dict[str, Any]) -> Iterator[str]:
     about, networks = figures["about"], figures["networks"]
     windows = about["epochs"] * about["windows_per_epoch"]
     steps, seen = windows // about["batch_size"], windows * about["window"] ** 2 / 1e6
-    yield MEASURED.format(windows=windows, steps=steps, seen=seen, **about).removesuffix("\n")
+    yield "\n## Measured at a small budget"
+    for note in NOTES:
+        yield "\n" + fill(note.format(windows=windows, steps=steps, seen=seen, **about), 120)
+    yield f"\n{PICTURE}\n\n| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|"
     for name in filter(networks.__contains__, FAMILIES.own):
         yield _measured_row(name, networks[name])
     for name, reason in about["left_out"].items():

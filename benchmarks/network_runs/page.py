@@ -81,9 +81,11 @@ def _figures(folder: Path, name: str) -> dict[str, Any]:
 
 def _about(plan: Plan, folder: Path) -> dict[str, Any]:
     settings = {key: plan.base[key] for key in ("window", "batch_size", "epochs", "windows_per_epoch", "precision")}
+    speed = timed(folder)[next(iter(plan.networks))]
     return settings | {
         "learning_rate": plan.base["optimizer"]["learning_rate"],
-        "speed_side": timed(folder)[next(iter(plan.networks))]["side"],
+        "speed_side": speed["side"],
+        "speed_threads": speed["threads"],
         "processor": _processor(),
         "torch": torch.__version__.partition("+")[0],
         "left_out": dict(plan.left_out),

@@ -15,7 +15,7 @@ from geoseg.outputs.report.axis import ChartAxis
 
 WIDTH, HEIGHT = 960, 640
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 20, 52
-LETTER_PX, LINE_PX, RADIUS = 6.2, 13, 4
+LETTER_PX, BOLD_PX, LINE_PX, RADIUS = 6.2, 7.2, 13, 4
 NEAR = (8, 16, 28, 42, 60)
 """Distances of a name from its dot, in pixels, the first that is free being taken."""
 DIRECTIONS = ((1, 0), (0, -1), (0, 1), (-1, 0), (1, -1), (1, 1), (-1, -1), (-1, 1))
@@ -40,6 +40,11 @@ class Dot:
     """Greatest of its runs."""
     is_bold: bool
     """Whether it stands out."""
+
+    @property
+    def width(self) -> float:
+        """Width of its name, in pixels."""
+        return (BOLD_PX if self.is_bold else LETTER_PX) * len(self.name) + 2
 
 
 class _Box(NamedTuple):
@@ -108,12 +113,12 @@ def _marks(plot: _Plot, dots: Sequence[Dot]) -> Iterator[str]:
 def _names(plot: _Plot, dots: Sequence[Dot]) -> Iterator[str]:
     """Names beside the dots, none across another name or dot; a line leads to one that is far."""
     centres = {one.name: plot.place(one.speed, one.score) for one in dots}
-    taken = [_Box(x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS) for x, y in centres.values()]
+    taken = [_marked(plot, one) for one in dots]
     for one in sorted(dots, key=lambda dot: not dot.is_bold):
         x, y = centres[one.name]
         box, gap = next(
-            ((box, gap) for gap in NEAR for box in _places(one.name, x, y, gap) if not any(map(box.overlaps, taken))),
-            (_Box(x + RADIUS, y - LINE_PX, x + RADIUS + LETTER_PX * len(one.name), y), NEAR[0]),
+            ((box, gap) for gap in NEAR for box in _places(one.width, x, y, gap) if not any(map(box.overlaps, taken))),
+            (_Box(x + RADIUS, y - LINE_PX, x + RADIUS + one.width, y), NEAR[0]),
         )
         taken.append(box)
         if gap > NEAR[0]:
@@ -122,8 +127,14 @@ def _names(plot: _Plot, dots: Sequence[Dot]) -> Iterator[str]:
         yield _text(box.left + 1, box.bottom - 3, one.name, css="named" if one.is_bold else "")
 
 
-def _places(name: str, x: float, y: float, gap: float) -> Iterator[_Box]:
-    width = LETTER_PX * len(name) + 2
+def _marked(plot: _Plot, dot: Dot) -> _Box:
+    """What a dot and the range of its runs cover."""
+    x, y = plot.place(dot.speed, dot.score)
+    high, low = plot.place(dot.speed, dot.most)[1], plot.place(dot.speed, dot.least)[1]
+    return _Box(x - RADIUS, min(y - RADIUS, high), x + RADIUS, max(y + RADIUS, low))
+
+
+def _places(width: float, x: float, y: float, gap: float) -> Iterator[_Box]:
     for across, down in DIRECTIONS:
         left = x + across * gap - width * (1 - across) / 2
         top = y + down * gap - LINE_PX * (1 - down) / 2
