@@ -8,6 +8,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from geoseg.spec.base import Spec
 from geoseg.spec.branch import TrainingTerms
+from geoseg.spec.fusion import DEFAULT_FUSION, FusionName
 from geoseg.spec.levels import ContextLevel
 from geoseg.spec.network import NetworkSpec
 
@@ -36,6 +37,8 @@ class ContextSpec(Spec):
     holds data."""
     channels: int = Field(default=16, ge=1, le=4096)
     """Channels of the features that each level contributes."""
+    fusion: FusionName = DEFAULT_FUSION
+    """How these are fused with the features of a window: gated, fctl, glnet, sgnet, or a fusion of another package."""
     dropout: float = Field(default=0.15, ge=0, lt=1)
     """Share of the training windows that see no context, so that the model also works without."""
     auxiliary: float = Field(default=0.4, ge=0)
@@ -60,9 +63,10 @@ class ContextSpec(Spec):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_unused_network(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_what_is_unused(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = plain(self)
-        return {name: value for name, value in values.items() if name != "network" or self.init == "random"}
+        unused = {"network": self.init != "random", "fusion": self.fusion == DEFAULT_FUSION}
+        return {name: value for name, value in values.items() if not unused.get(name)}
 
     def check_multiple(self, multiple: int) -> None:
         """Refuse views that a copy of the model's own network does not take.
@@ -104,7 +108,9 @@ class ContextSpec(Spec):
             for level in self.levels
         ]
         own = f"{self.network.architecture} {self.network.encoder}".rstrip()
-        return f"{' and '.join(views)}, seen by {own if self.init == 'random' else 'a copy of its own network'}"
+        by = own if self.init == "random" else "a copy of its own network"
+        fused = "" if self.fusion == DEFAULT_FUSION else f", fused as in {self.fusion}"
+        return f"{' and '.join(views)}, seen by {by}{fused}"
 
     def training_views(self, window: int) -> tuple[ContextLevel, ...]:
         """The same levels as when the model predicts."""

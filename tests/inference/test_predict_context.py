@@ -5,15 +5,18 @@ import pytest
 import rasterio
 import torch
 from support.branches import POINT, SMALL, colours, scores
+from support.context_networks import awake
 from support.models import make_spec
 from support.rasters import write_raster
 
 from geoseg.core.errors import SpecError
+from geoseg.models.box_sampling import sample_boxes
 from geoseg.models.build import build_network
 from geoseg.models.model import Model
 from geoseg.models.surroundings import Context
 from geoseg.models.tta import Augmentation, find_augmentations
 from geoseg.spec import ContextLevel, ContextSpec, NormalizationSpec
+from geoseg.spec.fusion import DEFAULT_FUSION, FUSIONS
 
 
 @pytest.fixture(scope="module", params=["random", "local"])
@@ -22,21 +25,19 @@ def model(request):
     return random_model(SMALL, request.param)
 
 
-def random_model(network, init="random"):
+def random_model(network, init="random", levels=((4, 64), ("scene", 32)), **settings):
     torch.manual_seed(0)
-    levels = (ContextLevel(ratio=4, size=64), ContextLevel(ratio="scene", size=32))
+    levels = tuple(ContextLevel(ratio=ratio, size=size) for ratio, size in levels)
     spec = make_spec(
         network=network,
         bands=("red", "green", "blue"),
         normalization=NormalizationSpec(mean=(120,) * 3, std=(60,) * 3),
         context=ContextSpec(
-            levels=levels, channels=4, **({"network": network} if init == "random" else {"init": "local"})
+            levels=levels, channels=4, **({"network": network} if init == "random" else {"init": "local"}), **settings
         ),
-        tile=128,
+        tile=min(128, *(level.largest_tile or 128 for level in levels)),
     )
-    network = build_network(spec).eval()
-    torch.nn.init.normal_(network.context.fusion.out.weight, std=2.0)
-    return Model(spec, network)
+    return Model(spec, awake(build_network(spec).eval(), std=2.0))
 
 
 @pytest.fixture
@@ -58,6 +59,17 @@ def test_context_is_the_same_however_windows_are_batched_and_shared(tmp_path, sc
     together, _ = scores(scene, tmp_path / "four", model, batch_size=4)
     np.testing.assert_allclose(together, alone, atol=1e-5)
     shared, _ = scores(scene, tmp_path / "two", model, batch_size=1, devices="2")
+    np.testing.assert_allclose(shared, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("fusion", [name for name in FUSIONS if name != DEFAULT_FUSION])
+def test_any_fusion_is_the_same_however_windows_are_batched_and_shared(tmp_path, scene, fusion):
+    """Also two windows around each, two and three times as wide, with the lattices of their views."""
+    model = random_model(SMALL, levels=((2, 64), (3, 64)), fusion=fusion)
+    alone, _ = scores(scene, tmp_path / "one", model, batch_size=1)
+    without, _ = scores(scene, tmp_path / "without", model, context=False)
+    assert np.abs(alone - without).max() > 1e-3
+    shared, _ = scores(scene, tmp_path / "two", model, batch_size=4, devices="2")
     np.testing.assert_allclose(shared, alone, atol=1e-5)
 
 
@@ -97,8 +109,6 @@ def test_windows_that_reach_beyond_their_views_are_refused(tmp_path, scene, mode
 @pytest.mark.parametrize("how", [*find_augmentations("d4"), Augmentation(turns=3, mirrored=True)])
 def test_boxes_turn_with_the_views(how):
     """A map that tells its own place, sampled where a turned window lies, is the turned sample."""
-    from geoseg.models.branches.context import sample_boxes
-
     rows, cols = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
     maps = torch.stack([rows, cols])[None]
     boxes = torch.tensor([[0.2, 0.3, 0.6, 0.5]])

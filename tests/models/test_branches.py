@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.branches import SMALL, VARIANTS
+from support.branches import SMALL, VARIANTS, CrossEntropy
 from support.models import class_specs, make_spec
 
 from geoseg.models.branches import BRANCHES
@@ -45,15 +45,6 @@ def windows(kind: str) -> LabelledWindows:
     labels = [torch.randint(4, (2, SIDE, SIDE), generator=generator) for _ in (0, *levels)]
     image = torch.rand(2, len(BANDS), SIDE, SIDE, generator=generator)
     return LabelledWindows(image, labels[0], Views(images, boxes), tuple(labels[1:]))
-
-
-class CrossEntropy:
-    """The simplest criterion."""
-
-    def __call__(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.cross_entropy(logits, labels)
-
-    of_windows = of_hard_pixels = __call__
 
 
 class Noting(CrossEntropy):

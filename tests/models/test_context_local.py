@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import segmentation_models_pytorch as smp
 import torch
+from support.branches import CrossEntropy, in_training
 from support.context_networks import SMALL_ENCODER, awake, context_spec, local_spec, model_spec, network
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from geoseg.core.errors import SpecError
 from geoseg.models.branches.context import ContextSegmenter
@@ -44,24 +44,9 @@ def windows(*sizes: int) -> LabelledWindows:
     return LabelledWindows(image, labels[0], views(*sizes), tuple(labels[1:]))
 
 
-class CrossEntropy:
-    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return cross_entropy(logits, labels)
-
-    of_windows = of_hard_pixels = __call__
-
-
 def loss_of(net: ContextSegmenter, batch: LabelledWindows) -> Tensor:
     torch.manual_seed(0)  # context dropout
     return net.training_loss(batch, CrossEntropy(), net, torch.Generator())
-
-
-def in_training(net: ContextSegmenter) -> ContextSegmenter:
-    """As a run trains it."""
-    net.train()
-    for module in net.frozen_parts:
-        module.eval().requires_grad_(False)
-    return net
 
 
 # ------------------------------------------------------------------------------------------------- before it is trained

@@ -13,7 +13,8 @@ import torch
 from support.context_networks import SMALL_ENCODER, awake, context_spec, model_spec, network, some_views
 
 from geoseg.core.errors import GeosegError, SpecError
-from geoseg.models.branches.context import ContextSegmenter, sample_boxes
+from geoseg.models.box_sampling import sample_boxes
+from geoseg.models.branches.context import ContextSegmenter
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
 from geoseg.models.surroundings import Context, Views

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from geoseg.commands.predict import PredictResult, predict
 from geoseg.commands.train import train
+from geoseg.models.branches.context import ContextSegmenter
 from geoseg.models.model import Model
 from geoseg.spec import ContextLevel, ContextSpec, NetworkSpec, RefineSpec
 from geoseg.spec.surroundings import BRANCH_SPECS
@@ -60,6 +61,23 @@ def scores(scene: Path, folder: Path, model: Model, **settings: Any) -> tuple[ND
 
 def weights(bundle: Path) -> dict[str, torch.Tensor]:
     return load_file(bundle)
+
+
+class CrossEntropy:
+    """The simplest criterion."""
+
+    def __call__(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(logits, labels)
+
+    of_windows = of_hard_pixels = __call__
+
+
+def in_training(net: ContextSegmenter) -> ContextSegmenter:
+    """As a run trains it."""
+    net.train()
+    for module in net.frozen_parts:
+        module.eval().requires_grad_(False)
+    return net
 
 
 def check_resuming(config: Path, folder: Path) -> None:

@@ -54,7 +54,9 @@ def some_views(count: int = 2, levels: int = 2, size: int = 32) -> Views:
     return Views(images, tuple(torch.tensor([[0.3, 0.4, 0.5, 0.6]] * count) for _ in range(levels)))
 
 
-def awake(net: ContextSegmenter) -> ContextSegmenter:
-    """With a branch that has an effect."""
-    torch.nn.init.normal_(net.context.fusion.out.weight)
+def awake(net: ContextSegmenter, std: float = 1.0) -> ContextSegmenter:
+    """With a branch that has an effect: what starts at 0 in its fusion is random."""
+    for name, parameter in net.context.fusion.named_parameters():
+        if not parameter.any() and not name.endswith("bias"):
+            torch.nn.init.normal_(parameter, std=std)
     return net

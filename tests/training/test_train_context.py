@@ -23,6 +23,7 @@ from geoseg.models.bundle import load_model
 from geoseg.models.model import Model
 from geoseg.models.surroundings import NO_VIEWS, Views
 from geoseg.spec import IGNORE, TrainSpec, parse_spec
+from geoseg.spec.fusion import FUSIONS
 from geoseg.training.data.training_data import read_training_data
 from geoseg.training.scoring.score_windows import scored_windows
 from geoseg.training.scoring.scored_batch import ScoredBatch, stack_scored
@@ -84,6 +85,28 @@ def test_a_frozen_local_network_and_its_learning_copy_are_apart(tmp_path: Path) 
     assert describe(both.bundle)["sees"].endswith("seen by a copy of its own network")
     again = evaluate_model(both.bundle, config, device="cpu", precision="fp32")
     assert again.scores.miou == pytest.approx(both.scores.miou, abs=0.01)
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained local network, beside its data."""
+    folder = tmp_path_factory.mktemp("local")
+    return train(write_config(folder, context=None, epochs=1), folder / "local").bundle
+
+
+@pytest.mark.parametrize("init", [SHARED, CONTEXT])
+@pytest.mark.parametrize("fusion", FUSIONS.names)
+def test_any_fusion_learns_on_a_frozen_network_from_windows_that_are_kept(
+    tmp_path: Path, local: Path, fusion: str, init: dict[str, Any]
+) -> None:
+    context = init | {"freeze_local": True, "fusion": fusion}
+    settings = {"init_from": str(local), "ema": 0, "epochs": 2, "windows_per_epoch": 8, "cache": {"windows": 8}}
+    both = train(write_config(tmp_path, context=context, **settings), tmp_path / "both").bundle
+    before, after = weights(local), weights(both)
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    learnt = [name for name in after if name.startswith("context.fusion.") and name.endswith("weight")]
+    assert all(after[name].any() for name in learnt)
+    assert describe(both)["sees"].endswith(f", fused as in {fusion}") == (fusion != "gated")
 
 
 def test_ground_smaller_than_the_context_is_told_of(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from geoseg.data.mosaic import Mosaic, join_neighbours
 from geoseg.data.partly_labelled import PartlyLabelled
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
-from geoseg.models.branches.context import sample_boxes
+from geoseg.models.box_sampling import sample_boxes
 from geoseg.raster.level_grid import LevelGrid
 from geoseg.spec import IGNORE, AugmentSpec, ContextLevel
 from geoseg.training.windows.augment import Augment

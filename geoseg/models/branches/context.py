@@ -4,8 +4,8 @@ In: band values (B, C, H, W) and a view (B, C + 1, n, n) per level. Out: logits 
 `raster/pyramid.py`.
 
 Views are seen by a small network for each level, or by one copy of the local network for all of them. Features are
-computed once per view (`encode`) and shared by all windows in that view; for each window, they are resampled to the
-window's box, turned into logits through a gate, and added to those of the local network.
+computed once per view (`encode`) and shared by all windows in that view; for each window, a fusion (`models/fusions/`)
+turns them into logits, which are added to those of the local network.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from geoseg.models.box_sampling import sample_boxes
 from geoseg.models.families.body import Body
 from geoseg.models.families.building import build_body
+from geoseg.models.fusions.fusion import Fusion, Widths
 from geoseg.models.gradient_balance import balanced
 from geoseg.models.segmentation import Normalize, SegmentationNetwork
 from geoseg.models.surroundings import NO_CONTEXT, Context, Views
 from geoseg.models.training_batch import Criterion, LabelledWindows
 from geoseg.spec import ContextSpec, ModelSpec
+from geoseg.spec.fusion import FUSIONS
 
 FUSION_STRIDE = 4
-"""Stride of the gated fusion, in pixels of the window."""
+"""Stride of the fusion, in pixels of the window."""
 
 
 class LevelNet(nn.Module):
@@ -118,42 +119,10 @@ class SharedNet(LevelNet):
         return super().features(decoded, view) * functional.adaptive_avg_pool2d(view[:, -1:], (height, width))
 
 
-class GatedFusion(nn.Module):
-    """Turns the features of all levels into logits, weighted by a gate.
-
-    W0 (g c) with g = sigmoid(W2 GELU(W1 [l; c])), where c are the features of all levels, resampled to the window, and
-    l those that the local network passes to its segmentation head. W0 starts at zero: an untrained branch adds nothing.
-
-    Computed at a stride of `FUSION_STRIDE` pixels, l being averaged: c is coarser than that, and on every pixel a dozen
-    passes over memory would cost half of a U-Net. Heads are linear, so that adding logits is as expressive as adding
-    features before the head. Without `bias`, features of 0 add logits of 0.
-    """
-
-    def __init__(self, local: int, context: int, classes: int, *, bias: bool):
-        super().__init__()
-        self.gate = nn.Sequential(
-            nn.Conv2d(local + context, context, kernel_size=3, padding=1, padding_mode="replicate"),
-            nn.GELU(),
-            nn.Conv2d(context, context, kernel_size=1),
-        )
-        self.out = nn.Conv2d(context, classes, kernel_size=1, bias=bias)
-        for parameter in self.out.parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(self, local: Tensor, context: Context, size: Sequence[int]) -> Tensor:
-        """Logits (B, K, *size) to be added to those of the local network, given its features (B, L, h, w), averaged
-        to the stride of the fusion."""
-        seen = [sample_boxes(*level, local.shape[-2:]) for level in zip(context.maps, context.boxes, strict=True)]
-        together = torch.cat(seen, dim=1)
-        gate = self.gate(torch.cat([local, together], dim=1)).sigmoid()
-        evidence: Tensor = self.out(gate * together)
-        return functional.interpolate(evidence.float(), size=tuple(size), mode="bilinear", align_corners=False)
-
-
 class ContextBranch(nn.Module):
     """The networks of all levels, and their fusion."""
 
-    def __init__(self, spec: ContextSpec, nets: Sequence[LevelNet], fusion: GatedFusion):
+    def __init__(self, spec: ContextSpec, nets: Sequence[LevelNet], fusion: Fusion):
         super().__init__()
         self.spec = spec
         self.nets = nn.ModuleList(nets)
@@ -170,7 +139,7 @@ class ContextBranch(nn.Module):
 class SharedBranch(ContextBranch):
     """One network, a copy of the local one, for all levels; and their fusion."""
 
-    def __init__(self, spec: ContextSpec, nets: Sequence[LevelNet], fusion: GatedFusion, body: Body):
+    def __init__(self, spec: ContextSpec, nets: Sequence[LevelNet], fusion: Fusion, body: Body):
         super().__init__(spec, nets, fusion)
         self.body = body
 
@@ -208,9 +177,8 @@ class ContextSegmenter(SegmentationNetwork):
         return ""
 
     def encode(self, level: int, view: Tensor) -> Tensor:
-        """Features (B, F, h, w) of a view (B, C + 1, n, n) of a level, shared by all windows in it."""
-        features: Tensor = self.context.nets[level](view)
-        return features
+        """What all windows in a view (B, C + 1, n, n) of a level share of it: maps (B, F, h, w)."""
+        return self.context.fusion.of_view(level, self.context.nets[level](view))
 
     def see(self, views: Views) -> Context:
         """Features of the views of all levels, one view per window."""
@@ -220,7 +188,8 @@ class ContextSegmenter(SegmentationNetwork):
         """Features of the views, and per level auxiliary logits (B, K, n', n') of the views themselves."""
         nets = [_level(net) for net in self.context.nets]
         decoded = self.context.decode(views.images)
-        maps = [net.features(one, view) for net, one, view in zip(nets, decoded, views.images, strict=True)]
+        seen = [net.features(one, view) for net, one, view in zip(nets, decoded, views.images, strict=True)]
+        maps = [self.context.fusion.of_view(level, features) for level, features in enumerate(seen)]
         logits = [net.head(one) for net, one in zip(nets, decoded, strict=True)]
         return Context(tuple(maps), views.boxes), tuple(logits)
 
@@ -284,16 +253,21 @@ def _own_networks(spec: ModelSpec, normalize: Normalize, body: Body, *, fresh: b
     bands, classes = len(spec.bands) + 1, len(spec.classes)
     levels = [build_body(context.network, bands, classes, fresh=fresh) for _ in context.levels]
     nets = [ContextNet(normalize, net, context.channels) for net in levels]
-    fusion = GatedFusion(body.channels, context.channels * len(nets), classes, bias=True)
-    return ContextBranch(context, nets, fusion)
+    return ContextBranch(context, nets, _fusion(spec, body, bias=True))
 
 
 def _shared_network(spec: ModelSpec, normalize: Normalize, body: Body, *, fresh: bool) -> ContextBranch:
     """A copy of the local network for all levels."""
     context, shared = _context_of(spec), copy.deepcopy(body)
     nets = [SharedNet(normalize, shared, context.channels) for _ in context.levels]
-    fusion = GatedFusion(body.channels, context.channels * len(nets), len(spec.classes), bias=False)
-    return SharedBranch(context, nets, fusion, shared)
+    return SharedBranch(context, nets, _fusion(spec, body, bias=False), shared)
+
+
+def _fusion(spec: ModelSpec, body: Body, *, bias: bool) -> Fusion:
+    """The fusion of the settings for a local network."""
+    context = _context_of(spec)
+    kind: type[Fusion] = FUSIONS.get(context.fusion)
+    return kind(Widths(body.channels, context.channels, len(context.levels), len(spec.classes)), bias=bias)
 
 
 BUILDERS: Mapping[str, Callable[..., ContextBranch]] = {"random": _own_networks, "local": _shared_network}
@@ -315,11 +289,11 @@ class Contexts:
         return ContextSegmenter(normalize, body, branch)
 
     def meaning(self, spec: ModelSpec) -> object:
-        """Ratios, kind of network, channels, bands and classes, but not the size and margin of views."""
+        """Ratios, kind of network, channels, fusion, bands and classes, but not the size and margin of views."""
         context = _context_of(spec)
         network = context.network.model_dump(mode="json") if context.init == "random" else context.init
         ratios = [level.ratio for level in context.levels]
-        return ratios, network, context.channels, spec.bands, [c.name for c in spec.classes]
+        return ratios, network, context.channels, context.fusion, spec.bands, [c.name for c in spec.classes]
 
 
 def _level(net: nn.Module) -> LevelNet:
