@@ -59,6 +59,19 @@ def test_a_run_with_context_leaves_all_that_others_leave(tmp_path: Path) -> None
     assert not list((tmp_path / "run").glob("tmp*"))
 
 
+@pytest.mark.parametrize("branch", ["context", "refine"])
+def test_views_too_large_for_memory_are_averaged_in_the_new_folder_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, branch: str
+) -> None:
+    monkeypatch.setattr("geoseg.raster.window_store.HELD_BYTES", 0)
+    changes = {} if branch == "context" else {"context": None, "refine": {"ratios": [2]}}
+
+    result = train(write_config(tmp_path, **changes), tmp_path / "deep" / "run")
+
+    assert result.bundle.exists()
+    assert not [path for path in result.bundle.parent.iterdir() if path.name.startswith("tmp")]
+
+
 def test_a_frozen_local_network_stays_as_it_is(tmp_path: Path) -> None:
     local = train(write_config(tmp_path, context=None), tmp_path / "local")
     config = write_config(

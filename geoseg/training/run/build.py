@@ -78,6 +78,8 @@ def build_run(spec: TrainSpec, data: TrainingData, folder: RunFolder, hardware: 
         val=load_scored(scored_windows(data.val, model, folder.path), spec.batch_px),
     )
     learner = Learner(network, inputs)
+    if spec.views:
+        folder.make()  # rasters are averaged into scratch files
     views = _data_in_views(spec, source.drawn, reporter)
     known = {**provenance(spec, data, hardware), **views, **learner.method.provenance}
     for line in learner.method.notices(known):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import shutil
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,15 @@ class RunFolder:
                 "or choose another --output"
             )
 
+    def make(self) -> None:
+        """Make the folder, which also takes scratch files before the run starts.
+
+        Raises:
+            OutputError: if it cannot be made.
+        """
+        with self._named_errors():
+            self.path.mkdir(parents=True, exist_ok=True)
+
     def start(self, spec: TrainSpec) -> None:
         """Remove the results of an earlier run and write the config; called after all other checks.
 
@@ -121,12 +132,10 @@ class RunFolder:
             OutputError: if the folder cannot be written to.
         """
         text = yaml.safe_dump(written_settings(spec), sort_keys=False, allow_unicode=True)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
+        self.make()
+        with self._named_errors():
             for path in self._existing():
                 _remove(path)
-        except OSError as error:
-            raise OutputError(f"cannot write into {self.path}: {error.strerror}: choose another --output") from None
         with draft_of(self.config) as draft:
             draft.write_text(text, "utf-8")
 
@@ -157,6 +166,13 @@ class RunFolder:
             _remove(self.cached_windows)
         for path in (self.previous_checkpoint, self.last_checkpoint):
             path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(f"cannot write into {self.path}: {error.strerror}: choose another --output") from None
 
     def _existing(self) -> list[Path]:
         """The results that exist."""
