@@ -64,12 +64,14 @@ def load_plan() -> Plan:
     most_used = tuple(table["most_used"])
     left_out = {name: _lacking(name) for name in FAMILIES.own if _lacking(name)} | table["left_out"]
     names = [name for name in dict.fromkeys((*most_used, *FAMILIES.own)) if name not in left_out]
-    return Plan(base, {name: _small(name, table["encoders"]) for name in names}, most_used, left_out)
+    return Plan(base, {name: _small(name, table) for name in names}, most_used, left_out)
 
 
-def _small(name: str, encoders: Mapping[str, str]) -> NetworkSpec:
-    usual = FAMILIES.get(name).usual(name)
-    return usual.model_copy(update={"encoder": encoders.get(usual.encoder, usual.encoder)})
+def _small(name: str, table: Mapping[str, Any]) -> NetworkSpec:
+    usual = FAMILIES.get(name).usual(name).model_dump(mode="json", exclude_defaults=True)
+    encoder = table["encoders"].get(usual.get("encoder"), usual.get("encoder", ""))
+    own = {"encoder": encoder, "arguments": table["arguments"].get(name, {})}
+    return parse_spec(NetworkSpec, merged(usual, own), source=f"networks, {name}")
 
 
 def _lacking(name: str) -> str:

@@ -298,7 +298,8 @@ class GatedScnns(EncoderFamily):
             licence="Apache-2.0",
             encoders="those of smp or timm (tu-NAME) that can dilate, e.g. resnet50; any with encoder_output_stride 32",
             limits="Its shape stream works on every pixel: 1.2 GB for a window of 1024 pixels, a quarter of that with "
-            "shape_stride 2. A mean over the whole window is in its pyramid: logits depend a little on its size.",
+            "shape_stride 2. A mean over the whole window is in its pyramid: logits depend a little on its size. "
+            "Its decoder_atrous_rates suit windows of 512 px and more: smaller ones need smaller rates.",
         )
 
 

@@ -8,6 +8,7 @@ SOURCE, LICENCE = "segmentation-models-pytorch", "MIT"
 ANY = "any of smp or timm (tu-NAME)"
 PYRAMIDS = "any of smp or timm (tu-NAME), but mit_*"
 DILATING = "those of smp or timm (tu-NAME) that can dilate: ResNets, EfficientNets, ConvNeXts, mit_* and others"
+RATES = "Its decoder_atrous_rates suit windows of 512 px and more: smaller ones need smaller rates."
 DILATES = "Its encoder's strides are replaced by dilation, which VGG, Swin, PVT and HRNet do not support."
 
 
@@ -59,7 +60,7 @@ INFO = {
         'Chen, Papandreou, Schroff and Adam, "Rethinking Atrous Convolution for Semantic Image Segmentation", '
         "arXiv 1706.05587, 2017",
         DILATING,
-        DILATES,
+        f"{DILATES} {RATES}",
     ),
     "deeplabv3plus": _info(
         "DeepLabv3+",
@@ -67,7 +68,7 @@ INFO = {
         'Chen, Zhu, Papandreou, Schroff and Adam, "Encoder-Decoder with Atrous Separable Convolution for Semantic '
         'Image Segmentation", ECCV 2018',
         DILATING,
-        DILATES,
+        f"{DILATES} {RATES}",
     ),
     "pan": _info(
         "PAN",

@@ -11,6 +11,7 @@ import torch
 
 from geoseg.core.events import Reporter
 from geoseg.models.build import build_network
+from geoseg.models.dilation_check import far_rates
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.weights.encoder import load_encoder_weights
 from geoseg.models.weights.start import start_from
@@ -63,6 +64,7 @@ def build_run(spec: TrainSpec, data: TrainingData, folder: RunFolder, hardware: 
     _report_small_rasters(spec, data, reporter)
     network = _make_network(spec, model, reporter)
     check_window(network, len(model.bands), spec.window)
+    _report_far_rates(network, len(model.bands), spec.window, reporter)
     augment = Augment(
         spec.augment, *data.value_range, torch.tensor(model.normalization.mean), visible_bands(model.bands)
     )
@@ -97,6 +99,18 @@ def _report_small_rasters(spec: TrainSpec, data: TrainingData, reporter: Reporte
         reporter.notice(
             f"the views show {wanted} px and more, but the largest training raster is {longest} px wide: give whole "
             "scenes instead of tiles, or smaller ratios"
+        )
+
+
+def _report_far_rates(network: SegmentationNetwork, bands: int, window: int, reporter: Reporter) -> None:
+    """Report dilated convolutions most of whose weights are not trained by windows of this size."""
+    found = far_rates(network, bands, window)
+    if found.rates:
+        rates = ", ".join(map(str, found.rates))
+        reporter.notice(
+            f"windows of {window} px are narrower than the network's rates of dilation {rates}: the outer weights of "
+            "these convolutions are not trained, but larger windows use them: give lower rates (network.arguments, "
+            f"e.g. decoder_atrous_rates), or a window of {found.least_window} px or more"
         )
 
 
