@@ -5,11 +5,7 @@ import os
 import re
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
-import time
-from functools import partial
 from xml.etree import ElementTree
 
 import geopandas
@@ -27,10 +23,12 @@ from rasterio.control import GroundControlPoint
 from rasterio.features import rasterize
 from rasterio.rpc import RPC
 from rio_cogeo.cogeo import cog_validate
+from support.forks import exit_code_of, kill_itself, needs_fork
 from support.models import CountingEcho, Echo, echo_model, make_spec, save_bundle
 from support.rasters import TRANSFORM, UTM, write_raster
 from support.reporters import Heard
 
+from geoseg.cli import main
 from geoseg.commands.plan import plan_prediction
 from geoseg.commands.predict import predict
 from geoseg.core.errors import ModelError, OutputError, SpecError
@@ -163,7 +161,7 @@ WGS84 = Geod(ellps="WGS84")
 
 def on_earth(shape) -> float:
     """Area in square metres of a scene of so many pixels."""
-    left, top, right, bottom = *(TRANSFORM * (0, 0)), *(TRANSFORM * (shape[1], shape[0]))
+    left, top, right, bottom = *(TRANSFORM @ (0, 0)), *(TRANSFORM @ (shape[1], shape[0]))
     outline = geopandas.GeoSeries([shapely.box(left, bottom, right, top)], crs=UTM).to_crs(4326)[0]
     return abs(WGS84.geometry_area_perimeter(outline)[0])
 
@@ -564,37 +562,24 @@ def test_a_full_device_names_the_way_out(tmp_path, class_values):
         predict(scene, tmp_path, model=Model(make_spec(), Greedy(4)))
 
 
+@needs_fork
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_killed_run_leaves_no_final_file(tmp_path, how):
     """What is finished is kept under a hidden name, nothing has its final one."""
     bundle = save_bundle(tmp_path / "m.safetensors")
-    values = np.random.default_rng(0).integers(0, 9, (30_000, 3000), dtype=np.uint8)
+    values = np.random.default_rng(0).integers(0, 9, (30_000, 500), dtype=np.uint8)
     scene = write_raster(tmp_path / "s.tif", values)
-    out = tmp_path / "out"
-    command = [
-        sys.executable,
-        "-m",
-        "geoseg",
-        "predict",
-        str(scene),
-        "-m",
-        str(bundle),
-        "-o",
-        str(out),
-        "--tile",
-        "256",
-    ]
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs do not hear it
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
-    deadline = time.monotonic() + 120
-    while not list(out.glob(".s_landcover.geoseg/*.seal")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(how)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode != 0
+    out, stderr = tmp_path / "out", tmp_path / "said.txt"
+
+    def predict_and_die():
+        kill_itself(lambda: bool(list(out.glob(".s_landcover.geoseg/*.seal"))), how)
+        main(["predict", str(scene), "-m", str(bundle), "-o", str(out), "--tile", "256"], prog_name="geoseg")
+
+    code = exit_code_of(predict_and_die, stderr)
+    assert code == (-how if how == signal.SIGKILL else 1)
     assert not [p for p in out.glob("*") if not p.name.startswith(".")]
     if how != signal.SIGKILL:
-        assert process.returncode == 1
+        said = stderr.read_text()
         assert "interrupted" in said
         assert "--resume" in said
         assert "Traceback" not in said
@@ -647,12 +632,12 @@ def test_a_resolution_far_too_coarse_is_refused(tmp_path, class_values):
 def test_a_box_of_interest_is_all_that_is_read_and_written(tmp_path, class_values):
     values = class_values(200, 160)
     scene = write_raster(tmp_path / "s.tif", values)
-    left, top = TRANSFORM * (40, 30)
-    right, bottom = TRANSFORM * (120, 130)
+    left, top = TRANSFORM @ (40, 30)
+    right, bottom = TRANSFORM @ (120, 130)
     result = predict(scene, tmp_path, model=echo_model(), bbox=(left, bottom, right, top), preview=False)
     with rasterio.open(result.paths["landcover"]) as raster:
         assert (raster.height, raster.width) == (100, 80)
-        assert raster.transform == TRANSFORM * Affine.translation(40, 30)
+        assert raster.transform == TRANSFORM @ Affine.translation(40, 30)
         np.testing.assert_array_equal(raster.read(1), values[30:130, 40:120])
     assert result.scene_px == 8000
     frame = geopandas.read_file(result.paths["polygons"])
@@ -662,7 +647,7 @@ def test_a_box_of_interest_is_all_that_is_read_and_written(tmp_path, class_value
 def test_an_area_of_interest_leaves_nodata_around_it(tmp_path, class_values):
     values = class_values(200, 160)
     scene = write_raster(tmp_path / "s.tif", values)
-    triangle = shapely.Polygon([TRANSFORM * corner for corner in ((20, 20), (140, 30), (60, 170))])
+    triangle = shapely.Polygon([TRANSFORM @ corner for corner in ((20, 20), (140, 30), (60, 170))])
     geopandas.GeoSeries([triangle], crs=UTM).to_file(tmp_path / "aoi.gpkg")
     result = predict(scene, tmp_path, model=echo_model(), aoi=tmp_path / "aoi.gpkg", **QUICK)
     with rasterio.open(result.paths["landcover"]) as raster:

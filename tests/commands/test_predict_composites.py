@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.transform import from_origin
+from support.executors import Apart
 from support.models import echo_model, save_bundle
 from support.rasters import write_raster
 from support.servers import serving_apart
@@ -76,11 +77,11 @@ def test_an_area_limits_a_scene_of_several_files(bands):
     np.testing.assert_array_equal(classes(result.paths["landcover"]), classes(bands / "red.tif")[10:60, 20:70])
 
 
-def test_processes_share_a_scene_of_several_files(bands):
+def test_workers_share_a_scene_of_several_files(bands):
     bundle = save_bundle(bands / "m.safetensors", bands=("red", "green", "blue"))
     scene = address(bands, "red", "green", "blue")
     alone = predict(scene, bands / "alone", model=bundle, tile=32, overlap=0, **QUICK)
-    shared = predict(scene, bands / "shared", model=bundle, tile=32, overlap=0, devices="2", **QUICK)
+    shared = predict(scene, bands / "shared", model=bundle, tile=32, overlap=0, scheduler=Apart(), **QUICK)
     np.testing.assert_array_equal(classes(shared.paths["landcover"]), classes(alone.paths["landcover"]))
 
 

@@ -7,6 +7,7 @@ import rasterio
 from rasterio.control import GroundControlPoint
 from rasterio.features import rasterize
 from scipy import ndimage
+from support.executors import Apart
 from support.models import echo_model
 from support.rasters import write_raster
 
@@ -57,9 +58,9 @@ def test_each_format_and_the_raster_hold_the_same_numbers(tmp_path, scene):
             np.testing.assert_array_equal(burnt, numbers)
 
 
-def test_windows_and_processes_change_no_byte(tmp_path, scene):
+def test_windows_and_workers_change_no_byte(tmp_path, scene):
     one = run(scene, tmp_path / "one", tile=32, overlap=0, format="parquet")
-    other = run(scene, tmp_path / "other", tile=32, overlap=0, format="parquet", devices="2", device="cpu")
+    other = run(scene, tmp_path / "other", tile=32, overlap=0, format="parquet", scheduler=Apart())
     whole = run(scene, tmp_path / "whole", tile=128)
     for kind in ("instances", "polygons"):
         assert one.paths[kind].read_bytes() == other.paths[kind].read_bytes()

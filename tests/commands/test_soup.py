@@ -168,7 +168,7 @@ def config(tmp_path: Path, class_values: Any) -> Path:
     """Three images of one band, one on each side, with classes that their values show."""
     for number, name in enumerate(("train", "val", "test")):
         ids = class_values(96, 96, classes=3, blob=12, seed=number)
-        apart = TRANSFORM * Affine.translation(2000 * number, 0)
+        apart = TRANSFORM @ Affine.translation(2000 * number, 0)
         write_raster(tmp_path / f"{name}.tif", (20 + 60 * ids)[None].astype(np.uint8), transform=apart)
         write_raster(tmp_path / f"{name}_labels.tif", ids.astype(np.uint8), nodata=255, transform=apart)
     settings = {

@@ -37,8 +37,8 @@ EXPECTED[DOUBT], EXPECTED[WATER] = IGNORE, 1
 def box(place: tuple[slice, slice], transform: Affine = TRANSFORM) -> shapely.Geometry:
     """The outline of some pixels, in coordinates."""
     (left, top), (right, bottom) = (
-        transform * (place[1].start, place[0].start),
-        transform * (place[1].stop, place[0].stop),
+        transform @ (place[1].start, place[0].start),
+        transform @ (place[1].stop, place[0].stop),
     )
     return shapely.box(left, min(top, bottom), right, max(top, bottom))
 

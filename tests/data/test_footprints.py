@@ -28,7 +28,7 @@ GRID = PixelGrid(20, 30, TRANSFORM, CRS.from_user_input(UTM))
 
 def box(row: int, col: int, height: int, width: int) -> shapely.Geometry:
     """A box of pixels, in coordinates."""
-    (left, top), (right, bottom) = TRANSFORM * (col, row), TRANSFORM * (col + width, row + height)
+    (left, top), (right, bottom) = TRANSFORM @ (col, row), TRANSFORM @ (col + width, row + height)
     return shapely.box(left, bottom, right, top)
 
 

@@ -17,7 +17,7 @@ from geoseg.spec import IGNORE, ClassSpec
 
 CLASSES = (ClassSpec(id=7, name="grass", color="#00ff00"), ClassSpec(id=2, name="water", color="#0000ff"))
 GRID = PixelGrid(20, 30, TRANSFORM, CRS.from_user_input(UTM))
-FAR = PixelGrid(20, 30, Affine.translation(90_000, 0) * TRANSFORM, GRID.crs)
+FAR = PixelGrid(20, 30, Affine.translation(90_000, 0) @ TRANSFORM, GRID.crs)
 LARGER = PixelGrid(21, 30, TRANSFORM, GRID.crs)
 INDEXES = np.full((20, 30), IGNORE, np.uint8)
 INDEXES[:10, :12], INDEXES[5:, 15:] = 0, 1

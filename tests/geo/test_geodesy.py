@@ -234,7 +234,7 @@ def test_holes_are_no_area_but_have_borders():
     ids=["rotated", "south-up", "mirrored"],
 )
 def test_rows_and_polygons_are_measured_however_the_raster_lies(transform):
-    ring = [transform * corner for corner in ((0, 0), (0, 100), (100, 100), (100, 0))]
+    ring = [transform @ corner for corner in ((0, 0), (0, 100), (100, 100), (100, 0))]
     scene = np.array([shapely.Polygon(ring)])
     whole = on_the_ellipsoid(scene, "EPSG:32633")[0][0]
     _, xy, (rings, parts) = shapely.to_ragged_array(shapely.orient_polygons(scene))
@@ -244,5 +244,5 @@ def test_rows_and_polygons_are_measured_however_the_raster_lies(transform):
     blocks = block_areas("EPSG:32633", transform, 100, 100)
     areas = [blocks.pixel_areas(top, blocks.side, 0)[0, 0] for top in blocks.rows[:-1].tolist()]
     pixels = [[(0, top), (0, top + 1), (1, top + 1), (1, top)] for top in blocks.rows[:-1].tolist()]
-    expected = [shapely.Polygon([transform * corner for corner in corners]) for corners in pixels]
+    expected = [shapely.Polygon([transform @ corner for corner in corners]) for corners in pixels]
     assert areas == pytest.approx(on_the_ellipsoid(expected, "EPSG:32633")[0], rel=1e-5)

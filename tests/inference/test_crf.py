@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from support.executors import Apart
 from support.models import echo_model, save_bundle
 from support.rasters import write_raster
 
@@ -121,11 +122,11 @@ def test_without_iterations_or_weights_nothing_changes(
     assert_same(run(scene, tmp_path / "crf", model, crf=True, **settings), run(scene, tmp_path / "plain", model))
 
 
-def test_windows_of_any_size_and_processes_find_the_same_pixels(tmp_path: Path, scene: Path) -> None:
+def test_windows_of_any_size_and_workers_find_the_same_pixels(tmp_path: Path, scene: Path) -> None:
     bundle, strong = save_bundle(tmp_path / "m.safetensors", classes=3), {"crf": True, "crf_smoothness": 50.0}
     expected = run(scene, tmp_path / "one", bundle, **strong)
     assert (expected["landcover"] != run(scene, tmp_path / "plain", bundle)["landcover"]).any()
-    assert_same(run(scene, tmp_path / "two", bundle, **strong, devices="2", device="cpu"), expected)
+    assert_same(run(scene, tmp_path / "two", bundle, **strong, scheduler=Apart()), expected)
     wide = run(scene, tmp_path / "wide", bundle, **strong, tile=128)
     np.testing.assert_array_equal(wide["landcover"], expected["landcover"])
     np.testing.assert_allclose(wide["scores"], expected["scores"], atol=1e-5)

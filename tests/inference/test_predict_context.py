@@ -6,6 +6,7 @@ import rasterio
 import torch
 from support.branches import POINT, SMALL, colours, scores
 from support.context_networks import awake
+from support.executors import Apart
 from support.models import make_spec
 from support.rasters import write_raster
 
@@ -58,7 +59,7 @@ def test_context_is_the_same_however_windows_are_batched_and_shared(tmp_path, sc
     alone, _ = scores(scene, tmp_path / "one", model, batch_size=1)
     together, _ = scores(scene, tmp_path / "four", model, batch_size=4)
     np.testing.assert_allclose(together, alone, atol=1e-5)
-    shared, _ = scores(scene, tmp_path / "two", model, batch_size=1, devices="2")
+    shared, _ = scores(scene, tmp_path / "two", model, batch_size=1, scheduler=Apart())
     np.testing.assert_allclose(shared, alone, atol=1e-5)
 
 
@@ -69,7 +70,7 @@ def test_any_fusion_is_the_same_however_windows_are_batched_and_shared(tmp_path,
     alone, _ = scores(scene, tmp_path / "one", model, batch_size=1)
     without, _ = scores(scene, tmp_path / "without", model, context=False)
     assert np.abs(alone - without).max() > 1e-3
-    shared, _ = scores(scene, tmp_path / "two", model, batch_size=4, devices="2")
+    shared, _ = scores(scene, tmp_path / "two", model, batch_size=4, scheduler=Apart())
     np.testing.assert_allclose(shared, alone, atol=1e-5)
 
 

@@ -7,6 +7,7 @@ import pytest
 import rasterio
 import torch
 from support.branches import POINT, SETTINGS, SMALL, colours, scores
+from support.executors import Apart
 from support.models import make_spec
 from support.rasters import write_raster
 from support.reporters import Heard
@@ -67,7 +68,7 @@ def test_coarser_views_change_what_is_found_and_can_be_left_out(tmp_path, scene,
 
 def test_it_is_the_same_however_windows_are_shared(tmp_path, scene, model):
     alone, _ = scores(scene, tmp_path / "one", model, batch_size=1, refine_fraction=0.4)
-    shared, _ = scores(scene, tmp_path / "two", model, batch_size=1, devices="2", refine_fraction=0.4)
+    shared, _ = scores(scene, tmp_path / "two", model, batch_size=1, scheduler=Apart(), refine_fraction=0.4)
     np.testing.assert_allclose(shared, alone, atol=1e-5)
 
 

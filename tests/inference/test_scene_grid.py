@@ -8,6 +8,7 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
+from support.executors import Apart
 from support.models import make_spec
 from support.rasters import write_raster
 
@@ -92,10 +93,10 @@ def test_without_overlap_every_pixel_has_its_class(tmp_path):
     assert (whole != classify(scene, tmp_path / "pieces", tile=32, overlap=0)).mean() < 0.1
 
 
-def test_processes_find_the_same_classes(tmp_path):
+def test_workers_that_share_a_scene_find_the_same_classes(tmp_path):
     scene = write_raster(tmp_path / "s.tif", noise(700, 300), transform=FINE)
     alone = classify(scene, tmp_path / "alone", tile=32, overlap=8)
-    shared = classify(scene, tmp_path / "shared", tile=32, overlap=8, devices="2")
+    shared = classify(scene, tmp_path / "shared", tile=32, overlap=8, scheduler=Apart())
     np.testing.assert_array_equal(alone, shared)
 
 

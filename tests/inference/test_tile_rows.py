@@ -17,6 +17,7 @@ import rasterio.shutil
 import shapely
 import torch
 from click.testing import CliRunner
+from support.executors import Apart
 from support.models import CountingEcho, Echo, echo_model, make_spec, save_bundle
 from support.rasters import TRANSFORM, UTM, write_raster
 from support.reporters import Heard
@@ -26,7 +27,6 @@ from geoseg.commands.predict import predict
 from geoseg.commands.predict_many import predict_many
 from geoseg.core.errors import GeosegError, OutputError, SpecError
 from geoseg.core.events import SILENT
-from geoseg.core.executors.inline import Inline
 from geoseg.core.queues import WriteBehind
 from geoseg.core.wording import number_of
 from geoseg.geo.grid import Window
@@ -378,16 +378,6 @@ def test_two_processes_give_the_pixels_of_one(tmp_path, scene, bundle):
     assert result.forwarded_px == single.forwarded_px
 
 
-class Apart(Inline):
-    """Two workers that share a scene as processes do, in this thread; from the bottom up, so that seams stay open."""
-
-    worker_count = 2
-    is_here = False
-
-    def map(self, function, tasks, shared=(), watch=lambda: None):
-        return super().map(function, tasks[::-1], shared, watch)
-
-
 @dataclass(frozen=True)
 class Least(Wanted):
     """A setting that decides classes, as a new one might: the least likely class is chosen."""
@@ -575,12 +565,12 @@ def test_a_compiled_network_gives_the_same_classes(tmp_path, scene, bundle):
 
 def test_an_area_of_interest_by_a_relative_path_is_shared(tmp_path, scene, monkeypatch):
     bundle = save_bundle(tmp_path / "m.safetensors", bands=("red", "green", "blue"))
-    left, top = TRANSFORM * (20, 30)
-    right, bottom = TRANSFORM * (250, 400)
+    left, top = TRANSFORM @ (20, 30)
+    right, bottom = TRANSFORM @ (250, 400)
     geopandas.GeoSeries([shapely.box(left, bottom, right, top)], crs=UTM).to_file(tmp_path / "aoi.gpkg")
     monkeypatch.chdir(tmp_path)
     alone, _ = run(scene, tmp_path / "one", bundle, aoi="aoi.gpkg")
-    shared, _ = run(scene, tmp_path / "two", bundle, aoi="aoi.gpkg", devices="2")
+    shared, _ = run(scene, tmp_path / "two", bundle, aoi="aoi.gpkg", scheduler=Apart())
     assert_same_classes(shared, alone)
 
 

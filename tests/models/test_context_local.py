@@ -24,7 +24,8 @@ from geoseg.models.training_batch import LabelledWindows
 from geoseg.models.weights.start import start_from
 from geoseg.spec import ContextSpec, ModelSpec, TrainSpec, parse_spec
 
-ENCODERS = {"dpt": ("tu-vit_tiny_patch16_224", {"dynamic_img_size": True}), "pointwise": ("", {})}
+NARROW = {"embed_dim": 48, "num_heads": 3, "decoder_intermediate_channels": [16] * 4, "decoder_fusion_channels": 16}
+ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {"dpt": ("tu-vit_tiny_patch16_224", NARROW), "pointwise": ("", {})}
 SIZES = 64, 32
 
 

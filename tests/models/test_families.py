@@ -153,7 +153,7 @@ def test_one_step_moves_its_weights_and_a_bundle_keeps_them(name: str, tmp_path)
     network = build_network(spec)
     before = {key: tensor.clone() for key, tensor in network.named_parameters()}
     optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
-    network(torch.rand(2, 3, 128, 128)).square().mean().backward()
+    network(torch.rand(2, 3, 64, 64)).square().mean().backward()
     optimizer.step()
     assert any(not torch.equal(tensor, before[key]) for key, tensor in network.named_parameters())
     check_fit(build_meta_network(spec), kinds_of(network.state_dict()), name)
@@ -176,8 +176,8 @@ def test_it_runs_on_windows_shown_in_several_ways(name: str) -> None:
     spec = a_spec(name, 3)
     options = RunnerOptions(augmentations=find_augmentations("flips"), multiple=spec.network.multiple, bands=3)
     runner = Runner(build_network(spec), "cpu", "fp32", options)
-    windows = np.random.default_rng(0).integers(0, 255, (1, 3, 128, 128), dtype=np.uint8)
-    assert runner(windows).shape == (1, len(spec.classes), 128, 128)
+    windows = np.random.default_rng(0).integers(0, 255, (1, 3, 64, 96), dtype=np.uint8)
+    assert runner(windows).shape == (1, len(spec.classes), 64, 96)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -203,10 +203,10 @@ def test_its_bundle_predicts_a_scene_as_it_did_itself(name: str, tmp_path: Path)
     torch.manual_seed(0)
     spec = a_spec(name, 3).model_copy(update={"tile": 64, "overlap": 16})
     network = build_network(spec).eval()
-    scene = np.random.default_rng(0).integers(0, 255, (3, 70, 93), dtype=np.uint8)
+    scene = np.random.default_rng(0).integers(0, 255, (3, 50, 93), dtype=np.uint8)
     path = write_raster(tmp_path / "scene.tif", scene)
     bundle = save_model(network, spec, tmp_path / "m.safetensors")
-    settings = {"device": "cpu", "precision": "fp32", "polygons": False}
+    settings = {"device": "cpu", "precision": "fp32", "polygons": False, "preview": False, "stac": False}
     found = []
     for kind, model in (("memory", Model(spec, network)), ("file", bundle)):
         with rasterio.open(predict(path, tmp_path / kind, model=model, **settings).paths["landcover"]) as raster:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -26,6 +28,19 @@ def exit_code_of(work: Callable[[], object], stderr: Path | None = None) -> int:
     if not child:
         _do(work, stderr)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def kill_itself(when: Callable[[], bool], how: int = signal.SIGKILL, after_s: float = 0) -> None:
+    """Let this process get a signal as soon as a condition holds, or so many seconds later."""
+
+    def wait_and_kill() -> None:
+        while not when():
+            time.sleep(0.01)
+        time.sleep(after_s)
+        os.kill(os.getpid(), how)
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # not the test runner's
+    Thread(target=wait_and_kill, daemon=True).start()
 
 
 def _do(work: Callable[[], object], stderr: Path | None) -> None:

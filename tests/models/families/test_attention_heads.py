@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.overfitting import loss_after_overfitting
+from support.overfitting import check_overfitting
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -169,7 +169,7 @@ def test_the_last_map_has_a_stride_of_8_by_dilation(architecture: str) -> None:
 
 @pytest.mark.parametrize("architecture", HEADS)
 def test_it_overfits_four_windows(architecture: str) -> None:
-    assert loss_after_overfitting(example(architecture), steps=50) < 0.4
+    check_overfitting(example(architecture), below=0.4, steps=50)
 
 
 @pytest.mark.parametrize("architecture", HEADS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.overfitting import loss_after_overfitting
+from support.overfitting import check_overfitting
 from torch.nn import functional
 
 from geoseg.core.errors import ModelError
@@ -82,7 +82,7 @@ def test_weights_of_its_authors_have_its_names() -> None:
 
 
 def test_it_overfits_four_windows() -> None:
-    assert loss_after_overfitting(FAMILY.example("ddrnet23_slim"), steps=80, rate=1e-2) < 0.35
+    check_overfitting(FAMILY.example("ddrnet23_slim"), below=0.35, steps=80, rate=1e-2)
 
 
 def test_wrong_arguments_are_answered_in_a_line() -> None:

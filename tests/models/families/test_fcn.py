@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.overfitting import loss_after_overfitting
+from support.overfitting import check_overfitting
 from torch import nn
 from torch.nn import functional
 
@@ -107,7 +107,7 @@ def test_its_last_upsampling_stays_bilinear_and_the_others_learn() -> None:
 
 
 def test_it_overfits_four_windows() -> None:
-    assert loss_after_overfitting(FAMILY.example("fcn8s"), steps=60) < 0.4
+    check_overfitting(FAMILY.example("fcn8s"), below=0.4, steps=60)
 
 
 def test_a_misspelt_argument_is_answered_with_the_nearest() -> None:

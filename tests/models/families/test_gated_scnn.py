@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.overfitting import loss_after_overfitting
+from support.overfitting import check_overfitting
 from torch.nn import functional
 
 from geoseg.core.errors import ModelError
@@ -148,7 +148,7 @@ def test_its_own_losses_train_the_shape_stream() -> None:
 
 
 def test_it_overfits_four_windows() -> None:
-    assert loss_after_overfitting(FAMILY.example("gated_scnn"), steps=50, rate=1e-2) < 0.35
+    check_overfitting(FAMILY.example("gated_scnn"), below=0.35, steps=50, rate=1e-2)
 
 
 def test_an_encoder_that_cannot_dilate_is_refused_in_a_line() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.overfitting import loss_after_overfitting
+from support.overfitting import check_overfitting
 from torch.nn import functional
 
 from geoseg.models.families.body import Body
@@ -111,7 +111,7 @@ def test_coarse_scores_have_a_loss_of_their_own() -> None:
 
 @pytest.mark.parametrize("architecture", ["hrnetv2", "ocr"])
 def test_it_overfits_four_windows(architecture: str) -> None:
-    assert loss_after_overfitting(example(architecture), steps=50) < 0.4
+    check_overfitting(example(architecture), below=0.4, steps=50)
 
 
 @pytest.mark.parametrize("encoder", ["vgg11", "tu-hrnet_w18_small"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from support.overfitting import loss_after_overfitting
+from support.overfitting import check_overfitting
 
 from geoseg.models.families.building import build_body
 from geoseg.models.families.segmenter import FAMILY, MaskTransformer, Segmenter
@@ -61,4 +61,4 @@ def test_its_tokens_are_normalised_by_the_last_layer() -> None:
 
 
 def test_it_overfits_four_windows() -> None:
-    assert loss_after_overfitting(FAMILY.example("segmenter"), steps=60, rate=2e-3, cell=32) < 0.5
+    check_overfitting(FAMILY.example("segmenter"), below=0.5, steps=60, rate=2e-3, cell=32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from support.models import make_spec
-from support.overfitting import loss_after_overfitting
+from support.overfitting import check_overfitting
 from torch import nn
 from torch.nn import functional
 
@@ -94,7 +94,7 @@ def test_the_vgg_of_smp_has_the_same_weights() -> None:
 
 
 def test_it_overfits_four_windows() -> None:
-    assert loss_after_overfitting(EXAMPLE, steps=60) < 0.4
+    check_overfitting(EXAMPLE, below=0.4, steps=60)
 
 
 def test_another_encoder_is_answered_with_one_that_can_be_mirrored() -> None:

@@ -9,7 +9,7 @@ import pytest
 import timm
 import torch
 from support.models import make_spec
-from support.overfitting import loss_after_overfitting
+from support.overfitting import check_overfitting
 from torch import nn
 from torch.nn import functional
 
@@ -97,7 +97,7 @@ def test_auxiliary_heads_learn_from_their_blocks(name: str, heads: int) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_it_overfits_four_windows(name: str) -> None:
     """Cells are as large as two patches: the naive decoder cannot show less."""
-    assert loss_after_overfitting(FAMILY.example(name), steps=60, rate=2e-3, cell=32) < 0.5
+    check_overfitting(FAMILY.example(name), below=0.5, steps=60, rate=2e-3, cell=32)
 
 
 @pytest.mark.parametrize("name", ["setr_naive", "segmenter", "structtoken", "transunet"])

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from support.overfitting import loss_after_overfitting
+from support.overfitting import check_overfitting
 
 from geoseg.core.errors import ModelError
 from geoseg.models.families.building import build_body
@@ -78,7 +78,7 @@ def test_a_uniform_image_of_any_size_gives_uniform_maps() -> None:
 
 def test_it_overfits_four_windows() -> None:
     spec = NetworkSpec(architecture="unet", encoder="shunted_tiny")
-    assert loss_after_overfitting(spec, steps=25, rate=1e-3) < 0.5
+    check_overfitting(spec, below=0.5, steps=25, rate=1e-3)
 
 
 def test_it_cannot_dilate() -> None:

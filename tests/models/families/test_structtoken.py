@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from support.models import make_spec
-from support.overfitting import loss_after_overfitting
+from support.overfitting import check_overfitting
 from torch import nn
 
 from geoseg.core.errors import ModelError
@@ -126,7 +126,7 @@ def test_two_classes_leave_more_of_a_mask_than_its_sign(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_overfits_four_windows(kind: str) -> None:
-    assert loss_after_overfitting(an_example(kind), steps=60, rate=2e-3, cell=32) < 0.5
+    check_overfitting(an_example(kind), below=0.5, steps=60, rate=2e-3, cell=32)
 
 
 def test_another_extraction_is_refused_in_a_line() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.overfitting import loss_after_overfitting
+from support.overfitting import check_overfitting
 
 from geoseg.core.errors import ModelError
 from geoseg.models.families.building import build_body
@@ -53,7 +53,7 @@ def test_skips_reach_the_decoder_past_the_transformer() -> None:
 
 
 def test_it_overfits_four_windows() -> None:
-    assert loss_after_overfitting(FAMILY.example("transunet"), steps=25, rate=2e-3) < 0.5
+    check_overfitting(FAMILY.example("transunet"), below=0.5, steps=25, rate=2e-3)
 
 
 def test_other_encoders_are_refused_in_a_line() -> None:

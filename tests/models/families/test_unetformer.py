@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from support.overfitting import loss_after_overfitting
+from support.overfitting import check_overfitting
 from torch.nn import functional
 
 from geoseg.core.errors import ModelError
@@ -93,7 +93,7 @@ def test_the_auxiliary_head_learns_from_the_blocks() -> None:
 
 
 def test_it_overfits_four_windows() -> None:
-    assert loss_after_overfitting(FAMILY.example("unetformer"), steps=60) < 0.25
+    check_overfitting(FAMILY.example("unetformer"), below=0.25, steps=60)
 
 
 def test_wrong_arguments_are_answered_in_a_line() -> None:
