@@ -56,7 +56,7 @@ class ContextSpec(Spec):
                 "leave one of them out"
             )
         if self.init == "random":
-            self._check_sizes(self.network.multiple, "context.network")
+            self.check_sizes(self.network.multiple, "context.network")
         for level in self.levels:
             if level.size % 2:
                 raise ValueError(f"size {level.size}: give an even number, so that views can be turned exactly")
@@ -75,9 +75,14 @@ class ContextSpec(Spec):
             ValueError: if there is to be one, and a size is no multiple of so many pixels.
         """
         if self.init == "local":
-            self._check_sizes(multiple, "the model's network")
+            self.check_sizes(multiple, "the model's network")
 
-    def _check_sizes(self, multiple: int, who: str) -> None:
+    def check_sizes(self, multiple: int, who: str) -> None:
+        """Refuse views that a network does not take.
+
+        Raises:
+            ValueError: if a size is no multiple of so many pixels.
+        """
         for level in self.levels:
             if level.size % multiple:
                 raise ValueError(

@@ -129,6 +129,8 @@ CONTEXT = ContextSpec(
     levels=(ContextLevel(ratio=4, size=64),), network=NetworkSpec(architecture="pointwise", multiple=8), channels=4
 )
 
+TAKING_CONTEXT = ["blur", *(buildable(name) for name in FAMILIES if FAMILIES.get(name).info(name).takes_context)]
+
 
 @pytest.mark.parametrize("bands", [3, 12])
 @pytest.mark.parametrize("name", NAMES)
@@ -214,9 +216,7 @@ def test_its_bundle_predicts_a_scene_as_it_did_itself(name: str, tmp_path: Path)
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize(
-    "name", ["blur", *(buildable(name) for name in FAMILIES if FAMILIES.get(name).info(name).takes_context)]
-)
+@pytest.mark.parametrize("name", TAKING_CONTEXT)
 def test_with_a_context_it_learns_from_what_is_around_its_windows(name: str) -> None:
     torch.manual_seed(0)
     network = build_network(a_spec(name, 3).model_copy(update={"context": CONTEXT, "tile": 128, "overlap": 16}))
@@ -226,6 +226,25 @@ def test_with_a_context_it_learns_from_what_is_around_its_windows(name: str) -> 
     network.training_loss(windows, Learnt(network), network, generator).backward()
     assert network.context.fusion.out.weight.grad.abs().sum() > 0
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in network.body.parameters())
+
+
+@pytest.mark.parametrize("name", TAKING_CONTEXT)
+def test_a_copy_of_it_sees_views_as_it_sees_windows_and_changes_no_bit_before_it_learns(name: str) -> None:
+    torch.manual_seed(0)
+    side = 128 if name == "pan" else 64
+    context = ContextSpec(levels=(ContextLevel(ratio=4, size=side),), init="local", channels=4)
+    network = build_network(a_spec(name, 3).model_copy(update={"context": context, "tile": 64, "overlap": 16})).eval()
+    network.start_branch("plain")
+    plain, boxes = four_windows(side), torch.tensor([[0.4, 0.4, 0.6, 0.6]] * 4)
+    view = torch.cat([plain.image, torch.ones(4, 1, side, side)], dim=1)
+    windows = LabelledWindows(plain.image, plain.labels, Views((view,), (boxes,)), (plain.labels,))
+    with torch.inference_mode():
+        around, (answer,) = network.see_and_classify(windows.views)
+        local = network(plain.image)
+        assert torch.allclose(answer, local, atol=1e-5)
+        assert torch.equal(network(plain.image, around), local)
+    network.train().training_loss(windows, Learnt(network), network, torch.Generator()).backward()
+    assert network.context.nets[0].scale.grad.abs().sum() > 0
 
 
 def test_another_packages_network_pads_by_what_lies_at_the_edge() -> None:

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import segmentation_models_pytorch as smp
 import torch
-from support.context_networks import SMALL_ENCODER, awake, context_spec, model_spec, network, some_views
+from support.context_networks import SMALL_ENCODER, awake, context_spec, local_spec, model_spec, network, some_views
+from support.models import make_spec
 
-from geoseg.core.errors import GeosegError, SpecError
+from geoseg.core.errors import GeosegError, ModelError, SpecError
 from geoseg.models.box_sampling import sample_boxes
 from geoseg.models.branches.context import ContextSegmenter
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
+from geoseg.models.families import FAMILIES
 from geoseg.models.surroundings import Context, Views
 from geoseg.spec import ContextSpec, ModelSpec, TrainSpec, parse_spec
 
@@ -171,6 +173,25 @@ def test_a_bundle_carries_the_branch(tmp_path: Path) -> None:
 def test_a_context_that_makes_no_sense_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(SpecError, match=message):
         context_spec(**changes)
+
+
+@pytest.mark.parametrize("make", [context_spec, local_spec])
+@pytest.mark.parametrize(
+    ("architecture", "size", "message"),
+    [
+        ("segmenter", 36, "size 36 is not a multiple of 16, which .*network needs: take 32"),
+        ("pan", 64, "size 64 is too small for .*network: take 128 or more"),
+    ],
+)
+def test_views_that_a_network_would_pad_are_refused(make: Any, architecture: str, size: int, message: str) -> None:
+    """Whatever `network.multiple` says; before a network is trained, not when it is loaded."""
+    given = FAMILIES.get(architecture).example(architecture).model_copy(update={"multiple": 4})
+    own = {"network": given.model_dump()} if make is context_spec else {}
+    context = make(levels=[{"ratio": 4, "size": size}], **own)
+    spec = make_spec(3, network=given, tile=64, overlap=0, context=context)
+    with pytest.raises(ModelError, match=f"context: {message}"):
+        build_network(spec)
+    build_network(spec, fresh=False)
 
 
 def test_windows_must_fit_into_the_margin() -> None:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from geoseg.core.errors import ModelError
 from geoseg.models.families.body import Body
 from geoseg.models.families.building import build_body
 from geoseg.models.fusions.fusion import Fusion, Widths
@@ -25,6 +26,7 @@ from geoseg.models.gradient_balance import balanced
 from geoseg.models.segmentation import Normalize, SegmentationNetwork
 from geoseg.models.surroundings import NO_CONTEXT, Context, Views
 from geoseg.models.training_batch import Criterion, LabelledWindows
+from geoseg.models.window_padding import Sides
 from geoseg.spec import ContextSpec, ModelSpec
 from geoseg.spec.fusion import FUSIONS
 
@@ -252,6 +254,8 @@ def _own_networks(spec: ModelSpec, normalize: Normalize, body: Body, *, fresh: b
     context = _context_of(spec)
     bands, classes = len(spec.bands) + 1, len(spec.classes)
     levels = [build_body(context.network, bands, classes, fresh=fresh) for _ in context.levels]
+    if fresh:
+        _check_views(context, levels[0].sides, "context.network")
     nets = [ContextNet(normalize, net, context.channels) for net in levels]
     return ContextBranch(context, nets, _fusion(spec, body, bias=True))
 
@@ -259,6 +263,8 @@ def _own_networks(spec: ModelSpec, normalize: Normalize, body: Body, *, fresh: b
 def _shared_network(spec: ModelSpec, normalize: Normalize, body: Body, *, fresh: bool) -> ContextBranch:
     """A copy of the local network for all levels."""
     context, shared = _context_of(spec), copy.deepcopy(body)
+    if fresh:
+        _check_views(context, shared.sides, "the model's network")
     nets = [SharedNet(normalize, shared, context.channels) for _ in context.levels]
     return SharedBranch(context, nets, _fusion(spec, body, bias=False), shared)
 
@@ -268,6 +274,21 @@ def _fusion(spec: ModelSpec, body: Body, *, bias: bool) -> Fusion:
     context = _context_of(spec)
     kind: type[Fusion] = FUSIONS.get(context.fusion)
     return kind(Widths(body.channels, context.channels, len(context.levels), len(spec.classes)), bias=bias)
+
+
+def _check_views(context: ContextSpec, sides: Sides, who: str) -> None:
+    """Refuse views that a network would have to pad, whatever `network.multiple` says: boxes are shares of a view.
+
+    Raises:
+        ModelError: saying which size to take.
+    """
+    try:
+        context.check_sizes(sides.multiple, who)
+    except ValueError as error:
+        raise ModelError(f"context: {error}") from None
+    least = sides.fitting((sides.least, sides.least))[0]
+    if few := next((level.size for level in context.levels if level.size < sides.least), None):
+        raise ModelError(f"context: size {few} is too small for {who}: take {least} or more")
 
 
 BUILDERS: Mapping[str, Callable[..., ContextBranch]] = {"random": _own_networks, "local": _shared_network}
@@ -283,7 +304,7 @@ class Contexts:
         """Join to a body a small network for each level, or a copy of it for all of them.
 
         Raises:
-            ModelError: if a level's network cannot be built.
+            ModelError: if a level's network cannot be built, or does not take its view.
         """
         branch = BUILDERS[_context_of(spec).init](spec, normalize, body, fresh=fresh)
         return ContextSegmenter(normalize, body, branch)
