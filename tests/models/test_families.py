@@ -33,6 +33,7 @@ from geoseg.models.surroundings import Views
 from geoseg.models.training_batch import LabelledWindows
 from geoseg.models.tta import find_augmentations
 from geoseg.models.weights.matching import check_fit, kinds_of
+from geoseg.models.weights.start import start_from
 from geoseg.spec import IGNORE, ContextLevel, ContextSpec, ModelSpec, NetworkSpec
 from geoseg.spec.arguments import ARCHITECTURES
 
@@ -163,6 +164,23 @@ def test_one_step_moves_its_weights_and_a_bundle_keeps_them(name: str, tmp_path)
     assert loaded.spec == spec
     found = loaded.module.state_dict()
     assert all(torch.equal(tensor, found[key]) for key, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bands_and_classes_in_another_order_make_no_other_function(name: str, tmp_path: Path) -> None:
+    """Of a network that starts from a bundle: its logits are those of the bundle, in the order of its classes."""
+    torch.manual_seed(0)
+    spec = a_spec(name, 3)
+    donor = build_network(spec).eval()
+    bundle = save_model(donor, spec, tmp_path / "m.safetensors")
+    order: dict[str, list[int]] = {"bands": [1, 2, 0], "classes": [2, 0, 3, 1]}
+    own = spec.model_copy(update={kind: tuple(getattr(spec, kind)[i] for i in new) for kind, new in order.items()})
+    network = build_network(own).eval()
+    start_from(network, own, bundle)
+    image = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        logits = network(image[:, order["bands"]])
+        assert torch.allclose(logits, donor(image)[:, order["classes"]], atol=1e-4)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (67, 99), (1, 130)])

@@ -16,7 +16,6 @@ from geoseg.models.auxiliary_head import AuxiliaryHead
 from geoseg.models.build import build_network
 from geoseg.models.bundle import save_model
 from geoseg.models.families import timm_sources
-from geoseg.models.weights import start
 from geoseg.models.weights.encoder import load_encoder_weights
 from geoseg.models.weights.files import fit_bands
 from geoseg.models.weights.start import start_from
@@ -391,10 +390,15 @@ def test_a_tuple_or_another_order_among_the_arguments_is_no_other_network(tmp_pa
     assert start_from(build_network(spec), spec, path) == "all weights of test"
 
 
-def test_a_first_layer_that_mixes_bands_and_places_is_refused() -> None:
+def test_a_first_layer_that_mixes_bands_and_places_takes_the_same_bands_alone(tmp_path: Path) -> None:
+    given, path = bundled(unet("tu-tresnet_m"), tmp_path / "m.safetensors")
     spec = unet("tu-tresnet_m")
-    with pytest.raises(ModelError, match=r"unet tu-tresnet_m .* mixes its bands"):
-        start._growths(build_network(spec).state_dict(), spec)
+    network = build_network(spec)
+    start_from(network, spec, path)
+    assert all(torch.equal(tensor, given[name]) for name, tensor in network.state_dict().items())
+    other = spec.model_copy(update={"bands": spec.bands[::-1]})
+    with pytest.raises(ModelError, match=r"unet tu-tresnet_m .* mixes its bands.*give the bands of its model"):
+        start_from(build_network(other), other, path)
 
 
 AUXILIARY = [("unet", "resnet18"), ("unet", "tu-convnext_atto"), ("segformer", "mit_b0"), ("pspnet", "tu-resnet10t")]

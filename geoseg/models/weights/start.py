@@ -5,21 +5,19 @@ In: a fresh network and a bundle. The network is changed in place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from geoseg.core.errors import ModelError
 from geoseg.models.branches import BRANCHES
-from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model
+from geoseg.models.meta_network import build_meta_network
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.spec import ModelSpec
-
-_MORE_BANDS, _MORE_CLASSES = 1, 2
-"""By how much a network is enlarged, to find the axes of its weights that are bands and those that are classes."""
 
 
 def start_from(network: SegmentationNetwork, spec: ModelSpec, bundle: Path) -> str:
@@ -43,11 +41,12 @@ def start_from(network: SegmentationNetwork, spec: ModelSpec, bundle: Path) -> s
     bands = _positions([*spec.bands], [*model.spec.bands])
     classes = _positions([c.name for c in spec.classes], [c.name for c in model.spec.classes])
     given, own = model.module.state_dict(), network.state_dict()
-    for name, growth in _growths(own, spec).items():
+    has_same_bands = spec.bands == model.spec.bands
+    for name, axes in _axes(spec, may_mix_bands=has_same_bands).items():
         taken = given[name]
-        if _MORE_BANDS in growth:
-            taken = _take_bands(taken, growth.index(_MORE_BANDS), bands)
-        own[name] = _put_classes(taken, own[name], classes) if _MORE_CLASSES in growth else taken
+        if not has_same_bands and (of_bands := [axis for axis, one in enumerate(axes) if one.per_band]):
+            taken = _take_bands(taken, of_bands[0], bands)
+        own[name] = _put_classes(taken, own[name], [one.per_class for one in axes], classes)
     has_same_branch = _has_same_branch(model.spec, spec)
     if has_same_branch:
         prefixes = tuple(f"{part}." for part in BRANCHES.get(spec.branch.kind).parts)
@@ -79,21 +78,44 @@ def _network_name(spec: ModelSpec) -> str:
     return " ".join(str(part) for part in parts if part)
 
 
-def _growths(own: Mapping[str, Tensor], spec: ModelSpec) -> dict[str, list[int]]:
-    """By how much each axis of each weight grows with one more band and two more classes.
+class _Axis(NamedTuple):
+    """How an axis of a weight depends on bands and classes."""
+
+    per_band: int
+    """Entries for each band."""
+    per_class: int
+    """Entries for each class, which lie together; those of classes come first."""
+
+
+def _axes(spec: ModelSpec, *, may_mix_bands: bool) -> dict[str, list[_Axis]]:
+    """The axes of all weights of a network's body, found by one more band and by one more class.
 
     Sizes alone don't suffice: an inner layer may have as many channels as there are bands.
+
+    Raises:
+        ModelError: if an axis has several entries for a band, or ones for classes too; not with `may_mix_bands`.
     """
-    more = {"bands": spec.bands + spec.bands[:_MORE_BANDS], "classes": spec.classes + spec.classes[:1] * _MORE_CLASSES}
-    grown = build_network(spec.model_copy(update=more)).body.state_dict(prefix="body.")
-    growths = {
-        name: [more - size for more, size in zip(t.shape, own[name].shape, strict=True)] for name, t in grown.items()
+    own, bands, classes = (
+        _shapes(spec.model_copy(update=more))
+        for more in ({}, {"bands": spec.bands + spec.bands[:1]}, {"classes": spec.classes + spec.classes[:1]})
+    )
+    found = {
+        name: [_Axis(band - size, each - size) for size, band, each in zip(*of_one, strict=True)]
+        for name, of_one in ((name, (own[name], bands[name], classes[name])) for name in own)
     }
-    if {step for growth in growths.values() for step in growth} != {0, _MORE_BANDS, _MORE_CLASSES}:
+    of_bands = [axis for axes in found.values() for axis in axes if axis.per_band]
+    if not may_mix_bands and (not of_bands or any(axis != (1, 0) for axis in of_bands)):
         raise ModelError(
-            f"{_network_name(spec)} mixes its bands in a way that geoseg cannot follow: leave out init_from"
+            f"{_network_name(spec)} mixes its bands in a way that geoseg cannot follow: leave out init_from, or give "
+            "the bands of its model in their order"
         )
-    return growths
+    return found
+
+
+def _shapes(spec: ModelSpec) -> dict[str, torch.Size]:
+    """Shapes of the weights of a network's body."""
+    weights = build_meta_network(spec.without_branch()).state_dict()
+    return {name: tensor.shape for name, tensor in weights.items() if name.startswith("body.")}
 
 
 def _positions(names: list[str], known: list[str]) -> list[int | None]:
@@ -114,14 +136,32 @@ def _take_bands(given: Tensor, axis: int, bands: Sequence[int | None]) -> Tensor
     return torch.stack([fresh if band is None else given.select(axis, band) for band in bands], dim=axis)
 
 
-def _put_classes(given: Tensor, own: Tensor, classes: Sequence[int | None]) -> Tensor:
-    """The network's own rows (K, ...), with those of known classes replaced by the given ones.
+def _put_classes(given: Tensor, own: Tensor, per_class: Sequence[int], classes: Sequence[int | None]) -> Tensor:
+    """The network's own weight, with entries of known classes replaced by the given ones.
 
-    Rows behind those of classes, such as that of no object, are the given ones.
+    Entries behind those of classes, such as the row of no object, are the given ones.
+
+    Args:
+        given: weight of the bundle.
+        own: weight of the network.
+        per_class: of each axis, its entries for each class.
+        classes: of each of the network's classes, its index among those of the bundle; None for a new one.
     """
-    rows = [own[row] if known is None else given[known] for row, known in enumerate(classes)]
-    others = len(own) - len(classes)
-    return torch.stack([*rows, *given[len(given) - others :]])
+    if not any(per_class):
+        return given
+    pairs = [_entries(size, given.shape[axis], per_class[axis], classes) for axis, size in enumerate(own.shape)]
+    wanted, taken = (torch.meshgrid(*(pair[i] for pair in pairs), indexing="ij") for i in (0, 1))
+    return own.clone().index_put_(tuple(wanted), given[taken].to(own.dtype))
+
+
+def _entries(size: int, given: int, each: int, classes: Sequence[int | None]) -> tuple[Tensor, Tensor]:
+    """Indexes along an axis, and of the same entries in the given weight; without those of new classes."""
+    known = [(row, index) for row, index in enumerate(classes) if index is not None]
+    of_classes = [(row * each + i, index * each + i) for row, index in known for i in range(each)]
+    others = range(size - each * len(classes))
+    rest = [(size - len(others) + i, given - len(others) + i) for i in others]
+    wanted, taken = torch.tensor([*of_classes, *rest], dtype=torch.long).view(-1, 2).T
+    return wanted, taken
 
 
 def _report_line(given: ModelSpec, wanted: ModelSpec) -> str:

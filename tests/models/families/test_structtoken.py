@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from torch import nn
 
 from geoseg.core.errors import ModelError
 from geoseg.models.build import build_network
+from geoseg.models.bundle import save_model
 from geoseg.models.families.building import build_body
 from geoseg.models.families.structtoken import FAMILY, SliceAttention, StructToken, window_norm
 from geoseg.models.training_batch import LabelledWindows
+from geoseg.models.weights.start import start_from
 from geoseg.spec import NetworkSpec
 
 KINDS = ["cse", "sse", "pwe"]
@@ -116,6 +119,26 @@ def test_a_step_gives_each_weight_a_gradient(kind: str) -> None:
     windows = LabelledWindows(torch.rand(2, 3, 64, 64), torch.randint(0, 3, (2, 64, 64)))
     nn.functional.cross_entropy(network(windows.image), windows.labels).backward()
     assert [part for part, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_starts_from_a_network_with_other_classes_of_which_known_ones_keep_their_structure(
+    kind: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    given = make_spec(2, bands=("red", "green", "blue"), network=an_example(kind))
+    donor = build_network(given)
+    bundle = save_model(donor, given, tmp_path / "m.safetensors")
+    spec = make_spec(3, bands=given.bands, network=given.network)
+    network = build_network(spec)
+    fresh = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    start_from(network, spec, bundle)
+    old, new = donor.state_dict(), network.state_dict()
+    tokens = "body.decoder.tokens"
+    assert torch.equal(new[tokens], torch.cat([old[tokens], fresh[tokens][:, 2:]], dim=1))
+    part = "refine_tokens" if kind == "cse" else "refine"
+    name = f"body.decoder.rounds.0.{part}.layers.3.weight"  # groups of four channels for each class, then features
+    assert torch.equal(new[name], torch.cat([old[name][:8], fresh[name][8:12], old[name][8:]]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
