@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,15 +74,10 @@ def compare(
 
 def _summary(result: Comparison) -> str:
     """The tables, and what was compared."""
-    rows = [
-        (
-            one.name,
-            score(one.compared.miou.value),
-            _range(one.compared.miou),
-            *(("baseline", "", "") if one.name == result.baseline else _difference(one.compared.miou_difference)),
-        )
-        for one in result.models
-    ]
+    mious = {one.name: (one.compared.miou, one.compared.miou_difference) for one in result.models}
+    boundaries = {
+        one.name: (one.compared.boundary_miou, one.compared.boundary_miou_difference) for one in result.models
+    }
     names = [one.name for one in result.models]
     classes = [
         (
@@ -95,13 +91,32 @@ def _summary(result: Comparison) -> str:
     ]
     level = f"{result.level:.0%}"
     lines = [
-        table([("model", "mIoU", f"{level} interval", f"less {result.baseline}", f"{level} interval", "p"), *rows]),
+        _figures("mIoU", mious, result.baseline, level),
+        *([_figures("boundary mIoU", boundaries, result.baseline, level)] if _is_known(boundaries) else []),
         table([("IoU", *(f"{name} " for name in names)), *classes]),
         f"{number_of(result.pixels, 'pixel')} of {number_of(result.images, 'image')}, the same for all; {level} "
         f"intervals by {result.draws:,} resamples of {number_of(result.units, 'unit')}, each {result.unit} (seed "
         f"{result.seed}); *: the interval of the difference from {result.baseline} excludes 0; {result.seconds:.1f} s",
     ]
     return "\n".join([*lines, *(f"  {path}" for path in (result.table, result.report) if path is not None)])
+
+
+def _figures(title: str, found: Mapping[str, tuple[Estimate, Difference]], baseline: str, level: str) -> str:
+    """The table of a figure: of each model, and how far it is from the baseline's."""
+    rows = [
+        (
+            name,
+            score(own.value),
+            _range(own),
+            *(("baseline", "", "") if name == baseline else _difference(less)),
+        )
+        for name, (own, less) in found.items()
+    ]
+    return table([("model", title, f"{level} interval", f"less {baseline}", f"{level} interval", "p"), *rows])
+
+
+def _is_known(found: Mapping[str, tuple[Estimate, Difference]]) -> bool:
+    return any(own.value is not None for own, _ in found.values())
 
 
 def _range(one: Estimate) -> str:

@@ -41,7 +41,7 @@ def with_settings(shared: ClassifySpec, text: str, entry: str) -> ClassifySpec:
             f"{entry}: no setting {stray!r} of one model{did_you_mean(stray, open_to_one)}: there are "
             f"{', '.join(open_to_one)}"
         )
-    own = parse_spec(ClassifySpec, found, source=entry)
+    own = parse_spec(ClassifySpec, {"crf": shared.crf} | found, source=entry)
     if "rescale" in found and own.given_rescale is not None:
         raise SpecError(f"{entry}: of rescale a comparison takes auto and none: the config's data holds for all models")
     return shared.model_copy(update={name: getattr(own, name) for name in found})

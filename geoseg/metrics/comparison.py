@@ -15,6 +15,9 @@ from geoseg.metrics.intervals import Bootstrap, Draws
 from geoseg.metrics.scores import Scores
 from geoseg.metrics.unit_counts import UnitCounts
 
+BOUNDARY = "boundary_miou"
+"""Name of the metric of boundaries that is compared."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -47,10 +50,14 @@ class ComparedScores:
     """Its scores on all pixels, with their intervals."""
     miou: Estimate
     """Its mIoU."""
+    boundary_miou: Estimate
+    """Its boundary mIoU; without a value where boundaries were not compared."""
     iou: Mapping[str, Estimate]
     """Its IoU by class name."""
     miou_difference: Difference
     """Its mIoU less that of the baseline."""
+    boundary_miou_difference: Difference
+    """Its boundary mIoU less that of the baseline."""
     iou_difference: Mapping[str, Difference]
     """The same by class name."""
 
@@ -69,7 +76,7 @@ def compare_scores(
     Returns:
         The scores of each model, in the order of `counts`, and the index of the baseline.
     """
-    drawn = [bootstrap.all_figures(one, ["miou", "iou"]) for one in counts]
+    drawn = [bootstrap.all_figures(one, ["miou", BOUNDARY, "iou"]) for one in counts]
     base = int(np.argmax([one.miou for one in scores])) if baseline is None else baseline
     other = scores[base]
     compared = []
@@ -80,8 +87,12 @@ def compare_scores(
             ComparedScores(
                 scores=own,
                 miou=Estimate(own.miou, own.interval("miou")),
+                boundary_miou=Estimate(own.overall.get(BOUNDARY), own.interval(BOUNDARY)),
                 iou={name: Estimate(value, own.interval("iou", name)) for name, value in own.iou.items()},
                 miou_difference=_difference(own.miou, other.miou, less["miou"], bootstrap),
+                boundary_miou_difference=_difference(
+                    own.overall.get(BOUNDARY), other.overall.get(BOUNDARY), less[BOUNDARY], bootstrap
+                ),
                 iou_difference={
                     name: _difference(own.iou[name], other.iou[name], of_class, bootstrap, holders)
                     for name, of_class, holders in by_class

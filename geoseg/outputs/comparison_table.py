@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.core.files import draft_of
-from geoseg.metrics.comparison import ComparedScores, Difference, Estimate
+from geoseg.metrics.comparison import BOUNDARY, ComparedScores, Difference, Estimate
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class ComparedModel:
             "resolution_m": self.resolution_m,
             "miou": asdict(found.miou),
             "miou_difference": asdict(found.miou_difference),
+            "boundary_miou": asdict(found.boundary_miou),
+            "boundary_miou_difference": asdict(found.boundary_miou_difference),
             "iou": {name: asdict(one) for name, one in found.iou.items()},
             "iou_difference": {name: asdict(one) for name, one in found.iou_difference.items()},
             "scores": found.scores.as_dict(),
@@ -61,7 +63,10 @@ def _line(row: ComparedModel) -> dict[str, str | float | None]:
     found = row.compared
     line: dict[str, str | float | None] = {"model": row.name, "path": row.path, "bands": " ".join(row.bands)}
     line |= _estimate("miou", found.miou) | _difference("miou difference", found.miou_difference)
-    line |= {name: value for name, value in found.scores.overall.items() if name != "miou"}
+    line |= _estimate(BOUNDARY, found.boundary_miou) | _difference(
+        f"{BOUNDARY} difference", found.boundary_miou_difference
+    )
+    line |= {name: value for name, value in found.scores.overall.items() if name not in ("miou", BOUNDARY)}
     for name, iou in found.iou.items():
         line |= _estimate(f"iou {name}", iou) | _difference(f"iou {name} difference", found.iou_difference[name])
     return line

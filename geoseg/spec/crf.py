@@ -23,7 +23,7 @@ class CrfSpec(Spec):
     """Iterations of mean field inference of the CRF; 0 changes nothing."""
     crf_radius: int = Field(default=5, ge=1, le=10)
     """How far a pixel sees in an iteration of the CRF, in pixels of the scene, in rows and in columns."""
-    crf_appearance: float = Field(default=2.0, ge=0, le=1000)
+    crf_appearance: float = Field(default=4.0, ge=0, le=1000)
     """Weight of the CRF's appearance kernel, by which near pixels of like band values tend to one class."""
     crf_appearance_px: float = Field(default=4.0, ge=0.1, le=1000)
     """Standard deviation of the appearance kernel over distance, in pixels of the scene."""

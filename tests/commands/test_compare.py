@@ -111,6 +111,9 @@ def test_each_model_has_the_scores_that_evaluate_gives(folder: Path, bundles: li
     assert clean.scores.miou > noisy.scores.miou > 0.2
     assert clean.scores.pixels == noisy.scores.pixels == found.pixels
     assert noisy.miou_difference.value == pytest.approx(noisy.scores.miou - clean.scores.miou)
+    of_boundaries = noisy.scores.boundary_miou - clean.scores.boundary_miou
+    assert noisy.boundary_miou_difference.value == pytest.approx(of_boundaries)
+    assert noisy.boundary_miou_difference.interval.low < of_boundaries < noisy.boundary_miou_difference.interval.high
     of_class = noisy.scores.iou["class 1"] - clean.scores.iou["class 1"]
     assert noisy.iou_difference["class 1"].value == pytest.approx(of_class)
 
@@ -148,6 +151,22 @@ def test_settings_of_one_entry_are_compared_with_the_plain_model(folder: Path, b
     for one in (coarse, seen_often):
         assert one.miou_difference.value == one.scores.miou - plain.scores.miou
         assert one.miou_difference.interval.low < one.miou_difference.value < one.miou_difference.interval.high
+
+
+def test_a_crf_is_compared_with_none_and_one_entry_may_change_that_of_all(folder: Path, bundles: list[Path]) -> None:
+    both = [f"{bundles[0]}@crf=false", bundles[0], f"{bundles[0]}@crf_smoothness=8"]
+    found = compare(both, folder / "config.yaml", baseline="first", draws=100, crf=True, crf_iterations=1, **CPU)
+    without, weak, strong = (
+        next(one.compared for one in found.models if one.name.endswith(end))
+        for end in ("crf=false", "noisy", "smoothness=8")
+    )
+    assert without.boundary_miou_difference.value == 0
+    assert without.scores.confusion != weak.scores.confusion != strong.scores.confusion
+
+
+def test_without_boundaries_none_are_compared(folder: Path, bundles: list[Path]) -> None:
+    arguments = *bundles, "--data", folder / "config.yaml", "--device", "cpu", "--draws", 100, "--boundary-px", 0
+    assert "boundary mIoU" not in run(*arguments).stdout
 
 
 @pytest.mark.parametrize(
@@ -294,18 +313,29 @@ def test_the_command_writes_a_table_and_a_page(folder: Path, bundles: list[Path]
     arguments = *bundles, "--data", folder / "config.yaml", "--device", "cpu", "--draws", 100, "-o", folder / "out"
     result = run(*arguments)
     assert result.exit_code == 0
-    for said in ("clean", "noisy", "class 2", "baseline", "20 units, each a block of 64 px", "comparison.html", "*"):
+    for said in (
+        "clean",
+        "noisy",
+        "class 2",
+        "baseline",
+        "boundary mIoU",
+        "20 units, each a block of 64 px",
+        "comparison.html",
+        "*",
+    ):
         assert said in result.stdout
     first, second = csv.DictReader((folder / "out" / "comparison.csv").open())
     assert (first["model"], second["model"]) == ("clean", "noisy")
     assert first["bands"] == "blue green red"
     assert float(second["miou difference high"]) < 0
+    assert float(second["boundary_miou difference"]) < 0
     assert float(second["iou class 1"]) - float(first["iou class 1"]) == pytest.approx(
         float(second["iou class 1 difference"])
     )
     page = (folder / "out" / "comparison.html").read_text("utf-8")
     check_page(page)
     assert "2 models on the same validation rasters" in page
+    assert "boundary mIoU less that of clean" in page
     refused = run(*arguments)
     assert (refused.exit_code, "comparison.csv exists: pass --overwrite" in refused.stderr) == (1, True)
     assert run(*arguments, "--overwrite", "-q").output == ""

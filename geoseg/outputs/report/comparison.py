@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from geoseg.core.files import draft_of
 from geoseg.metrics.comparison import Estimate
@@ -57,7 +58,7 @@ def render_comparison(page: ComparisonPage) -> str:
     """The HTML of the page."""
     mious = [row.compared.miou for row in page.rows]
     differences = [row.compared.miou_difference for row in page.rows]
-    of_mious, of_differences = _axis(mious), _axis([*differences, Estimate(0.0, None)])
+    boundaries = [row.compared.boundary_miou_difference for row in page.rows]
     best = {
         one.name: max((row.compared.iou[one.name].value or 0.0 for row in page.rows), default=0.0)
         for one in page.classes
@@ -67,15 +68,21 @@ def render_comparison(page: ComparisonPage) -> str:
         "comparison.html.jinja",
         best=best,
         charts=[
-            ("mIoU", of_mious.ticks(), [whisker(one, of_mious) for one in mious], None),
-            (
-                f"mIoU less that of {page.baseline}",
-                of_differences.ticks(),
-                [whisker(one, of_differences) for one in differences],
-                of_differences.at(0.0),
+            _chart("mIoU", mious),
+            _chart(f"mIoU less that of {page.baseline}", differences, zero=True),
+            *(
+                [_chart(f"boundary mIoU less that of {page.baseline}", boundaries, zero=True)]
+                if any(one.value is not None for one in boundaries)
+                else []
             ),
         ],
     )
+
+
+def _chart(title: str, estimates: Sequence[Estimate], *, zero: bool = False) -> tuple[Any, ...]:
+    """A chart for the template: its title, its ticks, the lines of the models, and where 0 lies, if it is drawn."""
+    axis = _axis([*estimates, Estimate(0.0, None)] if zero else estimates)
+    return title, axis.ticks(), [whisker(one, axis) for one in estimates], axis.at(0.0) if zero else None
 
 
 def _axis(estimates: Sequence[Estimate]) -> ChartAxis:
