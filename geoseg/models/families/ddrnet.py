@@ -147,15 +147,17 @@ class Dappm(nn.Module):
     """The "Deep Aggregation Pyramid Pooling Module".
 
     Maps pooled over 5, 9 and 17 pixels and over the whole, each upsampled, added to the next smaller one's output and
-    convolved. All are joined by a 1 × 1 convolution, and a shortcut is added.
+    convolved. All are joined by a 1 × 1 convolution, and a shortcut is added. Means are those of the pixels inside of
+    the map: of a small one, most of 17 × 17 pixels lie outside, and batch normalisations would learn the variance of
+    means that are nearly zero in training, where padding is zero, but not in evaluation.
     """
 
     def __init__(self, channels: int, inner: int, out: int):
         super().__init__()
         self.scale0 = _activated(channels, inner)
-        self.scale1 = nn.Sequential(nn.AvgPool2d(5, stride=2, padding=2), *_activated(channels, inner))
-        self.scale2 = nn.Sequential(nn.AvgPool2d(9, stride=4, padding=4), *_activated(channels, inner))
-        self.scale3 = nn.Sequential(nn.AvgPool2d(17, stride=8, padding=8), *_activated(channels, inner))
+        self.scale1 = nn.Sequential(_pool(5, 2), *_activated(channels, inner))
+        self.scale2 = nn.Sequential(_pool(9, 4), *_activated(channels, inner))
+        self.scale3 = nn.Sequential(_pool(17, 8), *_activated(channels, inner))
         self.scale4 = nn.Sequential(nn.AdaptiveAvgPool2d(1), *_activated(channels, inner))
         self.process1 = _activated(inner, inner, side=3)
         self.process2 = _activated(inner, inner, side=3)
@@ -243,6 +245,11 @@ def _activated(channels: int, out: int, *, side: int = 1) -> nn.Sequential:
     """Batch normalisation, ReLU and a convolution."""
     layer = nn.Conv2d(channels, out, side, padding=side // 2, bias=False)
     return nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(), layer)
+
+
+def _pool(side: int, stride: int) -> nn.AvgPool2d:
+    """Means of the pixels of a square that lie inside of the map."""
+    return nn.AvgPool2d(side, stride, padding=side // 2, count_include_pad=False)
 
 
 def _head(channels: int, inner: int, classes: int) -> nn.Sequential:

@@ -61,6 +61,26 @@ def test_pooled_maps_add_up_from_the_smallest_to_the_whole() -> None:
     assert reach[-1] == 32 * 32
 
 
+def test_means_of_pooled_maps_are_those_of_the_pixels_inside() -> None:
+    """With zeros beyond a map of 2 × 2 pixels, a mean of 17 × 17 would be a 72nd of what it is in evaluation."""
+    pooling = Dappm(4, 4, 4).train()
+    for scale in (pooling.scale1, pooling.scale2, pooling.scale3):
+        assert torch.equal(scale[0](torch.ones(1, 4, 2, 2)), torch.ones(1, 4, 1, 1))
+
+
+def test_logits_of_small_windows_are_as_large_in_evaluation_as_in_training() -> None:
+    torch.manual_seed(0)
+    body = build_body(FAMILY.example("ddrnet23_slim"), 3, 2)
+    for layer in body.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = None  # the mean of all batches
+    images = torch.randn(8, 4, 3, 1, 1) + torch.randn(8, 4, 3, 128, 128)
+    with torch.no_grad():
+        in_training = torch.stack([body.train()(batch) for batch in images])
+        in_evaluation = torch.stack([body.eval()(batch) for batch in images])
+    assert in_evaluation.std() < 4 * in_training.std()
+
+
 def test_the_auxiliary_head_learns_from_the_first_fusion() -> None:
     body = build_body(FAMILY.example("ddrnet23"), 3, 2)
     maps = body.encoder(torch.rand(2, 3, 64, 64))
