@@ -21,11 +21,13 @@ from geoseg.raster.reading import open_dataset
 from geoseg.raster.scaling import Conversion, Rescaling, conversion
 from geoseg.raster.scene import Scene, read_errors
 from geoseg.raster.scene_info import SceneInfo
-from geoseg.raster.validity import Mask, Validity, Values
+from geoseg.raster.validity import Mask, Validity, Values, spread_windows
 from geoseg.spec import ScalingSpec
 
 SMOOTH_OVERVIEWS = {"AVERAGE", "BILINEAR", "CUBIC", "CUBICSPLINE", "LANCZOS"}
 """Resampling methods of overviews that may replace averages: NEAREST shifts features, MODE drops small ones."""
+_READ_AT_ONCE_PX = 2**16
+"""Pixels of a scene that is read as a whole to be examined: the many small reads of its parts would take longer."""
 _LOSSY = "JPEG", "WEBP", "JXL", "LERC"
 """Parts of the names of compressions that change values: YCbCr JPEG, OJPEG, LERC_ZSTD, ..."""
 _LOSSY_DRIVERS = {"JPEG", "WEBP", "JP2OPENJPEG", "JP2KAK", "JP2ECW", "JP2MRSID", "ECW", "MRSID", "JPEGXL"}
@@ -134,11 +136,16 @@ class SceneBands:
         Raises:
             SceneError: if the file is damaged there.
         """
-        frame = []
-        for window in frame_windows(self.height, self.width, 16 if self.has_wide_blocks else 64):
-            image, valid = self._read_marked(window)
-            frame.append((image, self._validity.by_place(valid, image, window, self.scene)))
-        return find_fill(frame, self.scene.sample(self.bands), is_lossy=self._is_lossy)
+        size = self.height, self.width
+        windows = frame_windows(*size, 16 if self.has_wide_blocks else 64)
+        if self.height * self.width > _READ_AT_ONCE_PX:
+            frame, inside = [self._read_placed(window) for window in windows], self.scene.sample(self.bands)
+        else:
+            image, valid = self._read_placed(Window(0, 0, *size))
+            frame = [(image[:, *window.slices], valid[window.slices]) for window in windows]
+            squares = [image[:, *window.slices] for window in spread_windows(*size)]
+            inside = np.concatenate([square.reshape(len(image), -1) for square in squares], axis=1)
+        return find_fill(frame, inside, is_lossy=self._is_lossy)
 
     def overview(self, ratio: float) -> Self | None:
         """Open the coarsest overview whose pixels are at most `ratio` pixels of the scene wide.
@@ -176,6 +183,11 @@ class SceneBands:
 
     def _read(self, window: Window) -> Values:
         return self.scene.read(list(self.bands), window)
+
+    def _read_placed(self, window: Window) -> tuple[Values, Mask]:
+        """Read band values as stored, and which pixels hold data."""
+        image, valid = self._read_marked(window)
+        return image, self._validity.by_place(valid, image, window, self.scene)
 
     def _read_marked(self, window: Window) -> tuple[Values, Mask]:
         """Read band values as stored, and which pixels hold data by nodata values, mask and alpha alone."""

@@ -116,6 +116,16 @@ def test_a_scene_of_nothing_but_fill_is_fill(tmp_path, value):
         assert not scene.read(Window(0, 0, HEIGHT, WIDTH))[1].any()
 
 
+@pytest.mark.parametrize("value", [0, 255, 90])
+def test_a_small_scene_read_at_once_has_the_fill_that_its_parts_show(tmp_path, monkeypatch, value):
+    values = np.where(inside(), imagery(), value)[:, ::2, ::2].astype(np.uint8)
+    with opened(tmp_path / "s.tif", values) as scene:
+        found = scene.find_fill()
+        monkeypatch.setattr("geoseg.raster.scene_bands._READ_AT_ONCE_PX", 0)
+        assert scene.find_fill() == found
+    assert (found is None) == (value == 90)
+
+
 def test_windows_along_the_frame_are_few_and_inside():
     for height, width in ((1, 1), (3, 900), (10**6, 10**6)):
         windows = frame_windows(height, width, 64)
