@@ -15,8 +15,7 @@ NOTEBOOKS = sorted((DOCS / "notebooks").glob("*.ipynb"))
 
 
 def run(path: Path, folder: Path) -> nbformat.NotebookNode:
-    """Run a notebook in a folder with a copy of the sample data, as after a checkout; return it with its outputs."""
-    shutil.copytree(DOCS.parent / "sample_data", folder / "sample_data")
+    """Run a notebook in a folder with the sample data, as after a checkout; return it with its outputs."""
     notebook = nbformat.read(path, as_version=4)
     environment = {**os.environ, "PYTHONPATH": str(DOCS.parent)}
     client = NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
@@ -28,6 +27,7 @@ def main() -> None:
     """Run all notebooks and write them with their outputs."""
     for path in NOTEBOOKS:
         with TemporaryDirectory() as folder:
+            shutil.copytree(DOCS.parent / "sample_data", Path(folder) / "sample_data")
             notebook = run(path, Path(folder))
         for cell in notebook.cells:
             cell.metadata.pop("execution", None)

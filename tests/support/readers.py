@@ -37,7 +37,8 @@ NOT_RUN = "Not run by the tests: "
 _FENCE = re.compile(r"^( *)```(\w+)([^\n]*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 _SHELL = re.compile(r"[|&;<>$`~]|^\w+=")
 """What makes of a command more than a program with its arguments."""
-_SHORT = {"epochs": 1, "windows_per_epoch": 16}
+_SHORT = {"epochs": 1, "windows_per_epoch": 8, "batch_size": 4, "window": 128}
+"""Highest values in the config of a short training."""
 
 
 @dataclass(frozen=True)
@@ -82,24 +83,30 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
+def copy_checkout(folder: Path, *, quick: bool) -> None:
+    """Copy the sample data and the configs into a folder; quick: a quarter of the scene and of the list of tiles."""
+    for name in ("sample_data", "configs"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    if quick:
+        for name in ("scene.tif", "scene_labels.tif"):
+            _copy_quarter(ROOT / "sample_data" / name, folder / "sample_data" / name)
+        _keep_quarter(folder / "sample_data" / "tiles.csv")
+
+
 @dataclass
 class Reader:
     """Who works through a page, in a folder of their own."""
 
     folder: Path
     quick: bool = False
-    """Take the upper left quarter of the sample scene, and train one short epoch where the page trains more; what the
-    page shows after that is not compared, and no score is too low."""
+    """Take the upper left quarter of the sample scene and of the list of sample tiles, and train one short epoch where
+    the page trains more; what the page shows after that is not compared, and no score is too low."""
     _names: dict[str, object] = field(default_factory=lambda: {"__name__": "__page__"})
     _trained: bool = False
 
     def read(self, page: Path) -> None:
         """Run all blocks of a page that are for running."""
-        for name in ("sample_data", "configs"):
-            shutil.copytree(ROOT / name, self.folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        if self.quick:
-            for name in ("scene.tif", "scene_labels.tif"):
-                _copy_quarter(ROOT / "sample_data" / name, self.folder / "sample_data" / name)
+        copy_checkout(self.folder, quick=self.quick)
         with contextlib.chdir(self.folder):
             for block in blocks(page):
                 where = f"{page.relative_to(ROOT)}:{block.line}"
@@ -145,8 +152,17 @@ def _is_config(word: str) -> bool:
 def _shortened(config: str) -> str:
     """The config of a shorter training."""
     return re.sub(
-        r"^(epochs|windows_per_epoch): (\d+)", lambda m: f"{m[1]}: {_SHORT[m[1]]}", config, flags=re.MULTILINE
+        rf"^({'|'.join(_SHORT)}): (\d+)",
+        lambda found: f"{found[1]}: {min(int(found[2]), _SHORT[found[1]])}",
+        config,
+        flags=re.MULTILINE,
     )
+
+
+def _keep_quarter(tiles: Path) -> None:
+    """Keep the second of the four tiles of each landscape."""
+    header, *rows = tiles.read_text("utf-8").splitlines(keepends=True)
+    tiles.write_text(header + "".join(rows[1::4]), encoding="utf-8")
 
 
 def _copy_quarter(whole: Path, path: Path) -> None:
