@@ -86,7 +86,7 @@ def test_far_ground_matters_only_with_context(tmp_path, scene, model):
     before, _ = scores(scene, tmp_path / "before", model)
     local, _ = scores(scene, tmp_path / "local", model, context=False)
     with rasterio.open(scene, "r+") as dataset:
-        dataset.write(np.full((3, 100, 100), 250, np.uint8), window=rasterio.windows.Window(190, 310, 100, 100))
+        dataset.write(np.full((3, 80, 90), 250, np.uint8), window=rasterio.windows.Window(110, 190, 90, 80))
     after, _ = scores(scene, tmp_path / "after", model)
     local_after, _ = scores(scene, tmp_path / "local_after", model, context=False)
     np.testing.assert_array_equal(local[:, :100, :100], local_after[:, :100, :100])

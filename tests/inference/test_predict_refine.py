@@ -83,7 +83,7 @@ def test_it_is_the_same_however_windows_are_batched(tmp_path, scene, model, frac
 @pytest.mark.parametrize("fraction", [0.0, 0.5, 1.0])
 def test_a_constant_scene_gives_constant_classes(tmp_path, fraction):
     """No window leaves a step; the network itself sees no edge here."""
-    scene = write_raster(tmp_path / "flat.tif", np.full((3, 420, 300), 77, np.uint8))
+    scene = write_raster(tmp_path / "flat.tif", np.full((3, 280, 208), 77, np.uint8))
     found, _ = scores(scene, tmp_path / "out", random_model(POINT), refine_fraction=fraction)
     if fraction in (0.0, 1.0):
         assert np.ptp(found, axis=(1, 2)).max() < 1e-5
@@ -176,11 +176,11 @@ def test_large_maps_lie_on_disk_and_go(tmp_path, scene, model, monkeypatch):
 
 def test_ground_without_data_is_left_out(tmp_path, scene, model):
     with rasterio.open(scene, "r+") as dataset:
-        dataset.write(np.zeros((3, 200, 299), np.uint8), window=rasterio.windows.Window(0, 100, 299, 200))
+        dataset.write(np.zeros((3, 100, 208), np.uint8), window=rasterio.windows.Window(0, 100, 208, 100))
     scores(scene, tmp_path / "out", model, refine_fraction=0.5)
     with rasterio.open(next((tmp_path / "out").glob("*landcover.tif"))) as dataset:
         classes = dataset.read(1)
-    assert (classes[100:300] == 255).all()
+    assert (classes[100:200] == 255).all()
     assert (classes[:100] != 255).all()
 
 

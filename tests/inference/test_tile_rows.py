@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import geopandas
 import numpy as np
@@ -18,6 +19,7 @@ import shapely
 import torch
 from click.testing import CliRunner
 from support.executors import Apart
+from support.forks import exit_code_of, kill_itself, needs_fork
 from support.models import CountingEcho, Echo, echo_model, make_spec, save_bundle
 from support.rasters import TRANSFORM, UTM, write_raster
 from support.reporters import Heard
@@ -53,12 +55,11 @@ def pixels(path):
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory):
-    """A network whose pixels depend on their surroundings."""
+    """A network whose pixels depend on their surroundings; of geoseg's own parts, as other processes import them."""
     torch.manual_seed(0)
+    arguments = {"encoder_depth": 2, "decoder_channels": [16, 8]}
     spec = make_spec(
-        network=NetworkSpec(
-            architecture="linknet", encoder="tu-test_resnet", arguments={"encoder_depth": 3}, multiple=8
-        ),
+        network=NetworkSpec(architecture="unet", encoder="tu-tf_efficientnet_lite0", arguments=arguments, multiple=8),
         bands=("red", "green", "blue"),
         normalization=NormalizationSpec(mean=(120,) * 3, std=(60,) * 3),
     )
@@ -67,8 +68,8 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture
 def scene(tmp_path):
-    values = np.random.default_rng(0).integers(1, 255, (3, 420, 300), dtype=np.uint8)
-    values[:, 100:210, 80:300] = 0
+    values = np.random.default_rng(0).integers(1, 255, (3, 420, 160), dtype=np.uint8)
+    values[:, 100:210, 80:] = 0
     return write_raster(tmp_path / "s.tif", values, nodata=0)
 
 
@@ -313,58 +314,47 @@ def test_many_scenes_go_on_where_they_were(tmp_path, class_values):
     assert model.module.seen == 3 * seen
 
 
+@needs_fork
 def test_a_killed_run_is_resumed_byte_for_byte(tmp_path):
-    kill_and_compare(tmp_path, kills=1, seed=0)
+    kill_and_compare(tmp_path, kills=1, seed=0, width=500)
 
 
 @pytest.mark.slow
+@needs_fork
 def test_twenty_kills(tmp_path):
-    kill_and_compare(tmp_path, kills=20, seed=1)
+    kill_and_compare(tmp_path, kills=20, seed=1, width=1500)
 
 
-def kill_and_compare(tmp_path, kills, seed):
+def kill_and_compare(tmp_path, kills, seed, width):
     """Kill a run at random moments and resume it until it gets through, at last with other settings that change no
     pixel; its files are those of a run left alone."""
     bundle = save_bundle(tmp_path / "m.safetensors")
     generator = np.random.default_rng(seed)
-    scene = write_raster(
-        tmp_path / "s.tif", np.kron(generator.integers(0, 9, (450, 75)), np.ones((20, 20))).astype(np.uint8)
-    )
+    cells = generator.integers(0, 9, (450, width // 20), dtype=np.uint8)
+    scene = write_raster(tmp_path / "s.tif", cells.repeat(20, axis=0).repeat(20, axis=1))
     command = ["predict", str(scene), "-m", str(bundle), "--tile", "256", "--no-polygons", "-q"]
-    killed = [
-        sys.executable,
-        "-m",
-        "geoseg",
-        *command,
-        "--simplify",
-        "1px",
-        "--batch-size",
-        "2",
-        "--confidence",
-        tmp_path / "confidence.tif",
-    ]
+    confidence = str(tmp_path / "confidence.tif")
+    killed = [*command, "--simplify", "1px", "--batch-size", "2", "--confidence", confidence]
+    killed += ["-o", str(tmp_path / "out"), "--resume"]
     command = [*command, "--simplify", "2px", "--batch-size", "1", "--no-stac"]
     assert CliRunner().invoke(main, [*command, "-o", str(tmp_path / "whole")]).exit_code == 0
+    folder = work_path(tmp_path / "out" / "s_landcover.tif")
+
+    def finished():
+        return len(list(folder.glob("*.seal")))
+
+    def predict_and_die(before, after_s):
+        kill_itself(lambda: finished() > before, after_s=after_s)
+        main(killed, prog_name="geoseg")
+
     for _ in range(kills):
-        process = subprocess.Popen([*killed, "-o", tmp_path / "out", "--resume"])
-        folder = work_path(tmp_path / "out" / "s_landcover.tif")
-        wait_for_more(folder, process)
-        time.sleep(generator.random() * min(0.5, 1.5 / kills))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        die = partial(predict_and_die, finished(), generator.random() * min(0.2, 1.5 / kills))
+        assert exit_code_of(die) == -signal.SIGKILL
     assert not (tmp_path / "out" / "s_landcover.tif").exists()  # else the run below would have nothing left to do
     assert CliRunner().invoke(main, [*command, "-o", str(tmp_path / "out"), "--resume"]).exit_code == 0
     for name in ("s_landcover.tif", "s_landcover.tif.aux.xml"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert not list((tmp_path / "out").glob(".*"))
-
-
-def wait_for_more(folder, process):
-    """Wait until one more tile row is finished."""
-    before = len(list(folder.glob("*.seal")))
-    deadline = time.monotonic() + 60
-    while len(list(folder.glob("*.seal"))) <= before and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
 
 
 # ------------------------------------------------------------------------------------------------ shared by processes
@@ -566,7 +556,7 @@ def test_a_compiled_network_gives_the_same_classes(tmp_path, scene, bundle):
 def test_an_area_of_interest_by_a_relative_path_is_shared(tmp_path, scene, monkeypatch):
     bundle = save_bundle(tmp_path / "m.safetensors", bands=("red", "green", "blue"))
     left, top = TRANSFORM @ (20, 30)
-    right, bottom = TRANSFORM @ (250, 400)
+    right, bottom = TRANSFORM @ (130, 400)
     geopandas.GeoSeries([shapely.box(left, bottom, right, top)], crs=UTM).to_file(tmp_path / "aoi.gpkg")
     monkeypatch.chdir(tmp_path)
     alone, _ = run(scene, tmp_path / "one", bundle, aoi="aoi.gpkg")

@@ -47,7 +47,7 @@ VARIANTS = FIELDS | {
 
 def colours(path: Path) -> Path:
     """A scene of random colours, each on 14 x 13 pixels."""
-    values = np.random.default_rng(0).integers(1, 255, (3, 30, 23)).repeat(14, axis=1).repeat(13, axis=2)
+    values = np.random.default_rng(0).integers(1, 255, (3, 20, 16)).repeat(14, axis=1).repeat(13, axis=2)
     return write_raster(path, values.astype(np.uint8), nodata=0)
 
 

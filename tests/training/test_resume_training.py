@@ -30,7 +30,7 @@ from geoseg.training.learner import Learner
 
 NETWORK = {
     "architecture": "unet",
-    "encoder": "tu-resnet10t",
+    "encoder": "tu-test_resnet",
     "arguments": {"encoder_depth": 3, "decoder_channels": [16, 8, 8]},
     "multiple": 8,
 }
