@@ -21,7 +21,7 @@ from geoseg.models.families.encoder_family import EncoderFamily
 from geoseg.models.families.info import NetworkInfo
 from geoseg.models.families.layers import resized
 from geoseg.models.families.parameters import split_arguments
-from geoseg.models.families.window_attention import WindowAttention
+from geoseg.models.families.window_attention import RelativeBiasAttention
 from geoseg.models.training_batch import PixelLoss
 from geoseg.spec import NetworkSpec, Spec
 from geoseg.spec.arguments import Channels, Few, Fraction
@@ -154,7 +154,7 @@ class GlobalLocalAttention(nn.Module):
         super().__init__()
         self.local3 = _convolution(channels, channels, 3, is_active=False)
         self.local1 = _convolution(channels, channels, 1, is_active=False)
-        self.windows = WindowAttention(channels, heads, window)
+        self.windows = RelativeBiasAttention(channels, heads, window)
         self.window = window
         self.project = nn.Sequential(
             nn.Conv2d(channels, channels, window, groups=channels, bias=False),

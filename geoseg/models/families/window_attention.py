@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-class WindowedAttention(nn.Module):
+class WindowAttention(nn.Module):
     """Attention of each pixel to those of its window: (B, C, h, w) -> (B, C, h, w).
 
     Sides that are no multiples of the window are padded by replication. Of equal pixels, every mean is the same pixel,
@@ -53,7 +53,7 @@ class WindowedAttention(nn.Module):
         return attended.reshape(shape).permute(0, 3, 6, 1, 4, 2, 5).reshape(like.shape)
 
 
-class WindowAttention(WindowedAttention):
+class RelativeBiasAttention(WindowAttention):
     """Attention with a learned bias for each offset between two pixels (equation 4)."""
 
     offsets: Tensor

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from geoseg.models.box_sampling import sample_boxes
 from geoseg.models.families.layers import starts_at_zero
-from geoseg.models.families.window_attention import WindowedAttention
+from geoseg.models.families.window_attention import WindowAttention
 from geoseg.models.fusions.concatenation import Concatenation
 from geoseg.models.fusions.fusion import Fusion, Widths, enlarged
 from geoseg.models.surroundings import Context
@@ -83,7 +83,7 @@ def pooled(features: Tensor) -> Tensor:
     return features.mean(dim=(2, 3), keepdim=True)
 
 
-class DistanceAttention(WindowedAttention):
+class DistanceAttention(WindowAttention):
     """Attention in whose windows affinities fall with the square of the distance, by a factor for each head."""
 
     distances: Tensor

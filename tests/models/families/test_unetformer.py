@@ -10,7 +10,7 @@ from torch.nn import functional
 from geoseg.core.errors import ModelError
 from geoseg.models.families.building import build_body
 from geoseg.models.families.unetformer import FAMILY, GlobalLocalBlock, WeightedSum, cross_shaped
-from geoseg.models.families.window_attention import WindowAttention
+from geoseg.models.families.window_attention import RelativeBiasAttention
 from geoseg.spec import NetworkSpec
 
 
@@ -35,7 +35,7 @@ def test_its_blocks_see_maps_of_64_channels_at_strides_32_16_and_8() -> None:
 
 def test_attention_is_confined_to_windows_and_the_cross_joins_them() -> None:
     torch.manual_seed(0)
-    attention = WindowAttention(8, heads=2, window=4)
+    attention = RelativeBiasAttention(8, heads=2, window=4)
     values = torch.rand(1, 8, 8, 8, requires_grad=True)
     attended = attention(values)
     (gradient,) = torch.autograd.grad(attended[0, :, 1, 1].sum(), values, retain_graph=True)
@@ -53,7 +53,7 @@ def test_attention_is_confined_to_windows_and_the_cross_joins_them() -> None:
 def test_attention_is_that_of_its_definition() -> None:
     """One head and one window: softmax(q kᵀ / √d + b) v, with a bias for each offset."""
     torch.manual_seed(0)
-    attention = WindowAttention(4, heads=1, window=2)
+    attention = RelativeBiasAttention(4, heads=1, window=2)
     values = torch.rand(1, 4, 2, 2)
     q, k, v = attention.to_qkv(values).flatten(2)[0].T.split(4, dim=1)
     bias = torch.zeros(4, 4)
