@@ -29,6 +29,9 @@ class LabelledWindows:
     """Per level: class indexes of its view's pixels (B, n, n), integers."""
     unlabelled: Tensor = field(default_factory=lambda: torch.tensor(False))
     """Pixels that hold data but no label (B, S, S), bool; one False where a method does not ask for them."""
+    plain: Tensor | None = None
+    """The windows with their own colours, sharp and without noise (B, C, S, S), float32; None where a method does not
+    ask for them."""
     frozen: tuple[Tensor, ...] = ()
     """What frozen parts of the network make of the windows, see `SegmentationNetwork.frozen_outputs`; empty if that has
     not been computed."""

@@ -33,8 +33,7 @@ from geoseg.training.scoring.scored_batch import ScoredBatch, stack_uncounted
 from geoseg.training.scoring.scored_windows import ScoredWindows
 from geoseg.training.seeds import joint_seed
 from geoseg.training.windows.augment import Augment
-from geoseg.training.windows.cached_windows import CachedWindows
-from geoseg.training.windows.random_windows import TrainingWindows
+from geoseg.training.windows.joint_windows import JointWindows
 
 FORMER_NAMES = {"auxiliary.": "method.criterion.heads.0."}
 """Prefixes of weight names in checkpoints of geoseg 0.1, and the prefixes that replace them."""
@@ -125,7 +124,7 @@ class Learner(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Seed the epoch, so that its windows do not depend on earlier epochs, and set the modes of modules."""
-        windows: TrainingWindows | CachedWindows = self.inputs.train.items
+        windows: JointWindows = self.inputs.train.items
         windows.epoch = self.current_epoch
         torch.manual_seed(joint_seed(self.spec.seed, self.current_epoch, self.global_rank))
         self.epoch_loss.reset()

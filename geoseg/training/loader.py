@@ -1,4 +1,4 @@
-"""Batches of a data set, read ahead by a thread. In: a data set, and the indexes of each batch. Out: batches."""
+"""Batches of a data set, read ahead by a thread. In: a data set, and the keys of each batch. Out: batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from geoseg.core.queues import read_ahead
 class Loader:
     """Batches of a data set, read by a thread while the network computes."""
 
-    def __init__(self, items: Any, batches: Sequence[Sequence[int]], stack: Callable[[list[Any]], Any]):
+    def __init__(self, items: Any, batches: Sequence[Sequence[Any]], stack: Callable[[list[Any]], Any]):
         self.items = items
         self.batches = batches
         self.stack = stack

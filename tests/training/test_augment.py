@@ -176,3 +176,30 @@ def test_saturation_varies_visible_bands_alone() -> None:
 )
 def test_visible_bands_are_known_by_their_names(names, visible) -> None:
     assert visible_bands(names) == visible
+
+
+def test_plain_windows_have_the_geometry_of_the_varied_ones_and_their_own_colours() -> None:
+    image, labels = batch(side=32)
+    settings = STILL | {"gamma": 0.5, "noise": 0.1, "cutmix": 0.5, "warp": 1.0}
+    varied = Augment(AugmentSpec.model_validate(settings), 0.0, 255.0, torch.zeros(1), keeps_plain=True)
+    matrices = draw_matrices(varied.spec, len(image), 0.75, generator())
+    found = varied.with_views(image, labels, matrices, (), 24, generator())
+    still = augment(cutmix=0.5, warp=1.0)
+    matrices = draw_matrices(still.spec, len(image), 0.75, generator())
+    moved, _ = resample(image, labels, matrices, 24, torch.zeros(1))
+    assert found.plain is not None
+    pasted = (found.plain != moved).flatten(1).any(dim=1)
+    assert 0 < pasted.sum() < len(image)
+    assert torch.equal(found.plain[~pasted], moved[~pasted])
+    assert not torch.allclose(found.image, found.plain, atol=1.0)
+
+
+def test_recolouring_leaves_the_image_that_it_was_given() -> None:
+    image, _ = batch()
+    kept = image.clone()
+    varied = augment(gamma=0.5, noise=0.1).recolored(image, generator())
+    assert torch.equal(image, kept)
+    assert varied.shape == image.shape
+    assert not torch.allclose(varied, image, atol=1.0)
+    assert 0 <= varied.min() <= varied.max() <= 255
+    assert torch.allclose(augment().recolored(image, generator()), image, atol=1e-2)

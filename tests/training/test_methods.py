@@ -184,6 +184,6 @@ def test_a_method_of_another_package_is_trained_by_a_config(other_package: None,
 
 
 def test_data_that_no_run_has_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(METHODS.get("supervised"), "needs", frozenset({LABELLED, "unlabelled"}))
-    with pytest.raises(SpecError, match="training method 'supervised' needs unlabelled windows"):
+    monkeypatch.setattr(METHODS.get("supervised"), "needs", frozenset({LABELLED, "paired"}))
+    with pytest.raises(SpecError, match="training method 'supervised' needs paired windows"):
         make("supervised", tmp_path)

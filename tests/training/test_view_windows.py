@@ -54,7 +54,7 @@ def windows(augment: AugmentSpec, *grounds: Mosaic, side: int = 64, seed: int = 
 def vary(drawn: ViewWindows, indexes: range) -> tuple[torch.Tensor, tuple[torch.Tensor, ...], ViewBatch]:
     batch = stack_view_windows([drawn[i] for i in indexes])
     augment = Augment(drawn._augment, 0.0, 1000.0, torch.tensor(FILL))
-    image, _, views = augment.with_views(
+    image, _, views, _ = augment.with_views(
         batch.image, batch.labels, batch.matrices, batch.views.images, drawn.sampling.window, torch.Generator()
     )
     return image, views, batch
@@ -126,7 +126,7 @@ def test_colours_are_varied_alike() -> None:
     view = torch.cat([image, torch.rand(3, 1, 32, 32)], dim=1)
     matrices = torch.eye(2, 3).expand(3, 2, 3)
     labels = torch.zeros(3, 32, 32, dtype=torch.uint8)
-    varied, _, (seen,) = Augment(augment, 0.0, 255.0, torch.zeros(2)).with_views(
+    varied, _, (seen,), _ = Augment(augment, 0.0, 255.0, torch.zeros(2)).with_views(
         image.clone(), labels, matrices, [view], 32, generator
     )
     assert torch.allclose(seen[:, :2], varied, atol=1e-3)

@@ -21,6 +21,8 @@ from geoseg.training.windows.augment import Augment
 
 LABELLED = "labelled"
 """Kind of data that every run has: windows with labels."""
+UNLABELLED = "unlabelled"
+"""Kind of data of a run with `data.unlabelled`: windows of these images, without views."""
 
 
 class TrainingBatch(Protocol):
@@ -71,10 +73,11 @@ class Method(nn.Module, ABC):
     Settings: ClassVar[type[Spec]] = Spec
     """The method's parameters in a config; validated before any image is read."""
     needs: ClassVar[frozenset[str]] = frozenset({LABELLED})
-    """Kinds of data that it needs; a step gets a batch of each. A run has labelled windows and no others, so a method
-    that needs another kind is refused."""
+    """Kinds of data that it needs, of LABELLED and UNLABELLED; a step gets a batch of each."""
     sees_unlabelled: ClassVar[bool] = False
     """Whether it asks which pixels hold data but no label (`LabelledWindows.unlabelled`); else they are not marked."""
+    needs_plain: ClassVar[bool] = False
+    """Whether it needs windows with their own colours, too (`LabelledWindows.plain`)."""
 
     def __init__(self, setup: Setup, settings: Spec):
         super().__init__()
@@ -137,18 +140,27 @@ def check_method(spec: TrainSpec) -> type[Method]:
     """
     name, kind = spec.method.name, _kind(spec.method)
     settings = _settings(spec.method)
-    if missing := kind.needs - {LABELLED}:
+    if missing := kind.needs - {LABELLED, UNLABELLED}:
         raise SpecError(
-            f"training method {name!r} needs {', '.join(sorted(missing))} windows, a run has labelled ones: choose "
-            "another method"
+            f"training method {name!r} needs {', '.join(sorted(missing))} windows, a run has labelled and unlabelled "
+            "ones: choose another method"
         )
-    if spec.data.unlabelled and not kind.sees_unlabelled:
-        raise SpecError(
-            f"method {name} learns from labels alone: remove data.unlabelled, or take a method that learns from images "
-            "without labels, such as distillation"
-        )
+    _check_images(name, kind, spec)
     kind.check(spec, settings)
     return kind
+
+
+def _check_images(name: str, kind: type[Method], spec: TrainSpec) -> None:
+    """Refuse images without labels that a method does not learn from, and a method that lacks them."""
+    if spec.data.unlabelled and not (kind.sees_unlabelled or UNLABELLED in kind.needs):
+        raise SpecError(
+            f"method {name} learns from labels alone: remove data.unlabelled, or take a method that learns from images "
+            "without labels, such as mean_teacher"
+        )
+    if UNLABELLED in kind.needs and not spec.data.unlabelled:
+        raise SpecError(f"method {name} learns from images without labels as well: give them as data.unlabelled")
+    if spec.cache is not None and (UNLABELLED in kind.needs or kind.needs_plain):
+        raise SpecError(f"method {name} does not go with cache, which keeps windows with varied colours: remove cache")
 
 
 def change_paths(method: MethodSpec, change: Callable[[Path], Path]) -> MethodSpec:

@@ -19,6 +19,7 @@ from geoseg.models.window_check import check_window
 from geoseg.spec import ModelSpec, TrainSpec
 from geoseg.training.data.training_data import TrainingData
 from geoseg.training.learner import Learner, LearnerInputs
+from geoseg.training.methods.method import METHODS
 from geoseg.training.run.provenance import model_spec, provenance, restriction, run_fingerprint
 from geoseg.training.run.recorder import RunRecorder
 from geoseg.training.run.run_folder import RunFolder
@@ -66,7 +67,11 @@ def build_run(spec: TrainSpec, data: TrainingData, folder: RunFolder, hardware: 
     check_window(network, len(model.bands), spec.window)
     _report_far_rates(network, len(model.bands), spec.window, reporter)
     augment = Augment(
-        spec.augment, *data.value_range, torch.tensor(model.normalization.mean), visible_bands(model.bands)
+        spec.augment,
+        *data.value_range,
+        torch.tensor(model.normalization.mean),
+        visible_bands(model.bands),
+        METHODS.get(spec.method.name).needs_plain,
     )
     source = training_source(spec, data, folder, Forwarding(network, augment, hardware, model))
     inputs = LearnerInputs(

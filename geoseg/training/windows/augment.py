@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from kornia.filters import gaussian_blur2d
@@ -29,6 +30,19 @@ _TINY = 1e-3
 """Least gamma."""
 
 
+class Augmented(NamedTuple):
+    """A batch of windows S pixels wide, and its views."""
+
+    image: Tensor
+    """Band values (B, C, S, S), float32."""
+    labels: Tensor
+    """Class indexes (B, S, S), int64."""
+    views: tuple[Tensor, ...]
+    """Per level: band values and the share that holds data (B, C + 1, n, n)."""
+    plain: Tensor | None
+    """The image with its own colours, sharp and without noise, where that is asked for."""
+
+
 @dataclass(frozen=True)
 class Augment:
     """Rotates, mirrors, scales and recolours a batch."""
@@ -43,6 +57,8 @@ class Augment:
     """Band values (C,) of pixels outside of what was read."""
     visible: tuple[int, ...] | None = None
     """Indexes of the bands of visible light, whose saturation is varied; None means all."""
+    keeps_plain: bool = False
+    """Whether the windows are also given with their own colours."""
 
     def __call__(self, image: Tensor, labels: Tensor, side: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Augment a batch (B, C, R, R), (B, R, R) of any types and crop it to `side` pixels, float32 and int64."""
@@ -57,7 +73,7 @@ class Augment:
         views: Sequence[Tensor],
         side: int,
         generator: Generator,
-    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+    ) -> Augmented:
         """Augment a batch whose matrices are drawn already, and recolour its views (B, C + 1, n, n) likewise.
 
         A view's last channel, the share of each pixel that holds data, is unchanged. Only the window is blurred, noisy
@@ -65,15 +81,22 @@ class Augment:
         """
         fill = self.fill.to(image.device, torch.float32)
         image, labels = resample(image, labels, matrices, side, fill)
+        plain = image.clone() if self.keeps_plain else None
         values, colors = recolor(self._scaled(image), self.spec, generator, self.visible)
         image = self._unscaled(blur_and_noise(values, self.spec, generator))
         if self.spec.cutmix:
             patches = draw_rectangles(self.spec.cutmix, len(image), side, MIXED_SIDES, generator)
+            plain = None if plain is None else plain.where(~patches.unsqueeze(1), plain.roll(1, 0))
             image, labels = paste(image, labels, patches, image.roll(1, 0), labels.roll(1, 0))
         if self.spec.cutout:
             holes = draw_rectangles(self.spec.cutout, len(image), side, HOLE_SIDES, generator)
             image, labels = paste(image, labels, holes, fill.view(1, -1, 1, 1), torch.full_like(labels, IGNORE))
-        return image, labels, tuple(self._recolored(view, colors) for view in views)
+        return Augmented(image, labels, tuple(self._recolored(view, colors) for view in views), plain)
+
+    def recolored(self, image: Tensor, generator: Generator) -> Tensor:
+        """Vary colours, sharpness and noise of band values (B, C, h, w); the strengths are those of the settings."""
+        values = recolor(self._scaled(image.clone()), self.spec, generator, self.visible)[0]
+        return self._unscaled(blur_and_noise(values, self.spec, generator))
 
     def _recolored(self, view: Tensor, colors: Colors) -> Tensor:
         values = self._unscaled(colors(self._scaled(view[:, :-1].clone())).clamp_(0, 1))

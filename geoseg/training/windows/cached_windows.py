@@ -84,7 +84,7 @@ class CachedBatch(NamedTuple):
     def augmented(self, augment: Augment, side: int, generator: torch.Generator) -> LabelledWindows:
         """The windows as they were augmented when they were stored."""
         labels, unlabelled = split_marked(self.labels.long())
-        return LabelledWindows(self.image, labels, self.views, self.view_labels, unlabelled, self.frozen)
+        return LabelledWindows(self.image, labels, self.views, self.view_labels, unlabelled, frozen=self.frozen)
 
 
 @dataclass(frozen=True)

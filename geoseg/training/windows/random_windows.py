@@ -22,7 +22,7 @@ from geoseg.geo.grid import Window
 from geoseg.models.training_batch import LabelledWindows
 from geoseg.raster.validity import Values
 from geoseg.spec import IGNORE
-from geoseg.training.windows.augment import Augment
+from geoseg.training.windows.augment import Augment, draw_matrices
 
 UNLABELLED = 254
 """Class index, in windows as read, of pixels of the training side that hold data but no label. No class has it: 254
@@ -182,9 +182,10 @@ class WindowBatch(NamedTuple):
     def augmented(self, augment: Augment, side: int, generator: torch.Generator) -> LabelledWindows:
         """Rotate, mirror, scale and recolour the windows, and crop them to `side` pixels."""
         with torch.autocast(self.image.device.type, enabled=False):  # colours keep their precision
-            image, marked = augment(self.image, self.labels, side, generator)
+            matrices = draw_matrices(augment.spec, len(self.image), side / self.image.shape[-1], generator)
+            image, marked, _, plain = augment.with_views(self.image, self.labels, matrices, (), side, generator)
         labels, unlabelled = split_marked(marked)
-        return LabelledWindows(image, labels, unlabelled=unlabelled)
+        return LabelledWindows(image, labels, unlabelled=unlabelled, plain=plain)
 
 
 def stack_windows(items: Sequence[tuple[Values, Indexes]]) -> WindowBatch:

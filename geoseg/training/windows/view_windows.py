@@ -69,11 +69,11 @@ class ViewBatch(NamedTuple):
     def augmented(self, augment: Augment, side: int, generator: torch.Generator) -> LabelledWindows:
         """Resample the windows to `side` pixels, and recolour them and their views alike."""
         with torch.autocast(self.image.device.type, enabled=False):  # colours keep their precision
-            image, marked, views = augment.with_views(
+            image, marked, views, plain = augment.with_views(
                 self.image, self.labels, self.matrices, self.views.images, side, generator
             )
         labels, unlabelled = split_marked(marked)
-        return LabelledWindows(image, labels, Views(views, self.views.boxes), self.view_labels, unlabelled)
+        return LabelledWindows(image, labels, Views(views, self.views.boxes), self.view_labels, unlabelled, plain)
 
 
 class ViewWindows(TrainingWindows):
