@@ -1,0 +1,1 @@
+"""Filters along the minimum spanning trees of images."""
