@@ -140,7 +140,9 @@ def _epoch_line(state: TrainProgress) -> str:
     scores = (
         f"  mIoU {state.scores.miou:.4f}  best {state.best_miou:.4f}" if state.scores and state.scores.pixels else ""
     )
-    return f"epoch {state.epoch}/{state.epochs}  loss {state.loss:.4f}{val_loss}{scores}  {state.seconds:,.0f} s"
+    figures = "".join(f"  {name.replace('_', ' ')} {value:.4f}" for name, value in state.figures.items())
+    parts = f"{figures}{val_loss}{scores}"
+    return f"epoch {state.epoch}/{state.epochs}  loss {state.loss:.4f}{parts}  {state.seconds:,.0f} s"
 
 
 _SIDES = {"val": "validation", "test": "test"}

@@ -16,6 +16,9 @@ METHODS: Registry[Any] = Registry(
     {
         "supervised": "geoseg.training.methods.supervised:Supervised",
         "distillation": "geoseg.training.methods.distillation:Distillation",
+        "mean_teacher": "geoseg.training.methods.mean_teacher:MeanTeacher",
+        "fixmatch": "geoseg.training.methods.fixmatch:FixMatch",
+        "unimatch": "geoseg.training.methods.unimatch:UniMatch",
     },
 )
 """Training methods by name; each is a `geoseg.training.methods.method.Method`."""
@@ -27,7 +30,7 @@ class MethodSpec(Spec):
     model_config = ConfigDict(extra="allow")
 
     name: Name = "supervised"
-    """supervised, distillation, or a training method of another package."""
+    """supervised, another of `docs/few-labels.md`, distillation, or a training method of another package."""
 
     @model_validator(mode="before")
     @classmethod

@@ -85,10 +85,12 @@ class Learner(LightningModule):
         )
         self.epoch_means.requires_grad_(False)
         self.method = make_method(
-            Setup(network, self.averaged_network, spec, inputs.class_counts, inputs.augment, inputs.model)
+            Setup(network, self.averaged_network, spec, inputs.class_counts, inputs.augment, inputs.model, inputs.steps)
         )
         self.counter = ScoreCounter(len(spec.classes), spec.boundary_px)
+        self.student_counter = ScoreCounter(len(spec.classes), spec.boundary_px)
         self.epoch_loss = MeanMetric(nan_strategy="disable")  # a NaN loss must stay visible
+        self.figures = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in self.method.figures})
         self.scored_loss = SegmentationLoss(spec.loss, inputs.class_counts)
         self.val_loss = MeanMetric(nan_strategy="disable")
         self._averaged_step = 0
@@ -128,6 +130,8 @@ class Learner(LightningModule):
         windows.epoch = self.current_epoch
         torch.manual_seed(joint_seed(self.spec.seed, self.current_epoch, self.global_rank))
         self.epoch_loss.reset()
+        for figure in self._figures.values():
+            figure.reset()
         self._averaged_step = self.global_step
         for encoder in self._encoder:
             encoder.train(not self.is_frozen)
@@ -138,6 +142,8 @@ class Learner(LightningModule):
         """Loss of a batch of each kind of data."""
         loss = self.method.loss(batches, self._generator(index))
         self.epoch_loss.update(loss.value.detach())
+        for name, figure in self._figures.items():
+            figure.update(loss.figures[name].detach())
         for name, value in {"loss": loss.value, **loss.figures}.items():
             self.log(f"{name}/step", value.detach())
         return loss.value
@@ -173,6 +179,9 @@ class Learner(LightningModule):
         image = batch.image.contiguous(memory_format=torch.channels_last)
         logits = self.averaged_network(image, self.averaged_network.see(batch.views))
         self.counter.update(logits.argmax(dim=1), batch.labels, batch.counted)
+        if self.method.compares_student:
+            logits_of_student = self.network(image, self.network.see(batch.views))
+            self.student_counter.update(logits_of_student.argmax(dim=1), batch.labels, batch.counted)
         labels = batch.labels.where(batch.counted, IGNORE)
         self.val_loss.update(self.scored_loss(logits, labels), weight=(labels != IGNORE).sum())
 
@@ -181,6 +190,19 @@ class Learner(LightningModule):
         scores = self.counter.scores([c.name for c in self.spec.classes])
         self.counter.reset()
         return scores
+
+    def take_figures(self) -> dict[str, float]:
+        """Means of the figures of the epoch, and the mIoU of the network where its running mean teaches it."""
+        found = {name: round(float(figure.compute()), 4) for name, figure in self._figures.items()}
+        if self.method.compares_student and self.spec.data.split.validates:
+            scores = self.student_counter.scores([c.name for c in self.spec.classes])
+            self.student_counter.reset()
+            found["student_miou"] = round(scores.miou, 4)
+        return found
+
+    @property
+    def _figures(self) -> dict[str, MeanMetric]:
+        return cast(dict[str, MeanMetric], dict(self.figures.items()))
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Make the optimizer, and the learning-rate schedule, which is applied at each step."""

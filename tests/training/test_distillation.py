@@ -78,7 +78,7 @@ def make_student(teachers: list[Path], seed: int = 0, start: Path | None = None,
         network = module
     method = {"name": "distillation", "teachers": [str(path) for path in teachers], **parameters}
     spec = parse_spec(TrainSpec, SMALL | {"method": method, "augment": STILL}, source="test")
-    return Setup(network, network, spec, (500, 500), Augment(spec.augment, 0.0, 255.0, torch.zeros(3)), model)
+    return Setup(network, network, spec, (500, 500), Augment(spec.augment, 0.0, 255.0, torch.zeros(3)), model, 100)
 
 
 def a_batch(seed: int = 0, label: int | None = None) -> dict[str, WindowBatch]:
@@ -139,6 +139,7 @@ def test_with_weight_0_the_loss_is_that_of_supervised_training_exactly(tmp_path:
         setup.class_counts,
         setup.augment,
         setup.model,
+        setup.steps,
     )
     gradients = []
     for one in (setup, supervised):

@@ -18,8 +18,9 @@ from geoseg.commands.train import train
 from geoseg.core.errors import SpecError
 from geoseg.models.build import build_network
 from geoseg.spec import ClassSpec, ModelSpec, NetworkSpec, TrainSpec, parse_spec
-from geoseg.training.methods.method import LABELLED, METHODS, Method, Setup, make_method
+from geoseg.training.methods.method import LABELLED, METHODS, UNLABELLED, Method, Setup, make_method
 from geoseg.training.windows.augment import Augment
+from geoseg.training.windows.random_windows import UNLABELLED as NO_LABEL
 from geoseg.training.windows.random_windows import WindowBatch
 
 every_method = pytest.mark.parametrize("name", METHODS.names)
@@ -84,20 +85,33 @@ def small_method(name: str, folder: Path) -> dict[str, Any]:
     return {"name": name, **METHODS.get(name).example(small_model(), folder)}
 
 
+def small_data(name: str) -> dict[str, Any]:
+    """The data settings of a run with a method: with images without labels, if it learns from them."""
+    return SMALL["data"] | ({"unlabelled": "more.tif"} if UNLABELLED in METHODS.get(name).needs else {})
+
+
+def write_data(folder: Path) -> None:
+    """Labelled tiles, and an image without labels beside them."""
+    write_tiles(folder, splits="train val more")
+    rows = (folder / "tiles.csv").read_text().splitlines()
+    (folder / "tiles.csv").write_text("\n".join(rows[:-1]))
+
+
 def make(name: str, folder: Path) -> tuple[Method, Setup]:
     """A method with a network of 1 × 1 convolutions, whose running mean is the network itself."""
     method = small_method(name, folder)
     torch.manual_seed(0)
     network = build_network(small_model())
-    spec = parse_spec(TrainSpec, SMALL | {"method": method, "augment": STILL}, source="test")
-    augment = Augment(spec.augment, 0.0, 255.0, torch.zeros(3))
-    setup = Setup(network, network, spec, (500, 500), augment, small_model())
+    spec = parse_spec(TrainSpec, SMALL | {"method": method, "augment": STILL, "data": small_data(name)}, source="test")
+    augment = Augment(spec.augment, 0.0, 255.0, torch.zeros(3), keeps_plain=True)
+    setup = Setup(network, network, spec, (500, 500), augment, small_model(), 100)
     return make_method(setup), setup
 
 
 def a_batch() -> dict[str, WindowBatch]:
     image = torch.randint(0, 255, (2, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    return {LABELLED: WindowBatch(image, (image[:, 0] > 128).to(torch.uint8))}
+    labels = (image[:, 0] > 128).to(torch.uint8)
+    return {LABELLED: WindowBatch(image, labels), UNLABELLED: WindowBatch(image, torch.full_like(labels, NO_LABEL))}
 
 
 @every_method
@@ -113,6 +127,7 @@ def test_steps_on_a_batch_lower_its_loss_and_figures_are_scalars(name: str, tmp_
         method.after_step()
         values.append(loss.value.item())
         assert all(figure.numel() == 1 for figure in loss.figures.values())
+        assert set(method.figures) <= loss.figures.keys()
     assert values[-1] < values[0]
 
 
@@ -125,8 +140,8 @@ def test_the_network_is_no_part_of_a_methods_state(name: str, tmp_path: Path) ->
 
 @every_method
 def test_a_run_is_resumed_exactly_and_the_bundle_has_the_network_alone(name: str, tmp_path: Path) -> None:
-    write_tiles(tmp_path)
-    check_resuming(write_config(tmp_path, method=small_method(name, tmp_path)), tmp_path)
+    write_data(tmp_path)
+    check_resuming(write_config(tmp_path, method=small_method(name, tmp_path), data=small_data(name)), tmp_path)
     bundle = weights(tmp_path / "whole" / "small.safetensors")
     assert bundle.keys() == build_network(small_model()).state_dict().keys()
 

@@ -37,8 +37,10 @@ class Chart:
 def small_charts(report: Report) -> list[Chart]:
     """The small charts, without those that have no values."""
     charts = [
-        _small_chart(report, "Validation mIoU", {"miou": "mIoU"}, point=True),
+        _small_chart(report, "Validation mIoU", {"miou": "mIoU", "student_miou": "before averaging"}, point=True),
         _small_chart(report, "Loss", {"loss": "in training", "val_loss": "in validation"}),
+        _small_chart(report, "Parts of the loss", {"labelled": "labelled", "unlabelled": "without labels"}),
+        _small_chart(report, "Sure pixels", {"confident": "share of those without labels"}),
         _small_chart(report, "Learning rate", {"learning_rate": "learning rate"}),
     ]
     return [chart for chart in charts if chart]

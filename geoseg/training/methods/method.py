@@ -49,6 +49,8 @@ class Setup:
     """Augmentation of training windows."""
     model: ModelSpec
     """The spec of the model that is trained."""
+    steps: int
+    """Steps of the optimizer in the whole run."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class StepLoss:
     value: Tensor
     """The scalar to be minimised, with a gradient."""
     figures: Mapping[str, Tensor] = field(default_factory=dict)
-    """Further scalars for TensorBoard, by name."""
+    """Further scalars by name, for TensorBoard; the method's `figures` are among them."""
 
 
 class Method(nn.Module, ABC):
@@ -78,6 +80,10 @@ class Method(nn.Module, ABC):
     """Whether it asks which pixels hold data but no label (`LabelledWindows.unlabelled`); else they are not marked."""
     needs_plain: ClassVar[bool] = False
     """Whether it needs windows with their own colours, too (`LabelledWindows.plain`)."""
+    figures: ClassVar[tuple[str, ...]] = ()
+    """Names of those figures of a step whose mean over each epoch is shown and written to metrics.csv."""
+    compares_student: ClassVar[bool] = False
+    """Whether the network in training is scored in every epoch beside its running mean, which is its teacher."""
 
     def __init__(self, setup: Setup, settings: Spec):
         super().__init__()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from geoseg.core.events import Progress, Reporter
 from geoseg.metrics.scores import Scores
@@ -25,6 +26,8 @@ class TrainProgress(Progress):
     """Mean loss of this epoch so far."""
     val_loss: float | None = None
     """Mean loss on the validation rasters, once an epoch is scored; None between."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Means of the figures of the training method, once an epoch is scored: parts of the loss, shares of pixels."""
     scores: Scores | None = None
     """Scores on the validation rasters, once an epoch is scored; None between."""
     best_miou: float = 0.0

@@ -172,6 +172,7 @@ class RunRecorder(Callback):
             "learning_rate": float(f"{_learning_rate(trainer):.3g}"),
             "loss": round(float(learner.epoch_loss.compute()), 4),
             "val_loss": None if math.isnan(val_loss) else round(val_loss, 4),
+            **learner.take_figures(),
         } | scores.epoch_columns()
 
     def write_metrics(self) -> None:
@@ -212,6 +213,7 @@ class RunRecorder(Callback):
                 epochs=learner.spec.epochs,
                 loss=self._loss(trainer, learner, is_final=scores is not None),
                 val_loss=None if scores is None else self.history[-1]["val_loss"],
+                figures={} if scores is None else {name: self.history[-1][name] for name in learner.method.figures},
                 scores=scores,
                 best_miou=self.best.miou if self.best else 0.0,
                 seconds=self.seconds,

@@ -1,0 +1,130 @@
+"""What the methods share that learn from labelled windows and from windows without labels.
+
+In: a batch of each. Out: the loss of the labelled ones plus that of the others, whose weight rises in the first steps.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from geoseg.core.errors import SpecError
+from geoseg.models.segmentation import SegmentationNetwork
+from geoseg.models.training_batch import LabelledWindows
+from geoseg.spec import ModelSpec, Spec
+from geoseg.training.criterion import TrainingCriterion
+from geoseg.training.methods.method import LABELLED, UNLABELLED, Method, Setup, StepLoss, TrainingBatch
+from geoseg.training.perturbations.targets import Targets
+
+MixingName = Literal["none", "cutmix", "classmix", "cutout"]
+
+
+class UnlabelledSettings(Spec):
+    """Parameters of all methods that learn from windows without labels."""
+
+    weight: float = Field(default=1.0, ge=0, le=1000)
+    """Weight of the loss of windows without labels; that of the labelled ones is 1."""
+    ramp_up: float = Field(default=0.1, ge=0, le=1)
+    """Share of the steps in which that weight rises from 0: teachers of the first steps know nothing."""
+
+
+class FromUnlabelled(Method):
+    """Minimises the loss of labelled windows, plus that of windows without labels times a weight that rises.
+
+    A subclass says what the latter is (`unlabelled_loss`). Networks with a branch see windows without labels without
+    their surroundings, as they see labelled ones whose context is left out.
+    """
+
+    Settings = UnlabelledSettings
+    needs = frozenset({LABELLED, UNLABELLED})
+    needs_plain = True
+    compares_student = True
+    figures: ClassVar[tuple[str, ...]] = ("labelled", "unlabelled", "confident")
+    steps: Tensor
+
+    def __init__(self, setup: Setup, settings: UnlabelledSettings):
+        super().__init__(setup, settings)
+        self.criterion = TrainingCriterion(setup.network, setup.spec, setup.class_counts)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self._weight, self._ramp_up = settings.weight, settings.ramp_up
+
+    @classmethod
+    def example(cls, model: ModelSpec, folder: Path) -> dict[str, Any]:
+        """The whole weight from the first step on."""
+        return {"ramp_up": 0}
+
+    def loss(self, batches: Mapping[str, TrainingBatch], generator: torch.Generator) -> StepLoss:
+        """Loss of a batch of each kind, and its parts."""
+        setup = self.setup
+        windows = self._augmented(batches[LABELLED], generator)
+        labelled = setup.network.training_loss(windows, self.criterion, setup.averaged, generator)
+        others = self.unlabelled_loss(windows, self._augmented(batches[UNLABELLED], generator), generator)
+        if not others.value.requires_grad:
+            raise SpecError(
+                f"method {setup.spec.method.name}: no logits of windows are trained in this run: set freeze_local to "
+                "false, or take method supervised"
+            )
+        value = labelled + self.weight_now * others.value
+        return StepLoss(value, {"labelled": labelled, "unlabelled": others.value, **others.figures})
+
+    @abstractmethod
+    def unlabelled_loss(
+        self, labelled: LabelledWindows, unlabelled: LabelledWindows, generator: torch.Generator
+    ) -> StepLoss:
+        """Loss of windows without labels, before its weight.
+
+        Its figures hold `confident`, the share of the pixels with data that it takes as sure.
+
+        Args:
+            labelled: the labelled windows of the step.
+            unlabelled: windows without labels; `plain` has their own colours, `image` has them varied.
+            generator: source of all randomness.
+        """
+
+    def after_step(self) -> None:
+        """Count the step, by which the weight rises."""
+        self.steps += 1
+
+    @property
+    def progress(self) -> Tensor:
+        """Share of the run's steps that are done."""
+        return self.steps / self.setup.steps
+
+    @property
+    def weight_now(self) -> Tensor:
+        """Weight of windows without labels at this step: exp(-5 (1 - t)²) of the whole, t being the share of the
+        ramp-up that is done (Laine & Aila 2017)."""
+        done = (self.progress / self._ramp_up).clamp(max=1) if self._ramp_up else torch.ones_like(self.progress)
+        return self._weight * torch.exp(-5 * (1 - done) ** 2)
+
+    def _augmented(self, batch: TrainingBatch, generator: torch.Generator) -> LabelledWindows:
+        return batch.augmented(self.setup.augment, self.setup.spec.window, generator)
+
+
+@torch.no_grad()
+def targets_of(network: SegmentationNetwork, windows: LabelledWindows) -> Targets:
+    """What a network in evaluation mode says of windows in their own colours."""
+    return Targets(probabilities(network, plain_of(windows)), windows.unlabelled)
+
+
+def plain_of(windows: LabelledWindows) -> Tensor:
+    """Band values (B, C, S, S) of windows in their own colours."""
+    assert windows.plain is not None  # which the method asks for
+    return windows.plain
+
+
+def probabilities(network: SegmentationNetwork, image: Tensor) -> Tensor:
+    """Probabilities (B, K, h, w), float32, of band values (B, C, h, w)."""
+    return logits_of(network, image).softmax(dim=1)
+
+
+def logits_of(network: Any, image: Tensor) -> Tensor:
+    """Logits (B, K, h, w), float32, of band values (B, C, h, w)."""
+    logits: Tensor = network(image.contiguous(memory_format=torch.channels_last)).float()
+    return logits
