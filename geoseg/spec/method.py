@@ -19,6 +19,7 @@ METHODS: Registry[Any] = Registry(
         "mean_teacher": "geoseg.training.methods.mean_teacher:MeanTeacher",
         "fixmatch": "geoseg.training.methods.fixmatch:FixMatch",
         "unimatch": "geoseg.training.methods.unimatch:UniMatch",
+        "tree_energy": "geoseg.training.methods.tree_energy:TreeEnergy",
     },
 )
 """Training methods by name; each is a `geoseg.training.methods.method.Method`."""

@@ -5,7 +5,7 @@ In: logits and class indexes. Out: scalars. The parameters of the auxiliary head
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
@@ -13,6 +13,7 @@ from geoseg.losses.combined import SegmentationLoss
 from geoseg.models.auxiliary_head import AuxiliaryHead
 from geoseg.models.auxiliary_outputs import AuxiliaryOutputs
 from geoseg.models.segmentation import SegmentationNetwork
+from geoseg.models.training_batch import Criterion
 from geoseg.spec import LossSpec, TrainSpec
 
 HARD_SHARE = 0.1
@@ -65,3 +66,45 @@ class TrainingCriterion(nn.Module):
         """Cross-entropy of hard pixels."""
         loss: Tensor = self._hard_loss(logits, labels)
         return loss
+
+
+class JoinedCriterion:
+    """The losses of labels, and, for the logits of a batch's windows, another loss as well.
+
+    Branches have losses of other logits, too, as of views; `labels` is what those of the windows are compared with.
+    """
+
+    def __init__(
+        self, labelled: Criterion, other: Callable[[Tensor], Tensor], labels: Tensor, weights: tuple[float, float]
+    ):
+        """Join two losses of a batch.
+
+        Args:
+            labelled: the losses of labels.
+            other: of logits (B, K, h, w), a scalar.
+            labels: of the windows (B, h, w).
+            weights: of the losses of labels, and of the other.
+        """
+        self._labelled, self._other, self._labels, self._weights = labelled, other, labels, weights
+        self.last: Tensor | None = None
+        """The other loss, detached, once it was computed."""
+
+    def __call__(self, logits: Tensor, labels: Tensor, /) -> Tensor:
+        """Loss of logits (B, K, h, w) against class indexes (B, h, w)."""
+        return self._joined(self._labelled(logits, labels), logits, labels)
+
+    def of_windows(self, logits: Tensor, labels: Tensor, /) -> Tensor:
+        """The same, plus the losses of auxiliary outputs for this batch."""
+        return self._joined(self._labelled.of_windows(logits, labels), logits, labels)
+
+    def of_hard_pixels(self, logits: Tensor, labels: Tensor, /) -> Tensor:
+        """The loss of labelled hard pixels."""
+        return self._weights[0] * self._labelled.of_hard_pixels(logits, labels)
+
+    def _joined(self, loss: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
+        loss = self._weights[0] * loss
+        if labels is not self._labels:
+            return loss
+        other = self._other(logits)
+        self.last = other.detach()
+        return loss + self._weights[1] * other

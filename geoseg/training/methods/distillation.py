@@ -26,11 +26,10 @@ from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
 from geoseg.models.header import existing_model, read_spec
 from geoseg.models.model import Model
-from geoseg.models.training_batch import Criterion
 from geoseg.raster.scaling import conversion, describe_scaling
 from geoseg.spec import IGNORE, ModelSpec, Spec, TrainSpec
 from geoseg.spec.base import FilePath
-from geoseg.training.criterion import TrainingCriterion
+from geoseg.training.criterion import JoinedCriterion, TrainingCriterion
 from geoseg.training.methods.method import LABELLED, Method, Setup, StepLoss, TrainingBatch
 
 SUFFIX = ".safetensors"
@@ -120,7 +119,8 @@ class Distillation(Method):
         windows = batches[LABELLED].augmented(setup.augment, setup.spec.window, generator)
         counted = (windows.labels != IGNORE) | windows.unlabelled
         taught = SoftTargets(self._probabilities(windows.image), counted, self.temperature)
-        criterion = _TaughtCriterion(self.criterion, taught, self.weight, windows.labels)
+        weights = 1 - self.weight, self.weight
+        criterion = JoinedCriterion(self.criterion, taught.loss, windows.labels, weights)
         value = setup.network.training_loss(windows, criterion, setup.averaged, generator)
         if criterion.last is None:
             raise SpecError(
@@ -159,35 +159,6 @@ class SoftTargets:
         divergence = functional.kl_div(given, self.probabilities, reduction="none").sum(dim=1)
         total = (divergence * self.counted).sum() / self.counted.sum().clamp(min=1)
         return self.temperature**2 * total
-
-
-class _TaughtCriterion:
-    """The losses of one batch: those of labels, and, for the logits of its windows, that of the teachers as well.
-
-    Branches have losses of other logits, too, as of views; `labels` is what those of the windows are compared with.
-    """
-
-    def __init__(self, labelled: Criterion, taught: SoftTargets, weight: float, labels: Tensor):
-        self._labelled, self._taught, self._weight, self._labels = labelled, taught, weight, labels
-        self.last: Tensor | None = None
-        """Loss of the teachers, detached, once it was computed."""
-
-    def __call__(self, logits: Tensor, labels: Tensor, /) -> Tensor:
-        return self._joined(self._labelled(logits, labels), logits, labels)
-
-    def of_windows(self, logits: Tensor, labels: Tensor, /) -> Tensor:
-        return self._joined(self._labelled.of_windows(logits, labels), logits, labels)
-
-    def of_hard_pixels(self, logits: Tensor, labels: Tensor, /) -> Tensor:
-        return (1 - self._weight) * self._labelled.of_hard_pixels(logits, labels)
-
-    def _joined(self, loss: Tensor, logits: Tensor, labels: Tensor) -> Tensor:
-        loss = (1 - self._weight) * loss
-        if labels is not self._labels:
-            return loss
-        taught = self._taught.loss(logits)
-        self.last = taught.detach()
-        return loss + self._weight * taught
 
 
 def _check_teacher(path: Path, spec: TrainSpec) -> None:
