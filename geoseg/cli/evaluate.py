@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     Result = EvaluateResult | ModelEvaluation
 
-FOR_PREDICTIONS = "labels", "column", "layer", "legend", "outside", "extent", "corrections"
+FOR_PREDICTIONS = "labels", "column", "layer", "buffer_px", "legend", "outside", "extent", "corrections"
 """Options that only a prediction takes; the first is needed."""
 FOR_BOTH = {"boundary_px", *BlocksSpec.settings()}
 """Options that both take, of those by which a model is evaluated."""

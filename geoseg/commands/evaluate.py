@@ -95,7 +95,7 @@ def evaluate(
     started = time.perf_counter()
     spec = parse_spec(ComparisonSpec, settings, source="settings")
     prediction, labels = os.fspath(prediction), os.fspath(labels)
-    rules = LabelRules((), spec.column, spec.layer, spec.outside, spec.extent)
+    rules = LabelRules((), spec.column, spec.layer, spec.outside, spec.extent, buffer_px=spec.buffer_px)
     _check_boundary(boundary_px)
     with gdal_settings(), open_classes(prediction) as raster:
         source = LabelSource(Path(labels), grid_of(raster), (), Path(prediction), rules)
@@ -107,7 +107,7 @@ def evaluate(
             scores = _score(pair, shown, boundary_px, spec, reporter)
             notices = (
                 *shown.notices,
-                *_notice_of_unlabelled(labels, truth),
+                *_notices_of_labels(labels, truth),
                 *_notice_of_bare(labels, rules, shown, scores),
                 *_notice_of_corrections(source),
             )
@@ -156,9 +156,10 @@ def _notice_of_corrections(source: LabelSource) -> tuple[str, ...]:
         return (count_corrected(source, labels).notice(corrections),)
 
 
-def _notice_of_unlabelled(path: str, labels: Labels) -> tuple[str, ...]:
+def _notices_of_labels(path: str, labels: Labels) -> tuple[str, ...]:
     pixels = labels.unmarked_px()
-    return (f"{path}: {unmarked_labels(pixels)}",) if pixels else ()
+    unmarked = (f"{path}: {unmarked_labels(pixels)}",) if pixels else ()
+    return *unmarked, *(f"{path}: {count:,} px {clause}" for clause, count in labels.disputed().items() if count)
 
 
 # ---------------------------------------------------------------------------------------------------------- counting

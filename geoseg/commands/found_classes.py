@@ -127,6 +127,11 @@ def _footprints(path: Path, found: Counter[str], layer: str) -> FoundClasses:
     """
     if not found:
         raise LabelError(f"{path} holds no polygon with a value: give another file")
+    if len(read_polygons(path, layer, None, None).marks):
+        raise LabelError(
+            f"the points and lines of {path} are of one class, and do not say what lies between them: mark another "
+            "class, too, or name the column of the classes with --column"
+        )
     only = next(iter(found)) if [*found] != ["polygon"] else path.stem
     name = "class " + only if only.isdecimal() else only[:200]
     said = f"the polygons are of one class ({name}), and what lies outside of them is taken for another, {OUTSIDE}"
@@ -142,10 +147,11 @@ def _footprints(path: Path, found: Counter[str], layer: str) -> FoundClasses:
 
 
 def _known(path: Path, layer: str, column: str | None) -> list[str]:
-    """Values of a column as texts, without null; a word for each polygon if there is no column."""
+    """Values of a column as texts, without null; a word for each shape if there is no column."""
+    polygons = read_polygons(path, layer, column, None)
+    values = [*polygons.values, *polygons.mark_values]
     if column is None:
-        return ["polygon"] * len(read_polygons(path, layer, None, None).shapes)
-    values = read_polygons(path, layer, column, None).values
+        return ["polygon"] * len(values)
     return [_text(value) for value in values if value is not None and value == value]
 
 

@@ -6,7 +6,7 @@ by window. A labelled raster is read by one thread at a time.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -125,6 +125,10 @@ class FileRaster:
     def unmarked_px(self) -> int:
         """Count the pixels that are not labelled only by the convention that 255 means so; see `Labels.unmarked_px`."""
         return self._files()[1].unmarked_px()
+
+    def disputed(self) -> Counter[str]:
+        """Pixels in which labels of several classes lie, by what counts there; see `Labels.disputed`."""
+        return self._files()[1].disputed()
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from geoseg.geo.crs import can_transform, crs_name, same_horizontal_crs
 from geoseg.geo.geodesy import x_period
 from geoseg.geo.georef import Box, PixelGrid
 from geoseg.geo.layer_paths import LAYER, split_layer
+from geoseg.geo.polygonal import polygonal
 from geoseg.geo.reproject import Projection
-from geoseg.geo.vector_files import Polygons, VectorError, polygon_layers, polygonal, read_polygons
+from geoseg.geo.vector_files import Polygons, VectorError, polygon_layers, read_polygons
 
 EDGE_PARTS = 64
 """Parts into which an edge as long as the raster is divided before it is reprojected, which bends it."""

@@ -1,8 +1,9 @@
-"""Reading of polygons from vector files of any format, with repair of their faults.
+"""Reading of polygons, points and lines from vector files of any format, with repair of their faults.
 
 In: a path, a layer, a column, boxes. Out: valid two-dimensional polygons, their values in the column, their coordinate
-system. Open rings are closed, curves become lines, heights are dropped; of mixed geometry only the polygons are kept. A
-feature that cannot be repaired is an error that names it: none is left out silently.
+system, and the features without area by themselves. Open rings are closed, curves become lines, heights are dropped; of
+a collection with polygons only these are kept. A feature that cannot be repaired is an error that names it: none is
+left out silently.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ import pyogrio.raw
 import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import FeatureError
-from shapely import GeometryType
 from shapely.errors import GEOSException
 
 from geoseg.core.files import one_line
@@ -33,6 +33,7 @@ from geoseg.core.regular_files import check_regular
 from geoseg.core.safe_paths import plain_path, whole_url
 from geoseg.geo.antimeridian import Shapes
 from geoseg.geo.georef import Box
+from geoseg.geo.polygonal import polygonal
 
 PARQUET_FILES = (".parquet", ".geoparquet")
 """Extensions of GeoParquet, which Arrow reads: few builds of GDAL can."""
@@ -58,8 +59,15 @@ class Polygons:
     """Their values in the requested column (N,); None if none was requested."""
     crs: Any
     """Coordinate system, as text that pyproj reads, or None."""
-    others: tuple[str, ...]
-    """Geometry types of the features without area that were left out, sorted."""
+    marks: Shapes
+    """Points, lines and collections of them (P,): the features without area."""
+    mark_values: list[Any]
+    """The values of these (P,)."""
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Geometry types of the features without area, sorted."""
+        return tuple(sorted({str(shape.geom_type) for shape in self.marks}))
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,17 @@ def read_columns(path: Path, layer: str) -> tuple[list[str], Any]:
         return [name for name in file.schema_arrow.names if name not in hidden], _parquet_crs(geo)
     columns, crs = _columns(path, layer, _modified(path))
     return list(columns), crs
+
+
+def may_hold_marks(path: Path) -> bool:
+    """Whether a file may hold points or lines: a layer is of these, or of any geometry.
+
+    Raises:
+        VectorError: if the file cannot be opened.
+    """
+    if path.suffix.lower() in PARQUET_FILES:
+        return True
+    return any("Polygon" not in str(kind) for _, kind in _call(pyogrio.list_layers, path) if kind is not None)
 
 
 def layer_extent(path: Path, layer: str) -> Box | None:
@@ -326,9 +345,8 @@ def _polygons(features: _Features, boxes: Sequence[Box] | None) -> Polygons:
     flat = polygonal(shapes)
     mended = _mended(flat, numbers)
     is_area = ~shapely.is_empty(flat)
-    others = sorted({str(shape.geom_type) for shape in shapes[~is_area]})
     kept = ~shapely.is_empty(mended)
-    return Polygons(mended[kept], values[kept].tolist(), features.crs, tuple(others))
+    return Polygons(mended[kept], values[kept].tolist(), features.crs, shapes[~is_area], values[~is_area].tolist())
 
 
 def _meets(shapes: Shapes, box: Box) -> NDArray[np.bool_]:
@@ -357,21 +375,6 @@ def _built(features: _Features) -> Shapes:
             f"feature {features.numbers[index]} has coordinates that are infinite or not a number: correct or remove it"
         )
     return shapes
-
-
-def polygonal(shapes: Shapes) -> Shapes:
-    """Shapes (N,) reduced to polygons: of a collection those that it holds; empty where there is none."""
-    kinds = shapely.get_type_id(shapes)
-    if np.isin(kinds, (GeometryType.POLYGON, GeometryType.MULTIPOLYGON)).all():
-        return shapes
-    parts, owners = shapely.get_parts(shapes, return_index=True)
-    while (shapely.get_type_id(parts) > GeometryType.POLYGON).any():  # collections of collections
-        parts, inner = shapely.get_parts(parts, return_index=True)
-        owners = owners[inner]
-    areas = shapely.get_type_id(parts) == GeometryType.POLYGON
-    collected = np.full(len(shapes), shapely.MultiPolygon(), object)
-    shapely.multipolygons(parts[areas], indices=owners[areas], out=collected)
-    return np.where(kinds == GeometryType.POLYGON, shapes, collected)
 
 
 def _mended(shapes: Shapes, numbers: NDArray[np.int64]) -> Shapes:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from geoseg.spec.base import FilePath
+from geoseg.spec.base import LARGEST_COUNT, FilePath
+from geoseg.spec.data import LABEL_BUFFER_PX
 from geoseg.spec.evaluate import BlocksSpec
 from geoseg.spec.legend import LegendSpec
 
@@ -18,6 +19,8 @@ class ComparisonSpec(LegendSpec, BlocksSpec):
     """Column of the polygons with the class; needed if there are several."""
     layer: str | None = None
     """Layer of the vector file; needed if there are several."""
+    buffer_px: float = Field(default=LABEL_BUFFER_PX, ge=0.75, le=LARGEST_COUNT)
+    """Radius of points and half the width of lines, in pixels of the class raster: what lies within is compared."""
     outside: str | None = None
     """Name or id of the class of all that lies outside of the polygons, e.g. of building footprints."""
     extent: FilePath | None = None

@@ -52,6 +52,10 @@ ImagePattern = Annotated[str, BeforeValidator(_as_address)]
 """Path or pattern of images, or of a file for each band."""
 
 
+LABEL_BUFFER_PX = 1.5
+"""Radius of points and half the width of lines by default: a click is off by a pixel, and marks three pixels."""
+
+
 class LabelledRasterSpec(Spec):
     """A labelled raster: an image of any size and the file with its labels."""
 
@@ -181,6 +185,13 @@ class DataSpec(Spec):
     """Column of the polygons that holds their class; needed where there are several columns."""
     label_layer: str | None = None
     """Layer of the vector file; None means its only one."""
+    label_buffer_px: float = Field(default=LABEL_BUFFER_PX, ge=0.75, le=LARGEST_COUNT)
+    """Radius of points and half the width of lines of vector files, in pixels of the image: what lies within is of
+    their class, all else is unknown. Where those of several classes overlap, nothing is labelled."""
+    label_box_rim: float | None = Field(default=None, ge=0, lt=0.5)
+    """Polygons are boxes around objects, not outlines: this share of their width and height on each side is not
+    labelled, e.g. 0.2; what lies further in is of their class, in overlaps of the smallest box. None: they are
+    outlines."""
     outside: Label | None = None
     """Name or id of the class of all that lies outside of the polygons, or is not labelled in rasters, within the valid
     pixels of the images: for footprints of one kind and nothing else. None: it is not labelled."""

@@ -108,6 +108,7 @@ class ComparisonSettings(TypedDict, total=False):
     legend: str | os.PathLike[str] | None
     column: str | None
     layer: str | None
+    buffer_px: float
     outside: str | None
     extent: str | os.PathLike[str] | None
     corrections: str | os.PathLike[str] | None

@@ -276,7 +276,7 @@ def test_bad_input_is_refused(tmp_path, class_values):
         (SceneError, "class id 6, which its tags don't name", (tag(other), prediction)),
         (SceneError, "only nodata", (empty, empty)),
         (LabelError, "predicts nothing where", (prediction, empty)),
-        (LabelError, "no polygon of", (prediction, far)),
+        (LabelError, "no polygon, point or line of", (prediction, far)),
     ):
         with pytest.raises(error, match=match):
             evaluate(*arguments)

@@ -12,7 +12,8 @@ import pytest
 import shapely
 
 from geoseg.geo.georef import Box
-from geoseg.geo.vector_files import VectorError, layer_extent, polygon_layers, polygonal, read_columns, read_polygons
+from geoseg.geo.polygonal import polygonal
+from geoseg.geo.vector_files import VectorError, layer_extent, polygon_layers, read_columns, read_polygons
 
 SQUARE = [[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]
 BOW = shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
@@ -116,6 +117,7 @@ def test_of_collections_the_polygons_stay_and_cells_stay_with_them(tmp_path: Pat
         assert shapely.area(polygons.shapes).tolist() == [5, 2, 4]
         assert set(shapely.get_type_id(polygons.shapes).tolist()) <= {3, 6}
         assert polygons.others == ("Point",)
+        assert (polygons.marks.tolist(), polygons.mark_values) == ([shapely.Point(1, 1)], ["e"])
 
 
 def test_polygons_of_several_boxes_are_those_of_the_file_in_its_order(tmp_path: Path) -> None:

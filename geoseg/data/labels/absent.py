@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Self
 
 import numpy as np
@@ -31,3 +32,7 @@ class NoLabels:
     def unmarked_px(self) -> int:
         """No pixel has the value 255: there are no values."""
         return 0
+
+    def disputed(self) -> Counter[str]:
+        """No pixel: there are no labels."""
+        return Counter()

@@ -9,6 +9,7 @@ one, each of the image that its column `image` names.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,10 @@ class CorrectedLabels:
     def unmarked_px(self) -> int:
         """That of the labels."""
         return self._labels.unmarked_px()
+
+    def disputed(self) -> Counter[str]:
+        """Those of the labels."""
+        return self._labels.disputed()
 
 
 def corrections_on(source: LabelSource) -> list[PlacedPolygons]:
@@ -194,7 +199,7 @@ def _placed(given: Path, source: LabelSource) -> PlacedPolygons:
             f"{source.image} ({crs_name(grid.crs)}): give both one that is known on Earth"
         )
     try:
-        parts, owners = parts_near(polygons, grid)
+        parts, owners = parts_near(polygons.shapes, polygons.crs, grid)
     except (ProjError, GEOSException) as error:
         raise LabelError(
             f"the polygons of {given} cannot be reprojected to the CRS of {source.image}: {one_line(error)}"
@@ -227,7 +232,7 @@ def _in_pixels(layer: _Layer, polygons: Polygons, source: LabelSource) -> Placed
             "each polygon"
         )
     here = np.array([is_called(source.image, text_of(value)) for value in layer.read(IMAGE, source).values], bool)
-    parts, owners = parts_near(polygons, source.grid)
+    parts, owners = parts_near(polygons.shapes, polygons.crs, source.grid)
     kept = here[owners]
     indexes = _indexes(polygons.values, source.classes, layer.path)[owners]
     return PlacedPolygons(parts[kept], indexes[kept], source.grid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Protocol, Self
 
 import numpy as np
@@ -39,4 +40,9 @@ class Labels(Protocol):
         Raises:
             LabelError: if the file is damaged.
         """
+        ...
+
+    def disputed(self) -> Counter[str]:
+        """Pixels in which labels of several classes lie though none is meant to be above the other, by a clause on what
+        counts there: "lie in ..., and are not labelled"."""
         ...

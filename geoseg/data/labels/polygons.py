@@ -1,4 +1,5 @@
-"""Labels that are polygons, in any vector format and coordinate system, rasterized window by window.
+"""Labels that are polygons, boxes, points and lines, in any vector format and coordinate system, rasterized window by
+window.
 
 In: a vector file, the grid of its image, the classes, and which value of a column stands for which class. Out: class
 indexes (h, w).
@@ -6,7 +7,9 @@ indexes (h, w).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,7 +27,8 @@ from geoseg.core.files import one_line
 from geoseg.data.labels.background import Background
 from geoseg.data.labels.example import Example, Shown
 from geoseg.data.labels.features import NO_FEATURES, Features, feature_keys
-from geoseg.data.labels.placed_polygons import PlacedPolygons, boxes_near, parts_near, text_of
+from geoseg.data.labels.marks import Marks, around, inner_parts, large_first
+from geoseg.data.labels.placed_polygons import PlacedPolygons, boxes_near, parts_near, single_parts, text_of
 from geoseg.data.labels.rules import (
     OTHER,
     LabelRules,
@@ -34,6 +38,7 @@ from geoseg.data.labels.rules import (
     sole_class,
 )
 from geoseg.data.labels.source import LabelSource
+from geoseg.geo.antimeridian import Shapes
 from geoseg.geo.crs import can_transform, crs_name
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
@@ -50,6 +55,8 @@ from geoseg.spec import IGNORE
 
 WRITTEN_COLUMNS = "class_id", "class", "area_m2"
 """Columns by which polygons that geoseg wrote are recognized; their class is what `class` names."""
+DISPUTED_MARKS = "lie in points or lines of several classes, and are not labelled"
+DISPUTED_BOXES = "lie in boxes of several classes, of which the smallest counts"
 VECTOR_FILES = (
     ".gpkg", ".geojson", ".geojsonl", ".json", ".topojson", ".shp", ".shz", ".zip", ".fgb", ".kml", ".kmz", ".gml",
     ".gdb", ".sqlite", ".tab", ".mif", ".dxf", *PARQUET_FILES,
@@ -67,7 +74,7 @@ class PolygonFiles:
         return source.path.suffix.lower() in VECTOR_FILES
 
     def open(self, source: LabelSource) -> PolygonLabels:
-        """Read the polygons near an image."""
+        """Read the shapes near an image."""
         return PolygonLabels(source)
 
     def example(self, folder: Path, shown: Shown) -> Example:
@@ -86,27 +93,38 @@ POLYGONS = PolygonFiles()
 
 
 class PolygonLabels:
-    """Polygons of a vector file; the class of a pixel is that of the last polygon of the file that holds its centre."""
+    """Shapes of a vector file.
+
+    The class of a pixel is that of the last polygon of the file that holds its centre; of boxes, that of the smallest
+    one in whose inner part it lies, and none at their rims. Points and lines, as wide as the rules say, lie above
+    polygons; where those of several classes overlap, nothing is labelled.
+    """
 
     def __init__(self, source: LabelSource):
-        path, grid, image = source.path, source.grid, source.image
+        path, grid, image, rules = source.path, source.grid, source.image, source.rules
         if grid.crs is None:
             raise LabelError(
                 f"{image} has no coordinate system, so the polygons of {path} have no place on it: give it one "
                 "(gdal_edit -a_srs EPSG:...)"
             )
-        self._background = Background.of(source.rules, source.classes, grid)
+        self._background = Background.of(rules, source.classes, grid)
         polygons = _read(source)
-        indexes = _polygon_classes(polygons.values, source)
+        indexes = _polygon_classes([*polygons.values, *polygons.mark_values], source)
+        outlines = _Drawn(polygons.shapes, indexes[: len(polygons.shapes)], feature_keys(polygons.shapes))
+        marks = _Drawn(polygons.marks, indexes[len(polygons.shapes) :], feature_keys(polygons.marks)).singly()
+        drawn = outlines if rules.box_rim is None else outlines.singly().as_boxes(rules.box_rim)
         try:
-            parts, owners = parts_near(polygons, grid)
+            self._areas, area_keys = drawn.placed(polygons.crs, grid)
+            self._marked, mark_keys = marks.placed(polygons.crs, grid, rules.buffer_px)
         except (ProjError, GEOSException) as error:
             raise LabelError(
                 f"the polygons of {path} cannot be reprojected to the CRS of {image}: {one_line(error)}"
             ) from None
-        self._placed, self._keys = PlacedPolygons(parts, indexes[owners], grid), feature_keys(polygons.shapes)[owners]
-        is_bare = not len(self._placed.within(Window(0, 0, grid.height, grid.width)))
-        if is_bare and source.rules.outside is None:
+        self._marks, self._keys = Marks.of(self._marked), np.concatenate([area_keys, mark_keys])
+        self._boxes = Marks(()) if rules.box_rim is None else Marks.of(self._areas)
+        whole = Window(0, 0, grid.height, grid.width)
+        is_bare = not (len(self._areas.within(whole)) or len(self._marked.within(whole)))
+        if is_bare and rules.outside is None:
             raise _off_image(path, image)
 
     def __enter__(self) -> Self:
@@ -118,28 +136,64 @@ class PolygonLabels:
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Rasterize class indexes (h, w) of a window."""
         burnt = self._background.read(window)
-        self._placed.burn(window, burnt)
+        self._areas.burn(window, burnt)
+        self._marks.burn(window, burnt)
         return burnt
 
     def features(self) -> Features:
-        """The polygons, in single parts, in the CRS of the image; none where what is between them is labelled, too."""
+        """The shapes, in single parts, in the CRS of the image; none where what is between them is labelled, too."""
         if self._background.index != IGNORE:
             return NO_FEATURES
-        return Features(self._placed.shapes, self._keys, self._placed.indexes)
+        shapes = np.concatenate([self._areas.shapes, self._marked.shapes])
+        return Features(shapes, self._keys, np.concatenate([self._areas.indexes, self._marked.indexes]))
 
     def unmarked_px(self) -> int:
         """Always 0: the value 255 means nothing special in polygons."""
         return 0
+
+    def disputed(self) -> Counter[str]:
+        """Count the pixels where points and lines, or boxes, of several classes overlap."""
+        return Counter({DISPUTED_MARKS: self._marks.count_several(), DISPUTED_BOXES: self._boxes.count_several()})
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """Shapes as they stand in the file."""
+
+    shapes: Shapes
+    """The shapes (N,)."""
+    indexes: NDArray[np.uint8]
+    """Class index of each (N,), IGNORE where pixels are not labelled."""
+    keys: NDArray[np.str_]
+    """Key of the feature that each belongs to (N,)."""
+
+    def singly(self) -> _Drawn:
+        """Their single parts."""
+        parts, owners = single_parts(self.shapes)
+        return _Drawn(parts, self.indexes[owners], self.keys[owners])
+
+    def as_boxes(self, rim: float) -> _Drawn:
+        """Each box, not labelled, and above it its inner part; large ones below small ones."""
+        order = large_first(self.shapes)
+        boxes, indexes, keys = self.shapes[order], self.indexes[order], self.keys[order]
+        shapes = np.stack([boxes, inner_parts(boxes, rim)], axis=1).ravel()
+        return _Drawn(shapes, np.stack([np.full_like(indexes, IGNORE), indexes], axis=1).ravel(), np.repeat(keys, 2))
+
+    def placed(self, crs: Any, grid: PixelGrid, radius_px: float = 0.0) -> tuple[PlacedPolygons, NDArray[np.str_]]:
+        """The polygons on an image, or the pixels within a radius of points and lines, and their keys (M,)."""
+        parts, owners = parts_near(self.shapes, crs, grid, radius_px)
+        shapes = around(parts, grid, radius_px) if radius_px else parts
+        return PlacedPolygons(shapes, self.indexes[owners], grid), self.keys[owners]
 
 
 # ----------------------------------------------------------------------------------------------------------- reading
 
 
 def _read(source: LabelSource) -> Polygons:
-    """Read the polygons near an image, with their values in the class column.
+    """Read the shapes near an image, with their values in the class column.
 
     Raises:
-        LabelError: if the file cannot be read, its column or layer is ambiguous, or no polygon is near.
+        LabelError: if the file cannot be read, its column or layer is ambiguous, or no shape is near.
     """
     path, rules, grid, image = source.path, source.rules, source.grid, source.image
     try:
@@ -147,13 +201,11 @@ def _read(source: LabelSource) -> Polygons:
         columns, crs = read_columns(path, layer)
         column = _class_column(path, columns, rules, sole_class(source.classes, rules))
         _check_transformable(path, crs, grid, image)
-        boxes = boxes_near(grid, crs, layer_extent(path, layer))
+        boxes = boxes_near(grid, crs, layer_extent(path, layer), rules.buffer_px)
         polygons = read_polygons(path, layer, column, boxes)
     except VectorError as error:
         raise LabelError(f"cannot read polygons {path}: {error}") from None
-    if polygons.others:
-        raise LabelError(f"{path} holds {' and '.join(polygons.others)}: labels are polygons: buffer points and lines")
-    if not len(polygons.shapes) and rules.outside is None:
+    if not (len(polygons.shapes) or len(polygons.marks)) and rules.outside is None:
         raise _off_image(path, image)
     return polygons
 
@@ -198,7 +250,8 @@ def _class_column(path: Path, columns: Sequence[str], rules: LabelRules, sole: i
 
 def _off_image(path: Path, image: Path) -> LabelError:
     return LabelError(
-        f"no polygon of {path} lies on {image}: check the coordinate systems of both, or leave the image out"
+        f"no polygon, point or line of {path} lies on {image}: check the coordinate systems of both, or leave the "
+        "image out"
     )
 
 
@@ -206,7 +259,7 @@ def _off_image(path: Path, image: Path) -> LabelError:
 
 
 def _polygon_classes(values: Sequence[Any], source: LabelSource) -> NDArray[np.uint8]:
-    """Class index per polygon (N,)."""
+    """Class index per shape (N,)."""
     classes, rules = source.classes, source.rules
     resolved = resolve_rules(classes, rules) if rules.values else class_indexes(classes)
     table = {"": IGNORE} | {str(key): index for key, index in resolved.items()}

@@ -5,6 +5,7 @@ In: a raster on its image's grid, and the coding of its values. Out: class index
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -200,6 +201,10 @@ class RasterLabels:
     def unmarked_px(self) -> int:
         """Count the pixels that are not labelled only for their value 255, in a pass of its own."""
         return sum(map(self._unmarked_in, self._file.strips())) if self._coding.leaves_out_255 else 0
+
+    def disputed(self) -> Counter[str]:
+        """No pixel: each has one value."""
+        return Counter()
 
     def _unmarked_in(self, window: Window) -> int:
         found = self._file.read((1,), window)[0] == NODATA_ID

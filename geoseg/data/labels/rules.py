@@ -9,6 +9,7 @@ from typing import Self
 
 from geoseg.core.errors import SpecError
 from geoseg.spec import IGNORE, ClassSpec, DataSpec
+from geoseg.spec.data import LABEL_BUFFER_PX
 
 OTHER = "other"
 """Key of LabelRules.values for all values that no other key names."""
@@ -30,6 +31,11 @@ class LabelRules:
     """Polygons outside of which `outside` does not count."""
     corrections: tuple[Path, ...] = ()
     """Vector files that correct the labels; the last one counts."""
+    buffer_px: float = LABEL_BUFFER_PX
+    """Radius of points and half the width of lines, in pixels of the image."""
+    box_rim: float | None = None
+    """Share of the width and height of polygons, which are boxes, that is not labelled on each side; None: they are
+    outlines."""
 
     @classmethod
     def of(cls, values: Mapping[int | str, int | str], column: str | None = None, layer: str | None = None) -> Self:
@@ -40,7 +46,10 @@ class LabelRules:
     def of_data(cls, data: DataSpec) -> Self:
         """Make rules from the settings of a config."""
         values = tuple((_plain_key(key), value) for key, value in data.label_values.items())
-        return cls(values, data.label_column, data.label_layer, data.outside, data.extent, data.corrections)
+        return cls(
+            values, data.label_column, data.label_layer, data.outside, data.extent, data.corrections,
+            data.label_buffer_px, data.label_box_rim,
+        )  # fmt: skip
 
     @property
     def only_other(self) -> bool:

@@ -5,6 +5,7 @@ In: the entries that a DataSpec lists. Out: open files, or labelled rasters that
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,6 +21,7 @@ from geoseg.data.labels import LabelRules, LabelSource, label_format, open_label
 from geoseg.data.labels.corrections import CorrectedPixels, count_corrected, pixel_corrections
 from geoseg.data.listing import ListedRaster
 from geoseg.geo.georef import PixelGrid
+from geoseg.geo.vector_files import may_hold_marks
 from geoseg.raster.bands.matching import choose_bands, describe_bands, fits_dtype
 from geoseg.raster.scene_bands import SceneBands
 from geoseg.scenes import open_scene
@@ -104,6 +106,17 @@ def count_unmarked(rasters: Sequence[FileRaster], entries: Sequence[ListedRaster
     pairs = zip(rasters, entries, strict=True)
     sources = ((raster, _labels_of(entry, raster.grid, spec.data, spec.classes)) for raster, entry in pairs)
     return sum(raster.unmarked_px() for raster, source in sources if not label_format(source).is_vector)
+
+
+def count_disputed(rasters: Sequence[FileRaster], entries: Sequence[ListedRaster], spec: TrainSpec) -> Counter[str]:
+    """Count the pixels in which labels of several classes lie, by what counts there; files of polygons alone, where the
+    last one counts, are not opened again."""
+    found: Counter[str] = Counter()
+    for raster, entry in zip(rasters, entries, strict=True):
+        source = _labels_of(entry, raster.grid, spec.data, spec.classes)
+        if label_format(source).is_vector and (source.rules.box_rim is not None or may_hold_marks(source.path)):
+            found += raster.disputed()
+    return found
 
 
 def count_corrections(entries: Sequence[ListedRaster], grids: Sequence[PixelGrid], spec: TrainSpec) -> CorrectedPixels:

@@ -80,6 +80,8 @@ READ_BY = {
     "corrections",
 }  # fmt: skip
 """Settings of the data by which images and labels are read."""
+READ_BY_IF_GIVEN = {"label_buffer_px", "label_box_rim"}
+"""Further ones, which count where they differ from their defaults: digests of older runs are without them."""
 
 
 def fingerprint(listed: Sequence[ListedRaster], spec: TrainSpec, unlabelled: Sequence[Path] = ()) -> str:
@@ -96,6 +98,7 @@ def fingerprint(listed: Sequence[ListedRaster], spec: TrainSpec, unlabelled: Seq
     laid_over = (*(() if spec.data.extent is None else (spec.data.extent,)), *spec.data.corrections)
     files += [(str(path), _stamps(split_layer(path)[0])) for path in laid_over]
     settings = spec.data.model_dump(mode="json", include=READ_BY)
+    settings |= spec.data.model_dump(mode="json", include=READ_BY_IF_GIVEN, exclude_defaults=True)
     classes = [(c.label_value, c.name) for c in spec.classes]
     return hashlib.sha256(json.dumps([CELL_PX, files, settings, classes]).encode()).hexdigest()
 

@@ -7,6 +7,7 @@ again need not count again.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,6 +30,7 @@ from geoseg.spec import IGNORE, BrightnessSpec, ClassSpec, DataSpec, Normalizati
 from geoseg.spec.evaluate import Split
 from geoseg.training.data.image_files import (
     count_corrections,
+    count_disputed,
     count_unmarked,
     find_rasters,
     inspect_images,
@@ -45,6 +47,8 @@ from geoseg.training.data.stored_statistics import (
 from geoseg.training.data.unlabelled_images import read_unlabelled
 from geoseg.training.data.unread_test import add_unread, report_unread
 
+SPARSE = 0.05
+"""Labels of a smaller share of the images' pixels are said to be few."""
 ReadTest = Callable[[Reporter], SplitSide]
 """Gives the test side; a reporter gets notices and progress."""
 
@@ -118,12 +122,16 @@ def read_training_data(
     grids, terms = inspect_images([entry.image for entry in listed], spec.data, scaling)
     for line in (*terms.notices(spec.data.resolution_m), *_notice_of_codes(spec.classes)):
         reporter.notice(line)
-    rasters, counted, unmarked_px = _read_and_count(listed, grids, spec, terms.scaling, store, reporter)
+    rasters, counted, unmarked_px, disputed = _read_and_count(listed, grids, spec, terms.scaling, store, reporter)
     if spec.data.corrections:
         reporter.notice(count_corrections(listed, grids, spec).notice(spec.data.corrections))
     if unmarked_px:
         reporter.notice(f"labels: {unmarked_labels(unmarked_px)}")
-    for line in (*_notice_of_bare(counted, spec), *_notice_of_unlabelled(counted)):
+    for line in (
+        *(f"labels: {pixels:,} px {clause}" for clause, pixels in disputed.items()),
+        *_notice_of_bare(counted, spec),
+        *_notice_of_unlabelled(counted),
+    ):
         reporter.notice(line)
     read = KnownRasters(listed, grids, rasters, counted, partial(_features, listed, grids, spec))
     known = read if only == TEST else add_unread(read, everything, spec) or read
@@ -132,6 +140,8 @@ def read_training_data(
     split = replace(split, has_test=split.has_test or any(one.split == TEST for one in everything))
     if only is None:
         report_split(spec, split, reporter)
+        for line in _notice_of_sparse(counted, grids):
+            reporter.notice(line)
         check_sides(split, spec, unmarked_px, reporter)
     train = join_side(known.rasters, split.train)
     if only is None:
@@ -212,6 +222,17 @@ def _notice_of_unlabelled(counted: Sequence[ClassStatistics]) -> list[str]:
     return [f"{empty} of {number_of(len(counted), 'image')} left out: no pixel with data is labelled"] if empty else []
 
 
+def _notice_of_sparse(counted: Sequence[ClassStatistics], grids: Sequence[PixelGrid]) -> list[str]:
+    """A notice that few pixels are labelled: points and lines, or a few polygons."""
+    labelled, pixels = sum(int(one.counts.sum()) for one in counted), sum(grid.height * grid.width for grid in grids)
+    if labelled >= SPARSE * pixels:
+        return []
+    return [
+        f"{labelled / pixels:.2%} of the images' pixels are labelled: the others are unknown, not background, and "
+        "neither learnt nor scored"
+    ]
+
+
 def _notice_of_codes(classes: Sequence[ClassSpec]) -> list[str]:
     """A notice that classes have other numbers in class rasters than in labels."""
     coded = [c for c in classes if c.code is not None]
@@ -231,17 +252,18 @@ def _read_and_count(
     scaling: ScalingSpec | None,
     store: Path | None,
     reporter: Reporter,
-) -> tuple[Sequence[LabelledRaster], list[ClassStatistics], int]:
-    """All rasters, in memory if they fit; their class statistics; and how many pixels their labels leave out as 255."""
+) -> tuple[Sequence[LabelledRaster], list[ClassStatistics], int, Counter[str]]:
+    """All rasters, in memory if they fit; their class statistics; how many pixels their labels leave out as 255; and in
+    how many labels of several classes lie, by what counts there."""
     on_disk, pool = find_rasters(listed, grids, spec, scaling)
     rasters: Sequence[LabelledRaster] = on_disk
     if fits_into_memory(rasters, spec.data):
         rasters, counted = read_and_count(rasters, spec, reporter)
     else:
         counted = count_or_load(rasters, listed, spec, store, reporter)
-    unmarked_px = count_unmarked(on_disk, listed, spec)
+    unmarked_px, disputed = count_unmarked(on_disk, listed, spec), count_disputed(on_disk, listed, spec)
     pool.clear()
-    return rasters, counted, unmarked_px
+    return rasters, counted, unmarked_px, disputed
 
 
 def _value_range(statistics: ClassStatistics, data: DataSpec) -> tuple[float, float]:
