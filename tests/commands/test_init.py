@@ -158,6 +158,19 @@ def test_a_scene_with_few_polygons_is_split_by_them(tmp_path: Path) -> None:
     assert trained(result.config, tmp_path / "run").val_polygons == 3
 
 
+def test_points_of_several_classes_are_labels_and_those_of_one_are_refused(tmp_path: Path) -> None:
+    write_pair(tmp_path / "scene.tif", tmp_path / "unused.tif")
+    places = [shapely.Point(4 * i + 1.5, -4 * i - 1.5) for i in range(12)]
+    table = gpd.GeoDataFrame({"crop": ["maize", "lake", "wood"] * 4}, geometry=places, crs="EPSG:32631")
+    table.to_file(tmp_path / "points.gpkg")
+    result = init(tmp_path / "scene.tif", tmp_path / "points.gpkg", tmp_path / "config.yaml")
+    assert result.classes == ("lake", "maize", "wood")
+    assert trained(result.config, tmp_path / "run").val_polygons == 3
+    table.assign(crop="maize").to_file(tmp_path / "one.gpkg")
+    with pytest.raises(LabelError, match="are of one class, and do not say what lies between them"):
+        init(tmp_path / "scene.tif", tmp_path / "one.gpkg", tmp_path / "other.yaml")
+
+
 @pytest.mark.parametrize("columns", [{"class": "building"}, {"osm_id": range(12)}, {"height": np.arange(12) / 7}])
 def test_of_footprints_what_lies_outside_is_a_class_too(tmp_path: Path, columns: dict[str, Any]) -> None:
     write_pair(tmp_path / "scene.tif", tmp_path / "unused.tif")
