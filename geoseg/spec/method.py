@@ -19,6 +19,7 @@ METHODS: Registry[Any] = Registry(
         "mean_teacher": "geoseg.training.methods.mean_teacher:MeanTeacher",
         "fixmatch": "geoseg.training.methods.fixmatch:FixMatch",
         "unimatch": "geoseg.training.methods.unimatch:UniMatch",
+        "cps": "geoseg.training.methods.cps:CrossPseudoSupervision",
         "tree_energy": "geoseg.training.methods.tree_energy:TreeEnergy",
     },
 )

@@ -74,7 +74,6 @@ class Learner(LightningModule):
         spec = inputs.spec
         self.inputs, self.spec = inputs, spec
         self.network = network.to(memory_format=torch.channels_last)
-        self._encoder = (encoder_of(network),) if spec.frozen_epochs else ()  # in a tuple it is no further child
         for module in network.frozen_parts:
             module.requires_grad_(False)
         self.averaged = AveragedModel(self.network, multi_avg_fn=ema_update(spec.ema), use_buffers=True)
@@ -87,6 +86,10 @@ class Learner(LightningModule):
         self.method = make_method(
             Setup(network, self.averaged_network, spec, inputs.class_counts, inputs.augment, inputs.model, inputs.steps)
         )
+        trained = network, *self.method.students
+        # In tuples they are no further children.
+        self._encoders = tuple(encoder_of(one) for one in trained) if spec.frozen_epochs else ()
+        self._frozen_parts = tuple(module for one in trained for module in one.frozen_parts)
         self.counter = ScoreCounter(len(spec.classes), spec.boundary_px)
         self.student_counter = ScoreCounter(len(spec.classes), spec.boundary_px)
         self.epoch_loss = MeanMetric(nan_strategy="disable")  # a NaN loss must stay visible
@@ -133,9 +136,9 @@ class Learner(LightningModule):
         for figure in self._figures.values():
             figure.reset()
         self._averaged_step = self.global_step
-        for encoder in self._encoder:
+        for encoder in self._encoders:
             encoder.train(not self.is_frozen)
-        for module in (*self.network.frozen_parts, self.averaged, *self.epoch_means):
+        for module in (*self._frozen_parts, self.averaged, *self.epoch_means):
             module.eval()
 
     def training_step(self, batches: Mapping[str, TrainingBatch], index: int) -> Tensor:
@@ -150,7 +153,7 @@ class Learner(LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         """Remove the gradients of a frozen encoder, so that neither gradients nor weight decay change it."""
-        for encoder in self._encoder if self.is_frozen else ():
+        for encoder in self._encoders if self.is_frozen else ():
             for parameter in encoder.parameters():
                 parameter.grad = None
 

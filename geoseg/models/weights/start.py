@@ -56,6 +56,12 @@ def start_from(network: SegmentationNetwork, spec: ModelSpec, bundle: Path) -> s
     return "; ".join(filter(None, (_report_line(model.spec, spec), notice)))
 
 
+def names_of_classifiers(spec: ModelSpec) -> set[str]:
+    """Names of the weights of a network's body that have entries for each class: those of its last layers."""
+    axes = _axes(spec, may_mix_bands=True)
+    return {name for name, of_one in axes.items() if any(axis.per_class for axis in of_one)}
+
+
 def _has_same_branch(given: ModelSpec, wanted: ModelSpec) -> bool:
     """Whether the weights of the branch are exchangeable between both."""
     if given.branch.kind != wanted.branch.kind:

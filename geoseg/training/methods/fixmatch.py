@@ -18,10 +18,10 @@ from geoseg.training.methods.unlabelled import (
     MixingName,
     UnlabelledSettings,
     logits_of,
-    plain_of,
+    targets_of,
 )
 from geoseg.training.perturbations.mixing import MIXINGS
-from geoseg.training.perturbations.targets import Targets, share
+from geoseg.training.perturbations.targets import share
 
 
 class FixMatchSettings(UnlabelledSettings):
@@ -46,23 +46,7 @@ class FixMatch(FromUnlabelled):
         self, labelled: LabelledWindows, unlabelled: LabelledWindows, generator: torch.Generator
     ) -> StepLoss:
         """Loss of windows without labels against the network's own sure classes in their own colours."""
-        targets = own_targets(self, unlabelled)
+        targets = targets_of(self.setup.network, unlabelled)
         image, targets = self._mix(unlabelled.image, targets, self.setup.augment.fill, generator)
         loss = targets.class_loss(logits_of(self.setup.network, image), targets.weights(self._threshold, "pixel"))
         return StepLoss(loss, {"confident": share(targets.passing(self._threshold), targets.counted)})
-
-
-@torch.no_grad()
-def own_targets(method: FromUnlabelled, windows: LabelledWindows) -> Targets:
-    """What the network in training says of windows in their own colours, by its running statistics.
-
-    In training mode, the statistics of normalisation layers would be those of the batch, and would be counted twice.
-    """
-    network = method.setup.network
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        return Targets(logits_of(network, plain_of(windows)).softmax(dim=1), windows.unlabelled)
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

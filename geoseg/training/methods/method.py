@@ -103,6 +103,12 @@ class Method(nn.Module, ABC):
         return {}
 
     @property
+    def students(self) -> Sequence[SegmentationNetwork]:
+        """Networks of the method that are trained as the run's network is: the encoder may be frozen in the first
+        epochs, frozen parts are so in all."""
+        return ()
+
+    @property
     def provenance(self) -> Mapping[str, Any]:
         """Plain values for the model's card, of what it learns from besides labels; a resumed run has the same."""
         return {}

@@ -14,9 +14,9 @@ from pydantic import Field
 from torch import Tensor
 
 from geoseg.models.training_batch import LabelledWindows
-from geoseg.training.methods.fixmatch import FixMatchSettings, own_targets
+from geoseg.training.methods.fixmatch import FixMatchSettings
 from geoseg.training.methods.method import Setup, StepLoss
-from geoseg.training.methods.unlabelled import FromUnlabelled, logits_of, plain_of
+from geoseg.training.methods.unlabelled import FromUnlabelled, logits_of, plain_of, targets_of
 from geoseg.training.perturbations.features import channel_dropout, classify_changed
 from geoseg.training.perturbations.mixing import MIXINGS
 from geoseg.training.perturbations.targets import Targets, share
@@ -47,7 +47,7 @@ class UniMatch(FromUnlabelled):
     ) -> StepLoss:
         """Loss of windows without labels: a quarter for each of two mixed images, half for dropped features."""
         setup, plain = self.setup, plain_of(unlabelled)
-        targets = own_targets(self, unlabelled)
+        targets = targets_of(setup.network, unlabelled)
         strong = unlabelled.image, setup.augment.recolored(plain, generator)
         mixed = [self._mix(image, targets, setup.augment.fill, generator) for image in strong]
         logits = logits_of(setup.network, torch.cat([one.image for one in mixed])).chunk(2)

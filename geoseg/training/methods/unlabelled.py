@@ -6,7 +6,8 @@ In: a batch of each. Out: the loss of the labelled ones plus that of the others,
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -17,7 +18,7 @@ from torch import Tensor
 from geoseg.core.errors import SpecError
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.training_batch import LabelledWindows
-from geoseg.spec import ModelSpec, Spec
+from geoseg.spec import ModelSpec, Spec, TrainSpec
 from geoseg.training.criterion import TrainingCriterion
 from geoseg.training.methods.method import LABELLED, UNLABELLED, Method, Setup, StepLoss, TrainingBatch
 from geoseg.training.perturbations.targets import Targets
@@ -49,10 +50,27 @@ class FromUnlabelled(Method):
     steps: Tensor
 
     def __init__(self, setup: Setup, settings: UnlabelledSettings):
+        """Prepare the losses of labelled windows.
+
+        Raises:
+            SpecError: if the logits of windows are not trained.
+        """
         super().__init__(setup, settings)
+        if not any(parameter.requires_grad for parameter in setup.network.body.parameters()):
+            raise _frozen(setup.spec)
         self.criterion = TrainingCriterion(setup.network, setup.spec, setup.class_counts)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self._weight, self._ramp_up = settings.weight, settings.ramp_up
+
+    @classmethod
+    def check(cls, spec: TrainSpec, settings: UnlabelledSettings) -> None:
+        """Refuse a run in which the network that sees windows alone is frozen.
+
+        Raises:
+            SpecError: saying what to change.
+        """
+        if getattr(spec.branch, "freeze_local", False):  # branches of other packages need not have it
+            raise _frozen(spec)
 
     @classmethod
     def example(cls, model: ModelSpec, folder: Path) -> dict[str, Any]:
@@ -61,17 +79,15 @@ class FromUnlabelled(Method):
 
     def loss(self, batches: Mapping[str, TrainingBatch], generator: torch.Generator) -> StepLoss:
         """Loss of a batch of each kind, and its parts."""
-        setup = self.setup
         windows = self._augmented(batches[LABELLED], generator)
-        labelled = setup.network.training_loss(windows, self.criterion, setup.averaged, generator)
+        labelled = self.labelled_loss(windows, generator)
         others = self.unlabelled_loss(windows, self._augmented(batches[UNLABELLED], generator), generator)
-        if not others.value.requires_grad:
-            raise SpecError(
-                f"method {setup.spec.method.name}: no logits of windows are trained in this run: set freeze_local to "
-                "false, or take method supervised"
-            )
         value = labelled + self.weight_now * others.value
         return StepLoss(value, {"labelled": labelled, "unlabelled": others.value, **others.figures})
+
+    def labelled_loss(self, windows: LabelledWindows, generator: torch.Generator) -> Tensor:
+        """Loss of labelled windows: the network's own."""
+        return self.setup.network.training_loss(windows, self.criterion, self.setup.averaged, generator)
 
     @abstractmethod
     def unlabelled_loss(
@@ -79,7 +95,8 @@ class FromUnlabelled(Method):
     ) -> StepLoss:
         """Loss of windows without labels, before its weight.
 
-        Its figures hold `confident`, the share of the pixels with data that it takes as sure.
+        Its figures hold those that the class names besides the two losses; `confident` is the share of the pixels with
+        data that it takes as sure.
 
         Args:
             labelled: the labelled windows of the step.
@@ -107,10 +124,33 @@ class FromUnlabelled(Method):
         return batch.augmented(self.setup.augment, self.setup.spec.window, generator)
 
 
+def _frozen(spec: TrainSpec) -> SpecError:
+    return SpecError(
+        f"method {spec.method.name}: no logits of windows are trained in this run: set freeze_local to false, or take "
+        "method supervised"
+    )
+
+
+@contextmanager
+def evaluating(network: SegmentationNetwork) -> Iterator[None]:
+    """Have a network in evaluation mode; afterwards each of its modules has its own mode again."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
 @torch.no_grad()
 def targets_of(network: SegmentationNetwork, windows: LabelledWindows) -> Targets:
-    """What a network in evaluation mode says of windows in their own colours."""
-    return Targets(probabilities(network, plain_of(windows)), windows.unlabelled)
+    """What a network says of windows in their own colours, by its running statistics.
+
+    In training mode, the statistics of normalisation layers would be those of the batch, and would be counted twice.
+    """
+    with evaluating(network):
+        return Targets(probabilities(network, plain_of(windows)), windows.unlabelled)
 
 
 def plain_of(windows: LabelledWindows) -> Tensor:
