@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gc
 import shutil
 import time
@@ -30,6 +31,8 @@ class Scored(Exception):
     def __init__(self, last: TrainProgress, training_s: float):
         super().__init__()
         self.last, self.training_s = last, training_s
+        self.metrics: list[dict[str, str]] = []
+        """The lines of metrics.csv."""
 
 
 class Stopwatch(Reporter):
@@ -85,7 +88,7 @@ class Training:
             GeosegError: as `geoseg.train`.
         """
         spec, began = self.plan.spec(name, seed, self.tiles), time.process_time()
-        scored = _train(spec, self.folder / "running" / run_key(name, seed))
+        scored = train_scored(spec, self.folder / "running" / run_key(name, seed))
         scores = scored.last.scores
         assert scores is not None
         found = {
@@ -104,11 +107,18 @@ class Training:
         return found
 
 
-def _train(spec: TrainSpec, output: Path) -> Scored:
+def train_scored(spec: TrainSpec, output: Path) -> Scored:
+    """Train a model until its last epoch is scored, and remove its folder.
+
+    Raises:
+        GeosegError: as `geoseg.train`.
+    """
     shutil.rmtree(output, ignore_errors=True)
     try:
         train(spec, output, reporter=Stopwatch())
     except Scored as scored:
+        with (output / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            scored.metrics.extend(csv.DictReader(file))
         return scored
     finally:
         shutil.rmtree(output, ignore_errors=True)

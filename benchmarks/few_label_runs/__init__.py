@@ -1,0 +1,1 @@
+"""Few and weak labels: which tiles are labelled, what is trained on them, and the table of the scores."""

@@ -1,0 +1,54 @@
+"""Few and weak labels: what each training method gains on NAIP Ohio over the labels alone, by one small budget.
+
+    python benchmarks/few_labels.py study FOLDER --tiles .../naip_ohio_6class/split.csv    # says how long it takes
+    python benchmarks/few_labels.py table FOLDER
+
+An eighth or a quarter of the training tiles is labelled, the images of the others are not (`few_label_runs/arms.yaml`);
+the tiles are drawn anew for each seed, the same for all arms. The study keeps what is done in FOLDER, and goes on where
+it was stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import torch
+from few_label_runs.study import open_study
+
+from geoseg.core.errors import GeosegError
+
+
+@click.group()
+def main() -> None:
+    """Measure."""
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--tiles", required=True, type=click.Path(path_type=Path), help="CSV of the labelled tiles.")
+@click.option("--only", multiple=True, help="Arms; default: all.")
+@click.option("--seeds", default=3, show_default=True, help="Runs of each arm.")
+@click.option("--threads", default=2, show_default=True, help="Threads.")
+def study(folder: Path, tiles: Path, only: tuple[str, ...], seeds: int, threads: int) -> None:
+    """Train what is not trained yet."""
+    torch.set_num_threads(threads)
+    found = open_study(folder, tiles.resolve())
+    runs = found.left(seeds, only)
+    click.echo(f"{len(runs)} runs, about {found.estimate(runs) / 60:,.0f} minutes of one core")
+    failed = []
+    for name, seed in runs:
+        try:
+            done = found.run(name, seed)
+        except GeosegError as error:
+            failed.append(name)
+            click.echo(f"{name} seed {seed}: {error}", err=True)
+        else:
+            seconds = f"{done['training_s']:6.1f} s of {done['run_s']:.1f}"
+            click.echo(f"{name:<32} seed {seed}  mIoU {done['miou']:.3f}  {seconds}")
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
