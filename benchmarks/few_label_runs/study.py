@@ -94,4 +94,3 @@ def run_key(name: str, seed: int) -> str:
     """Key of a run among the results."""
     words = "".join(letter if letter.isalnum() else " " for letter in name.lower()).split()
     return f"{'-'.join(words)}-{seed}"
-

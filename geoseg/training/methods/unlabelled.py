@@ -6,7 +6,7 @@ In: a batch of each. Out: the loss of the labelled ones plus that of the others,
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -76,6 +76,18 @@ class FromUnlabelled(Method):
     def example(cls, model: ModelSpec, folder: Path) -> dict[str, Any]:
         """The whole weight from the first step on."""
         return {"ramp_up": 0}
+
+    def notices(self, known: Mapping[str, Any]) -> Sequence[str]:
+        """Notify that smoothed labels keep the network from being as sure as a threshold asks."""
+        smoothing, classes = self.setup.spec.loss.label_smoothing, len(self.setup.spec.classes)
+        surest = 1 - smoothing * (classes - 1) / classes
+        threshold = getattr(self.settings, "threshold", 0.0)
+        if threshold <= surest:
+            return ()
+        return [
+            f"labels smoothed by {smoothing:g} teach probabilities of {surest:.3f} at most, and pixels without labels "
+            f"count from {threshold:g} on: few will; set loss.label_smoothing to 0, or lower method.threshold"
+        ]
 
     def loss(self, batches: Mapping[str, TrainingBatch], generator: torch.Generator) -> StepLoss:
         """Loss of a batch of each kind, and its parts."""

@@ -1,0 +1,82 @@
+"""Methods that learn from windows without labels: what a run needs for them, what it shows, and when they begin."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.labelled_tiles import SMALL, write_config, write_tiles
+from torch.optim.swa_utils import AveragedModel
+
+from geoseg.commands.train import train
+from geoseg.core.errors import SpecError
+from geoseg.core.events import NoticeLog
+from geoseg.training.methods.method import METHODS, UNLABELLED
+from geoseg.training.optimization import ema_update
+
+every_method = pytest.mark.parametrize(
+    "name", [name for name in METHODS.names if UNLABELLED in METHODS.get(name).needs]
+)
+
+
+def write_data(folder: Path) -> dict[str, Any]:
+    """Labelled tiles and an image without labels; settings of the data."""
+    write_tiles(folder, splits="train val more")
+    rows = (folder / "tiles.csv").read_text().splitlines()
+    (folder / "tiles.csv").write_text("\n".join(rows[:-1]))
+    return SMALL["data"] | {"unlabelled": "more.tif"}
+
+
+@every_method
+def test_a_run_without_such_images_is_refused_before_any_image_is_read(name: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=f"method {name} learns from images without labels as well: give"):
+        train(write_config(tmp_path, method=name), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_cached_windows_are_refused(tmp_path: Path) -> None:
+    config = write_config(tmp_path, method="mean_teacher", data=write_data(tmp_path), cache={"windows": 8})
+    with pytest.raises(SpecError, match="method mean_teacher does not go with cache"):
+        train(config, tmp_path / "run")
+
+
+def test_metrics_show_the_parts_of_the_loss_the_sure_share_and_the_network_before_averaging(tmp_path: Path) -> None:
+    result = train(write_config(tmp_path, method="mean_teacher", data=write_data(tmp_path)), tmp_path / "run")
+    lines = list(csv.DictReader(result.metrics.open()))
+    for line in lines:
+        assert float(line["labelled"]) > 0
+        assert 0 <= float(line["confident"]) <= 1
+        assert 0 < float(line["student_miou"]) <= 1
+    page = result.report.read_text("utf-8")
+    assert "Sure pixels" in page
+    assert "before averaging" in page
+
+
+def test_smoothed_labels_are_reported_where_a_threshold_is_above_them(tmp_path: Path) -> None:
+    data = write_data(tmp_path)
+    for smoothing, reported in ((0.1, 1), (0.0, 0)):
+        log = NoticeLog()
+        loss = {"label_smoothing": smoothing}
+        config = write_config(tmp_path, method="mean_teacher", data=data, loss=loss, epochs=1)
+        train(config, tmp_path / f"run{smoothing}", reporter=log)
+        assert sum("few will; set loss.label_smoothing" in line for line in log.lines) == reported
+
+
+def test_the_teachers_buffers_are_running_means_as_its_weights_are() -> None:
+    network = torch.nn.BatchNorm2d(2)
+    teacher = AveragedModel(network, multi_avg_fn=ema_update(0.9), use_buffers=True)
+    expected: dict[str, torch.Tensor] = {}
+    for step in range(5):
+        network(torch.randn(4, 2, 8, 8, generator=torch.Generator().manual_seed(step)) + step)
+        teacher.update_parameters(network)
+        decay = min(0.9, (1 + step) / (10 + step)) if step else 0.0  # the first update copies
+        for name in ("running_mean", "running_var"):
+            value = network.get_buffer(name)
+            expected[name] = decay * expected.get(name, value) + (1 - decay) * value
+    for name, value in expected.items():
+        torch.testing.assert_close(teacher.module.get_buffer(name), value)
+        assert not torch.equal(value, network.get_buffer(name))
+    assert int(teacher.module.num_batches_tracked) == 5
