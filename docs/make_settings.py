@@ -15,8 +15,10 @@ from geoseg.spec import (
     ComparisonSpec,
     EvaluateSpec,
     ExistingSpec,
+    InitSpec,
     PredictSpec,
     Spec,
+    SuggestSpec,
     TileSpec,
     TrainSpec,
     VectorizeSpec,
@@ -31,6 +33,11 @@ SETTINGS: dict[str, tuple[str, tuple[type[Spec], ...]]] = {
     "ComparisonSettings": ("How a class raster is compared with labels.", (ComparisonSpec,)),
     "CompareSettings": ("How several models are compared.", (CompareSpec,)),
     "VectorizeSettings": ("How a class raster becomes polygons.", (VectorizeSpec,)),
+    "InitSettings": ("How a training config is written.", (InitSpec,)),
+    "SuggestSettings": (
+        "How places to label are found, and what becomes of a file that exists.",
+        (ExistingSpec, SuggestSpec),
+    ),
     "TileSettings": ("How labelled rasters are cut into tiles.", (TileSpec,)),
     "TrainSettings": ("How a model is trained, over what its config says.", (TrainSpec,)),
 }

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from geoseg.commands.predict_many import ManyResult, predict_many
     from geoseg.commands.scene_tasks import SceneFailure
     from geoseg.commands.soup import SoupResult, soup
+    from geoseg.commands.suggest import SuggestResult, suggest
     from geoseg.commands.tile import TileResult, tile
     from geoseg.commands.train import TrainResult, train
     from geoseg.commands.vectorize import VectorizeResult, vectorize
@@ -58,6 +59,7 @@ __all__ = [
     "SceneRef",
     "SoupResult",
     "SpecError",
+    "SuggestResult",
     "TileResult",
     "TrainResult",
     "TrainSpec",
@@ -73,6 +75,7 @@ __all__ = [
     "predict_many",
     "save_model",
     "soup",
+    "suggest",
     "tile",
     "train",
     "vectorize",
@@ -90,6 +93,7 @@ _HOMES = {
     "geoseg.commands.predict": ("PredictResult", "predict"),
     "geoseg.commands.init": ("InitResult", "init"),
     "geoseg.commands.soup": ("SoupResult", "soup"),
+    "geoseg.commands.suggest": ("SuggestResult", "suggest"),
     "geoseg.commands.tile": ("TileResult", "tile"),
     "geoseg.commands.train": ("TrainResult", "train"),
     "geoseg.commands.vectorize": ("VectorizeResult", "vectorize"),

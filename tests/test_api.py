@@ -8,9 +8,9 @@ def test_all_is_exactly_the_public_api():
         "ClassSpec", "Comparison", "DataSpec", "EvaluateResult", "GeosegError", "InitResult", "LabelError",
         "ManyResult", "Model", "ModelCard", "ModelError", "ModelEvaluation", "ModelSpec", "NetworkSpec",
         "NormalizationSpec", "OutputError", "PredictResult", "PredictSpec", "SceneError", "SceneFailure", "SceneRef",
-        "SoupResult", "SpecError", "TileResult", "TrainResult", "TrainSpec", "VectorizeResult", "__version__",
-        "compare", "evaluate", "evaluate_model", "find_scenes", "init", "load_model", "predict", "predict_many",
-        "save_model", "soup", "tile", "train", "vectorize",
+        "SoupResult", "SpecError", "SuggestResult", "TileResult", "TrainResult", "TrainSpec", "VectorizeResult",
+        "__version__", "compare", "evaluate", "evaluate_model", "find_scenes", "init", "load_model", "predict",
+        "predict_many", "save_model", "soup", "suggest", "tile", "train", "vectorize",
     ]  # fmt: skip
     for name in geoseg.__all__:
         assert getattr(geoseg, name) is not None

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option
+from geoseg.cli.options import Command, given, json_option, overwrite_option, quiet_option
+from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import show, show_json, terminal_reporter
 from geoseg.cli.value_types import FilePath
 from geoseg.core.wording import number_of
+from geoseg.spec import InitSpec
 
 if TYPE_CHECKING:
     from geoseg.commands.init import InitResult
@@ -26,8 +28,7 @@ if TYPE_CHECKING:
     type=FilePath(path_type=Path),
     help="The config; default: config.yaml.",
 )
-@click.option("--column", metavar="NAME", help="Column of the polygons with the class; default: what looks like one.")
-@click.option("--layer", metavar="NAME", help="Layer of the vector file; needed if there are several.")
+@spec_options(InitSpec, metavars={"column": "NAME", "layer": "NAME", "init_from": "MODEL"})
 @overwrite_option
 @json_option
 @quiet_option
@@ -49,7 +50,7 @@ def init(
     from geoseg.commands.init import init as run
 
     with terminal_reporter(quiet or as_json) as reporter:
-        result = run(source, labels, output, reporter=reporter, **options)
+        result = run(source, labels, output, reporter=reporter, **given(options))
     if as_json:
         show_json(result.as_dict())
     elif not quiet:

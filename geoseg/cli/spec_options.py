@@ -40,6 +40,7 @@ METAVARS = {
     "majority": "PX",
     "min_labelled": "SHARE",
     "min_area": "M2",
+    "min_valid": "SHARE",
     "nodata": "NUMBER|AUTO",
     "refine_fraction": "0..1",
     "rescale": "LOW,HIGH|AUTO|NONE",
@@ -57,11 +58,21 @@ def _formats() -> Iterable[str]:
     return (suffix.removeprefix(".") for suffix in FORMATS)
 
 
+def _uncertainties() -> Iterable[str]:
+    from geoseg.inference.uncertainties import UNCERTAINTIES
+
+    return UNCERTAINTIES.names
+
+
 def _devices() -> Iterable[str]:
     return ("auto", "cpu", "cuda", "mps")
 
 
-COMPLETED_BY: Mapping[str, Callable[[], Iterable[str]]] = {"device": _devices, "format": _formats}
+COMPLETED_BY: Mapping[str, Callable[[], Iterable[str]]] = {
+    "by": _uncertainties,
+    "device": _devices,
+    "format": _formats,
+}
 """Functions that give the names with which shells complete the texts of a setting."""
 
 

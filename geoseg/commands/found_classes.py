@@ -16,6 +16,7 @@ from typing import Any
 from geoseg.commands.label_values import open_values
 from geoseg.core.errors import LabelError
 from geoseg.core.wording import number_of
+from geoseg.data.labels.places import LABELS, count_done, done_labels, is_places_file, known_classes, nothing_done
 from geoseg.data.labels.polygons import VECTOR_FILES
 from geoseg.geo.vector_files import VectorError, polygon_layers, read_columns, read_polygons
 from geoseg.raster.legend import Legend
@@ -70,6 +71,8 @@ class FoundClasses:
     """Class of what lies outside of polygons; None where it is not labelled."""
     notices: tuple[str, ...] = ()
     """What was guessed: a sentence each."""
+    places: int | None = None
+    """Places that are labelled, if labels are a file of places."""
 
     @property
     def are_polygons(self) -> bool:
@@ -94,6 +97,8 @@ def find_classes(labels: Sequence[Path], column: str | None, layer: str | None) 
 
 def _of_polygons(labels: Sequence[Path], column: str | None, layer: str | None) -> FoundClasses:
     try:
+        if layer is None and column is None and is_places_file(labels[0]):
+            return _of_places(labels[0])
         layer = layer or _layer(labels[0])
         columns, _ = read_columns(labels[0], layer)
         chosen = column or _column(labels[0], layer, columns)
@@ -117,6 +122,30 @@ def _of_polygons(labels: Sequence[Path], column: str | None, layer: str | None) 
         layer,
         notices=(f"classes are those of the column {chosen} (--column for another)",) if is_guess else (),
     )
+
+
+def _of_places(path: Path) -> FoundClasses:
+    """The classes that occur in the places of a file that are done, with the names and colours that the file gives.
+
+    Raises:
+        LabelError: if no place is done.
+        VectorError: if the file cannot be read.
+    """
+    done, places = count_done(path)
+    if not done:
+        raise nothing_done(path)
+    found, known = Counter(done_labels(path)), known_classes(path)
+    first = 1 + max((c.id for c in known), default=-1)
+    added = Legend(dict(enumerate(sorted(found.keys() - {c.name for c in known}), first)))
+    absent = [c.name for c in known if c.name not in found]
+    notices = [f"{done} of {number_of(places, 'place')} of {path} are done; no label is taken from the others"]
+    if absent:
+        notices.append(
+            f"no place that is done shows {', '.join(absent)}: a model that learns from these labels alone will not "
+            "know it; add the labels that the first model learnt from"
+        )
+    shown = (*(c for c in known if c.name in found), *_classes(added))
+    return FoundClasses(shown, dict(found), {}, None, LABELS, notices=tuple(notices), places=done)
 
 
 def _footprints(path: Path, found: Counter[str], layer: str) -> FoundClasses:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from geoseg.commands.found_bands import FoundImages, bands_in_files, find_bands, one_band_twice
 from geoseg.commands.found_classes import FoundClasses, find_classes
@@ -26,6 +26,7 @@ from geoseg.commands.found_layout import (
     single_pair,
     with_split,
 )
+from geoseg.commands.start_model import start_of
 from geoseg.commands.written_config import ConfigText, Split, write_config
 from geoseg.core.composites import each_part, join_composite, split_composite
 from geoseg.core.errors import GeosegError, LabelError, OutputError, SceneError
@@ -39,7 +40,8 @@ from geoseg.data.listing import list_rasters, to_read
 from geoseg.raster.gdal import gdal_settings
 from geoseg.scenes.products import find_products
 from geoseg.scenes.products.listing import list_folder
-from geoseg.spec import DataSpec, load_train_spec
+from geoseg.spec import DataSpec, InitSpec, load_train_spec, parse_spec
+from geoseg.spec.settings import InitSettings
 from geoseg.training.data.training_data import read_training_data
 
 MOST_LISTED = 20
@@ -95,10 +97,9 @@ def init(
     labels: str | os.PathLike[str] | None = None,
     output: str | os.PathLike[str] = "config.yaml",
     *,
-    column: str | None = None,
-    layer: str | None = None,
     overwrite: bool = False,
     reporter: Reporter = SILENT,
+    **settings: Unpack[InitSettings],
 ) -> InitResult:
     """Write a training config for images and labels.
 
@@ -106,28 +107,32 @@ def init(
         source: a folder, or a scene.
         labels: labels of the scene, or of all images of the folder; None finds them in the folder.
         output: the config.
-        column: column of polygons that holds their class.
-        layer: layer of a vector file.
         overwrite: replace a config that exists.
         reporter: gets notices, and the pixels that are read, as stage `reading`.
+        settings: fields of InitSpec.
 
     Raises:
         LabelError: if images and labels cannot be paired or used.
+        ModelError: if the model cannot be read, or the images lack a band of it.
         SceneError: if an image cannot be read.
         OutputError: if the config exists or cannot be written.
     """
     path, log = Path(output), NoticeLog(reporter)
+    spec = parse_spec(InitSpec, settings, source="settings")
     tiles = path.with_name(f"{path.stem}_tiles.csv")
     _check_output(path, tiles, overwrite)
+    start = None if spec.init_from is None else start_of(spec.init_from, path)
     with gdal_settings():
         sources = _sources(Path(source), None if labels is None else Path(labels), path)
-        images = find_bands(list(dict.fromkeys(image for image, _ in sources.pairs)))
-        classes = find_classes([label for _, label in sources.pairs], column, layer)
+        files = list(dict.fromkeys(image for image, _ in sources.pairs))
+        images = find_bands(files)
+        images = images if start is None else start.bands_in(files, images)
+        classes = find_classes([label for _, label in sources.pairs], spec.column, spec.layer)
         for line in (*sources.notices, *images.notices, *classes.notices):
             log.notice(line)
         if sources.listed:
             _write_list(sources.listed, tiles)
-        text = ConfigText(_name(Path(source)), sources.data, images, classes)
+        text = ConfigText(_name(Path(source)), sources.data, images, classes, start=start)
         try:
             split = _written(text, _splits(sources, images, classes), path, reporter)
         except BaseException:
@@ -321,9 +326,10 @@ def _splits(sources: Sources, images: FoundImages, classes: FoundClasses) -> lis
         return [Split("column", "Given by the folders or the list.")]
     ways = []
     are_split = classes.are_polygons and classes.outside is None
-    polygons = sum(classes.amounts.values()) if are_split else None
+    polygons = (classes.places or sum(classes.amounts.values())) if are_split else None
     if polygons is not None and polygons <= FEW_POLYGONS:
-        ways.append(Split("polygons", f"{polygons} polygons: each to one side, those of each class by themselves."))
+        kind = f"{polygons} places" if classes.places else f"{polygons} polygons"
+        ways.append(Split("polygons", f"{kind}: each to one side, those of each class by themselves."))
     if len(sources.pairs) >= (SOME_TILES if images.sides[1] <= TILE_SIDE else SOME_IMAGES):
         ways.append(Split("scene", "Whole images go to one side."))
     side = max(64, min(1024, int((images.pixels / 16) ** 0.5) // 32 * 32))

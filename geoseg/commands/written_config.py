@@ -14,6 +14,7 @@ from typing import Any
 
 from geoseg.commands.found_bands import FoundImages
 from geoseg.commands.found_classes import FoundClasses
+from geoseg.commands.start_model import StartModel
 from geoseg.core.files import draft_of
 from geoseg.core.version import __version__
 from geoseg.core.wording import number_of
@@ -52,6 +53,8 @@ class ConfigText:
     """Classes and what label values stand for."""
     split: Split = field(default_factory=lambda: Split("none", ""))
     """How the data are split."""
+    start: StartModel | None = None
+    """The model from which training goes on."""
 
     @property
     def window(self) -> int:
@@ -168,10 +171,7 @@ def _classes(text: ConfigText) -> Iterator[str]:
 
 def _training(text: ConfigText) -> Iterator[str]:
     window = text.window
-    yield "network:"
-    yield "  architecture: unet"
-    yield "  encoder: resnet18  # others of segmentation-models-pytorch and timm: resnet34, tu-convnext_atto, ..."
-    yield "# encoder_weights: imagenet  # pretrained weights are worth it with few labels; fetched once"
+    yield from _new_network() if text.start is None else _known_network(text.start)
     yield ""
     yield f"window: {window}  # side of a training window, in pixels"
     yield f"batch_size: {BATCH}"
@@ -180,6 +180,21 @@ def _training(text: ConfigText) -> Iterator[str]:
     yield "ema: 0.98" if text.windows_per_epoch // BATCH * EPOCHS < 1000 else "ema: 0.99"
     if text.is_uneven:
         yield "loss: {cross_entropy: 1.0, dice: 1.0, class_weights: sqrt_inverse}  # some classes are rare"
+
+
+def _new_network() -> Iterator[str]:
+    yield "network:"
+    yield "  architecture: unet"
+    yield "  encoder: resnet18  # others of segmentation-models-pytorch and timm: resnet34, tu-convnext_atto, ..."
+    yield "# encoder_weights: imagenet  # pretrained weights are worth it with few labels; fetched once"
+
+
+def _known_network(start: StartModel) -> Iterator[str]:
+    yield f"init_from: {_quoted(start.written)}  # the model from which training goes on; this is its network:"
+    yield "network:"
+    yield from (f"  {name}: {_flow(value)}" for name, value in start.network.items())
+    rates = "learning_rate: 0.001" + (", encoder_rate: 0.3" if start.spec.network.encoder else "")
+    yield f"optimizer: {{{rates}}}  # low rates keep what it knows"
 
 
 def _card() -> Iterator[str]:

@@ -43,17 +43,24 @@ class Pixels:
     """Probability of every class (K, h, w)."""
     logits: NDArray[np.float32] | None = None
     """Logits of every class (K, h, w)."""
+    uncertainty: NDArray[np.int16] | None = None
+    """Uncertainty in ten-thousandths (h, w)."""
 
     @classmethod
     def of(cls, decision: Decision, window: Window, valid: NDArray[np.bool_]) -> Pixels:
         """Convert a decision that is on the host to arrays."""
-        rest = (decision.percent, decision.scores, decision.logits)
+        rest = (decision.percent, decision.scores, decision.logits, decision.uncertainty)
         arrays = (None if values is None else values.numpy() for values in rest)
         return cls(window, valid, decision.index.numpy(), *arrays)
 
     def rasters(self) -> dict[str, NDArray[np.generic]]:
         """What there is besides classes, by the kind of raster."""
-        rest = {"confidence": self.percent, "scores": self.scores, "logits": self.logits}
+        rest = {
+            "confidence": self.percent,
+            "scores": self.scores,
+            "logits": self.logits,
+            "uncertainty": self.uncertainty,
+        }
         return {kind: values for kind, values in rest.items() if values is not None}
 
 
@@ -145,6 +152,7 @@ def kept_outputs(job: Job) -> frozenset[str]:
         "confidence": job.keeps_confidence,
         f"scores as {job.wanted.scores}": job.wanted.scores is not None,
         "preview": job.spec.output.preview,
+        "uncertainty": job.wanted.uncertainty is not None,
     }
     return frozenset(name for name, is_wanted in wanted.items() if is_wanted)
 
@@ -156,6 +164,8 @@ def raster_formats(job: Job) -> dict[str, RasterFormat]:
         formats["confidence"] = confidence_format(job)
     if job.wanted.scores:
         formats["scores"] = scores_format(job)
+    if job.wanted.uncertainty is not None:
+        formats["uncertainty"] = RasterFormat("int16", -1, ("uncertainty in ten-thousandths",))
     return formats
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,8 @@ class Wanted:
     """By which logits are divided before they become probabilities."""
     logits: bool = False
     """The logits themselves, for a step that decides later."""
+    uncertainty: Callable[[Tensor], Tensor] | None = None
+    """Uncertainty (h, w), 0 to 1, given the logarithms of probabilities (K, h, w)."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,12 @@ class Decision:
     """Probability of every class (K, h, w), float32, or uint8 in percent."""
     logits: Tensor | None = None
     """The logits (K, h, w), float32."""
+    uncertainty: Tensor | None = None
+    """Uncertainty in ten-thousandths (h, w), int16."""
 
     def to_host(self) -> Decision:
         """Copy to the host's memory; see the function of that name."""
-        rest = (self.percent, self.scores, self.logits)
+        rest = (self.percent, self.scores, self.logits, self.uncertainty)
         return Decision(to_host(self.index), *(None if values is None else to_host(values) for values in rest))
 
 
@@ -57,7 +62,7 @@ def decide(logits: Tensor, wanted: Wanted) -> Decision:
     how sure a model is, never its class: the class is that of the logits as they are, so that not even rounding shows.
     """
     best, index = logits.max(dim=0)
-    percent = scores = None
+    percent = scores = uncertainty = None
     kept = logits if wanted.logits else None
     if wanted.temperature != 1:
         best, logits = best / wanted.temperature, logits / wanted.temperature
@@ -66,9 +71,16 @@ def decide(logits: Tensor, wanted: Wanted) -> Decision:
     if wanted.scores:
         scores = logits.softmax(dim=0)
         scores = _percent(scores) if wanted.scores == "uint8" else scores
-    return Decision(index.to(torch.uint8), percent, scores, kept)
+    if wanted.uncertainty is not None:
+        uncertainty = _ten_thousandths(wanted.uncertainty(logits.log_softmax(dim=0)))
+    return Decision(index.to(torch.uint8), percent, scores, kept, uncertainty)
 
 
 def _percent(probabilities: Tensor) -> Tensor:
     """Whole percent; 0 where there is no number, which only pixels without data have."""
     return (100 * probabilities).nan_to_num_(0).round_().to(torch.uint8)
+
+
+def _ten_thousandths(values: Tensor) -> Tensor:
+    """Values from 0 to 1 in ten-thousandths; 0 where there is no number, which only pixels without data have."""
+    return (10_000 * values).nan_to_num_(0).round_().clamp_(0, 10_000).to(torch.int16)

@@ -6,6 +6,7 @@ In: an open scene, a model, a PredictSpec. Out: a Job with the source, the grid 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
@@ -19,6 +20,7 @@ from geoseg.inference.fingerprint import fingerprint
 from geoseg.inference.fit import fitting_resolution, misfit_lines, resolution_misfit, values_misfit
 from geoseg.inference.notices import default_notice, fill_notice, scene_notices
 from geoseg.inference.source import at_resolution, select_bands
+from geoseg.inference.uncertainties.uncertainty import PixelUncertainty
 from geoseg.inference.views import VIEWS
 from geoseg.inference.views.view import View, ViewInputs
 from geoseg.inference.windows import Target, bounded, branch_of, make_grid
@@ -26,7 +28,7 @@ from geoseg.inference.work_folder import Manifest
 from geoseg.models.bundle import load_model
 from geoseg.models.model import Model
 from geoseg.models.runner import Runner, RunnerOptions
-from geoseg.models.tta import find_augmentations
+from geoseg.models.tta import Augmentation, find_augmentations
 from geoseg.raster.legend import Legend
 from geoseg.raster.resample import Source
 from geoseg.raster.scene import Scene
@@ -65,6 +67,8 @@ class Job:
     """The view: what the network sees besides its windows."""
     log: NoticeLog
     """Notices for the user."""
+    uncertainty: PixelUncertainty | None = None
+    """What gives the uncertainty of each pixel, which is kept then; None if it is not wanted."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -93,7 +97,7 @@ class Job:
         """What is computed of each pixel besides its class."""
         output = self.spec.output
         scores = output.scores_type if output.scores else None
-        return Wanted(confidence=True, scores=scores, temperature=self.model.spec.temperature)
+        return Wanted(True, scores, self.model.spec.temperature, uncertainty=self.uncertainty)
 
     @property
     def keeps_confidence(self) -> bool:
@@ -113,8 +117,11 @@ def prepare(
     spec: PredictSpec,
     reporter: Reporter,
     begun: Manifest | None = None,
+    augmentations: Sequence[Augmentation] = (),
 ) -> Job:
     """Check that a scene, a model and settings match; a resumed job keeps the window size fitted when it was begun.
+
+    The network sees each window as `augmentations` say, or, if there are none, as the settings do.
 
     Raises:
         GeosegError: if they don't fit: which, and the way out. `spec.run.force` lets a scene pass that the model does
@@ -141,7 +148,8 @@ def prepare(
     target = Target.choose(spec.run.device, settings.precision)
     grid = _lay_grid(source, replace(loaded, spec=bounded(loaded.spec, ratio)), settings, target, begun, log)
     batch_size = spec.run.batch_size or (begun.batch_size if begun else target.fitting_batch(grid, loaded))
-    runner = _load_runner(loaded, settings, target, grid, log)
+    seen = augmentations or find_augmentations(settings.tta, settings.tta_scales)
+    runner = _load_runner(loaded, target, grid, (seen, settings.compile), log)
     resolved = _resolved(settings, grid, runner, bands)
     digest = fingerprint(scene, loaded, _deciding(resolved, settings, source, loaded.spec), target.device.type)
     inputs = ViewInputs(bands, source, grid, loaded.spec, runner, settings, batch_size)
@@ -184,16 +192,19 @@ def _lay_grid(
     return grid
 
 
-def _load_runner(model: Model, spec: ClassifySpec, target: Target, grid: Grid, log: NoticeLog) -> Runner:
-    """The network on its device."""
+def _load_runner(
+    model: Model, target: Target, grid: Grid, how: tuple[Sequence[Augmentation], bool], log: NoticeLog
+) -> Runner:
+    """The network on its device; `how` has the augmentations, and whether it is compiled."""
+    augmentations, is_compiled = how
     return Runner(
         model.module,
         str(target.device),
         target.precision,
         RunnerOptions(
-            augmentations=find_augmentations(spec.tta, spec.tta_scales),
+            augmentations=augmentations,
             multiple=model.spec.network.multiple,
-            compiled_sizes=set(product(grid.rows.sizes, grid.cols.sizes)) if spec.compile else (),
+            compiled_sizes=set(product(grid.rows.sizes, grid.cols.sizes)) if is_compiled else (),
             bands=len(model.spec.bands),
         ),
         reporter=log,

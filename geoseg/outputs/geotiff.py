@@ -33,7 +33,7 @@ class RasterFormat:
     """Format of a result raster: type, bands, nodata, colours and tags."""
 
     dtype: str
-    """uint8, uint32 or float32."""
+    """uint8, int16, uint32 or float32."""
     nodata: float
     """Value of pixels without data."""
     bands: tuple[str, ...]
@@ -150,7 +150,7 @@ def _vrt_source(part: Part, number: int, width: int, layout: RasterFormat) -> El
     source = ElementTree.Element("SimpleSource")
     ElementTree.SubElement(source, "SourceFilename", relativeToVRT="1").text = part.path.name
     ElementTree.SubElement(source, "SourceBand").text = str(number)
-    kind = {"uint8": "Byte", "uint32": "UInt32", "float32": "Float32"}[layout.dtype]
+    kind = {"uint8": "Byte", "int16": "Int16", "uint32": "UInt32", "float32": "Float32"}[layout.dtype]
     ElementTree.SubElement(
         source, "SourceProperties", RasterXSize=str(width), RasterYSize=str(part.height), DataType=kind,
         BlockXSize=str(BLOCK), BlockYSize=str(BLOCK),

@@ -22,9 +22,11 @@ from geoseg.spec import NODATA_ID, ClassSpec
 __all__ = [
     "add_layer_style",
     "has_polygon_style",
+    "new_qml",
     "raster_sld",
     "shared_qml",
     "style_paths",
+    "to_text",
     "vector_qml",
     "vector_sld",
     "write_style_files",
@@ -56,9 +58,9 @@ _SLD = {
 
 def vector_qml(classes: Sequence[ClassSpec]) -> str:
     """Style of a polygon layer for QGIS: a category for each value of `class_id`, and map tips with class and area."""
-    root = _qml_root()
+    root = new_qml()
     _style_polygons(root, classes)
-    return _to_text(root)
+    return to_text(root)
 
 
 def shared_qml(classes: Sequence[ClassSpec], nodata: int = NODATA_ID) -> str:
@@ -66,14 +68,15 @@ def shared_qml(classes: Sequence[ClassSpec], nodata: int = NODATA_ID) -> str:
 
     In the raster each class has its colour; `nodata` and all other values are transparent.
     """
-    root = _qml_root()
+    root = new_qml()
     _style_polygons(root, classes)
     _style_raster(root, classes, nodata)
-    return _to_text(root)
+    return to_text(root)
 
 
-def _qml_root() -> Element:
-    return Element("qgis", version=_QGIS, styleCategories="Symbology|Fields|MapTips")
+def new_qml(categories: str = "Symbology|Fields|MapTips") -> Element:
+    """An empty QML document with styles of some categories, as QGIS names them."""
+    return Element("qgis", version=_QGIS, styleCategories=categories)
 
 
 def _style_polygons(root: Element, classes: Sequence[ClassSpec]) -> None:
@@ -138,7 +141,7 @@ def vector_sld(classes: Sequence[ClassSpec], name: str) -> str:
         symbolizer = SubElement(rule, "PolygonSymbolizer")
         _add_parameters(SubElement(symbolizer, "Fill"), {"fill": c.color})
         _add_parameters(SubElement(symbolizer, "Stroke"), {"stroke": c.color, "stroke-width": "0.5"})
-    return _to_text(root)
+    return to_text(root)
 
 
 def raster_sld(classes: Sequence[ClassSpec], name: str) -> str:
@@ -148,7 +151,7 @@ def raster_sld(classes: Sequence[ClassSpec], name: str) -> str:
     colors = SubElement(symbolizer, "ColorMap", type="values")  # no part of 1.0.0, but GeoServer and QGIS have it
     for c in classes:
         SubElement(colors, "ColorMapEntry", color=c.color, quantity=str(c.id), label=c.name, opacity="1")
-    return _to_text(root)
+    return to_text(root)
 
 
 def _sld_style(name: str) -> tuple[Element, Element]:
@@ -166,7 +169,8 @@ def _add_parameters(parent: Element, parameters: Mapping[str, str]) -> None:
         SubElement(parent, "CssParameter", name=name).text = value
 
 
-def _to_text(root: Element) -> str:
+def to_text(root: Element) -> str:
+    """A document as text."""
     ElementTree.indent(root)
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'

@@ -15,6 +15,7 @@ from geoseg.spec.context import ContextSpec
 from geoseg.spec.data import DataSpec, LabelledRasterSpec, SplitSpec
 from geoseg.spec.evaluate import CompareSpec, EvaluateSpec, ScoringSpec
 from geoseg.spec.existing import ExistingSpec, split_existing
+from geoseg.spec.init import InitSpec
 from geoseg.spec.legend import LegendSpec
 from geoseg.spec.levels import ContextLevel
 from geoseg.spec.loss import LossSpec
@@ -26,6 +27,7 @@ from geoseg.spec.plain import load_yaml, parse_json
 from geoseg.spec.predict import PredictSpec
 from geoseg.spec.refine import RefineSpec
 from geoseg.spec.run import RunSpec
+from geoseg.spec.suggest import SuggestSpec
 from geoseg.spec.tile import TileSpec
 from geoseg.spec.train import (
     AugmentSpec,
@@ -58,6 +60,7 @@ __all__ = [
     "EvaluateSpec",
     "ExistingSpec",
     "GeneralizeSpec",
+    "InitSpec",
     "LabelledRasterSpec",
     "LegendSpec",
     "LossSpec",
@@ -78,6 +81,7 @@ __all__ = [
     "ScoringSpec",
     "Spec",
     "SplitSpec",
+    "SuggestSpec",
     "TileSpec",
     "TrainSpec",
     "VectorSpec",

@@ -170,6 +170,53 @@ class VectorizeSettings(TypedDict, total=False):
     legend: str | os.PathLike[str] | None
 
 
+class InitSettings(TypedDict, total=False):
+    """How a training config is written."""
+
+    column: str | None
+    layer: str | None
+    init_from: str | os.PathLike[str] | None
+
+
+class SuggestSettings(TypedDict, total=False):
+    """How places to label are found, and what becomes of a file that exists."""
+
+    overwrite: bool
+    resume: bool
+    count: int
+    side: int
+    by: str
+    min_valid: float
+    min_area: float | str
+    simplify: float | str | None
+    aoi: str | os.PathLike[str] | None
+    bbox: Sequence[float] | None
+    crf: bool
+    crf_iterations: int
+    crf_radius: int
+    crf_appearance: float
+    crf_appearance_px: float
+    crf_appearance_values: float
+    crf_smoothness: float
+    crf_smoothness_px: float
+    tile: int | None
+    overlap: int | None
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    tta: Literal["none", "flips", "d4"]
+    tta_scales: Sequence[float]
+    compile: bool
+    context: bool
+    refine_fraction: float
+    bands: Sequence[int] | None
+    nodata: Literal["auto"] | float | None
+    rescale: Literal["auto"] | Sequence[float] | None
+    resolution: Literal["auto", "scene", "native", "model"] | float
+    force: bool
+    batch_size: int | None
+    device: str
+    devices: str | None
+
+
 class TileSettings(TypedDict, total=False):
     """How labelled rasters are cut into tiles."""
 

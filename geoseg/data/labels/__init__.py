@@ -68,6 +68,7 @@ LABEL_FORMATS: Registry[LabelFormat] = Registry(
     "label format",
     "geoseg.labels",
     {
+        "places": "geoseg.data.labels.places:PLACES_FILES",
         "polygons": "geoseg.data.labels.polygons:POLYGONS",
         "colours": "geoseg.data.labels.colours:COLOURS",
         "palette": "geoseg.data.labels.colours:PALETTE",

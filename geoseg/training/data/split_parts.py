@@ -116,7 +116,15 @@ def _may_take_polygons(known: KnownRasters, spec: TrainSpec) -> bool:
         or how_to_split(_counted(known), split) == "column"
     ):
         return False
-    return all(len(one.keys) for one in known.features())
+    return all(has_features for _, has_features in _have_features(known, known.features()))
+
+
+def _have_features(known: KnownRasters, features: Sequence[Features]) -> list[tuple[ListedRaster, bool]]:
+    """Whether each raster that is not given as test has features, or no labelled pixel at all."""
+    labelled = [int(known.statistics[index].counts.sum()) > 0 for index in known.drawn]
+    entries = [known.listed[index] for index in known.drawn]
+    found = zip(entries, features, labelled, strict=True)
+    return [(entry, bool(len(one.keys)) or not has_labels) for entry, one, has_labels in found]
 
 
 def _counted(known: KnownRasters) -> list[CountedRaster]:
@@ -171,8 +179,8 @@ def _by_polygons(known: KnownRasters, spec: TrainSpec) -> SplitParts:
             "scene"
         )
     drawn, features = known.drawn, known.features()
-    for entry, one in zip((known.listed[index] for index in drawn), features, strict=True):
-        if not len(one.keys):
+    for entry, has_features in _have_features(known, features):
+        if not has_features:
             raise LabelError(
                 f"data.split.by is polygons, and {entry.label} holds none: split by blocks or scene, or give labels "
                 "that are polygons"
