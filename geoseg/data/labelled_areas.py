@@ -125,7 +125,7 @@ def _polygons(path: Path, layer: str | None, grid: PixelGrid) -> PlacedPolygons:
     polygons = read_polygons(path, layer, None, boxes_near(grid, crs, layer_extent(path, layer)))
     if polygons.others:
         raise VectorError(f"it holds {' and '.join(polygons.others)}: areas are polygons: buffer points and lines")
-    parts, _ = parts_near(polygons, grid)
+    parts, _ = parts_near(polygons.shapes, polygons.crs, grid)
     return PlacedPolygons(parts, np.zeros(len(parts), np.uint8), grid)
 
 

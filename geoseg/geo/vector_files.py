@@ -138,15 +138,6 @@ def layer_extent(path: Path, layer: str) -> Box | None:
     return _extent(path, layer, _modified(path))
 
 
-def layer_metadata(path: Path, layer: str) -> dict[str, str]:
-    """Metadata of a layer that is not GeoParquet, by key; empty without any.
-
-    Raises:
-        VectorError: if the file cannot be read.
-    """
-    return dict(_call(pyogrio.read_info, path, layer=layer).get("layer_metadata") or {})
-
-
 def _modified(path: Path) -> int:
     """Time of a file's last change in nanoseconds; 0 if it is unknown."""
     try:

@@ -10,6 +10,7 @@ image.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -38,11 +39,10 @@ from geoseg.data.labels.source import LabelSource
 from geoseg.geo.crs import can_transform, crs_name
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
+from geoseg.geo.layer_metadata import layer_metadata
 from geoseg.geo.vector_files import (
-    Polygons,
     VectorError,
     layer_extent,
-    layer_metadata,
     polygon_layers,
     read_columns,
     read_polygons,
@@ -100,9 +100,9 @@ def done_places(path: Path, grid: PixelGrid, image: Path) -> DonePlaces:
     kept = np.array([bool(done) and mine for done, mine in zip(near.values, own, strict=True)], bool)
     if not kept.any() and not _any_done(path):
         raise nothing_done(path)
-    done = Polygons(near.shapes[kept], [None] * int(kept.sum()), near.crs, ())
-    parts, owners = parts_near(done, grid)
-    return DonePlaces(PlacedPolygons(parts, np.zeros(len(parts), np.uint8), grid), feature_keys(done.shapes)[owners])
+    done = near.shapes[kept]
+    parts, owners = parts_near(done, near.crs, grid)
+    return DonePlaces(PlacedPolygons(parts, np.zeros(len(parts), np.uint8), grid), feature_keys(done)[owners])
 
 
 def _any_done(path: Path) -> bool:
@@ -179,7 +179,7 @@ class PlacesFiles:
         if not len(done.placed.shapes):
             return _NothingDone()
         column = source.rules.column or CLASS
-        rules = replace(source.rules, layer=LABELS, column=column)
+        rules = replace(source.rules, layer=LABELS, column=column, box_rim=None)
         return PlaceLabels(PolygonLabels(replace(source, rules=rules)), done)
 
     def example(self, folder: Path, shown: Shown) -> Example:
@@ -242,6 +242,10 @@ class PlaceLabels:
         """Always 0: the value 255 means nothing special in polygons."""
         return 0
 
+    def disputed(self) -> Counter[str]:
+        """That of the polygons: none, as the last one counts."""
+        return self._labels.disputed()
+
 
 def _most_of(place: Any, polygons: Features, near: NDArray[np.intp]) -> int:
     """Index of the class of the last of the largest polygons in a place; IGNORE without one."""
@@ -271,3 +275,7 @@ class _NothingDone:
     def unmarked_px(self) -> int:
         """Always 0."""
         return 0
+
+    def disputed(self) -> Counter[str]:
+        """Nothing."""
+        return Counter()
