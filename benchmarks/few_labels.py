@@ -50,5 +50,15 @@ def study(folder: Path, tiles: Path, only: tuple[str, ...], seeds: int, threads:
     sys.exit(bool(failed))
 
 
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def table(folder: Path) -> None:
+    """Print what is trained, as a table for README.md."""
+    from few_label_runs.table import table as lines
+
+    found = open_study(folder, Path())
+    click.echo("\n".join(lines(found.arms, found.results)))
+
+
 if __name__ == "__main__":
     main()
