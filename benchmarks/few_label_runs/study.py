@@ -77,6 +77,7 @@ class Study:
     def spec(self, name: str, seed: int) -> TrainSpec:
         """Settings of one run."""
         arm = dict(self.arms[name])
+        arm.pop("reference", None)
         part = label_some(self.tiles, arm.pop("share"), seed, self.folder / "tiles")
         data = part.settings | ({"unlabelled": list(part.unlabelled)} if "method" in arm else {})
         return parse_spec(TrainSpec, merged(self.base, arm | {"data": data, "seed": seed}), source=name)
