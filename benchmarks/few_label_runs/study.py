@@ -17,9 +17,11 @@ from network_runs.training import train_scored
 
 from geoseg.spec import TrainSpec, load_train_spec, load_yaml, parse_spec
 
-from .tiles import label_some
+from .tiles import label_some, weak_labels
 
 SETTINGS = Path(__file__).with_name("arms.yaml")
+DRAWN = {"share", "marks", "reference", "unlabelled"}
+"""Words of an arm that are no settings of a run."""
 UNKNOWN_S = 120.0
 """Processor seconds of a run that was never measured."""
 
@@ -76,11 +78,19 @@ class Study:
 
     def spec(self, name: str, seed: int) -> TrainSpec:
         """Settings of one run."""
-        arm = dict(self.arms[name])
-        arm.pop("reference", None)
-        part = label_some(self.tiles, arm.pop("share"), seed, self.folder / "tiles")
-        data = part.settings | ({"unlabelled": list(part.unlabelled)} if "method" in arm else {})
-        return parse_spec(TrainSpec, merged(self.base, arm | {"data": data, "seed": seed}), source=name)
+        arm = self.arms[name]
+        own = {key: value for key, value in arm.items() if key not in DRAWN}
+        data = merged(own.pop("data", {}), self._data(arm, seed))
+        return parse_spec(TrainSpec, merged(self.base, own | {"data": data, "seed": seed}), source=name)
+
+    def _data(self, arm: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        """Settings of the data of an arm: full masks of some tiles, or weak ones of all."""
+        folder = self.folder / "tiles"
+        if "marks" in arm:
+            return {"tiles": str(weak_labels(self.tiles, arm["marks"], seed, folder))}
+        part = label_some(self.tiles, arm["share"], seed, folder)
+        unlabelled = {"unlabelled": list(part.unlabelled)} if arm.get("unlabelled", "method" in arm) else {}
+        return {"tiles": str(part.listing), **unlabelled}
 
 
 def open_study(folder: Path, tiles: Path) -> Study:

@@ -9,9 +9,9 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from few_labels_data import from_masks
 
 Row = dict[str, str]
 
@@ -24,11 +24,6 @@ class PartlyLabelled:
     """CSV of the labelled tiles and those of the other sides."""
     unlabelled: tuple[str, ...]
     """Images of the training tiles that are not labelled."""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Settings of the data of a run that uses the labels alone."""
-        return {"tiles": str(self.listing)}
 
 
 def label_some(listing: Path, share: float, seed: int, folder: Path) -> PartlyLabelled:
@@ -50,6 +45,24 @@ def label_some(listing: Path, share: float, seed: int, folder: Path) -> PartlyLa
     path = folder / f"labelled-{share:g}-{seed}.csv"
     _write(path, [row for row in kept if row["split"] in ("train", "val")])
     return PartlyLabelled(path, tuple(row["image"] for row in training if row["image"] not in labelled))
+
+
+def weak_labels(listing: Path, marks: str, seed: int, folder: Path) -> Path:
+    """Write the CSV of all tiles, with marks instead of full masks on the training side; once for each seed.
+
+    Args:
+        listing: CSV with the columns image, label and split.
+        marks: points, scribbles, or "coarse 17": pixels as wide as 17.
+        seed: of the draw.
+        folder: gets the masks and the CSV.
+    """
+    own = folder / f"{marks.replace(' ', '-')}-{seed}"
+    found = own / "part.csv"
+    if not found.exists():
+        with from_masks(listing, own, marks, seed).open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        _write(found, [row for row in rows if row["split"] in ("train", "val")])
+    return found
 
 
 def _absolute(row: Row, folder: Path) -> Row:
