@@ -35,6 +35,8 @@ class EncoderKind:
     """Arguments with which they take images of any size."""
     has_whole_strides: bool = False
     """Whether they take images of whole strides alone, so that a U-Net must pad others."""
+    stride: int = 1
+    """Stride of the coarsest map that they compute, even if it is not asked for, in pixels."""
     least: int = LEAST_PX
     """Least side of the images that they take, in pixels."""
 
@@ -57,7 +59,7 @@ KINDS = (
     ),
     EncoderKind("MiT encoders", ("mit_",)),
     EncoderKind("Shunted Transformers", ("shunted_",), "maps", has_whole_strides=True),
-    EncoderKind("HRNets", ("tu-hrnet",), "maps", has_whole_strides=True),
+    EncoderKind("HRNets", ("tu-hrnet",), "maps", has_whole_strides=True, stride=32),
     EncoderKind("DLA encoders", ("tu-dla",), "maps", has_whole_strides=True),
     EncoderKind("TResNets", ("tu-tresnet",), "maps", has_whole_strides=True),
     EncoderKind("VGG encoders", ("vgg", "tu-vgg"), "maps"),
@@ -151,6 +153,11 @@ def sides_of(encoder: str, stride: int) -> Sides:
     """Sides of the images that an encoder with a stride takes, for a network that resizes each of its maps."""
     kind = kind_of(encoder) or OF_SMP
     return Sides(stride if kind.has_whole_strides else 1, least=max(stride, kind.least))
+
+
+def whole_stride(encoder: str, stride: int) -> int:
+    """The stride of which images are whole multiples, for an encoder that gives maps of strides up to this one."""
+    return max(stride, (kind_of(encoder) or OF_SMP).stride)
 
 
 def _check_patches(network: NetworkSpec) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from geoseg.core.errors import ModelError, did_you_mean, shown
 from geoseg.models.families.any_encoder import cannot_build, check_encoder
 from geoseg.models.families.body import Features
-from geoseg.models.families.combinations import check_combination, encoder_arguments, sides_of
+from geoseg.models.families.combinations import check_combination, encoder_arguments, sides_of, whole_stride
 from geoseg.models.families.encoder_body import EncoderBody
 from geoseg.models.families.timm_names import OVERLAY, TIMM
 from geoseg.models.window_padding import LEAST_PX, Sides
@@ -52,7 +52,7 @@ def _sides(model: Any, encoder: str) -> Sides:
     A U-Net resizes each map to the next, and takes any that its encoder takes. PAN pools its last map three times by
     two, DPT reduces maps of tokens to a stride of 32.
     """
-    stride = model.encoder.output_stride
+    stride = whole_stride(encoder, model.encoder.output_stride)
     if isinstance(model, smp.DPT):
         return Sides(max(stride, DPT_STRIDE))
     if isinstance(model, smp.PAN):
