@@ -11,6 +11,7 @@ import timm
 import torch
 
 from geoseg.core.errors import ModelError
+from geoseg.models.families import FAMILIES
 from geoseg.models.families.any_encoder import build_encoder
 from geoseg.models.families.building import build_body, check_network
 from geoseg.models.families.combinations import (
@@ -164,6 +165,8 @@ def test_a_u_net_pads_for_encoders_that_do_not_take_any_size(encoder: str) -> No
 @pytest.mark.parametrize("beginning", [name for kind in (OF_SMP, *KINDS) for name in kind.names or ("resnet18",)])
 @pytest.mark.parametrize("architecture", NEEDS)
 def test_the_table_says_what_is_true(architecture: str, beginning: str) -> None:
+    if FAMILIES.get(architecture).info(architecture).source.startswith("transformers"):
+        pytest.importorskip("transformers")
     encoder = one_of(beginning)
     arguments = {"patch_size": 16} if architecture == "dpt" and "patch14" in encoder else {}
     network = NetworkSpec(architecture=architecture, encoder=encoder, arguments=arguments)
