@@ -20,6 +20,11 @@ METHODS: Registry[Any] = Registry(
         "fixmatch": "geoseg.training.methods.fixmatch:FixMatch",
         "unimatch": "geoseg.training.methods.unimatch:UniMatch",
         "cps": "geoseg.training.methods.cps:CrossPseudoSupervision",
+        "mutual_training": "geoseg.training.methods.mutual_training:MutualTraining",
+        "cct": "geoseg.training.methods.cct:CrossConsistency",
+        "self_training": "geoseg.training.methods.self_training:SelfTraining",
+        "contrastive": "geoseg.training.methods.contrastive:Contrastive",
+        "adversarial": "geoseg.training.methods.adversarial:Adversarial",
         "tree_energy": "geoseg.training.methods.tree_energy:TreeEnergy",
     },
 )

@@ -57,9 +57,9 @@ def write_data(folder: Path) -> None:
     (folder / "tiles.csv").write_text("\n".join(rows[:-1]))
 
 
-def make(name: str, folder: Path) -> tuple[Method, Setup]:
+def make(name: str, folder: Path, **parameters: Any) -> tuple[Method, Setup]:
     """A method with a network of 1 × 1 convolutions, whose running mean is the network itself."""
-    method = small_method(name, folder)
+    method = small_method(name, folder) | parameters
     torch.manual_seed(0)
     network = build_network(small_model())
     spec = parse_spec(TrainSpec, SMALL | {"method": method, "augment": STILL, "data": small_data(name)}, source="test")

@@ -149,5 +149,6 @@ def test_data_that_no_run_has_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_where_the_network_of_windows_is_frozen_nothing_is_learnt_from_unlabelled_ones(name: str) -> None:
     context = {"freeze_local": True, "levels": [{"ratio": 4, "size": 64}]}
     run = SMALL | {"method": name, "data": small_data(name), "context": context, "init_from": "known.safetensors"}
+    run |= {"tile": 128}
     with pytest.raises(SpecError, match=f"method {name}: no logits .*: set freeze_local to false"):
         check_method(parse_spec(TrainSpec, run, source="test"))

@@ -15,8 +15,10 @@ from geoseg.models.bundle import save_model
 from geoseg.models.weights.start import names_of_classifiers
 from geoseg.spec import NetworkSpec, TrainSpec, parse_spec
 from geoseg.training.methods.method import UNLABELLED
+from geoseg.training.methods.mutual_training import MutualTraining
 from geoseg.training.methods.two_students import TwoStudents, second_start
 from geoseg.training.methods.unlabelled import targets_of
+from geoseg.training.perturbations.targets import Targets
 
 UNET = NetworkSpec(
     architecture="unet", encoder="tu-test_resnet", arguments={"encoder_depth": 3, "decoder_channels": [16, 8, 8]}
@@ -65,3 +67,15 @@ def test_from_a_bundle_the_second_network_takes_all_but_its_last_layers(tmp_path
     anew = names_of_classifiers(model)
     assert {name for name in known if not torch.equal(known[name], second[name])} <= anew
     assert not torch.equal(known["body.segmentation_head.0.weight"], second["body.segmentation_head.0.weight"])
+
+
+def test_mutual_training_weighs_pixels_by_agreement_and_by_who_is_surer(tmp_path: Path) -> None:
+    mutual, _ = make("mutual_training", tmp_path, gamma_agreeing=2.0, gamma_other=3.0)
+    assert isinstance(mutual, MutualTraining)
+    #                          both see 0 | 0 and 1, the teacher surer | 0 and 1, the learner surer
+    teacher = torch.tensor([[0.7, 0.9, 0.6], [0.3, 0.1, 0.4]]).view(1, 2, 1, 3)
+    learner = torch.tensor([[0.8, 0.2, 0.2], [0.2, 0.8, 0.8]]).view(1, 2, 1, 3)
+    targets = Targets(teacher, torch.ones(1, 1, 3, dtype=torch.bool))
+    found = mutual.pixel_weights(learner, targets)
+    assert torch.allclose(found, torch.tensor([[[0.8**2, 0.2**3, 0.0]]]))
+    assert torch.equal(a_method("cps", tmp_path).pixel_weights(learner, targets), torch.ones(1, 1, 3))

@@ -1,7 +1,7 @@
 """Cross pseudo supervision: two networks from different starts learn each other's classes.
 
-Chen, Yuan, Zeng and Wang, "Semi-Supervised Semantic Segmentation with Cross Pseudo Supervision", CVPR 2021, equations 1
-to 3 and section 3.4 (with CutMix, on windows without labels alone). The paper's weight is 1.5 on PASCAL VOC and 6 on
+Chen, Yuan, Zeng and Wang, "Semi-Supervised Semantic Segmentation with Cross Pseudo Supervision", CVPR 2021, section 3:
+L_s + λ L_cps, the latter with CutMix, on windows without labels alone. The paper's λ is 1.5 on PASCAL VOC and 6 on
 Cityscapes. Two things differ: classes are taken by the running statistics of normalisation layers, and the weight rises
 in the first steps.
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from geoseg.models.training_batch import LabelledWindows
 from geoseg.training.methods.method import Setup, StepLoss
@@ -21,10 +22,11 @@ from geoseg.training.methods.unlabelled import (
     MixingName,
     UnlabelledSettings,
     logits_of,
+    plain_of,
     targets_of,
 )
-from geoseg.training.perturbations.mixing import MIXINGS
-from geoseg.training.perturbations.targets import Kept, share
+from geoseg.training.perturbations.mixing import MIXINGS, Mixed
+from geoseg.training.perturbations.targets import Kept, Targets, share
 
 
 class MeanTeacherSettings(UnlabelledSettings):
@@ -55,12 +57,18 @@ class MeanTeacher(FromUnlabelled):
         self, labelled: LabelledWindows, unlabelled: LabelledWindows, generator: torch.Generator
     ) -> StepLoss:
         """Loss of windows without labels against the teacher's answers, mixed as the windows are."""
-        setup, given = self.setup, self._given
-        targets = targets_of(setup.averaged, unlabelled)
-        seen = unlabelled.image if given.strong else unlabelled.plain
-        assert seen is not None  # the method asks for both
-        image, targets = self._mix(seen, targets, setup.augment.fill, generator)
-        logits = logits_of(setup.network, image)
+        image, targets = self.mixed(unlabelled, generator)
+        return self.loss_against(targets, logits_of(self.setup.network, image))
+
+    def mixed(self, unlabelled: LabelledWindows, generator: torch.Generator) -> Mixed:
+        """The windows as the network sees them, and what the teacher says of them."""
+        targets = targets_of(self.setup.averaged, unlabelled)
+        seen = unlabelled.image if self._given.strong else plain_of(unlabelled)
+        return self._mix(seen, targets, self.setup.augment.fill, generator)
+
+    def loss_against(self, targets: Targets, logits: Tensor) -> StepLoss:
+        """Loss of logits (B, K, S, S), and the share of the pixels of which the teacher is sure."""
+        given = self._given
         weights = targets.weights(given.threshold, given.keep)
         loss = targets.square_loss if given.loss == "square" else targets.class_loss
         confident = share(targets.passing(given.threshold), targets.counted)

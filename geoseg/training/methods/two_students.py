@@ -71,10 +71,11 @@ class TwoStudents(FromUnlabelled):
         """The second network."""
         return (self.second,)
 
-    def labelled_loss(self, windows: LabelledWindows, generator: torch.Generator) -> Tensor:
+    def labelled_loss(self, windows: LabelledWindows, generator: torch.Generator) -> StepLoss:
         """Sum of the losses of both networks."""
-        own = super().labelled_loss(windows, generator)
-        return own + self.second.training_loss(windows, self.second_criterion, self.setup.averaged, generator)
+        own = super().labelled_loss(windows, generator).value
+        second = self.second.training_loss(windows, self.second_criterion, self.setup.averaged, generator)
+        return StepLoss(own + second)
 
     def unlabelled_loss(
         self, labelled: LabelledWindows, unlabelled: LabelledWindows, generator: torch.Generator

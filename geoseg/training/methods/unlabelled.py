@@ -16,6 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from geoseg.core.errors import SpecError
+from geoseg.models.families.building import family_of
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.training_batch import LabelledWindows
 from geoseg.spec import ModelSpec, Spec, TrainSpec
@@ -46,6 +47,8 @@ class FromUnlabelled(Method):
     needs = frozenset({LABELLED, UNLABELLED})
     needs_plain = True
     compares_student = True
+    needs_features: ClassVar[bool] = False
+    """Whether it needs decoded features of pixels, which networks that classify masks do not have."""
     figures: ClassVar[tuple[str, ...]] = ("labelled", "unlabelled", "confident")
     steps: Tensor
 
@@ -64,13 +67,19 @@ class FromUnlabelled(Method):
 
     @classmethod
     def check(cls, spec: TrainSpec, settings: UnlabelledSettings) -> None:
-        """Refuse a run in which the network that sees windows alone is frozen.
+        """Refuse a run in which the network that sees windows alone is frozen, or lacks what the method needs.
 
         Raises:
             SpecError: saying what to change.
         """
         if getattr(spec.branch, "freeze_local", False):  # branches of other packages need not have it
             raise _frozen(spec)
+        name = spec.network.architecture.lower()
+        if cls.needs_features and not family_of(spec.network).info(name).takes_context:
+            raise SpecError(
+                f"method {spec.method.name}: {name} classifies masks and has no features of pixels: take another "
+                "method, e.g. mean_teacher, or another network, e.g. upernet"
+            )
 
     @classmethod
     def example(cls, model: ModelSpec, folder: Path) -> dict[str, Any]:
@@ -94,12 +103,13 @@ class FromUnlabelled(Method):
         windows = self._augmented(batches[LABELLED], generator)
         labelled = self.labelled_loss(windows, generator)
         others = self.unlabelled_loss(windows, self._augmented(batches[UNLABELLED], generator), generator)
-        value = labelled + self.weight_now * others.value
-        return StepLoss(value, {"labelled": labelled, "unlabelled": others.value, **others.figures})
+        value = labelled.value + self.weight_now * others.value
+        losses = {"labelled": labelled.value, "unlabelled": others.value}
+        return StepLoss(value, {**losses, **labelled.figures, **others.figures})
 
-    def labelled_loss(self, windows: LabelledWindows, generator: torch.Generator) -> Tensor:
-        """Loss of labelled windows: the network's own."""
-        return self.setup.network.training_loss(windows, self.criterion, self.setup.averaged, generator)
+    def labelled_loss(self, windows: LabelledWindows, generator: torch.Generator) -> StepLoss:
+        """Loss of labelled windows: by default the network's own."""
+        return StepLoss(self.setup.network.training_loss(windows, self.criterion, self.setup.averaged, generator))
 
     @abstractmethod
     def unlabelled_loss(
