@@ -37,9 +37,10 @@ class TreeEnergySettings(Spec):
 
     weight: float = Field(default=0.4, ge=0, le=100)
     """Weight of the tree energy loss; that of the labels is 1."""
-    sigma: float = Field(default=0.02, gt=0, le=1000)
-    """Squared difference of colours, of three bands from 0 to 1, over which neighbours share a factor of 1/e less. The
-    smaller it is, the fainter are the edges at which averages end: 0.002 for photographs of streets in the paper."""
+    sigma: float = Field(default=0.002, gt=0, le=1000)
+    """Squared difference of neighbouring cells, of three bands from 0 to 1, over which they share 1/e of what equal
+    ones share. The larger it is, the fainter are the edges over which classes spread. The paper has 0.002 for streets
+    and 0.02 for single objects."""
     stride: int = Field(default=4, ge=1, le=32)
     """Pixels of a window along each side that are averaged to one of the trees'."""
     channels: int = Field(default=256, ge=1, le=4096)
