@@ -238,7 +238,7 @@ def _write_sides(
         side = written[split]
         closed = ScoredArea([*written["test"].grids, *written["val"].grids] if split == "train" else ())
         for number, whole, window in plan:
-            tile = _cut(whole, window, min_labelled)
+            tile = _cut(whole, window, min_labelled, len(files.spec.classes))
             if tile is None:
                 side.sparse += 1
             else:
@@ -259,9 +259,10 @@ def _plan(side: SplitSide, lattice: TileLattice) -> list[tuple[int, Mosaic, Wind
     ]
 
 
-def _cut(mosaic: Mosaic, window: Window, min_labelled: float) -> Tile | None:
-    """Read a tile; None if too little of it is labelled, or nothing."""
+def _cut(mosaic: Mosaic, window: Window, min_labelled: float, classes: int) -> Tile | None:
+    """Read a tile; None if too little of it is labelled, or nothing. Labels that are sets of classes are left out."""
     labels = mosaic.read_labels(window)
+    labels[labels >= classes] = IGNORE
     least = max(1.0, min_labelled * window.pixels)
     if (labels != IGNORE).sum() < least:
         return None

@@ -45,6 +45,8 @@ class ClassStatistics:
     """Lowest of these pixels' values per cell and band (N, C)."""
     highest: NDArray[np.float64]
     """Highest of these pixels' values per cell and band (N, C)."""
+    partial: NDArray[np.int64]
+    """Pixels with data per cell whose label is a set of classes (N,): in `sums` to `highest`, not in `counts`."""
 
     @property
     def centres(self) -> NDArray[np.int64]:
@@ -112,16 +114,17 @@ def count_own(raster: LabelledRaster, stage: Stage = NOT_REPORTED) -> ClassStati
         held = _by_cell(raster.own(window), 0).sum(axis=(2, 3))
         corners = np.argwhere(held) * CELL_PX + (window.row, window.col)
         nothing = np.zeros((len(corners), 0))
-        parts.append(ClassStatistics(corners, held[held > 0].reshape(-1, 1), nothing, nothing, nothing, nothing))
+        none = np.zeros(len(corners), np.int64)
+        parts.append(ClassStatistics(corners, held[held > 0].reshape(-1, 1), nothing, nothing, nothing, nothing, none))
         stage.advance(window.pixels)
     return join_statistics(parts)
 
 
 def no_statistics(classes: int, bands: int) -> ClassStatistics:
     """The statistics of a raster without labels, for K classes and C bands."""
-    return ClassStatistics(
-        np.zeros((0, 2), int), np.zeros((0, classes), int), *(np.zeros((0, bands)) for _ in range(4))
-    )
+    nothing = np.zeros((0, bands))
+    none = np.zeros(0, np.int64)
+    return ClassStatistics(np.zeros((0, 2), int), np.zeros((0, classes), int), nothing, nothing, nothing, nothing, none)
 
 
 def join_statistics(several: Iterable[ClassStatistics]) -> ClassStatistics:
@@ -136,7 +139,7 @@ def normalization_of(statistics: ClassStatistics) -> NormalizationSpec:
     Raises:
         LabelError: if no pixel is labelled.
     """
-    count = int(statistics.counts.sum())
+    count = int(statistics.counts.sum() + statistics.partial.sum())
     if not count:
         raise LabelError("no training pixel is labelled: label values 255 and nodata do not count")
     mean = statistics.sums.sum(axis=0) / count
@@ -179,12 +182,13 @@ def _count(image: Values, labels: NDArray[np.uint8], window: Window, classes: in
     held = (cells != IGNORE).any(axis=(2, 3))
     classes_of = cells[held].reshape(-1, CELL_PX**2)  # (N, pixels of a cell)
     known = classes_of != IGNORE
-    numbers = np.nonzero(known)[0] * classes + classes_of[known]
+    is_class = classes_of < classes
+    numbers = np.nonzero(is_class)[0] * classes + classes_of[is_class]
     counts = np.bincount(numbers, minlength=len(known) * classes).reshape(-1, classes)
     values = [_values(_by_cell(band, 0)[held].reshape(known.shape), known) for band in image]
     sums, squares, lowest, highest = np.stack(values, axis=2)
     corners = np.argwhere(held) * CELL_PX + (window.row, window.col)
-    return ClassStatistics(corners, counts, sums, squares, lowest, highest)
+    return ClassStatistics(corners, counts, sums, squares, lowest, highest, (known & ~is_class).sum(axis=1))
 
 
 def _values(band: Values, counted: Mask) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ from geoseg.core.safe_paths import is_elsewhere, joined, whole_url
 from geoseg.core.tables import Table
 from geoseg.core.wording import number_of
 from geoseg.spec import DataSpec, SplitSpec
+from geoseg.spec.data import AS_DATA_SAYS, LabelledRasterSpec, SourceLegendSpec
 
 COLUMNS = ("image", "label")
 CHOOSING = ("train", "val")
@@ -41,6 +42,8 @@ class ListedRaster:
     """train, val or test; another word for one that is left out; None if it is not given."""
     group: str | None = None
     """What goes to one side together with others of the same group; None if it is in none."""
+    legend: SourceLegendSpec = AS_DATA_SAYS
+    """How its labels are read where that differs from the other ones."""
 
     @property
     def is_left_out(self) -> bool:
@@ -118,19 +121,30 @@ def to_read(listed: Sequence[ListedRaster], only: str | None) -> list[ListedRast
 
 def _named(data: DataSpec) -> list[ListedRaster]:
     if data.tiles is not None:
-        return _rows(data.tiles, data.split)
+        return _rows(data.tiles, data)
     if data.images is not None and data.labels is not None:
         return _pairs(data.images, data.labels)
-    return [ListedRaster(scene.image, scene.label, scene.split, scene.group) for scene in data.scenes]
+    return [
+        ListedRaster(scene.image, scene.label, scene.split, scene.group, _legend_of(scene, data))
+        for scene in data.scenes
+    ]
 
 
-def _rows(path: Path, split: SplitSpec) -> list[ListedRaster]:
+def _legend_of(scene: LabelledRasterSpec, data: DataSpec) -> SourceLegendSpec:
+    """The legend that a scene names, or its own."""
+    own = SourceLegendSpec(label_values=scene.label_values)
+    return own if scene.legend is None else data.legends[scene.legend]
+
+
+def _rows(path: Path, data: DataSpec) -> list[ListedRaster]:
+    split = data.split
     if "://" in (url := whole_url(path)):
         raise LabelError(f"cannot read the list of tiles {url}: lists are files, save it (its tiles may be URLs)")
     try:
-        table, wanted = Table(path), (*COLUMNS, split.column, *_group_of(split))
-        _check_columns(list(table.columns(wanted).values()), path, split)
-        rows = [_row(cells, path, number, split) for number, cells in table.rows(wanted)]
+        table, legends = Table(path), (data.legend_column,) if data.legends else ()
+        wanted = (*COLUMNS, split.column, *_group_of(split), *legends)
+        _check_columns(list(table.columns(wanted).values()), path, data)
+        rows = [_row(cells, path, number, data) for number, cells in table.rows(wanted)]
     except (OSError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise LabelError(
@@ -141,7 +155,8 @@ def _rows(path: Path, split: SplitSpec) -> list[ListedRaster]:
     return rows
 
 
-def _check_columns(found: Sequence[str], path: Path, split: SplitSpec) -> None:
+def _check_columns(found: Sequence[str], path: Path, data: DataSpec) -> None:
+    split = data.split
     missing = [column for column in COLUMNS if column not in found]
     if missing:
         raise LabelError(
@@ -154,15 +169,28 @@ def _check_columns(found: Sequence[str], path: Path, split: SplitSpec) -> None:
         raise LabelError(
             f"{path} has no column {split.group_column}, which data.split.group_column names: correct one of both"
         )
+    if data.legends and data.legend_column not in found:
+        raise LabelError(
+            f"{path} has no column {data.legend_column}, which says by which of data.legends a row is read: add it, or "
+            "name it in data.legend_column"
+        )
 
 
-def _row(cells: dict[str, str], path: Path, number: int, split: SplitSpec) -> ListedRaster:
+def _row(cells: dict[str, str], path: Path, number: int, data: DataSpec) -> ListedRaster:
+    split = data.split
     given = (split.column,) if split.column in cells and _is_given(split) else ()
     needed = (*COLUMNS, *given, *_group_of(split))
     if not all(cells[name] for name in needed):
         raise LabelError(f"{path}, line {number}: a cell is empty: give {', '.join(needed)} of every tile")
     image, label = (_beside(path, cells[column]) for column in COLUMNS)
-    return ListedRaster(image, label, cells.get(split.column) or None, cells.get(split.group_column or ""))
+    group, name = cells.get(split.group_column or ""), cells.get(data.legend_column) if data.legends else ""
+    if name and name not in data.legends:
+        raise LabelError(
+            f"{path}, line {number}: legend {name!r} is none of data.legends: give one of {', '.join(data.legends)}, "
+            "or leave the cell empty"
+        )
+    legend = data.legends[name] if name else AS_DATA_SAYS
+    return ListedRaster(image, label, cells.get(split.column) or None, group, legend)
 
 
 def _beside(path: Path, cell: str) -> Path:

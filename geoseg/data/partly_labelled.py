@@ -28,6 +28,8 @@ class PartlyLabelled:
     """Where they are not, even inside `open`, as in a guard band."""
     hides_closed: bool = False
     """Whether pixels in `closed` hold no data, either, so that no window shows them."""
+    classes: int = IGNORE
+    """Labels from this index on, which are sets of classes, are not kept."""
 
     @property
     def name(self) -> str:
@@ -57,7 +59,7 @@ class PartlyLabelled:
     def read_labels(self, window: Window) -> Indexes:
         """Read class indexes (h, w) of a window; IGNORE where labels are not kept."""
         labels = self.raster.read_labels(window)
-        labels[~self.shown(window)] = IGNORE
+        labels[~self.shown(window) | (labels >= self.classes)] = IGNORE
         return labels
 
     def own(self, window: Window) -> Mask:

@@ -26,7 +26,7 @@ from geoseg.geo.antimeridian import Shapes
 from geoseg.geo.crs import crs_number
 from geoseg.geo.georef import PixelGrid, grow, reproject_box
 from geoseg.geo.grid import Window
-from geoseg.spec import IGNORE, SplitSpec
+from geoseg.spec import SplitSpec
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _count_window(
     burnt = np.full((window.height, window.width), -1, np.int32)
     rasterize(numbered, out=burnt, transform=raster.grid.part(window).transform)
     labels, (_, valid) = raster.read_labels(window), raster.read(window)
-    known = (burnt >= 0) & (labels != IGNORE) & valid
+    known = (burnt >= 0) & (labels < counts.shape[1]) & valid  # sets of classes are no class of a feature
     np.add.at(counts, (burnt[known], labels[known]), 1)
 
 

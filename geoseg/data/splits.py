@@ -240,7 +240,7 @@ def _images(rasters: Sequence[CountedRaster], spec: SplitSpec, by: str) -> list[
 
 def _labelled(rasters: Sequence[CountedRaster]) -> list[tuple[int, CountedRaster]]:
     """The rasters with labels whose side is not given as test, with their indexes."""
-    return [(index, raster) for index, raster in _to_draw(rasters) if raster.statistics.counts.any()]
+    return [(index, raster) for index, raster in _to_draw(rasters) if len(raster.statistics.cells)]
 
 
 def _cluster(rasters: Sequence[CountedRaster], gap_m: float | None) -> NDArray[np.int64]:
@@ -306,7 +306,9 @@ def _lattice(raster: CountedRaster, systems: list[Any]) -> tuple[Any, NDArray[np
     return (crs_number(grid.crs, systems), f"{t.a:.9g}", f"{t.e:.9g}"), corner
 
 
-def _drawn(units: list[_Unit], images: int, spec: SplitSpec, by: str) -> dict[str, Sides]:
+def _drawn(drawn: list[_Unit], images: int, spec: SplitSpec, by: str) -> dict[str, Sides]:
+    """The windows of each raster on each side; what has no label but sets of classes can only be learnt from."""
+    units = [unit for unit in drawn if unit.counts.any()]
     least = 2 + bool(spec.test_share and spec.validates)
     if len(units) < least:
         what, remedy = "images", "split by blocks (data.split.by), or "
@@ -320,7 +322,8 @@ def _drawn(units: list[_Unit], images: int, spec: SplitSpec, by: str) -> dict[st
     chosen = draw_sides(np.stack([unit.counts for unit in units]), spec, is_stratified=False)
     sides: dict[str, Sides] = {side: [[] for _ in range(images)] for side in (*CHOOSING, TEST)}
     names = {TRAIN: "train", VAL: "val", DRAWN_TEST: TEST}
-    for unit, side in zip(units, chosen.tolist(), strict=True):
+    of_all = [*zip(units, chosen.tolist(), strict=True), *((one, TRAIN) for one in drawn if not one.counts.any())]
+    for unit, side in of_all:
         for index, window in unit.parts:
             sides[names[side]][index].append(window)
     return sides

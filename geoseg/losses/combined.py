@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from geoseg.core.errors import SpecError
 from geoseg.losses.class_weights import class_weights
-from geoseg.losses.loss import LOSSES, Loss
+from geoseg.losses.loss import LOSSES, ClassSets, Loss
 from geoseg.spec import IGNORE, LossSpec, parse_spec
 
 
@@ -21,12 +21,13 @@ class SegmentationLoss(nn.Module):
 
     class_weights: Tensor | None
 
-    def __init__(self, spec: LossSpec, class_counts: Sequence[float]):
+    def __init__(self, spec: LossSpec, class_counts: Sequence[float], sets: ClassSets = ()):
         """Build the losses.
 
         Args:
             spec: which losses, with which weights.
             class_counts: pixels of each class in the training labels, in the order of the logits.
+            sets: class indexes of each set of classes that labels may be; the set number i is the label K + i.
 
         Raises:
             SpecError: if a parameter of a loss is invalid.
@@ -34,7 +35,7 @@ class SegmentationLoss(nn.Module):
         super().__init__()
         weights = None if spec.class_weights == "none" else class_weights(class_counts, spec.class_weights)
         self.register_buffer("class_weights", weights, persistent=False)
-        self._losses = make_losses(spec)
+        self._losses, self._sets = make_losses(spec), sets
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Loss of logits (B, K, H, W) of any float type against class indexes (B, H, W), int64."""
@@ -43,8 +44,13 @@ class SegmentationLoss(nn.Module):
             if not (labels != IGNORE).any():
                 return logits.sum() * 0
             logs = logits.log_softmax(dim=1)
-            values = [weight * loss(logs, labels, self.class_weights) for weight, loss in self._losses]
+            values = [weight * self._value(loss, logs, labels) for weight, loss in self._losses]
             return torch.stack(values).sum()
+
+    def _value(self, loss: Loss, logs: Tensor, labels: Tensor) -> Tensor:
+        if not self._sets:
+            return loss(logs, labels, self.class_weights)
+        return loss.of_sets(logs, labels, self.class_weights, self._sets)
 
 
 def make_losses(spec: LossSpec) -> list[tuple[float, Loss]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
-from geoseg.losses.loss import Loss
-from geoseg.losses.pixels import pixel_costs, pixel_weights, weighted_mean
+from geoseg.losses.pixels import weighted_mean
+from geoseg.losses.pixelwise import LabelledPixels, PixelwiseLoss
 
 
-class CrossEntropy(Loss):
+class CrossEntropy(PixelwiseLoss):
     """Mean cross-entropy of the valid pixels, weighted by class.
 
     With class weights, smoothing differs from that of torch's CrossEntropyLoss, which weighs each class's share of the
@@ -21,9 +21,9 @@ class CrossEntropy(Loss):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target that is spread uniformly over all classes."""
 
-    def __call__(self, logs: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
+    def of_pixels(self, pixels: LabelledPixels) -> Tensor:
         """Loss of a batch, a scalar."""
-        costs = pixel_costs(logs, labels)
+        costs = pixels.costs
         if self.label_smoothing:
-            costs = (1 - self.label_smoothing) * costs - self.label_smoothing * logs.mean(dim=1)
-        return weighted_mean(costs, pixel_weights(labels, class_weights))
+            costs = (1 - self.label_smoothing) * costs - self.label_smoothing * pixels.logs.mean(dim=1)
+        return weighted_mean(costs, pixels.weights)

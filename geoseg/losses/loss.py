@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 from torch import Tensor
 
 from geoseg.core.registry import Registry
-from geoseg.spec import Spec
+from geoseg.spec import IGNORE, Spec
 from geoseg.spec import loss as settings
+
+ClassSets = Sequence[Sequence[int]]
+"""Class indexes of each set of classes."""
 
 
 class Loss(Spec):
@@ -27,6 +31,14 @@ class Loss(Spec):
     @abstractmethod
     def __call__(self, logs: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
         """Loss of a batch, a scalar."""
+
+    def of_sets(self, logs: Tensor, labels: Tensor, class_weights: Tensor | None, sets: ClassSets) -> Tensor:
+        """Loss of a batch whose labels may be sets of classes, a scalar.
+
+        The set number i of class indexes is the label K + i: the class of such a pixel is one of these. A loss leaves
+        these pixels out unless it says otherwise.
+        """
+        return self(logs, labels.masked_fill(labels >= logs.shape[1], IGNORE), class_weights)
 
 
 LOSSES: Registry[type[Loss]] = settings.LOSSES

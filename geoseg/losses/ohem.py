@@ -8,12 +8,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from geoseg.losses.loss import Loss
-from geoseg.losses.pixels import pixel_costs, pixel_weights, weighted_mean
-from geoseg.spec import IGNORE
+from geoseg.losses.pixels import weighted_mean
+from geoseg.losses.pixelwise import LabelledPixels, PixelwiseLoss
 
 
-class Ohem(Loss):
+class Ohem(PixelwiseLoss):
     """Mean cross-entropy of the hard pixels, weighted by class; weights do not affect which pixels are hard."""
 
     threshold: float = Field(default=0.7, gt=0, le=1)
@@ -21,10 +20,9 @@ class Ohem(Loss):
     share: float = Field(default=0.0625, gt=0, le=1)
     """Least share of the valid pixels that is kept as hard, the worst ones."""
 
-    def __call__(self, logs: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
+    def of_pixels(self, pixels: LabelledPixels) -> Tensor:
         """Loss of a batch, a scalar."""
-        costs = pixel_costs(logs, labels)
-        return weighted_mean(costs, pixel_weights(labels, class_weights) * self._hard(costs, labels != IGNORE))
+        return weighted_mean(pixels.costs, pixels.weights * self._hard(pixels.costs, pixels.valid))
 
     @torch.no_grad()
     def _hard(self, costs: Tensor, valid: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ class LabelledWindows:
     image: Tensor
     """Band values (B, C, S, S), float32."""
     labels: Tensor
-    """Class indexes (B, S, S), int64; IGNORE where nothing is labelled."""
+    """Class indexes (B, S, S), int64, from K on those of sets of classes; IGNORE where nothing is labelled."""
     views: Views = NO_VIEWS
     """The views of each level; none for a network that sees its windows alone."""
     view_labels: tuple[Tensor, ...] = ()

@@ -56,6 +56,32 @@ LABEL_BUFFER_PX = 1.5
 """Radius of points and half the width of lines by default: a click is off by a pixel, and marks three pixels."""
 
 
+Classes = Annotated[int | str | Annotated[tuple[Label, ...], Field(min_length=1)], BeforeValidator(_as_written)]
+"""A class, or several of which one is meant, by their names or ids."""
+
+
+class SourceLegendSpec(Spec):
+    """How the labels of one source are read; what is not given is as in `data`."""
+
+    label_values: dict[Label, Classes] = Field(default={})
+    """Label value -> class, several classes, or `ignore`, in place of data.label_values."""
+    label_column: str | None = None
+    """Column of the polygons that holds their class."""
+    label_layer: str | None = None
+    """Layer of the vector file."""
+    outside: Classes | None = None
+    """Class, or several, of all that has no label."""
+
+    @property
+    def meanings(self) -> list[Classes]:
+        """What label values stand for."""
+        return [*self.label_values.values(), *([] if self.outside is None else [self.outside])]
+
+
+AS_DATA_SAYS = SourceLegendSpec()
+"""The legend of labels that have none of their own."""
+
+
 class LabelledRasterSpec(Spec):
     """A labelled raster: an image of any size and the file with its labels."""
 
@@ -67,6 +93,16 @@ class LabelledRasterSpec(Spec):
     """train, val, test, or another name, which is left out; None leaves it to data.split."""
     group: str | None = None
     """Group that goes to one side together, by scene and by clusters; None: it is in none."""
+    legend: Name | None = None
+    """Name of the legend, among data.legends, by which its labels are read; None: as `data` says."""
+    label_values: dict[Label, Classes] = Field(default={})
+    """Label value -> class, several classes, or `ignore`, for these labels alone."""
+
+    @model_validator(mode="after")
+    def _one_legend(self) -> Self:
+        if self.legend is not None and self.label_values:
+            raise ValueError("legend and label_values both say what labels stand for: keep one")
+        return self
 
 
 class SplitSpec(Spec):
@@ -178,9 +214,17 @@ class DataSpec(Spec):
     """Value that marks pixels without data, over what the files say."""
     resolution_m: float | None = Field(default=None, ge=1 / LARGEST_SIZE_M, le=LARGEST_SIZE_M)
     """Pixel size on the ground, in metres; None takes it from the first image that has coordinates."""
-    label_values: dict[Label, Label] = Field(default={})
+    label_values: dict[Label, Classes] = Field(default={})
     """Label value -> name or id of a class, or `ignore`. Label values are numbers, colours like "#3c1098" (palette and
-    RGB images), or texts (polygons); `other` stands for all the rest. Empty means: class ids or class names."""
+    RGB images), or texts (polygons); `other` stands for all the rest. Empty means: class ids or class names. A list of
+    classes, as in `built: [building, road]`, means one of them: the loss sums their probabilities, and nothing scores
+    these pixels."""
+    legends: dict[Name, SourceLegendSpec] = Field(default={})
+    """Further ways to read labels, by name, so that sources with different legends train one model: those of `scenes`
+    by their `legend`, those of `tiles` by a column of the CSV."""
+    legend_column: str = "legend"
+    """Column of the CSV with the name of the legend of each row, where there are `legends`; an empty cell means that
+    its labels are read as `data` says."""
     label_column: str | None = None
     """Column of the polygons that holds their class; needed where there are several columns."""
     label_layer: str | None = None
@@ -192,9 +236,10 @@ class DataSpec(Spec):
     """Polygons are boxes around objects, not outlines: this share of their width and height on each side is not
     labelled, e.g. 0.2; what lies further in is of their class, in overlaps of the smallest box. None: they are
     outlines."""
-    outside: Label | None = None
+    outside: Classes | None = None
     """Name or id of the class of all that lies outside of the polygons, or is not labelled in rasters, within the valid
-    pixels of the images: for footprints of one kind and nothing else. None: it is not labelled."""
+    pixels of the images: for footprints of one kind and nothing else. A list of classes means one of them, as in
+    label_values. None: it is not labelled."""
     extent: FilePath | None = None
     """Polygons outside of which nothing counts as `outside`: the area that was mapped. A vector file in any CRS,
     FILE|layername=NAME where it has several layers; None: the images."""
@@ -212,7 +257,17 @@ class DataSpec(Spec):
         ways = [self.tiles is not None, self.images is not None or self.labels is not None, bool(self.scenes)]
         if sum(ways) != 1:
             raise ValueError("give one of `tiles` (a CSV), `images` with `labels` (patterns), or `scenes` (a list)")
-        if self.extent is not None and self.outside is None:
+        unknown = [
+            scene.legend for scene in self.scenes if scene.legend is not None and scene.legend not in self.legends
+        ]
+        if unknown:
+            raise ValueError(
+                f"legend {shown(unknown[0])} is none of `legends`: {', '.join(self.legends) or 'there are none'}"
+            )
+        if self.legends and self.images is not None:
+            raise ValueError("legends are for `tiles`, by a column, and for `scenes`: list the images in one of these")
+        outsides = [self.outside, *(legend.outside for legend in self.legends.values())]
+        if self.extent is not None and not any(one is not None for one in outsides):
             raise ValueError("extent says where outside counts: give outside, the class between the polygons, as well")
         if (self.images is None) != (self.labels is None):
             raise ValueError("`images` and `labels` belong together: give both")
@@ -221,3 +276,11 @@ class DataSpec(Spec):
         if self.band_indexes is not None and len(self.band_indexes) != len(self.bands):
             raise ValueError(f"{len(self.bands)} bands, {len(self.band_indexes)} band_indexes: give one index per band")
         return self
+
+    @property
+    def class_sets(self) -> tuple[tuple[Label, ...], ...]:
+        """The lists of classes that label values stand for, each once, in the order of the settings."""
+        own = SourceLegendSpec(label_values=self.label_values, outside=self.outside)
+        scenes = [SourceLegendSpec(label_values=scene.label_values) for scene in self.scenes]
+        meant = [one for legend in (own, *self.legends.values(), *scenes) for one in legend.meanings]
+        return tuple(dict.fromkeys(one for one in meant if isinstance(one, tuple)))

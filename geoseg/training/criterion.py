@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from geoseg.data.labels.class_sets import class_sets
 from geoseg.losses.combined import SegmentationLoss
 from geoseg.models.auxiliary_head import AuxiliaryHead
 from geoseg.models.auxiliary_outputs import AuxiliaryOutputs
@@ -37,9 +38,10 @@ class TrainingCriterion(nn.Module):
             SpecError: if a parameter of a loss is invalid.
         """
         super().__init__()
-        self._loss = SegmentationLoss(spec.loss, class_counts)
+        sets = class_sets(spec.classes, spec.data.class_sets)
+        self._loss = SegmentationLoss(spec.loss, class_counts, sets)
         hard = LossSpec(cross_entropy=0, dice=0, ohem=1, ohem_threshold=0.7, ohem_share=HARD_SHARE)
-        self._hard_loss = SegmentationLoss(hard, class_counts)
+        self._hard_loss = SegmentationLoss(hard, class_counts, sets)
         self._head_weight = spec.loss.auxiliary
         self._auxiliary = [AuxiliaryHead(network, len(spec.classes))] if spec.loss.auxiliary else []
         self.heads = nn.ModuleList(self._auxiliary)

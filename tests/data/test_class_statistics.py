@@ -53,6 +53,7 @@ def labelled_raster(
 @given(sizes, sizes, st.integers(0, 9), st.sampled_from([32, 64, 96, 1024]), st.sampled_from(["uint8", "float32"]))
 def test_it_counts_what_the_whole_arrays_hold(height: int, width: int, seed: int, read_px: int, dtype: str) -> None:
     whole = labelled_raster(height, width, seed, dtype)
+    whole.labels[(whole.labels == 2) & (np.arange(width) % 3 == 0)] = 4  # a set of classes
     heard = Heard()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "READ_PX", read_px)
@@ -64,9 +65,10 @@ def test_it_counts_what_the_whole_arrays_hold(height: int, width: int, seed: int
         for col in range(0, width, CELL_PX):
             cell = (slice(row, row + CELL_PX), slice(col, col + CELL_PX))
             counts = [int((counted[cell] == k).sum()) for k in range(3)]
-            if any(counts):
+            partial = int((counted[cell] == 4).sum())
+            if any(counts) or partial:
                 values = whole.image[:, *cell][:, counted[cell] != IGNORE].astype(float)
-                seen[row, col] = counts, values.sum(1), (values**2).sum(1), values.min(1), values.max(1)
+                seen[row, col] = counts, values.sum(1), (values**2).sum(1), values.min(1), values.max(1), partial
     assert sorted(map(tuple, statistics.cells.tolist())) == sorted(seen)
     for cell, *found in zip(statistics.cells.tolist(), *statistics.columns[1:], strict=True):
         for value, expected in zip(found, seen[tuple(cell)], strict=True):
@@ -147,7 +149,9 @@ def test_neighbouring_windows_share_the_cells_among_them(one: int, two: int, thr
 @given(sizes, sizes, st.lists(spans, max_size=5))
 def test_cells_inside_of_windows(height: int, width: int, windows: list[Window]) -> None:
     corners = np.array([(r, c) for r in range(0, height, CELL_PX) for c in range(0, width, CELL_PX)])
-    statistics = ClassStatistics(corners, np.ones((len(corners), 1), int), *(np.ones((len(corners), 1)),) * 4)
+    statistics = ClassStatistics(
+        corners, np.ones((len(corners), 1), int), *(np.ones((len(corners), 1)),) * 4, np.zeros(len(corners), int)
+    )
     windows = [cells_around(window).clip(height, width) for window in windows]
     mask = np.zeros((height, width), bool)
     for window in windows:

@@ -42,7 +42,9 @@ def raster(
     counts = rng.integers(0, 500, (len(cells), classes)) + 1
     path = Path(f"/data/{name or (row, col)}.tif")
     grid = PixelGrid(height, width, place, crs)
-    return CountedRaster(ListedRaster(path, path, split), grid, ClassStatistics(cells, counts, *(values,) * 4))
+    return CountedRaster(
+        ListedRaster(path, path, split), grid, ClassStatistics(cells, counts, *(values,) * 4, np.zeros(len(cells), int))
+    )
 
 
 def learnt_pixels(raster: CountedRaster, share: RasterSplit) -> np.ndarray:

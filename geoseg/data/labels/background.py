@@ -14,6 +14,7 @@ import shapely
 from numpy.typing import NDArray
 
 from geoseg.core.errors import LabelError, SpecError
+from geoseg.data.labels.class_sets import set_indexes
 from geoseg.data.labels.rules import LabelRules, class_indexes, class_list
 from geoseg.geo.aoi import Area
 from geoseg.geo.drawn_area import OffRasterError, read_aoi
@@ -52,13 +53,15 @@ class Background:
 
 
 def outside_index(rules: LabelRules, classes: Sequence[ClassSpec]) -> int:
-    """Index of the class outside of all labels; IGNORE if there is none.
+    """Index of the class, or of the set of classes, outside of all labels; IGNORE if there is none.
 
     Raises:
         SpecError: if it is none of the classes.
     """
     if rules.outside is None:
         return IGNORE
+    if isinstance(rules.outside, tuple):
+        return set_indexes(classes, rules.class_sets)[rules.outside]
     indexes = class_indexes(classes)
     by_text = {str(key): index for key, index in indexes.items()}
     if str(rules.outside) not in by_text:

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Self
 
 from geoseg.core.errors import SpecError
+from geoseg.data.labels.class_sets import set_indexes
 from geoseg.spec import IGNORE, ClassSpec, DataSpec
-from geoseg.spec.data import LABEL_BUFFER_PX
+from geoseg.spec.data import AS_DATA_SAYS, LABEL_BUFFER_PX, SourceLegendSpec
 
+Meaning = int | str | tuple[int | str, ...]
+"""Id or name of a class, or of several, one of which is meant."""
 OTHER = "other"
 """Key of LabelRules.values for all values that no other key names."""
 
@@ -19,14 +22,14 @@ OTHER = "other"
 class LabelRules:
     """Which values of a label file stand for which classes, and where they are in a vector file."""
 
-    values: tuple[tuple[int | str, int | str], ...] = ()
-    """Value in the file (number, #rrggbb, text, or `other`) -> id or name of a class, or `ignore`."""
+    values: tuple[tuple[int | str, Meaning], ...] = ()
+    """Value in the file (number, #rrggbb, text, or `other`) -> id or name of a class, several of them, or `ignore`."""
     column: str | None = None
     """Column of the polygons that holds their class."""
     layer: str | None = None
     """Layer of the vector file."""
-    outside: int | str | None = None
-    """Id or name of the class of all that has no label; None if that is not labelled."""
+    outside: Meaning | None = None
+    """Id or name of the class of all that has no label, or several; None if that is not labelled."""
     extent: Path | None = None
     """Polygons outside of which `outside` does not count."""
     corrections: tuple[Path, ...] = ()
@@ -36,20 +39,29 @@ class LabelRules:
     box_rim: float | None = None
     """Share of the width and height of polygons, which are boxes, that is not labelled on each side; None: they are
     outlines."""
+    class_sets: tuple[tuple[int | str, ...], ...] = ()
+    """All lists of classes that values of the run's labels stand for, of these and of other labels."""
 
     @classmethod
-    def of(cls, values: Mapping[int | str, int | str], column: str | None = None, layer: str | None = None) -> Self:
+    def of(cls, values: Mapping[int | str, Meaning], column: str | None = None, layer: str | None = None) -> Self:
         """Make rules from values of labels, and the place of the class in vector files."""
         return cls(tuple((_plain_key(key), value) for key, value in values.items()), column, layer)
 
     @classmethod
-    def of_data(cls, data: DataSpec) -> Self:
-        """Make rules from the settings of a config."""
-        values = tuple((_plain_key(key), value) for key, value in data.label_values.items())
+    def of_data(cls, data: DataSpec, legend: SourceLegendSpec = AS_DATA_SAYS) -> Self:
+        """Make rules from the settings of a config, and from those of one source."""
+        given = legend.label_values or data.label_values
         return cls(
-            values, data.label_column, data.label_layer, data.outside, data.extent, data.corrections,
-            data.label_buffer_px, data.label_box_rim,
-        )  # fmt: skip
+            tuple((_plain_key(key), value) for key, value in given.items()),
+            legend.label_column or data.label_column,
+            legend.label_layer or data.label_layer,
+            data.outside if legend.outside is None else legend.outside,
+            data.extent,
+            data.corrections,
+            data.label_buffer_px,
+            data.label_box_rim,
+            data.class_sets,
+        )
 
     @property
     def only_other(self) -> bool:
@@ -69,12 +81,13 @@ def resolve_rules(classes: Sequence[ClassSpec], rules: LabelRules) -> dict[int |
         SpecError: if a value is given a class that does not exist.
     """
     known = class_indexes(classes) | {"ignore": IGNORE}
-    unknown = [value for _, value in rules.values if value not in known]
+    sets = set_indexes(classes, rules.class_sets)
+    unknown = [value for _, value in rules.values if not isinstance(value, tuple) and value not in known]
     if unknown:
         raise SpecError(
             f"data.label_values leads to {unknown[0]!r}, which is neither a class ({class_list(classes)}) nor ignore"
         )
-    return {key: known[value] for key, value in rules.values}
+    return {key: sets[value] if isinstance(value, tuple) else known[value] for key, value in rules.values}
 
 
 def sole_class(classes: Sequence[ClassSpec], rules: LabelRules) -> int | None:
@@ -83,7 +96,9 @@ def sole_class(classes: Sequence[ClassSpec], rules: LabelRules) -> int | None:
         return resolve_rules(classes, rules)[OTHER]
     if rules.outside is None or rules.values or len(classes) != 2:
         return None
-    return next((k for k, c in enumerate(classes) if str(rules.outside) not in (c.name, str(c.label_value))), None)
+    outside = rules.outside if isinstance(rules.outside, tuple) else (rules.outside,)
+    taken = {str(one) for one in outside}
+    return next((k for k, c in enumerate(classes) if taken.isdisjoint((c.name, str(c.label_value)))), None)
 
 
 def class_indexes(classes: Sequence[ClassSpec]) -> dict[int | str, int]:

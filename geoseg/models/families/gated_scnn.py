@@ -23,7 +23,7 @@ from geoseg.models.families.layers import resized
 from geoseg.models.families.parameters import split_arguments
 from geoseg.models.training_batch import PixelLoss
 from geoseg.models.window_padding import LEAST_PX, Sides
-from geoseg.spec import NetworkSpec, Spec
+from geoseg.spec import IGNORE, NetworkSpec, Spec
 from geoseg.spec.arguments import Channels, FewList
 
 Weight = Annotated[float, Field(ge=0, le=1000)]
@@ -95,6 +95,7 @@ class GatedScnn(Body):
 
     def auxiliary_loss(self, outputs: Sequence[Any], logits: Tensor, labels: Tensor, criterion: PixelLoss) -> Tensor:
         """Loss of predicted boundaries, and the dual-task regularizer (equations 3 to 7)."""
+        labels = labels.masked_fill(labels >= logits.shape[1], IGNORE)  # sets of classes have no boundary
         edges = resized(outputs[0], labels.shape[-2:])[:, 0].float()
         loss = self._given.edge_weight * edge_loss(edges, *boundary_map(labels))
         loss = loss + self._given.dual_task_weight * dual_task_loss(logits.float(), labels)

@@ -90,6 +90,7 @@ class MaskBody(EncoderBody):
         """
         from geoseg.models.families.mask_decoders import Predictions, hungarian_loss
 
+        labels = labels.masked_fill(labels >= logits.shape[1], IGNORE)  # sets of classes have no mask
         found, wanted = Predictions(*outputs[0]), objects_of(labels)
         with torch.autocast(labels.device.type, enabled=False):
             counted = [row for row, one in enumerate(wanted) if len(one.classes)]

@@ -68,7 +68,7 @@ def open_pair(
 
 def _labels_of(entry: ListedRaster, grid: PixelGrid, data: DataSpec, classes: Sequence[ClassSpec]) -> LabelSource:
     """The label file of an image, and how it is to be read."""
-    return LabelSource(entry.label, grid, tuple(classes), entry.image, LabelRules.of_data(data))
+    return LabelSource(entry.label, grid, tuple(classes), entry.image, LabelRules.of_data(data, entry.legend))
 
 
 def inspect_images(

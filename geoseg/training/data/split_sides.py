@@ -17,6 +17,7 @@ from geoseg.data.class_statistics import ClassStatistics, join_statistics
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.mosaic import Mosaic, join_neighbours
 from geoseg.data.partly_labelled import PartlyLabelled
+from geoseg.spec import IGNORE
 from geoseg.training.windows.random_windows import LabelledCells
 
 
@@ -69,15 +70,19 @@ class SideParts:
         """Labelled pixels that count."""
         return sum(int(one.counts.sum()) for one in self.statistics)
 
-    def part(self, index: int, raster: LabelledRaster) -> PartlyLabelled:
-        """The part of a raster, given its index."""
-        return PartlyLabelled(raster, *self.areas[index], hides_closed=self.hides_closed)
+    def part(self, index: int, raster: LabelledRaster, classes: int = IGNORE) -> PartlyLabelled:
+        """The part of a raster, given its index, without labels from the index `classes` on."""
+        return PartlyLabelled(raster, *self.areas[index], hides_closed=self.hides_closed, classes=classes)
 
 
-def join_side(rasters: Sequence[LabelledRaster], parts: SideParts) -> SplitSide:
-    """Join the rasters of one side to mosaics where they touch, with cells in the mosaics' pixels."""
+def join_side(rasters: Sequence[LabelledRaster], parts: SideParts, *, is_scored: bool = False) -> SplitSide:
+    """Join the rasters of one side to mosaics where they touch, with cells in the mosaics' pixels.
+
+    On a side that is scored, pixels whose label is a set of classes are not labelled.
+    """
     used = [index for index, one in enumerate(parts.statistics) if len(one.cells)]
-    shown = [parts.part(i, rasters[i]) for i in used]
+    classes = parts.statistics[0].counts.shape[1] if is_scored and used else IGNORE
+    shown = [parts.part(i, rasters[i], classes) for i in used]
     joined = join_neighbours(shown) if shown else []
     places = np.zeros((len(used), 3), np.int64)  # number of the mosaic, and the corner in it
     for number, (mosaic, members) in enumerate(joined):
@@ -85,5 +90,5 @@ def join_side(rasters: Sequence[LabelledRaster], parts: SideParts) -> SplitSide:
             places[member] = number, place.row, place.col
     together = join_statistics(parts.statistics)
     corners = np.repeat(places, [len(parts.statistics[i].cells) for i in used], axis=0)
-    cells = LabelledCells(np.insert(together.cells, 0, 0, axis=1) + corners, together.counts)
+    cells = LabelledCells(np.insert(together.cells, 0, 0, axis=1) + corners, together.counts, partial=together.partial)
     return SplitSide(tuple(mosaic for mosaic, _ in joined), cells, len(used), parts.polygons)

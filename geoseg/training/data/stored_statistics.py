@@ -25,6 +25,7 @@ from geoseg.data.listing import ListedRaster
 from geoseg.geo.layer_paths import split_layer
 from geoseg.scenes.opening import files_below
 from geoseg.spec import DataSpec, TrainSpec
+from geoseg.spec.data import AS_DATA_SAYS
 
 SIDECARS = (".aux.xml", ".msk", "-wal")
 """Suffixes of the sidecar files of GDAL and SQLite, after the whole file name."""
@@ -94,13 +95,15 @@ def fingerprint(listed: Sequence[ListedRaster], spec: TrainSpec, unlabelled: Seq
         for entry in listed
         for path in (entry.image, *map(Path, files_below(str(entry.image))), entry.label)
     ]
+    legends = [(str(one.label), one.legend.model_dump(mode="json")) for one in listed if one.legend != AS_DATA_SAYS]
     files += [(str(path), _stamps(path)) for one in unlabelled for path in (one, *map(Path, files_below(str(one))))]
     laid_over = (*(() if spec.data.extent is None else (spec.data.extent,)), *spec.data.corrections)
     files += [(str(path), _stamps(split_layer(path)[0])) for path in laid_over]
     settings = spec.data.model_dump(mode="json", include=READ_BY)
     settings |= spec.data.model_dump(mode="json", include=READ_BY_IF_GIVEN, exclude_defaults=True)
     classes = [(c.label_value, c.name) for c in spec.classes]
-    return hashlib.sha256(json.dumps([CELL_PX, files, settings, classes]).encode()).hexdigest()
+    known = [CELL_PX, files, settings, classes, *([legends] if legends else [])]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 
 def _stamps(path: Path) -> list[tuple[int, int]]:

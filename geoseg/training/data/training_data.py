@@ -23,10 +23,11 @@ from geoseg.data.class_statistics import ClassStatistics, join_statistics, norma
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels import LabelRules, unmarked_labels
 from geoseg.data.labels.background import outside_index
+from geoseg.data.labels.class_sets import class_sets, describe_sets
 from geoseg.data.labels.features import Features
 from geoseg.data.listing import CHOOSING, TEST, ListedRaster, list_rasters, list_unlabelled, to_read
 from geoseg.geo.georef import PixelGrid
-from geoseg.spec import IGNORE, BrightnessSpec, ClassSpec, DataSpec, NormalizationSpec, ScalingSpec, TrainSpec
+from geoseg.spec import BrightnessSpec, ClassSpec, DataSpec, NormalizationSpec, ScalingSpec, TrainSpec
 from geoseg.spec.evaluate import Split
 from geoseg.training.data.image_files import (
     count_corrections,
@@ -129,7 +130,8 @@ def read_training_data(
         reporter.notice(f"labels: {unmarked_labels(unmarked_px)}")
     for line in (
         *(f"labels: {pixels:,} px {clause}" for clause, pixels in disputed.items()),
-        *_notice_of_bare(counted, spec),
+        *_notice_of_sets(counted, spec),
+        *_notice_of_bare(counted, listed, spec),
         *_notice_of_unlabelled(counted),
     ):
         reporter.notice(line)
@@ -143,14 +145,14 @@ def read_training_data(
         for line in _notice_of_sparse(counted, grids):
             reporter.notice(line)
         check_sides(split, spec, unmarked_px, reporter)
-    train = join_side(known.rasters, split.train)
+    train = join_side(known.rasters, split.train, is_scored=only is not None)
     if only is None:
         check_window(spec, train)
     sides = {"train": split.train, "val": split.val, TEST: split.test}
     together = join_statistics(sides[only or "train"].statistics)
     return TrainingData(
         train=train,
-        val=join_side(known.rasters, split.val),
+        val=join_side(known.rasters, split.val, is_scored=True),
         unlabelled=read_unlabelled(without_labels, known, split, terms, spec, reporter),
         read_test=_test_reader(known, split, everything, spec, terms.scaling),
         normalization=normalization_of(together),
@@ -172,7 +174,7 @@ def _test_reader(
 ) -> ReadTest | None:
     """A function that gives the test side: what was drawn for it, or what is read from the images given as test."""
     if split.test.pixels:
-        return lambda reporter: join_side(known.rasters, split.test)
+        return lambda reporter: join_side(known.rasters, split.test, is_scored=True)
     if not any(one.split == TEST for one in listed):
         return None
 
@@ -203,17 +205,32 @@ def _features(listed: Sequence[ListedRaster], grids: Sequence[PixelGrid], spec: 
     return features
 
 
-def _notice_of_bare(counted: Sequence[ClassStatistics], spec: TrainSpec) -> list[str]:
-    """A notice that images show no label but the class of what lies outside of all labels."""
-    outside = outside_index(LabelRules.of_data(spec.data), spec.classes)
-    if outside == IGNORE:
+def _notice_of_sets(counted: Sequence[ClassStatistics], spec: TrainSpec) -> list[str]:
+    """A notice that labels stand for several classes."""
+    partial, whole = sum(int(one.partial.sum()) for one in counted), sum(int(one.counts.sum()) for one in counted)
+    if not partial:
         return []
-    counts = [one.class_counts for one in counted]
-    bare = sum(bool(one[outside]) and one.sum() == one[outside] for one in counts)
-    if not bare:
-        return []
-    name = spec.classes[outside].name
-    return [f"{bare} of {number_of(len(counts), 'image')} show no polygon: all of their valid pixels count as {name}"]
+    sets = describe_sets(spec.classes, class_sets(spec.classes, spec.data.class_sets))
+    return [
+        f"{partial / (partial + whole):.1%} of the labelled pixels are of one of several classes ({sets}): they are "
+        "learnt by the sum of these classes' probabilities, and count in no score and in no class"
+    ]
+
+
+def _notice_of_bare(counted: Sequence[ClassStatistics], listed: Sequence[ListedRaster], spec: TrainSpec) -> list[str]:
+    """Notices that images show no label but the class of what lies outside of all labels."""
+    outside = [outside_index(LabelRules.of_data(spec.data, entry.legend), spec.classes) for entry in listed]
+    shown: Counter[int] = Counter()
+    for one, index in zip(counted, outside, strict=True):
+        if index < len(spec.classes):
+            counts = one.class_counts
+            shown[index] += bool(counts[index]) and counts.sum() == counts[index]
+    return [
+        f"{bare} of {number_of(len(counted), 'image')} show no polygon: all of their valid pixels count as "
+        f"{spec.classes[index].name}"
+        for index, bare in shown.items()
+        if bare
+    ]
 
 
 def _notice_of_unlabelled(counted: Sequence[ClassStatistics]) -> list[str]:

@@ -39,6 +39,14 @@ class LabelledCells:
     """Labelled pixels per class (N, K)."""
     unlabelled: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 4), np.int64))
     """Cells of rasters without labels: number of the raster, first row and column, and pixels with data (M, 4)."""
+    partial: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Pixels whose label is a set of classes (N,); empty where there are none."""
+
+    @property
+    def pixels(self) -> NDArray[np.int64]:
+        """Labelled pixels (N,), of a class or of a set of classes."""
+        pixels: NDArray[np.int64] = self.counts.sum(axis=1)
+        return pixels + self.partial if len(self.partial) else pixels
 
     def joined_by(self, unlabelled: LabelledCells, first: int) -> LabelledCells:
         """The same with those of rasters without labels, whose pixels count as one class, numbered from `first`."""
@@ -80,7 +88,7 @@ class TrainingWindows:
         self.fill = fill
         self.epoch = 0
         self._places = cells.places
-        self._by_area = np.cumsum(cells.counts.sum(axis=1))
+        self._by_area = np.cumsum(cells.pixels)
         self._by_class = [np.cumsum(column) for column in cells.counts.T if column.any()]
         self._unlabelled, self._by_data = cells.unlabelled[:, :3], np.cumsum(cells.unlabelled[:, 3])
 
