@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from geoseg.core.errors import LabelError
+from geoseg.core.raster_names import RASTERS, is_result
 from geoseg.core.wording import number_of
 from geoseg.data.labels.polygons import VECTOR_FILES
-from geoseg.scenes.paths import RASTERS, is_result
 
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif"})
 """Endings of pictures, which are images or labels in many data sets."""

@@ -15,6 +15,7 @@ from geoseg.core.composites import AddressPart, matching, paths_in, split_compos
 from geoseg.core.errors import LabelError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.core.patterns import Pattern, is_pattern, resolved
+from geoseg.core.raster_names import is_raster, is_result
 from geoseg.core.safe_paths import is_elsewhere, joined, whole_url
 from geoseg.core.tables import Table
 from geoseg.core.wording import number_of
@@ -79,7 +80,7 @@ def list_rasters(data: DataSpec, reporter: Reporter = SILENT) -> list[ListedRast
 
 
 def list_unlabelled(data: DataSpec) -> list[Path]:
-    """List the images without labels of a DataSpec, each once.
+    """List the images without labels of a DataSpec, each once; of a folder those in it, without geoseg's own results.
 
     Raises:
         LabelError: if a path or pattern matches nothing.
@@ -92,11 +93,20 @@ def _unlabelled(text: str) -> list[Path]:
     if any(map(is_elsewhere, paths_in(text))):
         return [Path(text)]
     composite = split_composite(text)
-    found = [address for address, _ in matching(text)] if composite else resolved(Path(text).as_posix()).paths()
+    found = [address for address, _ in matching(text)] if composite else _paths(text)
     missing = next((path for address in found for path in paths_in(address) if not Path(path).exists()), None)
     if missing is not None or not found:
         raise LabelError(f"no image matches {missing or text}: check data.unlabelled")
     return [Path(address) for address in found]
+
+
+def _paths(text: str) -> list[str]:
+    found = resolved(Path(text).as_posix()).paths()
+    folders = [path for path in found if Path(path).is_dir()]
+    inside = sorted(str(one) for folder in folders for one in Path(folder).iterdir())
+    return [path for path in found if path not in folders] + [
+        path for path in inside if is_raster(path) and not is_result(path)
+    ]
 
 
 def to_read(listed: Sequence[ListedRaster], only: str | None) -> list[ListedRaster]:

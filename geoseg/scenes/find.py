@@ -13,11 +13,12 @@ from geoseg.core.errors import SceneError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.core.naming import scene_name
 from geoseg.core.patterns import is_pattern, resolved
+from geoseg.core.raster_names import is_raster, is_result, path_of, suffix
 from geoseg.core.redaction import public_form
 from geoseg.scenes.files import read_text
 from geoseg.scenes.items import read_items
 from geoseg.scenes.names import name_apart
-from geoseg.scenes.paths import identity, is_local, is_raster, is_result, is_web, path_of, resolve_given, suffix
+from geoseg.scenes.paths import identity, is_local, is_web, resolve_given
 from geoseg.scenes.products.find import choose_parts, find_product, find_products
 from geoseg.scenes.products.listing import is_archive, list_archive, list_folder
 from geoseg.scenes.reference import SceneRef

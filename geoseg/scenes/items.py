@@ -14,13 +14,14 @@ from geoseg.core.composites import join_composite
 from geoseg.core.errors import SceneError, did_you_mean
 from geoseg.core.events import Reporter
 from geoseg.core.naming import fit_for_files
+from geoseg.core.raster_names import is_raster
 from geoseg.core.redaction import public_form
 from geoseg.raster.bands.files import BandFile
 from geoseg.raster.bands.names import ALPHA, NO_BAND, agreed_roles, band_code, word_role
 from geoseg.raster.bands.tags import BandTag
 from geoseg.scenes.asset_bands import asset_bands
 from geoseg.scenes.files import read_json
-from geoseg.scenes.paths import is_raster, is_web, resolve, resolve_given
+from geoseg.scenes.paths import is_web, resolve, resolve_given
 from geoseg.scenes.reference import SceneRef
 
 _MEDIA_TYPES = ("image/tiff", "image/jp2", "image/geotiff", "image/x.geotiff", "image/vnd.stac.geotiff")

@@ -10,7 +10,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 from geoseg.core.naming import fit_for_files, shortened
-from geoseg.scenes.paths import folders, suffix
+from geoseg.core.raster_names import suffix
+from geoseg.scenes.paths import folders
 from geoseg.scenes.reference import SceneRef
 
 

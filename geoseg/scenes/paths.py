@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import PurePosixPath
 from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import url2pathname
 
 from geoseg.core.composites import each_part, paths_in
 from geoseg.core.errors import SceneError
 from geoseg.core.naming import visible
+from geoseg.core.raster_names import path_of
 from geoseg.core.safe_paths import is_on_server
-
-RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2", ".j2k", ".img", ".ecw", ".sid", ".pix", ".kea", ".bil", ".bsq"})
-"""Endings of files that are scenes. Pictures (.png, .jpg) lie beside scenes as previews more often than as scenes."""
-RESULTS = ("_landcover", "_confidence", "_scores")
-"""Ends of the stems of rasters that geoseg itself writes."""
 
 _SUBDATASET = re.compile(r"[A-Za-z][A-Za-z0-9_]+:")
 """Start of NETCDF:..., GTIFF_DIR:... and the like; a single letter is a drive."""
@@ -30,26 +25,6 @@ def is_local(path: str) -> bool:
 def is_web(path: str) -> bool:
     """Whether a path is read over HTTP."""
     return path.startswith(("http://", "https://"))
-
-
-def suffix(path: str) -> str:
-    """File suffix of a path or URL in lower case, with its dot; empty if it has none."""
-    return PurePosixPath(path_of(path)).suffix.lower()
-
-
-def path_of(url: str) -> str:
-    """The path of a URL, or a path unchanged; the URL's host may be invalid."""
-    return "/" + re.split("[?#]", url.partition("://")[2])[0].partition("/")[2] if "://" in url else url
-
-
-def is_raster(path: str) -> bool:
-    """Whether the suffix is that of a scene."""
-    return suffix(path) in RASTERS
-
-
-def is_result(path: str) -> bool:
-    """Whether the name is that of a result of geoseg."""
-    return os.path.splitext(os.path.basename(path))[0].endswith(RESULTS)
 
 
 def resolve(href: str, base: str) -> str:

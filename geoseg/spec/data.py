@@ -198,8 +198,8 @@ class DataSpec(Spec):
     scenes: tuple[LabelledRasterSpec, ...] = ()
     """List of images with their labels."""
     unlabelled: Annotated[tuple[ImagePattern, ...], BeforeValidator(_as_list)] = ()
-    """Images without labels, for training methods that learn from them, as distillation: paths or patterns as `images`,
-    one or a list, of equal bands, type of values and pixel size. What lies in validation or test labels is hidden."""
+    """Images without labels, for training methods that learn from them: paths, folders or patterns, one or a list, of
+    equal bands, type of values and pixel size. What lies in validation or test labels is hidden."""
     unlabelled_share: float = Field(default=0.5, gt=0, lt=1)
     """Share of the training windows drawn from `unlabelled`, uniformly by area; the rest are drawn about labels."""
     split: SplitSpec = SplitSpec()

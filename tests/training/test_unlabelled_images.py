@@ -155,6 +155,19 @@ def test_pixels_of_another_size_and_paths_without_an_image_are_refused(tmp_path:
             list_unlabelled(load_train_spec(configure(tmp_path, unlabelled=[pattern])).data)
 
 
+def test_a_folder_stands_for_the_rasters_in_it_without_results(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    for name in ("b.tif", "a.tif", "a_landcover.tif", "notes.txt"):
+        (tmp_path / "archive" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "archive" / name).touch()
+    for given in ("archive", "arch*"):
+        found = list_unlabelled(load_train_spec(configure(tmp_path, unlabelled=[given])).data)
+        assert [path.name for path in found] == ["a.tif", "b.tif"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(LabelError, match="no image matches"):
+        list_unlabelled(load_train_spec(configure(tmp_path, unlabelled=["empty"])).data)
+
+
 def test_a_method_that_learns_from_labels_alone_refuses_them(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="method supervised learns from labels alone"):
         train(configure(tmp_path, method="supervised"), tmp_path / "run")
