@@ -17,6 +17,7 @@ from geoseg.spec import (
     ExistingSpec,
     InitSpec,
     PredictSpec,
+    SampleSpec,
     Spec,
     SuggestSpec,
     TileSpec,
@@ -34,6 +35,7 @@ SETTINGS: dict[str, tuple[str, tuple[type[Spec], ...]]] = {
     "CompareSettings": ("How several models are compared.", (CompareSpec,)),
     "VectorizeSettings": ("How a class raster becomes polygons.", (VectorizeSpec,)),
     "InitSettings": ("How a training config is written.", (InitSpec,)),
+    "SampleSettings": ("How places are drawn for a test.", (SampleSpec,)),
     "SuggestSettings": (
         "How places to label are found, and what becomes of a file that exists.",
         (ExistingSpec, SuggestSpec),

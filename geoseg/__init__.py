@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from geoseg.commands.init import InitResult, init
     from geoseg.commands.predict import PredictResult, predict
     from geoseg.commands.predict_many import ManyResult, predict_many
+    from geoseg.commands.sample import SampleResult, sample
     from geoseg.commands.scene_tasks import SceneFailure
     from geoseg.commands.soup import SoupResult, soup
     from geoseg.commands.suggest import SuggestResult, suggest
@@ -54,6 +55,7 @@ __all__ = [
     "OutputError",
     "PredictResult",
     "PredictSpec",
+    "SampleResult",
     "SceneError",
     "SceneFailure",
     "SceneRef",
@@ -73,6 +75,7 @@ __all__ = [
     "load_model",
     "predict",
     "predict_many",
+    "sample",
     "save_model",
     "soup",
     "suggest",
@@ -92,6 +95,7 @@ _HOMES = {
     "geoseg.commands.scene_tasks": ("SceneFailure",),
     "geoseg.commands.predict": ("PredictResult", "predict"),
     "geoseg.commands.init": ("InitResult", "init"),
+    "geoseg.commands.sample": ("SampleResult", "sample"),
     "geoseg.commands.soup": ("SoupResult", "soup"),
     "geoseg.commands.suggest": ("SuggestResult", "suggest"),
     "geoseg.commands.tile": ("TileResult", "tile"),

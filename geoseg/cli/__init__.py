@@ -30,6 +30,7 @@ COMMANDS = {
     "compare": "Compare models on the same labelled pixels.",
     "soup": "Make one model of several: the mean of their weights.",
     "suggest": "Find places in scenes that are worth labelling next.",
+    "sample": "Draw places at random, for an honest test of a map.",
     "tile": "Write labelled tiles from scenes and their labels.",
     "models": "List the networks that can be trained, or show one with its settings.",
     "info": "Show what geoseg sees in a scene, or what a model is.",

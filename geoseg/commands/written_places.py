@@ -10,22 +10,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import shapely
 from pyproj import CRS
 
 from geoseg.commands.suggest_scenes import ScannedScene
 from geoseg.core.events import SILENT, Reporter, Stage
 from geoseg.core.naming import shown_names
 from geoseg.geo.aoi import Area
-from geoseg.geo.crs import map_crs, same_horizontal_crs
-from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
-from geoseg.geo.reproject import projection_of
-from geoseg.outputs.places import WrittenPlace, write_places
+from geoseg.geo.outlines import DEGREES, common_crs, outline
+from geoseg.outputs.places import SuggestedPlaces, write_places
 from geoseg.raster.class_raster import open_classes
 from geoseg.raster.legend import Legend
 from geoseg.spec import ClassSpec, VectorSpec
@@ -33,8 +28,6 @@ from geoseg.spec.suggest import PlacesSpec
 from geoseg.vector.layer import PolygonLayer
 from geoseg.vector.polygonize import Polygonizer
 
-DEGREES = CRS.from_epsg(4326)
-"""The system of files whose scenes have several."""
 _FEW = 0.005
 """Share of a place below which a class is not named in its list of classes."""
 
@@ -85,10 +78,7 @@ class PlacesInScenes:
     @cached_property
     def crs(self) -> CRS:
         """The coordinate system of the file."""
-        systems = [one.info.crs for one in self.scenes]
-        found = map_crs(systems[0])
-        is_one = all(same_horizontal_crs(system, systems[0]) for system in systems)
-        return found if is_one and found is not None else DEGREES
+        return common_crs([one.info.crs for one in self.scenes])
 
     def names(self) -> dict[str, str]:
         """Names of the scenes by their paths, as training finds its images by them."""
@@ -104,25 +94,19 @@ class PlacesInScenes:
         if self.crs is DEGREES:
             reporter.notice(f"scenes have several coordinate systems: {path} is in longitude and latitude")
         names = self.names()
-        places = [self._written(place, names[place.scene.path]) for place in self.chosen]
-        return write_places(places, self._labels(reporter), self.classes, self.crs, path)
+        places = SuggestedPlaces(
+            scenes=[names[place.scene.path] for place in self.chosen],
+            uncertainty=[place.uncertainty for place in self.chosen],
+            classes=[self._words(place) for place in self.chosen],
+            valid_shares=[place.valid_share for place in self.chosen],
+            shapes=[outline(place.scene.info.grid, place.window, self.crs) for place in self.chosen],
+        )
+        return write_places(places.table(), self._labels(reporter), self.classes, self.crs, path)
 
-    def _written(self, place: ChosenPlace, name: str) -> WrittenPlace:
+    def _words(self, place: ChosenPlace) -> str:
+        """The predicted classes of a place with their shares."""
         shares = sorted(place.class_shares(self.classes).items(), key=lambda one: -one[1])
-        words = ", ".join(f"{name} {share:.0%}" for name, share in shares if share > _FEW)
-        return WrittenPlace(name, place.uncertainty, words, place.valid_share, self._shape(place))
-
-    def _shape(self, place: ChosenPlace) -> Any:
-        """The outline of a place in the coordinate system of the file."""
-        info = place.scene.info
-        part = PixelGrid(info.height, info.width, info.transform, info.crs).part(place.window)
-        corners = [(0, 0), (0, part.height), (part.width, part.height), (part.width, 0)]
-        outline = np.array([part.xy(*corner) for corner in corners])
-        if self.crs is not DEGREES:
-            return shapely.Polygon(outline)
-        projection = projection_of(map_crs(info.crs), self.crs, outline)
-        moved = np.array([shapely.Polygon(projection.reproject(outline))], object)
-        return (projection.split(moved) if projection.crosses_180 else moved)[0]
+        return ", ".join(f"{name} {share:.0%}" for name, share in shares if share > _FEW)
 
     def _labels(self, reporter: Reporter) -> Iterator[pa.Table]:
         """The polygons of each place."""
@@ -136,6 +120,5 @@ class PlacesInScenes:
         info, legend = place.scene.info, Legend.of(self.classes)
         spec = VectorSpec(min_area=self.spec.min_area, simplify=self.spec.simplify)
         with open_classes(place.scene.landcover) as raster:
-            grid = PixelGrid(info.height, info.width, info.transform, info.crs)
-            layer = Polygonizer(raster, None, grid, legend, spec, Area(place.window)).run()
+            layer = Polygonizer(raster, None, info.grid, legend, spec, Area(place.window)).run()
         return replace(layer, target=self.crs if self.crs is DEGREES else None)

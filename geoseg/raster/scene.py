@@ -111,7 +111,7 @@ class Scene:
     @property
     def grid(self) -> PixelGrid:
         """Its size, transform and CRS."""
-        return PixelGrid(self.height, self.width, self.info.transform, self.info.crs)
+        return self.info.grid
 
     @property
     def has_wide_blocks(self) -> bool:

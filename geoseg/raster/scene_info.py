@@ -15,7 +15,7 @@ from rasterio.enums import ColorInterp
 
 from geoseg.core.redaction import public_form
 from geoseg.geo.geodesy import pixel_size_m
-from geoseg.geo.georef import usable_transform
+from geoseg.geo.georef import PixelGrid, usable_transform
 from geoseg.raster.bands.names import ALPHA
 from geoseg.raster.bands.tags import BandTag, own_or_tagged, tags_of
 from geoseg.raster.reading.dataset import Dataset
@@ -76,6 +76,11 @@ class SceneInfo:
     def pixels(self) -> int:
         """Number of pixels."""
         return self.height * self.width
+
+    @property
+    def grid(self) -> PixelGrid:
+        """Its pixel grid."""
+        return PixelGrid(self.height, self.width, self.transform, self.crs)
 
     @property
     def pixel_size_m(self) -> tuple[float, float] | None:

@@ -27,6 +27,7 @@ from geoseg.spec.plain import load_yaml, parse_json
 from geoseg.spec.predict import PredictSpec
 from geoseg.spec.refine import RefineSpec
 from geoseg.spec.run import RunSpec
+from geoseg.spec.sample import SampleSpec
 from geoseg.spec.suggest import SuggestSpec
 from geoseg.spec.tile import TileSpec
 from geoseg.spec.train import (
@@ -76,6 +77,7 @@ __all__ = [
     "RefineSpec",
     "Resolution",
     "RunSpec",
+    "SampleSpec",
     "ScalingSpec",
     "ScheduleSpec",
     "ScoringSpec",

@@ -178,6 +178,17 @@ class InitSettings(TypedDict, total=False):
     init_from: str | os.PathLike[str] | None
 
 
+class SampleSettings(TypedDict, total=False):
+    """How places are drawn for a test."""
+
+    stratified: bool
+    count: int
+    side: int | None
+    allocation: Literal["proportional", "equal"]
+    min_per_class: int
+    seed: int
+
+
 class SuggestSettings(TypedDict, total=False):
     """How places to label are found, and what becomes of a file that exists."""
 

@@ -201,7 +201,7 @@ def test_a_stopped_search_goes_on_where_it_was(tmp_path: Path) -> None:
         pass
 
     def stop(stage: str, done: int, total: int) -> None:
-        if stage == "predicting" and 0 < done < total:
+        if stage == "predicting" and 3 * total < 4 * done < 4 * total:  # some tile rows are on the disk by then
             raise Stop
 
     with pytest.raises(Stop):

@@ -1,0 +1,28 @@
+"""Settings of probability samples of places."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from geoseg.spec.base import LARGEST_TILE, SMALLEST_TILE, Spec
+from geoseg.spec.suggest import MOST_PLACES
+
+
+class SampleSpec(Spec):
+    """How places are drawn."""
+
+    stratified: bool = False
+    """Draw from the classes of a class raster, each by itself, so that rare ones are seen; else from all pixels with
+    data alike."""
+    count: int = Field(default=200, ge=1, le=MOST_PLACES)
+    """Number of places."""
+    side: int | None = Field(default=None, ge=SMALLEST_TILE, le=LARGEST_TILE)
+    """Side of a place, in pixels: windows to be labelled as a whole; None means points."""
+    allocation: Literal["proportional", "equal"] = "proportional"
+    """How places are shared among classes beyond the minimum of each: in proportion to their areas, or equally."""
+    min_per_class: int = Field(default=20, ge=0, le=MOST_PLACES)
+    """Least number of places of each class of a stratified sample."""
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Seed: equal ones give equal places."""
