@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
-from support.methods import a_batch, make
+from support.labelled_tiles import SMALL
+from support.methods import a_batch, make, small_data
 from torch.nn import functional
 
-from geoseg.spec import IGNORE
+from geoseg.core.errors import SpecError
+from geoseg.models.families import FAMILIES
+from geoseg.spec import IGNORE, TrainSpec, parse_spec
 from geoseg.training.methods.contrastive import Contrastive
 from geoseg.training.methods.memory_bank import MemoryBank, draw_pixels
-from geoseg.training.methods.method import LABELLED
+from geoseg.training.methods.method import LABELLED, check_method
 
 
 def generator() -> torch.Generator:
@@ -85,3 +90,12 @@ def test_the_contrast_trains_network_and_heads_but_not_those_of_the_teacher(tmp_
     after = list(method.teacher_projection.parameters())
     assert not torch.equal(before[0], after[0])
     assert all(parameter.grad is None for parameter in after)
+
+
+def test_a_network_that_classifies_masks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    family = FAMILIES.get("pointwise")
+    of_masks = replace(family.info("pointwise"), takes_context=False)
+    monkeypatch.setattr(family, "info", lambda _: of_masks)
+    run = SMALL | {"method": "contrastive", "data": small_data("contrastive")}
+    with pytest.raises(SpecError, match="method contrastive: pointwise classifies masks and has no features of pixels"):
+        check_method(parse_spec(TrainSpec, run, source="test"))

@@ -14,11 +14,13 @@ from geoseg.models.build import build_network
 from geoseg.models.bundle import save_model
 from geoseg.models.weights.start import names_of_classifiers
 from geoseg.spec import NetworkSpec, TrainSpec, parse_spec
+from geoseg.training.learner import Learner, LearnerInputs
 from geoseg.training.methods.method import UNLABELLED
 from geoseg.training.methods.mutual_training import MutualTraining
 from geoseg.training.methods.two_students import TwoStudents, second_start
 from geoseg.training.methods.unlabelled import targets_of
 from geoseg.training.perturbations.targets import Targets
+from geoseg.training.windows.augment import Augment
 
 UNET = NetworkSpec(
     architecture="unet", encoder="tu-test_resnet", arguments={"encoder_depth": 3, "decoder_channels": [16, 8, 8]}
@@ -79,3 +81,19 @@ def test_mutual_training_weighs_pixels_by_agreement_and_by_who_is_surer(tmp_path
     found = mutual.pixel_weights(learner, targets)
     assert torch.allclose(found, torch.tensor([[[0.8**2, 0.2**3, 0.0]]]))
     assert torch.equal(a_method("cps", tmp_path).pixel_weights(learner, targets), torch.ones(1, 1, 3))
+
+
+def test_the_encoders_of_both_networks_stay_fixed_in_the_first_epochs(tmp_path: Path) -> None:
+    run = a_run(frozen_epochs=1, method="cps", network=UNET.model_dump())
+    model = make_spec(bands=("red", "green", "blue"), network=UNET)
+    augment = Augment(run.augment, 0.0, 255.0, torch.zeros(3), keeps_plain=True)
+    steps: Any = range(4)
+    inputs = LearnerInputs(run, model, tmp_path, "fp32", (500, 500, 500, 500), augment, train=steps, val=steps)
+    learner = Learner(build_network(model), inputs)
+    second = learner.method.students[0]
+    for network in (learner.network, second):
+        sum(parameter.sum() for parameter in network.parameters()).backward()
+    learner.on_before_optimizer_step(None)
+    for network in (learner.network, second):
+        assert all(parameter.grad is None for parameter in network.body.encoder.parameters())
+        assert all(parameter.grad is not None for parameter in network.body.head.parameters())
