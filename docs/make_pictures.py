@@ -26,6 +26,10 @@ PICTURES: dict[str, dict[str, tuple[str, ...]]] = {
     "tasks/buildings.md": {"buildings": ("houses/scene_landcover.png",)},
     "tasks/fine-tune.md": {"fine-tune": ("before/scene_landcover.tif", "after/scene_landcover.tif")},
     "tasks/few-labels.md": {"few-labels": ("few-map/scene_landcover.png",)},
+    "tasks/label-next.md": {
+        "label-next": ("places.png",),
+        "label-next-place": ("photo.png", "guess.png", "right.png"),
+    },
     "tasks/archives.md": {"archives": tuple(f"maps/scene_{number}_landcover.tif" for number in range(3))},
     "tasks/python.md": {"python": ("classes.png",)},
 }

@@ -128,6 +128,7 @@ def init(
         images = find_bands(files)
         images = images if start is None else start.bands_in(files, images)
         classes = find_classes([label for _, label in sources.pairs], spec.column, spec.layer)
+        classes = classes if start is None else start.classes_in(classes)
         for line in (*sources.notices, *images.notices, *classes.notices):
             log.notice(line)
         if sources.listed:

@@ -1,6 +1,6 @@
 """The model from which the training of a written config goes on.
 
-In: a model, and images. Out: the bands and the network that the config names. No weights are read.
+In: a model, images and labels. Out: the bands, classes and network that the config names. No weights are read.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.commands.found_bands import FoundImages
+from geoseg.commands.found_classes import FoundClasses
 from geoseg.models.header import read_spec
 from geoseg.raster.bands.matching import choose_bands
 from geoseg.scenes import open_scene
-from geoseg.spec import ModelSpec, NetworkSpec
+from geoseg.spec import NODATA_ID, ModelSpec, NetworkSpec
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,19 @@ class StartModel:
                 choose_bands(self.spec.bands, scene.info.colors, scene.info.descriptions, None)
         notices = tuple(line for line in found.notices if not line.startswith("nothing names the bands"))
         return replace(found, bands=self.spec.bands, band_indexes=None, notices=notices)
+
+    def classes_in(self, found: FoundClasses) -> FoundClasses:
+        """The classes of polygons with the ids and colours that the model has for their names; others get free ids.
+
+        The classes of rasters stay as they are: their ids are the values of the pixels.
+        """
+        if not found.are_polygons:
+            return found
+        known = {c.name: c for c in self.spec.classes}
+        taken = {c.id for c in self.spec.classes}
+        free = iter(number for number in range(NODATA_ID) if number not in taken)
+        classes = (known.get(c.name) or c.model_copy(update={"id": next(free)}) for c in found.classes)
+        return replace(found, classes=tuple(sorted(classes, key=lambda c: c.id)))
 
 
 def start_of(model: Path, config: Path) -> StartModel:

@@ -27,6 +27,7 @@ from geoseg.commands.suggest import SuggestResult, suggest
 from geoseg.commands.train import train
 from geoseg.core.errors import GeosegError, LabelError, OutputError, SceneError
 from geoseg.models.model import Model
+from geoseg.spec import load_train_spec
 
 CPU: dict[str, Any] = {"device": "cpu", "precision": "fp32"}
 
@@ -305,6 +306,7 @@ def test_a_config_for_corrected_places_is_written_and_goes_on_from_the_model(tmp
     result = init(scene, tmp_path / "places.gpkg", tmp_path / "next.yaml", init_from=tmp_path / "first")
     assert result.classes == ("grass", "water")
     assert result.split == "polygons"
+    assert [c.id for c in load_train_spec(tmp_path / "next.yaml").classes] == [3, 9], "the ids of the model"
     done = train(tmp_path / "next.yaml", tmp_path / "next", epochs=1, device="cpu")
     assert done.scores is not None
 
