@@ -26,7 +26,7 @@ PICTURES: dict[str, dict[str, tuple[str, ...]]] = {
     "tasks/buildings.md": {"buildings": ("houses/scene_landcover.png",)},
     "tasks/fine-tune.md": {"fine-tune": ("before/scene_landcover.tif", "after/scene_landcover.tif")},
     "tasks/few-labels.md": {"few-labels": ("few-map/scene_landcover.png",)},
-    "tasks/label-next.md": {
+    "label-next.md": {
         "label-next": ("places.png",),
         "label-next-place": ("photo.png", "guess.png", "right.png"),
     },
