@@ -64,6 +64,8 @@ def test_unknown_pixels_count_in_neither_loss(tmp_path: Path) -> None:
     other = maps.where(known.unsqueeze(1), torch.rand(maps.shape, generator=generator()))
     assert torch.equal(method.judging_loss(maps, labels), method.judging_loss(other, labels))
     assert torch.equal(method.deceiving_loss(maps, known), method.deceiving_loss(other, known))
+    of_several_classes = labels.where(known, maps.shape[1])
+    assert torch.equal(method.judging_loss(maps, labels), method.judging_loss(maps, of_several_classes))
     nothing = torch.full_like(labels, IGNORE)
     assert method.judging_loss(maps, nothing) == method.deceiving_loss(maps, nothing != IGNORE) == 0
 

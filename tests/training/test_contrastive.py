@@ -50,7 +50,7 @@ def test_the_loss_is_the_mean_distance_to_the_features_of_the_own_class() -> Non
 
 
 def test_as_many_pixels_are_drawn_of_each_class_and_none_without_one() -> None:
-    classes = torch.tensor([0] * 50 + [1] * 3 + [IGNORE] * 50)
+    classes = torch.tensor([0] * 50 + [1] * 3 + [IGNORE] * 50 + [3] * 9)  # the last one is a set of classes
     drawn = draw_pixels(classes, 3, 5, generator())
     assert torch.bincount(classes[drawn]).tolist() == [5, 3]
     assert len(set(drawn.tolist())) == 8

@@ -4,7 +4,7 @@ Hung, Tsai, Liou, Lin and Yang, "Adversarial Learning for Semi-Supervised Semant
 the sum of the losses L_ce + λ_adv L_adv + λ_semi L_semi, and L_D of the discriminator. The network learns to deceive
 the discriminator, and learns its own classes where that takes them for labels. What differs: the discriminator is
 trained by the optimizer of the run, in the same step; the loss of windows without labels rises over the first quarter
-of the steps instead of setting in after it; pixels without a label are 0 in the maps of both kinds.
+of the steps instead of setting in after it; pixels without a label of one class are 0 in the maps of both kinds.
 
 In: labelled windows and windows without labels. Out: the losses of network and discriminator, neither of which has a
 gradient in the other. The discriminator is left out of the bundle.
@@ -21,7 +21,6 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from geoseg.models.training_batch import Criterion, LabelledWindows
-from geoseg.spec import IGNORE
 from geoseg.training.methods.method import Setup, StepLoss
 from geoseg.training.methods.unlabelled import FromUnlabelled, UnlabelledSettings, logits_of
 from geoseg.training.perturbations.targets import Targets, share
@@ -63,8 +62,7 @@ class Adversarial(FromUnlabelled):
         kept = _KeptLogits(self.criterion, windows.labels)
         own = self.setup.network.training_loss(windows, kept, self.setup.averaged, generator)
         maps = kept.taken().float().softmax(dim=1)
-        known = windows.labels != IGNORE
-        deceiving = self.deceiving_loss(maps, known)
+        deceiving = self.deceiving_loss(maps, windows.labels < maps.shape[1])
         judging = self.judging_loss(maps, windows.labels)
         value = own + self._given.deceive_labelled * deceiving + judging
         return StepLoss(value, {"labelled": own, "discriminator": judging})
@@ -94,7 +92,7 @@ class Adversarial(FromUnlabelled):
 
     def judging_loss(self, maps: Tensor, labels: Tensor) -> Tensor:
         """Loss L_D of the discriminator, the mean of both kinds, for the network's maps and for labels."""
-        known = labels != IGNORE
+        known = labels < maps.shape[1]  # those of several classes have no map, those without a label are above, too
         wanted = functional.one_hot(labels.where(known, 0), maps.shape[1]).movedim(-1, 1).to(maps)
         made = _of_kind(self._judged(maps.detach(), known), 0.0, known)
         return (made + _of_kind(self._judged(wanted, known), 1.0, known)) / 2

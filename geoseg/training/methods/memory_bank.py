@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from geoseg.spec import IGNORE
-
 
 class MemoryBank(nn.Module):
     """Queues of features of unit length, one for each class: the first in is the first out."""
@@ -61,11 +59,10 @@ def draw_pixels(classes: Tensor, count: int, most: int, generator: torch.Generat
     """Places of pixels, up to `most` of each of `count` classes, at random.
 
     Args:
-        classes: class of each pixel (n), IGNORE for those that are not drawn.
+        classes: class of each pixel (n); others than the K, as IGNORE, are not drawn.
         count: K.
         most: of each class.
         generator: source of all randomness.
     """
     order = torch.rand(len(classes), generator=generator, device=generator.device).argsort()
-    order = order[classes[order] != IGNORE]
     return torch.cat([order[classes[order] == index][:most] for index in range(count)])
