@@ -71,6 +71,8 @@ class SourceLegendSpec(Spec):
     """Layer of the vector file."""
     outside: Classes | None = None
     """Class, or several, of all that has no label."""
+    label_border_px: int | None = Field(default=None, ge=0, le=LARGEST_COUNT)
+    """Width of the strip on each side of borders between classes that is not labelled, in pixels of the image."""
 
     @property
     def meanings(self) -> list[Classes]:
@@ -236,6 +238,12 @@ class DataSpec(Spec):
     """Polygons are boxes around objects, not outlines: this share of their width and height on each side is not
     labelled, e.g. 0.2; what lies further in is of their class, in overlaps of the smallest box. None: they are
     outlines."""
+    label_border_px: int = Field(default=0, ge=0, le=LARGEST_COUNT)
+    """Width of the strip on each side of borders between classes that is not labelled, in pixels of the image: e.g.
+    half a pixel of labels of a coarser resolution, whose borders are steps."""
+    label_resample: bool = False
+    """Rasters of labels may lie on other grids than their images, as products of a coarser resolution or in another
+    CRS: a pixel has the label at its centre, and none beyond the raster. False: they are an error."""
     outside: Classes | None = None
     """Name or id of the class of all that lies outside of the polygons, or is not labelled in rasters, within the valid
     pixels of the images: for footprints of one kind and nothing else. A list of classes means one of them, as in

@@ -23,6 +23,7 @@ LOSSES: Registry[Any] = Registry(
         "jaccard": "geoseg.losses.jaccard:Jaccard",
         "tversky": "geoseg.losses.tversky:Tversky",
         "lovasz": "geoseg.losses.lovasz:Lovasz",
+        "generalized_cross_entropy": "geoseg.losses.generalized_cross_entropy:GeneralizedCrossEntropy",
     },
 )
 """Losses by name; each is a `geoseg.losses.loss.Loss`."""
@@ -33,6 +34,7 @@ PARAMETERS = {
     ("focal", "gamma"): "focal_gamma",
     ("tversky", "alpha"): "tversky_alpha",
     ("tversky", "beta"): "tversky_beta",
+    ("generalized_cross_entropy", "q"): "generalized_q",
 }
 """Fields of `LossSpec` that hold a parameter of a loss."""
 
@@ -78,11 +80,14 @@ class LossSpec(Spec):
     """Weight of one minus the Tversky overlap, averaged likewise."""
     lovasz: Weight = 0.0
     """Weight of the Lovász-softmax loss."""
+    generalized_cross_entropy: Weight = 0.0
+    """Weight of the generalised cross-entropy, which wrong labels mislead less: for coarse or doubtful labels, with
+    cross_entropy and dice at 0."""
     auxiliary: Weight = 0.0
     """Weight of the same losses on a second head at the encoder's last stage but one, which only training has."""
     class_weights: Literal["none", "inverse", "sqrt_inverse", "median_frequency"] | tuple[Weight, ...] = "none"
-    """How the classes count in cross_entropy, ohem and focal: by their frequency in the training labels, or as given in
-    the order of `classes`."""
+    """How the classes count in cross_entropy, ohem, focal and generalized_cross_entropy: by their frequency in the
+    training labels, or as given in the order of `classes`."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target of cross_entropy that is spread uniformly over all classes."""
     ohem_threshold: float = Field(default=0.7, gt=0, le=1)
@@ -95,6 +100,8 @@ class LossSpec(Spec):
     """Weight of false positives of a class."""
     tversky_beta: Weight = 0.7
     """Weight of false negatives of a class."""
+    generalized_q: float = Field(default=0.7, gt=0, le=1)
+    """Exponent of generalized_cross_entropy: near 0 it is cross-entropy, at 1 the mean absolute error."""
 
     @classmethod
     def known_settings(cls) -> list[str]:

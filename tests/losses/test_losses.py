@@ -19,6 +19,7 @@ from geoseg.losses.combined import SegmentationLoss, make_losses
 from geoseg.losses.cross_entropy import CrossEntropy
 from geoseg.losses.dice import Dice
 from geoseg.losses.focal import Focal
+from geoseg.losses.generalized_cross_entropy import GeneralizedCrossEntropy
 from geoseg.losses.jaccard import Jaccard
 from geoseg.losses.loss import LOSSES as registry
 from geoseg.losses.lovasz import Lovasz
@@ -26,7 +27,7 @@ from geoseg.losses.ohem import Ohem
 from geoseg.losses.tversky import Tversky
 from geoseg.spec import IGNORE, LossSpec
 
-LOSSES = ("cross_entropy", "ohem", "focal", "dice", "jaccard", "tversky", "lovasz")
+LOSSES = ("cross_entropy", "ohem", "focal", "dice", "jaccard", "tversky", "lovasz", "generalized_cross_entropy")
 
 NEVER = torch.full((1, 2, 2), IGNORE)
 ALONE = {
@@ -37,6 +38,7 @@ ALONE = {
     "jaccard": Jaccard(),
     "tversky": Tversky(),
     "lovasz": Lovasz(),
+    "generalized_cross_entropy": GeneralizedCrossEntropy(q=0.5),
 }
 
 
@@ -175,6 +177,23 @@ def test_focal_is_numpys(gamma: float) -> None:
     shares = true_shares(logits, labels)
     found = SegmentationLoss(only("focal", focal_gamma=gamma), [1] * 4)(logits, labels)
     assert found.item() == pytest.approx((-((1 - shares) ** gamma) * np.log(shares)).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("q", [0.1, 0.7, 1.0])
+def test_generalized_cross_entropy_is_numpys_and_wrong_labels_teach_little(q: float) -> None:
+    logits, labels = random_batch()
+    shares, valid = logits.softmax(dim=1), labels != IGNORE
+    true = shares.gather(1, labels.where(valid, 0).unsqueeze(1)).squeeze(1)[valid].numpy()
+    spec = only("generalized_cross_entropy", generalized_q=q)
+    found = SegmentationLoss(spec, [1] * 4)(logits, labels)
+    np.testing.assert_allclose(found, np.mean((1 - true**q) / q), rtol=1e-5)
+    doubted = logits_of([[0.001, 0.999], [0.7, 0.3]]).requires_grad_()
+    SegmentationLoss(spec, [1, 1])(doubted, labels_of(0, 0)).backward()
+    doubted_by_both = torch.autograd.grad(
+        functional.cross_entropy(doubted, labels_of(0, 0), reduction="sum") / 2, doubted
+    )[0]
+    shares = torch.tensor([0.001, 0.7])
+    torch.testing.assert_close(doubted.grad[0, 0, 0], doubted_by_both[0, 0, 0] * shares**q)
 
 
 def test_focal_weighs_by_class() -> None:

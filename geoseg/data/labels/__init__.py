@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from geoseg.core.errors import LabelError
 from geoseg.core.registry import Registry
+from geoseg.data.labels.borders import WithoutBorders
 from geoseg.data.labels.corrections import CorrectedLabels, corrections_on
 from geoseg.data.labels.opened import Indexes, Labels
 from geoseg.data.labels.rules import LabelRules
@@ -99,6 +100,8 @@ def open_labels(source: LabelSource) -> Labels:
     """
     corrections = corrections_on(source)
     labels = label_format(source).open(source)
+    if source.rules.border_px:
+        labels = WithoutBorders(labels, source.grid, source.rules.border_px)
     return CorrectedLabels(labels, corrections) if corrections else labels
 
 

@@ -13,15 +13,8 @@ from numpy.typing import NDArray
 
 from geoseg.core.errors import LabelError
 from geoseg.data.labels.example import Example, Shown, write_example
-from geoseg.data.labels.raster_labels import (
-    NOT_FINITE,
-    UNKNOWN,
-    Codes,
-    RasterFile,
-    RasterLabels,
-    as_integers,
-    indexes_of,
-)
+from geoseg.data.labels.raster_file import Codes, RasterFile
+from geoseg.data.labels.raster_labels import NOT_FINITE, UNKNOWN, RasterLabels, as_integers, indexes_of
 from geoseg.data.labels.rules import OTHER, LabelRules, class_list, resolve_rules
 from geoseg.data.labels.source import LabelSource
 from geoseg.spec import IGNORE, NODATA_ID, ClassSpec

@@ -14,15 +14,8 @@ from numpy.typing import NDArray
 
 from geoseg.core.errors import LabelError, SpecError
 from geoseg.data.labels.example import Example, Shown, write_example
-from geoseg.data.labels.raster_labels import (
-    NOT_FINITE,
-    UNKNOWN,
-    Codes,
-    RasterFile,
-    RasterLabels,
-    as_integers,
-    indexes_of,
-)
+from geoseg.data.labels.raster_file import Codes, RasterFile
+from geoseg.data.labels.raster_labels import NOT_FINITE, UNKNOWN, RasterLabels, as_integers, indexes_of
 from geoseg.data.labels.rules import OTHER, LabelRules, resolve_rules
 from geoseg.data.labels.source import LabelSource
 from geoseg.spec import IGNORE, ClassSpec

@@ -39,6 +39,10 @@ class LabelRules:
     box_rim: float | None = None
     """Share of the width and height of polygons, which are boxes, that is not labelled on each side; None: they are
     outlines."""
+    border_px: int = 0
+    """Width of the strip on each side of borders between classes that is not labelled, in pixels of the image."""
+    resamples: bool = False
+    """Whether rasters may lie on other grids than their images."""
     class_sets: tuple[tuple[int | str, ...], ...] = ()
     """All lists of classes that values of the run's labels stand for, of these and of other labels."""
 
@@ -60,6 +64,8 @@ class LabelRules:
             data.corrections,
             data.label_buffer_px,
             data.label_box_rim,
+            data.label_border_px if legend.label_border_px is None else legend.label_border_px,
+            data.label_resample,
             data.class_sets,
         )
 

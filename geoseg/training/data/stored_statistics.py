@@ -81,7 +81,7 @@ READ_BY = {
     "corrections",
 }  # fmt: skip
 """Settings of the data by which images and labels are read."""
-READ_BY_IF_GIVEN = {"label_buffer_px", "label_box_rim"}
+READ_BY_IF_GIVEN = {"label_buffer_px", "label_box_rim", "label_border_px", "label_resample"}
 """Further ones, which count where they differ from their defaults: digests of older runs are without them."""
 
 
