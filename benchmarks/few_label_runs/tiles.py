@@ -36,7 +36,7 @@ def label_some(listing: Path, share: float, seed: int, folder: Path) -> PartlyLa
         folder: gets the CSV.
     """
     with listing.open(newline="", encoding="utf-8") as file:
-        rows = [_absolute(row, listing.parent) for row in csv.DictReader(file)]
+        rows = [absolute(row, listing.parent) for row in csv.DictReader(file)]
     training = [row for row in rows if row["split"] == "train"]
     chosen = _with_all_classes(training, round(share * len(training)), np.random.default_rng(seed))
     labelled = {row["image"] for row in chosen}
@@ -65,7 +65,8 @@ def weak_labels(listing: Path, marks: str, seed: int, folder: Path) -> Path:
     return found
 
 
-def _absolute(row: Row, folder: Path) -> Row:
+def absolute(row: Row, folder: Path) -> Row:
+    """A line of a CSV with absolute paths, given the folder of the CSV."""
     return row | {key: str((folder / row[key]).absolute()) for key in ("image", "label")}
 
 
