@@ -79,7 +79,7 @@ def _check_early(output: Path, model: str | None, settings: dict[str, Any]) -> N
 
     existing, rest = split_existing(settings)
     parse_spec(SuggestSpec, rest, source="settings")
-    check_places_file(output, existing.may_replace)
+    check_places_file(output, existing.overwrite)
     check_model(model)
 
 

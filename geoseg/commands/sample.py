@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from geoseg.commands.sample_frames import Sampled, open_frames
 from geoseg.core.errors import LabelError
 from geoseg.core.events import SILENT, NoticeLog, Reporter, Stage
+from geoseg.data.labels.places import check_nothing_done
 from geoseg.data.sampling.allocation import allocate
 from geoseg.data.sampling.frames import NO_STRATUM, Frame
 from geoseg.data.sampling.points import draw_points
@@ -96,6 +97,7 @@ def sample(
     started, log, path = time.monotonic(), NoticeLog(reporter), Path(output)
     spec = parse_spec(SampleSpec, settings, source="settings")
     check_places_file(path, overwrite)
+    check_nothing_done(path)
     found = find_scenes(rasters, reporter=log)
     with gdal_settings(), ExitStack() as stack:
         sampled = open_frames(found, spec, stack, log)

@@ -25,10 +25,12 @@ from geoseg.core.errors import OutputError, SceneError
 from geoseg.core.events import SILENT, NoticeLog, Reporter, Stage
 from geoseg.core.redaction import public_form
 from geoseg.core.wording import number_of
+from geoseg.data.labels.places import check_nothing_done
 from geoseg.geo.crs import map_crs
 from geoseg.geo.geodesy import pixel_size_m
 from geoseg.inference.places.spread import Candidates, spread
 from geoseg.inference.uncertainties import UNCERTAINTIES
+from geoseg.inference.work_folder import only_run
 from geoseg.models.bundle import load_model
 from geoseg.models.model import Model
 from geoseg.outputs.places import check_places_file
@@ -116,8 +118,8 @@ def suggest(
         exclude: what is labelled already: vector files, files of places (those that are done), rasters of labels.
         asset: key of the asset that is the scene, for STAC Items.
         reporter: takes notices, and the progress of `scenes`, `predicting`, `windows` and `polygons`.
-        settings: fields of SuggestSpec; overwrite=True to replace a file that exists, resume=True to go on where a run
-            with the same scenes, model and settings was stopped.
+        settings: fields of SuggestSpec; overwrite=True to replace a file that exists, unless a place in it is done;
+            resume=True to go on where a run with the same scenes, model and settings was stopped.
 
     Raises:
         GeosegError: one line: what is wrong, what to do. What was computed is kept for `resume`.
@@ -127,11 +129,12 @@ def suggest(
     spec = parse_spec(SuggestSpec, rest, source="settings")
     UNCERTAINTIES.check(spec.places.by)
     path = Path(output)
-    check_places_file(path, existing.may_replace)
+    check_places_file(path, existing.overwrite)
+    check_nothing_done(path)
     found = find_scenes(scenes, asset=asset, reporter=log)
     loaded = model if isinstance(model, Model) else load_model(model)
     request = ScanRequest(loaded, spec, existing, tuple(map(Path, exclude)), path)
-    with gdal_settings(), ExitStack() as unfinished:
+    with gdal_settings(), only_run(path), ExitStack() as unfinished:
         stage = Stage(log, "scenes", len(found))
         stage.advance()
         scanned = []

@@ -31,7 +31,7 @@ from geoseg.inference.resume import begin
 from geoseg.inference.shards import Workers, run_scene
 from geoseg.inference.uncertainties import UNCERTAINTIES
 from geoseg.inference.uncertainties.uncertainty import Pass, Uncertainty
-from geoseg.inference.work_folder import WorkFolder, locked
+from geoseg.inference.work_folder import WorkFolder, kept_if_begun
 from geoseg.models.model import Model
 from geoseg.models.tta import find_augmentations
 from geoseg.raster.class_raster import open_classes, open_raster
@@ -161,7 +161,7 @@ def _run_pass(
     """Classify a scene in one pass; what an earlier run has finished of the same is kept if it is to be resumed."""
     output, existing, spec = request.output, request.existing, request.predicting
     name = fit_for_files(f"{output.stem}.{ref.name}.{number + 1}")
-    work = stack.enter_context(locked(output.with_name(f"{name}.tif")))
+    work = stack.enter_context(kept_if_begun(output.with_name(f"{name}.tif")))
     begun = work.read_manifest() if existing.resume else None
     augmentations = request.passes[number]
     job = prepare(scene, request.model, spec, reporter, begun, augmentations)

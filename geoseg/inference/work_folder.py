@@ -279,31 +279,53 @@ def locked(landcover: Path) -> Iterator[WorkFolder]:
     Raises:
         OutputError: if another process is making the same result, the folder is not geoseg's, or it cannot be written.
     """
-    folder, work = landcover.parent, WorkFolder(work_path(landcover))
+    with only_run(landcover), kept_if_begun(landcover) as work:
+        yield work
+
+
+@contextmanager
+def only_run(result: Path) -> Iterator[None]:
+    """A lock on a result, so that no other process makes it; its folder is made, and removed if it stays empty.
+
+    Raises:
+        OutputError: if another process is making it, or the folder cannot be written.
+    """
+    folder = result.parent
     is_new = not folder.exists()
     lock = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = try_lock(landcover.with_name(hidden_name(landcover.stem, LOCK_END)))
+        lock = try_lock(result.with_name(hidden_name(result.stem, LOCK_END)))
         if lock is None:
             raise OutputError(
-                f"{landcover} is being made by another process: wait for it, or choose another --output"
+                f"{result} is being made by another process: wait for it, or choose another --output"
             ) from None
     except OSError as error:
         raise OutputError(f"cannot write into {folder}: {error.strerror}: choose another folder") from None
     except NotImplementedError:  # file systems without locks: a run that is taken over finds out by the folder
         pass
     try:
-        work.check_place()
-        try:
-            yield work
-        finally:
-            if not work.is_begun():
-                work.remove()
+        yield
     finally:
         release_lock(lock)
         if is_new:
             remove_if_empty(folder)
+
+
+@contextmanager
+def kept_if_begun(landcover: Path) -> Iterator[WorkFolder]:
+    """The work folder of a class raster, for the only run; removed at the end unless a tile row is finished.
+
+    Raises:
+        OutputError: if the folder is not geoseg's.
+    """
+    work = WorkFolder(work_path(landcover))
+    work.check_place()
+    try:
+        yield work
+    finally:
+        if not work.is_begun():
+            work.remove()
 
 
 class SeamFile:

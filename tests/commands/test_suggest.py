@@ -160,6 +160,19 @@ def test_of_an_earlier_file_of_places_only_what_is_done_is_left_out(tmp_path: Pa
     assert (0, 32) not in [(one.row, one.column) for one in second.places]
 
 
+def test_what_somebody_has_labelled_is_never_replaced(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "scene.tif", SQUARES)
+    run(scene, tmp_path / "p.gpkg")
+    run(scene, tmp_path / "p.gpkg", overwrite=True)
+    with pytest.raises(OutputError, match="exists: pass --overwrite"):
+        run(scene, tmp_path / "p.gpkg", resume=True)
+    places, _ = layers(tmp_path / "p.gpkg")
+    places.loc[1, "done"] = True
+    places.to_file(tmp_path / "p.gpkg", layer="places")
+    with pytest.raises(OutputError, match="holds 1 place that somebody has labelled"):
+        run(scene, tmp_path / "p.gpkg", overwrite=True)
+
+
 def test_several_scenes_share_one_list_and_one_system(tmp_path: Path) -> None:
     one = write_scene(tmp_path / "one.tif", np.array([[10, 46]]))
     other = write_scene(

@@ -84,7 +84,7 @@ def test_a_place_labels_the_image_that_it_names(tmp_path: Path) -> None:
 def test_an_image_without_a_place_that_is_done_has_no_label_but_a_file_without_any_is_refused(tmp_path: Path) -> None:
     path = two_places(tmp_path / "p.gpkg", (True, False), ("a.tif", "b.tif"))
     assert (read(path, "b.tif") == IGNORE).all()
-    with pytest.raises(LabelError, match="no place of .*none.gpkg is done: correct the labels in some"):
+    with pytest.raises(LabelError, match=r"no place of .*none.gpkg is done: correct the labels in some"):
         read(two_places(tmp_path / "none.gpkg", (False, False)))
 
 

@@ -26,9 +26,10 @@ from pyproj.exceptions import ProjError
 from rasterio.features import shapes
 from shapely.errors import GEOSException
 
-from geoseg.core.errors import LabelError, SpecError
+from geoseg.core.errors import LabelError, OutputError, SpecError
 from geoseg.core.files import one_line
 from geoseg.core.naming import is_called
+from geoseg.core.wording import number_of
 from geoseg.data.labels.example import Example, Shown
 from geoseg.data.labels.features import NO_FEATURES, Features, feature_keys
 from geoseg.data.labels.opened import Labels
@@ -155,6 +156,21 @@ def count_done(path: Path) -> tuple[int, int]:
     """
     values = read_polygons(path, PLACES, DONE, None).values
     return sum(map(bool, values)), len(values)
+
+
+def check_nothing_done(path: Path) -> None:
+    """Refuse to replace a file in which a place is done: it holds the work of a person.
+
+    Raises:
+        OutputError: if there is such a place.
+    """
+    if path.exists() and is_places_file(path):
+        with suppress(VectorError):
+            if done := count_done(path)[0]:
+                raise OutputError(
+                    f"{path} holds {number_of(done, 'place')} that somebody has labelled: choose another --output, or "
+                    "move it away"
+                )
 
 
 class PlacesFiles:
