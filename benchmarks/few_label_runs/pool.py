@@ -73,8 +73,9 @@ class Pool:
         for row in self.tiles:
             own = [(i, j) for image, i, j in known if image == row["image"]]
             path = folder / Path(row["label"]).name
-            self._write_mask(Path(row["label"]), own, path)
-            lines += [row | {"label": str(path)}] if own else []
+            if own:
+                self._write_mask(Path(row["label"]), own, path)
+                lines.append(row | {"label": str(path)})
         listing = folder / "tiles.csv"
         with listing.open("w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, ["image", "label", "split"], extrasaction="ignore")

@@ -7,10 +7,11 @@ those of the value 255 of a single band of bytes aside.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -155,11 +156,7 @@ class _Raster:
     @classmethod
     def of(cls, path: Path, grid: PixelGrid, stack: ExitStack) -> LabelledArea:
         try:
-            with open_dataset(path):  # which refuses what is unsafe to read
-                pass
-            with quiet_georeferencing():
-                raster = stack.enter_context(rasterio.open(path))
-            own = grid_of(raster)
+            own = _grid_of_file(path, os.stat(path).st_mtime_ns)
             if own.crs is None or not can_transform(own.crs, grid.crs):
                 raise LabelError(
                     f"{path} has no coordinate system on the earth: give it that of its image (gdal_edit -a_srs)"
@@ -167,6 +164,8 @@ class _Raster:
             box = reproject_box(own.bounds, own.crs, grid.crs, past_180=True)
             if box is not None and not _meet(box, grid.bounds):
                 return _Nowhere()
+            with quiet_georeferencing():
+                raster = stack.enter_context(rasterio.open(path))
             is_bytes = raster.count == 1 and raster.dtypes[0] == "uint8"
             unlabelled = raster.nodata if raster.nodata is not None else IGNORE if is_bytes else None
             warped = partial(WarpedVRT, raster, crs=grid.crs, transform=grid.transform, resampling=Resampling.nearest)
@@ -193,6 +192,13 @@ class _Raster:
         if values.dtype == np.uint8 and self.raster.count == 1:
             is_known &= values != IGNORE
         return np.asarray(is_known & np.isfinite(values))
+
+
+@lru_cache(maxsize=4096)
+def _grid_of_file(path: Path, _changed: int) -> PixelGrid:
+    """Grid of a raster; kept, as many scenes are compared with the same many files."""
+    with open_dataset(path) as raster:  # which refuses what is unsafe to read
+        return grid_of(raster)
 
 
 def _meet(one: Any, other: Any) -> bool:
