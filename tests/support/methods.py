@@ -57,14 +57,16 @@ def write_data(folder: Path) -> None:
     (folder / "tiles.csv").write_text("\n".join(rows[:-1]))
 
 
-def make(name: str, folder: Path, **parameters: Any) -> tuple[Method, Setup]:
-    """A method with a network of 1 × 1 convolutions, whose running mean is the network itself."""
+def make(name: str, folder: Path, model: ModelSpec | None = None, **parameters: Any) -> tuple[Method, Setup]:
+    """A method with a network, by default of 1 × 1 convolutions, whose running mean is the network itself."""
+    model = model or small_model()
     method = small_method(name, folder) | parameters
     torch.manual_seed(0)
-    network = build_network(small_model())
-    spec = parse_spec(TrainSpec, SMALL | {"method": method, "augment": STILL, "data": small_data(name)}, source="test")
+    network = build_network(model)
+    settings = {"method": method, "augment": STILL, "data": small_data(name), "network": model.network.model_dump()}
+    spec = parse_spec(TrainSpec, SMALL | settings, source="test")
     augment = Augment(spec.augment, 0.0, 255.0, torch.zeros(3), keeps_plain=True)
-    setup = Setup(network, network, spec, (500, 500), augment, small_model(), 100)
+    setup = Setup(network, network, spec, (500, 500), augment, model, 100)
     return make_method(setup), setup
 
 

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import torch
 from support.labelled_tiles import SMALL, write_config, write_tiles
+from support.methods import a_batch, make, small_model
 from torch.optim.swa_utils import AveragedModel
 
 from geoseg.commands.train import train
 from geoseg.core.errors import SpecError
 from geoseg.core.events import NoticeLog
+from geoseg.spec import NetworkSpec
 from geoseg.training.methods.method import METHODS, UNLABELLED
 from geoseg.training.optimization import ema_update
 
@@ -80,3 +82,19 @@ def test_the_teachers_buffers_are_running_means_as_its_weights_are() -> None:
         torch.testing.assert_close(teacher.module.get_buffer(name), value)
         assert not torch.equal(value, network.get_buffer(name))
     assert int(teacher.module.num_batches_tracked) == 5
+
+
+@every_method
+def test_running_statistics_are_those_of_labelled_windows_alone(name: str, tmp_path: Path) -> None:
+    network = NetworkSpec(
+        architecture="unet", encoder="resnet18", arguments={"encoder_depth": 3, "decoder_channels": [8] * 3}
+    )
+    model = small_model().model_copy(update={"network": network})
+    buffers = []
+    for method in (name, "supervised"):
+        made, setup = make(method, tmp_path, model)
+        before = [one.clone() for key, one in setup.network.named_buffers() if "running" in key]
+        made.loss(a_batch(), torch.Generator().manual_seed(1))
+        buffers.append([one for key, one in setup.network.named_buffers() if "running" in key])
+        assert not all(torch.equal(*pair) for pair in zip(before, buffers[-1], strict=True))
+    assert all(torch.equal(*pair) for pair in zip(*buffers, strict=True))

@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from geoseg.core.errors import SpecError
 from geoseg.models.families.building import family_of
@@ -102,7 +103,9 @@ class FromUnlabelled(Method):
         """Loss of a batch of each kind, and its parts."""
         windows = self._augmented(batches[LABELLED], generator)
         labelled = self.labelled_loss(windows, generator)
-        others = self.unlabelled_loss(windows, self._augmented(batches[UNLABELLED], generator), generator)
+        unlabelled = self._augmented(batches[UNLABELLED], generator)
+        with statistics_kept(self.setup.network, *self.students):
+            others = self.unlabelled_loss(windows, unlabelled, generator)
         value = labelled.value + self.weight_now * others.value
         losses = {"labelled": labelled.value, "unlabelled": others.value}
         return StepLoss(value, {**losses, **labelled.figures, **others.figures})
@@ -163,6 +166,24 @@ def evaluating(network: SegmentationNetwork) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+@contextmanager
+def statistics_kept(*networks: nn.Module) -> Iterator[None]:
+    """Have batch normalisation layers normalise by the batch, and leave their running statistics as they are.
+
+    Labelled windows are drawn about classes, and their pixels are normalised by their own statistics while they are
+    learnt: mixed with those of other windows, the running ones would fit neither.
+    """
+    layers = [one for network in networks for one in network.modules() if isinstance(one, _BatchNorm)]
+    rates = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0
+    try:
+        yield
+    finally:
+        for layer, rate in zip(layers, rates, strict=True):
+            layer.momentum = rate
 
 
 @torch.no_grad()
