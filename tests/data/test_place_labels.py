@@ -76,6 +76,7 @@ def test_a_place_labels_the_image_that_it_names(tmp_path: Path) -> None:
     path = two_places(tmp_path / "p.gpkg", (True, True), ("a.tif", "b.tif"))
     assert (read(path, "folder/a.tif")[10:18, 15:23] == IGNORE).all()
     assert (read(path, "b.tif")[10:18, 15:23] == 0).all()
+    assert (read(path, "maps/b_landcover.tif")[10:18, 15:23] == 0).all(), "the map of a scene shows its places"
     with pytest.raises(LabelError, match=r"those near it are of a.tif, b.tif: correct their column scene"):
         read(path, "c.tif")
     assert (read(two_places(tmp_path / "any.gpkg", (True, True), ("", "")), "c.tif") != IGNORE).sum() == 128

@@ -5,7 +5,7 @@ class. A place whose column `done` is true is labelled: its pixels get the class
 centre. All other pixels are not labelled, whatever a model has guessed of them; neither is what lies outside of places.
 
 In: such a file, and the grid of an image. Out: class indexes (h, w), of the places whose column `scene` names the
-image.
+image, or its map, or nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from shapely.errors import GEOSException
 
 from geoseg.core.errors import LabelError, OutputError, SpecError
 from geoseg.core.files import one_line
-from geoseg.core.naming import is_called
+from geoseg.core.naming import is_called, shown_name
 from geoseg.core.wording import number_of
 from geoseg.data.labels.example import Example, Shown
 from geoseg.data.labels.features import NO_FEATURES, Features, feature_keys
@@ -57,6 +57,8 @@ DONE, SCENE, CLASS = "done", "scene", "class"
 """Columns: of places, whether their labels are corrected, and the scene; of labels, the class."""
 END = ".gpkg"
 """Extension of such files."""
+MAP_END = "_landcover"
+"""What the name of a predicted map has behind that of its scene."""
 
 
 def is_places_file(path: Path) -> bool:
@@ -93,7 +95,7 @@ def done_places(path: Path, grid: PixelGrid, image: Path) -> DonePlaces:
     boxes = boxes_near(grid, crs, layer_extent(path, PLACES))
     near, scenes = (read_polygons(path, PLACES, column, boxes) for column in (DONE, SCENE))
     names = [text_of(name) for name in scenes.values]
-    own = [not name or is_called(image, name) for name in names]
+    own = [not name or _is_of(image, name) for name in names]
     if not any(own):
         found = ", ".join(sorted({*names})[:5])
         which = f": those near it are of {found}: correct their column {SCENE} if it is the same image" if found else ""
@@ -104,6 +106,12 @@ def done_places(path: Path, grid: PixelGrid, image: Path) -> DonePlaces:
     done = near.shapes[kept]
     parts, owners = parts_near(done, near.crs, grid)
     return DonePlaces(PlacedPolygons(parts, np.zeros(len(parts), np.uint8), grid), feature_keys(done)[owners])
+
+
+def _is_of(image: Path, name: str) -> bool:
+    """Whether an image is the scene of a name, or one of both is the map that was predicted of the other."""
+    stems = (Path(text).stem.removesuffix(MAP_END) for text in (shown_name(image), name))
+    return is_called(image, name) or len({*stems}) == 1
 
 
 def _any_done(path: Path) -> bool:
