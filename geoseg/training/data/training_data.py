@@ -245,8 +245,8 @@ def _notice_of_sparse(counted: Sequence[ClassStatistics], grids: Sequence[PixelG
     if labelled >= SPARSE * pixels:
         return []
     return [
-        f"{labelled / pixels:.2%} of the images' pixels are labelled: the others are unknown, not background, and "
-        "neither learnt nor scored"
+        f"{labelled / pixels:.2%} of the images' pixels are labelled: the others are unknown, not background, have "
+        "no label to be learnt, and are not scored"
     ]
 
 
