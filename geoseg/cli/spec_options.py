@@ -38,6 +38,8 @@ METAVARS = {
     "format": "NAME,...",
     "instances": "NAME,...",
     "majority": "PX",
+    "match": "REFERENCE",
+    "match_by": "HISTOGRAM|MOMENTS",
     "min_labelled": "SHARE",
     "min_area": "M2",
     "min_valid": "SHARE",
@@ -64,6 +66,12 @@ def _uncertainties() -> Iterable[str]:
     return UNCERTAINTIES.names
 
 
+def _matchings() -> Iterable[str]:
+    from geoseg.raster.matchings import MATCHINGS
+
+    return MATCHINGS.names
+
+
 def _devices() -> Iterable[str]:
     return ("auto", "cpu", "cuda", "mps")
 
@@ -72,6 +80,7 @@ COMPLETED_BY: Mapping[str, Callable[[], Iterable[str]]] = {
     "by": _uncertainties,
     "device": _devices,
     "format": _formats,
+    "match_by": _matchings,
 }
 """Functions that give the names with which shells complete the texts of a setting."""
 

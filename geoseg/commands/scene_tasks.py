@@ -81,6 +81,8 @@ class PredictArguments:
     def anywhere(self) -> PredictArguments:
         """A copy with absolute paths, for other processes and machines with the same files."""
         files = {name: os.path.abspath(self.options[name]) for name in _FILES if self.options.get(name)}
+        if match := self.options.get("match"):
+            files["match"] = SceneRef(os.fspath(match), "").absolute().path
         return PredictArguments(os.path.abspath(self.output or "."), {**self.options, **files})
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from geoseg.raster.bands.matching import HIGHEST
 from geoseg.raster.brightness import Bands, rescale_for, sample_squares, unlike_brightness
-from geoseg.raster.scaling import Conversion, Rescaling
+from geoseg.raster.scaling import Change, Rescaling
 from geoseg.spec import ModelSpec
 
 
@@ -35,9 +35,7 @@ class FittingBrightness:
         )
 
 
-def fitting_brightness(
-    bands: Bands, model: ModelSpec, change: Conversion | Rescaling | None
-) -> FittingBrightness | None:
+def fitting_brightness(bands: Bands, model: ModelSpec, change: Change | None) -> FittingBrightness | None:
     """The change of brightness that a scene needs for a model; None where it needs none, or none is known.
 
     Args:

@@ -26,14 +26,16 @@ _WAY = 2
 _DIGESTS: WeakKeyDictionary[torch.nn.Module, tuple[int, str]] = WeakKeyDictionary()
 
 
-def fingerprint(scene: Scene, model: Model, spec: ClassifySpec, device: str) -> str:
+def fingerprint(scene: Scene, model: Model, spec: ClassifySpec, device: str, values: str = "") -> str:
     """Digest of everything that decides the classes of pixels.
 
     Args:
         scene: its files' places, sizes and last changes count, and what it is.
         model: its spec, its weights, and the content of its file count.
-        spec: all of it counts; of an area of interest the state of its file, by whatever path.
+        spec: all of it counts; of an area of interest the state of its file, by whatever path; not how values are
+            matched, but what becomes of them.
         device: kind of device, e.g. cpu: sums in another order differ in their last digit.
+        values: digest of what becomes of the scene's values, where they are matched.
     """
     info = scene.info
     parts = {
@@ -54,12 +56,14 @@ def fingerprint(scene: Scene, model: Model, spec: ClassifySpec, device: str) -> 
         "model": model.spec.model_dump(mode="json"),
         "weights": weights_digest(model.module),
         "model file": model.file.sha256 if model.file else "",
-        "settings": spec.model_dump(mode="json", exclude={"aoi"}, warnings=False),
+        "settings": spec.model_dump(mode="json", exclude={"aoi", "match", "match_by"}, warnings=False),
         "aoi": _area_state(spec.aoi) if spec.aoi else None,
         "device": device,
     }
     if scene.parts:  # the order of files and their names decide which band is which
         parts["parts"] = [(part.name, _file_state(part.path), part.tags) for part in scene.parts]
+    if values:
+        parts["values"] = values
     return _digest(parts)
 
 

@@ -12,12 +12,14 @@ from itertools import product
 from typing import Any
 
 from geoseg.core.events import NoticeLog, Reporter
+from geoseg.core.redaction import public_form
 from geoseg.geo.grid import Grid
 from geoseg.inference.brightness import fitting_brightness
 from geoseg.inference.crf import Crf
 from geoseg.inference.decide import Wanted
 from geoseg.inference.fingerprint import fingerprint
 from geoseg.inference.fit import fitting_resolution, misfit_lines, resolution_misfit, values_misfit
+from geoseg.inference.matched import measured, open_reference, values_type
 from geoseg.inference.notices import default_notice, fill_notice, scene_notices
 from geoseg.inference.source import at_resolution, select_bands
 from geoseg.inference.uncertainties.uncertainty import PixelUncertainty
@@ -29,6 +31,7 @@ from geoseg.models.bundle import load_model
 from geoseg.models.model import Model
 from geoseg.models.runner import Runner, RunnerOptions
 from geoseg.models.tta import Augmentation, find_augmentations
+from geoseg.raster.curves import Curves
 from geoseg.raster.legend import Legend
 from geoseg.raster.resample import Source
 from geoseg.raster.scene import Scene
@@ -118,10 +121,12 @@ def prepare(
     reporter: Reporter,
     begun: Manifest | None = None,
     augmentations: Sequence[Augmentation] = (),
+    change: Curves | None = None,
 ) -> Job:
     """Check that a scene, a model and settings match; a resumed job keeps the window size fitted when it was begun.
 
-    The network sees each window as `augmentations` say, or, if there are none, as the settings do.
+    The network sees each window as `augmentations` say, or, if there are none, as the settings do. `change` is what
+    becomes of the scene's values if they are to be matched, where that was found already.
 
     Raises:
         GeosegError: if they don't fit: which, and the way out. `spec.run.force` lets a scene pass that the model does
@@ -140,7 +145,10 @@ def prepare(
     for line in scene_notices(scene.info, choice, loaded.spec, settings):
         log.notice(line)
     bands = _without_fill(bands, settings, log)
-    bands, settings = _in_fitting_brightness(bands, loaded.spec, settings, log)
+    if settings.match is None:
+        bands, settings = _in_fitting_brightness(bands, loaded.spec, settings, log)
+    else:
+        bands, settings = _matched(bands, loaded.spec, settings, change, log)
     for line in lines + misfit_lines([values_misfit(bands, loaded.spec)], is_forced=spec.run.force):
         log.notice(line)
     source = at_resolution(bands, loaded.spec, settings)
@@ -151,7 +159,8 @@ def prepare(
     seen = augmentations or find_augmentations(settings.tta, settings.tta_scales)
     runner = _load_runner(loaded, target, grid, (seen, settings.compile), log)
     resolved = _resolved(settings, grid, runner, bands)
-    digest = fingerprint(scene, loaded, _deciding(resolved, settings, source, loaded.spec), target.device.type)
+    deciding, values = _deciding(resolved, settings, source, loaded.spec), curves_of(bands)
+    digest = fingerprint(scene, loaded, deciding, target.device.type, "" if values is None else values.digest)
     inputs = ViewInputs(bands, source, grid, loaded.spec, runner, settings, batch_size)
     view = VIEWS.get(branch_of(loaded.spec, settings).kind)(inputs)
     return Job(scene, bands, source, loaded, spec, resolved, grid, runner, batch_size, digest, view, log)
@@ -176,6 +185,25 @@ def _in_fitting_brightness(
         return bands, spec.model_copy(update={"rescale": None})
     log.notice(found.line)
     return replace(bands, change=found.change), spec.model_copy(update={"rescale": found.rescale})
+
+
+def _matched(
+    bands: SceneBands, model: ModelSpec, spec: ClassifySpec, change: Curves | None, log: NoticeLog
+) -> tuple[SceneBands, ClassifySpec]:
+    """The bands with their values brought to those of the reference, and the settings, with notices."""
+    settings = spec.model_copy(update={"rescale": None})
+    if change is not None:
+        return replace(bands, change=change), settings
+    reference = open_reference(model, spec, bands)
+    found = reference.matched(measured(bands), values_type(bands))
+    for line in (found.line, *reference.lines):
+        log.notice(line)
+    return replace(bands, change=found.change), settings
+
+
+def curves_of(bands: SceneBands) -> Curves | None:
+    """What becomes of the values of a scene, if they are matched."""
+    return bands.change if isinstance(bands.change, Curves) else None
 
 
 def _lay_grid(
@@ -218,6 +246,7 @@ def _resolved(spec: ClassifySpec, grid: Grid, runner: Runner, bands: SceneBands)
         "overlap": grid.overlap,
         "precision": runner.precision,
         "bands": bands.bands,
+        "match": None if spec.match is None else public_form(spec.match),
         "nodata": spec.nodata if spec.nodata == "auto" else plain_number(spec.nodata),
     }
     return spec.model_copy(update=chosen)

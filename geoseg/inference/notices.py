@@ -12,8 +12,10 @@ from geoseg.spec import ClassifySpec, ModelSpec
 def scene_notices(info: SceneInfo, choice: BandChoice, model: ModelSpec, spec: ClassifySpec) -> list[str]:
     """How bands were chosen, and where scaling or georeferencing may spoil the result, one line each."""
     lines = [choice.describe(model.bands, info.descriptions)]
-    scaling = scaling_notice(info.scaling_of(choice.indexes), model.scaling, is_rescaled=spec.given_rescale is not None)
-    lines += [scaling] if scaling else []
+    if spec.match is None:
+        own, is_rescaled = info.scaling_of(choice.indexes), spec.given_rescale is not None
+        scaling = scaling_notice(own, model.scaling, is_rescaled=is_rescaled)
+        lines += [scaling] if scaling else []
     if spec.refine_fraction < 1 and not (model.branch.skips and spec.context):
         lines.append("the model refines no coarser views here: --refine-fraction changes nothing")
     if info.gcps[0] or (info.rpcs is not None and info.crs is None):

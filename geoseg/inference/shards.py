@@ -23,10 +23,11 @@ from geoseg.core.errors import GeosegError, SpecError
 from geoseg.core.events import SILENT, Progress, Reporter, Stage
 from geoseg.core.executors.protocol import Executor, Worker, Workplace
 from geoseg.core.executors.registry import open_executor
-from geoseg.inference.job import Job, prepare
+from geoseg.inference.job import Job, curves_of, prepare
 from geoseg.inference.tile_rows import run_tile_rows
 from geoseg.inference.work_folder import Manifest, WorkFolder
 from geoseg.models.model import Model
+from geoseg.raster.curves import Curves
 from geoseg.raster.gdal import gdal_settings
 from geoseg.scenes import SceneRef, open_scene
 from geoseg.spec import PredictSpec, RunSpec
@@ -66,6 +67,8 @@ class Shard:
     """Manifest of the work folder."""
     tile_rows: range
     """Rows of the grid."""
+    change: Curves | None = None
+    """What becomes of the scene's values, if they are matched: found once, the same for all."""
 
 
 def run_scene(job: Job, work: WorkFolder, workers: Workers, reporter: Reporter = SILENT) -> None:
@@ -130,6 +133,7 @@ def make_shards(job: Job, work: WorkFolder, workers: Workers, count: int) -> lis
         work=work.path.absolute(),
         manifest=work.manifest,
         tile_rows=range(job.grid.rows.count),
+        change=curves_of(job.bands),
     )
     return [replace(whole, tile_rows=part) for part in split_evenly(whole.tile_rows, _SHARDS_PER_WORKER * count)]
 
@@ -193,7 +197,7 @@ def run_shard(worker: Worker, shard: Shard) -> None:
 def _open_job(shard: Shard, spec: PredictSpec) -> Iterator[Job]:
     with open_scene(shard.scene) as whole:
         scene = whole.within(spec.classify.aoi, spec.classify.bbox)
-        job = prepare(scene, shard.model, spec, SILENT, shard.manifest)
+        job = prepare(scene, shard.model, spec, SILENT, shard.manifest, change=shard.change)
         if job.fingerprint != shard.manifest.fingerprint:
             raise GeosegError(
                 f"{shard.scene.path}, its model or the kind of device is another one here than where the work was "

@@ -28,7 +28,7 @@ def select_bands(scene: Scene, model: ModelSpec, spec: ClassifySpec) -> tuple[Sc
     """
     choice = choose_bands(model.bands, scene.info.colors, scene.info.descriptions, spec.bands)
     dtype = scene.info.dtype_of(choice.indexes)
-    if spec.given_rescale is None:
+    if spec.given_rescale is None and spec.match is None:
         check_dtype(dtype, model.dtype, _suggestion(scene, choice, model))
     check_nodata(spec.nodata, dtype)
     bands = SceneBands.select(
@@ -37,7 +37,7 @@ def select_bands(scene: Scene, model: ModelSpec, spec: ClassifySpec) -> tuple[Sc
         nodata=None if spec.nodata == "auto" else spec.nodata,
         rescale=spec.given_rescale,
         dtype=model.dtype,
-        scaling=model.scaling,
+        scaling=None if spec.match else model.scaling,
     )
     return bands, choice
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,14 @@ from geoseg.spec.base import LARGEST
 
 _CLOSE = 1e-9
 """Relative difference up to which two scales or offsets count as equal: they are written with few digits."""
+
+
+class Change(Protocol):
+    """A change of the values of bands."""
+
+    def apply(self, image: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Convert values (C, h, w)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -89,8 +98,10 @@ def describe_scaling(scaling: ScalingSpec) -> str:
     )
 
 
-def scaling_notice(own: ScalingSpec | None, wanted: ScalingSpec | None, *, is_rescaled: bool) -> str | None:
-    """Notice about a scene's scale and offset against a model's; None where they agree."""
+def scaling_notice(
+    own: ScalingSpec | None, wanted: ScalingSpec | None, *, is_rescaled: bool, whose: str = "scene"
+) -> str | None:
+    """Notice about scale and offset of a scene, or of another raster, against a model's; None where they agree."""
     if own is None and wanted is None:
         return None
     if is_rescaled:
@@ -98,12 +109,12 @@ def scaling_notice(own: ScalingSpec | None, wanted: ScalingSpec | None, *, is_re
     if wanted is None:
         assert own is not None
         return (
-            f"the scene's values stand for {describe_scaling(own)}, the model does not say what its values stand for: "
-            "they are taken as they are"
+            f"the {whose}'s values stand for {describe_scaling(own)}, the model does not say what its values stand "
+            "for: they are taken as they are"
         )
     if own is None:
         return (
-            f"the model's values stand for {describe_scaling(wanted)}, the scene has no scale and offset: its values "
+            f"the model's values stand for {describe_scaling(wanted)}, the {whose} has no scale and offset: its values "
             "are taken as they are"
         )
     if conversion(own, wanted) is None:

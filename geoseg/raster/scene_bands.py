@@ -18,7 +18,7 @@ from geoseg.geo.grid import Window
 from geoseg.raster.bands.matching import HIGHEST
 from geoseg.raster.fill import Fill, find_fill, frame_windows, trace_fill
 from geoseg.raster.reading import open_dataset
-from geoseg.raster.scaling import Conversion, Rescaling, conversion
+from geoseg.raster.scaling import Change, Rescaling, conversion
 from geoseg.raster.scene import Scene, read_errors
 from geoseg.raster.scene_info import SceneInfo
 from geoseg.raster.validity import Mask, Validity, Values, spread_windows
@@ -44,7 +44,7 @@ class SceneBands:
     """Their numbers, from 1."""
     nodata: tuple[float | None, ...]
     """Value that marks missing data, per band."""
-    change: Conversion | Rescaling | None = None
+    change: Change | None = None
     """Conversion of valid values; None for none."""
     fill: Fill | None = None
     """Fill that is connected to the frame and counts as nodata."""
@@ -72,7 +72,7 @@ class SceneBands:
         """
         info = scene.info
         marks = tuple(info.nodata[i - 1] if nodata is None else nodata for i in bands)
-        change: Conversion | Rescaling | None = conversion(info.scaling_of(bands), scaling)
+        change: Change | None = conversion(info.scaling_of(bands), scaling)
         if rescale is not None:
             change = Rescaling.of(*rescale, HIGHEST[dtype])
         return cls(scene.marked(nodata), tuple(bands), marks, change)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from geoseg.spec.area import AreaSpec
-from geoseg.spec.base import LARGEST_COUNT, LARGEST_SIZE_M, LARGEST_TILE, SMALLEST_TILE, Precision
+from geoseg.spec.base import LARGEST_COUNT, LARGEST_SIZE_M, LARGEST_TILE, SMALLEST_TILE, FilePath, Precision
 from geoseg.spec.crf import CrfSpec
 
 ResolutionM = Annotated[float, Field(ge=1 / LARGEST_SIZE_M, le=LARGEST_SIZE_M)]
@@ -46,6 +46,12 @@ class ClassifySpec(CrfSpec, AreaSpec):
     """The scene's values that become the lowest and highest value of the model's type, e.g. 0,3000; none takes values
     as they are; auto takes them as they are unless the scene is much darker or brighter than the model's training
     imagery of the same colours, and then brings it to that brightness, if the model knows it."""
+    match: FilePath | None = None
+    """Reference raster, like the imagery that the model learnt from: band by band, the scene's values are brought to
+    its values before the network sees them, in place of rescale; None means none."""
+    match_by: str = "histogram"
+    """What of the reference the scene takes on: histogram, the cumulative distribution of each band; moments, its mean
+    and spread."""
     resolution: Resolution = "auto"
     """Ground resolution at which the network sees the scene: scene (or native, the same), model, or metres per pixel;
     auto takes the model's where the scene's differs from it by more than a factor of 1.5."""
@@ -74,4 +80,6 @@ class ClassifySpec(CrfSpec, AreaSpec):
         given = self.given_rescale
         if given is not None and not given[0] < given[1]:
             raise ValueError(f"rescale {given[0]:g},{given[1]:g}: the first value must be below the second")
+        if given is not None and self.match is not None:
+            raise ValueError("rescale LOW,HIGH and match both say which values the network sees: leave one of them out")
         return self

@@ -36,6 +36,8 @@ class PredictSettings(TypedDict, total=False):
     bands: Sequence[int] | None
     nodata: Literal["auto"] | float | None
     rescale: Literal["auto"] | Sequence[float] | None
+    match: str | os.PathLike[str] | None
+    match_by: str
     resolution: Literal["auto", "scene", "native", "model"] | float
     majority: int | None
     fill_holes: float | str | None
@@ -94,6 +96,8 @@ class EvaluateSettings(TypedDict, total=False):
     bands: Sequence[int] | None
     nodata: Literal["auto"] | float | None
     rescale: Literal["auto"] | Sequence[float] | None
+    match: str | os.PathLike[str] | None
+    match_by: str
     resolution: Literal["auto", "scene", "native", "model"] | float
     suspects: str | os.PathLike[str] | None
     min_area: float | str
@@ -146,6 +150,8 @@ class CompareSettings(TypedDict, total=False):
     bands: Sequence[int] | None
     nodata: Literal["auto"] | float | None
     rescale: Literal["auto"] | Sequence[float] | None
+    match: str | os.PathLike[str] | None
+    match_by: str
     resolution: Literal["auto", "scene", "native", "model"] | float
 
 
@@ -221,6 +227,8 @@ class SuggestSettings(TypedDict, total=False):
     bands: Sequence[int] | None
     nodata: Literal["auto"] | float | None
     rescale: Literal["auto"] | Sequence[float] | None
+    match: str | os.PathLike[str] | None
+    match_by: str
     resolution: Literal["auto", "scene", "native", "model"] | float
     force: bool
     batch_size: int | None

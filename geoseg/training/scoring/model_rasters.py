@@ -24,7 +24,7 @@ from geoseg.geo.grid import Window
 from geoseg.inference.fit import MOST_REFINING
 from geoseg.raster.bands.matching import fits_dtype
 from geoseg.raster.resample import NativeScene, ResampledScene, Source
-from geoseg.raster.scaling import Conversion, Rescaling, conversion
+from geoseg.raster.scaling import Change, conversion
 from geoseg.raster.validity import Mask, Values
 from geoseg.spec import AreaSpec, DataSpec, ModelSpec, ScalingSpec
 from geoseg.training.windows.random_windows import LabelledCells
@@ -41,7 +41,7 @@ class ModelBands:
     """The mosaic, with all bands."""
     bands: tuple[int, ...]
     """Which of them, counted from 0."""
-    change: Conversion | Rescaling | None
+    change: Change | None
     """Conversion of their values; None for none."""
     has_wide_blocks = False
 

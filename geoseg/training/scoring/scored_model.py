@@ -34,6 +34,7 @@ from geoseg.training.scoring.count_units import (
 )
 from geoseg.training.scoring.crf_windows import after_crf
 from geoseg.training.scoring.fitting_brightness import in_fitting_brightness
+from geoseg.training.scoring.matched_values import with_matched_values
 from geoseg.training.scoring.model_rasters import (
     ModelBands,
     ModelRaster,
@@ -136,7 +137,8 @@ def lay_model(
         SpecError: if a setting does not go with the model or the rasters, or this machine has no such device.
     """
     spec = model.spec if settings.context else model.spec.without_branch()
-    mosaics, notices = in_fitting_brightness(side.bands, spec, settings)
+    changed = in_fitting_brightness if settings.match is None else with_matched_values
+    mosaics, notices = changed(side.bands, spec, settings)
     areas = areas_of([bands.mosaic for bands in mosaics], settings)
     rasters = [
         _at_resolution(bands, area, spec, settings.resolution, side.resolution_m)
