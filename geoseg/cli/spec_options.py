@@ -81,6 +81,7 @@ COMPLETED_BY: Mapping[str, Callable[[], Iterable[str]]] = {
     "device": _devices,
     "format": _formats,
     "match_by": _matchings,
+    "uncertainty_by": _uncertainties,
 }
 """Functions that give the names with which shells complete the texts of a setting."""
 

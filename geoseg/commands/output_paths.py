@@ -39,6 +39,8 @@ class OutputPaths:
     """Per-class probabilities."""
     confidence: Path | None
     """Probability of the chosen class."""
+    uncertainty: Path | None
+    """Uncertainty of the class."""
     instances: Path | None
     """Numbers of instances."""
     style: Path
@@ -74,6 +76,7 @@ def name_outputs(name: str, output: str | os.PathLike[str] | None, spec: Predict
         preview=landcover.with_suffix(".png") if wanted.preview else None,
         scores=_raster_path(wanted.scores, f"{name}_scores.tif") if wanted.scores else None,
         confidence=_raster_path(wanted.confidence, f"{name}_confidence.tif") if wanted.confidence else None,
+        uncertainty=_raster_path(wanted.uncertainty, f"{name}_uncertainty.tif") if wanted.uncertainty else None,
         instances=instances_path(landcover) if spec.vector.instances is not None else None,
         style=landcover.with_suffix(".qml"),
         sld=landcover.with_suffix(".sld"),
@@ -116,9 +119,8 @@ def check_all_outputs(
         OutputError: naming the file and what to do.
     """
     if len(scenes) > 1:
-        _check_folders(
-            len(scenes), {"--output": output, "--scores": spec.output.scores, "--confidence": spec.output.confidence}
-        )
+        rasters = {f"--{kind}": getattr(spec.output, kind) for kind in ("scores", "confidence", "uncertainty")}
+        _check_folders(len(scenes), {"--output": output, **rasters})
     folders = _Folders()
     taken = {folders.place(path) for scene in scenes for path in paths_in(scene.path) if is_local(path)}
     for scene in scenes:

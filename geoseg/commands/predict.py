@@ -49,8 +49,8 @@ class PredictResult:
     model: str
     """Name of the model."""
     paths: dict[str, Path]
-    """Files written, by kind: landcover, polygons, preview, scores, confidence, instances, style, sld, item;
-    polygons_shp and the like for further formats."""
+    """Files written, by kind: landcover, polygons, preview, scores, confidence, uncertainty, instances, style, sld,
+    item; polygons_shp and the like for further formats."""
     classes: tuple[ClassShare, ...]
     """Share of each class of the model."""
     polygons: int | None

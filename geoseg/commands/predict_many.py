@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, TypeVar, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack, cast
 
 from geoseg.commands.output_paths import check_all_outputs, name_outputs
 from geoseg.commands.plan import PredictPlan, plan_prediction
@@ -27,6 +27,7 @@ from geoseg.commands.scene_tasks import (
 from geoseg.core.events import SILENT, Reporter, Stage
 from geoseg.core.executors.protocol import Workplace
 from geoseg.core.executors.registry import open_executor
+from geoseg.inference.uncertainties.written import written_uncertainty
 from geoseg.models.bundle import load_model
 from geoseg.models.model import Model
 from geoseg.scenes import SceneRef, find_scenes
@@ -137,7 +138,7 @@ def predict_each(batch: SceneBatch, reporter: Reporter = SILENT) -> Iterator[Pre
     Raises:
         GeosegError: with the first outcome, if no scene can be begun; see `predict_many`.
     """
-    check_all_outputs(batch.scenes, batch.output, batch.spec, overwrite=batch.replaces)
+    _check(batch)
     arguments = PredictArguments(batch.output, batch.settings)
     tasks = tasks_of(batch.scenes)
     with open_executor(Workplace(batch.scheduler)) as executor:
@@ -148,13 +149,23 @@ def predict_each(batch: SceneBatch, reporter: Reporter = SILENT) -> Iterator[Pre
         yield from _counted(each, len(tasks), reporter)
 
 
+def _check(batch: SceneBatch) -> None:
+    """Refuse what would fail for every scene.
+
+    Raises:
+        GeosegError: naming the file or the setting, and what to do.
+    """
+    check_all_outputs(batch.scenes, batch.output, batch.spec, overwrite=batch.replaces)
+    written_uncertainty(batch.spec.output)
+
+
 def plan_each(batch: SceneBatch, reporter: Reporter = SILENT) -> Iterator[PredictPlan | SceneFailure]:
     """Plan `predict_each` from the beginning and in this process, without running the network.
 
     Raises:
         GeosegError: with the first outcome, as `predict_each` does.
     """
-    check_all_outputs(batch.scenes, batch.output, batch.spec, overwrite=batch.replaces)
+    _check(batch)
     yield from _counted(_plans(batch, _loaded(batch.model), reporter), len(batch.scenes), reporter)
 
 
@@ -166,7 +177,8 @@ def _plans(batch: SceneBatch, model: Model, reporter: Reporter) -> Generator[Pre
 
 def _plan(batch: SceneBatch, scene: SceneRef, model: Model) -> PredictPlan:
     paths = name_outputs(scene.name, batch.output, batch.spec)  # for a plan calls a scene by its file
-    settings: PredictSettings = {**batch.settings, "scores": paths.scores, "confidence": paths.confidence}
+    rasters = {kind: getattr(paths, kind) for kind in ("scores", "confidence", "uncertainty")}
+    settings = cast(PredictSettings, {**batch.settings, **rasters})
     return plan_prediction(scene, paths.landcover, model=model, **settings)
 
 

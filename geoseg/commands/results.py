@@ -52,7 +52,7 @@ class Results:
     job: Job
     """Scene, model and settings."""
     assembled: Assembled
-    """Class raster, confidence and scores, assembled."""
+    """Class raster, confidence, uncertainty and scores, assembled."""
     classes: tuple[ClassShare, ...]
     """Share of each class in the scene."""
     paths: OutputPaths
@@ -63,7 +63,7 @@ class Results:
     """Takes the progress of `writing`, `preview` and `polygons`."""
 
     def write_rasters(self) -> None:
-        """Write the class raster, and those of confidence and scores if asked for."""
+        """Write the class raster, and those of confidence, uncertainty and scores if asked for."""
         rasters, formats = self.assembled.rasters, self.assembled.formats
         wanted = {kind: path for kind in rasters if (path := getattr(self.paths, kind)) is not None}
         stage = Stage(self.reporter, "writing", len(wanted))

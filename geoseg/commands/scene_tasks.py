@@ -29,7 +29,7 @@ T = TypeVar("T")
 ModelInput = Model | str | os.PathLike[str] | None
 """A model, or the path of its bundle; None for the default one."""
 
-_FILES = "scores", "confidence", "aoi"
+_FILES = "scores", "confidence", "uncertainty", "aoi"
 """Options that are paths."""
 
 

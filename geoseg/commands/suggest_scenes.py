@@ -31,6 +31,7 @@ from geoseg.inference.resume import begin
 from geoseg.inference.shards import Workers, run_scene
 from geoseg.inference.uncertainties import UNCERTAINTIES
 from geoseg.inference.uncertainties.uncertainty import Pass, Uncertainty
+from geoseg.inference.uncertainties.written import TEN_THOUSANDTHS, WrittenUncertainty
 from geoseg.inference.work_folder import WorkFolder, kept_if_begun
 from geoseg.models.model import Model
 from geoseg.models.tta import find_augmentations
@@ -41,9 +42,6 @@ from geoseg.raster.scene_info import SceneInfo
 from geoseg.scenes import SceneRef, open_scene
 from geoseg.spec import ExistingSpec, OutputSpec, PredictSpec
 from geoseg.spec.suggest import SuggestSpec
-
-_UNIT = 10_000
-"""Values of the rasters of uncertainty that stand for 1."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +63,12 @@ class ScanRequest:
     def uncertainty(self) -> Uncertainty:
         """The measure of uncertainty."""
         return UNCERTAINTIES.get(self.spec.places.by)
+
+    @property
+    def written(self) -> WrittenUncertainty | None:
+        """The uncertainty that each pass writes; None if its classes are what counts."""
+        found = self.uncertainty.of_probabilities
+        return None if found is None else WrittenUncertainty(self.spec.places.by, found, TEN_THOUSANDTHS)
 
     @property
     def predicting(self) -> PredictSpec:
@@ -165,7 +169,7 @@ def _run_pass(
     begun = work.read_manifest() if existing.resume else None
     augmentations = request.passes[number]
     job = prepare(scene, request.model, spec, reporter, begun, augmentations)
-    job = replace(job, uncertainty=request.uncertainty.of_probabilities)
+    job = replace(job, uncertainty=request.written)
     check_space(output.parent, scene.held_pixels, scratch_bytes_per_pixel(job), work.size())
     shown = f"{job.fingerprint}-{request.spec.places.by}-{number + 1}"  # the same pixels are shown in other ways
     manifest = replace(job.manifest, fingerprint=shown)
@@ -208,4 +212,5 @@ def _read(
     values: NDArray[np.floating] = np.empty((len(uncertainties), *size), np.float32)
     for value, raster in zip(values, uncertainties, strict=True):
         value[:] = raster.read(1, window=where)
-    return ClassifiedPixels(classes[0], uncertainty.of_passes(classes, values / _UNIT), labelled.mask(window))
+    values /= TEN_THOUSANDTHS.one
+    return ClassifiedPixels(classes[0], uncertainty.of_passes(classes, values), labelled.mask(window))

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 RASTERS = frozenset({".tif", ".tiff", ".vrt", ".jp2", ".j2k", ".img", ".ecw", ".sid", ".pix", ".kea", ".bil", ".bsq"})
 """Endings of files that are scenes. Pictures (.png, .jpg) lie beside scenes as previews more often than as scenes."""
-RESULTS = ("_landcover", "_confidence", "_scores")
+RESULTS = ("_landcover", "_confidence", "_uncertainty", "_scores")
 """Ends of the stems of rasters that geoseg itself writes."""
 
 

@@ -30,7 +30,8 @@ class Assembled:
     """The rasters of a whole scene, with pixel counts and a thumbnail."""
 
     rasters: dict[str, Path]
-    """Rasters on the scene's grid, by kind: landcover, confidence, scores; landcover and logits before a CRF."""
+    """Rasters on the scene's grid, by kind: landcover, confidence, uncertainty, scores; landcover and logits before a
+    CRF."""
     formats: dict[str, RasterFormat]
     """Their formats, by kind."""
     counts: NDArray[np.int32]

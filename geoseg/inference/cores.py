@@ -19,6 +19,7 @@ from geoseg.inference.decide import Decision
 from geoseg.inference.fingerprint import output_fingerprints, raster_fingerprint
 from geoseg.inference.job import Job
 from geoseg.inference.tally import paint
+from geoseg.inference.uncertainties.written import WrittenUncertainty
 from geoseg.inference.work_folder import Record, WorkFolder
 from geoseg.outputs.geotiff import PartRaster, RasterFormat
 from geoseg.outputs.thumbnail import Thumbnail
@@ -43,8 +44,8 @@ class Pixels:
     """Probability of every class (K, h, w)."""
     logits: NDArray[np.float32] | None = None
     """Logits of every class (K, h, w)."""
-    uncertainty: NDArray[np.int16] | None = None
-    """Uncertainty in ten-thousandths (h, w)."""
+    uncertainty: NDArray[np.uint8] | NDArray[np.int16] | None = None
+    """Uncertainty of the class (h, w), in the unit that is wanted."""
 
     @classmethod
     def of(cls, decision: Decision, window: Window, valid: NDArray[np.bool_]) -> Pixels:
@@ -66,6 +67,8 @@ class Pixels:
 
 CONFIDENCE_TAG = "GEOSEG_CONFIDENCE"
 """Tag of class rasters: mean probability of the chosen class, 0 to 1."""
+UNCERTAINTY_TAG = "GEOSEG_UNCERTAINTY"
+"""Tag of rasters of uncertainty: the measure."""
 
 
 class RowsWriter:
@@ -152,9 +155,9 @@ def kept_outputs(job: Job) -> frozenset[str]:
         "confidence": job.keeps_confidence,
         f"scores as {job.wanted.scores}": job.wanted.scores is not None,
         "preview": job.spec.output.preview,
-        "uncertainty": job.wanted.uncertainty is not None,
     }
-    return frozenset(name for name, is_wanted in wanted.items() if is_wanted)
+    measures = () if job.uncertainty is None else (job.uncertainty.name,)
+    return frozenset([*(name for name, is_wanted in wanted.items() if is_wanted), *measures])
 
 
 def raster_formats(job: Job) -> dict[str, RasterFormat]:
@@ -164,8 +167,8 @@ def raster_formats(job: Job) -> dict[str, RasterFormat]:
         formats["confidence"] = confidence_format(job)
     if job.wanted.scores:
         formats["scores"] = scores_format(job)
-    if job.wanted.uncertainty is not None:
-        formats["uncertainty"] = RasterFormat("int16", -1, ("uncertainty in ten-thousandths",))
+    if job.uncertainty is not None:
+        formats["uncertainty"] = uncertainty_format(job, job.uncertainty)
     return formats
 
 
@@ -198,6 +201,13 @@ def confidence_format(job: Job) -> RasterFormat:
     """Format of the chosen class's probability, in percent."""
     bands = ("probability of the class in percent",)
     return RasterFormat("uint8", NODATA_ID, bands, "average", tags=origin_tags(job))
+
+
+def uncertainty_format(job: Job, uncertainty: WrittenUncertainty) -> RasterFormat:
+    """Format of the uncertainty of each pixel, with the measure in the tags."""
+    dtype, tags = str(uncertainty.unit.dtype).removeprefix("torch."), origin_tags(job)
+    bands = (uncertainty.name,)
+    return RasterFormat(dtype, uncertainty.unit.nodata, bands, "average", tags=tags | {UNCERTAINTY_TAG: uncertainty.by})
 
 
 def scores_format(job: Job) -> RasterFormat:

@@ -1,13 +1,14 @@
-"""Final logits become what is written: class indexes, the confidence in them, and scores. Stays on the device."""
+"""Final logits become what is written: class indexes, how sure they are, and scores. Stays on the device."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from geoseg.inference.uncertainties.written import WrittenUncertainty
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Wanted:
     """By which logits are divided before they become probabilities."""
     logits: bool = False
     """The logits themselves, for a step that decides later."""
-    uncertainty: Callable[[Tensor], Tensor] | None = None
-    """Uncertainty (h, w), 0 to 1, given the logarithms of probabilities (K, h, w)."""
+    uncertainty: WrittenUncertainty | None = None
+    """How uncertain the class is."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Decision:
     logits: Tensor | None = None
     """The logits (K, h, w), float32."""
     uncertainty: Tensor | None = None
-    """Uncertainty in ten-thousandths (h, w), int16."""
+    """Uncertainty of the class in the unit that is wanted (h, w)."""
 
     def to_host(self) -> Decision:
         """Copy to the host's memory; see the function of that name."""
@@ -72,15 +73,10 @@ def decide(logits: Tensor, wanted: Wanted) -> Decision:
         scores = logits.softmax(dim=0)
         scores = _percent(scores) if wanted.scores == "uint8" else scores
     if wanted.uncertainty is not None:
-        uncertainty = _ten_thousandths(wanted.uncertainty(logits.log_softmax(dim=0)))
+        uncertainty = wanted.uncertainty.of(logits.log_softmax(dim=0))
     return Decision(index.to(torch.uint8), percent, scores, kept, uncertainty)
 
 
 def _percent(probabilities: Tensor) -> Tensor:
     """Whole percent; 0 where there is no number, which only pixels without data have."""
     return (100 * probabilities).nan_to_num_(0).round_().to(torch.uint8)
-
-
-def _ten_thousandths(values: Tensor) -> Tensor:
-    """Values from 0 to 1 in ten-thousandths; 0 where there is no number, which only pixels without data have."""
-    return (10_000 * values).nan_to_num_(0).round_().clamp_(0, 10_000).to(torch.int16)

@@ -85,6 +85,7 @@ def output_fingerprints(spec: PredictSpec) -> dict[str, str]:
         "preview": "" if output.preview else None,
         "scores": output.scores_type if output.scores else None,
         "confidence": "" if output.confidence else None,
+        "uncertainty": output.uncertainty_by if output.uncertainty else None,
         "instances": _digest(numbered) if polygons.instances else None,
         "item": "" if output.stac else None,
     }

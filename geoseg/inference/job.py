@@ -22,7 +22,7 @@ from geoseg.inference.fit import fitting_resolution, misfit_lines, resolution_mi
 from geoseg.inference.matched import measured, open_reference, values_type
 from geoseg.inference.notices import default_notice, fill_notice, scene_notices
 from geoseg.inference.source import at_resolution, select_bands
-from geoseg.inference.uncertainties.uncertainty import PixelUncertainty
+from geoseg.inference.uncertainties.written import WrittenUncertainty, written_uncertainty
 from geoseg.inference.views import VIEWS
 from geoseg.inference.views.view import View, ViewInputs
 from geoseg.inference.windows import Target, bounded, branch_of, make_grid
@@ -70,7 +70,7 @@ class Job:
     """The view: what the network sees besides its windows."""
     log: NoticeLog
     """Notices for the user."""
-    uncertainty: PixelUncertainty | None = None
+    uncertainty: WrittenUncertainty | None = None
     """What gives the uncertainty of each pixel, which is kept then; None if it is not wanted."""
 
     @property
@@ -132,6 +132,7 @@ def prepare(
         GeosegError: if they don't fit: which, and the way out. `spec.run.force` lets a scene pass that the model does
             not know; a notice says so then.
     """
+    uncertainty = written_uncertainty(spec.output)
     loaded = model if isinstance(model, Model) else load_model(model)
     log = NoticeLog(reporter)
     own, wanted = scene.info.resolution_m, spec.classify.resolution
@@ -163,7 +164,7 @@ def prepare(
     digest = fingerprint(scene, loaded, deciding, target.device.type, "" if values is None else values.digest)
     inputs = ViewInputs(bands, source, grid, loaded.spec, runner, settings, batch_size)
     view = VIEWS.get(branch_of(loaded.spec, settings).kind)(inputs)
-    return Job(scene, bands, source, loaded, spec, resolved, grid, runner, batch_size, digest, view, log)
+    return Job(scene, bands, source, loaded, spec, resolved, grid, runner, batch_size, digest, view, log, uncertainty)
 
 
 def _without_fill(bands: SceneBands, spec: ClassifySpec, log: NoticeLog) -> SceneBands:

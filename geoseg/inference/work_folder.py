@@ -49,7 +49,7 @@ class Record:
     counts: NDArray[np.int32]
     """Pixels by row and class (h, K)."""
     kinds: tuple[str, ...]
-    """Which rasters have a part for these rows: landcover, confidence, scores."""
+    """Which rasters have a part for these rows: landcover, confidence, uncertainty, scores."""
     forwarded_px: int = 0
     """Pixels that went through the network for them."""
     percent_sum: int = 0

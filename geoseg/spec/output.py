@@ -27,6 +27,11 @@ class OutputSpec(Spec):
     """Type of these probabilities: 0 to 1, or in percent."""
     confidence: FilePath | None = None
     """Also write the probability of the chosen class, in percent, to this GeoTIFF (a folder for several scenes)."""
+    uncertainty: FilePath | None = None
+    """Also write how uncertain the class of each pixel is, in percent, to this GeoTIFF (a folder for several
+    scenes)."""
+    uncertainty_by: str = "entropy"
+    """Measure of that uncertainty: entropy of the probabilities of all classes, or margin between the two likeliest."""
     polygons: bool = True
     """Write polygons."""
     format: Names = ("gpkg",)

@@ -55,6 +55,8 @@ class PredictSettings(TypedDict, total=False):
     scores: str | os.PathLike[str] | None
     scores_type: Literal["float32", "uint8"]
     confidence: str | os.PathLike[str] | None
+    uncertainty: str | os.PathLike[str] | None
+    uncertainty_by: str
     polygons: bool
     format: Sequence[str]
     preview: bool

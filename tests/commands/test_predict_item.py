@@ -30,13 +30,14 @@ def item_of(tmp_path: Path, model: object, **settings: object) -> dict:
 @pytest.mark.parametrize("scores_type", ["uint8", "float32"])
 def test_assets_say_what_their_files_are(tmp_path, scores_type):
     out = tmp_path / "out"
-    item = item_of(tmp_path, echo_model(), scores=out / "p.tif", confidence=out / "c.tif", scores_type=scores_type)
-    assert {"landcover", "polygons", "preview", "scores", "confidence"} == item["assets"].keys()
+    wanted = {"scores": out / "p.tif", "confidence": out / "c.tif", "uncertainty": out / "u.tif"}
+    item = item_of(tmp_path, echo_model(), **wanted, scores_type=scores_type)
+    assert {"landcover", "polygons", "preview", *wanted} == item["assets"].keys()
     for asset in item["assets"].values():
         content = (out / asset["href"]).read_bytes()
         assert asset["file:size"] == len(content)
         assert asset["file:checksum"] == "1220" + hashlib.sha256(content).hexdigest()
-    for kind in ("landcover", "scores", "confidence"):
+    for kind in ("landcover", *wanted):
         asset = item["assets"][kind]
         with rasterio.open(out / asset["href"]) as raster:
             assert {asset["data_type"]} == set(raster.dtypes)

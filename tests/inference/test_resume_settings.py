@@ -18,7 +18,8 @@ from geoseg.inference.work_folder import Record, work_path
 from geoseg.models.model import Model
 
 PLAIN: dict[str, Any] = {"tile": 64, "overlap": 16, "precision": "fp32", "polygons": False, "preview": False}
-SCORES, CONFIDENCE = "scores.tif", "confidence.tif"
+SCORES, CONFIDENCE, UNCERTAINTY = "scores.tif", "confidence.tif", "uncertainty.tif"
+RASTERS = "scores", "confidence", "uncertainty"
 
 
 class Stopped(Exception):
@@ -36,9 +37,7 @@ class Run:
 
     def __call__(self, *, out: str = "out", **settings: Any) -> tuple[Any, list[str], int]:
         """The result, what was said, and how many pixels the network has seen."""
-        rasters = {
-            name: self.folder / f"{len(out)}-{settings[name]}" for name in ("scores", "confidence") if name in settings
-        }
+        rasters = {name: self.folder / f"{len(out)}-{settings[name]}" for name in RASTERS if name in settings}
         self.echo.seen, heard = 0, Heard()
         model = Model(make_spec(), self.echo)
         found = predict(self.scene, self.folder / out, model=model, reporter=heard, **PLAIN | settings | rasters)
@@ -83,6 +82,8 @@ def pixels(path: Path) -> np.ndarray:
         ({"preview": True}, {}),
         ({"polygons": True}, {}),
         ({"confidence": CONFIDENCE}, {}),
+        ({"uncertainty": UNCERTAINTY}, {}),
+        ({"uncertainty": UNCERTAINTY, "scores": SCORES}, {"uncertainty": "elsewhere.tif"}),
         ({"scores": SCORES}, {}),
         ({"scores": SCORES}, {"scores": "elsewhere.tif"}),
         ({"scores": SCORES, "scores_type": "uint8"}, {"scores_type": "float32"}),
@@ -99,7 +100,7 @@ def test_a_stopped_run_goes_on_with_settings_that_change_no_pixel(
     whole, _, all_seen = run(out="whole", **resumed)
     assert "going on with an unfinished run: 3 tile rows finished" in lines
     assert 0 < seen < all_seen
-    for kind in ("landcover", "scores"):
+    for kind in ("landcover", *RASTERS):
         if kind in whole.paths:
             np.testing.assert_array_equal(pixels(found.paths[kind]), pixels(whole.paths[kind]))
     assert (found.classes, found.polygons, found.forwarded_px) == (whole.classes, whole.polygons, whole.forwarded_px)
@@ -111,6 +112,12 @@ def test_a_stopped_run_goes_on_with_settings_that_change_no_pixel(
         ({}, {"scores": SCORES}, "scores as float32"),
         ({"scores": SCORES}, {"scores": SCORES, "scores_type": "uint8"}, "scores as uint8"),
         ({}, {"confidence": CONFIDENCE}, "confidence"),
+        ({}, {"uncertainty": UNCERTAINTY}, "uncertainty by entropy in percent"),
+        (
+            {"uncertainty": UNCERTAINTY},
+            {"uncertainty": UNCERTAINTY, "uncertainty_by": "margin"},
+            "uncertainty by margin in percent",
+        ),
         ({}, {"polygons": True}, "confidence"),
         ({}, {"preview": True}, "preview"),
     ],
@@ -124,7 +131,7 @@ def test_what_was_finished_without_an_output_that_is_wanted_is_made_again(
     assert f"3 more were finished without {lacking}: they are made again" in lines
     assert seen == all_seen
     assert set(found.paths) == set(whole.paths)
-    for kind in ("landcover", *(name for name in ("scores", "confidence") if name in resumed)):
+    for kind in ("landcover", *(name for name in RASTERS if name in resumed)):
         np.testing.assert_array_equal(pixels(found.paths[kind]), pixels(whole.paths[kind]))
     assert found.polygons == whole.polygons
 
@@ -194,12 +201,14 @@ def test_a_finished_scene_gets_what_else_is_wanted(run: Run) -> None:
         {"polygons": True, "simplify": "3px"},
         {"scores": SCORES},
         {"scores": SCORES, "scores_type": "uint8"},
+        {"uncertainty": UNCERTAINTY},
+        {"uncertainty": UNCERTAINTY, "uncertainty_by": "margin"},
     ):
         found, lines, _ = run(resume=True, **settings)
         assert any(line.endswith("not all that belongs to it: it is made again") for line in lines)
         fresh, _, _ = run(out=str(settings), **settings)
         assert found.polygons == fresh.polygons
-        for kind in set(fresh.paths) & {"landcover", "scores"}:
+        for kind in set(fresh.paths) & {"landcover", *RASTERS}:
             np.testing.assert_array_equal(pixels(found.paths[kind]), pixels(fresh.paths[kind]))
         _, lines, seen = run(resume=True, **settings)
         assert (lines[-1], seen) == (f"done already: {run.landcover}", 0)

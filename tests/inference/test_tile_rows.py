@@ -36,13 +36,14 @@ from geoseg.inference.decide import Wanted, decide
 from geoseg.inference.job import Job
 from geoseg.inference.resume import begin
 from geoseg.inference.shards import find_devices, split_evenly
+from geoseg.inference.uncertainties.written import written_uncertainty
 from geoseg.inference.work_folder import Manifest, Record, SeamFile, WorkFolder, work_path
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
 from geoseg.models.model import Model
 from geoseg.models.runner import Runner
 from geoseg.models.tta import Augmented, find_augmentations
-from geoseg.spec import NetworkSpec, NormalizationSpec, RunSpec
+from geoseg.spec import NetworkSpec, NormalizationSpec, OutputSpec, RunSpec
 
 QUICK = {"polygons": False, "preview": False, "stac": False}
 SMALL = {"tile": 64, "overlap": 16, "precision": "fp32"}
@@ -75,9 +76,9 @@ def scene(tmp_path):
 
 def run(scene, folder, bundle, **settings):
     folder.mkdir(exist_ok=True)
-    wanted = {"scores": folder / "scores.tif", "confidence": folder / "confidence.tif"}
+    wanted = {kind: folder / f"{kind}.tif" for kind in ("scores", "confidence", "uncertainty")}
     result = predict(scene, folder, model=bundle, **QUICK | SMALL | wanted | settings)
-    return {kind: pixels(result.paths[kind]) for kind in ("landcover", "scores", "confidence")}, result
+    return {kind: pixels(result.paths[kind]) for kind in ("landcover", *wanted)}, result
 
 
 def assert_same(found, expected):
@@ -89,7 +90,8 @@ def assert_same_classes(found, expected):
     """Equal but for the last digit of float32, which depends on the number of a CPU's threads."""
     np.testing.assert_array_equal(found["landcover"], expected["landcover"])
     np.testing.assert_allclose(found["scores"], expected["scores"], rtol=1e-5)
-    assert (np.abs(found["confidence"].astype(int) - expected["confidence"]) <= 1).all()
+    for kind in ("confidence", "uncertainty"):
+        assert (np.abs(found[kind].astype(int) - expected[kind]) <= 1).all()
 
 
 class Stopped(Exception):
@@ -375,7 +377,8 @@ class Least(Wanted):
 
 def test_a_setting_that_decides_classes_holds_at_the_seams_between_shards_too(tmp_path, scene, bundle, monkeypatch):
     usual, _ = run(scene, tmp_path / "usual", bundle)
-    monkeypatch.setattr(Job, "wanted", Least(confidence=True, scores="float32"))
+    entropy = written_uncertainty(OutputSpec(uncertainty=tmp_path / "uncertainty.tif"))
+    monkeypatch.setattr(Job, "wanted", Least(confidence=True, scores="float32", uncertainty=entropy))
     turned = lambda logits, wanted: decide(-logits if isinstance(wanted, Least) else logits, wanted)  # noqa: E731
     monkeypatch.setattr("geoseg.inference.tile_rows.decide", turned)
     alone, _ = run(scene, tmp_path / "one", bundle)

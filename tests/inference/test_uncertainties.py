@@ -11,6 +11,7 @@ import torch
 from geoseg.core.errors import SpecError
 from geoseg.inference.decide import Wanted, decide
 from geoseg.inference.uncertainties import UNCERTAINTIES
+from geoseg.inference.uncertainties.written import PERCENT, TEN_THOUSANDTHS, Unit, WrittenUncertainty
 from geoseg.models.tta import D4, FLIPS, Augmentation
 
 every = pytest.mark.parametrize("name", UNCERTAINTIES.names)
@@ -39,6 +40,12 @@ def test_what_is_sure_has_none_and_nothing_has_more_than_one(name: str) -> None:
     found = of(name, np.random.default_rng(1).dirichlet([0.5] * 4, (passes, 50, 60)).transpose(0, 3, 1, 2))
     assert found.shape == (50, 60)
     assert 0 <= found.min() < found.max() <= 1 + 1e-9
+
+
+@every
+def test_a_sole_class_is_sure(name: str) -> None:
+    passes = len(UNCERTAINTIES.get(name).passes(PLAIN))
+    np.testing.assert_array_equal(of(name, np.ones((passes, 1, 2, 3))), np.zeros((2, 3)))
 
 
 @every
@@ -74,15 +81,17 @@ def test_disagreement_is_the_share_of_the_votes_that_the_winner_does_not_get() -
     np.testing.assert_allclose(found, [[0, 1 / 3, 2 / 3, 1]])
 
 
-def test_decisions_carry_it_in_ten_thousandths_at_the_temperature_of_the_model() -> None:
+@pytest.mark.parametrize("unit", [PERCENT, TEN_THOUSANDTHS])
+def test_decisions_carry_it_in_whole_units_at_the_temperature_of_the_model(unit: Unit) -> None:
     logits = torch.tensor([2.0, 0.0, -1.0]).reshape(3, 1, 1)
     entropy = UNCERTAINTIES.get("entropy").of_probabilities
     assert entropy is not None
-    plain, warmed = (decide(logits, Wanted(temperature=t, uncertainty=entropy)).uncertainty for t in (1.0, 3.0))
+    written = WrittenUncertainty("entropy", entropy, unit)
+    plain, warmed = (decide(logits, Wanted(temperature=t, uncertainty=written)).uncertainty for t in (1.0, 3.0))
     assert plain is not None
     assert warmed is not None
     p = logits.softmax(dim=0)
-    assert plain.item() == round(10_000 * -float((p * p.log()).sum()) / math.log(3))
+    assert (plain.dtype, plain.item()) == (unit.dtype, round(unit.one * -float((p * p.log()).sum()) / math.log(3)))
     assert warmed.item() > plain.item()
     assert decide(logits, Wanted()).uncertainty is None
 

@@ -96,7 +96,13 @@ def test_a_scene_is_listed_once_however_it_is_spelled(here):
 def test_a_folder_gives_its_rasters(here):
     touch("in/b.tif", "in/A.TIF", "in/below/c.jp2", "in/below/d.vrt")
     touch(
-        "in/b_landcover.tif", "in/b_scores.tif", "in/b_confidence.tif", "in/b.tif.aux.xml", "in/b.tif.ovr", "in/b.png"
+        "in/b_landcover.tif",
+        "in/b_scores.tif",
+        "in/b_confidence.tif",
+        "in/b_uncertainty.tif",
+        "in/b.tif.aux.xml",
+        "in/b.tif.ovr",
+        "in/b.png",
     )
     touch("in/.hidden/x.tif", "in/._b.tif", "in/notes.txt")
     assert [scene.path for scene in find_scenes("in")] == ["in/A.TIF", "in/b.tif", "in/below/c.jp2", "in/below/d.vrt"]

@@ -17,8 +17,8 @@ class Margin:
 
     def of_probabilities(self, log_probabilities: Tensor) -> Tensor:
         """Uncertainty (h, w) by the logarithms of probabilities (K, h, w)."""
-        first, second = log_probabilities.topk(2, dim=0).values.exp().unbind(dim=0)
-        return second - first + 1
+        best = log_probabilities.topk(min(2, len(log_probabilities)), dim=0).values.exp()
+        return best[1:].sum(dim=0) - best[0] + 1  # a sole class has no second
 
     def passes(self, augmentations: Sequence[Augmentation]) -> tuple[Pass, ...]:
         """A single pass, with the augmentations of the settings."""

@@ -34,12 +34,13 @@ _ASSETS = {
     "preview": ("thumbnail", "Preview"),
     "scores": ("data", "Probability of every class"),
     "confidence": ("data", "Probability of the chosen class in percent"),
+    "uncertainty": ("data", "Uncertainty of the class in percent"),
     "instances": ("data", "Numbers of instances"),
 }
 """Role and title of the results that are assets, by kind."""
 _MORE_POLYGONS = "polygons_"
 """How kinds of polygons in further formats begin."""
-_IN_PERCENT = frozenset({"scores", "confidence"})
+_IN_PERCENT = frozenset({"scores", "confidence", "uncertainty"})
 """Kinds of rasters whose whole numbers are percent."""
 
 

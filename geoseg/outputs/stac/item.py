@@ -44,7 +44,8 @@ class Prediction:
     model: ModelSpec
     """The model that made it."""
     files: Mapping[str, ResultFile]
-    """Files by kind: landcover, and those of polygons, preview, scores and confidence that were written."""
+    """Files by kind: landcover, and those of polygons, preview, scores, confidence and uncertainty that were
+    written."""
     model_file: ModelFile | None = None
     """The model's file; None for a model that was made in memory."""
     confidence: float | None = None
