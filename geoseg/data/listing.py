@@ -19,6 +19,7 @@ from geoseg.core.raster_names import is_raster, is_result
 from geoseg.core.safe_paths import is_elsewhere, joined, whole_url
 from geoseg.core.tables import Table
 from geoseg.core.wording import number_of
+from geoseg.data.labels.tags import Tags, split_tags
 from geoseg.spec import DataSpec, SplitSpec
 from geoseg.spec.data import AS_DATA_SAYS, LabelledRasterSpec, SourceLegendSpec
 
@@ -38,13 +39,15 @@ class ListedRaster:
     image: Path
     """Raster with the bands, or the address of several files."""
     label: Path
-    """Raster on the image's grid, or polygons."""
+    """Raster on the image's grid, or polygons; of an image with tags alone the list that holds these."""
     split: str | None
     """train, val or test; another word for one that is left out; None if it is not given."""
     group: str | None = None
     """What goes to one side together with others of the same group; None if it is in none."""
     legend: SourceLegendSpec = AS_DATA_SAYS
     """How its labels are read where that differs from the other ones."""
+    tags: Tags | None = None
+    """The classes that it shows, in place of labels of its pixels; None if it has these."""
 
     @property
     def is_left_out(self) -> bool:
@@ -152,9 +155,9 @@ def _rows(path: Path, data: DataSpec) -> list[ListedRaster]:
         raise LabelError(f"cannot read the list of tiles {url}: lists are files, save it (its tiles may be URLs)")
     try:
         table, legends = Table(path), (data.legend_column,) if data.legends else ()
-        wanted = (*COLUMNS, split.column, *_group_of(split), *legends)
+        wanted = (*COLUMNS, split.column, *_group_of(split), *legends, *_tags_of(data))
         _check_columns(list(table.columns(wanted).values()), path, data)
-        rows = [_row(cells, path, number, data) for number, cells in table.rows(wanted)]
+        rows = _with_all_tags([_row(cells, path, number, data) for number, cells in table.rows(wanted)])
     except (OSError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise LabelError(
@@ -184,15 +187,22 @@ def _check_columns(found: Sequence[str], path: Path, data: DataSpec) -> None:
             f"{path} has no column {data.legend_column}, which says by which of data.legends a row is read: add it, or "
             "name it in data.legend_column"
         )
+    if data.tags_column is not None and data.tags_column not in found:
+        raise LabelError(f"{path} has no column {data.tags_column}, which data.tags_column names: correct one of both")
 
 
 def _row(cells: dict[str, str], path: Path, number: int, data: DataSpec) -> ListedRaster:
     split = data.split
     given = (split.column,) if split.column in cells and _is_given(split) else ()
-    needed = (*COLUMNS, *given, *_group_of(split))
+    tags = split_tags(cells.get(data.tags_column or "", "")) if not cells["label"] else ()
+    needed = ("image", *(() if tags else ("label",)), *given, *_group_of(split))
+    if data.tags_column is not None and not (cells["label"] or tags):
+        raise LabelError(
+            f"{path}, line {number}: the row has neither a label nor tags: give one of both (data.tags_column)"
+        )
     if not all(cells[name] for name in needed):
         raise LabelError(f"{path}, line {number}: a cell is empty: give {', '.join(needed)} of every tile")
-    image, label = (_beside(path, cells[column]) for column in COLUMNS)
+    image, label = _beside(path, cells["image"]), path if tags else _beside(path, cells["label"])
     group, name = cells.get(split.group_column or ""), cells.get(data.legend_column) if data.legends else ""
     if name and name not in data.legends:
         raise LabelError(
@@ -200,7 +210,39 @@ def _row(cells: dict[str, str], path: Path, number: int, data: DataSpec) -> List
             "or leave the cell empty"
         )
     legend = data.legends[name] if name else AS_DATA_SAYS
-    return ListedRaster(image, label, cells.get(split.column) or None, group, legend)
+    listed = ListedRaster(image, label, cells.get(split.column) or None, group, legend)
+    return _tagged(listed, tags, f"{path}, line {number}", data) if tags else listed
+
+
+def _tagged(listed: ListedRaster, tags: Sequence[str], place: str, data: DataSpec) -> ListedRaster:
+    """An image with tags alone, which is for training.
+
+    Raises:
+        LabelError: if it is given for validation or the test, or no split is given.
+    """
+    if data.split.by != "none" and listed.split is None:
+        raise LabelError(
+            f"{place}: tags are for training alone, and no split is given: add the column {data.split.column}, with "
+            "train for tags and val for some labels"
+        )
+    if listed.split == TEST or (listed.split == "val" and data.split.by != "none"):
+        raise LabelError(
+            f"{place}: split {listed.split} needs a label, tags cannot be scored: give one, or write train"
+        )
+    outside = data.outside if listed.legend.outside is None else listed.legend.outside
+    beside = outside if isinstance(outside, tuple) else () if outside is None else (outside,)
+    return replace(listed, tags=Tags((*tags, *map(str, beside)), place))
+
+
+def _with_all_tags(listed: Sequence[ListedRaster]) -> list[ListedRaster]:
+    """The same, each image with tags alone knowing those of all others that are not left out."""
+    known = tuple(dict.fromkeys(one.tags.names for one in listed if one.tags is not None and not one.is_left_out))
+    return [one if one.tags is None else replace(one, tags=replace(one.tags, all=known)) for one in listed]
+
+
+def _tags_of(data: DataSpec) -> tuple[str, ...]:
+    """The column of tags, if there is one."""
+    return () if data.tags_column is None else (data.tags_column,)
 
 
 def _beside(path: Path, cell: str) -> Path:

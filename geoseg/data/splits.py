@@ -195,7 +195,9 @@ def _has_labels(rasters: Sequence[CountedRaster], windows: Sides) -> bool:
 
 
 def _given(rasters: Sequence[CountedRaster], side: str, is_needed: bool) -> Sides:
-    if is_needed and not any(raster.entry.split == side and raster.statistics.counts.any() for raster in rasters):
+    own = [raster.statistics for raster in rasters if raster.entry.split == side]
+    has_labels = any(one.counts.any() or (side == "train" and one.partial.any()) for one in own)
+    if is_needed and not has_labels:
         raise LabelError(
             f"no labelled image has split {side}: write {side} in that column for some tiles, or let geoseg split "
             "(data.split.by: blocks or scene)"

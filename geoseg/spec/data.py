@@ -227,6 +227,10 @@ class DataSpec(Spec):
     legend_column: str = "legend"
     """Column of the CSV with the name of the legend of each row, where there are `legends`; an empty cell means that
     its labels are read as `data` says."""
+    tags_column: str | None = Field(default=None, min_length=1)
+    """Column of the CSV with the classes that an image shows, by name or id: "building;road". Training rows may have
+    tags in place of a label, for training methods that learn from them (cam); any of their pixels may also be of the
+    class `outside`. Where there is a label, it counts alone."""
     label_column: str | None = None
     """Column of the polygons that holds their class; needed where there are several columns."""
     label_layer: str | None = None
@@ -277,6 +281,7 @@ class DataSpec(Spec):
         outsides = [self.outside, *(legend.outside for legend in self.legends.values())]
         if self.extent is not None and not any(one is not None for one in outsides):
             raise ValueError("extent says where outside counts: give outside, the class between the polygons, as well")
+        self._check_tags()
         if (self.images is None) != (self.labels is None):
             raise ValueError("`images` and `labels` belong together: give both")
         if len(set(self.bands)) < len(self.bands):
@@ -284,6 +289,17 @@ class DataSpec(Spec):
         if self.band_indexes is not None and len(self.band_indexes) != len(self.bands):
             raise ValueError(f"{len(self.bands)} bands, {len(self.band_indexes)} band_indexes: give one index per band")
         return self
+
+    def _check_tags(self) -> None:
+        if self.tags_column is None:
+            return
+        if self.tiles is None:
+            raise ValueError("tags_column is a column of a CSV: list the images in one, and name it in tiles")
+        if self.split.by not in ("auto", "column", "none"):
+            raise ValueError(
+                f"tags_column does not go with split.by: {self.split.by}: give the split of each row (column), as tags "
+                "are for training alone"
+            )
 
     @property
     def class_sets(self) -> tuple[tuple[Label, ...], ...]:

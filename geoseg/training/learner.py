@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel
 from torchmetrics import MeanMetric
 
+from geoseg.data.labels.class_sets import ClassSets
 from geoseg.losses.combined import SegmentationLoss
 from geoseg.metrics.counter import ScoreCounter
 from geoseg.metrics.scores import Scores
@@ -59,6 +60,8 @@ class LearnerInputs:
     """Training windows, batch by batch."""
     val: Loader
     """Scored windows, batch by batch."""
+    tag_sets: ClassSets = ()
+    """Class indexes of each combination of tags of training images without labels."""
 
     @property
     def steps(self) -> int:
@@ -84,7 +87,16 @@ class Learner(LightningModule):
         )
         self.epoch_means.requires_grad_(False)
         self.method = make_method(
-            Setup(network, self.averaged_network, spec, inputs.class_counts, inputs.augment, inputs.model, inputs.steps)
+            Setup(
+                network,
+                self.averaged_network,
+                spec,
+                inputs.class_counts,
+                inputs.augment,
+                inputs.model,
+                inputs.steps,
+                inputs.tag_sets,
+            )
         )
         trained = network, *self.method.students
         # In tuples they are no further children.

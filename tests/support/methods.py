@@ -46,15 +46,19 @@ def small_method(name: str, folder: Path) -> dict[str, Any]:
 
 
 def small_data(name: str) -> dict[str, Any]:
-    """The data settings of a run with a method: with images without labels, if it learns from them."""
+    """The data settings of a run with a method: with images without labels or with tags, if it learns from them."""
+    if METHODS.get(name).learns_tags:
+        return SMALL["data"] | {"tiles": "tagged.csv", "tags_column": "tags"}
     return SMALL["data"] | ({"unlabelled": "more.tif"} if UNLABELLED in METHODS.get(name).needs else {})
 
 
 def write_data(folder: Path) -> None:
-    """Labelled tiles, and an image without labels beside them."""
+    """Labelled tiles, and an image without labels beside them, which has tags in another list."""
     write_tiles(folder, splits="train val more")
     rows = (folder / "tiles.csv").read_text().splitlines()
     (folder / "tiles.csv").write_text("\n".join(rows[:-1]))
+    tagged = [f"{row},{tags}" for row, tags in zip(rows[:-1], ("tags", "", ""), strict=True)]
+    (folder / "tagged.csv").write_text("\n".join([*tagged, "more.tif,,train,grass;water"]))
 
 
 def make(name: str, folder: Path, model: ModelSpec | None = None, **parameters: Any) -> tuple[Method, Setup]:

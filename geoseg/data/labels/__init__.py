@@ -20,6 +20,7 @@ from geoseg.data.labels.corrections import CorrectedLabels, corrections_on
 from geoseg.data.labels.opened import Indexes, Labels
 from geoseg.data.labels.rules import LabelRules
 from geoseg.data.labels.source import LabelSource
+from geoseg.data.labels.uniform import UniformLabels
 
 if TYPE_CHECKING:
     from geoseg.data.labels.example import Example, Shown
@@ -99,7 +100,8 @@ def open_labels(source: LabelSource) -> Labels:
         SpecError: if the rules name a class that is not among the classes.
     """
     corrections = corrections_on(source)
-    labels = label_format(source).open(source)
+    everywhere = source.rules.everywhere
+    labels = label_format(source).open(source) if everywhere is None else UniformLabels(everywhere)
     if source.rules.border_px:
         labels = WithoutBorders(labels, source.grid, source.rules.border_px)
     return CorrectedLabels(labels, corrections) if corrections else labels

@@ -45,6 +45,8 @@ class LabelRules:
     """Whether rasters may lie on other grids than their images."""
     class_sets: tuple[tuple[int | str, ...], ...] = ()
     """All lists of classes that values of the run's labels stand for, of these and of other labels."""
+    everywhere: int | None = None
+    """Index of all pixels, of an image that has tags in place of a label file; None: the file says."""
 
     @classmethod
     def of(cls, values: Mapping[int | str, Meaning], column: str | None = None, layer: str | None = None) -> Self:

@@ -19,6 +19,7 @@ from geoseg.data.consistency import ImageProperties
 from geoseg.data.labelled_raster import FilePool, FileRaster, Files
 from geoseg.data.labels import LabelRules, LabelSource, label_format, open_labels
 from geoseg.data.labels.corrections import CorrectedPixels, count_corrected, pixel_corrections
+from geoseg.data.labels.tags import tag_index
 from geoseg.data.listing import ListedRaster
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.vector_files import may_hold_marks
@@ -68,7 +69,10 @@ def open_pair(
 
 def _labels_of(entry: ListedRaster, grid: PixelGrid, data: DataSpec, classes: Sequence[ClassSpec]) -> LabelSource:
     """The label file of an image, and how it is to be read."""
-    return LabelSource(entry.label, grid, tuple(classes), entry.image, LabelRules.of_data(data, entry.legend))
+    rules = LabelRules.of_data(data, entry.legend)
+    if entry.tags is not None:
+        rules = replace(rules, everywhere=tag_index(classes, entry.tags, rules))
+    return LabelSource(entry.label, grid, tuple(classes), entry.image, rules)
 
 
 def inspect_images(
@@ -103,7 +107,7 @@ def find_rasters(
 
 def count_unmarked(rasters: Sequence[FileRaster], entries: Sequence[ListedRaster], spec: TrainSpec) -> int:
     """Count the pixels that label rasters leave out for the value 255 alone; polygons are not opened again."""
-    pairs = zip(rasters, entries, strict=True)
+    pairs = [(raster, entry) for raster, entry in zip(rasters, entries, strict=True) if entry.tags is None]
     sources = ((raster, _labels_of(entry, raster.grid, spec.data, spec.classes)) for raster, entry in pairs)
     return sum(raster.unmarked_px() for raster, source in sources if not label_format(source).is_vector)
 
@@ -113,6 +117,8 @@ def count_disputed(rasters: Sequence[FileRaster], entries: Sequence[ListedRaster
     last one counts, are not opened again."""
     found: Counter[str] = Counter()
     for raster, entry in zip(rasters, entries, strict=True):
+        if entry.tags is not None:
+            continue
         source = _labels_of(entry, raster.grid, spec.data, spec.classes)
         if label_format(source).is_vector and (source.rules.box_rim is not None or may_hold_marks(source.path)):
             found += raster.disputed()

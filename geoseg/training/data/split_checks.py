@@ -5,7 +5,7 @@ In: the class statistics of both sides. Out: notices, or an error that says what
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -122,8 +122,11 @@ def check_sides(
     spec: TrainSpec,
     unmarked_px: int,
     reporter: Reporter,
+    tagged: Collection[int] = (),
 ) -> None:
     """Refuse an empty side and classes without training pixels; report classes without validation or test pixels.
+
+    Classes of some indexes need no training pixel, as training images have tags of them.
 
     Raises:
         LabelError: saying what to change.
@@ -134,14 +137,16 @@ def check_sides(
     ]
     wanted = {"training": True, "validation": spec.data.split.validates, "test": spec.data.split.test_share > 0}
     for side, found in zip(wanted, counts, strict=True):
-        if not found.any() and wanted[side]:
+        if not found.any() and wanted[side] and not (side == "training" and tagged):
             raise LabelError(
                 f"no labelled {side} pixels are left: label more, or change data.split (val_share, test_share, "
                 "block_px, guard_px)"
             )
+    of_tags = np.isin(np.arange(len(spec.classes)), list(tagged))
+    shown = counts[0] + of_tags, *counts[1:]
     missing, unscored, untested = (
         ", ".join(f"{c.id} {c.name}" for c, count in zip(spec.classes, found, strict=True) if not count)
-        for found in counts
+        for found in shown
     )
     if missing and unmarked_px:
         raise LabelError(
@@ -150,7 +155,7 @@ def check_sides(
             f"({_with_255(spec, counts[0])})"
         )
     if missing:
-        absent = [c.name for c, count in zip(spec.classes, counts[0], strict=True) if not count]
+        absent = [c.name for c, count in zip(spec.classes, shown[0], strict=True) if not count]
         is_rest = spec.data.outside is None and len(absent) == 1 and len(spec.classes) == 2
         hint = f" (if it is all that lies outside of the polygons, say data.outside: {absent[0]})" if is_rest else ""
         raise LabelError(

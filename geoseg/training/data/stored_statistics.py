@@ -96,13 +96,14 @@ def fingerprint(listed: Sequence[ListedRaster], spec: TrainSpec, unlabelled: Seq
         for path in (entry.image, *map(Path, files_below(str(entry.image))), entry.label)
     ]
     legends = [(str(one.label), one.legend.model_dump(mode="json")) for one in listed if one.legend != AS_DATA_SAYS]
+    tags = [(str(one.image), one.tags.names) for one in listed if one.tags is not None]
     files += [(str(path), _stamps(path)) for one in unlabelled for path in (one, *map(Path, files_below(str(one))))]
     laid_over = (*(() if spec.data.extent is None else (spec.data.extent,)), *spec.data.corrections)
     files += [(str(path), _stamps(split_layer(path)[0])) for path in laid_over]
     settings = spec.data.model_dump(mode="json", include=READ_BY)
     settings |= spec.data.model_dump(mode="json", include=READ_BY_IF_GIVEN, exclude_defaults=True)
     classes = [(c.label_value, c.name) for c in spec.classes]
-    known = [CELL_PX, files, settings, classes, *([legends] if legends else [])]
+    known = [CELL_PX, files, settings, classes, *([legends] if legends else []), *([tags] if tags else [])]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()
 
 

@@ -23,8 +23,9 @@ from geoseg.data.class_statistics import ClassStatistics, join_statistics, norma
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels import LabelRules, unmarked_labels
 from geoseg.data.labels.background import outside_index
-from geoseg.data.labels.class_sets import class_sets, describe_sets
+from geoseg.data.labels.class_sets import ClassSets, class_sets, describe_sets
 from geoseg.data.labels.features import Features
+from geoseg.data.labels.tags import tag_sets
 from geoseg.data.listing import CHOOSING, TEST, ListedRaster, list_rasters, list_unlabelled, to_read
 from geoseg.geo.georef import PixelGrid
 from geoseg.spec import BrightnessSpec, ClassSpec, DataSpec, NormalizationSpec, ScalingSpec, TrainSpec
@@ -45,6 +46,7 @@ from geoseg.training.data.stored_statistics import (
     fits_into_memory,
     read_and_count,
 )
+from geoseg.training.data.tagged_images import notices_of_tags
 from geoseg.training.data.unlabelled_images import read_unlabelled
 from geoseg.training.data.unread_test import add_unread, report_unread
 
@@ -80,6 +82,8 @@ class TrainingData:
     """Scale and offset of band values, if an image has them."""
     fingerprint: str
     """Digest of the files and of the settings by which they are read."""
+    tag_sets: ClassSets = ()
+    """Class indexes of each combination of tags of training images that have no labels; see `data/labels/tags.py`."""
 
     def side(self, split: Split, reporter: Reporter = SILENT) -> SplitSide:
         """The rasters of a side; those of the test are read by this.
@@ -120,6 +124,7 @@ def read_training_data(
     everything = list_rasters(spec.data, reporter)
     check_side(spec, only, everything)
     listed, without_labels = to_read(everything, only), list_unlabelled(spec.data) if only is None else []
+    tags = tag_sets(spec.classes, (one.tags for one in listed if one.tags is not None))
     grids, terms = inspect_images([entry.image for entry in listed], spec.data, scaling)
     for line in (*terms.notices(spec.data.resolution_m), *_notice_of_codes(spec.classes)):
         reporter.notice(line)
@@ -130,7 +135,8 @@ def read_training_data(
         reporter.notice(f"labels: {unmarked_labels(unmarked_px)}")
     for line in (
         *(f"labels: {pixels:,} px {clause}" for clause, pixels in disputed.items()),
-        *_notice_of_sets(counted, spec),
+        *notices_of_tags(listed, grids, spec),
+        *_notice_of_sets([one for one, entry in zip(counted, listed, strict=True) if entry.tags is None], spec),
         *_notice_of_bare(counted, listed, spec),
         *_notice_of_unlabelled(counted),
     ):
@@ -144,7 +150,7 @@ def read_training_data(
         report_split(spec, split, reporter)
         for line in _notice_of_sparse(counted, grids):
             reporter.notice(line)
-        check_sides(split, spec, unmarked_px, reporter)
+        check_sides(split, spec, unmarked_px, reporter, _tagged(known, split, spec))
     train = join_side(known.rasters, split.train, is_scored=only is not None)
     if only is None:
         check_window(spec, train)
@@ -162,7 +168,15 @@ def read_training_data(
         size_range_m=terms.size_range_m,
         scaling=terms.scaling,
         fingerprint=fingerprint(listed, spec, without_labels),
+        tag_sets=tags,
     )
+
+
+def _tagged(known: KnownRasters, split: SplitParts, spec: TrainSpec) -> frozenset[int]:
+    """Class indexes of the tags of images that windows are drawn from."""
+    pairs = zip(known.listed, split.train.statistics, strict=True)
+    found = [entry.tags for entry, own in pairs if entry.tags is not None and len(own.cells)]
+    return frozenset(index for one in tag_sets(spec.classes, found) for index in one)
 
 
 def _test_reader(
@@ -221,8 +235,8 @@ def _notice_of_bare(counted: Sequence[ClassStatistics], listed: Sequence[ListedR
     """Notices that images show no label but the class of what lies outside of all labels."""
     outside = [outside_index(LabelRules.of_data(spec.data, entry.legend), spec.classes) for entry in listed]
     shown: Counter[int] = Counter()
-    for one, index in zip(counted, outside, strict=True):
-        if index < len(spec.classes):
+    for one, entry, index in zip(counted, listed, outside, strict=True):
+        if index < len(spec.classes) and entry.tags is None:
             counts = one.class_counts
             shown[index] += bool(counts[index]) and counts.sum() == counts[index]
     return [
@@ -241,7 +255,8 @@ def _notice_of_unlabelled(counted: Sequence[ClassStatistics]) -> list[str]:
 
 def _notice_of_sparse(counted: Sequence[ClassStatistics], grids: Sequence[PixelGrid]) -> list[str]:
     """A notice that few pixels are labelled: points and lines, or a few polygons."""
-    labelled, pixels = sum(int(one.counts.sum()) for one in counted), sum(grid.height * grid.width for grid in grids)
+    labelled = sum(int(one.counts.sum() + one.partial.sum()) for one in counted)
+    pixels = sum(grid.height * grid.width for grid in grids)
     if labelled >= SPARSE * pixels:
         return []
     return [

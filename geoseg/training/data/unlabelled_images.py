@@ -22,7 +22,7 @@ from geoseg.data.areas import Rectangles
 from geoseg.data.class_statistics import CELL_PX, count_own
 from geoseg.data.consistency import NOTICED_SIZE_RATIO, ImageProperties
 from geoseg.data.labelled_raster import FilePool, FileRaster, Files, LabelledRaster, read_into_memory
-from geoseg.data.labels.absent import NoLabels
+from geoseg.data.labels.uniform import NO_LABELS
 from geoseg.data.listing import TEST
 from geoseg.data.partly_labelled import PartlyLabelled
 from geoseg.data.splits import Sides, guard
@@ -196,7 +196,7 @@ def _open_all(
 
 
 def _open(image: Path, data: DataSpec, scaling: ScalingSpec | None) -> Files:
-    return open_image(image, data, scaling), NoLabels()
+    return open_image(image, data, scaling), NO_LABELS
 
 
 def _nothing_left(image: _Placed, owner: _Placed | None) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from geoseg.core.errors import SpecError
 from geoseg.core.registry import Registry
+from geoseg.data.labels.class_sets import ClassSets
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.training_batch import LabelledWindows
 from geoseg.spec import MethodSpec, ModelSpec, Spec, TrainSpec, parse_spec
@@ -51,6 +52,8 @@ class Setup:
     """The spec of the model that is trained."""
     steps: int
     """Steps of the optimizer in the whole run."""
+    tag_sets: ClassSets = ()
+    """Class indexes of each combination of tags of images without labels, each once; see `data/labels/tags.py`."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class Method(nn.Module, ABC):
     """Whether it asks which pixels hold data but no label (`LabelledWindows.unlabelled`); else they are not marked."""
     needs_plain: ClassVar[bool] = False
     """Whether it needs windows with their own colours, too (`LabelledWindows.plain`)."""
+    learns_tags: ClassVar[bool] = False
+    """Whether it learns from tags of images: labels may be indexes of combinations of tags."""
     figures: ClassVar[tuple[str, ...]] = ()
     """Names of those figures of a step whose mean over each epoch is shown and written to metrics.csv."""
     compares_student: ClassVar[bool] = False
@@ -163,11 +168,16 @@ def check_method(spec: TrainSpec) -> type[Method]:
 
 
 def _check_images(name: str, kind: type[Method], spec: TrainSpec) -> None:
-    """Refuse images without labels that a method does not learn from, and a method that lacks them."""
+    """Refuse images without labels, or with tags, that a method does not learn from, and a method that lacks them."""
     if spec.data.unlabelled and not (kind.sees_unlabelled or UNLABELLED in kind.needs):
         raise SpecError(
             f"method {name} learns from labels alone: remove data.unlabelled, or take a method that learns from images "
             "without labels, such as mean_teacher"
+        )
+    if spec.data.tags_column is not None and not kind.learns_tags:
+        raise SpecError(
+            f"method {name} learns nothing from tags: remove data.tags_column and the rows without a label, or take "
+            "method cam"
         )
     if UNLABELLED in kind.needs and not spec.data.unlabelled:
         raise SpecError(f"method {name} learns from images without labels as well: give them as data.unlabelled")

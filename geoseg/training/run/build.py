@@ -83,6 +83,7 @@ def build_run(spec: TrainSpec, data: TrainingData, folder: RunFolder, hardware: 
         augment=augment,
         train=source.loader(spec),
         val=load_scored(scored_windows(data.val, model, folder.path), spec.batch_px),
+        tag_sets=data.tag_sets,
     )
     learner = Learner(network, inputs)
     if spec.views:

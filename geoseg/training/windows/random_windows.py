@@ -129,7 +129,7 @@ class TrainingWindows:
         if len(self._unlabelled) and rng.random() < self.sampling.unlabelled:
             return _drawn(self._unlabelled, self._by_data, rng)
         sums = self._by_area
-        if rng.random() < self.sampling.balance:
+        if rng.random() < self.sampling.balance and self._by_class:
             sums = self._by_class[rng.integers(len(self._by_class))]
         return _drawn(self._places, sums, rng)
 

@@ -1,8 +1,9 @@
-"""Labels of an image that has none. In: nothing. Out: class indexes that are IGNORE everywhere."""
+"""Labels without a file: all pixels of an image have the same one. In: its class index. Out: that index everywhere."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -13,8 +14,12 @@ from geoseg.geo.grid import Window
 from geoseg.spec import IGNORE
 
 
-class NoLabels:
-    """Labels without a labelled pixel."""
+@dataclass(frozen=True)
+class UniformLabels:
+    """The same label for all pixels of an image."""
+
+    index: int
+    """Index of a class or of a set of classes; IGNORE where nothing is labelled."""
 
     def __enter__(self) -> Self:
         return self
@@ -22,8 +27,8 @@ class NoLabels:
     def __exit__(self, *error: object) -> None: ...
 
     def read(self, window: Window) -> Indexes:
-        """IGNORE for every pixel (h, w) of a window."""
-        return np.full((window.height, window.width), IGNORE, np.uint8)
+        """The index for every pixel (h, w) of a window."""
+        return np.full((window.height, window.width), self.index, np.uint8)
 
     def features(self) -> Features:
         """No features."""
@@ -34,5 +39,9 @@ class NoLabels:
         return 0
 
     def disputed(self) -> Counter[str]:
-        """No pixel: there are no labels."""
+        """No pixel: there is one label alone."""
         return Counter()
+
+
+NO_LABELS = UniformLabels(IGNORE)
+"""Labels without a labelled pixel."""
