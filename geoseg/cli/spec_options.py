@@ -39,7 +39,7 @@ METAVARS = {
     "instances": "NAME,...",
     "majority": "PX",
     "match": "REFERENCE",
-    "match_by": "HISTOGRAM|MOMENTS",
+    "match_by": "MOMENTS|HISTOGRAM",
     "min_labelled": "SHARE",
     "min_area": "M2",
     "min_valid": "SHARE",

@@ -49,9 +49,9 @@ class ClassifySpec(CrfSpec, AreaSpec):
     match: FilePath | None = None
     """Reference raster, like the imagery that the model learnt from: band by band, the scene's values are brought to
     its values before the network sees them, in place of rescale; None means none."""
-    match_by: str = "histogram"
-    """What of the reference the scene takes on: histogram, the cumulative distribution of each band; moments, its mean
-    and spread."""
+    match_by: str = "moments"
+    """What of the reference the scene takes on: moments, mean and spread of each band, by a gain and an offset;
+    histogram, its cumulative distribution, also by a curve."""
     resolution: Resolution = "auto"
     """Ground resolution at which the network sees the scene: scene (or native, the same), model, or metres per pixel;
     auto takes the model's where the scene's differs from it by more than a factor of 1.5."""

@@ -153,7 +153,7 @@ def test_the_results_say_it(tmp_path: Path, values: np.ndarray, reference: Path)
     scene, heard = write_raster(tmp_path / "dark.tif", values // 2), Heard()
     result = predict(scene, tmp_path / "out", model=model_of(), match=reference, reporter=heard, **QUICK)
     (line,) = [line for line in result.notices if "are brought to those of reference.tif" in line]
-    assert "cumulative distribution: mean red" in line
+    assert "mean and spread: mean red" in line
     assert line in heard.lines
     with rasterio.open(result.paths["landcover"]) as dataset:
         assert line in json.loads(dataset.tags()[NOTICES_TAG])

@@ -13,8 +13,8 @@ MATCHINGS: Registry[Matching] = Registry(
     "way to match values",
     "geoseg.matchings",
     {
-        "histogram": "geoseg.raster.matchings.histogram:HISTOGRAM",
         "moments": "geoseg.raster.matchings.moments:MOMENTS",
+        "histogram": "geoseg.raster.matchings.histogram:HISTOGRAM",
     },
 )
 """Every way by name."""
