@@ -60,7 +60,7 @@ def test_images_with_tags_are_labelled_by_their_one_class_or_by_their_combinatio
     assert data.train.class_counts.tolist() == [0, 64 * 64, 0]
     assert data.train.cells.partial.sum() == 2 * 64 * 64
     assert data.normalization.mean == pytest.approx((100, 100, 100))
-    assert any("3 images without labels; 1 show a single class" in line for line in lines)
+    assert any("3 images without labels; 1 with one tag" in line for line in lines)
 
 
 def test_any_pixel_of_an_image_with_tags_may_be_of_the_class_outside(tmp_path: Path) -> None:

@@ -24,10 +24,8 @@ def notices_of_tags(listed: Sequence[ListedRaster], grids: Sequence[PixelGrid], 
         return []
     single = sum(len(tag_sets(spec.classes, [tags])[0]) == 1 for tags, _ in found)
     longest = max(max(grid.height, grid.width) for _, grid in found)
-    lines = [
-        f"tags: {number_of(len(found), 'image')} without labels; {single:,} show a single class, which is the label of "
-        "all of their pixels"
-    ]
+    exact = f"; {single:,} with one tag, which is the label of all of their pixels" if single else ""
+    lines = [f"tags: {number_of(len(found), 'image')} without labels{exact}"]
     if longest > LARGE * spec.window:
         lines.append(
             f"tags: images are up to {longest:,} px wide, windows show {spec.window} px of them, and may lack classes "
