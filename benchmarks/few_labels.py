@@ -2,6 +2,7 @@
 
     python benchmarks/few_labels.py study FOLDER --tiles .../naip_ohio_6class/split.csv    # says how long it takes
     python benchmarks/few_labels.py table FOLDER
+    python benchmarks/few_labels.py cost --tiles .../split.csv        # time of a step and memory of every method
 
 An eighth or a quarter of the training tiles is labelled, the images of the others are not (`few_label_runs/arms.yaml`);
 the tiles are drawn anew for each seed, the same for all arms. The study keeps what is done in FOLDER, and goes on where
@@ -58,6 +59,23 @@ def table(folder: Path) -> None:
 
     found = open_study(folder, Path())
     click.echo("\n".join(lines(found.arms, found.results)))
+
+
+@main.command()
+@click.option("--tiles", required=True, type=click.Path(path_type=Path), help="CSV of the labelled tiles.")
+@click.option("--threads", default=1, show_default=True, help="Threads.")
+def cost(tiles: Path, threads: int) -> None:
+    """Time a few steps of every method, and take the memory of each."""
+    from few_label_runs.cost import measure, methods
+
+    click.echo(
+        "| method | processor seconds of a step | of supervised training | peak memory, MiB |\n|---|---|---|---|"
+    )
+    first = 0.0
+    for name in methods(open_study(Path(), tiles)):
+        found = measure(name, tiles.resolve(), threads)
+        first = first or found["step_s"]
+        click.echo(f"| {name} | {found['step_s']:.3f} | {found['step_s'] / first:.1f} | {found['mib']:,.0f} |")
 
 
 if __name__ == "__main__":
