@@ -63,6 +63,18 @@ def table(folder: Path) -> None:
 
 @main.command()
 @click.option("--tiles", required=True, type=click.Path(path_type=Path), help="CSV of the labelled tiles.")
+@click.argument("factors", type=int, nargs=-1)
+def coarse(tiles: Path, factors: tuple[int, ...]) -> None:
+    """Score coarse labels themselves; 17 and 50 pixels of 0.6 m are 10 and 30 m."""
+    from few_label_runs.coarse_score import coarse_miou
+
+    classes = len(open_study(Path(), tiles).base["classes"])
+    for factor in factors or (17, 50):
+        click.echo(f"labels {factor} pixels wide: mIoU {coarse_miou(tiles, factor, classes):.3f}")
+
+
+@main.command()
+@click.option("--tiles", required=True, type=click.Path(path_type=Path), help="CSV of the labelled tiles.")
 @click.option("--threads", default=1, show_default=True, help="Threads.")
 def cost(tiles: Path, threads: int) -> None:
     """Time a few steps of every method, and take the memory of each."""
