@@ -19,7 +19,7 @@ from geoseg.core.raster_names import is_raster, is_result
 from geoseg.core.safe_paths import is_elsewhere, joined, whole_url
 from geoseg.core.tables import Table
 from geoseg.core.wording import number_of
-from geoseg.data.labels.tags import Tags, split_tags
+from geoseg.data.image_tags import Tags, split_tags
 from geoseg.spec import DataSpec, SplitSpec
 from geoseg.spec.data import AS_DATA_SAYS, LabelledRasterSpec, SourceLegendSpec
 

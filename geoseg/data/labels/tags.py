@@ -7,34 +7,12 @@ that of its class, if it has a single tag, else one after those of the classes a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from geoseg.core.errors import LabelError, did_you_mean
+from geoseg.data.image_tags import SEPARATOR, Names, Tags
 from geoseg.data.labels.class_sets import MOST_INDEXES, ClassSets, class_sets
 from geoseg.data.labels.rules import LabelRules, class_list
 from geoseg.spec import ClassSpec
-
-SEPARATOR = ";"
-"""Between the tags of an image."""
-Names = tuple[str, ...]
-"""Names or label values of classes."""
-
-
-@dataclass(frozen=True)
-class Tags:
-    """The tags of an image that has no other labels."""
-
-    names: Names
-    """Its classes, and those that any image may show, as written."""
-    place: str
-    """Where they are written, for messages."""
-    all: tuple[Names, ...] = ()
-    """The same of all images of the run with tags alone."""
-
-
-def split_tags(text: str) -> Names:
-    """The tags of a cell of a table: "building; road"."""
-    return tuple(one for part in text.split(SEPARATOR) if (one := part.strip()))
 
 
 def tag_sets(classes: Sequence[ClassSpec], tags: Iterable[Tags]) -> ClassSets:
