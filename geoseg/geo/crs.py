@@ -100,7 +100,12 @@ def horizontal_difference(one: Any, other: Any) -> str | None:
 
 def can_transform(source: Any, target: Any) -> bool:
     """Whether coordinates can be transformed between two systems: both projected or geographic, or equal."""
-    return same_horizontal_crs(source, target) or (_is_map(_text(source)) and _is_map(_text(target)))
+    return same_horizontal_crs(source, target) or (is_map_crs(source) and is_map_crs(target))
+
+
+def is_map_crs(crs: Any) -> bool:
+    """Whether a coordinate system is known and lies on the earth: projected or geographic, not local."""
+    return bool(crs) and _is_map(_text(crs))
 
 
 @lru_cache(maxsize=256)

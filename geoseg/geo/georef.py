@@ -14,7 +14,7 @@ from pyproj.exceptions import ProjError
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from geoseg.geo.crs import crs_name, same_horizontal_crs
+from geoseg.geo.crs import can_transform, crs_name, is_map_crs, same_horizontal_crs
 from geoseg.geo.grid import Window
 
 
@@ -55,6 +55,11 @@ class PixelGrid:
         return not self.transform.is_identity
 
     @property
+    def is_on_map(self) -> bool:
+        """Whether its place on the earth is known: it has a transform, and a projected or geographic CRS."""
+        return self.is_georeferenced and is_map_crs(self.crs)
+
+    @property
     def is_upright(self) -> bool:
         """Whether rows run along the x axis of the CRS."""
         return bool(self.transform.b == self.transform.d == 0)
@@ -73,6 +78,10 @@ class PixelGrid:
     def extent(self) -> str:
         """Its bounding box as text."""
         return ", ".join(f"{value:.10g}" for value in self.bounds)
+
+    def can_be_compared_with(self, other: PixelGrid) -> bool:
+        """Whether overlaps of two rasters can be found: both have a transform, and each a CRS, or neither has one."""
+        return self.is_georeferenced and other.is_georeferenced and can_transform(self.crs, other.crs)
 
     def same_as(self, other: PixelGrid) -> bool:
         """Whether the pixels coincide, to a hundredth of a pixel."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 import torch
 from affine import Affine
 from rasterio.transform import from_origin
@@ -64,6 +65,13 @@ def configure(folder: Path, unlabelled: Any = ("scene*.tif",), method: Any = Non
     taught = {"name": "distillation", "teachers": ["teacher.safetensors"], "weight": 0.5}
     data = SMALL["data"] | {"unlabelled": list(unlabelled)} | changes.pop("data", {})
     return write_config(folder, data=data, method=method or taught, **changes)
+
+
+def forget_crs(path: Path) -> None:
+    """Write a raster anew with its transform, but without its coordinate system."""
+    with rasterio.open(path) as file:
+        values, transform = file.read(), file.transform
+    write_raster(path, values, crs=None, transform=transform)
 
 
 def read(folder: Path, **changes: Any) -> tuple[TrainingData, list[str]]:
@@ -142,6 +150,42 @@ def test_without_coordinates_a_notice_says_that_overlap_is_not_seen(tmp_path: Pa
     write_tiles(tmp_path)
     write_raster(tmp_path / "scene.tif", np.ones((3, 40, 40), np.uint8), crs=None, transform=Affine.identity())
     assert any("no coordinates" in line for line in read(tmp_path)[1])
+
+
+@pytest.mark.parametrize("name", ["scene", "val"])
+def test_a_transform_without_a_coordinate_system_on_one_side_gives_that_notice_too(tmp_path: Path, name: str) -> None:
+    write_tiles(tmp_path)
+    write_scene(tmp_path / "scene.tif", left=1000.0 - 36.0)
+    forget_crs(tmp_path / f"{name}.tif")
+    lost, unplaced = ("1 unlabelled image", "0 labelled") if name == "scene" else ("0 unlabelled images", "1 labelled")
+    (line,) = [line for line in read(tmp_path)[1] if "unless the file is the same" in line]
+    assert line.startswith(f"{lost} and {unplaced}")
+    assert "no coordinate system" in line
+
+
+def test_images_that_all_lack_a_coordinate_system_are_compared_and_give_no_such_notice(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    write_scene(tmp_path / "scene.tif", left=1000.0 - 36.0)
+    for path in tmp_path.glob("*.tif"):
+        forget_crs(path)
+    lines = read(tmp_path)[1]
+    assert any("validation or test labels lie in 1 unlabelled image:" in line for line in lines)
+    assert not any("no coordinate system" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("train", "1 training image and 0 images"), ("val", "0 training images and 1")]
+)
+def test_labelled_images_of_which_one_side_has_no_coordinate_system_give_a_notice(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    write_tiles(tmp_path)
+    write_scene(tmp_path / "scene.tif")
+    assert not any("no coordinate system" in line for line in read(tmp_path)[1])
+    for path in tmp_path.glob(f"{name}*.tif"):
+        forget_crs(path)
+    (line,) = [line for line in read(tmp_path)[1] if "no guard band" in line]
+    assert line.startswith(said)
 
 
 def test_pixels_of_another_size_and_paths_without_an_image_are_refused(tmp_path: Path) -> None:

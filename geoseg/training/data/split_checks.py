@@ -15,8 +15,9 @@ from geoseg.core.errors import LabelError, SpecError
 from geoseg.core.events import Reporter
 from geoseg.core.wording import number_of, pixels_in_words
 from geoseg.data.listing import TEST, ListedRaster
+from geoseg.data.unseen_overlaps import count_unplaced
 from geoseg.spec import NODATA_ID, TrainSpec
-from geoseg.training.data.split_parts import SplitParts
+from geoseg.training.data.split_parts import KnownRasters, SplitParts
 from geoseg.training.data.split_sides import SideParts, SplitSide
 
 LEAST_SHOWN = 0.01
@@ -85,6 +86,28 @@ def report_split(spec: TrainSpec, split: SplitParts, reporter: Reporter) -> None
     if split.unseen_polygons:
         reporter.notice(
             f"{number_of(split.unseen_polygons, 'polygon')} of which no image shows a pixel with data left out"
+        )
+
+
+def report_unplaced(spec: TrainSpec, known: KnownRasters, split: SplitParts, reporter: Reporter) -> None:
+    """Report images without a place on a map, beside others of another side that have one."""
+    if spec.data.split.by == "random":  # where training pixels lie beside what is scored in any case
+        return
+    learnt, validated, tested = (
+        [grid for grid, one in zip(known.grids, side.statistics, strict=True) if len(one.cells)]
+        for side in (split.train, split.val, split.test)
+    )
+    unread = [grid for grid, one in zip(known.grids, known.listed, strict=True) if one.split == TEST]
+    scored = [*validated, *tested, *unread]
+    lost, unplaced = (
+        count_unplaced(own, [one for one in others if one.is_on_map])
+        for own, others in ((learnt, scored), (scored, learnt))
+    )
+    if lost or unplaced:
+        reporter.notice(
+            f"{number_of(lost, 'training image')} and {number_of(unplaced, 'image')} with validation or test labels "
+            "have no coordinates or no coordinate system, and others have: where they overlap is not seen, no guard "
+            "band lies between them, and scores may be flattered (gdal_edit -a_srs gives a file its coordinate system)"
         )
 
 

@@ -37,7 +37,7 @@ from geoseg.training.data.image_files import (
     find_rasters,
     inspect_images,
 )
-from geoseg.training.data.split_checks import check_side, check_sides, check_window, report_split
+from geoseg.training.data.split_checks import check_side, check_sides, check_window, report_split, report_unplaced
 from geoseg.training.data.split_parts import KnownRasters, SplitParts, split_parts
 from geoseg.training.data.split_sides import SplitSide, join_side
 from geoseg.training.data.stored_statistics import (
@@ -148,6 +148,7 @@ def read_training_data(
     split = replace(split, has_test=split.has_test or any(one.split == TEST for one in everything))
     if only is None:
         report_split(spec, split, reporter)
+        report_unplaced(spec, known, split, reporter)
         for line in _notice_of_sparse(counted, grids):
             reporter.notice(line)
         check_sides(split, spec, unmarked_px, reporter, _tagged(known, split, spec))

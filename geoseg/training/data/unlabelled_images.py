@@ -26,6 +26,7 @@ from geoseg.data.labels.uniform import NO_LABELS
 from geoseg.data.listing import TEST
 from geoseg.data.partly_labelled import PartlyLabelled
 from geoseg.data.splits import Sides, guard
+from geoseg.data.unseen_overlaps import count_unplaced
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.spec import DataSpec, ScalingSpec, TrainSpec
@@ -232,13 +233,13 @@ def _notices_of_hidden(images: Sequence[_Placed], hidden: Sides, scored: _Scored
             f"validation or test labels lie in {number_of(showing, 'unlabelled image')}: what is there, and within "
             f"{scored.guard_px} px, is hidden from training windows"
         )
-    lost = sum(not one.grid.is_georeferenced for one in images)
-    unplaced = sum(
-        bool(own) and not one.grid.is_georeferenced for one, own in zip(scored.rasters, scored.windows, strict=True)
-    )
-    if any(scored.windows) and (lost or unplaced):
+    learnt = [one.grid for one in images]
+    kept = [one.grid for one, own in zip(scored.rasters, scored.windows, strict=True) if own]
+    lost, unplaced = count_unplaced(learnt, kept), count_unplaced(kept, learnt)
+    if lost or unplaced:
         lines.append(
             f"{number_of(lost, 'unlabelled image')} and {number_of(unplaced, 'labelled image')} with validation or "
-            "test labels have no coordinates: unless the file is the same, overlaps are not seen, and flatter scores"
+            "test labels have no coordinates or no coordinate system: unless the file is the same, overlaps are not "
+            "seen, and flatter scores"
         )
     return lines
