@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from geoseg.commands.sample_frames import Sampled, open_frames
 from geoseg.core.errors import LabelError
 from geoseg.core.events import SILENT, NoticeLog, Reporter, Stage
+from geoseg.core.wording import number_of
 from geoseg.data.labels.places import check_nothing_done
 from geoseg.data.sampling.allocation import allocate
 from geoseg.data.sampling.frames import NO_STRATUM, Frame
@@ -46,6 +47,8 @@ class Stratum:
     """Name of the class, or `all`."""
     area_m2: float
     """Its area; of windows, that of the pixels with data in windows for the most part of the class."""
+    available: int
+    """Number of its pixels with data, or of its windows: at most one place is drawn in each."""
     places: int
     """Number of places drawn from it."""
 
@@ -105,6 +108,7 @@ def sample(
         stage = Stage(log, "reading", pixels if spec.side else 2 * pixels)
         draw = _draw_points if spec.side is None else _draw_windows
         strata, places = draw(sampled, spec, stage.advance)
+        _report_limits(sampled, strata, spec, log)
         crs = common_crs([frame.grid.crs for frame in sampled.frames])
         if spec.side is None:
             write_points(places.table(are_points=True), sampled.classes, crs, path)
@@ -122,11 +126,11 @@ def sample(
 
 def _draw_points(sampled: Sampled, spec: SampleSpec, advance: Advance) -> tuple[tuple[Stratum, ...], SampledPlaces]:
     frames, names = sampled.frames, sampled.strata
-    measures = [one.count_rows(len(names), advance) * one.row_areas_m2[:, None] for one in frames]
-    areas = np.sum([one.sum(axis=0) for one in measures], axis=0)
-    counts = _allocated(areas, spec)
-    drawn = draw_points(frames, measures, counts, spec.seed, advance)
-    each_m2 = areas / np.maximum(counts, 1)
+    pixels = [one.count_rows(len(names), advance) for one in frames]
+    areas = np.sum([one.row_areas_m2 @ found for one, found in zip(frames, pixels, strict=True)], axis=0)
+    available = np.sum([found.sum(axis=0) for found in pixels], axis=0)
+    counts = _allocated(areas, available, spec)
+    drawn = draw_points(frames, pixels, counts, spec.seed, advance)
     crs = common_crs([frame.grid.crs for frame in frames])
     shapes: list[Any] = [None] * len(drawn.strata)
     for number, frame in enumerate(frames):
@@ -136,11 +140,11 @@ def _draw_points(sampled: Sampled, spec: SampleSpec, advance: Advance) -> tuple[
     places = SampledPlaces(
         rasters=[frames[number].name for number in drawn.frames],
         strata=[names[stratum] for stratum in drawn.strata] if spec.stratified else None,
-        inclusion=drawn.pixel_m2 / each_m2[drawn.strata],
-        area_m2=each_m2[drawn.strata],
+        inclusion=drawn.inclusion,
+        area_m2=drawn.area_m2,
         shapes=shapes,
     )
-    return _strata(names, areas, counts), places
+    return _strata(names, areas, available, counts), places
 
 
 def _draw_windows(sampled: Sampled, spec: SampleSpec, advance: Advance) -> tuple[tuple[Stratum, ...], SampledPlaces]:
@@ -150,7 +154,8 @@ def _draw_windows(sampled: Sampled, spec: SampleSpec, advance: Advance) -> tuple
     sizes = np.concatenate(areas_m2)
     of_window = np.concatenate([found.counts.argmax(axis=1) for found in statistics])
     areas = np.bincount(of_window, sizes, len(names)).astype(np.float64)
-    counts, rng = _allocated(areas, spec), np.random.default_rng(spec.seed)
+    available = np.bincount(of_window[sizes > 0], minlength=len(names))
+    counts, rng = _allocated(areas, available, spec), np.random.default_rng(spec.seed)
     chosen, inclusion = [], np.zeros(len(sizes))
     for stratum, count in enumerate(counts):
         own = np.flatnonzero(of_window == stratum)
@@ -168,18 +173,39 @@ def _draw_windows(sampled: Sampled, spec: SampleSpec, advance: Advance) -> tuple
         area_m2=sizes[order] / inclusion[order],
         shapes=[outline(frames[number].grid, statistics[number].window(int(index)), crs) for number, index in pairs],
     )
-    return _strata(names, areas, np.bincount(of_window[order], minlength=len(names)).astype(np.int64)), places
+    return _strata(names, areas, available, counts), places
 
 
-def _allocated(areas: NDArray[np.float64], spec: SampleSpec) -> NDArray[np.int64]:
+def _allocated(areas: NDArray[np.float64], available: NDArray[np.int64], spec: SampleSpec) -> NDArray[np.int64]:
     if not areas.any():
         raise LabelError("no pixel holds data, so that there is nothing to draw from: give other rasters")
-    return allocate(areas, spec.count, spec.allocation, spec.min_per_class if spec.stratified else 0)
+    least = spec.min_per_class if spec.stratified else 0
+    return allocate(areas, available, spec.count, spec.allocation, least)
 
 
-def _strata(names: Sequence[str], areas: NDArray[np.float64], counts: NDArray[np.int64]) -> tuple[Stratum, ...]:
-    found = zip(names, areas.tolist(), counts.tolist(), strict=True)
-    return tuple(Stratum(name, area, count) for name, area, count in found if area)
+def _strata(
+    names: Sequence[str], areas: NDArray[np.float64], available: NDArray[np.int64], counts: NDArray[np.int64]
+) -> tuple[Stratum, ...]:
+    found = zip(names, areas.tolist(), available.tolist(), counts.tolist(), strict=True)
+    return tuple(Stratum(*one) for one in found if one[1])
+
+
+def _report_limits(sampled: Sampled, strata: Sequence[Stratum], spec: SampleSpec, reporter: Reporter) -> None:
+    """Report strata that have no more places than were drawn, and classes without a stratum."""
+    unit = "pixel" if spec.side is None else f"window of {spec.side} px"
+    units = "pixels" if spec.side is None else f"windows of {spec.side} px"
+    if without := [name for name in sampled.strata if name not in {one.name for one in strata}]:
+        reporter.notice(
+            f"no stratum: {', '.join(without)}; a window is counted by the most frequent class of it, and no {unit} by "
+            "these: lower side, or draw points"
+        )
+    for one in strata:
+        if spec.stratified and one.places == one.available:
+            number = f"{one.available:,} {unit if one.available == 1 else units}"
+            reporter.notice(f"{one.name} has {number}: all are drawn, at most one place in each")
+    found = sum(one.places for one in strata)
+    if found < spec.count:
+        reporter.notice(f"{found:,} of {number_of(spec.count, 'place')}: there are no more {units} that hold data")
 
 
 def _windows_of(frame: Frame, spec: SampleSpec, strata: int, advance: Advance) -> WindowStatistics:

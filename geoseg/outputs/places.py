@@ -72,7 +72,7 @@ class SampledPlaces:
     strata: Sequence[str] | None
     """Class of the map by which it was drawn (N,); None if all were drawn alike."""
     inclusion: NDArray[np.float64]
-    """Expected number of times that its window, or the pixel of the point, is in such a sample (N,)."""
+    """Probability with which such a sample holds its window, or a point in the pixel of the point (N,), at most 1."""
     area_m2: NDArray[np.float64]
     """Area that it stands for: the sum over all places of a stratum is the stratum's area (N,)."""
     shapes: Sequence[Any]

@@ -119,6 +119,45 @@ def test_windows_are_places_to_be_labelled_as_a_whole(tmp_path: Path, stratified
         assert place.area_m2 * place.inclusion == pytest.approx(held, rel=2e-3)
 
 
+def test_a_class_of_few_pixels_has_one_point_in_each_and_the_others_take_the_rest(tmp_path: Path) -> None:
+    path, ids = example(tmp_path / "map.tif")
+    ids[90] = 255
+    ids[90, :4] = 4
+    write_map(path, ids)
+    result = sample(path, tmp_path / "points.gpkg", stratified=True, count=100, min_per_class=10)
+    points = geopandas.read_file(tmp_path / "points.gpkg", layer="points")
+    assert {one.name: (one.places, one.available) for one in result.strata} == {
+        "grass": (64, 12_000),
+        "sand": (4, 4),
+        "water": (32, 6000),
+    }
+    assert (points.loc[points["stratum"] == "sand", "inclusion"] == 1).all()
+    assert points["inclusion"].max() <= 1
+    assert result.notices == ("sand has 4 pixels: all are drawn, at most one place in each",)
+
+
+def test_a_raster_of_fewer_pixels_than_places_gives_each_of_them(tmp_path: Path) -> None:
+    path = write_map(tmp_path / "map.tif", np.full((3, 5), 9))
+    result = sample(path, tmp_path / "points.gpkg", count=40)
+    points = geopandas.read_file(tmp_path / "points.gpkg", layer="points")
+    assert len(points) == result.places == 15
+    assert (points["inclusion"] == 1).all()
+    assert result.notices == ("15 of 40 places: there are no more pixels that hold data",)
+
+
+def test_windows_that_are_too_few_and_classes_without_a_window_are_reported(tmp_path: Path) -> None:
+    path, _ = example(tmp_path / "map.tif")
+    result = sample(path, tmp_path / "places.gpkg", stratified=True, count=50, side=32, min_per_class=2)
+    assert result.places == sum(one.places for one in result.strata) == 21
+    assert [line.split(":")[0] for line in result.notices] == [
+        "no stratum",
+        "grass has 14 windows of 32 px",
+        "water has 7 windows of 32 px",
+        "21 of 50 places",
+    ]
+    assert "no stratum: sand; a window is counted by the most frequent class of it" in result.notices[0]
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
