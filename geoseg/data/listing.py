@@ -21,7 +21,7 @@ from geoseg.core.tables import Table
 from geoseg.core.wording import number_of
 from geoseg.data.image_tags import Tags, split_tags
 from geoseg.spec import DataSpec, SplitSpec
-from geoseg.spec.data import AS_DATA_SAYS, LabelledRasterSpec, SourceLegendSpec
+from geoseg.spec.data import AS_DATA_SAYS, LABEL_VALUES, SourceLegendSpec, legend_values, scene_values
 
 COLUMNS = ("image", "label")
 CHOOSING = ("train", "val")
@@ -48,6 +48,8 @@ class ListedRaster:
     """How its labels are read where that differs from the other ones."""
     tags: Tags | None = None
     """The classes that it shows, in place of labels of its pixels; None if it has these."""
+    values_in: str = LABEL_VALUES
+    """Where the settings say what the values of its labels stand for."""
 
     @property
     def is_left_out(self) -> bool:
@@ -138,15 +140,23 @@ def _named(data: DataSpec) -> list[ListedRaster]:
     if data.images is not None and data.labels is not None:
         return _pairs(data.images, data.labels)
     return [
-        ListedRaster(scene.image, scene.label, scene.split, scene.group, _legend_of(scene, data))
-        for scene in data.scenes
-    ]
+        _with_legend(
+            ListedRaster(
+                scene.image, scene.label, scene.split, scene.group,
+                SourceLegendSpec(label_values=scene.label_values), values_in=scene_values(number),
+            ),
+            scene.legend or "",
+            data,
+        )
+        for number, scene in enumerate(data.scenes)
+    ]  # fmt: skip
 
 
-def _legend_of(scene: LabelledRasterSpec, data: DataSpec) -> SourceLegendSpec:
-    """The legend that a scene names, or its own."""
-    own = SourceLegendSpec(label_values=scene.label_values)
-    return own if scene.legend is None else data.legends[scene.legend]
+def _with_legend(own: ListedRaster, name: str, data: DataSpec) -> ListedRaster:
+    """The same, read by one of data.legends, if it has the name of one; else by its own legend, or as `data` says."""
+    if name:
+        own = replace(own, legend=data.legends[name], values_in=legend_values(name))
+    return own if own.legend.label_values else replace(own, values_in=LABEL_VALUES)
 
 
 def _rows(path: Path, data: DataSpec) -> list[ListedRaster]:
@@ -154,8 +164,7 @@ def _rows(path: Path, data: DataSpec) -> list[ListedRaster]:
     if "://" in (url := whole_url(path)):
         raise LabelError(f"cannot read the list of tiles {url}: lists are files, save it (its tiles may be URLs)")
     try:
-        table, legends = Table(path), (data.legend_column,) if data.legends else ()
-        wanted = (*COLUMNS, split.column, *_group_of(split), *legends, *_tags_of(data))
+        table, wanted = Table(path), (*COLUMNS, split.column, *_group_of(split), *_tags_of(data), *_legends_of(data))
         _check_columns(list(table.columns(wanted).values()), path, data)
         rows = _with_all_tags([_row(cells, path, number, data) for number, cells in table.rows(wanted)])
     except (OSError, csv.Error) as error:
@@ -203,14 +212,14 @@ def _row(cells: dict[str, str], path: Path, number: int, data: DataSpec) -> List
     if not all(cells[name] for name in needed):
         raise LabelError(f"{path}, line {number}: a cell is empty: give {', '.join(needed)} of every tile")
     image, label = _beside(path, cells["image"]), path if tags else _beside(path, cells["label"])
-    group, name = cells.get(split.group_column or ""), cells.get(data.legend_column) if data.legends else ""
+    name = "".join(cells.get(column, "") for column in _legends_of(data))
     if name and name not in data.legends:
-        raise LabelError(
-            f"{path}, line {number}: legend {name!r} is none of data.legends: give one of {', '.join(data.legends)}, "
-            "or leave the cell empty"
-        )
-    legend = data.legends[name] if name else AS_DATA_SAYS
-    listed = ListedRaster(image, label, cells.get(split.column) or None, group, legend)
+        remedy = f"give one of {', '.join(data.legends)}, or leave the cell empty"
+        if not data.legends:
+            remedy = f"there are none: give data.legends, or drop the column {data.legend_column}"
+        raise LabelError(f"{path}, line {number}: legend {name!r} is none of data.legends: {remedy}")
+    group = cells.get(split.group_column or "")
+    listed = _with_legend(ListedRaster(image, label, cells.get(split.column) or None, group), name, data)
     return _tagged(listed, tags, f"{path}, line {number}", data) if tags else listed
 
 
@@ -243,6 +252,12 @@ def _with_all_tags(listed: Sequence[ListedRaster]) -> list[ListedRaster]:
 def _tags_of(data: DataSpec) -> tuple[str, ...]:
     """The column of tags, if there is one."""
     return () if data.tags_column is None else (data.tags_column,)
+
+
+def _legends_of(data: DataSpec) -> tuple[str, ...]:
+    """The column of legends; without legends in the settings only one that is for nothing else."""
+    others = (*COLUMNS, data.split.column, *_group_of(data.split), *_tags_of(data))
+    return (data.legend_column,) if data.legends or data.legend_column not in others else ()
 
 
 def _beside(path: Path, cell: str) -> Path:

@@ -56,8 +56,30 @@ LABEL_BUFFER_PX = 1.5
 """Radius of points and half the width of lines by default: a click is off by a pixel, and marks three pixels."""
 
 
-Classes = Annotated[int | str | Annotated[tuple[Label, ...], Field(min_length=1)], BeforeValidator(_as_written)]
+def _as_classes(value: Any) -> Any:
+    """Refuse what is neither a class nor a list of classes."""
+    if not isinstance(value, int | float | str | list | tuple):
+        raise ValueError("give the name or id of a class, or a list of some")
+    if isinstance(value, list | tuple) and not value:
+        raise ValueError("the list is empty: give the classes one of which is meant, or `ignore`")
+    return _as_written(value)
+
+
+Classes = Annotated[int | str | tuple[Label, ...], BeforeValidator(_as_classes)]
 """A class, or several of which one is meant, by their names or ids."""
+
+LABEL_VALUES = "data.label_values"
+"""Where the label values of a config stand that are those of all labels without their own."""
+
+
+def legend_values(name: str) -> str:
+    """Where the label values of a legend stand."""
+    return f"data.legends.{name}.label_values"
+
+
+def scene_values(number: int) -> str:
+    """Where the label values of a scene stand, given its index."""
+    return f"data.scenes[{number}].label_values"
 
 
 class SourceLegendSpec(Spec):

@@ -25,6 +25,7 @@ from geoseg.spec.branch import BranchSpec, TrainingTerms, branch_in
 from geoseg.spec.cache import CacheSpec
 from geoseg.spec.context import ContextSpec
 from geoseg.spec.data import DataSpec
+from geoseg.spec.label_values import check_label_values
 from geoseg.spec.levels import ContextLevel
 from geoseg.spec.loss import LossSpec
 from geoseg.spec.method import MethodSpec
@@ -222,6 +223,7 @@ class TrainSpec(Spec):
             raise ValueError("two classes share a code: give each its own")
         if len({c.name for c in self.classes}) < len(self.classes):
             raise ValueError("two classes share a name: give each its own")
+        check_label_values(self.data, self.classes)
         weights = self.loss.class_weights
         if not isinstance(weights, str) and len(weights) != len(self.classes):
             raise ValueError(f"{len(self.classes)} classes, {len(weights)} loss.class_weights: give one per class")

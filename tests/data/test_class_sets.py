@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.labelled_tiles import SMALL, write_config
 from support.rasters import TRANSFORM, UTM, write_raster
 
 from geoseg.core.errors import LabelError, SpecError
@@ -13,7 +14,7 @@ from geoseg.data.labels.class_sets import class_sets, describe_sets, set_indexes
 from geoseg.data.listing import list_rasters
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
-from geoseg.spec import IGNORE, ClassSpec, DataSpec, parse_spec
+from geoseg.spec import IGNORE, ClassSpec, DataSpec, load_train_spec, parse_spec
 
 CLASSES = tuple(
     ClassSpec(id=10 * index, name=name, color="#000000") for index, name in enumerate(("grass", "building", "road"))
@@ -69,6 +70,11 @@ def test_each_source_may_have_a_legend_and_all_share_the_indexes_of_sets(tmp_pat
         (("house", "building"), ("other", ("grass", "road"))),
         ((1, "grass"),),
     ]
+    assert [one.values_in for one in list_rasters(data)] == [
+        "data.scenes[0].label_values",
+        "data.legends.osm.label_values",
+        "data.label_values",
+    ]
     assert {one.class_sets for one in rules} == {(("grass", "road"), BUILT)}
     (tmp_path / "t.csv").write_text("image,label,legend\na,b,osm\nc,d,\n")
     listed = list_rasters(data_of(tiles=str(tmp_path / "t.csv"), legends=legends))
@@ -87,7 +93,14 @@ def test_each_source_may_have_a_legend_and_all_share_the_indexes_of_sets(tmp_pat
             "keep one",
         ),
         ({"images": "a", "labels": "b", "legends": {"x": {}}}, "legends are for `tiles`"),
-        ({"scenes": [{"image": "a", "label": "b"}], "label_values": {1: []}}, "label_values"),
+        (
+            {"scenes": [{"image": "a", "label": "b"}], "label_values": {1: []}},
+            r"^data: label_values\.1 = \[\]: the list is empty: give the classes",
+        ),
+        (
+            {"scenes": [{"image": "a", "label": "b"}], "label_values": {1: {"a": "b"}}},
+            r"^data: label_values\.1: give the name or id of a class",
+        ),
     ],
 )
 def test_legends_that_lead_nowhere_are_refused(settings: dict[str, Any], error: str) -> None:
@@ -103,3 +116,39 @@ def test_the_column_of_legends_must_be_there_and_name_them(tmp_path: Path) -> No
     (tmp_path / "t.csv").write_text("image,label,legend\na,b,oms\n")
     with pytest.raises(LabelError, match=r"line 2: legend 'oms' is none of data\.legends: give one of osm"):
         list_rasters(data)
+
+
+def test_a_legend_of_a_row_without_legends_in_the_settings_is_refused_and_empty_cells_are_not(tmp_path: Path) -> None:
+    data = data_of(tiles=str(tmp_path / "t.csv"))
+    (tmp_path / "t.csv").write_text("image,label,legend\na,b,\nc,d,osm\n")
+    with pytest.raises(LabelError, match=r"line 3: legend 'osm' .* give data\.legends, or drop the column legend$"):
+        list_rasters(data)
+    (tmp_path / "t.csv").write_text("image,label,legend\na,b,\n")
+    assert len(list_rasters(data)) == 1
+    grouped = data_of(tiles=str(tmp_path / "t.csv"), split={"by": "scene", "group_column": "legend"})
+    (tmp_path / "t.csv").write_text("image,label,legend\na,b,osm\n")
+    assert [one.group for one in list_rasters(grouped)] == ["osm"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        (
+            {"legends": {"osm": {"label_values": {1: "roof"}}}},
+            r"data\.legends\.osm\.label_values leads to 'roof', which",
+        ),
+        ({"legends": {"osm": {"label_values": {1: ["water", "roof"]}}}}, r"osm\.label_values leads to 'roof', among"),
+        ({"legends": {"osm": {"outside": "roof"}}}, r"data\.legends\.osm\.outside = 'roof': no such class"),
+        ({"label_values": {1: "roof"}}, r"data\.label_values leads to 'roof'"),
+        (
+            {"tiles": None, "scenes": [{"image": "a", "label": "b", "label_values": {1: "roof"}}]},
+            r"data\.scenes\[0\]\.label_values leads to 'roof', which is neither a class",
+        ),
+    ],
+)
+def test_classes_that_are_none_are_refused_when_the_config_is_read(
+    tmp_path: Path, settings: dict[str, Any], error: str
+) -> None:
+    with pytest.raises(SpecError, match=error) as found:
+        load_train_spec(write_config(tmp_path, data=SMALL["data"] | settings))
+    assert "\n" not in str(found.value)

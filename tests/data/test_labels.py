@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,14 @@ def test_an_unknown_id_is_named_with_file_and_remedy(tmp_path: Path) -> None:
     assert "tile.tif: class id 3, 9 is unknown; the classes are 7 grass, 2 water, 0 sand: add it" in said
 
 
+def test_values_of_which_label_values_say_nothing_are_named_with_the_place_of_these(tmp_path: Path) -> None:
+    rules = replace(LabelRules.of({7: "grass"}), values_in="data.scenes[3].label_values")
+    said = refused(ids(tmp_path / "tile.tif", [2, 0, 7]), None, rules)
+    assert "tile.tif: data.scenes[3].label_values says nothing of 0, 2: add what is missing there" in said
+    assert "or `other: ignore`" in said
+    assert "\n" not in said
+
+
 def test_classes_are_merged_and_dropped(tmp_path: Path) -> None:
     path = ids(tmp_path / "l.tif", [1, 2, 3, 4, 255])
     values = {1: "grass", 2: 7, 3: "ignore", 4: "water"}
@@ -102,7 +111,7 @@ def test_classes_are_merged_and_dropped(tmp_path: Path) -> None:
 
 def test_ids_that_the_mapping_leaves_out_are_unknown_or_other(tmp_path: Path) -> None:
     path = ids(tmp_path / "l.tif", [7, 3, 255, 9], nodata=9)
-    assert "class id 7 is unknown" in refused(path, None, LabelRules.of({3: "grass"}))
+    assert "data.label_values says nothing of 7: add" in refused(path, None, LabelRules.of({3: "grass"}))
     rules = LabelRules.of({7: "grass", "other": "water"})
     assert read(path, rules=rules).tolist() == [[0, 1, IGNORE, IGNORE]]
     assert read(path, rules=LabelRules.of({7: "grass", "other": "ignore"})).tolist() == [[0] + [IGNORE] * 3]
@@ -477,7 +486,8 @@ def test_an_unknown_class_of_polygons_is_named(tmp_path: Path) -> None:
     path = save(tmp_path / "l.gpkg", [square(3, 4), square(3, 4)], kind=["gras", "moor"])
     said = refused(path, placed())
     assert "l.gpkg: class 'gras', 'moor' is unknown; the classes are 7 grass, 2 water, 0 sand: add it to" in said
-    assert "class 'moor' is unknown" in refused(path, placed(), LabelRules.of({"gras": "grass"}))
+    said = refused(path, placed(), LabelRules.of({"gras": "grass"}))
+    assert "l.gpkg: data.label_values says nothing of 'moor': add what is missing there" in said
 
 
 def test_the_column_must_be_clear(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from geoseg.core.errors import LabelError
 from geoseg.data.labels.example import Example, Shown, write_example
 from geoseg.data.labels.raster_file import Codes, RasterFile
 from geoseg.data.labels.raster_labels import NOT_FINITE, UNKNOWN, RasterLabels, as_integers, indexes_of
-from geoseg.data.labels.rules import OTHER, LabelRules, class_list, resolve_rules
+from geoseg.data.labels.rules import OTHER, LabelRules, class_list, left_out, resolve_rules
 from geoseg.data.labels.source import LabelSource
 from geoseg.spec import IGNORE, NODATA_ID, ClassSpec
 
@@ -47,10 +47,8 @@ class _IdCoding:
 
     bands = (1,)
 
-    def __init__(
-        self, classes: Sequence[ClassSpec], table: _IdTable, names: Mapping[int, str], *, leaves_out_255: bool
-    ):
-        self._classes, self._table, self._names = classes, table, names
+    def __init__(self, source: LabelSource, table: _IdTable, names: Mapping[int, str], *, leaves_out_255: bool):
+        self._classes, self._rules, self._table, self._names = source.classes, source.rules, table, names
         self.unlabelled = table.unlabelled
         self.leaves_out_255 = leaves_out_255
 
@@ -71,7 +69,7 @@ class _IdCoding:
         table = _id_table(source.classes, source.rules, file.nodata, names)
         is_named = any(str(key) == str(NODATA_ID) for key, _ in source.rules.values)
         by_custom = table.index_of[NODATA_ID] == IGNORE and file.nodata != NODATA_ID and not is_named
-        return cls(source.classes, table, names, leaves_out_255=by_custom)
+        return cls(source, table, names, leaves_out_255=by_custom)
 
     def values(self, bands: Codes) -> Codes:
         """The ids themselves; whole numbers of floating-point types as integers, NOT_FINITE where they are not finite.
@@ -87,10 +85,12 @@ class _IdCoding:
 
     def complaint(self, values: Codes) -> str:
         """Name the unknown ids, and say what to do."""
+        found = ", ".join(map(self._shown, np.unique(values)[:5].tolist()))
+        if self._rules.values:
+            return left_out(self._rules, found)
         return (
-            f"class id {', '.join(map(self._shown, np.unique(values)[:5].tolist()))} is unknown; the classes are "
-            f"{class_list(self._classes)}: add it to `classes` or data.label_values, or set those pixels to 255 "
-            "(not labelled)"
+            f"class id {found} is unknown; the classes are {class_list(self._classes)}: add it to `classes` or "
+            "data.label_values, or set those pixels to 255 (not labelled)"
         )
 
     def _shown(self, value: int) -> str:

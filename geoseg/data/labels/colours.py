@@ -78,7 +78,7 @@ class _PaletteCoding:
     leaves_out_255 = False
 
     def __init__(self, table: _ColorTable, palette: Mapping[int, int], nodata: int | None):
-        self._palette, self._nodata = palette, nodata
+        self._palette, self._nodata, self._values_in = palette, nodata, table.values_in
         self._index_of = {value: table.named.get(color, table.other) for value, color in palette.items()}
         is_named = nodata is None or palette.get(nodata, BLACK) in table.named
         self.unlabelled = (NOT_FINITE,) if nodata is None or is_named else (NOT_FINITE, nodata)
@@ -113,7 +113,9 @@ class _PaletteCoding:
     def complaint(self, values: Codes) -> str:
         """Name the unknown colours, and say what to do."""
         found, which = np.unique(values, return_inverse=True)
-        return _color_complaint(np.array([self._palette.get(value, BLACK) for value in found.tolist()])[which])
+        return _color_complaint(
+            np.array([self._palette.get(value, BLACK) for value in found.tolist()])[which], self._values_in
+        )
 
 
 class _ColorCoding:
@@ -125,7 +127,7 @@ class _ColorCoding:
     def __init__(self, table: _ColorTable, nodata: int | None):
         marked = () if nodata is None or not 0 <= nodata <= 255 else (nodata * 0x010101,)
         self.unlabelled = tuple(color for color in marked if color not in table.named)
-        named = dict.fromkeys(marked, IGNORE) | table.named
+        named, self._values_in = dict.fromkeys(marked, IGNORE) | table.named, table.values_in
         self._table = _all_colors(tuple(named.items()), table.other)
 
     @classmethod
@@ -154,7 +156,7 @@ class _ColorCoding:
 
     def complaint(self, values: Codes) -> str:
         """Name the unknown colours, and say what to do."""
-        return _color_complaint(values)
+        return _color_complaint(values, self._values_in)
 
 
 @dataclass(frozen=True)
@@ -165,12 +167,14 @@ class _ColorTable:
     """Class index by colour, 0xrrggbb."""
     other: int
     """Class index of all other colours."""
+    values_in: str
+    """Where the settings name the colours."""
 
 
 def _color_table(classes: Sequence[ClassSpec], rules: LabelRules) -> _ColorTable:
     resolved = resolve_rules(classes, rules)
     named = {_parse_color(key): index for key, index in resolved.items() if str(key).startswith("#")}
-    return _ColorTable(named, resolved.get(OTHER, UNKNOWN))
+    return _ColorTable(named, resolved.get(OTHER, UNKNOWN), rules.values_in)
 
 
 @lru_cache(maxsize=2)
@@ -194,9 +198,9 @@ def _pack(bands: Codes) -> NDArray[np.uint32]:
     return packed
 
 
-def _color_complaint(colors: Codes) -> str:
+def _color_complaint(colors: Codes, values_in: str) -> str:
     return (
-        f"the colours {_colors_text(colors)} stand for no class: add them to data.label_values, or the word `other`, "
+        f"the colours {_colors_text(colors)} stand for no class: add them to {values_in}, or the word `other`, "
         "with a class or `ignore`"
     )
 

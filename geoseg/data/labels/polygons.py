@@ -34,6 +34,7 @@ from geoseg.data.labels.rules import (
     LabelRules,
     class_indexes,
     class_list,
+    left_out,
     resolve_rules,
     sole_class,
 )
@@ -268,9 +269,12 @@ def _polygon_classes(values: Sequence[Any], source: LabelSource) -> NDArray[np.u
     if sole is not None and rules.column is None and not _are_named(keys, resolved):
         return np.full(len(keys), sole, np.uint8)
     unknown = sorted({key for key in keys if key not in table}) if OTHER not in table else []
+    found = ", ".join(map(repr, unknown[:5]))
+    if unknown and rules.values:
+        raise LabelError(f"{source.path}: {left_out(rules, found)}")
     if unknown:
         raise LabelError(
-            f"{source.path}: class {', '.join(map(repr, unknown[:5]))} is unknown; the classes are "
+            f"{source.path}: class {found} is unknown; the classes are "
             f"{class_list(classes)}: add it to `classes`, or say in data.label_values of a training config which class "
             "it is, or `ignore`"
         )

@@ -10,7 +10,7 @@ from typing import Self
 from geoseg.core.errors import SpecError
 from geoseg.data.labels.class_sets import set_indexes
 from geoseg.spec import IGNORE, ClassSpec, DataSpec
-from geoseg.spec.data import AS_DATA_SAYS, LABEL_BUFFER_PX, SourceLegendSpec
+from geoseg.spec.data import AS_DATA_SAYS, LABEL_BUFFER_PX, LABEL_VALUES, SourceLegendSpec
 
 Meaning = int | str | tuple[int | str, ...]
 """Id or name of a class, or of several, one of which is meant."""
@@ -45,6 +45,8 @@ class LabelRules:
     """Whether rasters may lie on other grids than their images."""
     class_sets: tuple[tuple[int | str, ...], ...] = ()
     """All lists of classes that values of the run's labels stand for, of these and of other labels."""
+    values_in: str = LABEL_VALUES
+    """Where `values` stand in the settings, for messages."""
     everywhere: int | None = None
     """Index of all pixels, of an image that has tags in place of a label file; None: the file says."""
 
@@ -54,8 +56,8 @@ class LabelRules:
         return cls(tuple((_plain_key(key), value) for key, value in values.items()), column, layer)
 
     @classmethod
-    def of_data(cls, data: DataSpec, legend: SourceLegendSpec = AS_DATA_SAYS) -> Self:
-        """Make rules from the settings of a config, and from those of one source."""
+    def of_data(cls, data: DataSpec, legend: SourceLegendSpec = AS_DATA_SAYS, values_in: str = LABEL_VALUES) -> Self:
+        """Make rules from the settings of a config, and from those of one source, whose label values stand there."""
         given = legend.label_values or data.label_values
         return cls(
             tuple((_plain_key(key), value) for key, value in given.items()),
@@ -69,6 +71,7 @@ class LabelRules:
             data.label_border_px if legend.label_border_px is None else legend.label_border_px,
             data.label_resample,
             data.class_sets,
+            values_in,
         )
 
     @property
@@ -93,7 +96,7 @@ def resolve_rules(classes: Sequence[ClassSpec], rules: LabelRules) -> dict[int |
     unknown = [value for _, value in rules.values if not isinstance(value, tuple) and value not in known]
     if unknown:
         raise SpecError(
-            f"data.label_values leads to {unknown[0]!r}, which is neither a class ({class_list(classes)}) nor ignore"
+            f"{rules.values_in} leads to {unknown[0]!r}, which is neither a class ({class_list(classes)}) nor ignore"
         )
     return {key: sets[value] if isinstance(value, tuple) else known[value] for key, value in rules.values}
 
@@ -119,6 +122,14 @@ def class_indexes(classes: Sequence[ClassSpec]) -> dict[int | str, int]:
 def class_list(classes: Sequence[ClassSpec]) -> str:
     """Ids and names of classes, for messages."""
     return ", ".join(f"{c.label_value} {c.name}" for c in classes)
+
+
+def left_out(rules: LabelRules, values: str) -> str:
+    """The error text for values of labels of which rules say nothing."""
+    return (
+        f"{rules.values_in} says nothing of {values}: add what is missing there, with a class or `ignore`, or "
+        f"`{OTHER}: ignore` for all the rest"
+    )
 
 
 def _plain_key(key: int | str) -> int | str:

@@ -69,7 +69,7 @@ def open_pair(
 
 def _labels_of(entry: ListedRaster, grid: PixelGrid, data: DataSpec, classes: Sequence[ClassSpec]) -> LabelSource:
     """The label file of an image, and how it is to be read."""
-    rules = LabelRules.of_data(data, entry.legend)
+    rules = LabelRules.of_data(data, entry.legend, entry.values_in)
     if entry.tags is not None:
         rules = replace(rules, everywhere=tag_index(classes, entry.tags, rules))
     return LabelSource(entry.label, grid, tuple(classes), entry.image, rules)
