@@ -33,7 +33,12 @@ _STRATIFIED = (
     help="Result: a GeoPackage (.gpkg) of points, or of windows (--side).",
 )
 @click.option("--stratified/--random", default=None, help=_STRATIFIED)
-@click.option("-n", "--count", type=click.INT, help="Number of places; default: 200.")
+@click.option(
+    "-n",
+    "--count",
+    type=click.INT,
+    help="Number of places; default: 200. All pixels, or windows, are drawn if there are fewer.",
+)
 @spec_options(SampleSpec, [name for name in SampleSpec.settings() if name not in ("stratified", "count")])
 @config_option
 @overwrite_option

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from geoseg.commands.suggest import SuggestResult
 
 _EXCLUDE = (
-    "What is labelled already and need not be labelled again: polygons in any vector format and CRS, a file of places "
-    "(those that are done), or a raster of labels; may be given several times."
+    "What is labelled already and need not be labelled again: polygons, points (with a class) and lines in any vector "
+    "format and CRS, a file of places (those that are done), or a raster of labels; may be given several times."
 )
 _RESUME = "Go on where a run with the same scenes, model and settings was stopped."
 _SHOWN = 10

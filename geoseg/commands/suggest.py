@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
-from geoseg.commands.suggest_scenes import ScannedScene, ScanRequest, scan
+from geoseg.commands.suggest_scenes import OfScene, ScannedScene, ScanRequest, scan
 from geoseg.commands.written_places import ChosenPlace, PlacesInScenes
 from geoseg.core.errors import OutputError, SceneError
 from geoseg.core.events import SILENT, NoticeLog, Reporter, Stage
+from geoseg.core.naming import shown_names
 from geoseg.core.redaction import public_form
 from geoseg.core.wording import number_of
 from geoseg.data.labels.places import check_nothing_done
@@ -115,7 +116,8 @@ def suggest(
         scenes: rasters, folders, patterns, lists or STAC Items, as `find_scenes` takes them.
         output: the file of places, ending in .gpkg.
         model: a bundle's path or a loaded model; None means the default model.
-        exclude: what is labelled already: vector files, files of places (those that are done), rasters of labels.
+        exclude: what is labelled already: vector files (points and lines as wide as labels are by default), files of
+            places (those that are done), rasters of labels.
         asset: key of the asset that is the scene, for STAC Items.
         reporter: takes notices, and the progress of `scenes`, `predicting`, `windows` and `polygons`.
         settings: fields of SuggestSpec; overwrite=True to replace a file that exists, unless a place in it is done;
@@ -138,8 +140,9 @@ def suggest(
         stage = Stage(log, "scenes", len(found))
         stage.advance()
         scanned = []
-        for ref in found:
-            scanned.append(scan(ref, request, unfinished, log))
+        for ref, name in zip(found, shown_names([Path(ref.path) for ref in found]), strict=True):
+            heard = log if len(found) == 1 else OfScene(log, name)
+            scanned.append(scan(ref, request, unfinished, heard))
             stage.advance(1)
         candidates = _candidates(scanned, spec.places)
         _check_candidates(candidates, spec.places, log)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from geoseg.commands.output_paths import check_space
 from geoseg.commands.plan import scratch_bytes_per_pixel
 from geoseg.core.errors import SceneError
-from geoseg.core.events import Reporter, Stage
+from geoseg.core.events import NoticeLog, Reporter, Stage
 from geoseg.core.naming import fit_for_files
 from geoseg.data.labelled_areas import LabelledAreas, open_labelled_areas
 from geoseg.geo.grid import Window
@@ -136,6 +136,18 @@ def scan(ref: SceneRef, request: ScanRequest, stack: ExitStack, reporter: Report
         notices=first.notices,
         works=tuple(one.work for one in found),
     )
+
+
+class OfScene(NoticeLog):
+    """Passes progress on, and notices with the name of the scene that they are about."""
+
+    def __init__(self, to: Reporter, name: str):
+        super().__init__(to)
+        self._name = name
+
+    def notice(self, line: str) -> None:
+        """Keep a line and pass it on, with the name."""
+        super().notice(f"{self._name}: {line}")
 
 
 class _Progress(Reporter):

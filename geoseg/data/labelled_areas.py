@@ -1,8 +1,9 @@
 """Where a scene is labelled already, by vector files and rasters of any classes.
 
 In: files, and the grid of a scene. Out: masks (h, w) of windows. What the labels are does not matter: polygons label
-what they cover, a file of places (`geoseg.data.labels.places`) what is done in it, and a raster its pixels with data,
-those of the value 255 of a single band of bytes aside.
+what they cover, points and lines what lies near them, as wide as they are read as labels by default, a file of places
+(`geoseg.data.labels.places`) what is done in it, and a raster its pixels with data, those of the value 255 of a single
+band of bytes aside. Points and lines whose column `class` is empty, as `geoseg sample` writes them, label nothing.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from shapely.errors import GEOSException
 
 from geoseg.core.errors import LabelError
 from geoseg.core.files import one_line, quiet_georeferencing
-from geoseg.data.labels.placed_polygons import PlacedPolygons, boxes_near, parts_near
-from geoseg.data.labels.places import done_places, is_places_file
+from geoseg.data.labels.marks import around
+from geoseg.data.labels.placed_polygons import PlacedPolygons, boxes_near, parts_near, single_parts, text_of
+from geoseg.data.labels.places import CLASS, done_places, is_places_file
 from geoseg.data.labels.polygons import VECTOR_FILES
 from geoseg.geo.crs import can_transform, crs_name
 from geoseg.geo.georef import PixelGrid, grid_of, reproject_box
@@ -36,6 +38,7 @@ from geoseg.geo.vector_files import VectorError, layer_extent, polygon_layers, r
 from geoseg.raster.reading import open_dataset, to_rasterio
 from geoseg.raster.validity import Mask
 from geoseg.spec import IGNORE
+from geoseg.spec.data import LABEL_BUFFER_PX
 
 
 class LabelledArea(Protocol):
@@ -120,14 +123,18 @@ def _polygons(path: Path, layer: str | None, grid: PixelGrid) -> PlacedPolygons:
     if layer is not None and layer not in layers:
         raise VectorError(f"there is no layer {layer}, only {', '.join(layers) or 'none with geometry'}")
     layer = layer or layers[0]
-    _, crs = read_columns(path, layer)
+    columns, crs = read_columns(path, layer)
     if not crs or not can_transform(crs, grid.crs):
         raise VectorError(f"its coordinate system ({crs_name(crs)}) has no place on the scene ({crs_name(grid.crs)})")
-    polygons = read_polygons(path, layer, None, boxes_near(grid, crs, layer_extent(path, layer)))
-    if polygons.others:
-        raise VectorError(f"it holds {' and '.join(polygons.others)}: areas are polygons: buffer points and lines")
+    column = CLASS if CLASS in columns else None
+    boxes = boxes_near(grid, crs, layer_extent(path, layer), LABEL_BUFFER_PX)
+    polygons = read_polygons(path, layer, column, boxes)
+    is_named = [column is None or bool(text_of(value)) for value in polygons.mark_values]
+    marks, _ = single_parts(polygons.marks[np.array(is_named, bool)])
     parts, _ = parts_near(polygons.shapes, polygons.crs, grid)
-    return PlacedPolygons(parts, np.zeros(len(parts), np.uint8), grid)
+    near, _ = parts_near(marks, polygons.crs, grid, LABEL_BUFFER_PX)
+    shapes = np.concatenate([parts, around(near, grid, LABEL_BUFFER_PX)])
+    return PlacedPolygons(shapes, np.zeros(len(shapes), np.uint8), grid)
 
 
 # ------------------------------------------------------------------------------------------------------------ rasters

@@ -28,7 +28,8 @@ class PlacesSpec(Spec):
     """What makes a place uncertain: entropy of the probabilities, margin between the two likeliest classes, or
     disagreement between mirror images of the scene (4 × the work; between those of tta, if it is given)."""
     min_valid: float = Field(default=0.5, ge=0, le=1)
-    """Least share of a place's pixels that must hold data and not be labelled yet."""
+    """Least share of the pixels of a whole place, side × side or as large as the scene, that must hold data and not be
+    labelled yet; a place that the scene's edge cuts has only a part of them."""
     min_area: Measure = "16px"
     """Merge regions of the labels smaller than this, in m², or in pixels, into a neighbour: specks are tedious to
     correct; 1px keeps all."""

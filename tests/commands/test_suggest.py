@@ -26,6 +26,9 @@ from geoseg.commands.init import init
 from geoseg.commands.suggest import SuggestResult, suggest
 from geoseg.commands.train import train
 from geoseg.core.errors import GeosegError, LabelError, OutputError, SceneError
+from geoseg.data.labelled_areas import open_labelled_areas
+from geoseg.geo.georef import grid_of
+from geoseg.geo.grid import Window
 from geoseg.models.model import Model
 from geoseg.spec import load_train_spec
 
@@ -145,6 +148,34 @@ def test_windows_without_data_or_labelled_already_are_left_out(tmp_path: Path) -
     assert {(one.row, one.column) for one in by_raster.places} == {(one.row, one.column) for one in drawn_out.places}
     with pytest.raises(OutputError, match="no window of 32 px is left"):
         run(scene, tmp_path / "d.gpkg", exclude=[write_raster(tmp_path / "all.tif", np.zeros((96, 128), np.uint8))])
+
+
+def test_points_and_lines_are_labels_as_wide_as_they_are_read_for_training(tmp_path: Path) -> None:
+    scene = write_scene(tmp_path / "scene.tif", SQUARES)
+    at = [TRANSFORM @ (column, row) for column, row in ((110.5, 40.5), (50.5, 10.5))]
+    points = geopandas.GeoDataFrame({"class": ["grass", None]}, geometry=[shapely.Point(xy) for xy in at], crs=UTM)
+    points.to_crs("EPSG:4326").to_file(tmp_path / "points.gpkg")
+    run(scene, tmp_path / "a.gpkg", count=12, exclude=[tmp_path / "points.gpkg"])
+    with (
+        rasterio.open(scene) as opened,
+        open_labelled_areas([tmp_path / "points.gpkg"], grid_of(opened), scene) as found,
+    ):
+        mask = found.mask(Window(0, 0, 96, 128))
+    assert np.argwhere(mask).mean(axis=0).tolist() == [40, 110], "the point without a class labels nothing"
+    assert mask.sum() == 9
+    rows = [shapely.LineString([TRANSFORM @ (96, row + 0.5), TRANSFORM @ (128, row + 0.5)]) for row in range(33, 64, 3)]
+    geopandas.GeoDataFrame(geometry=rows, crs=UTM).to_file(tmp_path / "lines.gpkg")
+    result = run(scene, tmp_path / "b.gpkg", count=12, exclude=[tmp_path / "lines.gpkg"])
+    assert (32, 96) not in [(one.row, one.column) for one in result.places]
+    assert len(result.places) == 11
+
+
+def test_a_notice_about_one_of_several_scenes_names_it(tmp_path: Path) -> None:
+    scenes = [write_scene(tmp_path / f"{name}.tif", SQUARES) for name in ("one", "other")]
+    alone, both = run(scenes[0], tmp_path / "a.gpkg"), run(scenes, tmp_path / "b.gpkg")
+    assert alone.notices
+    assert not any(line.startswith("one.tif: ") for line in alone.notices)
+    assert set(both.notices) == {f"{name}.tif: {line}" for name in ("one", "other") for line in alone.notices}
 
 
 def test_of_an_earlier_file_of_places_only_what_is_done_is_left_out(tmp_path: Path) -> None:
