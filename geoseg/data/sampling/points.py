@@ -1,8 +1,9 @@
 """Points drawn at random from strata, at most one in each pixel, uniformly on the earth's surface.
 
 A pixel of a raster in degrees covers less land towards the poles, so pixels are drawn with probabilities in proportion
-to their areas: first how many of each row and stratum, then which of these, then a position in each. In: frames. Out:
-points with the area that each stands for. A frame is read twice, some rows at a time.
+to their areas: first how many of each row and stratum, then which of these, then a position in each. Points are thus
+spread evenly over the rows of a stratum, and the variance of an estimate is at most about that of independent points.
+In: frames. Out: points with the area that each stands for. A frame is read twice, some rows at a time.
 """
 
 from __future__ import annotations
