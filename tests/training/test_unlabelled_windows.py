@@ -39,6 +39,12 @@ def test_a_run_without_such_images_is_refused_before_any_image_is_read(name: str
     assert not (tmp_path / "run").exists()
 
 
+def test_an_unknown_way_to_mix_is_answered_with_the_nearest(tmp_path: Path) -> None:
+    config = write_config(tmp_path, method={"name": "mean_teacher", "mix": "cutmx"}, data=write_data(tmp_path))
+    with pytest.raises(SpecError, match="no way to mix windows is called 'cutmx': did you mean 'cutmix'"):
+        train(config, tmp_path / "run")
+
+
 def test_cached_windows_are_refused(tmp_path: Path) -> None:
     config = write_config(tmp_path, method="mean_teacher", data=write_data(tmp_path), cache={"windows": 8})
     with pytest.raises(SpecError, match="method mean_teacher does not go with cache"):

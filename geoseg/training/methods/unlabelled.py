@@ -9,10 +9,10 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -23,9 +23,19 @@ from geoseg.models.training_batch import LabelledWindows
 from geoseg.spec import ModelSpec, Spec, TrainSpec
 from geoseg.training.criterion import TrainingCriterion
 from geoseg.training.methods.method import LABELLED, UNLABELLED, Method, Setup, StepLoss, TrainingBatch
+from geoseg.training.perturbations.mixing import MIXINGS
 from geoseg.training.perturbations.targets import Targets
 
-MixingName = Literal["none", "cutmix", "classmix", "cutout"]
+
+def _known_mixing(name: str) -> str:
+    try:
+        return MIXINGS.check(name)
+    except SpecError as error:
+        raise ValueError(str(error)) from None
+
+
+MixingName = Annotated[str, AfterValidator(_known_mixing)]
+"""Name of a way to mix windows: none, cutmix, classmix, cutout, or one of another package."""
 
 
 class UnlabelledSettings(Spec):

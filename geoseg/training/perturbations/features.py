@@ -7,7 +7,7 @@ its own, and a line in `PERTURBATIONS`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -20,8 +20,16 @@ from geoseg.training.perturbations.mixing import draw_boxes
 
 Change = Callable[[Features], Features]
 """Makes other features of those of a batch."""
-Perturbation = Callable[[Tensor, Generator], Tensor]
-"""Makes another map (B, C, h, w) of one, given the source of randomness."""
+
+
+class Perturbation(Protocol):
+    """Changes features."""
+
+    def __call__(self, features: Tensor, generator: Generator, /) -> Tensor:
+        """Make another map (B, C, h, w) of one; all randomness comes from the generator."""
+        ...
+
+
 PERTURBATIONS: Registry[Perturbation] = Registry(
     "perturbation of features",
     "geoseg.perturbations",

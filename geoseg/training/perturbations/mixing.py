@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Generator, Tensor
@@ -28,9 +28,20 @@ class Mixed(NamedTuple):
     """What the network is to answer for them."""
 
 
-Mixing = Callable[[Tensor, Targets, Tensor, Generator], Mixed]
-"""Mixes windows; its arguments are band values (B, C, h, w), targets, band values (C,) of hidden pixels, and the source
-of randomness."""
+class Mixing(Protocol):
+    """Mixes windows."""
+
+    def __call__(self, image: Tensor, targets: Targets, fill: Tensor, generator: Generator, /) -> Mixed:
+        """Mix band values (B, C, h, w) and their targets alike.
+
+        Args:
+            image: the windows.
+            targets: what the network is to answer for them.
+            fill: band values (C,) of hidden pixels.
+            generator: source of all randomness.
+        """
+        ...
+
 
 MIXINGS: Registry[Mixing] = Registry(
     "way to mix windows",
