@@ -199,6 +199,19 @@ def test_pixels_of_another_size_and_paths_without_an_image_are_refused(tmp_path:
             list_unlabelled(load_train_spec(configure(tmp_path, unlabelled=[pattern])).data)
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [(np.ones((3, 40, 40), np.uint16), "holds uint16, not uint8"), (np.ones((1, 40, 40), np.uint8), "has 1 band .*")],
+)
+def test_other_bands_and_types_are_refused_as_those_of_an_unlabelled_image(
+    tmp_path: Path, values: np.ndarray, said: str
+) -> None:
+    write_tiles(tmp_path)
+    write_tile(tmp_path / "scene.tif", values, left=FAR)
+    with pytest.raises(LabelError, match=rf"^unlabelled image .*scene\.tif {said}: leave it out of data\.unlabelled$"):
+        read(tmp_path)
+
+
 def test_a_folder_stands_for_the_rasters_in_it_without_results(tmp_path: Path) -> None:
     write_tiles(tmp_path)
     for name in ("b.tif", "a.tif", "a_landcover.tif", "notes.txt"):

@@ -29,25 +29,28 @@ from geoseg.scenes import open_scene
 from geoseg.spec import ClassSpec, DataSpec, ScalingSpec, TrainSpec
 
 
-def open_image(path: Path, data: DataSpec, scaling: ScalingSpec | None = None) -> SceneBands:
+def open_image(
+    path: Path, data: DataSpec, scaling: ScalingSpec | None = None, *, is_labelled: bool = True
+) -> SceneBands:
     """Open an image with the network's bands, its values converted to a scaling.
 
     Raises:
         LabelError: if it has other bands, or values of another type.
         SceneError: if it cannot be opened.
     """
+    subject, remedy = (path, None) if is_labelled else (f"unlabelled image {path}", "leave it out of data.unlabelled")
     scene = open_scene(path).within(None, None)
     try:
         choice = choose_bands(data.bands, scene.info.colors, scene.info.descriptions, data.band_indexes)
     except ModelError:
         wanted = ", ".join(data.bands) + (f" (bands {list(data.band_indexes)})" if data.band_indexes else "")
         raise LabelError(
-            f"{path} has {describe_bands(scene.info.colors, scene.info.descriptions)}, among which {wanted} cannot be "
-            "found for certain: correct data.bands, or say in data.band_indexes where they stand"
+            f"{subject} has {describe_bands(scene.info.colors, scene.info.descriptions)}, among which {wanted} cannot "
+            f"be found for certain: {remedy or 'correct data.bands, or say in data.band_indexes where they stand'}"
         ) from None
     dtype = scene.info.dtype_of(choice.indexes)
     if not fits_dtype(dtype, data.dtype):
-        raise LabelError(f"{path} holds {dtype}, not {data.dtype}: correct data.dtype")
+        raise LabelError(f"{subject} holds {dtype}, not {data.dtype}: {remedy or 'correct data.dtype'}")
     return SceneBands.select(scene, choice.indexes, nodata=data.nodata, scaling=scaling)
 
 
@@ -76,12 +79,12 @@ def _labels_of(entry: ListedRaster, grid: PixelGrid, data: DataSpec, classes: Se
 
 
 def inspect_images(
-    images: Sequence[Path], data: DataSpec, scaling: ScalingSpec | None
+    images: Sequence[Path], data: DataSpec, scaling: ScalingSpec | None, *, are_labelled: bool = True
 ) -> tuple[list[PixelGrid], ImageProperties]:
     """Pixel grid of every image, and what they have in common; labels are not opened."""
     grids, terms = [], ImageProperties(scaling)
     for image in images:
-        with open_image(image, data) as scene:
+        with open_image(image, data, is_labelled=are_labelled) as scene:
             info = scene.info
             choice = choose_bands(data.bands, info.colors, info.descriptions, data.band_indexes)
             is_guess = choice.by == "position" and len(info.colors) > 1

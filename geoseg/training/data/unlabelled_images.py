@@ -111,7 +111,7 @@ def read_unlabelled(
     """
     if not images:
         return NO_IMAGES
-    grids, own_terms = inspect_images(images, spec.data, terms.scaling)
+    grids, own_terms = inspect_images(images, spec.data, terms.scaling, are_labelled=False)
     _check_terms(own_terms, terms, spec.data)
     for line in own_terms.notices(spec.data.resolution_m):
         reporter.notice(f"unlabelled: {line}")
@@ -197,7 +197,7 @@ def _open_all(
 
 
 def _open(image: Path, data: DataSpec, scaling: ScalingSpec | None) -> Files:
-    return open_image(image, data, scaling), NO_LABELS
+    return open_image(image, data, scaling, is_labelled=False), NO_LABELS
 
 
 def _nothing_left(image: _Placed, owner: _Placed | None) -> str:
