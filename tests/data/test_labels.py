@@ -518,7 +518,7 @@ def no_crs(path: Path) -> Path:
     [
         (partial(save, shapes=[square(3, 4)]), placed(crs=None), "image.tif has no coordinate system"),
         (partial(save, shapes=[square(900, 4)]), placed(), "no polygon, point or line of .*l.gpkg lies on image.tif"),
-        (partial(save, shapes=[None]), placed(), "no polygon, point or line of .*l.gpkg lies on image.tif"),
+        (partial(save, shapes=[None]), placed(), "l.gpkg holds no polygon, point or line: draw some"),
         (no_crs, placed(), "l.gpkg does not say in which coordinate system it is"),
     ],
 )

@@ -1,6 +1,7 @@
 """Points, lines and boxes as labels: what they mark is of their class, and all else is unknown."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from geoseg.commands.evaluate import evaluate
 from geoseg.core.errors import LabelError
 from geoseg.data.labels import LabelRules, LabelSource, open_labels
 from geoseg.data.labels.marks import inner_parts
+from geoseg.data.labels.outside_marks import notices_of_outside
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.raster.legend import class_tags
@@ -168,8 +170,8 @@ def test_the_inner_part_of_a_turned_box_is_a_smaller_box_about_its_centre(
 
 def test_a_run_says_that_labels_are_few_and_where_they_contradict_each_other(tmp_path: Path) -> None:
     write_raster(tmp_path / "i.tif", np.arange(2000, dtype=np.uint8).reshape(1, 40, 50), nodata=None)
-    shapes = [point(5.5, 7.5), point(6.6, 7.5), point(20.5, 30.5), line((30.5, 10), (30.5, 20))]
-    write(tmp_path / "p.gpkg", shapes, ["grass", "water", "water", "grass"])
+    shapes = [point(5.5, 7.5), point(6.6, 7.5), point(20.5, 30.5), line((30.5, 10), (30.5, 20)), point(5, 99)]
+    write(tmp_path / "p.gpkg", shapes, ["grass", "water", "water", "grass", "grass"])
     spec = parse_spec(
         TrainSpec,
         {
@@ -189,7 +191,33 @@ def test_a_run_says_that_labels_are_few_and_where_they_contradict_each_other(tmp
     data = read_training_data(spec, reporter=heard)
     said = "\n".join(heard.lines)
     assert "labels: 6 px lie in points or lines of several classes, and are not labelled" in said
+    assert "1 of 5 points and lines of p.gpkg lie outside of i.tif" in said
     assert f"{int(data.train.class_counts.sum()) / 2000:.2%} of the images' pixels are labelled" in said
+
+
+@pytest.mark.parametrize("crs", [UTM, "EPSG:4326"])
+def test_points_and_lines_on_none_of_their_images_are_counted(tmp_path: Path, crs: str) -> None:
+    shapes = [point(5.5, 5.5), point(5.5, 80.5), point(5.5, -1.0), line((5, 5), (5, 500)), line((60, 5), (70, 5))]
+    path = write(tmp_path / "points.gpkg", shapes[:3], ["grass"] * 3, crs)
+    right = PixelGrid(40, 50, TRANSFORM @ Affine.translation(50, 0), GRID.crs)
+    one, other = (LabelSource(path, grid, (GRASS, WATER), Path("i.tif")) for grid in (GRID, right))
+    assert notices_of_outside([one])[0].startswith("1 of 3 points and lines of points.gpkg lie outside of i.tif, and")
+    assert notices_of_outside([other])[0].startswith("2 of 3")
+    assert not notices_of_outside([one, other])
+    lines = write(tmp_path / "lines.gpkg", shapes[3:], ["grass"] * 2, crs)
+    assert notices_of_outside([replace(one, path=lines), replace(other, path=lines)])[0].startswith(
+        "1 of 2 points and lines of lines.gpkg lie outside of its 2 images, and label nothing"
+    )
+    polygons = write(tmp_path / "polygons.gpkg", [box(5, 5, 5, 5), box(95, 5, 5, 5)], ["grass"] * 2, crs)
+    assert not notices_of_outside([replace(one, path=polygons)])
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "geojson"])
+def test_a_file_without_a_feature_is_called_that(tmp_path: Path, suffix: str) -> None:
+    path, nothing = tmp_path / f"p.{suffix}", geopandas.GeoDataFrame({"class": []}, geometry=[], crs=UTM)
+    nothing.to_file(path, geometry_type="Point")
+    with pytest.raises(LabelError, match=r"holds no polygon, point or line: draw some, or leave image\.tif out"):
+        opened(path)
 
 
 def test_a_map_is_held_against_points(tmp_path: Path) -> None:

@@ -198,7 +198,9 @@ def _read(source: LabelSource) -> Polygons:
     """
     path, rules, grid, image = source.path, source.rules, source.grid, source.image
     try:
-        layer = _layer(path, rules)
+        layer = chosen_layer(path, rules)
+        if rules.outside is None and _is_empty(path, layer):
+            raise LabelError(f"{path} holds no polygon, point or line: draw some, or leave {image} out")
         columns, crs = read_columns(path, layer)
         column = _class_column(path, columns, rules, sole_class(source.classes, rules))
         _check_transformable(path, crs, grid, image)
@@ -209,6 +211,14 @@ def _read(source: LabelSource) -> Polygons:
     if not (len(polygons.shapes) or len(polygons.marks)) and rules.outside is None:
         raise _off_image(path, image)
     return polygons
+
+
+def _is_empty(path: Path, layer: str) -> bool:
+    """Whether a layer has no feature with geometry; False for GeoParquet, whose extent is not known."""
+    if path.suffix.lower() in PARQUET_FILES or layer_extent(path, layer) is not None:
+        return False
+    found = read_polygons(path, layer, None, None)  # coordinates that are not finite give no extent either
+    return not (len(found.shapes) or len(found.marks))
 
 
 def _check_transformable(path: Path, crs: Any, grid: PixelGrid, image: Path) -> None:
@@ -222,7 +232,13 @@ def _check_transformable(path: Path, crs: Any, grid: PixelGrid, image: Path) -> 
         )
 
 
-def _layer(path: Path, rules: LabelRules) -> str:
+def chosen_layer(path: Path, rules: LabelRules) -> str:
+    """The layer that the rules name, or the only one.
+
+    Raises:
+        LabelError: if there is none of that name, or there are several.
+        VectorError: if the file cannot be opened.
+    """
     layers = polygon_layers(path)
     if rules.layer in layers or (rules.layer is None and len(layers) == 1):
         return rules.layer or layers[0]

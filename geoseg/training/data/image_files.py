@@ -19,8 +19,10 @@ from geoseg.data.consistency import ImageProperties
 from geoseg.data.labelled_raster import FilePool, FileRaster, Files
 from geoseg.data.labels import LabelRules, LabelSource, label_format, open_labels
 from geoseg.data.labels.corrections import CorrectedPixels, count_corrected, pixel_corrections
+from geoseg.data.labels.outside_marks import notices_of_outside
+from geoseg.data.labels.polygons import POLYGONS
 from geoseg.data.labels.tags import tag_index
-from geoseg.data.listing import ListedRaster
+from geoseg.data.listing import TEST, ListedRaster
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.vector_files import may_hold_marks
 from geoseg.raster.bands.matching import choose_bands, describe_bands, fits_dtype
@@ -126,6 +128,17 @@ def count_disputed(rasters: Sequence[FileRaster], entries: Sequence[ListedRaster
         if label_format(source).is_vector and (source.rules.box_rim is not None or may_hold_marks(source.path)):
             found += raster.disputed()
     return found
+
+
+def notices_of_marks(entries: Sequence[ListedRaster], grids: Sequence[PixelGrid], spec: TrainSpec) -> list[str]:
+    """Notices that points and lines lie on none of the images; labels that only test images have are not opened."""
+    read = {entry.label for entry in entries if entry.split != TEST}
+    sources = [
+        _labels_of(entry, grid, spec.data, spec.classes)
+        for entry, grid in zip(entries, grids, strict=True)
+        if entry.tags is None and entry.label in read
+    ]
+    return notices_of_outside([source for source in sources if POLYGONS.matches(source)])
 
 
 def count_corrections(entries: Sequence[ListedRaster], grids: Sequence[PixelGrid], spec: TrainSpec) -> CorrectedPixels:

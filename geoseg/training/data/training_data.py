@@ -36,6 +36,7 @@ from geoseg.training.data.image_files import (
     count_unmarked,
     find_rasters,
     inspect_images,
+    notices_of_marks,
 )
 from geoseg.training.data.split_checks import check_side, check_sides, check_window, report_split, report_unplaced
 from geoseg.training.data.split_parts import KnownRasters, SplitParts, split_parts
@@ -149,7 +150,7 @@ def read_training_data(
     if only is None:
         report_split(spec, split, reporter)
         report_unplaced(spec, known, split, reporter)
-        for line in _notice_of_sparse(counted, grids):
+        for line in (*_notice_of_sparse(counted, grids), *notices_of_marks(known.listed, known.grids, spec)):
             reporter.notice(line)
         check_sides(split, spec, unmarked_px, reporter, _tagged(known, split, spec))
     train = join_side(known.rasters, split.train, is_scored=only is not None)
