@@ -39,7 +39,6 @@ FIXED = (
     "tu-gmlp",
     "tu-cait",
     "tu-convit",
-    "tu-crossvit",
     "tu-beit",
 )
 """Encoders that take images of one size alone, which is found when the network is run."""

@@ -29,8 +29,8 @@ class EncoderKind:
     """In the plural."""
     names: tuple[str, ...]
     """How their names begin."""
-    gives: Need = "dilation"
-    """The most that they give: dilation also gives maps."""
+    gives: Need | None = "dilation"
+    """The most that they give: dilation also gives maps. None: nothing that an architecture takes."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Arguments with which they take images of any size."""
     has_whole_strides: bool = False
@@ -48,7 +48,8 @@ KINDS = (
         "tokens",
         arguments={"dynamic_img_size": True},
     ),
-    EncoderKind("vision transformers of one size", ("tu-beit", "tu-cait", "tu-convit", "tu-crossvit"), "tokens"),
+    EncoderKind("vision transformers of one size", ("tu-beit", "tu-cait", "tu-convit"), "tokens"),
+    EncoderKind("CrossViTs", ("tu-crossvit",), None),
     EncoderKind("perceptrons on patches", ("tu-mixer", "tu-gmlp"), "tokens"),
     EncoderKind(
         "Swin transformers",
@@ -132,6 +133,8 @@ def check_combination(network: NetworkSpec, need: Need | None = None) -> None:
         raise ModelError(f"{name} does not go with {encoder}: take {NEAREST[name]} with it, or encoder resnet34")
     if kind is None or need is None or _gives(kind, need):
         return _check_patches(network)
+    if kind.gives is None:
+        raise ModelError(f"{kind.title} go with no architecture ({encoder}): take encoder {EXAMPLES[need]}")
     other = "dpt" if kind.gives == "tokens" else NEAREST.get(name, "upernet")
     raise ModelError(
         f"{name} takes {NEEDED[need]}, which {kind.title} do not give ({encoder}): take encoder {EXAMPLES[need]}, or "
