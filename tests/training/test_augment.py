@@ -3,26 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from support.methods import STILL
 
 from geoseg.spec import IGNORE, AugmentSpec
 from geoseg.training.windows.augment import HOLE_SIDES, Augment, draw_matrices, draw_rectangles, resample, vary_colors
 from geoseg.training.windows.visible import visible_bands
-
-STILL = dict.fromkeys(
-    (
-        "warp",
-        "gamma",
-        "contrast",
-        "brightness",
-        "saturation",
-        "band_gain",
-        "band_shift",
-        "band_mix",
-        "noise",
-        "blur_px",
-    ),
-    0.0,
-)
 
 
 def generator(seed: int = 0) -> torch.Generator:
