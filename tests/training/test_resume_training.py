@@ -17,6 +17,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
+from lightning import Trainer
 from safetensors import safe_open
 from support.forks import exit_code_of, needs_fork
 from support.labelled_tiles import write_config, write_tiles
@@ -27,6 +28,7 @@ from geoseg.cli import main
 from geoseg.commands.train import TrainProgress, train
 from geoseg.core.errors import OutputError, SpecError
 from geoseg.training.learner import Learner
+from geoseg.training.run.recorder import RunRecorder
 
 NETWORK = {
     "architecture": "unet",
@@ -174,13 +176,22 @@ def die(*_: object) -> None:
 
 
 @needs_fork
-@pytest.mark.parametrize("stage", ["reading", "training", "scoring", "scored", "killed in the report"])
+@pytest.mark.parametrize("stage", ["reading", "training", "scoring", "checkpoint", "scored", "report"])
 def test_a_killed_run_is_resumed_exactly(
     config: Path, tmp_path: Path, whole: Whole, ends: list[State], stage: str
 ) -> None:
+    save = RunRecorder._save_checkpoint
+
+    def die_or_save(recorder: RunRecorder, trainer: Trainer) -> None:
+        if trainer.current_epoch == 2:
+            die()
+        save(recorder, trainer)
+
     def train_and_die() -> None:
-        if stage.endswith("report"):
+        if stage == "report":
             pipeline.write_run_report = die  # type: ignore[assignment]
+        if stage == "checkpoint":
+            RunRecorder._save_checkpoint = die_or_save  # type: ignore[method-assign]
         train(config, tmp_path / "broken", reporter=Watching(die_at))
 
     def die_at(state: TrainProgress) -> None:
@@ -192,6 +203,19 @@ def test_a_killed_run_is_resumed_exactly(
     assert_same_end(whole, ends[-1])
     assert_same_run(whole.folder, tmp_path / "broken")
     assert not [path for path in (tmp_path / "broken").iterdir() if path.name.startswith(".")]
+
+
+@needs_fork
+def test_an_epoch_that_was_reported_is_not_trained_again(config: Path, tmp_path: Path) -> None:
+    def die_at(state: TrainProgress) -> None:
+        if state.stage == "scored" and state.epoch == 1:
+            die()
+
+    assert exit_code_of(lambda: train(config, tmp_path / "run", reporter=Watching(die_at))) == -signal.SIGKILL
+    epochs: list[int] = []
+    train(config, tmp_path / "run", resume=True, reporter=Watching(lambda state: epochs.append(state.epoch)))
+    assert 2 in epochs
+    assert 1 not in epochs
 
 
 def test_resume_without_a_run_starts_one(config: Path, tmp_path: Path) -> None:

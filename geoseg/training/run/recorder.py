@@ -47,6 +47,7 @@ class RunRecorder(Callback):
         self.history: list[dict[str, Any]] = []
         self._started = time.monotonic()
         self._loss_seen, self._loss_asked = math.nan, -math.inf
+        self._scores: Scores | None = None
 
     @property
     def state_key(self) -> str:
@@ -133,14 +134,19 @@ class RunRecorder(Callback):
             self.write_metrics()
             for logger in trainer.loggers:
                 logger.log_metrics(_for_logger(line), trainer.current_epoch + 1)
-        self._report(trainer, learner, "scored", trainer.global_step, scores=scores)
+        self._scores = scores
 
     def on_train_epoch_end(self, trainer: Trainer, learner: LightningModule) -> None:
-        """Record an epoch that is not scored; save a checkpoint with all that the next epoch depends on."""
+        """Record an epoch that is not scored; save a checkpoint with all that the next epoch depends on, and only then
+        report the epoch, which from here on is not lost."""
         assert isinstance(learner, Learner)
         if not learner.spec.data.split.validates:
             self._check_loss(trainer, learner)
             self._record(trainer, learner)
+        self._save_checkpoint(trainer)
+        self._report(trainer, learner, "scored", trainer.global_step, scores=self._scores)
+
+    def _save_checkpoint(self, trainer: Trainer) -> None:
         path = self.folder.last_checkpoint
         partial = path.with_name(f".geoseg-{path.name}")
         try:
