@@ -17,8 +17,7 @@ from pathlib import Path
 import click
 import torch
 from few_label_runs.study import open_study
-
-from geoseg.core.errors import GeosegError
+from network_runs.training import run_all
 
 
 @click.group()
@@ -38,17 +37,7 @@ def study(folder: Path, tiles: Path, only: tuple[str, ...], seeds: int, threads:
     found = open_study(folder, tiles.resolve())
     runs = found.left(seeds, only)
     click.echo(f"{len(runs)} runs, about {found.estimate(runs) / 60:,.0f} minutes of one core")
-    failed = []
-    for name, seed in runs:
-        try:
-            done = found.run(name, seed)
-        except GeosegError as error:
-            failed.append(name)
-            click.echo(f"{name} seed {seed}: {error}", err=True)
-        else:
-            seconds = f"{done['training_s']:6.1f} s of {done['run_s']:.1f}"
-            click.echo(f"{name:<32} seed {seed}  mIoU {done['miou']:.3f}  {seconds}")
-    sys.exit(bool(failed))
+    sys.exit(not run_all(runs, found.run, click.echo))
 
 
 @main.command()

@@ -19,8 +19,6 @@ import click
 import torch
 from network_runs.plan import load_plan
 
-from geoseg.core.errors import GeosegError
-
 only_option = click.option("--only", multiple=True, help="Networks; default: all.")
 
 
@@ -38,7 +36,7 @@ def main() -> None:
 def train(folder: Path, tiles: Path, only: tuple[str, ...], seeds: int, threads: int) -> None:
     """Train what is not trained yet."""
     from network_runs.page import measured_runs
-    from network_runs.training import Training
+    from network_runs.training import Training, run_all
 
     torch.set_num_threads(threads)
     training = Training(load_plan(), folder, tiles.resolve())
@@ -46,17 +44,7 @@ def train(folder: Path, tiles: Path, only: tuple[str, ...], seeds: int, threads:
     _say_left_out()
     minutes = training.estimate(runs, measured_runs()) / 60
     click.echo(f"{len(runs)} runs, about {minutes:,.0f} minutes of one core")
-    failed = []
-    for name, seed in runs:
-        try:
-            found = training.run(name, seed)
-        except GeosegError as error:
-            failed.append(name)
-            click.echo(f"{name} seed {seed}: {error}", err=True)
-        else:
-            seconds = f"{found['training_s']:6.1f} s of {found['run_s']:.1f}"
-            click.echo(f"{name:<16} seed {seed}  mIoU {found['miou']:.3f}  {seconds}")
-    sys.exit(bool(failed))
+    sys.exit(not run_all(runs, training.run, click.echo))
 
 
 @main.command()

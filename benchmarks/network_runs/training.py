@@ -6,12 +6,13 @@ import csv
 import gc
 import shutil
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from geoseg import train
+from geoseg.core.errors import GeosegError
 from geoseg.core.events import Progress, Reporter
 from geoseg.models.families.building import build_body
 from geoseg.models.meta_network import meta_device
@@ -105,6 +106,23 @@ class Training:
         }
         trained(self.folder).keep(run_key(name, seed), found)
         return found
+
+
+def run_all(
+    runs: Sequence[tuple[str, int]], run: Callable[[str, int], Mapping[str, Any]], say: Callable[[str], None]
+) -> bool:
+    """Do runs, given the name and the seed of each, and say what each gave, or why it failed; whether all were done."""
+    done = True
+    for name, seed in runs:
+        try:
+            found = run(name, seed)
+        except GeosegError as error:
+            done = False
+            say(f"{name} seed {seed}: {error}")
+        else:
+            seconds = f"{found['training_s']:6.1f} s of {found['run_s']:.1f}"
+            say(f"{name:<32} seed {seed}  mIoU {found['miou']:.3f}  {seconds}")
+    return done
 
 
 def train_scored(spec: TrainSpec, output: Path) -> Scored:

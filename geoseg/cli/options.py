@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from geoseg.cli.value_types import FilePath, Numbers, Texts
+from geoseg.cli.value_types import FilePath, Numbers, PathOrWord, Texts
 from geoseg.core.errors import SpecError, did_you_mean, shown
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -130,6 +130,19 @@ def given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None and value != ()}
 
 
+scene_model_option = click.option(
+    "-m",
+    "--model",
+    type=PathOrWord("default"),
+    metavar="PATH",
+    help="Model bundle (.safetensors) or a run's folder; default: the model that comes with geoseg.",
+)
+asset_option = click.option(
+    "--asset",
+    metavar="KEY[,KEY...]",
+    help="Which asset of STAC Items is the scene, or one per band (red,green,blue), also of products; default: "
+    "the only raster, what is usual, or all bands.",
+)
 tiles_option = click.option(
     "--tiles",
     type=FilePath(path_type=Path),

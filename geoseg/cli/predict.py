@@ -10,10 +10,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.early_checks import check_many_scenes, check_one_scene
-from geoseg.cli.options import Command, config_option, given, json_option, overwrite_option, quiet_option
+from geoseg.cli.options import (
+    Command,
+    asset_option,
+    config_option,
+    given,
+    json_option,
+    overwrite_option,
+    quiet_option,
+    scene_model_option,
+)
 from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import Notices, area, notice, show, show_json, size, table, terminal_reporter
-from geoseg.cli.value_types import FilePath, KnownText, PathOrWord
+from geoseg.cli.value_types import FilePath, KnownText
 from geoseg.core.errors import GeosegError
 from geoseg.core.events import SILENT
 from geoseg.core.wording import number_of
@@ -27,10 +36,6 @@ if TYPE_CHECKING:
 
 
 _SCHEDULER = "Work on a Dask cluster, by its address; local:N starts N processes here."
-_ASSET = (
-    "Which asset of STAC Items is the scene, or one per band (red,green,blue), also of products; default: "
-    "the only raster, what is usual, or all bands."
-)
 _RESUME = "Skip scenes that are done, and go on where a run with the same settings was stopped."
 
 
@@ -43,20 +48,14 @@ def _schedulers() -> list[str]:
 
 @click.command(cls=Command)
 @click.argument("scenes", nargs=-1, required=True, metavar="SCENE...", type=FilePath())
-@click.option(
-    "-m",
-    "--model",
-    type=PathOrWord("default"),
-    metavar="PATH",
-    help="Model bundle (.safetensors) or a run's folder; default: the model that comes with geoseg.",
-)
+@scene_model_option
 @click.option(
     "-o", "--output", type=FilePath(), help="Folder for the results, or the class raster's path (.tif) for one scene."
 )
 @spec_options(PredictSpec)
 @click.option("--scheduler", type=KnownText(_schedulers), metavar="ADDRESS|local:N", help=_SCHEDULER)
 @config_option
-@click.option("--asset", metavar="KEY[,KEY...]", help=_ASSET)
+@asset_option
 @click.option("--dry-run", is_flag=True, help="Say what would be done: windows, forwarded pixels, memory, sizes.")
 @click.option("--resume", is_flag=True, help=_RESUME)
 @overwrite_option

@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.early_checks import check_model
-from geoseg.cli.options import Command, config_option, given, json_option, overwrite_option, quiet_option
+from geoseg.cli.options import (
+    Command,
+    asset_option,
+    config_option,
+    given,
+    json_option,
+    overwrite_option,
+    quiet_option,
+    scene_model_option,
+)
 from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import show, show_json, table, terminal_reporter
-from geoseg.cli.value_types import FilePath, PathOrWord
+from geoseg.cli.value_types import FilePath
 from geoseg.core.wording import number_of
 from geoseg.spec import SuggestSpec
 
@@ -30,13 +39,7 @@ _SHOWN = 10
 
 @click.command(cls=Command)
 @click.argument("scenes", nargs=-1, required=True, metavar="SCENE...", type=FilePath())
-@click.option(
-    "-m",
-    "--model",
-    type=PathOrWord("default"),
-    metavar="PATH",
-    help="Model bundle (.safetensors) or a run's folder; default: the model that comes with geoseg.",
-)
+@scene_model_option
 @click.option(
     "-o",
     "--output",
@@ -47,7 +50,7 @@ _SHOWN = 10
 @spec_options(SuggestSpec, SuggestSpec.offered())
 @click.option("--exclude", multiple=True, metavar="FILE", type=FilePath(path_type=Path), help=_EXCLUDE)
 @config_option
-@click.option("--asset", metavar="KEY[,KEY...]", help="Which asset of STAC Items is the scene, or one per band.")
+@asset_option
 @click.option("--resume", is_flag=True, help=_RESUME)
 @overwrite_option
 @json_option

@@ -61,6 +61,8 @@ def train_run(spec: TrainSpec, output: Path, start: Start, reporter: Reporter) -
             if checkpoint is None:
                 folder.start(spec)
         is_first = fit(run, checkpoint, outside)
+        for line in run.learner.method.notices_after(run.recorder.history):
+            log.notice(line)
         kept = score_kept(run, outside) if is_first else scored_in_training(run)
         result = make_result(run, kept, tuple(log.lines))
         if is_first:

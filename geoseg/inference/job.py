@@ -158,7 +158,7 @@ def prepare(
     grid = _lay_grid(source, replace(loaded, spec=bounded(loaded.spec, ratio)), settings, target, begun, log)
     batch_size = spec.run.batch_size or (begun.batch_size if begun else target.fitting_batch(grid, loaded))
     seen = augmentations or find_augmentations(settings.tta, settings.tta_scales)
-    runner = _load_runner(loaded, target, grid, (seen, settings.compile), log)
+    runner = _load_runner(loaded, settings, seen, target, grid, log)
     resolved = _resolved(settings, grid, runner, bands)
     deciding, values = _deciding(resolved, settings, source, loaded.spec), curves_of(bands)
     digest = fingerprint(scene, loaded, deciding, target.device.type, "" if values is None else values.digest)
@@ -222,10 +222,9 @@ def _lay_grid(
 
 
 def _load_runner(
-    model: Model, target: Target, grid: Grid, how: tuple[Sequence[Augmentation], bool], log: NoticeLog
+    model: Model, spec: ClassifySpec, augmentations: Sequence[Augmentation], target: Target, grid: Grid, log: NoticeLog
 ) -> Runner:
-    """The network on its device; `how` has the augmentations, and whether it is compiled."""
-    augmentations, is_compiled = how
+    """The network on its device."""
     return Runner(
         model.module,
         str(target.device),
@@ -233,7 +232,7 @@ def _load_runner(
         RunnerOptions(
             augmentations=augmentations,
             multiple=model.spec.network.multiple,
-            compiled_sizes=set(product(grid.rows.sizes, grid.cols.sizes)) if is_compiled else (),
+            compiled_sizes=set(product(grid.rows.sizes, grid.cols.sizes)) if spec.compile else (),
             bands=len(model.spec.bands),
         ),
         reporter=log,

@@ -83,7 +83,7 @@ class Reference:
         sample = f"; of larger rasters {pixels_in_words(MOST_PX)}, evenly spread, are compared" if is_sample else ""
         line = (
             f"the scene's values are brought to those of {self.name}, band by band, by their {way.words}: mean "
-            f"{means}{more}{sample}"
+            f"{means}{more}{sample}; right only if both show a like mix of land"
         )
         return MatchedValues(Curves(curves, dtype), line)
 

@@ -61,11 +61,11 @@ def test_the_bank_holds_labelled_pixels_alone_that_are_classified_correctly_and_
     assert isinstance(method, Contrastive)
     windows = a_batch()[LABELLED].augmented(setup.augment, 32, generator())
     setup.network.train()
-    setup.network(windows.image)
     with torch.no_grad():
         probability, classes = setup.network(windows.image).softmax(dim=1).max(dim=1)
     right = (classes == windows.labels) & (probability >= 0.6)
     assert 0 < right.sum() < (windows.labels != IGNORE).sum()
+    setup.network(windows.image)
     method.unlabelled_loss(windows, windows, generator())
     for index, count in enumerate(method.bank.given.tolist()):
         wanted = right & (windows.labels == index)

@@ -63,6 +63,14 @@ def test_metrics_show_the_parts_of_the_loss_the_sure_share_and_the_network_befor
     assert "before averaging" in page
 
 
+def test_a_method_that_was_never_sure_says_so_in_the_result(tmp_path: Path) -> None:
+    data = write_data(tmp_path)
+    for threshold, reported in ((1.0, 1), (0.0, 0)):
+        method = {"name": "mean_teacher", "threshold": threshold}
+        result = train(write_config(tmp_path, method=method, data=data, epochs=1), tmp_path / f"run{threshold}")
+        assert sum("sure of hardly a pixel without labels" in line for line in result.notices) == reported
+
+
 def test_smoothed_labels_are_reported_where_a_threshold_is_above_them(tmp_path: Path) -> None:
     data = write_data(tmp_path)
     for smoothing, reported in ((0.1, 1), (0.0, 0)):

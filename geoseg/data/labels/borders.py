@@ -5,33 +5,24 @@ In: open labels. Out: the same, IGNORE along borders.
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import Self
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from geoseg.data.labels.features import Features
+from geoseg.data.labels.changed import ChangedLabels
 from geoseg.data.labels.opened import Indexes, Labels
 from geoseg.geo.georef import PixelGrid, grow
 from geoseg.geo.grid import Window
 from geoseg.spec import IGNORE
 
 
-class WithoutBorders:
+class WithoutBorders(ChangedLabels):
     """Labels without a strip on each side of borders between classes."""
 
     def __init__(self, labels: Labels, grid: PixelGrid, width_px: int):
         """Leave out strips of a width in pixels, given the grid of the image."""
-        self._labels, self._grid, self._width_px = labels, grid, width_px
-
-    def __enter__(self) -> Self:
-        self._labels.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._labels.__exit__(*error)
+        super().__init__(labels)
+        self._grid, self._width_px = grid, width_px
 
     def read(self, window: Window) -> Indexes:
         """Read class indexes (h, w) of a window."""
@@ -40,18 +31,6 @@ class WithoutBorders:
         labels[_depths(labels) < self._width_px] = IGNORE
         found: Indexes = labels[window.shift(-around.row, -around.col).slices].copy()
         return found
-
-    def features(self) -> Features:
-        """The features of the labels."""
-        return self._labels.features()
-
-    def unmarked_px(self) -> int:
-        """That of the labels."""
-        return self._labels.unmarked_px()
-
-    def disputed(self) -> Counter[str]:
-        """Those of the labels."""
-        return self._labels.disputed()
 
 
 def _depths(labels: Indexes) -> NDArray[np.float64]:

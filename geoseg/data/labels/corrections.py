@@ -9,7 +9,6 @@ one, each of the image that its column `image` names.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from geoseg.core.errors import LabelError
 from geoseg.core.files import one_line
 from geoseg.core.naming import is_called
 from geoseg.core.redaction import public_form
-from geoseg.data.labels.features import Features
+from geoseg.data.labels.changed import ChangedLabels
 from geoseg.data.labels.opened import Labels
 from geoseg.data.labels.placed_polygons import PlacedPolygons, boxes_near, parts_near, text_of
 from geoseg.data.labels.rules import class_indexes, class_list
@@ -50,18 +49,12 @@ STRIP_ROWS = 512
 """Rows that are read at once where pixels are counted."""
 
 
-class CorrectedLabels:
+class CorrectedLabels(ChangedLabels):
     """Labels under corrections."""
 
     def __init__(self, labels: Labels, corrections: Sequence[PlacedPolygons]):
-        self._labels, self._corrections = labels, corrections
-
-    def __enter__(self) -> Self:
-        self._labels.__enter__()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._labels.__exit__(*error)
+        super().__init__(labels)
+        self._corrections = corrections
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Read class indexes (h, w) of a window."""
@@ -69,18 +62,6 @@ class CorrectedLabels:
         for polygons in self._corrections:
             polygons.burn(window, found)
         return found
-
-    def features(self) -> Features:
-        """The features of the labels: corrections change the class of pixels, and not which of them lie together."""
-        return self._labels.features()
-
-    def unmarked_px(self) -> int:
-        """That of the labels."""
-        return self._labels.unmarked_px()
-
-    def disputed(self) -> Counter[str]:
-        """Those of the labels."""
-        return self._labels.disputed()
 
 
 def corrections_on(source: LabelSource) -> list[PlacedPolygons]:

@@ -10,12 +10,11 @@ image, or its map, or nothing.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyogrio
@@ -30,6 +29,7 @@ from geoseg.core.errors import LabelError, OutputError, SpecError
 from geoseg.core.files import one_line
 from geoseg.core.naming import is_called, shown_name
 from geoseg.core.wording import number_of
+from geoseg.data.labels.changed import ChangedLabels
 from geoseg.data.labels.example import Example, Shown
 from geoseg.data.labels.features import NO_FEATURES, Features, feature_keys
 from geoseg.data.labels.opened import Labels
@@ -37,6 +37,7 @@ from geoseg.data.labels.placed_polygons import PlacedPolygons, boxes_near, parts
 from geoseg.data.labels.polygons import PolygonLabels
 from geoseg.data.labels.rules import LabelRules
 from geoseg.data.labels.source import LabelSource
+from geoseg.data.labels.uniform import NO_LABELS
 from geoseg.geo.crs import can_transform, crs_name
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
@@ -201,7 +202,7 @@ class PlacesFiles:
                 f"the places of {source.path} cannot be reprojected to the CRS of {source.image}: {one_line(error)}"
             ) from None
         if not len(done.placed.shapes):
-            return _NothingDone()
+            return NO_LABELS
         column = source.rules.column or CLASS
         rules = replace(source.rules, layer=LABELS, column=column, box_rim=None)
         return PlaceLabels(PolygonLabels(replace(source, rules=rules)), done)
@@ -231,17 +232,12 @@ def _write(path: Path, layer: str, shapes: Sequence[Any], columns: dict[str, lis
 PLACES_FILES = PlacesFiles()
 
 
-class PlaceLabels:
+class PlaceLabels(ChangedLabels):
     """Polygons of classes, within places."""
 
     def __init__(self, labels: PolygonLabels, done: DonePlaces):
-        self._labels, self._done = labels, done
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Nothing stays open."""
+        super().__init__(labels)
+        self._done = done
 
     def read(self, window: Window) -> NDArray[np.uint8]:
         """Rasterize class indexes (h, w) of a window; IGNORE outside of the places."""
@@ -262,14 +258,6 @@ class PlaceLabels:
         indexes = [_most_of(place, polygons, np.sort(tree.query(place, "intersects"))) for place in places]
         return Features(self._done.placed.shapes, self._done.keys, np.array(indexes, np.uint8))
 
-    def unmarked_px(self) -> int:
-        """Always 0: the value 255 means nothing special in polygons."""
-        return 0
-
-    def disputed(self) -> Counter[str]:
-        """That of the polygons: none, as the last one counts."""
-        return self._labels.disputed()
-
 
 def _most_of(place: Any, polygons: Features, near: NDArray[np.intp]) -> int:
     """Index of the class of the last of the largest polygons in a place; IGNORE without one."""
@@ -277,29 +265,3 @@ def _most_of(place: Any, polygons: Features, near: NDArray[np.intp]) -> int:
         return IGNORE
     areas = shapely.area(shapely.intersection(polygons.shapes[near], place))
     return int(polygons.indexes[near[np.flatnonzero(areas == areas.max())[-1]]])
-
-
-class _NothingDone:
-    """The labels of an image none of whose places is done."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Nothing stays open."""
-
-    def read(self, window: Window) -> NDArray[np.uint8]:
-        """IGNORE (h, w) everywhere."""
-        return np.full((window.height, window.width), IGNORE, np.uint8)
-
-    def features(self) -> Features:
-        """None."""
-        return NO_FEATURES
-
-    def unmarked_px(self) -> int:
-        """Always 0."""
-        return 0
-
-    def disputed(self) -> Counter[str]:
-        """Nothing."""
-        return Counter()

@@ -11,16 +11,16 @@ In: labelled windows and windows without labels. Out: the loss of both. Heads an
 from __future__ import annotations
 
 import copy
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
+from geoseg.models.decoded_features import DecodedFeatures
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.training_batch import LabelledWindows
-from geoseg.models.window_padding import cropped
 from geoseg.spec import IGNORE
 from geoseg.training.methods.mean_teacher import MeanTeacher, MeanTeacherSettings
 from geoseg.training.methods.memory_bank import MemoryBank, draw_pixels
@@ -60,19 +60,19 @@ class Contrastive(MeanTeacher):
         self.teacher_projection = copy.deepcopy(self.projection).requires_grad_(False)
         self.bank = MemoryBank(len(setup.spec.classes), settings.kept, settings.channels)
         self._update = ema_update(setup.spec.ema)
-        self._tap = _HeadInput()
-        body.head.register_forward_pre_hook(self._tap)
+        self._decoded = DecodedFeatures(body)
 
     def unlabelled_loss(
         self, labelled: LabelledWindows, unlabelled: LabelledWindows, generator: torch.Generator
     ) -> StepLoss:
         """Loss of mean teacher, and the contrast of both kinds of windows, each forwarded by the network already."""
-        own = self._tap.take()[: len(labelled.labels)]  # behind the windows there may be views
+        own = self._features(labelled.labels)
         self._remember(labelled, generator)
         image, targets = self.mixed(unlabelled, generator)
         consistency = self.loss_against(targets, logits_of(self.setup.network, image))
         sure = targets.classes.where(targets.passing(self._own.threshold), IGNORE)
-        contrast = self._contrast(own, labelled.labels, generator) + self._contrast(self._tap.take(), sure, generator)
+        contrast = self._contrast(own, labelled.labels, generator)
+        contrast = contrast + self._contrast(self._features(sure), sure, generator)
         value = consistency.value + self._own.contrast * contrast
         return StepLoss(value, {**consistency.figures, "contrast": contrast})
 
@@ -93,11 +93,13 @@ class Contrastive(MeanTeacher):
         features, classes = self._drawn(decoded, known, generator)
         self.bank.put(self.teacher_projection(features), classes)
 
+    def _features(self, classes: Tensor) -> Tensor:
+        """Decoded features (B, L, h, w) of the windows of classes (B, S, S), the first of the batch forwarded last."""
+        return self._decoded.take(len(classes), classes.shape[-2:])
+
     def _contrast(self, decoded: Tensor, classes: Tensor, generator: torch.Generator) -> Tensor:
-        """Loss of decoded features (B, L, h, w), padded as the network's, of windows of classes (B, S, S)."""
-        size = classes.shape[-2:]
-        shown = cropped(decoded, torch.Size(self.setup.network.body.sides.fitting(size)), size)
-        features, drawn = self._drawn(shown, classes, generator)
+        """Loss of decoded features (B, L, h, w) of windows of classes (B, S, S)."""
+        features, drawn = self._drawn(decoded, classes, generator)
         return self.bank.loss(self.prediction(self.projection(features)), drawn)
 
     def _drawn(self, decoded: Tensor, classes: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -106,22 +108,6 @@ class Contrastive(MeanTeacher):
         flat = coarse.flatten().long()
         places = draw_pixels(flat, len(self.setup.spec.classes), self._own.pixels, generator)
         return decoded.movedim(1, -1).flatten(0, 2)[places].float(), flat[places]
-
-
-class _HeadInput:
-    """Forward hook that keeps what the head of a network in training is given, once."""
-
-    def __init__(self) -> None:
-        self._kept: Tensor | None = None
-
-    def __call__(self, head: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if head.training and torch.is_grad_enabled():
-            self._kept = inputs[0]
-
-    def take(self) -> Tensor:
-        kept, self._kept = self._kept, None
-        assert kept is not None  # the network has been forwarded
-        return kept
 
 
 def _head(given: int, channels: int) -> nn.Sequential:

@@ -122,6 +122,10 @@ class Method(nn.Module, ABC):
         """Sentences for the user on what it learns from, given the settings and the size of the data of the run."""
         return ()
 
+    def notices_after(self, history: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+        """Sentences for the user on what it has learnt from, given the line of metrics.csv of each epoch."""
+        return ()
+
     @abstractmethod
     def loss(self, batches: Mapping[str, TrainingBatch], generator: torch.Generator) -> StepLoss:
         """Compute the loss of the batches of a step.

@@ -109,6 +109,15 @@ class FromUnlabelled(Method):
             f"count from {threshold:g} on: few will; set loss.label_smoothing to 0, or lower method.threshold"
         ]
 
+    def notices_after(self, history: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+        """Notify that the method was never sure, and so had nothing to learn from."""
+        if "confident" not in self.figures or any(line["confident"] for line in history):
+            return ()
+        return [
+            f"method {self.setup.spec.method.name} was sure of hardly a pixel without labels, and learnt next to "
+            "nothing from them: train longer, lower method.threshold, or set loss.label_smoothing to 0"
+        ]
+
     def loss(self, batches: Mapping[str, TrainingBatch], generator: torch.Generator) -> StepLoss:
         """Loss of a batch of each kind, and its parts."""
         windows = self._augmented(batches[LABELLED], generator)

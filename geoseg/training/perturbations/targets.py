@@ -5,11 +5,9 @@ In: probabilities (B, K, h, w) and the pixels that hold data. Out: losses of log
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -73,11 +71,6 @@ class Targets:
 def share(part: Tensor, whole: Tensor) -> Tensor:
     """Share of some pixels that others are, both bool; 0 of none."""
     return part.sum() / whole.sum().clamp(min=1)
-
-
-def joined(targets: Sequence[Targets]) -> Targets:
-    """The targets of several batches, one after the other."""
-    return Targets(torch.cat([one.probabilities for one in targets]), torch.cat([one.counted for one in targets]))
 
 
 def _mean(values: Tensor, weights: Tensor, counted: Tensor) -> Tensor:

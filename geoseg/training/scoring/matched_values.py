@@ -33,6 +33,6 @@ def with_matched_values(
         seen.append(replace(bands, change=reference.matched(plain, "float32").change))
     line = (
         f"the values of {number_of(len(mosaics), 'raster')} (images that touch are one) are brought to those of "
-        f"{reference.name}, band by band"
+        f"{reference.name}, band by band; right only if both show a like mix of land"
     )
     return seen, (line, *reference.lines)
