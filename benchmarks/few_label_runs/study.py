@@ -13,14 +13,14 @@ from typing import Any
 
 from context_study.plan import merged
 from network_runs.results import Results
-from network_runs.training import train_scored
+from network_runs.training import Scored, train_scored
 
 from geoseg.spec import TrainSpec, load_train_spec, load_yaml, parse_spec
 
 from .tiles import label_some, weak_labels
 
 SETTINGS = Path(__file__).with_name("arms.yaml")
-DRAWN = {"share", "marks", "reference", "unlabelled"}
+WORDS = {"share", "marks", "reference", "unlabelled"}
 """Words of an arm that are no settings of a run."""
 UNKNOWN_S = 120.0
 """Processor seconds of a run that was never measured."""
@@ -62,15 +62,10 @@ class Study:
         """
         began = time.process_time()
         scored = train_scored(self.spec(name, seed), self.folder / "running" / run_key(name, seed))
-        scores, lines = scored.last.scores, scored.metrics
-        assert scores is not None
         found = {
             "arm": name,
             "seed": seed,
-            "miou": round(scores.miou, 4),
-            "iou": {of: None if value is None else round(value, 4) for of, value in scores.iou.items()},
-            "figures": dict(scored.last.figures) | {"student_miou": lines[-1].get("student_miou")},
-            "training_s": round(scored.training_s, 1),
+            **result_of(scored),
             "run_s": round(time.process_time() - began, 1),
         }
         self.results.keep(run_key(name, seed), found)
@@ -79,7 +74,7 @@ class Study:
     def spec(self, name: str, seed: int) -> TrainSpec:
         """Settings of one run."""
         arm = self.arms[name]
-        own = {key: value for key, value in arm.items() if key not in DRAWN}
+        own = {key: value for key, value in arm.items() if key not in WORDS}
         data = merged(own.pop("data", {}), self._data(arm, seed))
         return parse_spec(TrainSpec, merged(self.base, own | {"data": data, "seed": seed}), source=name)
 
@@ -93,12 +88,35 @@ class Study:
         return {"tiles": str(part.listing), **unlabelled}
 
 
+def result_of(scored: Scored) -> dict[str, Any]:
+    """What is kept of a run: its scores, its figures, and how long it was trained."""
+    scores, lines = scored.last.scores, scored.metrics
+    assert scores is not None
+    return {
+        **rounded(scores.miou, scores.iou),
+        "figures": dict(scored.last.figures) | {"student_miou": lines[-1].get("student_miou")},
+        "training_s": round(scored.training_s, 1),
+    }
+
+
+def rounded(miou: float, iou: Mapping[str, float | None]) -> dict[str, Any]:
+    """Scores to four digits."""
+    return {
+        "miou": round(miou, 4),
+        "iou": {of: None if value is None else round(value, 4) for of, value in iou.items()},
+    }
+
+
+def base_settings(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Settings that the runs of a study share, given its YAML and the folder where that lies."""
+    shared = load_train_spec(folder / table["config"]).model_dump(mode="json")
+    return merged({key: value for key, value in shared.items() if key != "network"}, table["settings"])
+
+
 def open_study(folder: Path, tiles: Path) -> Study:
     """The study of arms.yaml in a folder."""
     table = load_yaml(SETTINGS)
-    shared = load_train_spec(SETTINGS.parent / table["config"]).model_dump(mode="json")
-    own = {key: value for key, value in shared.items() if key != "network"}
-    return Study(folder, tiles, table["arms"], merged(own, table["settings"]))
+    return Study(folder, tiles, table["arms"], base_settings(table, SETTINGS.parent))
 
 
 def run_key(name: str, seed: int) -> str:

@@ -61,7 +61,7 @@ def table(arms: Mapping[str, Mapping[str, Any]], results: Results) -> list[str]:
 def _line(arm: Arm, settings: Mapping[str, Any], done: Mapping[str, Arm]) -> str:
     labels, _, method = arm.name.partition(": ")
     against = done.get(settings.get("reference", ""))
-    cells = [labels, method, str(len(arm.runs)), _spread([arm.miou(seed) for seed in sorted(arm.runs)], sign="")]
+    cells = [labels, method, str(len(arm.runs)), spread([arm.miou(seed) for seed in sorted(arm.runs)], sign="")]
     cells += ["", "", ""] if against is None else _compared(arm, against)
     return f"| {' | '.join(cells)} |"
 
@@ -70,13 +70,14 @@ def _compared(arm: Arm, against: Arm) -> list[str]:
     """Differences in the seeds that both have, and the time of one as a multiple of the other's."""
     seeds = sorted(arm.runs.keys() & against.runs.keys())
     differences = [
-        _spread([arm.miou(seed, without=left_out) - against.miou(seed, without=left_out) for seed in seeds], sign="+")
+        spread([arm.miou(seed, without=left_out) - against.miou(seed, without=left_out) for seed in seeds], sign="+")
         for left_out in ("", UNCERTAIN)
     ]
     return [*differences, f"{arm.seconds / against.seconds:.1f}"]
 
 
-def _spread(values: list[float], sign: str) -> str:
+def spread(values: list[float], sign: str) -> str:
+    """Mean and range of values as text, with the sign "+" for differences."""
     if not values:
         return ""
     if len(values) == 1:

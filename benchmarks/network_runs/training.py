@@ -40,10 +40,14 @@ class Stopwatch(Reporter):
     """Takes the processor time from the end of the first step to that of the last, and ends the run once it is scored.
 
     The first step counts as one like the others: it also makes what later ones use again.
+
+    Args:
+        ends: whether the run ends there; else it goes on, and `scored` holds the same.
     """
 
-    def __init__(self) -> None:
-        self._began, self._seconds = 0.0, 0.0
+    def __init__(self, *, ends: bool = True) -> None:
+        self._began, self._seconds, self._ends = 0.0, 0.0, ends
+        self.scored: Scored | None = None
 
     def progress(self, progress: Progress) -> None:
         """Take the time of a step.
@@ -57,7 +61,9 @@ class Stopwatch(Reporter):
             share = (progress.done - 1) / progress.total
             self._seconds = (time.process_time() - self._began) / share
         elif isinstance(progress, TrainProgress) and progress.scores and progress.epoch == progress.epochs:
-            raise Scored(progress, self._seconds)
+            self.scored = Scored(progress, self._seconds)
+            if self._ends:
+                raise self.scored
 
 
 @dataclass(frozen=True)
@@ -135,13 +141,18 @@ def train_scored(spec: TrainSpec, output: Path) -> Scored:
     try:
         train(spec, output, reporter=Stopwatch())
     except Scored as scored:
-        with (output / "metrics.csv").open(newline="", encoding="utf-8") as file:
-            scored.metrics.extend(csv.DictReader(file))
+        scored.metrics.extend(read_metrics(output))
         return scored
     finally:
         shutil.rmtree(output, ignore_errors=True)
         gc.collect()
     raise AssertionError("a run ended without scores")
+
+
+def read_metrics(output: Path) -> list[dict[str, str]]:
+    """The lines of metrics.csv in the folder of a run."""
+    with (output / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def _parameters(spec: TrainSpec) -> int:

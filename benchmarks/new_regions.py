@@ -1,0 +1,55 @@
+"""New regions: what each way to a region without labels gains over a model of another region, by one small budget.
+
+    python benchmarks/new_regions.py study FOLDER --ohio .../naip_ohio_6class/split.csv --dubai .../dubai_mbrsc_6class/split.csv
+    python benchmarks/new_regions.py table FOLDER
+
+A model learns the labels of Ohio and is used in Dubai, and the other way round, in five classes that both have
+(`new_region_runs/arms.yaml`). No label of the region where it is used is learnt, or chooses anything: the only epoch is
+kept, and settings are the methods' defaults. The study says how long it takes, keeps what is done in FOLDER, and goes on
+where it was stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import torch
+from network_runs.training import run_all
+from new_region_runs.study import open_study
+
+
+@click.group()
+def main() -> None:
+    """Measure."""
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--ohio", required=True, type=click.Path(path_type=Path), help="CSV of the tiles of NAIP Ohio.")
+@click.option("--dubai", required=True, type=click.Path(path_type=Path), help="CSV of the tiles of Dubai.")
+@click.option("--only", multiple=True, help="Words of which one is in the name of an arm; default: all.")
+@click.option("--seeds", default=3, show_default=True, help="Runs of each arm.")
+@click.option("--threads", default=2, show_default=True, help="Threads.")
+def study(folder: Path, ohio: Path, dubai: Path, only: tuple[str, ...], seeds: int, threads: int) -> None:
+    """Train what is not trained yet."""
+    torch.set_num_threads(threads)
+    found = open_study(folder, {"ohio": ohio.resolve(), "dubai": dubai.resolve()})
+    runs = found.left(seeds, only)
+    click.echo(f"{len(runs)} runs, about {found.estimate(runs) / 60:,.0f} minutes of one core")
+    sys.exit(not run_all(runs, found.run, click.echo))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def table(folder: Path) -> None:
+    """Print what is trained, as a table for README.md."""
+    from new_region_runs.table import table as lines
+
+    found = open_study(folder, {})
+    click.echo("\n".join(lines(found.arms, found.results)))
+
+
+if __name__ == "__main__":
+    main()
