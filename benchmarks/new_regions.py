@@ -1,12 +1,12 @@
 """New regions: what each way to a region without labels gains over a model of another region, by one small budget.
 
-    python benchmarks/new_regions.py study FOLDER --ohio .../naip_ohio_6class/split.csv --dubai .../dubai_mbrsc_6class/split.csv
+    python benchmarks/new_regions.py study FOLDER --ohio .../split.csv --dubai .../split.csv    # says how long it takes
     python benchmarks/new_regions.py table FOLDER
 
 A model learns the labels of Ohio and is used in Dubai, and the other way round, in five classes that both have
-(`new_region_runs/arms.yaml`). No label of the region where it is used is learnt, or chooses anything: the only epoch is
-kept, and settings are the methods' defaults. The study says how long it takes, keeps what is done in FOLDER, and goes on
-where it was stopped.
+(`new_region_runs/arms.yaml`). No label of the region where it is used is learnt, or chooses anything: the only epoch
+is kept, and settings are the methods' defaults. The study keeps what is done in FOLDER, and goes on where it was
+stopped.
 """
 
 from __future__ import annotations
