@@ -25,6 +25,7 @@ METHODS: Registry[Any] = Registry(
         "self_training": "geoseg.training.methods.self_training:SelfTraining",
         "contrastive": "geoseg.training.methods.contrastive:Contrastive",
         "adversarial": "geoseg.training.methods.adversarial:Adversarial",
+        "sac": "geoseg.training.methods.sac:Sac",
         "cam": "geoseg.training.methods.cam:ClassActivationMaps",
         "tree_energy": "geoseg.training.methods.tree_energy:TreeEnergy",
     },

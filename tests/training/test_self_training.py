@@ -10,13 +10,14 @@ import torch
 from support.methods import a_batch, make
 
 from geoseg.training.methods.method import LABELLED
-from geoseg.training.methods.self_training import BINS, SelfTraining, histogram, quantiles
+from geoseg.training.methods.self_training import SelfTraining
+from geoseg.training.perturbations.class_thresholds import BINS, histogram, quantiles
 from geoseg.training.perturbations.targets import Targets
 
 
-def a_method(folder: Path) -> SelfTraining:
+def a_method(folder: Path, **parameters: float) -> SelfTraining:
     """A method of four rounds of 25 steps each, the first of which learns labels alone."""
-    method, _ = make("self_training", folder, rounds=3)
+    method, _ = make("self_training", folder, rounds=3, **parameters)
     assert isinstance(method, SelfTraining)
     return method
 
@@ -77,3 +78,16 @@ def test_a_round_learns_the_classes_of_its_beginning_by_thresholds_of_the_round_
     loss = method.loss(a_batch(), generator())
     assert loss.figures["unlabelled"] > 0
     assert 0 < loss.figures["confident"] < 1
+
+
+def test_the_share_that_is_learnt_grows_from_round_to_round_as_in_the_paper(tmp_path: Path) -> None:
+    method = a_method(tmp_path, taken=0.2, taken_more=0.5, cap=1)
+    shares = []
+    for step in (24, 49, 74):
+        skip_to(method, step)
+        method.loss(a_batch(), generator())
+        counts = method.counts.clone()
+        skip_to(method, step + 1)
+        shares.append(method.taken)
+        assert torch.equal(method.thresholds, quantiles(counts, 1 - method.taken).clamp(max=1))
+    assert shares == pytest.approx([0.2, 0.7, 1.0])

@@ -1,11 +1,11 @@
 """Self-training in rounds: a network learns the classes that it gave with confidence at the beginning of each round.
 
 Zou, Yu, Kumar and Wang, "Unsupervised Domain Adaptation for Semantic Segmentation via Class-Balanced Self-Training",
-ECCV 2018, section 4: of each class, the same share of its pixels is taken, by a threshold of its own. Share and cap of
-the thresholds are those of Yang and Soatto, "FDA", CVPR 2020 (the upper third, at most 0.9). What differs: the network
-goes on learning instead of starting anew; the thresholds of a round are quantiles of the running mean's confidences in
-the second half of the round before, so that the images need not be classified as a whole; the share is the same in all
-rounds.
+ECCV 2018, section 4 (CBST): of each class, the same share of its pixels is taken, by a threshold of its own. Share and
+cap of the thresholds are those of Yang and Soatto, "FDA", CVPR 2020 (the upper third, at most 0.9); those of CBST are
+`taken: 0.2` with `taken_more: 0.05` in up to seven rounds, and `cap: 1`. What differs: the network goes on learning
+instead of starting anew; the thresholds of a round are quantiles of the running mean's confidences in the second half
+of the round before, so that the images need not be classified as a whole; there is no prior of places.
 
 In: labelled windows and windows without labels. Out: the loss of both; in the first round that of labels alone.
 """
@@ -27,11 +27,9 @@ from geoseg.training.methods.unlabelled import (
     logits_of,
     targets_of,
 )
+from geoseg.training.perturbations.class_thresholds import BINS, histogram, quantiles
 from geoseg.training.perturbations.mixing import MIXINGS
-from geoseg.training.perturbations.targets import Targets, share
-
-BINS = 1000
-"""Bins of the histogram of confidences, from 0 to 1."""
+from geoseg.training.perturbations.targets import share
 
 
 class SelfTrainingSettings(UnlabelledSettings):
@@ -41,6 +39,8 @@ class SelfTrainingSettings(UnlabelledSettings):
     """Rounds that learn from windows without labels, after a first one, as long as each, that learns labels alone."""
     taken: float = Field(default=0.34, gt=0, le=1)
     """Share of the pixels of each class that is learnt: those with the highest probabilities."""
+    taken_more: float = Field(default=0.0, ge=0, le=1)
+    """What is added to that share in each further round; it ends at 1."""
     cap: float = Field(default=0.9, ge=0, le=1)
     """Probability above which pixels are learnt in any case."""
     mix: MixingName = "none"
@@ -85,7 +85,7 @@ class SelfTraining(FromUnlabelled):
         super().after_step()
         if self.round > before:
             self.snapshot.load_state_dict(self.setup.averaged.state_dict())
-            self.thresholds.copy_(quantiles(self.counts, 1 - self._given.taken).clamp(max=self._given.cap))
+            self.thresholds.copy_(quantiles(self.counts, 1 - self.taken).clamp(max=self._given.cap))
             self.counts.zero_()
 
     @property
@@ -93,24 +93,11 @@ class SelfTraining(FromUnlabelled):
         """Number of the round under way; 0 is the one that learns labels alone."""
         return int(self._position(0))
 
+    @property
+    def taken(self) -> float:
+        """Share of the pixels of each class that is learnt in the round under way."""
+        return min(1.0, self._given.taken + self._given.taken_more * max(0, self.round - 1))
+
     def _position(self, ahead: int) -> float:
         """Rounds that will be done after so many more steps."""
         return (int(self.steps) + ahead) * (self._given.rounds + 1) / self.setup.steps
-
-
-def histogram(targets: Targets, classes: int) -> Tensor:
-    """Counted pixels of each class by their confidence (K, BINS)."""
-    bins = (targets.confidence * BINS).long().clamp(max=BINS - 1)
-    return torch.bincount((targets.classes * BINS + bins)[targets.counted], minlength=classes * BINS).view(-1, BINS)
-
-
-def quantiles(counts: Tensor, below: float) -> Tensor:
-    """Confidence of each class (K) that a share of its pixels does not reach, rounded down to a bin; 1 without pixels.
-
-    Args:
-        counts: pixels by confidence (K, BINS).
-        below: the share.
-    """
-    sums = counts.cumsum(dim=1)
-    reached = sums > below * sums[:, -1:]
-    return (reached.int().argmax(dim=1) / BINS).where(reached.any(dim=1), 1.0)

@@ -44,9 +44,13 @@ class Targets:
         return Targets(self.probabilities, self.counted & ~masks)
 
     def passing(self, threshold: float | Tensor) -> Tensor:
-        """Counted pixels (B, h, w) whose confidence reaches a threshold, or the threshold (K,) of their class."""
-        least = threshold if isinstance(threshold, float) else threshold.to(self.confidence)[self.classes]
-        return self.counted & (self.confidence >= least)
+        """Counted pixels (B, h, w) whose confidence reaches a threshold, or that of their class (K,), or that of their
+        class in their window (B, K)."""
+        confidence, classes = self.probabilities.max(dim=1)
+        if isinstance(threshold, float):
+            return self.counted & (confidence >= threshold)
+        of_windows = threshold.to(confidence).expand(len(classes), -1)
+        return self.counted & (confidence >= of_windows.gather(1, classes.flatten(1)).view_as(classes))
 
     def weights(self, threshold: float | Tensor, kept: Kept) -> Tensor:
         """Weight of each pixel (B, h, w): 1 for those that pass, 0 for others; or for all the share that passes.
