@@ -259,7 +259,10 @@ def _of_layout(found: FoundLayout, folder: Path, config: Path) -> Sources:
     notices = []
     if layout.unlabelled:
         first = layout.unlabelled[0]
-        notices.append(f"{number_of(len(layout.unlabelled), 'image')} without labels ({first}, ...) left out")
+        notices.append(
+            f"{number_of(len(layout.unlabelled), 'image')} without labels ({first}, ...) left out: to learn from them, "
+            "give them as data.unlabelled, or as data.target if they show the region where the model is to be used"
+        )
     bands = bands_in_files([image for image, _ in pairs]) if len({label for _, label in pairs}) == 1 else None
     if bands is not None:
         return _of_bands(bands, pairs[0][1], config)

@@ -90,18 +90,19 @@ def list_unlabelled(data: DataSpec) -> list[Path]:
     Raises:
         LabelError: if a path or pattern matches nothing.
     """
-    found = {path.resolve(): path for text in data.unlabelled for path in _unlabelled(text)}
+    kind = data.kind_without_labels
+    found = {path.resolve(): path for text in data.without_labels for path in _unlabelled(text, kind)}
     return list(found.values())
 
 
-def _unlabelled(text: str) -> list[Path]:
+def _unlabelled(text: str, kind: str) -> list[Path]:
     if any(map(is_elsewhere, paths_in(text))):
         return [Path(text)]
     composite = split_composite(text)
     found = [address for address, _ in matching(text)] if composite else _paths(text)
     missing = next((path for address in found for path in paths_in(address) if not Path(path).exists()), None)
     if missing is not None or not found:
-        raise LabelError(f"no image matches {missing or text}: check data.unlabelled")
+        raise LabelError(f"no image matches {missing or text}: check data.{kind}")
     return [Path(address) for address in found]
 
 

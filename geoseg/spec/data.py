@@ -224,8 +224,12 @@ class DataSpec(Spec):
     unlabelled: Annotated[tuple[ImagePattern, ...], BeforeValidator(_as_list)] = ()
     """Images without labels, for training methods that learn from them: paths, folders or patterns, one or a list, of
     equal bands, type of values and pixel size. What lies in validation or test labels is hidden."""
+    target: Annotated[tuple[ImagePattern, ...], BeforeValidator(_as_list)] = ()
+    """In place of `unlabelled`: images without labels of the region where the model is to be used, which training
+    methods adapt it to; given in the same way."""
     unlabelled_share: float = Field(default=0.5, gt=0, lt=1)
-    """Share of the training windows drawn from `unlabelled`, uniformly by area; the rest are drawn about labels."""
+    """Share of the training windows drawn from `unlabelled` or `target`, uniformly by area; the rest are drawn about
+    labels."""
     split: SplitSpec = SplitSpec()
     """Which pixels are used for training, which for validation, and which for the test at the end."""
     bands: tuple[Name, ...] = Field(min_length=1, max_length=MOST_BANDS)
@@ -303,6 +307,8 @@ class DataSpec(Spec):
         outsides = [self.outside, *(legend.outside for legend in self.legends.values())]
         if self.extent is not None and not any(one is not None for one in outsides):
             raise ValueError("extent says where outside counts: give outside, the class between the polygons, as well")
+        if self.unlabelled and self.target:
+            raise ValueError("unlabelled and target are both images without labels: give one of them")
         self._check_tags()
         if (self.images is None) != (self.labels is None):
             raise ValueError("`images` and `labels` belong together: give both")
@@ -322,6 +328,16 @@ class DataSpec(Spec):
                 f"tags_column does not go with split.by: {self.split.by}: give the split of each row (column), as tags "
                 "are for training alone"
             )
+
+    @property
+    def without_labels(self) -> tuple[ImagePattern, ...]:
+        """Paths, folders and patterns of the images without labels, of either kind."""
+        return self.target or self.unlabelled
+
+    @property
+    def kind_without_labels(self) -> Literal["unlabelled", "target"]:
+        """The setting that names the images without labels, which is also what they are called."""
+        return "target" if self.target else "unlabelled"
 
     @property
     def class_sets(self) -> tuple[tuple[Label, ...], ...]:

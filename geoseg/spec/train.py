@@ -325,8 +325,9 @@ def paths_from(data: DataSpec, folder: Path) -> DataSpec:
         for scene in data.scenes
     ]
     corrections = tuple(joined(folder, path) for path in data.corrections)
-    unlabelled = tuple(_joined(folder, pattern) for pattern in data.unlabelled)
-    changes: dict[str, Any] = {"scenes": tuple(scenes), "corrections": corrections, "unlabelled": unlabelled}
+    without_labels = tuple(_joined(folder, pattern) for pattern in data.without_labels)
+    changes: dict[str, Any] = {"scenes": tuple(scenes), "corrections": corrections}
+    changes[data.kind_without_labels] = without_labels
     if data.extent is not None:
         changes["extent"] = joined(folder, data.extent)
     if data.tiles is not None:

@@ -49,7 +49,9 @@ def small_data(name: str) -> dict[str, Any]:
     """The data settings of a run with a method: with images without labels or with tags, if it learns from them."""
     if METHODS.get(name).learns_tags:
         return SMALL["data"] | {"tiles": "tagged.csv", "tags_column": "tags"}
-    return SMALL["data"] | ({"unlabelled": "more.tif"} if UNLABELLED in METHODS.get(name).needs else {})
+    kind = METHODS.get(name)
+    setting = "target" if kind.needs_target else "unlabelled"
+    return SMALL["data"] | ({setting: "more.tif"} if UNLABELLED in kind.needs else {})
 
 
 def write_data(folder: Path) -> None:

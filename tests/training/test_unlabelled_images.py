@@ -225,6 +225,35 @@ def test_a_folder_stands_for_the_rasters_in_it_without_results(tmp_path: Path) -
         list_unlabelled(load_train_spec(configure(tmp_path, unlabelled=["empty"])).data)
 
 
+def test_a_target_is_read_and_reported_as_images_without_labels_are_in_its_own_word(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    write_scene(tmp_path / "scene.tif", left=1000.0 - 36.0)
+    data = SMALL["data"] | {"target": "scene.tif"}
+    config = write_config(tmp_path, data=data, method="mean_teacher", epochs=1)
+    result = train(config, tmp_path / "run")
+    wanted, _ = read(tmp_path, unlabelled=["scene.tif"])
+    training = load_model(result.bundle).spec.card.training
+    assert (training["target_images"], training["target_pixels"]) == (1, wanted.unlabelled.pixels)
+    assert training["data"]["target"] == ["scene.tif"]
+    assert not any("unlabelled" in name for name in training)
+    assert sum(line.startswith("target: 1 image, ") for line in result.notices) == 1
+    assert any("validation or test labels lie in 1 target image:" in line for line in result.notices)
+    assert "Target rasters" in result.report.read_text("utf-8")
+
+
+def test_what_is_wrong_with_a_target_names_its_setting(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    write_tile(tmp_path / "scene.tif", np.ones((1, 40, 40), np.uint8), left=FAR)
+    for given, said in (
+        ("scene.tif", r"^target image .*scene\.tif has 1 band .*: leave it out of data\.target$"),
+        ("none*.tif", r"^no image matches .*none\*\.tif: check data\.target$"),
+    ):
+        with pytest.raises(LabelError, match=said):
+            train(write_config(tmp_path, data=SMALL["data"] | {"target": given}, method="fixmatch"), tmp_path / "run")
+    with pytest.raises(SpecError, match="unlabelled and target are both images without labels: give one of them"):
+        read(tmp_path, data={"target": "scene.tif"})
+
+
 def test_a_method_that_learns_from_labels_alone_refuses_them(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="method supervised learns from labels alone"):
         train(configure(tmp_path, method="supervised"), tmp_path / "run")

@@ -6,17 +6,20 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import rasterio
 import torch
 from support.labelled_tiles import SMALL, write_config, write_tiles
-from support.methods import a_batch, make, small_model
+from support.methods import a_batch, make, small_data, small_method, small_model
 from torch.optim.swa_utils import AveragedModel
 
 from geoseg.commands.train import train
 from geoseg.core.errors import SpecError
 from geoseg.core.events import NoticeLog
-from geoseg.spec import NetworkSpec
-from geoseg.training.methods.method import METHODS, UNLABELLED
+from geoseg.models.bundle import load_model
+from geoseg.spec import NetworkSpec, TrainSpec, parse_spec
+from geoseg.training.methods.method import METHODS, UNLABELLED, check_method
 from geoseg.training.optimization import ema_update
 
 every_method = pytest.mark.parametrize(
@@ -98,17 +101,64 @@ def test_the_teachers_buffers_are_running_means_as_its_weights_are() -> None:
     assert int(teacher.module.num_batches_tracked) == 5
 
 
+NORMALISED = {
+    "architecture": "unet",
+    "encoder": "resnet18",
+    "arguments": {"encoder_depth": 3, "decoder_channels": [8] * 3},
+}
+"""A network with batch normalisation."""
+
+
+def statistics_after_a_step(name: str, folder: Path, **parameters: Any) -> list[torch.Tensor]:
+    """Running statistics of a network after a step with a method."""
+    model = small_model().model_copy(update={"network": NetworkSpec(**NORMALISED)})
+    method, setup = make(name, folder, model, **parameters)
+    before = [one.clone() for key, one in setup.network.named_buffers() if "running" in key]
+    method.loss(a_batch(), torch.Generator().manual_seed(1))
+    after = [one for key, one in setup.network.named_buffers() if "running" in key]
+    assert not equal(before, after)
+    return after
+
+
+def equal(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
+    return all(torch.equal(*pair) for pair in zip(some, others, strict=True))
+
+
 @every_method
-def test_running_statistics_are_those_of_labelled_windows_alone(name: str, tmp_path: Path) -> None:
-    network = NetworkSpec(
-        architecture="unet", encoder="resnet18", arguments={"encoder_depth": 3, "decoder_channels": [8] * 3}
-    )
-    model = small_model().model_copy(update={"network": network})
-    buffers = []
-    for method in (name, "supervised"):
-        made, setup = make(method, tmp_path, model)
-        before = [one.clone() for key, one in setup.network.named_buffers() if "running" in key]
-        made.loss(a_batch(), torch.Generator().manual_seed(1))
-        buffers.append([one for key, one in setup.network.named_buffers() if "running" in key])
-        assert not all(torch.equal(*pair) for pair in zip(before, buffers[-1], strict=True))
-    assert all(torch.equal(*pair) for pair in zip(*buffers, strict=True))
+def test_running_statistics_are_those_of_the_windows_that_the_settings_name(name: str, tmp_path: Path) -> None:
+    supervised = statistics_after_a_step("supervised", tmp_path)
+    found = {of: statistics_after_a_step(name, tmp_path, statistics=of) for of in ("labelled", "unlabelled", "both")}
+    assert equal(found["labelled"], supervised)
+    assert not equal(found["unlabelled"], supervised)
+    assert not equal(found["both"], supervised)
+    assert not equal(found["both"], found["unlabelled"])
+    usual = "unlabelled" if METHODS.get(name).needs_target else "labelled"
+    assert equal(statistics_after_a_step(name, tmp_path), found[usual])
+
+
+def test_a_model_for_a_target_is_saved_with_the_statistics_of_the_target(tmp_path: Path) -> None:
+    """The target is four times as bright as what is labelled."""
+    write_data(tmp_path)
+    with rasterio.open(tmp_path / "more.tif", "r+") as file:
+        file.write(np.full((3, 40, 48), 240, np.uint8))
+    means = {}
+    for setting in ("unlabelled", "target"):
+        data = SMALL["data"] | {setting: "more.tif"}
+        config = write_config(tmp_path, method="mean_teacher", data=data, network=NORMALISED, epochs=1)
+        result = train(config, tmp_path / setting)
+        state = load_model(result.bundle).module.state_dict()
+        means[setting] = state["body.encoder.bn1.running_mean"].abs().mean()
+    assert means["target"] > 3 * means["unlabelled"]
+
+
+@every_method
+def test_every_method_takes_a_target(name: str, tmp_path: Path) -> None:
+    for setting, refused in (("target", False), ("unlabelled", METHODS.get(name).needs_target)):
+        data = {key: value for key, value in small_data(name).items() if key not in ("unlabelled", "target")}
+        run = SMALL | {"method": small_method(name, tmp_path), "data": data | {setting: "more.tif"}}
+        spec = parse_spec(TrainSpec, run, source="test")
+        if refused:
+            with pytest.raises(SpecError, match=f"method {name} adapts a model to another region: .* data.target"):
+                check_method(spec)
+        else:
+            check_method(spec)

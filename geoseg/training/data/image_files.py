@@ -40,7 +40,8 @@ def open_image(
         LabelError: if it has other bands, or values of another type.
         SceneError: if it cannot be opened.
     """
-    subject, remedy = (path, None) if is_labelled else (f"unlabelled image {path}", "leave it out of data.unlabelled")
+    kind = data.kind_without_labels
+    subject, remedy = (path, None) if is_labelled else (f"{kind} image {path}", f"leave it out of data.{kind}")
     scene = open_scene(path).within(None, None)
     try:
         choice = choose_bands(data.bands, scene.info.colors, scene.info.descriptions, data.band_indexes)

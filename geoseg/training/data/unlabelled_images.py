@@ -114,7 +114,7 @@ def read_unlabelled(
     grids, own_terms = inspect_images(images, spec.data, terms.scaling, are_labelled=False)
     _check_terms(own_terms, terms, spec.data)
     for line in own_terms.notices(spec.data.resolution_m):
-        reporter.notice(f"unlabelled: {line}")
+        reporter.notice(f"{spec.data.kind_without_labels}: {line}")
     placed = [_Placed(*pair) for pair in zip(images, grids, strict=True)]
     scored = _find_scored(known, split, spec)
     hidden = scored.hidden(placed)
@@ -127,27 +127,28 @@ def read_unlabelled(
     counted = [count_own(part, reading) for part in parts]
     empty = [one for one, statistics in zip(placed, counted, strict=True) if not len(statistics.cells)]
     if len(empty) == len(placed):
-        raise LabelError(_nothing_left(empty[0], scored.owner(empty[0])))
+        raise LabelError(_nothing_left(empty[0], scored.owner(empty[0]), spec.data.kind_without_labels))
     side = join_side(rasters, SideParts(areas, counted, hides_closed=True))
-    for line in (*_notices(side, len(placed), spec.data), *_notices_of_hidden(placed, hidden, scored)):
+    kind = spec.data.kind_without_labels
+    for line in (*_notices(side, len(placed), spec.data), *_notices_of_hidden(placed, hidden, scored, kind)):
         reporter.notice(line)
     return side
 
 
 def _check_terms(own: ImageProperties, labelled: ImageProperties, data: DataSpec) -> None:
     """Refuse images whose pixels or values mean something else than those of the labelled images."""
-    size_m = data.resolution_m or labelled.resolution_m
+    size_m, kind = data.resolution_m or labelled.resolution_m, data.kind_without_labels
     for name, own_m in own.sizes_m.items():
         if size_m is not None and max(own_m / size_m, size_m / own_m) > NOTICED_SIZE_RATIO:
             raise LabelError(
-                f"unlabelled image {name} has pixels of {own_m:g} m, the run of {size_m:g} m: resample it (gdalwarp "
-                "-tr), or leave it out of data.unlabelled"
+                f"{kind} image {name} has pixels of {own_m:g} m, the run of {size_m:g} m: resample it (gdalwarp -tr), "
+                f"or leave it out of data.{kind}"
             )
     scaled = next((name for name, one in zip(own.names, own.scalings, strict=True) if one is not None), None)
     if labelled.scaling is None and scaled is not None:
         raise LabelError(
-            f"unlabelled image {scaled} has a scale and offset of its values, the labelled images have none: write "
-            "them alike, or leave it out of data.unlabelled"
+            f"{kind} image {scaled} has a scale and offset of its values, the labelled images have none: write them "
+            f"alike, or leave it out of data.{kind}"
         )
 
 
@@ -200,37 +201,39 @@ def _open(image: Path, data: DataSpec, scaling: ScalingSpec | None) -> Files:
     return open_image(image, data, scaling, is_labelled=False), NO_LABELS
 
 
-def _nothing_left(image: _Placed, owner: _Placed | None) -> str:
-    """The error text for an image of which nothing can be learnt, given the raster whose labels lie in it."""
+def _nothing_left(image: _Placed, owner: _Placed | None, kind: str) -> str:
+    """The error text for an image of which nothing can be learnt, given the raster whose labels lie in it, and what
+    images without labels are called."""
     name = shown_name(image.image)
     if owner is None:
-        return f"unlabelled image {name} has no pixel with data: give other images in data.unlabelled"
+        return f"{kind} image {name} has no pixel with data: give other images in data.{kind}"
     return (
-        f"unlabelled image {name} shows nothing but validation or test labels of {shown_name(owner.image)}: give other "
-        "images in data.unlabelled"
+        f"{kind} image {name} shows nothing but validation or test labels of {shown_name(owner.image)}: give other "
+        f"images in data.{kind}"
     )
 
 
 def _notices(side: SplitSide, given: int, data: DataSpec) -> list[str]:
+    kind = data.kind_without_labels
     lines = [
-        f"unlabelled: {number_of(side.images, 'image')}, {side.amount} with data, in {data.unlabelled_share:.0%} of "
-        "the training windows"
+        f"{kind}: {number_of(side.images, 'image')}, {side.amount} with data, in {data.unlabelled_share:.0%} of the "
+        "training windows"
     ]
     left_out = given - side.images
     if left_out:
         lines.append(
-            f"{left_out:,} of {number_of(given, 'unlabelled image')} left out: no pixel with data lies beyond "
+            f"{left_out:,} of {number_of(given, f'{kind} image')} left out: no pixel with data lies beyond "
             "validation and test labels"
         )
     return lines
 
 
-def _notices_of_hidden(images: Sequence[_Placed], hidden: Sides, scored: _Scored) -> list[str]:
+def _notices_of_hidden(images: Sequence[_Placed], hidden: Sides, scored: _Scored, kind: str) -> list[str]:
     """Notices that images show validation or test labels, or that it is not known whether they do."""
     lines = []
     if showing := sum(map(bool, hidden)):
         lines.append(
-            f"validation or test labels lie in {number_of(showing, 'unlabelled image')}: what is there, and within "
+            f"validation or test labels lie in {number_of(showing, f'{kind} image')}: what is there, and within "
             f"{scored.guard_px} px, is hidden from training windows"
         )
     learnt = [one.grid for one in images]
@@ -238,7 +241,7 @@ def _notices_of_hidden(images: Sequence[_Placed], hidden: Sides, scored: _Scored
     lost, unplaced = count_unplaced(learnt, kept), count_unplaced(kept, learnt)
     if lost or unplaced:
         lines.append(
-            f"{number_of(lost, 'unlabelled image')} and {number_of(unplaced, 'labelled image')} with validation or "
+            f"{number_of(lost, f'{kind} image')} and {number_of(unplaced, 'labelled image')} with validation or "
             "test labels have no coordinates or no coordinate system: unless the file is the same, overlaps are not "
             "seen, and flatter scores"
         )

@@ -35,7 +35,7 @@ from geoseg.training.methods.method import LABELLED, Method, Setup, StepLoss, Tr
 SUFFIX = ".safetensors"
 LEARNT = "data", "train_images", "train_pixels"
 """What a card says of the labels that a model has learnt: the same for two runs with one split."""
-NO_LABELS = {"unlabelled", "unlabelled_share"}
+NO_LABELS = {"unlabelled", "target", "unlabelled_share"}
 """Settings of the data that say nothing of labels."""
 MOST_RATIO = 1.5
 """Pixels of a teacher's training data may be larger or smaller than those of the run by this factor."""

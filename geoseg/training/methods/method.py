@@ -23,7 +23,7 @@ from geoseg.training.windows.augment import Augment
 LABELLED = "labelled"
 """Kind of data that every run has: windows with labels."""
 UNLABELLED = "unlabelled"
-"""Kind of data of a run with `data.unlabelled`: windows of these images, without views."""
+"""Kind of data of a run with `data.unlabelled` or `data.target`: windows of these images, without views."""
 
 
 class TrainingBatch(Protocol):
@@ -79,6 +79,8 @@ class Method(nn.Module, ABC):
     """The method's parameters in a config; validated before any image is read."""
     needs: ClassVar[frozenset[str]] = frozenset({LABELLED})
     """Kinds of data that it needs, of LABELLED and UNLABELLED; a step gets a batch of each."""
+    needs_target: ClassVar[bool] = False
+    """Whether windows without labels are to be of the region where the model is to be used (`data.target`)."""
     sees_unlabelled: ClassVar[bool] = False
     """Whether it asks which pixels hold data but no label (`LabelledWindows.unlabelled`); else they are not marked."""
     needs_plain: ClassVar[bool] = False
@@ -173,18 +175,25 @@ def check_method(spec: TrainSpec) -> type[Method]:
 
 def _check_images(name: str, kind: type[Method], spec: TrainSpec) -> None:
     """Refuse images without labels, or with tags, that a method does not learn from, and a method that lacks them."""
-    if spec.data.unlabelled and not (kind.sees_unlabelled or UNLABELLED in kind.needs):
+    given, setting = spec.data.without_labels, f"data.{spec.data.kind_without_labels}"
+    if given and not (kind.sees_unlabelled or UNLABELLED in kind.needs):
         raise SpecError(
-            f"method {name} learns from labels alone: remove data.unlabelled, or take a method that learns from images "
+            f"method {name} learns from labels alone: remove {setting}, or take a method that learns from images "
             "without labels, such as mean_teacher"
+        )
+    if spec.data.unlabelled and kind.needs_target:
+        raise SpecError(
+            f"method {name} adapts a model to another region: give images of that region as data.target, or take "
+            "another method for data.unlabelled, such as mean_teacher"
         )
     if spec.data.tags_column is not None and not kind.learns_tags:
         raise SpecError(
             f"method {name} learns nothing from tags: remove data.tags_column and the rows without a label, or take "
             "method cam"
         )
-    if UNLABELLED in kind.needs and not spec.data.unlabelled:
-        raise SpecError(f"method {name} learns from images without labels as well: give them as data.unlabelled")
+    if UNLABELLED in kind.needs and not given:
+        settings_of = "data.target" if kind.needs_target else "data.unlabelled or data.target"
+        raise SpecError(f"method {name} learns from images without labels as well: give them as {settings_of}")
     if spec.cache is not None and (UNLABELLED in kind.needs or kind.needs_plain):
         raise SpecError(f"method {name} does not go with cache, which keeps windows with varied colours: remove cache")
 

@@ -72,6 +72,7 @@ class SelfTraining(FromUnlabelled):
         if self._position(1) - self.round > 0.5:  # at least in the last step of a round
             self.counts += histogram(targets_of(setup.averaged, unlabelled), len(self.counts))
         if not self.round:
+            self.show(unlabelled)
             nothing = torch.zeros((), device=unlabelled.image.device)
             return StepLoss(nothing, {"confident": nothing})
         targets = targets_of(self.snapshot, unlabelled)

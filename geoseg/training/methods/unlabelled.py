@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import AfterValidator, Field
@@ -45,6 +45,9 @@ class UnlabelledSettings(Spec):
     """Weight of the loss of windows without labels; that of the labelled ones is 1."""
     ramp_up: float = Field(default=0.1, ge=0, le=1)
     """Share of the steps in which that weight rises from 0: teachers of the first steps know nothing."""
+    statistics: Literal["labelled", "unlabelled", "both"] | None = None
+    """Windows whose statistics batch normalisation keeps for predictions: labelled ones, those without labels, or both;
+    None: labelled ones with data.unlabelled, those without labels with data.target, where the model is to be used."""
 
 
 class FromUnlabelled(Method):
@@ -75,6 +78,8 @@ class FromUnlabelled(Method):
         self.criterion = TrainingCriterion(setup.network, setup.spec, setup.class_counts)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self._weight, self._ramp_up = settings.weight, settings.ramp_up
+        usual = "unlabelled" if setup.spec.data.target else "labelled"
+        self._statistics = settings.statistics or usual
 
     @classmethod
     def check(cls, spec: TrainSpec, settings: UnlabelledSettings) -> None:
@@ -121,9 +126,10 @@ class FromUnlabelled(Method):
     def loss(self, batches: Mapping[str, TrainingBatch], generator: torch.Generator) -> StepLoss:
         """Loss of a batch of each kind, and its parts."""
         windows = self._augmented(batches[LABELLED], generator)
-        labelled = self.labelled_loss(windows, generator)
+        with self._statistics_of("labelled"):
+            labelled = self.labelled_loss(windows, generator)
         unlabelled = self._augmented(batches[UNLABELLED], generator)
-        with statistics_kept(self.setup.network, *self.students):
+        with self._statistics_of("unlabelled"):
             others = self.unlabelled_loss(windows, unlabelled, generator)
         value = labelled.value + self.weight_now * others.value
         losses = {"labelled": labelled.value, "unlabelled": others.value}
@@ -132,6 +138,14 @@ class FromUnlabelled(Method):
     def labelled_loss(self, windows: LabelledWindows, generator: torch.Generator) -> StepLoss:
         """Loss of labelled windows: by default the network's own."""
         return StepLoss(self.setup.network.training_loss(windows, self.criterion, self.setup.averaged, generator))
+
+    def show(self, windows: LabelledWindows) -> None:
+        """Have batch normalisation keep the statistics of windows from which nothing is learnt in this step, where it
+        keeps those of windows without labels."""
+        if self._statistics != "labelled":
+            with torch.no_grad():
+                for network in (self.setup.network, *self.students):
+                    logits_of(network, windows.image)
 
     @abstractmethod
     def unlabelled_loss(
@@ -164,6 +178,12 @@ class FromUnlabelled(Method):
         done = (self.progress / self._ramp_up).clamp(max=1) if self._ramp_up else torch.ones_like(self.progress)
         return self._weight * torch.exp(-5 * (1 - done) ** 2)
 
+    def _statistics_of(self, kind: str) -> AbstractContextManager[None]:
+        """Have batch normalisation keep its statistics, or update them, while windows of a kind are forwarded."""
+        if self._statistics in (kind, "both"):
+            return nullcontext()
+        return statistics_kept(self.setup.network, *self.students)
+
     def _augmented(self, batch: TrainingBatch, generator: torch.Generator) -> LabelledWindows:
         return batch.augmented(self.setup.augment, self.setup.spec.window, generator)
 
@@ -192,7 +212,8 @@ def statistics_kept(*networks: nn.Module) -> Iterator[None]:
     """Have batch normalisation layers normalise by the batch, and leave their running statistics as they are.
 
     Labelled windows are drawn about classes, and their pixels are normalised by their own statistics while they are
-    learnt: mixed with those of other windows, the running ones would fit neither.
+    learnt: mixed with those of other windows of the same region, the running ones would fit neither. A model for
+    another region wants the statistics of that one.
     """
     layers = [one for network in networks for one in network.modules() if isinstance(one, _BatchNorm)]
     rates = [layer.momentum for layer in layers]

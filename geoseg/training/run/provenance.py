@@ -75,7 +75,7 @@ def provenance(spec: TrainSpec, data: TrainingData, hardware: Hardware) -> dict[
         "train_pixels": int(data.train.class_counts.sum()),
         "val_images": data.val.images,
         **({} if data.val.polygons is None else {"val_polygons": data.val.polygons}),
-        **_unlabelled(data),
+        **_without_labels(data, spec.data.kind_without_labels),
         "device": hardware.device.type,
         "precision": hardware.precision,
         "geoseg": __version__,
@@ -85,10 +85,10 @@ def provenance(spec: TrainSpec, data: TrainingData, hardware: Hardware) -> dict[
     return found
 
 
-def _unlabelled(data: TrainingData) -> dict[str, int]:
+def _without_labels(data: TrainingData, kind: str) -> dict[str, int]:
     """How many images without labels there are, and their pixels; nothing if there are none."""
     side = data.unlabelled
-    return {"unlabelled_images": side.images, "unlabelled_pixels": side.pixels} if side.images else {}
+    return {f"{kind}_images": side.images, f"{kind}_pixels": side.pixels} if side.images else {}
 
 
 def run_fingerprint(data: TrainingData, learnt_from: Mapping[str, Any]) -> str:
@@ -111,7 +111,7 @@ def without_folders(data: DataSpec) -> DataSpec:
         "scenes": tuple(scenes),
         "extent": data.extent and Path(data.extent.name),
         "corrections": tuple(Path(path.name) for path in data.corrections),
-        "unlabelled": tuple(map(_name, data.unlabelled)),
+        data.kind_without_labels: tuple(map(_name, data.without_labels)),
     }
     return data.model_copy(update=changes)
 

@@ -219,9 +219,10 @@ def _test_facts(result: TrainResult) -> dict[str, str]:
 
 
 def _unlabelled_facts(run: Run) -> dict[str, str]:
-    side, share = run.data.unlabelled, run.spec.data.unlabelled_share
-    said = f"{number_of(side.images, 'image')}, {side.amount} of data, in {share:.0%} of the training windows"
-    return {"Unlabelled rasters": said} if side.images else {}
+    side, data = run.data.unlabelled, run.spec.data
+    amount = f"{number_of(side.images, 'image')}, {side.amount} of data"
+    said = f"{amount}, in {data.unlabelled_share:.0%} of the training windows"
+    return {f"{data.kind_without_labels.capitalize()} rasters": said} if side.images else {}
 
 
 def _facts(run: Run, result: TrainResult) -> dict[str, str]:
