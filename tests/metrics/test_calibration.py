@@ -142,3 +142,22 @@ def test_an_impossible_class_does_no_harm() -> None:
     logits, true = calibrated(count=20_000)
     logits = torch.cat([2 * logits, torch.full((1, 20_000), -torch.inf)])
     assert fit(logits, true) == pytest.approx(2, rel=0.05)
+
+
+def test_errors_that_are_all_among_the_least_certain_tenth_leave_no_certain_errors() -> None:
+    sure = torch.tensor([[20.0, 0.0]]).T.expand(2, 95)
+    unsure = torch.tensor([[0.1, 0.0]]).T.expand(2, 5)
+    logits = torch.cat([sure, unsure], dim=1)
+    true = torch.cat([torch.zeros(95), torch.ones(5)]).long()
+    assert figures(logits, true).overall["certain_errors"] == 0
+    wrong_where_sure = torch.cat([torch.ones(5), torch.zeros(95)]).long()
+    found = figures(logits, wrong_where_sure).overall["certain_errors"]
+    assert found == pytest.approx(1 - 5 / 95)  # of the surer bin, five of 95 pixels belong to the tenth
+
+
+def test_where_confidence_says_nothing_nine_tenths_of_the_errors_are_certain_ones() -> None:
+    logits = torch.zeros(2, 1000)
+    logits[0] = 3.0
+    true = (torch.arange(1000) % 4 == 0).long()
+    found = figures(logits, true).overall["certain_errors"]
+    assert found == pytest.approx(0.9)

@@ -87,6 +87,7 @@ CALIBRATION_METRICS: Registry[type[CalibrationMetric]] = Registry(
     {
         "ece": "geoseg.metrics.calibration.ece:ExpectedCalibrationError",
         "overconfidence": "geoseg.metrics.calibration.overconfidence:Overconfidence",
+        "certain_errors": "geoseg.metrics.calibration.certain_errors:CertainErrors",
         "log_loss": "geoseg.metrics.calibration.log_loss:LogLoss",
         "brier": "geoseg.metrics.calibration.brier:BrierScore",
         "class_ece": "geoseg.metrics.calibration.class_ece:ClassCalibrationError",
