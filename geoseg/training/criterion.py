@@ -110,3 +110,33 @@ class JoinedCriterion:
         other = self._other(logits)
         self.last = other.detach()
         return loss + self._weights[1] * other
+
+
+class KeptLogits:
+    """The losses of one batch, which keep the logits of its windows; `labels` is what these are compared with."""
+
+    def __init__(self, criterion: Criterion, labels: Tensor):
+        self._criterion, self._labels = criterion, labels
+        self._kept: Tensor | None = None
+
+    def __call__(self, logits: Tensor, labels: Tensor, /) -> Tensor:
+        """Loss of logits (B, K, h, w) against class indexes (B, h, w)."""
+        return self._criterion(self._seen(logits, labels), labels)
+
+    def of_windows(self, logits: Tensor, labels: Tensor, /) -> Tensor:
+        """The same, plus the losses of auxiliary outputs for this batch."""
+        return self._criterion.of_windows(self._seen(logits, labels), labels)
+
+    def of_hard_pixels(self, logits: Tensor, labels: Tensor, /) -> Tensor:
+        """The loss of hard pixels."""
+        return self._criterion.of_hard_pixels(self._seen(logits, labels), labels)
+
+    def taken(self) -> Tensor:
+        """The logits (B, K, h, w)."""
+        assert self._kept is not None  # as a network compares them once
+        return self._kept
+
+    def _seen(self, logits: Tensor, labels: Tensor) -> Tensor:
+        if labels is self._labels:
+            self._kept = logits
+        return logits

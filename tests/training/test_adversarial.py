@@ -8,7 +8,8 @@ import torch
 from support.methods import a_batch, make
 
 from geoseg.spec import IGNORE
-from geoseg.training.methods.adversarial import Adversarial, make_discriminator
+from geoseg.training.methods.adversarial import Adversarial
+from geoseg.training.methods.discriminator import make_discriminator
 
 
 def generator() -> torch.Generator:

@@ -16,19 +16,15 @@ from typing import ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 from torch.nn import functional
 
-from geoseg.models.training_batch import Criterion, LabelledWindows
+from geoseg.models.training_batch import LabelledWindows
+from geoseg.training.criterion import KeptLogits
+from geoseg.training.methods.discriminator import Judged, make_discriminator
 from geoseg.training.methods.method import Setup, StepLoss
 from geoseg.training.methods.unlabelled import FromUnlabelled, UnlabelledSettings, logits_of
 from geoseg.training.perturbations.targets import Targets, share
-
-CHANNELS = 64, 128, 256, 512, 1
-"""Of the five convolutions of the discriminator."""
-SLOPE = 0.2
-"""Of its activations, below 0."""
 
 
 class AdversarialSettings(UnlabelledSettings):
@@ -59,7 +55,7 @@ class Adversarial(FromUnlabelled):
 
     def labelled_loss(self, windows: LabelledWindows, generator: torch.Generator) -> StepLoss:
         """Loss of labelled windows, of deceiving the discriminator, and of the discriminator itself."""
-        kept = _KeptLogits(self.criterion, windows.labels)
+        kept = KeptLogits(self.criterion, windows.labels)
         own = self.setup.network.training_loss(windows, kept, self.setup.averaged, generator)
         maps = kept.taken().float().softmax(dim=1)
         deceiving = self.deceiving_loss(maps, windows.labels < maps.shape[1])
@@ -76,75 +72,19 @@ class Adversarial(FromUnlabelled):
         maps = logits.softmax(dim=1)
         targets = Targets(maps.detach(), counted)
         with torch.no_grad():
-            accepted = counted & (self._judged(targets.probabilities, counted).sigmoid() > given.threshold)
+            judged = self.discriminator.judge(Judged(targets.probabilities, counted))
+        accepted = counted & (judged.sigmoid() > given.threshold)
         deceiving = self.deceiving_loss(maps, counted)
         learning = targets.class_loss(logits, accepted.float())
         value = given.deceive_unlabelled * deceiving + given.own_classes * learning
         return StepLoss(value, {"confident": share(accepted, counted)})
 
     def deceiving_loss(self, maps: Tensor, known: Tensor) -> Tensor:
-        """Loss L_adv of the network for its maps (B, K, h, w) at known pixels (B, h, w).
-
-        The discriminator is called with constants in place of its parameters, which get no gradient.
-        """
-        frozen = {name: parameter.detach() for name, parameter in self.discriminator.named_parameters()}
-        return _of_kind(self._judged(maps, known, frozen), 1.0, known)
+        """Loss L_adv of the network for its maps (B, K, h, w) at known pixels (B, h, w)."""
+        return self.discriminator.deceiving_loss(Judged(maps, known))
 
     def judging_loss(self, maps: Tensor, labels: Tensor) -> Tensor:
         """Loss L_D of the discriminator, the mean of both kinds, for the network's maps and for labels."""
         known = labels < maps.shape[1]  # those of several classes have no map, those without a label are above, too
         wanted = functional.one_hot(labels.where(known, 0), maps.shape[1]).movedim(-1, 1).to(maps)
-        made = _of_kind(self._judged(maps.detach(), known), 0.0, known)
-        return (made + _of_kind(self._judged(wanted, known), 1.0, known)) / 2
-
-    def _judged(self, maps: Tensor, known: Tensor, parameters: dict[str, Tensor] | None = None) -> Tensor:
-        """Logits (B, h, w) of being labels, of maps (B, K, h, w) that are 0 at unknown pixels (B, h, w)."""
-        given = maps * known.unsqueeze(1)
-        found = (
-            self.discriminator(given)
-            if parameters is None
-            else functional_call(self.discriminator, parameters, (given,))
-        )
-        size = list(maps.shape[-2:])
-        return functional.interpolate(found.float(), size, mode="bilinear", align_corners=False).squeeze(1)
-
-
-class _KeptLogits:
-    """The losses of one batch, which keep the logits of its windows; `labels` is what these are compared with."""
-
-    def __init__(self, criterion: Criterion, labels: Tensor):
-        self._criterion, self._labels = criterion, labels
-        self._kept: Tensor | None = None
-
-    def __call__(self, logits: Tensor, labels: Tensor, /) -> Tensor:
-        return self._criterion(self._seen(logits, labels), labels)
-
-    def of_windows(self, logits: Tensor, labels: Tensor, /) -> Tensor:
-        return self._criterion.of_windows(self._seen(logits, labels), labels)
-
-    def of_hard_pixels(self, logits: Tensor, labels: Tensor, /) -> Tensor:
-        return self._criterion.of_hard_pixels(self._seen(logits, labels), labels)
-
-    def taken(self) -> Tensor:
-        """The logits (B, K, h, w)."""
-        assert self._kept is not None  # as a network compares them once
-        return self._kept
-
-    def _seen(self, logits: Tensor, labels: Tensor) -> Tensor:
-        if labels is self._labels:
-            self._kept = logits
-        return logits
-
-
-def make_discriminator(classes: int) -> nn.Sequential:
-    """Five convolutions of 4 × 4 and stride 2: maps (B, K, h, w), 32 px and more -> logits (B, 1, h / 32, w / 32)."""
-    layers: list[nn.Module] = []
-    for given, channels in zip((classes, *CHANNELS), CHANNELS, strict=False):
-        layers += [nn.Conv2d(given, channels, kernel_size=4, stride=2, padding=1), nn.LeakyReLU(SLOPE)]
-    return nn.Sequential(*layers[:-1])
-
-
-def _of_kind(judged: Tensor, kind: float, known: Tensor) -> Tensor:
-    """Mean over known pixels (B, h, w) of the cross-entropy of judgements (B, h, w) against 1, labels, or 0."""
-    loss = functional.binary_cross_entropy_with_logits(judged, torch.full_like(judged, kind), reduction="none")
-    return (loss * known).sum() / known.sum().clamp(min=1)
+        return self.discriminator.judging_loss(Judged(wanted, known), Judged(maps, known))
