@@ -5,11 +5,11 @@ In: YAML files, JSON metadata, keyword arguments. Out: frozen, validated specs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 from typing_extensions import is_typeddict
@@ -68,6 +68,18 @@ class Spec(BaseModel):
     """Base of all specs: frozen, numbers are finite, and unknown fields are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    dependent: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """Names of the settings that change nothing without another one, by the name of that one."""
+
+    @model_validator(mode="after")
+    def _has_what_it_depends_on(self) -> Self:
+        for needed, names in self.dependent.items():
+            idle = [name for name in names if getattr(self, name) != type(self).model_fields[name].default]
+            if idle and not getattr(self, needed):
+                raise ValueError(
+                    f"{idle[0]} changes nothing without {needed}: set {needed} too, or leave {idle[0]} out"
+                )
+        return self
 
     @classmethod
     def settings(cls) -> dict[str, FieldInfo]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -19,6 +20,8 @@ class ClassifySpec(CrfSpec, AreaSpec):
 
     None means the model's own value.
     """
+
+    dependent: ClassVar[Mapping[str, Sequence[str]]] = {**CrfSpec.dependent, "match": ("match_by",)}
 
     tile: int | None = Field(default=None, ge=SMALLEST_TILE, le=LARGEST_TILE)
     """Largest side of a window, in pixels; None means the model's."""

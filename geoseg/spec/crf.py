@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from geoseg.spec.base import Spec
 
@@ -16,6 +17,18 @@ class CrfSpec(Spec):
     Weights are in units of logits: a weight is by how much the logit of a class rises in a pixel all of whose window
     has this class, and, for the appearance, the pixel's own band values.
     """
+
+    dependent: ClassVar[Mapping[str, Sequence[str]]] = {
+        "crf": (
+            "crf_iterations",
+            "crf_radius",
+            "crf_appearance",
+            "crf_appearance_px",
+            "crf_appearance_values",
+            "crf_smoothness",
+            "crf_smoothness_px",
+        )
+    }
 
     crf: bool = False
     """Move borders of classes to edges in the scene, and drop specks, with a dense CRF on the blended probabilities."""
@@ -34,14 +47,6 @@ class CrfSpec(Spec):
     """Weight of the CRF's smoothness kernel, by which near pixels tend to one class whatever their band values."""
     crf_smoothness_px: float = Field(default=1.5, ge=0.1, le=1000)
     """Standard deviation of the smoothness kernel over distance, in pixels of the scene."""
-
-    @model_validator(mode="after")
-    def _is_used(self) -> Self:
-        fields = CrfSpec.model_fields
-        idle = [name for name in fields if name != "crf" and getattr(self, name) != fields[name].default]
-        if idle and not self.crf:
-            raise ValueError(f"{idle[0]} changes nothing without crf: set crf too, or leave {idle[0]} out")
-        return self
 
     @property
     def changes_pixels(self) -> bool:

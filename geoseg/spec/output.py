@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -20,6 +21,12 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_listed), Field(min_length=1)
 
 class OutputSpec(Spec):
     """Outputs besides the class raster and its styles."""
+
+    dependent: ClassVar[Mapping[str, Sequence[str]]] = {
+        "scores": ("scores_type",),
+        "uncertainty": ("uncertainty_by",),
+        "polygons": ("format",),
+    }
 
     scores: FilePath | None = None
     """Also write per-class probabilities to this GeoTIFF (a folder for several scenes)."""

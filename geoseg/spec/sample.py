@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,6 +13,8 @@ from geoseg.spec.suggest import MOST_PLACES
 
 class SampleSpec(Spec):
     """How places are drawn."""
+
+    dependent: ClassVar[Mapping[str, Sequence[str]]] = {"stratified": ("allocation", "min_per_class")}
 
     stratified: bool = False
     """Draw from the classes of a class raster, each by itself, so that rare ones are seen; else from all pixels with

@@ -15,7 +15,9 @@ from geoseg.core.errors import SpecError, shown
 from geoseg.spec import (
     ClassifySpec,
     ModelSpec,
+    OutputSpec,
     PredictSpec,
+    SampleSpec,
     TrainSpec,
     VectorizeSpec,
     load_train_spec,
@@ -306,3 +308,21 @@ def test_every_field_that_holds_a_branch_is_known_as_one():
         kinds = {name: get_args(field.annotation) for name, field in spec.model_fields.items()}
         held = {name for name, types in kinds.items() if any(hasattr(one, "training_views") for one in types)}
         assert held | {"surroundings"} == set(BRANCH_FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "needed", "name", "value"),
+    [
+        (OutputSpec, "scores", "scores_type", "uint8"),
+        (OutputSpec, "uncertainty", "uncertainty_by", "margin"),
+        (ClassifySpec, "match", "match_by", "histogram"),
+        (SampleSpec, "stratified", "min_per_class", 5),
+        (ClassifySpec, "crf", "crf_radius", 3),
+    ],
+)
+def test_a_setting_that_changes_nothing_without_another_is_refused(kind, needed, name, value):
+    with pytest.raises(SpecError, match=f"{name} changes nothing without {needed}: set {needed} too"):
+        parse_spec(kind, {name: value}, source="settings")
+    given = True if kind.model_fields[needed].annotation is bool else "file.tif"
+    parse_spec(kind, {name: value, needed: given}, source="settings")
+    parse_spec(kind, kind().model_dump(), source="settings")  # defaults that are written out say nothing
