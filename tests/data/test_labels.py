@@ -319,6 +319,13 @@ def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
         assert f"cannot read polygons {tmp_path / name}: " in refused(tmp_path / name, placed())
 
 
+def test_points_in_a_table_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "points.csv").write_text("x,y,class\n1,2,water\n")
+    said = refused(tmp_path / "points.csv", placed())
+    assert "coordinate system" in said
+    assert "points.gpkg" in said
+
+
 def test_damage_is_named_when_it_is_read(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).choice(np.uint8([0, 2, 7]), (600, 500))
     path = write_raster(tmp_path / "l.tif", noise, compress="deflate", tiled=True, blockxsize=256, blockysize=256)

@@ -17,6 +17,10 @@ from geoseg.raster.reading import open_dataset
 from geoseg.spec import ClassSpec
 
 
+TABLES = (".csv", ".tsv", ".txt", ".xlsx", ".ods")
+"""Extensions of files that may hold coordinates of points."""
+
+
 @dataclass(frozen=True)
 class RasterHeader:
     """Number and type of a raster's bands."""
@@ -69,4 +73,15 @@ class LabelSource:
         try:
             return open_dataset(self.path)
         except (RasterioError, ValueError, OSError) as error:
+            if self.path.suffix.lower() in TABLES and self.path.exists():
+                raise LabelError(_table(self.path)) from None
             raise LabelError(f"cannot read labels {self.path}: {one_line(error)}") from None
+
+
+def _table(path: Path) -> str:
+    """The error text for a table of coordinates, which does not say what they mean."""
+    return (
+        f"labels {path} are a table, which does not say in which coordinate system its points lie: write them as "
+        f"{path.stem}.gpkg, in QGIS (Add Delimited Text Layer, then Export) or with ogr2ogr -oo X_POSSIBLE_NAMES=x "
+        "-oo Y_POSSIBLE_NAMES=y -a_srs EPSG:..."
+    )
