@@ -16,7 +16,6 @@ from geoseg.geo.georef import PixelGrid
 from geoseg.raster.reading import open_dataset
 from geoseg.spec import ClassSpec
 
-
 TABLES = (".csv", ".tsv", ".txt", ".xlsx", ".ods")
 """Extensions of files that may hold coordinates of points."""
 
