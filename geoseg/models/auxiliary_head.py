@@ -6,13 +6,14 @@ In: a network. Out: logits (B, K, H, W) of the batch that the network forwarded 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from geoseg.models.segmentation import SegmentationNetwork
+from geoseg.models.tap import Tap
 from geoseg.models.weights.encoder import encoder_of
 
 
@@ -41,38 +42,25 @@ class AuxiliaryHead(nn.Module):
             nn.Conv2d(inner, classes, kernel_size=1),
         )
         self._sides = network.body.sides
-        self._tap = _Tap(stage)
-        encoder.register_forward_hook(self._tap)
+        self._tap = Tap(encoder, if_frozen=True, pick=partial(_map_of, stage=stage))
 
     def logits(self, size: Sequence[int]) -> Tensor:
         """Logits (B, K, *size) of the batch that the network forwarded last; once per batch."""
-        logits: Tensor = self.layers(self._tap.take())
+        features = self._tap.take()
+        if features is None:
+            raise RuntimeError("no features: run the network with gradients before asking for auxiliary logits")
+        logits: Tensor = self.layers(features)
         logits = functional.interpolate(logits, size=self._sides.fitting(size), mode="bilinear", align_corners=False)
         return logits[:, :, : size[0], : size[1]]
-
-
-class _Tap:
-    """Forward hook that keeps one stage of the encoder's features while gradients are computed.
-
-    Copies of the network copy the hook too; scored without gradients, they keep nothing.
-    """
-
-    def __init__(self, stage: int):
-        self.stage = stage
-        self.feature: Tensor | None = None
-
-    def __call__(self, encoder: nn.Module, inputs: Any, output: Any) -> None:
-        features = output[0] if isinstance(output, tuple) else output  # timm's transformers also return their tokens
-        self.feature = features[self.stage] if torch.is_grad_enabled() else None
-
-    def take(self) -> Tensor:
-        feature, self.feature = self.feature, None
-        if feature is None:
-            raise RuntimeError("no features: run the network with gradients before asking for auxiliary logits")
-        return feature
 
 
 def _stage(channels: Sequence[int]) -> int:
     """Index of the last stage but one; the first entry is the image, and some encoders have no features at stride 2."""
     stages = [index for index, count in enumerate(channels) if index and count]
     return stages[-2] if len(stages) > 1 else stages[-1]
+
+
+def _map_of(output: Any, stage: int) -> Any:
+    """The map of a stage in the output of an encoder."""
+    maps = output[0] if isinstance(output, tuple) else output  # timm's transformers also return their tokens
+    return maps[stage]

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from geoseg.models.families.body import Body
+from geoseg.models.tap import Tap
 from geoseg.models.training_batch import PixelLoss
 
 
@@ -25,9 +25,7 @@ class AuxiliaryOutputs:
     def __init__(self, body: Body):
         """Hook the parts of a body; its parameters and its state dict stay as they are."""
         self._body = body
-        self._taps = [_Tap() for _ in body.auxiliary_parts]
-        for part, tap in zip(body.auxiliary_parts, self._taps, strict=True):
-            part.register_forward_hook(tap)
+        self._taps = [Tap(part) for part in body.auxiliary_parts]
 
     def loss(self, logits: Tensor, labels: Tensor, criterion: PixelLoss) -> Tensor | None:
         """Loss of the outputs for the first of the windows forwarded last, those of the labels; once per batch.
@@ -40,20 +38,6 @@ class AuxiliaryOutputs:
         outputs = [_first(output, len(labels)) for output in outputs]
         sides = self._body.sides
         return self._body.auxiliary_loss(outputs, sides.padded(logits), sides.padded_labels(labels), criterion)
-
-
-class _Tap:
-    """Forward hook that keeps the output of a module; copies of the network copy the hook too."""
-
-    def __init__(self) -> None:
-        self.output: Any = None
-
-    def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        self.output = output if module.training and torch.is_grad_enabled() else None
-
-    def take(self) -> Any:
-        output, self.output = self.output, None
-        return output
 
 
 def _first(output: Any, count: int) -> Any:

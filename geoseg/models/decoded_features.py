@@ -6,12 +6,12 @@ In: a body, whose head they are the input of. Out: features (B, L, h, w) of the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from geoseg.models.families.body import Body
+from geoseg.models.tap import Tap
 from geoseg.models.window_padding import cropped
 
 
@@ -24,23 +24,12 @@ class DecodedFeatures:
     def __init__(self, body: Body):
         """Hook the head of a body."""
         self._sides = body.sides
-        self._tap = _Tap()
-        body.head.register_forward_pre_hook(self._tap)
+        self._tap = Tap(body.head, of_input=True)
 
     def take(self, count: int, size: Sequence[int]) -> Tensor:
         """Features (count, L, h, w) of the first images of the batch, which were (B, C, *size); once per batch."""
-        features, self._tap.features = self._tap.features, None
+        features: Tensor | None = self._tap.take()
         if features is None:
             raise RuntimeError("no features: run the network in training, with gradients, before asking for them")
         given = torch.Size(size)
         return cropped(features[:count], torch.Size(self._sides.fitting(given)), given)
-
-
-class _Tap:
-    """Forward pre-hook that keeps the input of a module; copies of the network copy the hook too."""
-
-    def __init__(self) -> None:
-        self.features: Tensor | None = None
-
-    def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self.features = inputs[0] if module.training and torch.is_grad_enabled() else None
