@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from geoseg.models.surroundings import NO_VIEWS, Views
+from geoseg.spec import IGNORE
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class LabelledWindows:
     frozen: tuple[Tensor, ...] = ()
     """What frozen parts of the network make of the windows, see `SegmentationNetwork.frozen_outputs`; empty if that has
     not been computed."""
+
+    @property
+    def holds_data(self) -> Tensor:
+        """Pixels with a label, or marked as having data but none (B, S, S), bool."""
+        return (self.labels != IGNORE) | self.unlabelled
 
 
 class PixelLoss(Protocol):

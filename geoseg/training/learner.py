@@ -105,7 +105,7 @@ class Learner(LightningModule):
         self.counter = ScoreCounter(len(spec.classes), spec.boundary_px)
         self.student_counter = ScoreCounter(len(spec.classes), spec.boundary_px)
         self.epoch_loss = MeanMetric(nan_strategy="disable")  # a NaN loss must stay visible
-        self.figures = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in self.method.figures})
+        self.figures = nn.ModuleDict({name: MeanMetric(nan_strategy="disable") for name in self.method.shown})
         self.scored_loss = SegmentationLoss(spec.loss, inputs.class_counts)
         self.val_loss = MeanMetric(nan_strategy="disable")
         self._averaged_step = 0

@@ -63,13 +63,20 @@ def write_data(folder: Path) -> None:
     (folder / "tagged.csv").write_text("\n".join([*tagged, "more.tif,,train,grass;water"]))
 
 
-def make(name: str, folder: Path, model: ModelSpec | None = None, **parameters: Any) -> tuple[Method, Setup]:
+def make(
+    name: str, folder: Path, model: ModelSpec | None = None, data: dict[str, Any] | None = None, **parameters: Any
+) -> tuple[Method, Setup]:
     """A method with a network, by default of 1 × 1 convolutions, whose running mean is the network itself."""
     model = model or small_model()
     method = small_method(name, folder) | parameters
     torch.manual_seed(0)
     network = build_network(model)
-    settings = {"method": method, "augment": STILL, "data": small_data(name), "network": model.network.model_dump()}
+    settings = {
+        "method": method,
+        "augment": STILL,
+        "data": data or small_data(name),
+        "network": model.network.model_dump(),
+    }
     spec = parse_spec(TrainSpec, SMALL | settings, source="test")
     augment = Augment(spec.augment, 0.0, 255.0, torch.zeros(3), keeps_plain=True)
     setup = Setup(network, network, spec, (500, 500), augment, model, 100)

@@ -27,7 +27,7 @@ from geoseg.models.bundle import load_model, save_model
 from geoseg.models.header import existing_model, read_spec
 from geoseg.models.model import Model
 from geoseg.raster.scaling import conversion, describe_scaling
-from geoseg.spec import IGNORE, ModelSpec, Spec, TrainSpec
+from geoseg.spec import ModelSpec, Spec, TrainSpec
 from geoseg.spec.base import FilePath
 from geoseg.training.criterion import JoinedCriterion, TrainingCriterion
 from geoseg.training.methods.method import LABELLED, Method, Setup, StepLoss, TrainingBatch
@@ -117,8 +117,7 @@ class Distillation(Method):
         """
         setup = self.setup
         windows = batches[LABELLED].augmented(setup.augment, setup.spec.window, generator)
-        counted = (windows.labels != IGNORE) | windows.unlabelled
-        taught = SoftTargets(self._probabilities(windows.image), counted, self.temperature)
+        taught = SoftTargets(self._probabilities(windows.image), windows.holds_data, self.temperature)
         weights = 1 - self.weight, self.weight
         criterion = JoinedCriterion(self.criterion, taught.loss, windows.labels, weights)
         value = setup.network.training_loss(windows, criterion, setup.averaged, generator)

@@ -64,6 +64,8 @@ class StepLoss:
     """The scalar to be minimised, with a gradient."""
     figures: Mapping[str, Tensor] = field(default_factory=dict)
     """Further scalars by name, for TensorBoard; the method's `figures` are among them."""
+    beside: Tensor = field(default_factory=lambda: torch.zeros(()))
+    """Of a part of a step: the loss of what is trained along with the network, such as a discriminator."""
 
 
 class Method(nn.Module, ABC):
@@ -82,7 +84,7 @@ class Method(nn.Module, ABC):
     needs_target: ClassVar[bool] = False
     """Whether windows without labels are to be of the region where the model is to be used (`data.target`)."""
     sees_unlabelled: ClassVar[bool] = False
-    """Whether it asks which pixels hold data but no label (`LabelledWindows.unlabelled`); else they are not marked."""
+    """Whether it asks which pixels of labelled windows hold data but no label (`LabelledWindows.unlabelled`)."""
     needs_plain: ClassVar[bool] = False
     """Whether it needs windows with their own colours, too (`LabelledWindows.plain`)."""
     learns_tags: ClassVar[bool] = False
@@ -109,11 +111,21 @@ class Method(nn.Module, ABC):
         """Parameters for a run of a small model, as the contract test needs them; files go into a folder."""
         return {}
 
+    @classmethod
+    def marks_unlabelled(cls, settings: Any) -> bool:
+        """Whether pixels of labelled windows that hold data but no label are marked, which has them read once more."""
+        return cls.sees_unlabelled
+
     @property
     def students(self) -> Sequence[SegmentationNetwork]:
         """Networks of the method that are trained as the run's network is: the encoder may be frozen in the first
         epochs, frozen parts are so in all."""
         return ()
+
+    @property
+    def shown(self) -> Sequence[str]:
+        """Names of the figures that are shown of each epoch: those of the class, and of parts that settings choose."""
+        return self.figures
 
     @property
     def provenance(self) -> Mapping[str, Any]:
@@ -171,6 +183,11 @@ def check_method(spec: TrainSpec) -> type[Method]:
     _check_images(name, kind, spec)
     kind.check(spec, settings)
     return kind
+
+
+def marks_unlabelled(spec: TrainSpec) -> bool:
+    """Whether pixels of labelled windows that hold data but no label are marked for the method that settings name."""
+    return _kind(spec.method).marks_unlabelled(_settings(spec.method))
 
 
 def _check_images(name: str, kind: type[Method], spec: TrainSpec) -> None:

@@ -89,9 +89,8 @@ class TreeEnergy(Method):
         criterion = JoinedCriterion(self.criterion, energy, windows.labels, weights=(1.0, self.weight))
         value = setup.network.training_loss(windows, criterion, setup.averaged, generator)
         assert criterion.last is not None  # the body is trained, and so are logits of windows
-        counted = (windows.labels != IGNORE) | windows.unlabelled
         parts = {"labelled": value - self.weight * criterion.last, "tree": criterion.last}
-        return StepLoss(value, parts | {"without_label": share(windows.unlabelled, counted)})
+        return StepLoss(value, parts | {"without_label": share(windows.unlabelled, windows.holds_data)})
 
 
 class Embedding(nn.Module):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -25,6 +26,8 @@ from geoseg.training.criterion import TrainingCriterion
 from geoseg.training.methods.method import LABELLED, UNLABELLED, Method, Setup, StepLoss, TrainingBatch
 from geoseg.training.perturbations.mixing import MIXINGS
 from geoseg.training.perturbations.targets import Targets
+from geoseg.training.styles import STYLES, StyleSetting, make_style
+from geoseg.training.styles.style import StyleSettings
 
 
 def _known_mixing(name: str) -> str:
@@ -48,6 +51,9 @@ class UnlabelledSettings(Spec):
     statistics: Literal["labelled", "unlabelled", "both"] | None = None
     """Windows whose statistics batch normalisation keeps for predictions: labelled ones, those without labels, or both;
     None: labelled ones with data.unlabelled, those without labels with data.target, where the model is to be used."""
+    style: StyleSetting = StyleSettings()
+    """How labelled windows are given the look of data.target: none, fourier, histogram, or one of another package, by
+    its name or with parameters: {by: fourier, betas: [0.05]}."""
 
 
 class FromUnlabelled(Method):
@@ -80,6 +86,7 @@ class FromUnlabelled(Method):
         self._weight, self._ramp_up = settings.weight, settings.ramp_up
         usual = "unlabelled" if setup.spec.data.target else "labelled"
         self._statistics = settings.statistics or usual
+        self.style = make_style(setup, settings.style)
 
     @classmethod
     def check(cls, spec: TrainSpec, settings: UnlabelledSettings) -> None:
@@ -88,6 +95,7 @@ class FromUnlabelled(Method):
         Raises:
             SpecError: saying what to change.
         """
+        STYLES.get(settings.style.by).check(spec, settings.style)
         if getattr(spec.branch, "freeze_local", False):  # branches of other packages need not have it
             raise _frozen(spec)
         name = spec.network.architecture.lower()
@@ -101,6 +109,16 @@ class FromUnlabelled(Method):
     def example(cls, model: ModelSpec, folder: Path) -> dict[str, Any]:
         """The whole weight from the first step on."""
         return {"ramp_up": 0}
+
+    @classmethod
+    def marks_unlabelled(cls, settings: UnlabelledSettings) -> bool:
+        """Whether it asks so itself, or the style of windows is changed, which is that of their pixels with data."""
+        return cls.sees_unlabelled or settings.style.by != "none"
+
+    @property
+    def shown(self) -> Sequence[str]:
+        """Those of the class and of the way to transfer style."""
+        return *self.figures, *self.style.figures
 
     def notices(self, known: Mapping[str, Any]) -> Sequence[str]:
         """Notify that smoothed labels keep the network from being as sure as a threshold asks."""
@@ -125,15 +143,16 @@ class FromUnlabelled(Method):
 
     def loss(self, batches: Mapping[str, TrainingBatch], generator: torch.Generator) -> StepLoss:
         """Loss of a batch of each kind, and its parts."""
-        windows = self._augmented(batches[LABELLED], generator)
+        windows, unlabelled = (self._augmented(batches[kind], generator) for kind in (LABELLED, UNLABELLED))
+        styled = self.style(windows, unlabelled, generator)
+        windows = replace(windows, image=styled.image)
         with self._statistics_of("labelled"):
             labelled = self.labelled_loss(windows, generator)
-        unlabelled = self._augmented(batches[UNLABELLED], generator)
         with self._statistics_of("unlabelled"):
             others = self.unlabelled_loss(windows, unlabelled, generator)
-        value = labelled.value + self.weight_now * others.value
+        value = labelled.value + self.weight_now * others.value + others.beside + styled.loss
         losses = {"labelled": labelled.value, "unlabelled": others.value}
-        return StepLoss(value, {**losses, **labelled.figures, **others.figures})
+        return StepLoss(value, {**losses, **labelled.figures, **others.figures, **styled.figures})
 
     def labelled_loss(self, windows: LabelledWindows, generator: torch.Generator) -> StepLoss:
         """Loss of labelled windows: by default the network's own."""
@@ -154,7 +173,7 @@ class FromUnlabelled(Method):
         """Loss of windows without labels, before its weight.
 
         Its figures hold those that the class names besides the two losses; `confident` is the share of the pixels with
-        data that it takes as sure.
+        data that it takes as sure. What is `beside` its value is minimised without the weight.
 
         Args:
             labelled: the labelled windows of the step.

@@ -19,7 +19,7 @@ from geoseg.models.training_batch import LabelledWindows
 from geoseg.spec import ModelSpec, TrainSpec
 from geoseg.training.data.training_data import TrainingData
 from geoseg.training.loader import Loader
-from geoseg.training.methods.method import LABELLED, METHODS, UNLABELLED
+from geoseg.training.methods.method import LABELLED, METHODS, UNLABELLED, marks_unlabelled
 from geoseg.training.run.run_folder import RunFolder
 from geoseg.training.run.settings import Hardware
 from geoseg.training.seeds import joint_seed
@@ -73,7 +73,7 @@ def training_source(spec: TrainSpec, data: TrainingData, folder: RunFolder, thro
         per_epoch=spec.windows_per_epoch,
         balance=spec.data.class_balance,
         seed=spec.seed,
-        marks_unlabelled=kind.sees_unlabelled,
+        marks_unlabelled=marks_unlabelled(spec),
         unlabelled=0.0 if has_own_stream else spec.data.unlabelled_share,
     )
     if spec.cache is not None:

@@ -1,0 +1,81 @@
+"""Fourier domain adaptation: low frequencies of labelled windows get the amplitudes of windows of the target.
+
+Yang and Soatto, "FDA: Fourier Domain Adaptation for Semantic Segmentation", CVPR 2020, section 3.1. What differs: each
+band is transformed by itself, pixels without data are the mean of their band meanwhile, the mean of a band becomes that
+of the target with its sign, values stay within the range of the data, and β is drawn for each step from several ones,
+whose three networks the paper averages.
+
+In: band values of labelled windows and of the target. Out: band values.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Generator, Tensor
+
+from geoseg.models.training_batch import LabelledWindows
+from geoseg.training.methods.method import Setup
+from geoseg.training.styles.style import Style, Styled, StyleSettings
+
+
+class FourierSettings(StyleSettings):
+    """Parameters of the way."""
+
+    by: str = "fourier"
+    """Name of the way."""
+    betas: tuple[Annotated[float, Field(ge=0, le=0.5)], ...] = Field(
+        default=(0.01, 0.05, 0.09), min_length=1, max_length=100
+    )
+    """Shares of the window's side up to which frequencies are taken from the target; one is drawn in each step. 0 takes
+    the mean of each band alone."""
+
+
+class Fourier(Style):
+    """Swaps amplitudes; phases, which hold what lies where, stay."""
+
+    Settings = FourierSettings
+
+    def __init__(self, setup: Setup, settings: FourierSettings):
+        super().__init__(setup, settings)
+        self._betas, self._range = settings.betas, (setup.augment.low, setup.augment.high)
+
+    def forward(self, labelled: LabelledWindows, target: LabelledWindows, generator: Generator) -> Styled:
+        """Give each window the low frequencies of one of the target's."""
+        beta = self._betas[int(torch.randint(len(self._betas), (), generator=generator, device=generator.device))]
+        image, held, partner = labelled.image, labelled.holds_data, target.holds_data
+        with torch.autocast(image.device.type, enabled=False):
+            own, others = without_gaps(image.float(), held), without_gaps(target.image.float(), partner)
+            order = torch.arange(len(image), device=image.device) % len(others)
+            changed = with_amplitudes(own, others[order], beta).clamp(*self._range)
+        shown = held & partner.flatten(1).any(dim=1)[order].view(-1, 1, 1)
+        return Styled(changed.where(shown.unsqueeze(1), image))
+
+
+def without_gaps(image: Tensor, held: Tensor) -> Tensor:
+    """Band values (B, C, h, w) with the mean of their band where pixels (B, h, w) hold no data."""
+    held = held.unsqueeze(1)
+    means = (image * held).sum(dim=(2, 3), keepdim=True) / held.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+    return image.where(held, means)
+
+
+def with_amplitudes(image: Tensor, others: Tensor, beta: float) -> Tensor:
+    """Band values (B, C, h, w) with the amplitudes of others where frequencies are low, and the others' means.
+
+    Args:
+        image: the windows, whose phases stay.
+        others: as many windows.
+        beta: frequencies up to so many times the shorter side, rounded down, are low, in rows and columns.
+    """
+    height, width = image.shape[-2:]
+    reach = int(min(height, width) * beta)
+    rows = torch.fft.fftfreq(height, 1 / height, device=image.device).abs() <= reach
+    cols = torch.fft.rfftfreq(width, 1 / width, device=image.device) <= reach
+    own, wanted = torch.fft.rfft2(image), torch.fft.rfft2(others)
+    mixed = torch.polar(wanted.abs(), own.angle())
+    mixed[..., 0, 0] = wanted[..., 0, 0]  # the mean may be below 0, which an amplitude is not
+    low = rows.unsqueeze(1) & cols
+    changed: Tensor = torch.fft.irfft2(mixed.where(low, own), s=(height, width))
+    return changed
