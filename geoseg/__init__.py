@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from geoseg.commands.evaluate import EvaluateResult, evaluate
     from geoseg.commands.evaluate_model import ModelEvaluation, evaluate_model
     from geoseg.commands.init import InitResult, init
+    from geoseg.commands.leave_out import LeaveOutResult, leave_out
     from geoseg.commands.predict import PredictResult, predict
     from geoseg.commands.predict_many import ManyResult, predict_many
     from geoseg.commands.sample import SampleResult, sample
@@ -44,6 +45,7 @@ __all__ = [
     "GeosegError",
     "InitResult",
     "LabelError",
+    "LeaveOutResult",
     "ManyResult",
     "Model",
     "ModelCard",
@@ -72,6 +74,7 @@ __all__ = [
     "evaluate_model",
     "find_scenes",
     "init",
+    "leave_out",
     "load_model",
     "predict",
     "predict_many",
@@ -91,6 +94,7 @@ _HOMES = {
     "geoseg.commands.compare": ("Comparison", "compare"),
     "geoseg.commands.evaluate": ("EvaluateResult", "evaluate"),
     "geoseg.commands.evaluate_model": ("ModelEvaluation", "evaluate_model"),
+    "geoseg.commands.leave_out": ("LeaveOutResult", "leave_out"),
     "geoseg.commands.predict_many": ("ManyResult", "predict_many"),
     "geoseg.commands.scene_tasks": ("SceneFailure",),
     "geoseg.commands.predict": ("PredictResult", "predict"),

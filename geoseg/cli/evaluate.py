@@ -1,4 +1,5 @@
-"""geoseg evaluate PREDICTION.tif --labels LABELS, and geoseg evaluate --model MODEL --data CONFIG.yaml."""
+"""geoseg evaluate PREDICTION.tif --labels LABELS, geoseg evaluate --model MODEL --data CONFIG.yaml, and
+geoseg evaluate --leave-out COLUMN --data CONFIG.yaml -o FOLDER."""
 
 from __future__ import annotations
 
@@ -12,9 +13,10 @@ import click
 
 from geoseg.cli.early_checks import check_model, check_predicted, read_train_config
 from geoseg.cli.options import Command, json_option, overwrite_option, quiet_option, tiles_option
-from geoseg.cli.scores_text import scores_text
+from geoseg.cli.scores_text import regions_text, scores_text
 from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import notice, show, show_json, terminal_reporter
+from geoseg.cli.training_progress import training_reporter
 from geoseg.cli.value_types import FilePath, KnownText, PathOrWord
 from geoseg.core.errors import SpecError
 from geoseg.core.events import Reporter
@@ -29,12 +31,14 @@ if TYPE_CHECKING:
 
     Result = EvaluateResult | ModelEvaluation
 
-FOR_PREDICTIONS = "labels", "column", "layer", "buffer_px", "legend", "outside", "extent", "corrections"
+FOR_PREDICTIONS = ("labels", "column", "layer", "buffer_px", "legend", "outside", "extent", "corrections")
 """Options that only a prediction takes; the first is needed."""
 FOR_BOTH = {"boundary_px", *BlocksSpec.settings()}
-"""Options that both take, of those by which a model is evaluated."""
-FOR_MODELS = ("data", "tiles", "report", "overwrite", *(set(EvaluateSpec.settings()) - FOR_BOTH))
-"""Options that only a model takes; the first is needed."""
+"""Options that a prediction and a model take, of those by which a model is evaluated."""
+FOR_MODELS = ("data", "tiles", "report", "overwrite", *EvaluateSpec.settings())
+"""Options that a model takes; the first is needed."""
+FOR_REGIONS = ("data", "output", "resume", "overwrite", "device")
+"""Options that regions that are left out take; the first two are needed."""
 
 
 class Floor(NamedTuple):
@@ -77,6 +81,20 @@ def _floors() -> list[str]:
     help="Training config that names the labelled rasters on which a model is scored.",
 )
 @tiles_option
+@click.option(
+    "--leave-out",
+    metavar="COLUMN",
+    help="For each value of a column of the config's CSV, e.g. region, train a model on all others and score it there: "
+    "what to expect in regions that nobody has labelled.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=FilePath(path_type=Path),
+    metavar="FOLDER",
+    help="With --leave-out: folder for regions.json, report.html and the run of each region.",
+)
+@click.option("--resume", is_flag=True, help="With --leave-out: go on in the output folder where it was interrupted.")
 @spec_options(EvaluateSpec)
 @click.option(
     "--report",
@@ -100,22 +118,26 @@ def evaluate(
     prediction: str | None,
     model: str | None,
     floors: tuple[str, ...],
-    overwrite: bool,
     as_json: bool,
     quiet: bool,
     **options: Any,
 ) -> None:
-    """Score a class raster against labels, or a model on the labelled rasters of a training config.
+    """Score a class raster against labels, a model on the labelled rasters of a training config, or a config in regions
+    that its models have not seen.
 
     Scores are IoU, F1, precision (user's accuracy), recall (producer's accuracy) and kappa, and how well boundaries
     are met. Of a PREDICTION.tif with its --labels, only
     pixels with both count. A --model with the --data of a training config is scored as training scores it: on the
-    validation side, in the windows in which it sees a scene.
+    validation side, in the windows in which it sees a scene. With --leave-out, the config's --data trains a model for
+    each region, which learns from the others and is scored there; --fail-under is then for every region.
     """
-    given = {name: value for name, value in options.items() if value is not None}
-    given |= {"overwrite": True} if overwrite else {}
+    flags = {"overwrite", "resume"}
+    given = {name: value for name, value in options.items() if value is not None and (value or name not in flags)}
     _check_usage(prediction, model, given)
     wanted = [parse_floor(text) for text in floors]
+    if "leave_out" in given:
+        _leave_out(given, wanted, as_json, quiet)
+        return
     with terminal_reporter(quiet or as_json) as reporter:
         if prediction is not None:
             result, coverage = _of_prediction(prediction, given, reporter)
@@ -125,20 +147,31 @@ def evaluate(
         show_json(result.as_dict())
     elif not quiet:
         show(f"{scores_text(result.scores)}\n{coverage}")
-    _enforce(wanted, result.scores)
+    _enforce(wanted, [("", result.scores)])
 
 
 def _check_usage(prediction: str | None, model: str | None, given: Mapping[str, Any]) -> None:
     """Refuse options that don't belong together, as wrong usage (exit code 2)."""
-    if (prediction is None) == (model is None):
-        raise click.UsageError("give either a PREDICTION.tif with its --labels, or a --model with its --data")
-    needed, foreign = (FOR_MODELS[0], FOR_PREDICTIONS) if prediction is None else (FOR_PREDICTIONS[0], FOR_MODELS)
-    subject = "a --model" if prediction is None else "a PREDICTION.tif"
-    if stray := next((name for name in foreign if name in given), None):
+    leaves_out = "leave_out" in given
+    if [prediction is not None, model is not None, leaves_out].count(True) != 1:
+        raise click.UsageError(
+            "give either a PREDICTION.tif with its --labels, or a --model with its --data, or --leave-out with --data"
+        )
+    subject: str
+    taken: set[str]
+    needed: tuple[str, ...]
+    if leaves_out:
+        subject, taken, needed = "--leave-out", {*FOR_REGIONS, "leave_out"}, ("data", "output")
+    elif model is not None:
+        has_folds = "suspects" in given and Path(model).is_dir()
+        subject, taken, needed = "a --model", {*FOR_MODELS}, () if has_folds else ("data",)
+    else:
+        subject, taken, needed = "a PREDICTION.tif", {*FOR_PREDICTIONS, *FOR_BOTH}, ("labels",)
+    if stray := next((name for name in given if name not in taken), None):
         sign = "no-" if given[stray] is False else ""
         raise click.UsageError(f"--{sign}{stray.replace('_', '-')} does not go with {subject}")
-    if needed not in given and not (prediction is None and "suspects" in given and Path(str(model)).is_dir()):
-        raise click.UsageError(f"{subject} needs its --{needed}")
+    if lacking := next((name for name in needed if name not in given), None):
+        raise click.UsageError(f"{subject} needs its --{lacking}")
 
 
 def _of_prediction(prediction: str, settings: dict[str, Any], reporter: Reporter) -> tuple[Result, str]:
@@ -170,6 +203,26 @@ def _of_model(model: str | None, settings: dict[str, Any], reporter: Reporter) -
     written = [f"  {path}" for path in (result.report, result.suspects) if path is not None]
     fit = [] if result.calibration is None else [calibration_line(result.calibration)]
     return result, "\n".join([*fit, line, *written])
+
+
+def _leave_out(given: dict[str, Any], wanted: Sequence[Floor], as_json: bool, quiet: bool) -> None:
+    """Train a model for each region on the others, and show its scores there."""
+    config, column = given.pop("data"), given.pop("leave_out")
+    read_train_config(config)
+    from geoseg.commands.leave_out import leave_out as run
+
+    try:
+        with training_reporter(quiet or as_json) as reporter:
+            result = run(config, column, reporter=reporter, **given)
+    except KeyboardInterrupt:
+        if not quiet:
+            notice("the same command with --resume goes on with these runs")
+        raise
+    if as_json:
+        show_json(result.as_dict())
+    elif not quiet:
+        show("\n".join((regions_text(result.found), f"  {result.file}", f"  {result.report}")))
+    _enforce(wanted, [(f"{one.region}: ", one.scores) for one in result.found.regions])
 
 
 # ------------------------------------------------------------------------------------------------------------ floors
@@ -240,8 +293,10 @@ def _value_of(name: str, scores: Scores) -> float | None:
     return scores.by_class[metric][class_name]
 
 
-def _enforce(floors: Sequence[Floor], scores: Scores) -> None:
-    lines = [line for floor in floors if (line := shortfall(floor, scores)) is not None]
+def _enforce(floors: Sequence[Floor], scored: Sequence[tuple[str, Scores]]) -> None:
+    """Exit with code 1 if any of some scores, each with how its lines begin, is below a floor."""
+    found = [(subject, shortfall(floor, scores)) for subject, scores in scored for floor in floors]
+    lines = [f"{subject}{line}" for subject, line in found if line is not None]
     for line in lines:
         notice(line)
     if lines:

@@ -8,6 +8,7 @@ from geoseg.cli.terminal import table
 
 if TYPE_CHECKING:
     from geoseg.metrics.interval import Interval
+    from geoseg.metrics.region_scores import AllRegions
     from geoseg.metrics.scores import Scores
     from geoseg.metrics.spread import ScoreSpread
 
@@ -50,6 +51,27 @@ def spread_table(spread: ScoreSpread) -> str:
         for label, one in spread.rows()
     ]
     return table([("score", "mean", "lowest", "highest", "standard deviation"), *rows])
+
+
+def regions_text(found: AllRegions) -> str:
+    """Write the scores of regions that were left out as a table, and their mean, range and the worst."""
+    names = list(found.pooled.iou)
+    rows = [
+        (
+            one.region,
+            figure_of(one.scores.miou, one.scores.interval("miou")),
+            *((score(None if one.home is None else one.home.miou),) if found.home_spread else ()),
+            *(score(one.scores.iou[name]) for name in names),
+        )
+        for one in found.regions
+    ]
+    lines = table([("left out", "mIoU", *(("at home",) if found.home_spread else ()), *names), *rows])
+    miou, home = found.spread.overall["miou"], found.home_spread
+    at_home = "" if home is None else f"; at home {score(home.overall['miou'].mean)}"
+    return (
+        f"{lines}\nmIoU in regions that were left out: {score(miou.mean)} on average, {score(miou.lowest)} "
+        f"({found.worst.region}) to {score(miou.highest)}{at_home}"
+    )
 
 
 def intervals_line(scores: Scores) -> str:

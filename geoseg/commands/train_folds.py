@@ -73,9 +73,9 @@ def train_folds(spec: TrainSpec, output: Path, start: Start, reporter: Reporter)
     for number in range(1, folds + 1):
         log.notice(f"fold {number} of {folds}")
         with kept_once_begun(folder, output / "fold_1"):
-            found.append(_fold(_with_split(spec, fold=number), output / f"fold_{number}", log))
+            found.append(_fold(with_split(spec, fold=number), output / f"fold_{number}", log))
     log.notice(f"all labels, for the model itself, whose scores are those of the {folds} folds")
-    final = run_part(_on_all_labels(spec), output / FINAL, log)
+    final = run_part(on_all_labels(spec), output / FINAL, log)
     result = _result(folder, found, final, tuple(log.lines))
     with write_errors(output):
         _save_bundle(result, final, spec.card.limits, _mean_temperature(found))
@@ -84,16 +84,21 @@ def train_folds(spec: TrainSpec, output: Path, start: Start, reporter: Reporter)
     return result
 
 
-def _with_split(spec: TrainSpec, **changes: Any) -> TrainSpec:
+def with_split(spec: TrainSpec, **changes: Any) -> TrainSpec:
+    """The same settings with fields of data.split changed.
+
+    Raises:
+        ValidationError: if they do not go together.
+    """
     split = SplitSpec.model_validate(spec.data.split.model_dump() | changes)
     return spec.model_copy(update={"data": spec.data.model_copy(update={"split": split})})
 
 
-def _on_all_labels(spec: TrainSpec) -> TrainSpec:
+def on_all_labels(spec: TrainSpec) -> TrainSpec:
     """The settings of the model itself, which learns all labels but those of the test side."""
     if spec.data.split.test_share:
-        return _with_split(spec, val_share=0, folds=None)
-    return _with_split(spec, by="none", folds=None)
+        return with_split(spec, val_share=0, folds=None, fold=None)
+    return with_split(spec, by="none", folds=None, fold=None)
 
 
 def _fold(spec: TrainSpec, path: Path, reporter: Reporter) -> FoldResult:

@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from geoseg.core.composites import AddressPart, matching, paths_in, split_composite
+from geoseg.core.composites import matching, paths_in, split_composite
 from geoseg.core.errors import LabelError
 from geoseg.core.events import SILENT, Reporter
-from geoseg.core.patterns import Pattern, is_pattern, resolved
+from geoseg.core.patterns import resolved
 from geoseg.core.raster_names import is_raster, is_result
 from geoseg.core.safe_paths import is_elsewhere, joined, whole_url
 from geoseg.core.tables import Table
 from geoseg.core.wording import number_of
+from geoseg.data.file_pairs import file_pairs
 from geoseg.data.image_tags import Tags, split_tags
 from geoseg.spec import DataSpec, SplitSpec
 from geoseg.spec.data import AS_DATA_SAYS, LABEL_VALUES, SourceLegendSpec, legend_values, scene_values
@@ -50,6 +51,8 @@ class ListedRaster:
     """The classes that it shows, in place of labels of its pixels; None if it has these."""
     values_in: str = LABEL_VALUES
     """Where the settings say what the values of its labels stand for."""
+    cells: tuple[str, ...] = ()
+    """What the columns of data.split.test_where hold in its row, in their order."""
 
     @property
     def is_left_out(self) -> bool:
@@ -67,7 +70,7 @@ def list_rasters(data: DataSpec, reporter: Reporter = SILENT) -> list[ListedRast
     Raises:
         LabelError: if the CSV cannot be read or lacks a column, a pattern matches nothing, or labels are missing.
     """
-    found = _named(data)
+    found = _with_own_test(_named(data), data.split, reporter)
     words = Counter(str(one.split) for one in found if one.is_left_out)
     if words.total() == len(found):
         raise LabelError(
@@ -82,6 +85,42 @@ def list_rasters(data: DataSpec, reporter: Reporter = SILENT) -> list[ListedRast
             f"test: {shown}{more}"
         )
     return [one for one in found if not one.is_left_out]
+
+
+def values_in(data: DataSpec, column: str) -> list[str]:
+    """The values of a column of the list of tiles, or the groups of scenes, of images that are not left out.
+
+    Raises:
+        LabelError: if there is no such column, or a cell is empty.
+    """
+    split = data.split.model_copy(update={"test_where": {column: ""}})
+    named = _named(data.model_copy(update={"split": split}))
+    found = list(dict.fromkeys(one.cells[0] for one in named if not one.is_left_out))
+    if "" in found:
+        raise LabelError(f"an image of data.scenes has no {column}: give each one")
+    return found
+
+
+def _with_own_test(found: Sequence[ListedRaster], split: SplitSpec, reporter: Reporter) -> Sequence[ListedRaster]:
+    """The same with the test side that data.split.test_where says, if it does, without others given as test."""
+    wanted = tuple(split.test_where.values())
+    if not wanted:
+        return found
+    sided = [(one, one.cells == wanted) for one in found]
+    kept = [
+        replace(one, split=TEST) if is_tested and not one.is_left_out else one
+        for one, is_tested in sided
+        if (one.tags is None if is_tested else one.split != TEST)
+    ]
+    if not any(one.split == TEST for one in kept):
+        shown = ", ".join(f"{column}: {value}" for column, value in split.test_where.items())
+        raise LabelError(f"no image with a label has {shown}, as data.split.test_where says: correct it")
+    if unused := len(found) - len(kept):
+        reporter.notice(
+            f"{number_of(unused, 'image')} left out: given as {TEST}, or with tags alone, where data.split.test_where "
+            "says what the test side is"
+        )
+    return kept
 
 
 def list_unlabelled(data: DataSpec) -> list[Path]:
@@ -139,18 +178,28 @@ def _named(data: DataSpec) -> list[ListedRaster]:
     if data.tiles is not None:
         return _rows(data.tiles, data)
     if data.images is not None and data.labels is not None:
-        return _pairs(data.images, data.labels)
+        _check_where(data.split, [], "images that match patterns have", "none: list them in a CSV (data.tiles)")
+        return [ListedRaster(image, label, None) for image, label in file_pairs(data.images, data.labels)]
+    _check_where(data.split, ["group"], "images in data.scenes have", "group")
     return [
         _with_legend(
             ListedRaster(
                 scene.image, scene.label, scene.split, scene.group,
                 SourceLegendSpec(label_values=scene.label_values), values_in=scene_values(number),
+                cells=(scene.group or "",) * len(data.split.test_where),
             ),
             scene.legend or "",
             data,
         )
         for number, scene in enumerate(data.scenes)
     ]  # fmt: skip
+
+
+def _check_where(split: SplitSpec, columns: Sequence[str], subject: str, what: str) -> None:
+    """Refuse columns by which the test side is chosen that images do not have."""
+    for column in split.test_where:
+        if column not in columns:
+            raise LabelError(f"the column {column} is to say what is for the test, but {subject} {what}")
 
 
 def _with_legend(own: ListedRaster, name: str, data: DataSpec) -> ListedRaster:
@@ -165,7 +214,8 @@ def _rows(path: Path, data: DataSpec) -> list[ListedRaster]:
     if "://" in (url := whole_url(path)):
         raise LabelError(f"cannot read the list of tiles {url}: lists are files, save it (its tiles may be URLs)")
     try:
-        table, wanted = Table(path), (*COLUMNS, split.column, *_group_of(split), *_tags_of(data), *_legends_of(data))
+        named = split.column, *_group_of(split), *split.test_where
+        table, wanted = Table(path), (*COLUMNS, *named, *_tags_of(data), *_legends_of(data))
         _check_columns(list(table.columns(wanted).values()), path, data)
         rows = _with_all_tags([_row(cells, path, number, data) for number, cells in table.rows(wanted)])
     except (OSError, csv.Error) as error:
@@ -192,6 +242,9 @@ def _check_columns(found: Sequence[str], path: Path, data: DataSpec) -> None:
         raise LabelError(
             f"{path} has no column {split.group_column}, which data.split.group_column names: correct one of both"
         )
+    missing = [column for column in split.test_where if column not in found]
+    if missing:
+        raise LabelError(f"{path} has no column {missing[0]}, which is to say what is for the test: correct its name")
     if data.legends and data.legend_column not in found:
         raise LabelError(
             f"{path} has no column {data.legend_column}, which says by which of data.legends a row is read: add it, or "
@@ -205,7 +258,7 @@ def _row(cells: dict[str, str], path: Path, number: int, data: DataSpec) -> List
     split = data.split
     given = (split.column,) if split.column in cells and _is_given(split) else ()
     tags = split_tags(cells.get(data.tags_column or "", "")) if not cells["label"] else ()
-    needed = ("image", *(() if tags else ("label",)), *given, *_group_of(split))
+    needed = ("image", *(() if tags else ("label",)), *given, *_group_of(split), *split.test_where)
     if data.tags_column is not None and not (cells["label"] or tags):
         raise LabelError(
             f"{path}, line {number}: the row has neither a label nor tags: give one of both (data.tags_column)"
@@ -220,7 +273,9 @@ def _row(cells: dict[str, str], path: Path, number: int, data: DataSpec) -> List
             remedy = f"there are none: give data.legends, or drop the column {data.legend_column}"
         raise LabelError(f"{path}, line {number}: legend {name!r} is none of data.legends: {remedy}")
     group = cells.get(split.group_column or "")
-    listed = _with_legend(ListedRaster(image, label, cells.get(split.column) or None, group), name, data)
+    where = tuple(cells[column] for column in split.test_where)
+    listed = ListedRaster(image, label, cells.get(split.column) or None, group, cells=where)
+    listed = _with_legend(listed, name, data)
     return _tagged(listed, tags, f"{path}, line {number}", data) if tags else listed
 
 
@@ -275,69 +330,3 @@ def _group_of(split: SplitSpec) -> tuple[str, ...]:
 def _is_given(split: SplitSpec) -> bool:
     """Whether the split may be given by the column."""
     return split.by in ("auto", "column")
-
-
-def _pairs(images: str, labels: str) -> list[ListedRaster]:
-    """Images that match a pattern, each with the label path in which the wildcards stand for the same texts."""
-    if any(map(is_elsewhere, (*paths_in(images), labels))):
-        return _addresses(images, labels)
-    if parts := split_composite(images):
-        return _composites(images, parts, resolved(Path(labels).as_posix()))
-    pattern = resolved(Path(images).as_posix())
-    target = replace(resolved(Path(labels).as_posix()), stars_only=pattern.stars_only)
-    label_of = {path: _label_of(path, pattern, target) for path in pattern.paths()}
-    taken = set(label_of.values())  # labels may lie beside their images
-    own = [image for image in label_of if Path(image).as_posix() not in taken]
-    if not own:
-        raise LabelError(f"no image matches {images}: check data.images")
-    missing = [image for image in own if not Path(label_of[image]).exists()]
-    if missing:
-        raise LabelError(
-            f"{missing[0]} has no labels at {label_of[missing[0]]}: check data.labels, or move the image away"
-        )
-    return [ListedRaster(Path(image), Path(label_of[image]), None) for image in own]
-
-
-def _composites(images: str, parts: Sequence[AddressPart], labels: Pattern) -> list[ListedRaster]:
-    """Images of several files that match patterns, each with its label path."""
-    wild = next((part.path for part in parts if is_pattern(part.path)), parts[0].path)
-    pattern = resolved(Path(wild).as_posix())
-    found = [
-        (address, _label_of(path, pattern, replace(labels, stars_only=pattern.stars_only)))
-        for address, path in matching(images)
-    ]
-    if not found:
-        raise LabelError(f"no image matches {wild}: check data.images")
-    for address, label in found:
-        for path in (*paths_in(address), label):
-            if not Path(path).exists():
-                kind = "labels" if path == label else "file"
-                raise LabelError(f"{address} has no {kind} at {path}: check data.images and data.labels")
-    return [ListedRaster(Path(address), Path(label), None) for address, label in found]
-
-
-def _label_of(image: str, images: Pattern, labels: Pattern) -> str:
-    """Path of the labels of an image, by their patterns.
-
-    Raises:
-        LabelError: if the patterns do not fit each other.
-    """
-    fitting = images.fitting(labels)
-    if fitting is None and Path(labels.text).exists():
-        return labels.text
-    if fitting is None:
-        raise LabelError(
-            f"data.images has {number_of(images.wildcards, 'wildcard')}, data.labels has {labels.wildcards}: each * of "
-            "one stands for the same text as that of the other; labels without any are those of all images"
-        )
-    texts = images.texts(Path(image).as_posix())
-    return labels.filled(tuple(text for text, is_used in zip(texts, fitting, strict=False) if is_used))
-
-
-def _addresses(images: str, labels: str) -> list[ListedRaster]:
-    """One image and its label, at least one of them on a server or in an archive, where nothing can be listed."""
-    if "*" in images + labels:
-        raise LabelError(
-            f"{images} and {labels}: patterns are for files, list what is on a server or in an archive in data.scenes"
-        )
-    return [ListedRaster(Path(images), Path(labels), None)]

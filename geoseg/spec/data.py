@@ -160,6 +160,9 @@ class SplitSpec(Spec):
     group_column: str | None = Field(default=None, min_length=1)
     """Column of the CSV with the group of each image, such as a flight, a town or a cluster, by scene and by clusters:
     images of one group go to one side together."""
+    test_where: dict[Annotated[str, Field(min_length=1)], str] = Field(default={})
+    """Column of the CSV -> value, e.g. {region: chengdu}: the test side is the images of whose row all of these hold,
+    instead of those given as test, which are then left out. The column of images in `scenes` is group."""
     guard_px: int | None = Field(default=None, ge=0, le=LARGEST_COUNT)
     """Labels nearer than this to validation pixels are not used for training; None means the side of a window as read,
     so that no training window reaches validation pixels, or, where that would leave too little, and by polygons, 3 px,
@@ -179,6 +182,8 @@ class SplitSpec(Spec):
         return self
 
     def _check_test(self) -> None:
+        if self.test_share and self.test_where:
+            raise ValueError("test_share and test_where both say what is for the test: leave out one of both")
         if self.test_share and self.by in ("column", "none"):
             raise ValueError(
                 f"test_share does not go with by: {self.by}: give some images the split test, or take blocks, scene, "

@@ -301,12 +301,13 @@ def _has_code(c: Any) -> bool:
 
 
 def load_train_spec(path: str | Path) -> TrainSpec:
-    """Read a training config; its paths are relative to its own folder.
+    """Read a training config, or that of a run's folder; its paths are relative to its own folder.
 
     Raises:
         SpecError: if the file or one of its settings is wrong.
     """
-    folder = Path(path).parent
+    path = Path(path) / "config.yaml" if Path(path).is_dir() else Path(path)
+    folder = path.parent
     spec = parse_spec(TrainSpec, load_yaml(path), source=str(path))
     changes: dict[str, Any] = {"data": paths_from(spec.data, folder)}
     if spec.init_from is not None:
