@@ -95,9 +95,9 @@ class FromUnlabelled(Method):
         Raises:
             SpecError: saying what to change.
         """
-        STYLES.get(settings.style.by).check(spec, settings.style)
         if getattr(spec.branch, "freeze_local", False):  # branches of other packages need not have it
             raise _frozen(spec)
+        STYLES.get(settings.style.by).check(spec, settings.style)
         name = spec.network.architecture.lower()
         if cls.needs_features and not family_of(spec.network).info(name).takes_context:
             raise SpecError(

@@ -70,7 +70,7 @@ def cutmix(image: Tensor, targets: Targets, fill: Tensor, generator: Generator) 
 def classmix(image: Tensor, targets: Targets, fill: Tensor, generator: Generator) -> Mixed:
     """Paste half of the classes of the next window into each, where the teacher sees them (Olsson et al. 2021)."""
     order = _next(image)
-    masks = _half_of_classes(targets.classes[order], targets.counted[order], targets.probabilities.shape[1], generator)
+    masks = half_of_classes(targets.classes[order], targets.counted[order], targets.probabilities.shape[1], generator)
     return _paste(image, targets, masks)
 
 
@@ -105,13 +105,23 @@ def _centres(generator: Generator) -> Callable[[int], Tensor]:
     return lambda side: (torch.arange(side, device=generator.device) + 0.5) / side
 
 
-def _half_of_classes(classes: Tensor, counted: Tensor, number: int, generator: Generator) -> Tensor:
-    """Masks (B, h, w) of the pixels of half of the classes that a window shows, drawn at random."""
+def half_of_classes(
+    classes: Tensor, counted: Tensor, number: int, generator: Generator, *, rounds_up: bool = False
+) -> Tensor:
+    """Masks (B, h, w) of the pixels of half of the classes that a window shows, drawn at random.
+
+    Args:
+        classes: class indexes (B, h, w).
+        counted: pixels that count (B, h, w), bool.
+        number: of all classes.
+        generator: source of all randomness.
+        rounds_up: whether half of an odd number is rounded up, so that a window of one class gives that.
+    """
     flat = torch.where(counted, classes, number).flatten(1)
     present = torch.zeros(len(flat), number + 1, dtype=torch.bool, device=flat.device).scatter_(1, flat, True)[:, :-1]
     drawn = torch.rand(present.shape, generator=generator, device=generator.device)
     ranks = drawn.masked_fill(~present, math.inf).argsort(dim=1).argsort(dim=1)
-    chosen = ranks < present.sum(dim=1, keepdim=True).div(2, rounding_mode="floor")
+    chosen = ranks < (present.sum(dim=1, keepdim=True) + rounds_up).div(2, rounding_mode="floor")
     padded = torch.cat([chosen, torch.zeros_like(chosen[:, :1])], dim=1)
     return padded.gather(1, flat).view_as(classes)
 

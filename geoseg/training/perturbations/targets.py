@@ -64,12 +64,12 @@ class Targets:
     def square_loss(self, logits: Tensor, weights: Tensor) -> Tensor:
         """Weighted mean, over counted pixels, of the squared difference of probabilities, summed over the classes."""
         difference = (logits.float().softmax(dim=1) - self.probabilities).square().sum(dim=1)
-        return _mean(difference, weights, self.counted)
+        return weighted_mean(difference, weights, self.counted)
 
     def class_loss(self, logits: Tensor, weights: Tensor) -> Tensor:
         """Weighted mean, over counted pixels, of the cross-entropy against the most probable class."""
         loss = functional.cross_entropy(logits.float(), self.classes, reduction="none")
-        return _mean(loss, weights, self.counted)
+        return weighted_mean(loss, weights, self.counted)
 
 
 def share(part: Tensor, whole: Tensor) -> Tensor:
@@ -77,5 +77,6 @@ def share(part: Tensor, whole: Tensor) -> Tensor:
     return part.sum() / whole.sum().clamp(min=1)
 
 
-def _mean(values: Tensor, weights: Tensor, counted: Tensor) -> Tensor:
+def weighted_mean(values: Tensor, weights: Tensor, counted: Tensor) -> Tensor:
+    """Mean of values times weights over counted pixels, all (B, h, w); 0 of none."""
     return (values * weights * counted).sum() / counted.sum().clamp(min=1)

@@ -1,0 +1,29 @@
+"""Style transfer: labels are learnt from windows that look like those of the target.
+
+In: labelled windows and windows of the target. Out: the loss of the former, after a change of style that moves no
+label; that of the latter is 0 unless their entropy gets a weight.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from geoseg.training.methods.minent import MinEnt, MinEntSettings
+from geoseg.training.styles import StyleSetting
+from geoseg.training.styles.histogram import HistogramSettings
+
+
+class StyleTransferSettings(MinEntSettings):
+    """Parameters of the method, as they are written below `method` in a config."""
+
+    weight: float = Field(default=0.0, ge=0, le=1000)
+    """Weight of the entropy of windows of the target; that of the labels' loss is 1."""
+    style: StyleSetting = HistogramSettings()
+    """How labelled windows are given the look of data.target: histogram, fourier, or one of another package."""
+
+
+class StyleTransfer(MinEnt):
+    """Minimises the loss of labelled windows in the style of the target."""
+
+    Settings = StyleTransferSettings
+    needs_target = True
