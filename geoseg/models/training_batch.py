@@ -6,7 +6,7 @@ refinement module) stay inside that class.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -41,6 +41,12 @@ class LabelledWindows:
     def holds_data(self) -> Tensor:
         """Pixels with a label, or marked as having data but none (B, S, S), bool."""
         return (self.labels != IGNORE) | self.unlabelled
+
+    @property
+    def in_own_colours(self) -> LabelledWindows:
+        """The same windows, with their own colours as their image."""
+        assert self.plain is not None  # which the method asks for
+        return replace(self, image=self.plain)
 
 
 class PixelLoss(Protocol):

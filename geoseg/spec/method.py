@@ -31,6 +31,8 @@ METHODS: Registry[Any] = Registry(
         "style_transfer": "geoseg.training.methods.style_transfer:StyleTransfer",
         "fda": "geoseg.training.methods.fda:Fda",
         "dacs": "geoseg.training.methods.dacs:Dacs",
+        "fcan": "geoseg.training.methods.fcan:Fcan",
+        "dpl": "geoseg.training.methods.dpl:DualPath",
         "cam": "geoseg.training.methods.cam:ClassActivationMaps",
         "tree_energy": "geoseg.training.methods.tree_energy:TreeEnergy",
     },

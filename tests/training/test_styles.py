@@ -65,6 +65,19 @@ def test_pixels_without_data_and_the_range_of_values_are_kept(name: str, tmp_pat
 
 
 @every_style
+def test_windows_of_the_target_take_the_look_of_labelled_ones_where_they_hold_data(name: str, tmp_path: Path) -> None:
+    style, labelled, target = a_style(tmp_path, by=name), windows(0), windows(6, count=3, brightest=250.0)
+    varied = replace(target, image=target.image / 2)
+    back = style.back(varied, labelled, generator())
+    assert not back.requires_grad
+    assert back.min() >= 0
+    assert back.max() <= 255
+    gaps = ~target.holds_data.unsqueeze(1).expand_as(back)
+    assert torch.equal(back[gaps], target.image[gaps])
+    assert torch.equal(back, style.back(target, labelled, generator()))
+
+
+@every_style
 def test_the_same_generator_gives_the_same_windows_and_given_ones_are_not_changed(name: str, tmp_path: Path) -> None:
     style, labelled, target = a_style(tmp_path, by=name), windows(0), windows(5)
     kept = copy.deepcopy((labelled, target))

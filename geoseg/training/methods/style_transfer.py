@@ -19,7 +19,8 @@ class StyleTransferSettings(MinEntSettings):
     weight: float = Field(default=0.0, ge=0, le=1000)
     """Weight of the entropy of windows of the target; that of the labels' loss is 1."""
     style: StyleSetting = HistogramSettings()
-    """How labelled windows are given the look of data.target: histogram, fourier, or one of another package."""
+    """How labelled windows are given the look of data.target: histogram, fourier, cyclegan, or one of another
+    package."""
 
 
 class StyleTransfer(MinEnt):

@@ -52,8 +52,8 @@ class UnlabelledSettings(Spec):
     """Windows whose statistics batch normalisation keeps for predictions: labelled ones, those without labels, or both;
     None: labelled ones with data.unlabelled, those without labels with data.target, where the model is to be used."""
     style: StyleSetting = StyleSettings()
-    """How labelled windows are given the look of data.target: none, fourier, histogram, or one of another package, by
-    its name or with parameters: {by: fourier, betas: [0.05]}."""
+    """How labelled windows are given the look of data.target: none, fourier, histogram, cyclegan, or one of another
+    package, by its name or with parameters: {by: fourier, betas: [0.05]}."""
 
 
 class FromUnlabelled(Method):
@@ -257,8 +257,7 @@ def targets_of(network: SegmentationNetwork, windows: LabelledWindows) -> Target
 
 def plain_of(windows: LabelledWindows) -> Tensor:
     """Band values (B, C, S, S) of windows in their own colours."""
-    assert windows.plain is not None  # which the method asks for
-    return windows.plain
+    return windows.in_own_colours.image
 
 
 def probabilities(network: SegmentationNetwork, image: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ STYLES: Registry[type[Style]] = Registry(
         "none": "geoseg.training.styles.unchanged:Unchanged",
         "fourier": "geoseg.training.styles.fourier:Fourier",
         "histogram": "geoseg.training.styles.histogram:HistogramMatching",
+        "cyclegan": "geoseg.training.styles.cyclegan:CycleGanStyle",
     },
 )
 """All ways by name."""

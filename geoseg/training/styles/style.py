@@ -79,3 +79,11 @@ class Style(nn.Module, ABC):
             target: windows of the target (B', C, S, S), as many as others or not.
             generator: source of all randomness, on the device.
         """
+
+    def back(self, target: LabelledWindows, labelled: LabelledWindows, generator: Generator) -> Tensor:
+        """Give windows of the target, in their own colours, the look of labelled ones (B', C, S, S).
+
+        By default as the other way round, with the two in each other's place.
+        """
+        styled: Styled = self(target.in_own_colours, labelled.in_own_colours, generator)
+        return styled.image
