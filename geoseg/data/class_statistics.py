@@ -120,6 +120,20 @@ def count_own(raster: LabelledRaster, stage: Stage = NOT_REPORTED) -> ClassStati
     return join_statistics(parts)
 
 
+def count_some(raster: LabelledRaster, most: int) -> ClassStatistics:
+    """Count the pixels with data of evenly spread windows, `most` at most, labelled or not, as of one class.
+
+    Raises:
+        SceneError: if the image is damaged.
+    """
+    windows = list(read_windows(raster.height, raster.width))
+    parts = []
+    for window in windows[:: -(-len(windows) // most)]:
+        image, valid = raster.read(window)
+        parts.append(_count(image, np.where(valid, np.uint8(0), np.uint8(IGNORE)), window, classes=1))
+    return join_statistics(parts)
+
+
 def no_statistics(classes: int, bands: int) -> ClassStatistics:
     """The statistics of a raster without labels, for K classes and C bands."""
     nothing = np.zeros((0, bands))

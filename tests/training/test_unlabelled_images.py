@@ -241,6 +241,24 @@ def test_a_target_is_read_and_reported_as_images_without_labels_are_in_its_own_w
     assert "Target rasters" in result.report.read_text("utf-8")
 
 
+def test_colours_are_varied_within_the_range_of_labelled_values_and_those_of_the_target(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    for path in tmp_path.glob("*.tif"):
+        with rasterio.open(path) as file:
+            values, transform = file.read(), file.transform
+        if len(values) == 3:
+            write_raster(path, values.astype(np.uint16) * 10, crs="EPSG:32631", transform=transform)
+    bright = np.random.default_rng(0).integers(5000, 6000, (3, 64, 96)).astype(np.uint16)
+    write_tile(tmp_path / "scene.tif", bright, left=FAR)
+    ranges = {}
+    for setting in ("unlabelled", "target"):
+        config = write_config(tmp_path, data=SMALL["data"] | {"dtype": "uint16", setting: "scene.tif"})
+        ranges[setting] = read_training_data(load_train_spec(config)).value_range
+    assert ranges["target"][0] == ranges["unlabelled"][0]
+    assert ranges["unlabelled"][1] < 3000
+    assert 5990 < ranges["target"][1] < 6000
+
+
 def test_what_is_wrong_with_a_target_names_its_setting(tmp_path: Path) -> None:
     write_tiles(tmp_path)
     write_tile(tmp_path / "scene.tif", np.ones((1, 40, 40), np.uint8), left=FAR)

@@ -19,7 +19,7 @@ from geoseg.core.errors import LabelError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.core.wording import number_of, pixels_in_words
 from geoseg.data.brightness import brightness_of
-from geoseg.data.class_statistics import ClassStatistics, join_statistics, normalization_of
+from geoseg.data.class_statistics import ClassStatistics, count_some, join_statistics, normalization_of
 from geoseg.data.labelled_raster import LabelledRaster
 from geoseg.data.labels import LabelRules, unmarked_labels
 from geoseg.data.labels.background import outside_index
@@ -53,6 +53,8 @@ from geoseg.training.data.unread_test import add_unread, report_unread
 
 SPARSE = 0.05
 """Labels of a smaller share of the images' pixels are said to be few."""
+RANGED_WINDOWS = 64
+"""Windows of each raster of the target by which the range of its values is known, at most."""
 ReadTest = Callable[[Reporter], SplitSide]
 """Gives the test side; a reporter gets notices and progress."""
 
@@ -74,7 +76,7 @@ class TrainingData:
     brightness: BrightnessSpec | None
     """How bright the training imagery is, by its colours; None where that says nothing of other imagery."""
     value_range: tuple[float, float]
-    """Lowest and highest band value, for the augmentation of colours."""
+    """Lowest and highest band value, also of the target, for the augmentation of colours."""
     resolution_m: float | None
     """Ground resolution, if known and about the same in all images."""
     size_range_m: tuple[float, float] | None
@@ -158,14 +160,15 @@ def read_training_data(
         check_window(spec, train)
     sides = {"train": split.train, "val": split.val, TEST: split.test}
     together = join_statistics(sides[only or "train"].statistics)
+    unlabelled = read_unlabelled(without_labels, known, split, terms, spec, reporter)
     return TrainingData(
         train=train,
         val=join_side(known.rasters, split.val, is_scored=True),
-        unlabelled=read_unlabelled(without_labels, known, split, terms, spec, reporter),
+        unlabelled=unlabelled,
         read_test=_test_reader(known, split, everything, spec, terms.scaling),
         normalization=normalization_of(together),
         brightness=None if terms.scaling else brightness_of(split.train.statistics, spec.data.dtype),
-        value_range=_value_range(together, spec.data),
+        value_range=_value_range(together, unlabelled.rasters, spec.data),
         resolution_m=spec.data.resolution_m or terms.resolution_m,
         size_range_m=terms.size_range_m,
         scaling=terms.scaling,
@@ -300,10 +303,21 @@ def _read_and_count(
     return rasters, counted, unmarked_px, disputed
 
 
-def _value_range(statistics: ClassStatistics, data: DataSpec) -> tuple[float, float]:
-    """Range of the type for 8-bit values, else of the values that occur, without outliers."""
+def _value_range(
+    labelled: ClassStatistics, unlabelled: Sequence[LabelledRaster], data: DataSpec
+) -> tuple[float, float]:
+    """Range of the type for 8-bit values, else of the values that occur, without outliers.
+
+    Values of a target count, too: those beyond the labelled ones would be clipped, and the model is to know them.
+    """
     if data.dtype == "uint8":
         return 0.0, 255.0
+    target = [count_some(one, RANGED_WINDOWS) for one in unlabelled] if data.target else []
+    ranges = [_range_of(one) for one in (labelled, *target) if len(one.cells)]
+    return min(low for low, _ in ranges), max(high for _, high in ranges)
+
+
+def _range_of(statistics: ClassStatistics) -> tuple[float, float]:
     found = normalization_of(statistics)
     mean, reach = np.array(found.mean), 6 * np.array(found.std)
     low = np.maximum(statistics.lowest.min(axis=0), mean - reach).min()

@@ -24,7 +24,7 @@ class FdaSettings(MinEntSettings):
     eta: float = Field(default=2.0, gt=0, le=10)
     """Exponent of the squared entropy of a pixel: 0.5 minimises the entropy itself."""
     style: StyleSetting = FourierSettings()
-    """How labelled windows are given the look of data.target: {by: fourier, betas: [0.01, 0.05, 0.09]}, or another."""
+    """How labelled windows are given the look of data.target: {by: fourier, betas: [0.01, 0.05]}, or another."""
 
 
 class Fda(MinEnt):

@@ -26,11 +26,9 @@ class FourierSettings(StyleSettings):
 
     by: str = "fourier"
     """Name of the way."""
-    betas: tuple[Annotated[float, Field(ge=0, le=0.5)], ...] = Field(
-        default=(0.01, 0.05, 0.09), min_length=1, max_length=100
-    )
+    betas: tuple[Annotated[float, Field(ge=0, le=0.5)], ...] = Field(default=(0.01, 0.05), min_length=1, max_length=100)
     """Shares of the window's side up to which frequencies are taken from the target; one is drawn in each step. 0 takes
-    the mean of each band alone."""
+    the mean of each band alone. The paper's largest, 0.09, lays coloured patterns over imagery from above."""
 
 
 class Fourier(Style):
