@@ -30,6 +30,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 METAVARS = {
+    "adapt": "BN|ENTROPY",
+    "adapt_share": "0..1",
     "aoi": "FILE",
     "bbox": "LEFT,BOTTOM,RIGHT,TOP",
     "classes": "NAME,...",
@@ -72,11 +74,18 @@ def _matchings() -> Iterable[str]:
     return MATCHINGS.names
 
 
+def _adaptations() -> Iterable[str]:
+    from geoseg.inference.adaptations import ADAPTATIONS
+
+    return ADAPTATIONS.names
+
+
 def _devices() -> Iterable[str]:
     return ("auto", "cpu", "cuda", "mps")
 
 
 COMPLETED_BY: Mapping[str, Callable[[], Iterable[str]]] = {
+    "adapt": _adaptations,
     "by": _uncertainties,
     "device": _devices,
     "format": _formats,

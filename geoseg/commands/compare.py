@@ -211,7 +211,7 @@ class _Scoring:
         labelled = LabelledSide(bands, self.side.cells, self.spec.data.resolution_m, self.spec.batch_px)
         scoring, folder = self.wanted.scoring, Path(tempfile.mkdtemp(dir=self.scratch))
         scored = lay_model(load_model(entry.path), labelled, entry.settings, scoring.device, folder, order)
-        for line in scored.notices:
+        for line in (*scored.notices, *scored.adaptation):
             log.notice(f"{entry.name}: {line}")
         reach = self.spec.boundary_px if scoring.boundary_px is None else scoring.boundary_px
         counts = scored.count(self.units, reach or None, log)

@@ -189,7 +189,7 @@ def lay_part(judge: Judge, wanted: EvaluateSpec, folder: Path, reporter: Reporte
     if wanted.label_errors.suspects is not None:
         kept = ProbabilityMaps(judge.side.rasters, len(model.classes), folder)
     scored = lay_side(judge.model, judge.side, judge.spec, wanted, folder)
-    for line in (*judge.misfits(wanted.classify, scored), *scored.notices):
+    for line in (*judge.misfits(wanted.classify, scored), *scored.notices, *scored.adaptation):
         reporter.notice(line)
     return ScoredPart(judge, scored, kept, CalibrationCounter(len(model.classes), model.temperature))
 

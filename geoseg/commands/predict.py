@@ -97,7 +97,8 @@ def predict(
         name: base name of the results; default: the name of the scene's file.
         scheduler: share the scene among the workers of a Dask cluster: its address, local:N for N processes here, or
             a client of it.
-        reporter: takes notices, and the progress of `predicting`, `crf`, `writing`, `preview` and `polygons`.
+        reporter: takes notices, and the progress of `adapting`, `predicting`, `crf`, `writing`, `preview` and
+            `polygons`.
         settings: fields of PredictSpec; overwrite=True to replace results that exist, which are refused before any
             work is done without it; resume=True to go on where a run with the same scene, model and settings was
             stopped; nothing is done if it was not.

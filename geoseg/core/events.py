@@ -48,16 +48,17 @@ class Stage:
 
 
 class NoticeLog(Reporter):
-    """Keeps notices, and passes everything on."""
+    """Keeps notices, each once, and passes everything on."""
 
     def __init__(self, to: Reporter = SILENT):
         self._to = to
         self.lines: list[str] = []
 
     def notice(self, line: str) -> None:
-        """Keep a line and pass it on."""
-        self.lines.append(line)
-        self._to.notice(line)
+        """Keep a line and pass it on, unless it was given before."""
+        if line not in self.lines:
+            self.lines.append(line)
+            self._to.notice(line)
 
     def progress(self, progress: Progress) -> None:
         """Pass it on."""

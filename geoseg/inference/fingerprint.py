@@ -23,6 +23,8 @@ from geoseg.spec import ClassifySpec, GeneralizeSpec, PredictSpec
 
 _WAY = 2
 """Number of the way in which pixels are decided, and of the files of a work folder: another one for another way."""
+_APART = {"aoi", "match", "match_by", "adapt", "adapt_share", "adapt_windows"}
+"""Settings that are counted apart from the others, or not at all."""
 _DIGESTS: WeakKeyDictionary[torch.nn.Module, tuple[int, str]] = WeakKeyDictionary()
 
 
@@ -56,7 +58,7 @@ def fingerprint(scene: Scene, model: Model, spec: ClassifySpec, device: str, val
         "model": model.spec.model_dump(mode="json"),
         "weights": weights_digest(model.module),
         "model file": model.file.sha256 if model.file else "",
-        "settings": spec.model_dump(mode="json", exclude={"aoi", "match", "match_by"}, warnings=False),
+        "settings": spec.model_dump(mode="json", exclude=_APART, warnings=False),
         "aoi": _area_state(spec.aoi) if spec.aoi else None,
         "device": device,
     }
@@ -64,6 +66,8 @@ def fingerprint(scene: Scene, model: Model, spec: ClassifySpec, device: str, val
         parts["parts"] = [(part.name, _file_state(part.path), part.tags) for part in scene.parts]
     if values:
         parts["values"] = values
+    if spec.adapt is not None:
+        parts["adapt"] = [spec.adapt, spec.adapt_share, spec.adapt_windows]
     return _digest(parts)
 
 

@@ -11,9 +11,12 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
+from torch import nn
+
 from geoseg.core.events import NoticeLog, Reporter
 from geoseg.core.redaction import public_form
 from geoseg.geo.grid import Grid
+from geoseg.inference.adapted import adaptation_notice, share_of
 from geoseg.inference.brightness import fitting_brightness
 from geoseg.inference.crf import Crf
 from geoseg.inference.decide import Wanted
@@ -79,6 +82,13 @@ class Job:
         resolved = self.resolved.model_dump(mode="json", warnings=False)
         running = {"batch_size": self.batch_size, "device": str(self.runner.device)}
         return self.spec.vector.model_dump(mode="json") | resolved | running
+
+    def with_network(self, network: nn.Module) -> Job:
+        """The job with other weights of its network, e.g. adapted ones; `model` stays the one that was given."""
+        runner = self.runner.with_network(network)
+        inputs = ViewInputs(self.bands, self.source, self.grid, self.model.spec, runner, self.resolved, self.batch_size)
+        view = VIEWS.get(branch_of(self.model.spec, self.resolved).kind)(inputs)
+        return replace(self, runner=runner, view=view)
 
     @property
     def manifest(self) -> Manifest:
@@ -152,6 +162,8 @@ def prepare(
         bands, settings = _matched(bands, loaded.spec, settings, change, log)
     for line in lines + misfit_lines([values_misfit(bands, loaded.spec)], is_forced=spec.run.force):
         log.notice(line)
+    if settings.adapt is not None:
+        log.notice(adaptation_notice(loaded, settings))
     source = at_resolution(bands, loaded.spec, settings)
     ratio = max(scene.height / source.height, scene.width / source.width)
     target = Target.choose(spec.run.device, settings.precision)
@@ -246,6 +258,7 @@ def _resolved(spec: ClassifySpec, grid: Grid, runner: Runner, bands: SceneBands)
         "overlap": grid.overlap,
         "precision": runner.precision,
         "bands": bands.bands,
+        "adapt_share": None if spec.adapt is None else share_of(spec),
         "match": None if spec.match is None else public_form(spec.match),
         "nodata": spec.nodata if spec.nodata == "auto" else plain_number(spec.nodata),
     }

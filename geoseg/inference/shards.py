@@ -23,6 +23,7 @@ from geoseg.core.errors import GeosegError, SpecError
 from geoseg.core.events import SILENT, Progress, Reporter, Stage
 from geoseg.core.executors.protocol import Executor, Worker, Workplace
 from geoseg.core.executors.registry import open_executor
+from geoseg.inference.adapted_job import adapt_job, adapted_job
 from geoseg.inference.job import Job, curves_of, prepare
 from geoseg.inference.tile_rows import run_tile_rows
 from geoseg.inference.work_folder import Manifest, WorkFolder
@@ -74,10 +75,13 @@ class Shard:
 def run_scene(job: Job, work: WorkFolder, workers: Workers, reporter: Reporter = SILENT) -> None:
     """Finish all unfinished tile rows of a scene; the stage `predicting` counts pixels of the source.
 
+    The network is adapted to the scene before, if the settings ask for it; that stage, `adapting`, counts windows.
+
     Raises:
         GeosegError: as soon as one worker fails; finished tile rows stay.
     """
     devices = find_devices(job.spec.run, job.runner.device)
+    job = adapt_job(job, work, reporter)
     threads = max(1, torch.get_num_threads() // (1 if devices[0].startswith("cuda") else len(devices)))
     place = Workplace(workers.scheduler, tuple(devices), partial(_use_threads, threads))
     with open_executor(place) as executor:
@@ -187,7 +191,7 @@ def run_shard(worker: Worker, shard: Shard) -> None:
         GeosegError: as `predict` does.
     """
     spec = shard.spec if worker.device is None else shard.spec.with_settings(device=worker.device)
-    key = shard.manifest.fingerprint, shard.scene, spec  # the next shard is of the same scene more often than not
+    key = shard.manifest, shard.scene, spec  # the next shard is of the same scene more often than not
     with gdal_settings():
         job = worker.keep(key, partial(_open_job, shard, spec))
         run_tile_rows(job, WorkFolder(shard.work, shard.manifest), shard.tile_rows, Stage(SILENT, "predicting", 0))
@@ -203,4 +207,4 @@ def _open_job(shard: Shard, spec: PredictSpec) -> Iterator[Job]:
                 f"{shard.scene.path}, its model or the kind of device is another one here than where the work was "
                 "shared out"
             )
-        yield job
+        yield adapted_job(job, WorkFolder(shard.work, shard.manifest))

@@ -11,6 +11,7 @@ tile rows and are written again. Several processes may work on different tile ro
     000012.above          its part of the seam above, if another process has the tile row above
     000012.seal           the seal of all of these
     000012.seam...        that seam, finished, with a seal of its own
+    adapted.safetensors   what becomes of the network where it is adapted to the scene; and its seal
     averaged.npy          the scene averaged for a model's context, C + 1 channels, float32; and its seal
     coarse.npy            class probabilities of the coarser views, for a model that refines them; and its seal
 """

@@ -118,13 +118,17 @@ class Runner:
         network.to(self.device).to(memory_format=torch.channels_last).eval()
         if options.bands and isinstance(network, SegmentationNetwork) and not keeps_uniform(network, options.multiple):
             reporter.notice(_UNEVEN)
-        self.network = network
+        self.network, self._options = network, options
         forward: Segmenter = _Compiled(network, options.compiled_sizes) if options.compiled_sizes else network
         is_plain = tuple(options.augmentations) == (Augmentation(),)
         self._forward = forward if is_plain else Augmented(forward, options.augmentations, options.multiple)
         self._most: int | None = None
         self._reporter = reporter
         self._uniform: tuple[bytes, Tensor] | None = None
+
+    def with_network(self, network: nn.Module) -> Runner:
+        """A runner of another network, with the same device, arithmetic and options."""
+        return Runner(network, str(self.device), self.precision, self._options, reporter=self._reporter)
 
     @contextmanager
     def session(self) -> Iterator[None]:

@@ -21,7 +21,11 @@ class ClassifySpec(CrfSpec, AreaSpec):
     None means the model's own value.
     """
 
-    dependent: ClassVar[Mapping[str, Sequence[str]]] = {**CrfSpec.dependent, "match": ("match_by",)}
+    dependent: ClassVar[Mapping[str, Sequence[str]]] = {
+        **CrfSpec.dependent,
+        "match": ("match_by",),
+        "adapt": ("adapt_share", "adapt_windows"),
+    }
 
     tile: int | None = Field(default=None, ge=SMALLEST_TILE, le=LARGEST_TILE)
     """Largest side of a window, in pixels; None means the model's."""
@@ -55,6 +59,15 @@ class ClassifySpec(CrfSpec, AreaSpec):
     match_by: str = "moments"
     """What of the reference the scene takes on: moments, mean and spread of each band, by a gain and an offset;
     histogram, its cumulative distribution, also by a curve."""
+    adapt: str | None = None
+    """Way to adapt the network to the scene before it predicts it, without labels: bn, the statistics of its batch
+    normalisation become a mixture of those of training and the scene's; entropy, scale and shift of its normalisation
+    layers are learnt so that it is surer of the scene (TENT). It may lose on scenes like what the model learnt from.
+    None means none."""
+    adapt_share: float | None = Field(default=None, ge=0, le=1)
+    """How far the network goes from the trained (0) to the scene's (1); None means what the way of adapt takes."""
+    adapt_windows: int = Field(default=64, ge=1, le=LARGEST_COUNT)
+    """Most windows of the scene, of at most 512 px and evenly spread, that are looked at to adapt the network."""
     resolution: Resolution = "auto"
     """Ground resolution at which the network sees the scene: scene (or native, the same), model, or metres per pixel;
     auto takes the model's where the scene's differs from it by more than a factor of 1.5."""

@@ -38,6 +38,9 @@ class PredictSettings(TypedDict, total=False):
     rescale: Literal["auto"] | Sequence[float] | None
     match: str | os.PathLike[str] | None
     match_by: str
+    adapt: str | None
+    adapt_share: float | None
+    adapt_windows: int
     resolution: Literal["auto", "scene", "native", "model"] | float
     majority: int | None
     fill_holes: float | str | None
@@ -100,6 +103,9 @@ class EvaluateSettings(TypedDict, total=False):
     rescale: Literal["auto"] | Sequence[float] | None
     match: str | os.PathLike[str] | None
     match_by: str
+    adapt: str | None
+    adapt_share: float | None
+    adapt_windows: int
     resolution: Literal["auto", "scene", "native", "model"] | float
     suspects: str | os.PathLike[str] | None
     min_area: float | str
@@ -154,6 +160,9 @@ class CompareSettings(TypedDict, total=False):
     rescale: Literal["auto"] | Sequence[float] | None
     match: str | os.PathLike[str] | None
     match_by: str
+    adapt: str | None
+    adapt_share: float | None
+    adapt_windows: int
     resolution: Literal["auto", "scene", "native", "model"] | float
 
 
@@ -231,6 +240,9 @@ class SuggestSettings(TypedDict, total=False):
     rescale: Literal["auto"] | Sequence[float] | None
     match: str | os.PathLike[str] | None
     match_by: str
+    adapt: str | None
+    adapt_share: float | None
+    adapt_windows: int
     resolution: Literal["auto", "scene", "native", "model"] | float
     force: bool
     batch_size: int | None

@@ -11,17 +11,19 @@ from itertools import product
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from geoseg.core.errors import SpecError
 from geoseg.core.events import SILENT, Reporter
+from geoseg.core.wording import number_of
 from geoseg.geo.aoi import Area
+from geoseg.inference.adapted import adapt, adaptation_notice
 from geoseg.inference.crf import Crf
 from geoseg.inference.fit import fitting_resolution
 from geoseg.inference.windows import make_grid
 from geoseg.metrics.unit_counts import UnitCounter, UnitCounts
 from geoseg.models.model import Model
-from geoseg.models.runner import Runner, RunnerOptions
+from geoseg.models.runner import Runner, RunnerOptions, choose_device
 from geoseg.models.tta import find_augmentations
 from geoseg.spec import ClassifySpec, ModelSpec, Resolution
 from geoseg.training.scoring.count_units import (
@@ -87,6 +89,8 @@ class ScoredModel:
     """Folder for scratch files."""
     notices: tuple[str, ...] = ()
     """Sentences for the user on how the mosaics are seen."""
+    adaptation: tuple[str, ...] = ()
+    """Sentences for the user on how the network was adapted to them."""
 
     def classify(self, batch: ScoredBatch) -> Tensor:
         """Logits of scored windows (B, K, T, T), of the counted classes in their order."""
@@ -151,12 +155,25 @@ def lay_model(
         multiple=spec.network.multiple,
         compiled_sizes=sizes if settings.compile else (),
     )
-    runner = Runner(model.module, device, settings.precision, options)
+    network, adaptation = _adapted(model, rasters, settings, device)
+    runner = Runner(network, device, settings.precision, options)
     cells = widened(cells_of(side.cells, rasters), rasters, settings.crf_halo)
     windows = ScoredWindows(rasters, cells, grids, spec, folder, with_seams=True)
     windows.view.prepare(lambda: runner, side.batch_px, settings.refine_fraction)
     crf = Crf.of(settings, spec)
-    return ScoredModel(spec, runner, rasters, windows, order, side.batch_px, crf, folder, notices)
+    return ScoredModel(spec, runner, rasters, windows, order, side.batch_px, crf, folder, notices, adaptation)
+
+
+def _adapted(
+    model: Model, rasters: Sequence[ModelRaster], settings: ClassifySpec, device: str
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """The network, adapted to all rasters together if the settings ask for it, and notices."""
+    if settings.adapt is None:
+        return model.module, ()
+    line = adaptation_notice(model, settings)
+    found = adapt(model, rasters, settings, choose_device(device))
+    together = f"; {number_of(len(rasters), 'raster')} count as one scene" if len(rasters) > 1 else ""
+    return found.of(model.module), (line + together, *found.lines)
 
 
 def _at_resolution(
