@@ -37,6 +37,7 @@ from geoseg.core.wording import number_of, pixels_in_words
 from geoseg.metrics.calibration.calibration import Calibration
 from geoseg.metrics.scores import Scores, pooled_scores
 from geoseg.models.model import Model
+from geoseg.models.other_runtime import count_weights
 from geoseg.outputs.report.contents import Report
 from geoseg.outputs.report.page import write_report
 from geoseg.outputs.suspects import check_suspects_file, check_systems, write_suspects
@@ -267,7 +268,7 @@ def _report(
 
 def _facts(result: ModelEvaluation, model: Model) -> dict[str, str]:
     network = model.spec.network
-    parameters = sum(p.numel() for p in model.module.parameters())
+    parameters = count_weights(model.module)
     images, windows = number_of(result.images, "image"), number_of(result.windows, "window")
     return {
         "Network": f"{network.architecture} {network.encoder}".strip() + f", {parameters / 1e6:.2f} M parameters",

@@ -13,6 +13,7 @@ from geoseg.inference.cores import part_formats, raster_formats
 from geoseg.inference.job import Job, prepare
 from geoseg.models.memory import activation_bytes
 from geoseg.models.model import Model
+from geoseg.models.other_runtime import count_weights
 from geoseg.outputs.geotiff import INSTANCES_FORMAT
 from geoseg.raster.gdal import CACHE_MB, gdal_settings
 from geoseg.scenes import SceneRef, open_scene
@@ -100,7 +101,7 @@ def memory_bytes(job: Job) -> int:
     """Rough peak memory: interpreter and libraries, weights, activations, windows in the queue, blending, caches."""
     grid, classes = job.grid, len(job.model.spec.classes)
     window_px = grid.rows.size * grid.cols.size
-    weights = sum(p.numel() * 4 for p in job.model.module.parameters())
+    weights = 4 * count_weights(job.model.module)
     bytes_each = 4 if job.runner.precision == "fp32" else 2
     activations = job.batch_size * activation_bytes(job.model.module, len(job.model.spec.bands), window_px, bytes_each)
     queue = 4 * job.batch_size * window_px * (job.bands.value_bytes * len(job.model.spec.bands) + 1)

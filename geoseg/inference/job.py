@@ -166,7 +166,7 @@ def prepare(
         log.notice(adaptation_notice(loaded, settings))
     source = at_resolution(bands, loaded.spec, settings)
     ratio = max(scene.height / source.height, scene.width / source.width)
-    target = Target.choose(spec.run.device, settings.precision)
+    target = Target.choose(spec.run.device, settings.precision, loaded)
     grid = _lay_grid(source, replace(loaded, spec=bounded(loaded.spec, ratio)), settings, target, begun, log)
     batch_size = spec.run.batch_size or (begun.batch_size if begun else target.fitting_batch(grid, loaded))
     seen = augmentations or find_augmentations(settings.tta, settings.tta_scales)

@@ -13,7 +13,7 @@ from geoseg.core.errors import SpecError
 from geoseg.geo.grid import Grid
 from geoseg.models.memory import activation_bytes, free_bytes
 from geoseg.models.model import Model
-from geoseg.models.runner import choose_device, choose_precision
+from geoseg.models.runner import choose_for
 from geoseg.spec import ClassifySpec, ModelSpec
 from geoseg.spec.base import Precision
 from geoseg.spec.branch import PLAIN, BranchSpec
@@ -42,14 +42,13 @@ class Target:
     """Arithmetic: fp32, bf16 or fp16."""
 
     @classmethod
-    def choose(cls, device: str, precision: Precision) -> Target:
-        """Resolve the device and arithmetic of the settings on this machine.
+    def choose(cls, device: str, precision: Precision, model: Model) -> Target:
+        """Resolve the device and arithmetic of the settings for a model on this machine.
 
         Raises:
-            SpecError: if this machine lacks them.
+            SpecError: if this machine, or the model, lacks them.
         """
-        chosen = choose_device(device)
-        return cls(chosen, choose_precision(precision, chosen))
+        return cls(*choose_for(model.module, device, precision))
 
     def fitting_grid(self, size: tuple[int, int], model: Model, spec: ClassifySpec) -> Grid:
         """The grid over a raster of a size (rows, columns), with windows of the requested size.

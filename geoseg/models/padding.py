@@ -14,6 +14,7 @@ replication.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -43,6 +44,20 @@ def replicate_edges(network: nn.Module) -> nn.Module:
             module.register_forward_pre_hook(_pad_input)
             module.register_forward_hook(_crop)
     return network
+
+
+def natively_padded(network: nn.Module) -> nn.Module:
+    """A copy for export whose convolutions are PyTorch's own, with its padding by replication: the same outputs.
+
+    What an `EdgeConv2d` does depends on the size of its input, which an exported graph leaves free.
+    """
+    copied = copy.deepcopy(network).eval()
+    for module in copied.modules():
+        if isinstance(module, EdgeConv2d):
+            module._reversed_padding_repeated_twice = list(_padding(module))
+            module.padding_mode = "replicate"
+            module.__class__ = nn.Conv2d  # type: ignore[assignment]
+    return copied
 
 
 class EdgeConv2d(nn.Conv2d):

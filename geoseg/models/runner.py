@@ -15,6 +15,7 @@ from geoseg.core.errors import GeosegError, SpecError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.core.system_errors import lacks_memory
 from geoseg.models.batch_norm_folding import folded
+from geoseg.models.other_runtime import OtherRuntime
 from geoseg.models.segmentation import SegmentationNetwork, Segmenter
 from geoseg.models.surroundings import NO_CONTEXT, Context, Views
 from geoseg.models.tta import Augmentation, Augmented
@@ -60,6 +61,20 @@ def choose_precision(name: str, device: torch.device) -> str:
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device)[0] >= 8 else "fp16"
     return "bf16" if device.type == "cpu" and _cpu_has_bf16() else "fp32"
+
+
+def choose_for(network: nn.Module, device: str, precision: str) -> tuple[torch.device, str]:
+    """The device and arithmetic of a network: those of the names, or, of another runtime, what it offers.
+
+    Raises:
+        SpecError: if this machine has no such device, or the network has an arithmetic of its own and another is named.
+    """
+    chosen = choose_device(device)
+    if not isinstance(network, OtherRuntime):
+        return chosen, choose_precision(precision, chosen)
+    if device == "auto" and not network.runs_on(chosen):
+        chosen = torch.device("cpu")
+    return chosen, network.checked_precision(precision)
 
 
 def _cpu_has_bf16() -> bool:
@@ -111,8 +126,7 @@ class Runner:
         Raises:
             SpecError: if this machine has no such device.
         """
-        self.device = choose_device(device)
-        self.precision = choose_precision(precision, self.device)
+        self.device, self.precision = choose_for(network, device, precision)
         if options.bands and (self.device.type, self.precision) == ("cpu", "fp32"):
             network = folded(network.cpu(), options.bands)
         network.to(self.device).to(memory_format=torch.channels_last).eval()

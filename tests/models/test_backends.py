@@ -136,7 +136,9 @@ def test_a_bundle_is_read_whatever_its_name_ends_in(name: str, tmp_path: Path) -
 @pytest.mark.parametrize("content", [b"", b"\x02", b"\x02\0\0\0\0\0\0\0PK", b"\xff\0\0\0\0\0\0\0{}"])
 def test_a_file_of_neither_a_known_suffix_nor_a_bundles_content_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "m.weights").write_bytes(content)
-    with pytest.raises(ModelError, match=r"no kind of model file is called '.weights': there are .safetensors, .echo"):
+    with pytest.raises(
+        ModelError, match=r"no kind of model file is called '.weights': there are .safetensors, .onnx, .echo"
+    ):
         read_spec(tmp_path / "m.weights")
 
 

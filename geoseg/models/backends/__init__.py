@@ -53,9 +53,21 @@ class Backend(Protocol):
 BACKENDS: Registry[Backend] = Registry(
     "kind of model file",
     "geoseg.backends",
-    {".safetensors": "geoseg.models.backends.safetensors:BACKEND"},
+    {
+        ".safetensors": "geoseg.models.backends.safetensors:BACKEND",
+        ".onnx": "geoseg.models.backends.onnx:BACKEND",
+    },
     ModelError,
 )
+
+
+_PICKLED = "pickled models (.pt, .pth, .ckpt) can run code when loaded and are refused"
+_RUNS_CODE = {
+    ".pt2": "a program of torch.export (.pt2) can run code when loaded, as PyTorch falls back to pickle and evaluates "
+    "texts in it, and is refused",
+    ".torchscript": "TorchScript is code, which is not run",
+}
+"""Why files of a suffix are refused."""
 
 
 def backend_of(path: Path) -> Backend:
@@ -73,8 +85,8 @@ def backend_of(path: Path) -> Backend:
         if suffix in BACKENDS:  # by a package that is broken
             raise
         raise ModelError(
-            f"{path} is not a geoseg model: {error}; pickled models (.pt, .pth, .ckpt) can run code when loaded and "
-            "are refused: write a bundle with geoseg.save_model"
+            f"{path} is not a geoseg model: {error}; {_RUNS_CODE.get(suffix, _PICKLED)}: write a bundle with "
+            "geoseg.save_model, or an ONNX file"
         ) from None
 
 
