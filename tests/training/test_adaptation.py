@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import rasterio
 import torch
-from support.methods import a_batch, make
+from support.labelled_tiles import SMALL, write_config, write_tiles
+from support.methods import STILL, a_batch, make
 
+from geoseg.commands.train import train
 from geoseg.spec import IGNORE
 from geoseg.training.methods.advent import AdvEnt
 from geoseg.training.methods.dacs import mixed_loss
@@ -127,3 +131,26 @@ def test_without_labels_nothing_is_pasted_and_without_sure_pixels_nothing_else_i
     batch[UNLABELLED] = a_batch()[UNLABELLED]
     loss = method.loss(batch, generator())
     assert loss.figures["confident"] == loss.figures["unlabelled"] == 0
+
+
+# ------------------------------------------------------------------------------------------------------- another region
+
+
+def write_two_regions(folder: Path) -> dict[str, Any]:
+    """Labelled tiles, a validation tile of another region, whose bands are all brighter, and an image of that one."""
+    write_tiles(folder, splits="train val more")
+    rows = (folder / "tiles.csv").read_text().splitlines()
+    (folder / "tiles.csv").write_text("\n".join(rows[:-1]))
+    for name in ("val.tif", "more.tif"):
+        with rasterio.open(folder / name, "r+") as file:
+            file.write(file.read() // 2 + 120)
+    return SMALL["data"] | {"target": "more.tif"}
+
+
+@pytest.mark.parametrize("method", ["style_transfer", "fda", {"name": "dacs", "style": "histogram"}])
+def test_what_is_learnt_of_one_region_holds_in_another_that_looks_otherwise(method: Any, tmp_path: Path) -> None:
+    data = write_two_regions(tmp_path)
+    alone = train(write_config(tmp_path, data=data | {"target": ()}, augment=STILL), tmp_path / "alone").scores
+    there = train(write_config(tmp_path, data=data, augment=STILL, method=method), tmp_path / "there").scores
+    assert alone.miou < 0.5
+    assert there.miou > 0.9

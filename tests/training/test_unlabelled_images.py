@@ -17,6 +17,7 @@ from support.reporters import Watching
 
 from geoseg.commands.train import train
 from geoseg.core.errors import GeosegError, LabelError, SpecError
+from geoseg.core.events import NoticeLog
 from geoseg.data.listing import list_unlabelled
 from geoseg.geo.grid import Window
 from geoseg.models.build import build_network
@@ -238,7 +239,18 @@ def test_a_target_is_read_and_reported_as_images_without_labels_are_in_its_own_w
     assert not any("unlabelled" in name for name in training)
     assert sum(line.startswith("target: 1 image, ") for line in result.notices) == 1
     assert any("validation or test labels lie in 1 target image:" in line for line in result.notices)
+    assert not any("no validation or test label is seen to lie in the target" in line for line in result.notices)
     assert "Target rasters" in result.report.read_text("utf-8")
+
+
+def test_labels_of_another_region_are_said_to_say_little_of_the_target(tmp_path: Path) -> None:
+    write_tiles(tmp_path)
+    write_scene(tmp_path / "scene.tif")
+    for data, said in (({"target": "scene.tif"}, 1), ({"target": "scene.tif", "split": {"by": "none"}}, 0)):
+        log = NoticeLog()
+        read_training_data(load_train_spec(write_config(tmp_path, data=SMALL["data"] | data)), reporter=log)
+        assert sum("no validation or test label is seen to lie in the target" in line for line in log.lines) == said
+    assert not any("is seen to lie" in line for line in read(tmp_path)[1])
 
 
 def test_colours_are_varied_within_the_range_of_labelled_values_and_those_of_the_target(tmp_path: Path) -> None:

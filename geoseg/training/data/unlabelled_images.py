@@ -236,6 +236,11 @@ def _notices_of_hidden(images: Sequence[_Placed], hidden: Sides, scored: _Scored
             f"validation or test labels lie in {number_of(showing, f'{kind} image')}: what is there, and within "
             f"{scored.guard_px} px, is hidden from training windows"
         )
+    elif kind == "target" and any(scored.windows):
+        lines.append(
+            "no validation or test label is seen to lie in the target: if they are of another region, their scores say "
+            "little of the target, and choose the epoch for the other one; label some of the target as well"
+        )
     learnt = [one.grid for one in images]
     kept = [one.grid for one, own in zip(scored.rasters, scored.windows, strict=True) if own]
     lost, unplaced = count_unplaced(learnt, kept), count_unplaced(kept, learnt)

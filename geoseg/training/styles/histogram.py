@@ -86,13 +86,10 @@ def matched(values: Tensor, own: Tensor, wanted: Tensor) -> Tensor:
 
     A value that takes several ranks becomes the mean of what has the first and the last of them.
     """
-    values = values.contiguous()
-    return (_on_curve(values, own, wanted, right=False) + _on_curve(values, own, wanted, right=True)) / 2
-
-
-def _on_curve(values: Tensor, own: Tensor, wanted: Tensor, *, right: bool) -> Tensor:
-    place = torch.searchsorted(own, values, right=right)
+    first, last = torch.searchsorted(own, own), torch.searchsorted(own, own, right=True) - 1
+    onto = (wanted.gather(2, first) + wanted.gather(2, last)) / 2
+    place = torch.searchsorted(own, values.contiguous())
     below, above = (place - 1).clamp(min=0), place.clamp(max=own.shape[2] - 1)
     low, high = own.gather(2, below), own.gather(2, above)
     share = ((values - low) / (high - low)).nan_to_num(nan=0.0).clamp(0, 1)  # beyond the ends, both are the same
-    return wanted.gather(2, below).lerp(wanted.gather(2, above), share)
+    return onto.gather(2, below).lerp(onto.gather(2, above), share)
