@@ -4,6 +4,7 @@ Knows neither tensors nor rasters.
 """
 
 from geoseg.spec.area import AreaSpec
+from geoseg.spec.augment import AugmentSpec
 from geoseg.spec.base import IGNORE, NODATA_ID, DataType, Precision, Spec, parse_spec
 from geoseg.spec.branch import PLAIN, BranchSpec
 from geoseg.spec.brightness import BrightnessSpec
@@ -31,7 +32,6 @@ from geoseg.spec.sample import SampleSpec
 from geoseg.spec.suggest import SuggestSpec
 from geoseg.spec.tile import TileSpec
 from geoseg.spec.train import (
-    AugmentSpec,
     OptimizerSpec,
     ScheduleSpec,
     TrainSpec,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from geoseg.core.composites import each_part
 from geoseg.core.safe_paths import joined
+from geoseg.spec.augment import AugmentSpec
 from geoseg.spec.base import (
     LARGEST_COUNT,
     LARGEST_TILE,
@@ -35,64 +35,8 @@ from geoseg.spec.plain import load_yaml
 from geoseg.spec.refine import RefineSpec
 from geoseg.spec.surroundings import OtherBranch
 
-Scale = Annotated[float, Field(gt=0, le=10)]
 WEIGHT_FILES = (".safetensors", ".pth", ".pt")
 """File types of encoder weights."""
-
-
-class AugmentSpec(Spec):
-    """How training windows are varied; spreads are standard deviations, 0 turns a variation off.
-
-    Colours are varied on values scaled so that the lowest and highest value of the set become 0 and 1.
-    """
-
-    d4: bool = True
-    """Turn by quarter turns and mirror."""
-    warp: float = Field(default=0.5, ge=0, le=1)
-    """Share of the windows that are also turned freely and scaled."""
-    turn_deg: float = Field(default=45.0, ge=0, le=180)
-    """Largest free turn, in degrees."""
-    scale: tuple[Scale, Scale] = (0.7, 1.4)
-    """Smallest and largest size of a pixel on the earth, relative to the tiles'."""
-    gamma: float = Field(default=0.25, ge=0)
-    """Spread of the logarithm of gamma."""
-    contrast: float = Field(default=0.2, ge=0)
-    """Spread of the logarithm of the contrast."""
-    brightness: float = Field(default=0.2, ge=0)
-    """Spread of the logarithm of the brightness."""
-    saturation: float = Field(default=0.3, ge=0)
-    """Spread of the logarithm of the distance of each visible band from their mean; of all bands where no names say
-    which are visible."""
-    band_gain: float = Field(default=0.06, ge=0)
-    """Spread of the logarithm of brightness, contrast and gamma of each band on its own."""
-    band_shift: float = Field(default=0.03, ge=0)
-    """Spread of an offset added to each band, e.g. haze."""
-    band_mix: float = Field(default=0.05, ge=0)
-    """Spread of the share of each band that leaks into each other one."""
-    noise: float = Field(default=0.03, ge=0)
-    """Largest standard deviation of noise per pixel."""
-    blur_px: float = Field(default=1.4, ge=0)
-    """Largest standard deviation of a Gaussian blur, in pixels."""
-    cutmix: float = Field(default=0.0, ge=0, le=1)
-    """Share of the windows into which a rectangle of another window is pasted, with its labels (CutMix; French et al.
-    2020), a quarter to three quarters of each side: its classes do not follow from its surroundings."""
-    cutout: float = Field(default=0.0, ge=0, le=1)
-    """Share of the windows from which a rectangle is cut, a tenth to a third of each side; it does not count."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.scale[0] > self.scale[1]:
-            raise ValueError(f"scale {self.scale[0]:g},{self.scale[1]:g}: give the smaller one first")
-        return self
-
-    def read_side(self, window: int) -> int:
-        """Side of the area to read for a window of a given side, with room for its scaling, in pixels.
-
-        It exceeds the window by an even number: else the window's middle would lie between two pixels, and windows that
-        are only turned by quarters would be blurred.
-        """
-        largest = max(1.0, self.scale[1]) if self.warp else 1.0
-        return window + 2 * math.ceil(window * (largest - 1) / 2)
 
 
 class OptimizerSpec(Spec):

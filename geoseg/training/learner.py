@@ -29,6 +29,7 @@ from geoseg.models.weights.encoder import encoder_of
 from geoseg.spec import IGNORE, ModelSpec, TrainSpec
 from geoseg.training.loader import Loader
 from geoseg.training.methods.method import Setup, TrainingBatch, make_method
+from geoseg.training.mix_style import MixStyle
 from geoseg.training.optimization import ema_update, learning_rate_curve, make_optimizer, mean_update
 from geoseg.training.scoring.scored_batch import ScoredBatch, stack_uncounted
 from geoseg.training.scoring.scored_windows import ScoredWindows
@@ -99,6 +100,8 @@ class Learner(LightningModule):
             )
         )
         trained = network, *self.method.students
+        for one in trained if spec.augment.mix_style else ():
+            MixStyle(one, spec.augment.mix_style)
         # In tuples they are no further children.
         self._encoders = tuple(encoder_of(one) for one in trained) if spec.frozen_epochs else ()
         self._frozen_parts = tuple(module for one in trained for module in one.frozen_parts)

@@ -6,6 +6,7 @@ import torch
 from support.methods import STILL
 
 from geoseg.spec import IGNORE, AugmentSpec
+from geoseg.spec.augment import STRONG_COLOURS
 from geoseg.training.windows.augment import HOLE_SIDES, Augment, draw_matrices, draw_rectangles, resample, vary_colors
 from geoseg.training.windows.visible import visible_bands
 
@@ -188,3 +189,33 @@ def test_recolouring_leaves_the_image_that_it_was_given() -> None:
     assert not torch.allclose(varied, image, atol=1.0)
     assert 0 <= varied.min() <= varied.max() <= 255
     assert torch.allclose(augment().recolored(image, generator()), image, atol=1e-2)
+
+
+def test_randomised_colours_raise_spreads_and_none_leave_all_as_they_are() -> None:
+    spec = AugmentSpec(gamma=0.9)
+    assert spec.colours is spec
+    strong = spec.model_copy(update={"randomise_colours": 1.0}).colours
+    half = spec.model_copy(update={"randomise_colours": 0.5}).colours
+    for name, spread in STRONG_COLOURS.items():
+        assert getattr(strong, name) == max(spread, getattr(spec, name))
+        assert getattr(spec, name) <= getattr(half, name) <= getattr(strong, name)
+    values = torch.rand(64, 3, 8, 8, generator=generator())
+    usual, varied = (vary_colors(values, one, generator()).sub(values).abs().mean() for one in (spec, strong))
+    assert varied > 1.3 * usual
+
+
+@pytest.mark.parametrize("fill", [101.37, 101.0])
+def test_pixels_without_data_keep_their_values_under_randomised_colours(fill: float) -> None:
+    spec = AugmentSpec(randomise_colours=1.0, warp=0.0, d4=False)
+    augmented = Augment(spec.colours, 0.0, 255.0, torch.full((3,), 101.37), keeps_fill=spec.keeps_fill)
+    image = torch.randint(0, 255, (4, 3, 16, 16), generator=generator()).float()
+    image[:, :, :5] = fill
+    labels = torch.zeros(4, 16, 16, dtype=torch.long)
+    found, _ = augmented(image.clone(), labels, 16, generator())
+    assert torch.allclose(found[:, :, :5], image[:, :, :5], atol=1e-3)
+    assert not torch.allclose(found[:, :, 5:], image[:, :, 5:], atol=10)
+    view = torch.cat([image, (image[:, :1] != fill).float()], dim=1)
+    identity = torch.tensor([[[1.0, 0, 0], [0, 1.0, 0]]]).expand(4, 2, 3)
+    (shown,) = augmented.with_views(image, labels, identity, (view,), 16, generator()).views
+    assert torch.equal(shown[:, :, :5], view[:, :, :5])
+    assert torch.equal(augmented.recolored(image, generator())[:, :, :5], image[:, :, :5])

@@ -67,11 +67,12 @@ def build_run(spec: TrainSpec, data: TrainingData, folder: RunFolder, hardware: 
     check_window(network, len(model.bands), spec.window)
     _report_far_rates(network, len(model.bands), spec.window, reporter)
     augment = Augment(
-        spec.augment,
+        spec.augment.colours,
         *data.value_range,
         torch.tensor(model.normalization.mean),
         visible_bands(model.bands),
         METHODS.get(spec.method.name).needs_plain,
+        spec.augment.keeps_fill,
     )
     source = training_source(spec, data, folder, Forwarding(network, augment, hardware, model))
     inputs = LearnerInputs(

@@ -16,6 +16,7 @@ from kornia.filters import gaussian_blur2d
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from geoseg.models.data_mask import holds_data, stand_ins
 from geoseg.spec import IGNORE, AugmentSpec
 
 BLURRED = 0.2
@@ -26,6 +27,8 @@ HOLE_SIDES = 0.1, 1 / 3
 """Shortest and longest side of a cut-out rectangle, as shares of the window's."""
 MIXED_SIDES = 0.25, 0.75
 """The same for a rectangle that is pasted from another window."""
+ROUNDING = 2e-6
+"""Deviation of resampled fill from its value, as a share of the range of values."""
 _TINY = 1e-3
 """Least gamma."""
 
@@ -59,6 +62,8 @@ class Augment:
     """Indexes of the bands of visible light, whose saturation is varied; None means all."""
     keeps_plain: bool = False
     """Whether the windows are also given with their own colours."""
+    keeps_fill: bool = False
+    """Whether pixels without data, which have the value `fill` in all bands, keep it while colours are varied."""
 
     def __call__(self, image: Tensor, labels: Tensor, side: int, generator: Generator) -> tuple[Tensor, Tensor]:
         """Augment a batch (B, C, R, R), (B, R, R) of any types and crop it to `side` pixels, float32 and int64."""
@@ -81,9 +86,10 @@ class Augment:
         """
         fill = self.fill.to(image.device, torch.float32)
         image, labels = resample(image, labels, matrices, side, fill)
-        plain = image.clone() if self.keeps_plain else None
+        own = image.clone() if self.keeps_plain or self.keeps_fill else image
         values, colors = recolor(self._scaled(image), self.spec, generator, self.visible)
-        image = self._unscaled(blur_and_noise(values, self.spec, generator))
+        image = self._kept(self._unscaled(blur_and_noise(values, self.spec, generator)), own)
+        plain = own if self.keeps_plain else None
         if self.spec.cutmix:
             patches = draw_rectangles(self.spec.cutmix, len(image), side, MIXED_SIDES, generator)
             plain = None if plain is None else plain.where(~patches.unsqueeze(1), plain.roll(1, 0))
@@ -96,11 +102,21 @@ class Augment:
     def recolored(self, image: Tensor, generator: Generator) -> Tensor:
         """Vary colours, sharpness and noise of band values (B, C, h, w); the strengths are those of the settings."""
         values = recolor(self._scaled(image.clone()), self.spec, generator, self.visible)[0]
-        return self._unscaled(blur_and_noise(values, self.spec, generator))
+        return self._kept(self._unscaled(blur_and_noise(values, self.spec, generator)), image)
 
     def _recolored(self, view: Tensor, colors: Colors) -> Tensor:
         values = self._unscaled(colors(self._scaled(view[:, :-1].clone())).clamp_(0, 1))
+        if self.keeps_fill:
+            values = values.where(view[:, -1:] > 0, view[:, :-1])
         return torch.cat([values, view[:, -1:]], dim=1)
+
+    def _kept(self, varied: Tensor, own: Tensor) -> Tensor:
+        """Varied band values (B, C, h, w), where pixels without data have their own, if they are to keep these."""
+        if not self.keeps_fill:
+            return varied
+        fill = self.fill.to(own.device, torch.float32)
+        rounding = ROUNDING * (self.high - self.low + fill.abs().max())
+        return varied.where(holds_data(own, stand_ins(fill, is_whole=self.high - self.low > 1), rounding), own)
 
     def _scaled(self, image: Tensor) -> Tensor:
         return image.sub_(self.low).div_(self.high - self.low)
