@@ -15,6 +15,7 @@ from geoseg.spec import (
     ComparisonSpec,
     EvaluateSpec,
     ExistingSpec,
+    ImportSpec,
     InitSpec,
     PredictSpec,
     SampleSpec,
@@ -35,6 +36,7 @@ SETTINGS: dict[str, tuple[str, tuple[type[Spec], ...]]] = {
     "CompareSettings": ("How several models are compared.", (CompareSpec,)),
     "VectorizeSettings": ("How a class raster becomes polygons.", (VectorizeSpec,)),
     "InitSettings": ("How a training config is written.", (InitSpec,)),
+    "ImportSettings": ("What is said of another tool's model.", (ImportSpec,)),
     "SampleSettings": ("How places are drawn for a test.", (SampleSpec,)),
     "SuggestSettings": (
         "How places to label are found, and what becomes of a file that exists.",

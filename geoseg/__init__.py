@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from geoseg.commands.compare import Comparison, compare
     from geoseg.commands.evaluate import EvaluateResult, evaluate
     from geoseg.commands.evaluate_model import ModelEvaluation, evaluate_model
+    from geoseg.commands.import_model import ImportResult, import_model
     from geoseg.commands.init import InitResult, init
     from geoseg.commands.leave_out import LeaveOutResult, leave_out
     from geoseg.commands.predict import PredictResult, predict
@@ -43,6 +44,7 @@ __all__ = [
     "DataSpec",
     "EvaluateResult",
     "GeosegError",
+    "ImportResult",
     "InitResult",
     "LabelError",
     "LeaveOutResult",
@@ -73,6 +75,7 @@ __all__ = [
     "evaluate",
     "evaluate_model",
     "find_scenes",
+    "import_model",
     "init",
     "leave_out",
     "load_model",
@@ -98,6 +101,7 @@ _HOMES = {
     "geoseg.commands.predict_many": ("ManyResult", "predict_many"),
     "geoseg.commands.scene_tasks": ("SceneFailure",),
     "geoseg.commands.predict": ("PredictResult", "predict"),
+    "geoseg.commands.import_model": ("ImportResult", "import_model"),
     "geoseg.commands.init": ("InitResult", "init"),
     "geoseg.commands.sample": ("SampleResult", "sample"),
     "geoseg.commands.soup": ("SoupResult", "soup"),

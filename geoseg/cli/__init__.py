@@ -29,12 +29,16 @@ COMMANDS = {
     "evaluate": "Score a prediction or a model against labels.",
     "compare": "Compare models on the same labelled pixels.",
     "soup": "Make one model of several: the mean of their weights.",
+    "import": "Make a bundle of another tool's model.",
     "suggest": "Find places in scenes that are worth labelling next.",
     "sample": "Draw places at random, for an honest test of a map.",
     "tile": "Write labelled tiles from scenes and their labels.",
     "models": "List the networks that can be trained, or show one with its settings.",
     "info": "Show what geoseg sees in a scene, or what a model is.",
 }
+
+FILES = {"import": "import_model"}
+"""Files and functions of commands whose names are words of Python."""
 
 
 class Commands(click.Group):
@@ -48,7 +52,8 @@ class Commands(click.Group):
         """Load the command from the file of its name."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"geoseg.cli.{cmd_name}"), cmd_name)
+        file = FILES.get(cmd_name, cmd_name)
+        command: click.Command = getattr(import_module(f"geoseg.cli.{file}"), file)
         return command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

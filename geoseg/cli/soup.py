@@ -57,10 +57,11 @@ def soup(
     were trained from the same weights (init_from), with other seeds or settings: else their mean is no model. It costs
     what one of them costs, and is often better than the best of them (Wortsman et al. 2022).
     """
-    from geoseg.commands.soup_members import check_soup_output, find_members
+    from geoseg.commands.bundle_path import check_bundle_path
+    from geoseg.commands.soup_members import find_members
 
     find_members(models)
-    check_soup_output(output, overwrite=bool(options["overwrite"]))
+    check_bundle_path(output, overwrite=bool(options["overwrite"]))
     if config is not None:
         read_train_config(config, tiles)
     from geoseg.commands.soup import soup as run

@@ -20,6 +20,7 @@ from geoseg.data.labels.places import LABELS, count_done, done_labels, is_places
 from geoseg.data.labels.polygons import VECTOR_FILES
 from geoseg.geo.vector_files import VectorError, polygon_layers, read_columns, read_polygons
 from geoseg.raster.legend import Legend
+from geoseg.raster.named_colors import colored_classes
 from geoseg.spec import NODATA_ID, ClassSpec
 
 OUTSIDE = "background"
@@ -35,22 +36,6 @@ CLASS_COLUMNS = (
 _NO_CLASS = re.compile(
     r"(fid|id|gid|uuid|objectid|.*_id|fid_.*|area.*|perimeter.*|shape_.*|length|confidence|color)", re.IGNORECASE
 )
-KNOWN_COLORS = {
-    "water|river|lake|sea|ocean|haline|pond": "#2b7fd0",
-    "forest|tree|wood": "#1f7a3c",
-    "building|house|roof": "#d7301f",
-    "urban|built|residential": "#e06c5c",
-    "road|street|rail|path": "#6e6e6e",
-    "wetland|marsh|swamp|mangrove": "#5fae9d",
-    "crop|field|agri|farm|arable": "#e6c35c",
-    "grass|pasture|meadow|lawn|herb": "#a9d26b",
-    "shrub|bush|scrub": "#8a9a4b",
-    "sand|beach|dune": "#ead8a0",
-    "bare|soil|rock|barren|land": "#d9a860",
-    "snow|ice": "#cfe8f7",
-    "background|other|ground": "#c8d6a0",
-}
-"""Colours by what a class's name has in it."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +100,7 @@ def _of_polygons(labels: Sequence[Path], column: str | None, layer: str | None) 
     meant: dict[int | str, int | str] = {values[i]: title for i, title in titles.items()} if is_numbered else {}
     is_guess = column is None and len(columns) > 1
     return FoundClasses(
-        _classes(Legend(titles)),
+        colored_classes(Legend(titles)),
         {title: found[values[i]] for i, title in titles.items()},
         meant,
         chosen if len(columns) > 1 else None,
@@ -144,7 +129,7 @@ def _of_places(path: Path) -> FoundClasses:
             f"no place that is done shows {', '.join(absent)}: a model that learns from these labels alone will not "
             "know it; add the labels that the first model learnt from"
         )
-    shown = (*(c for c in known if c.name in found), *_classes(added))
+    shown = (*(c for c in known if c.name in found), *colored_classes(added))
     return FoundClasses(shown, dict(found), {}, None, LABELS, notices=tuple(notices), places=done)
 
 
@@ -165,7 +150,7 @@ def _footprints(path: Path, found: Counter[str], layer: str) -> FoundClasses:
     name = "class " + only if only.isdecimal() else only[:200]
     said = f"the polygons are of one class ({name}), and what lies outside of them is taken for another, {OUTSIDE}"
     return FoundClasses(
-        _classes(Legend({0: OUTSIDE, 1: name})),
+        colored_classes(Legend({0: OUTSIDE, 1: name})),
         {name: found.total()},
         {"other": name},
         None,
@@ -249,7 +234,7 @@ def _by_color(found: Counter[int]) -> FoundClasses:
     values: dict[int | str, int | str] = {colors[i]: name for i, name in names.items()}
     amounts = {names[i]: found[int(color[1:], 16)] for i, color in colors.items()}
     said = "labels are colours, and nothing says of what: give them names, in label_values and in classes"
-    return FoundClasses(_classes(Legend(names, colors)), amounts, values, notices=(said,))
+    return FoundClasses(colored_classes(Legend(names, colors)), amounts, values, notices=(said,))
 
 
 def _by_number(found: Counter[int], legend: Legend) -> FoundClasses:
@@ -261,7 +246,7 @@ def _by_number(found: Counter[int], legend: Legend) -> FoundClasses:
     names = _distinct({value: legend.names.get(value) or _name(value, values) for value in values})
     fits = all(0 <= value < NODATA_ID for value in values)
     ids = {value: value if fits else i for i, value in enumerate(values)}
-    classes = _classes(
+    classes = colored_classes(
         Legend({ids[v]: names[v] for v in values}, {ids[v]: legend.colors[v] for v in values if v in legend.colors})
     )
     if not fits:  # class rasters keep the codes, so that evaluate knows the labels' values
@@ -292,18 +277,3 @@ def _check_count(count: int) -> None:
     """
     if count < 2:
         raise LabelError(f"the labels show {number_of(count, 'class')}: a model needs two, label something else, too")
-
-
-# ------------------------------------------------------------------------------------------------------------- colours
-
-
-def _classes(legend: Legend) -> tuple[ClassSpec, ...]:
-    """Classes with their colours, else those that their names call for, else any."""
-    taken = set(legend.colors.values())
-    colors = dict(legend.colors)
-    for class_id, name in legend.names.items():
-        meant = next((color for words, color in KNOWN_COLORS.items() if re.search(words, name, re.I)), None)
-        if class_id not in colors and meant is not None and meant not in taken:
-            colors[class_id] = meant
-            taken.add(meant)
-    return Legend(legend.names, colors).classes(sorted(legend.names))

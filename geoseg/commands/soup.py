@@ -16,9 +16,10 @@ from typing import Any
 
 from torch import Tensor
 
+from geoseg.commands.bundle_path import check_bundle_path
 from geoseg.commands.evaluate_model import evaluate_model
 from geoseg.commands.fit_temperature import with_fitted_temperature
-from geoseg.commands.soup_members import Member, check_soup_output, find_members
+from geoseg.commands.soup_members import Member, find_members
 from geoseg.core.errors import SpecError
 from geoseg.core.events import SILENT, NoticeLog, Progress, Reporter
 from geoseg.core.files import workspace
@@ -106,7 +107,7 @@ def soup(
     """
     path, log = Path(output), NoticeLog(reporter)
     members = find_members(models)
-    check_soup_output(path, overwrite=overwrite)
+    check_bundle_path(path, overwrite=overwrite)
     if config is None and data is not None:
         raise SpecError("a list of tiles does not say what their labels mean: give the config that does as well")
     settings = None if config is None else resolve_settings(config, data, {})

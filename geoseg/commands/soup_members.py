@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from geoseg.core.errors import ModelError, OutputError, SpecError
+from geoseg.commands.bundle_path import SUFFIX
+from geoseg.core.errors import ModelError, SpecError
 from geoseg.core.redaction import public_form
 from geoseg.models.header import existing_model, read_spec
 from geoseg.spec import ModelSpec
-
-SUFFIX = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -45,18 +44,6 @@ def find_members(models: Sequence[str | os.PathLike[str]]) -> list[Member]:
     for member in members[1:]:
         _check_alike(members[0], member)
     return members
-
-
-def check_soup_output(output: Path, *, overwrite: bool) -> None:
-    """Refuse a path of a soup before any work is done.
-
-    Raises:
-        OutputError: if it is no path of a bundle, or exists.
-    """
-    if output.suffix.lower() != SUFFIX or output.is_dir():
-        raise OutputError(f"{public_form(output)} is no path of a bundle: choose one that ends in {SUFFIX}")
-    if output.exists() and not overwrite:
-        raise OutputError(f"{public_form(output)} exists: pass --overwrite to replace it, or choose another --output")
 
 
 def _check_alike(first: Member, other: Member) -> None:

@@ -16,6 +16,7 @@ from geoseg.spec.context import ContextSpec
 from geoseg.spec.data import DataSpec, LabelledRasterSpec, SplitSpec
 from geoseg.spec.evaluate import CompareSpec, EvaluateSpec, ScoringSpec
 from geoseg.spec.existing import ExistingSpec, split_existing
+from geoseg.spec.imported import ImportedClass, ImportSpec
 from geoseg.spec.init import InitSpec
 from geoseg.spec.legend import LegendSpec
 from geoseg.spec.levels import ContextLevel
@@ -61,6 +62,8 @@ __all__ = [
     "EvaluateSpec",
     "ExistingSpec",
     "GeneralizeSpec",
+    "ImportSpec",
+    "ImportedClass",
     "InitSpec",
     "LabelledRasterSpec",
     "LegendSpec",

@@ -195,6 +195,27 @@ class InitSettings(TypedDict, total=False):
     init_from: str | os.PathLike[str] | None
 
 
+class ImportSettings(TypedDict, total=False):
+    """What is said of another tool's model."""
+
+    architecture: str | None
+    encoder: str | None
+    arguments: Mapping[str, Any] | None
+    bands: Sequence[str] | None
+    dtype: Literal["uint8", "uint16", "int16", "float32"] | None
+    mean: Sequence[float] | None
+    std: Sequence[float] | None
+    classes: Sequence[Mapping[str, Any] | str] | None
+    resolution: float | Literal["unknown"] | None
+    tile: int | None
+    overlap: int | None
+    purpose: str | None
+    data: str | None
+    credits: str | None
+    licence: str | None
+    limits: str | None
+
+
 class SampleSettings(TypedDict, total=False):
     """How places are drawn for a test."""
 

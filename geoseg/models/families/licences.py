@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from geoseg.spec import NetworkSpec
 
 SEGFORMER = "mit_"
 """Beginning of smp's names of SegFormer's encoders, whose code and weights have one licence."""
 SMP_TAGS = {"instagram": "CC BY-NC 4.0", "swsl": "CC BY-NC 4.0", "ssl": "CC BY-NC 4.0"}
 """Tags of smp's weights that may not be used commercially, and their licences."""
-NON_COMMERCIAL = "-nc-", "noncommercial", "apple-amlr", "seer-license"
-"""Parts of the names of timm's licences that allow research alone."""
+NON_COMMERCIAL = "-nc-", "noncommercial", "non-commercial", "apple-amlr", "seer-license", "research-only"
+"""Parts of the names of licences that allow research alone, words joined by hyphens."""
 
 
 def non_commercial(network: NetworkSpec, weights: str | None) -> str | None:
@@ -36,4 +38,10 @@ def _of_timm(name: str, tag: str) -> str | None:
     names = [name] if tag == "imagenet" else [f"{name.partition('.')[0]}.{tag}"]
     settings = timm.get_pretrained_cfg(names[0]) if timm.models.is_model_pretrained(names[0]) else None
     licence = settings.license if settings is not None else None
-    return licence if licence and any(part in licence.lower() for part in NON_COMMERCIAL) else None
+    return licence if licence and forbids_commerce(licence) else None
+
+
+def forbids_commerce(licence: str) -> bool:
+    """Whether the name of a licence says that it allows no commercial use."""
+    text = re.sub(r"[\W_]+", "-", f" {licence.lower()} ")
+    return any(part in text for part in NON_COMMERCIAL)

@@ -43,20 +43,24 @@ def check_fit(outline: nn.Module, given: Mapping[str, Kind], source: str) -> Non
     Raises:
         ModelError: naming the first that does not fit.
     """
+    if (problem := misfit(outline, given)) is not None:
+        raise ModelError(f"{source}: the weights do not fit the network in its spec: {problem}")
+
+
+def misfit(outline: nn.Module, given: Mapping[str, Kind]) -> str | None:
+    """Why weights are not those of a network, naming the first that does not fit; None if they are."""
     wanted = kinds_of(outline.state_dict())
     lacking = [name for name in wanted if name not in given and not name.endswith(COUNTER)]
     surplus = [name for name in given if name not in wanted]
     wrong = [name for name, kind in wanted.items() if name in given and not _fits(given[name], kind)]
     if lacking:
-        problem = f"{shown(lacking[0])} and {len(lacking) - 1} more are missing"
-    elif surplus:
-        problem = f"it has no {shown(surplus[0])}, nor {len(surplus) - 1} more"
-    elif wrong:
+        return f"{shown(lacking[0])} and {len(lacking) - 1} more are missing"
+    if surplus:
+        return f"it has no {shown(surplus[0])}, nor {len(surplus) - 1} more"
+    if wrong:
         is_, needs = given[wrong[0]], wanted[wrong[0]]
-        problem = f"{shown(wrong[0])} is {is_.dtype} {is_.shape}, it needs {needs.dtype} {needs.shape}"
-    else:
-        return
-    raise ModelError(f"{source}: the weights do not fit the network in its spec: {problem}")
+        return f"{shown(wrong[0])} is {is_.dtype} {is_.shape}, it needs {needs.dtype} {needs.shape}"
+    return None
 
 
 def check_numbers(weights: Mapping[str, Tensor], source: str) -> None:

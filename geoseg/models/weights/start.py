@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,8 +14,8 @@ from torch import Tensor
 from geoseg.core.errors import ModelError
 from geoseg.models.branches import BRANCHES
 from geoseg.models.bundle import load_model
-from geoseg.models.meta_network import build_meta_network
 from geoseg.models.segmentation import SegmentationNetwork
+from geoseg.models.weights.axes import Axis, axes_of
 from geoseg.spec import ModelSpec
 
 
@@ -84,44 +83,20 @@ def _network_name(spec: ModelSpec) -> str:
     return " ".join(str(part) for part in parts if part)
 
 
-class _Axis(NamedTuple):
-    """How an axis of a weight depends on bands and classes."""
-
-    per_band: int
-    """Entries for each band."""
-    per_class: int
-    """Entries for each class, which lie together; those of classes come first."""
-
-
-def _axes(spec: ModelSpec, *, may_mix_bands: bool) -> dict[str, list[_Axis]]:
-    """The axes of all weights of a network's body, found by one more band and by one more class.
-
-    Sizes alone don't suffice: an inner layer may have as many channels as there are bands.
+def _axes(spec: ModelSpec, *, may_mix_bands: bool) -> dict[str, list[Axis]]:
+    """The axes of all weights of a network's body, by their names in the network.
 
     Raises:
         ModelError: if an axis has several entries for a band, or ones for classes too; not with `may_mix_bands`.
     """
-    own, bands, classes = (
-        _shapes(spec.model_copy(update=more))
-        for more in ({}, {"bands": spec.bands + spec.bands[:1]}, {"classes": spec.classes + spec.classes[:1]})
-    )
-    found = {
-        name: [_Axis(band - size, each - size) for size, band, each in zip(*of_one, strict=True)]
-        for name, of_one in ((name, (own[name], bands[name], classes[name])) for name in own)
-    }
+    found = axes_of(spec.network, len(spec.bands), len(spec.classes))
     of_bands = [axis for axes in found.values() for axis in axes if axis.per_band]
     if not may_mix_bands and (not of_bands or any(axis != (1, 0) for axis in of_bands)):
         raise ModelError(
             f"{_network_name(spec)} mixes its bands in a way that geoseg cannot follow: leave out init_from, or give "
             "the bands of its model in their order"
         )
-    return found
-
-
-def _shapes(spec: ModelSpec) -> dict[str, torch.Size]:
-    """Shapes of the weights of a network's body."""
-    weights = build_meta_network(spec.without_branch()).state_dict()
-    return {name: tensor.shape for name, tensor in weights.items() if name.startswith("body.")}
+    return {f"body.{name}": axes for name, axes in found.items()}
 
 
 def _positions(names: list[str], known: list[str]) -> list[int | None]:

@@ -1,0 +1,52 @@
+"""A state dict alone: tensors by name, in a file or in the only file of weights of a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from geoseg.models.layouts.cards import licence_of
+from geoseg.models.layouts.found import Example, Found, example_says, said, stripped
+from geoseg.models.layouts.source import Source
+
+WRAPPERS = "module.", "_orig_mod.", "model.", "net.", "network."
+"""Prefixes that every name may have: of modules around the network, such as DataParallel, torch.compile, a trainer."""
+
+
+class StateDict:
+    """Reads any weights; which network they are of must be said."""
+
+    title = "weights alone"
+
+    def recognises(self, source: Source) -> bool:
+        """By tensors with names."""
+        return bool(source.weights)
+
+    def read(self, source: Source) -> Found:
+        """The weights, without prefixes that all of their names have."""
+        weights, prefix = unwrapped(source.weights)
+        notices = (f"the names of the weights begin with {prefix}, which is left out",) if prefix else ()
+        return Found(weights, said({"licence": licence_of(source)}, source.shown), notices=notices)
+
+    def example(self, folder: Path) -> Example:
+        """An FPN over timm's smallest ResNet, as `torch.save(model.state_dict())` writes it."""
+        import segmentation_models_pytorch as smp
+        import torch
+
+        model = smp.FPN("tu-test_resnet", encoder_weights=None, classes=4)
+        torch.save(model.state_dict(), folder / "weights.pth")
+        return Example(folder / "weights.pth", example_says(architecture="fpn", encoder="tu-test_resnet"))
+
+
+def unwrapped(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
+    """Weights without prefixes of `WRAPPERS` that all of their names have, and these prefixes."""
+    found = dict(weights)
+    prefix = ""
+    while begin := next((one for one in WRAPPERS if found and all(name.startswith(one) for name in found)), ""):
+        found, prefix = stripped(found, begin), prefix + begin
+    return found, prefix
+
+
+STATE_DICT = StateDict()
