@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from geoseg.models.branches import BRANCHES
 from geoseg.models.families.building import build_body
+from geoseg.models.padding import replicate_edges
 from geoseg.models.segmentation import Normalize, SegmentationNetwork
+from geoseg.models.semantic_normalization import SemanticStages
 from geoseg.spec import ModelSpec
 
 
@@ -21,4 +23,9 @@ def build_network(spec: ModelSpec, *, fresh: bool = True) -> SegmentationNetwork
         ModelError: if the architecture or the encoder is unknown, or they don't fit together.
     """
     body = build_body(spec.network, len(spec.bands), len(spec.classes), fresh=fresh)
+    if spec.network.semantic_normalization:
+        semantic = SemanticStages(body, spec)
+        replicate_edges(semantic)
+        body.add_module("semantic", semantic)
+        body.stage_losses = (semantic,)
     return BRANCHES.get(spec.branch.kind).build(spec, Normalize(spec.normalization), body, fresh=fresh)

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+ROUNDING = 1e-4
+"""Deviation of normalised fill from its value, in standard deviations of a band."""
+
 
 def stand_ins(mean: Tensor, *, is_whole: bool) -> Tensor:
     """The values (N, C) of pixels without data, given the mean of each band (C,).

@@ -41,6 +41,10 @@ class NetworkSpec(Spec):
     )
     """Further settings of the network, e.g. encoder_depth (`geoseg models NAME` shows them), and of timm's encoder,
     e.g. img_size."""
+    semantic_normalization: bool = False
+    """Semantic-aware normalisation and whitening (SAN & SAW; Peng et al. 2022) of the encoder's maps of a quarter and
+    an eighth of the image, for regions that the training images do not show: features of each class are normalised by
+    themselves, over pixels with data, and three small losses of these maps are added to that of the training method."""
     multiple: int = Field(default=32, ge=1, le=LARGEST_MULTIPLE)
     """Sides of windows when the model predicts, and steps between them, are multiples of this many pixels: the stride
     of the network, so that its answer does not depend on where windows start. Images of other sizes are padded for

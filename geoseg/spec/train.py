@@ -199,6 +199,13 @@ class TrainSpec(Spec):
             raise ValueError(f"seeds {self.seeds} are for the spread of scores, and nothing is validated: take seeds 1")
 
     def _check_branch(self) -> None:
+        sees_around = bool(self.branch.levels)
+        context = self.context.network.semantic_normalization if self.context is not None else False
+        if context or (sees_around and self.network.semantic_normalization):
+            raise ValueError(
+                "semantic_normalization is for networks that see their windows alone: set it to false, or leave out "
+                "their surroundings (context, refine)"
+            )
         terms = TrainingTerms(
             window=self.window,
             tile=self.tile,

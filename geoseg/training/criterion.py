@@ -47,6 +47,7 @@ class TrainingCriterion(nn.Module):
         self.heads = nn.ModuleList(self._auxiliary)
         self._outputs = AuxiliaryOutputs(network.body)
         self._logits_weight = network.body.logits_weight
+        self._stage_losses, self._sides = network.body.stage_losses, network.body.sides
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Loss of logits (B, K, h, w) against class indexes (B, h, w)."""
@@ -54,7 +55,8 @@ class TrainingCriterion(nn.Module):
         return loss
 
     def of_windows(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The same, plus the losses of the auxiliary head and of the network's own auxiliary outputs for this batch."""
+        """The same, plus the losses of the auxiliary head, of the network's own auxiliary outputs and of its stages for
+        this batch."""
         own = self._outputs.loss(logits, labels, self)
         if own is None:
             loss: Tensor = self(logits, labels)
@@ -62,6 +64,8 @@ class TrainingCriterion(nn.Module):
             loss = own + self._logits_weight * self(logits, labels) if self._logits_weight else own
         for head in self._auxiliary:
             loss = loss + self._head_weight * self(head.logits(labels.shape[-2:]), labels)
+        of_stages = [one.loss(self._sides.padded_labels(labels)) for one in self._stage_losses]
+        loss = sum((one for one in of_stages if one is not None), start=loss)
         return loss
 
     def of_hard_pixels(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from geoseg.models.data_mask import holds_data, mask_at, normalized_stand_ins
+from geoseg.models.data_mask import ROUNDING, holds_data, mask_at, normalized_stand_ins
 from geoseg.models.early_stages import early_stages
 from geoseg.models.segmentation import SegmentationNetwork
 
@@ -25,8 +25,6 @@ EPSILON = 1e-6
 """Added to variances."""
 LEAST_PX = 2
 """Pixels with data on a map from which a window has statistics."""
-ROUNDING = 1e-4
-"""Deviation of fill from its value, in standard deviations of a band."""
 
 
 class MixStyle:

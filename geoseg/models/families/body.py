@@ -35,11 +35,25 @@ class Features(NamedTuple):
     """Further inputs of the same body's decoder, e.g. the class tokens of a transformer."""
 
 
+class StageLoss(Protocol):
+    """A part that was added to stages of a body, with a loss of its own."""
+
+    def loss(self, labels: Tensor) -> Tensor | None:
+        """Loss of the batch that was forwarded last in training, a scalar; None if there was none since the last call.
+
+        Args:
+            labels: class indexes (B, H, W) of its first windows, padded as these were (see `Body.sides`).
+        """
+        ...
+
+
 class Body(nn.Module):
     """A network without its normalisation. Subclasses set `encoder` and define the methods that raise here."""
 
     encoder: nn.Module
     """The part that takes pretrained weights and may be frozen; a module without weights if there is none."""
+    stage_losses: tuple[StageLoss, ...] = ()
+    """Parts added by settings of the network, whose losses training adds to that of the logits."""
 
     @property
     def head(self) -> nn.Module:

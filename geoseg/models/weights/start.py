@@ -18,6 +18,9 @@ from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.weights.axes import Axis, axes_of
 from geoseg.spec import ModelSpec
 
+SEMANTIC = "body.semantic."
+"""How the names of the weights of semantic-aware normalisation begin."""
+
 
 def start_from(network: SegmentationNetwork, spec: ModelSpec, bundle: Path) -> str:
     """Load the weights of a bundle whose bands and classes may differ; return a line on what is new or doubtful.
@@ -41,7 +44,10 @@ def start_from(network: SegmentationNetwork, spec: ModelSpec, bundle: Path) -> s
     classes = _positions([c.name for c in spec.classes], [c.name for c in model.spec.classes])
     given, own = model.module.state_dict(), network.state_dict()
     has_same_bands = spec.bands == model.spec.bands
+    is_added = _adds_semantic(model.spec, spec)
     for name, axes in _axes(spec, may_mix_bands=has_same_bands).items():
+        if is_added and name.startswith(SEMANTIC):
+            continue
         taken = given[name]
         if not has_same_bands and (of_bands := [axis for axis, one in enumerate(axes) if one.per_band]):
             taken = _take_bands(taken, of_bands[0], bands)
@@ -67,6 +73,11 @@ def _has_same_branch(given: ModelSpec, wanted: ModelSpec) -> bool:
         return False
     branch = BRANCHES.get(wanted.branch.kind)
     return branch.meaning(given) == branch.meaning(wanted)
+
+
+def _adds_semantic(given: ModelSpec, wanted: ModelSpec) -> bool:
+    """Whether the network has a semantic-aware normalisation that the given one lacks."""
+    return wanted.network.semantic_normalization and not given.network.semantic_normalization
 
 
 def _check_same_network(given: ModelSpec, wanted: ModelSpec, bundle: Path) -> None:
@@ -149,5 +160,6 @@ def _report_line(given: ModelSpec, wanted: ModelSpec) -> str:
     known = {c.name for c in given.classes}
     new = [f"class {c.name}" for c in wanted.classes if c.name not in known]
     new += [f"band {band}" for band in wanted.bands if band not in given.bands]
+    new += ["semantic normalisation"] if _adds_semantic(given, wanted) else []
     new += [] if _has_same_branch(given, wanted) else BRANCHES.get(wanted.branch.kind).parts.values()
     return f"all weights of {given.name}" + (f"; new: {', '.join(new)}" if new else "")

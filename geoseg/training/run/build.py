@@ -72,7 +72,7 @@ def build_run(spec: TrainSpec, data: TrainingData, folder: RunFolder, hardware: 
         torch.tensor(model.normalization.mean),
         visible_bands(model.bands),
         METHODS.get(spec.method.name).needs_plain,
-        spec.augment.keeps_fill,
+        spec.augment.keeps_fill or spec.network.semantic_normalization,
     )
     source = training_source(spec, data, folder, Forwarding(network, augment, hardware, model))
     inputs = LearnerInputs(
