@@ -21,6 +21,7 @@ from geoseg.models.bundle import load_model
 from geoseg.spec import NetworkSpec, TrainSpec, parse_spec
 from geoseg.training.methods.method import METHODS, UNLABELLED, check_method
 from geoseg.training.optimization import ema_update
+from geoseg.training.styles.style import Style, Styled
 
 every_method = pytest.mark.parametrize(
     "name", [name for name in METHODS.names if UNLABELLED in METHODS.get(name).needs]
@@ -125,18 +126,18 @@ def equal(some: list[torch.Tensor], others: list[torch.Tensor]) -> bool:
 
 
 @every_method
-def test_running_statistics_are_those_of_the_windows_that_the_settings_name(name: str, tmp_path: Path) -> None:
+def test_running_statistics_are_those_of_the_windows_that_the_settings_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Style, "__call__", lambda style, labelled, *others: Styled(labelled.image))
     supervised = statistics_after_a_step("supervised", tmp_path)
-    found = {
-        of: statistics_after_a_step(name, tmp_path, statistics=of, style="none")
-        for of in ("labelled", "unlabelled", "both")
-    }
+    found = {of: statistics_after_a_step(name, tmp_path, statistics=of) for of in ("labelled", "unlabelled", "both")}
     assert equal(found["labelled"], supervised)
     assert not equal(found["unlabelled"], supervised)
     assert not equal(found["both"], supervised)
     assert not equal(found["both"], found["unlabelled"])
     usual = "unlabelled" if METHODS.get(name).needs_target else "labelled"
-    assert equal(statistics_after_a_step(name, tmp_path, style="none"), found[usual])
+    assert equal(statistics_after_a_step(name, tmp_path), found[usual])
 
 
 def test_a_model_for_a_target_is_saved_with_the_statistics_of_the_target(tmp_path: Path) -> None:
