@@ -30,7 +30,13 @@ from geoseg.spec import IGNORE, ModelSpec, TrainSpec
 from geoseg.training.loader import Loader
 from geoseg.training.methods.method import Setup, TrainingBatch, make_method
 from geoseg.training.mix_style import MixStyle
-from geoseg.training.optimization import ema_update, learning_rate_curve, make_optimizer, mean_update
+from geoseg.training.optimization import (
+    clip_gradients,
+    ema_update,
+    learning_rate_curve,
+    make_optimizer,
+    mean_update,
+)
 from geoseg.training.scoring.scored_batch import ScoredBatch, stack_uncounted
 from geoseg.training.scoring.scored_windows import ScoredWindows
 from geoseg.training.seeds import joint_seed
@@ -172,6 +178,10 @@ class Learner(LightningModule):
             for parameter in encoder.parameters():
                 parameter.grad = None
 
+    def configure_gradient_clipping(self, optimizer: Any, *limits: Any, **named: Any) -> None:
+        """Clip the gradient of the network, and those of its opponents by themselves."""
+        clip_gradients(optimizer, self.spec.optimizer.clip, self.method.opponents)
+
     def on_train_batch_end(self, outputs: Any, batch: Any, index: int) -> None:
         """Update the running mean, and the training method, after each step of the optimizer; in the last epochs also
         the mean of their ends, before they are scored."""
@@ -224,7 +234,7 @@ class Learner(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Make the optimizer, and the learning-rate schedule, which is applied at each step."""
-        optimizer = make_optimizer([self.network, self.method], self.spec.optimizer)
+        optimizer = make_optimizer([self.network, self.method], self.spec.optimizer, self.method.opponents)
         schedule = LambdaLR(optimizer, learning_rate_curve(self.spec.schedule, self.inputs.steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

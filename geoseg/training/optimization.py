@@ -17,40 +17,66 @@ from geoseg.spec import OptimizerSpec, ScheduleSpec
 
 ENCODER = "body.encoder."
 """Part of the names of an encoder's parameters."""
+OPPONENT_RATE = 0.05
+"""Learning rate of an opponent, as a share of the others': 1e-4 by default, as for the discriminators of AdvSemiSeg
+(Hung et al. 2018) and ADVENT (Vu et al. 2019)."""
 ONE_CYCLE_START = 1 / 25
 """Factor with which one_cycle starts: the div_factor of torch's OneCycleLR."""
 ONE_CYCLE_END = ONE_CYCLE_START * 1e-4
 """Factor with which one_cycle ends: the final_div_factor of torch's OneCycleLR, which divides the first rate."""
 
 
-def make_optimizer(modules: nn.Module | Sequence[nn.Module], spec: OptimizerSpec) -> Optimizer:
+def make_optimizer(
+    modules: nn.Module | Sequence[nn.Module], spec: OptimizerSpec, opponents: Sequence[nn.Module] = ()
+) -> Optimizer:
     """Optimizer of a network, or of a network and what is trained along with it.
 
     Frozen parameters are in it as well, so that it need not change when they are thawed.
+
+    Args:
+        modules: what is trained.
+        spec: the settings.
+        opponents: those of their parts that learn more slowly, as they are trained against the network.
     """
-    groups = parameter_groups([modules] if isinstance(modules, nn.Module) else modules, spec)
+    groups = parameter_groups([modules] if isinstance(modules, nn.Module) else modules, spec, opponents)
     if spec.name == "sgd":
         return SGD(groups, lr=spec.learning_rate, momentum=spec.momentum, nesterov=spec.momentum > 0)
     return AdamW(groups, lr=spec.learning_rate)
 
 
-def parameter_groups(modules: Sequence[nn.Module], spec: OptimizerSpec) -> list[dict[str, Any]]:
-    """Parameters by rate and decay: the encoder's apart from the rest, kernels apart from all others.
+def parameter_groups(
+    modules: Sequence[nn.Module], spec: OptimizerSpec, opponents: Sequence[nn.Module] = ()
+) -> list[dict[str, Any]]:
+    """Parameters by rate and decay: those of the encoder and of opponents apart, kernels apart from all others.
 
     Only kernels are decayed: shrinking biases and the scales of normalisation layers does not regularise.
     """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    against = {parameter for module in opponents for parameter in module.parameters()}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for module in modules:
         for name, parameter in module.named_parameters():
-            groups.setdefault((ENCODER in name, parameter.ndim > 1), []).append(parameter)
+            rate = OPPONENT_RATE if parameter in against else spec.encoder_rate if ENCODER in name else 1.0
+            groups.setdefault((rate, parameter.ndim > 1), []).append(parameter)
     return [
         {
             "params": parameters,
-            "lr": spec.learning_rate * (spec.encoder_rate if in_encoder else 1.0),
+            "lr": spec.learning_rate * rate,
             "weight_decay": spec.weight_decay if is_kernel else 0.0,
         }
-        for (in_encoder, is_kernel), parameters in groups.items()
+        for (rate, is_kernel), parameters in groups.items()
     ]
+
+
+def clip_gradients(optimizer: Optimizer, largest: float, opponents: Sequence[nn.Module]) -> None:
+    """Limit the norm of the gradient of a network, and by itself that of each opponent.
+
+    Together, a discriminator's gradient, which may be a hundred times as large, would take the network's steps.
+    """
+    own = [list(module.parameters()) for module in opponents]
+    against = {parameter for parameters in own for parameter in parameters}
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for part in ([one for one in trained if one not in against], *own):
+        nn.utils.clip_grad_norm_(part, largest)
 
 
 def learning_rate_curve(spec: ScheduleSpec, steps: int) -> Callable[[int], float]:

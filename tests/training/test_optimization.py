@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
 from geoseg.models.auxiliary_head import AuxiliaryHead
 from geoseg.models.build import build_network
 from geoseg.spec import NetworkSpec, OptimizerSpec, ScheduleSpec
-from geoseg.training.optimization import ema_update, learning_rate_curve, make_optimizer
+from geoseg.training.optimization import OPPONENT_RATE, clip_gradients, ema_update, learning_rate_curve, make_optimizer
 
 UNET = NetworkSpec(
     architecture="unet", encoder="resnet18", arguments={"encoder_depth": 3, "decoder_channels": [16, 8, 8]}
@@ -38,6 +38,22 @@ def test_each_parameter_is_in_one_group_with_its_rate_and_decay() -> None:
         assert group["lr"] == pytest.approx(1e-3 if name.startswith("body.encoder.") else 1e-2), name
         assert group["weight_decay"] == (0.3 if parameter.ndim > 1 else 0), name
     assert len(optimizer.param_groups) == 4
+
+
+def test_an_opponent_learns_more_slowly_and_takes_none_of_the_gradient_that_a_network_may_have() -> None:
+    network, opponent = nn.Linear(2, 1), nn.Linear(2, 1)
+    method = nn.ModuleDict({"head": nn.Linear(1, 1), "opponent": opponent})
+    optimizer = make_optimizer([network, method], OptimizerSpec(learning_rate=1e-2), [opponent])
+    assert group_of(optimizer, network.weight)["lr"] == group_of(optimizer, method["head"].weight)["lr"] == 1e-2
+    assert group_of(optimizer, opponent.weight)["lr"] == pytest.approx(1e-2 * OPPONENT_RATE)
+    for module, value in ((network, 0.1), (method["head"], 0.1), (opponent, 100.0)):
+        for parameter in module.parameters():
+            parameter.grad = torch.full_like(parameter, value)
+    clip_gradients(optimizer, 1.0, [opponent])
+    assert torch.equal(network.weight.grad, torch.full_like(network.weight, 0.1))
+    assert torch.equal(method["head"].weight.grad, torch.full_like(method["head"].weight, 0.1))
+    norm = torch.cat([parameter.grad.flatten() for parameter in opponent.parameters()]).norm()
+    assert float(norm) == pytest.approx(1.0, abs=1e-4)
 
 
 def test_a_network_alone_and_one_without_an_encoder() -> None:

@@ -11,10 +11,12 @@ gradient in the other. The discriminator is left out of the bundle.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from pydantic import Field
+from torch import nn
 
 from geoseg.models.training_batch import LabelledWindows
 from geoseg.training.criterion import KeptLogits
@@ -43,6 +45,11 @@ class AdvEnt(FromEntropy):
         super().__init__(setup, settings)
         self.discriminator = make_discriminator(len(setup.spec.classes))
         self._labelled: Judged | None = None
+
+    @property
+    def opponents(self) -> Sequence[nn.Module]:
+        """The discriminator, and those of the style."""
+        return (self.discriminator, *super().opponents)
 
     def labelled_loss(self, windows: LabelledWindows, generator: torch.Generator) -> StepLoss:
         """Loss of labelled windows, whose maps are kept for the discriminator."""

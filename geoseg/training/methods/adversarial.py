@@ -12,11 +12,12 @@ gradient in the other. The discriminator is left out of the bundle.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from geoseg.models.training_batch import LabelledWindows
@@ -52,6 +53,11 @@ class Adversarial(FromUnlabelled):
         super().__init__(setup, settings)
         self.discriminator = make_discriminator(len(setup.spec.classes))
         self._given = settings
+
+    @property
+    def opponents(self) -> Sequence[nn.Module]:
+        """The discriminator, and those of the style."""
+        return (self.discriminator, *super().opponents)
 
     def labelled_loss(self, windows: LabelledWindows, generator: torch.Generator) -> StepLoss:
         """Loss of labelled windows, of deceiving the discriminator, and of the discriminator itself."""

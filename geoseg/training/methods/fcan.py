@@ -15,6 +15,7 @@ gradient in the other. The discriminator is left out of the bundle.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -58,6 +59,11 @@ class Fcan(FromUnlabelled):
         super().__init__(setup, settings)
         self.discriminator = make_feature_discriminator(setup.network.body.channels, settings.channels)
         self._decoded = DecodedFeatures(setup.network.body)
+
+    @property
+    def opponents(self) -> Sequence[nn.Module]:
+        """The discriminator, and those of the style."""
+        return (self.discriminator, *super().opponents)
 
     def unlabelled_loss(
         self, labelled: LabelledWindows, unlabelled: LabelledWindows, generator: torch.Generator

@@ -128,6 +128,12 @@ class Method(nn.Module, ABC):
         return self.figures
 
     @property
+    def opponents(self) -> Sequence[nn.Module]:
+        """Modules of the method that are trained against the network, such as discriminators: they learn more slowly,
+        and their gradients are clipped by themselves."""
+        return ()
+
+    @property
     def provenance(self) -> Mapping[str, Any]:
         """Plain values for the model's card, of what it learns from besides labels; a resumed run has the same."""
         return {}

@@ -120,6 +120,11 @@ class FromUnlabelled(Method):
         """Those of the class and of the way to transfer style."""
         return *self.figures, *self.style.figures
 
+    @property
+    def opponents(self) -> Sequence[nn.Module]:
+        """Those of the style."""
+        return self.style.opponents
+
     def notices(self, known: Mapping[str, Any]) -> Sequence[str]:
         """Notify that smoothed labels keep the network from being as sure as a threshold asks."""
         smoothing, classes = self.setup.spec.loss.label_smoothing, len(self.setup.spec.classes)

@@ -14,11 +14,12 @@ are. Generators and discriminators are in checkpoints, and left out of the bundl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from geoseg.models.training_batch import LabelledWindows
 from geoseg.training.methods.discriminator import Judged
@@ -57,6 +58,11 @@ class CycleGanStyle(Style):
         self.networks = CycleGan(len(setup.model.bands), settings.channels, settings.blocks)
         self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
         self._given = settings
+
+    @property
+    def opponents(self) -> Sequence[nn.Module]:
+        """Generators and discriminators, which are trained against each other."""
+        return (self.networks,)
 
     @property
     def learns(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -51,6 +51,11 @@ class Style(nn.Module, ABC):
     def __init__(self, setup: Setup, settings: StyleSettings):
         super().__init__()
         self.setup, self.settings = setup, settings
+
+    @property
+    def opponents(self) -> Sequence[nn.Module]:
+        """Its modules that learn more slowly than the network, as those of `Method.opponents`."""
+        return ()
 
     @classmethod
     def check(cls, spec: TrainSpec, settings: StyleSettings) -> None:
