@@ -62,8 +62,7 @@ class ClassifySpec(CrfSpec, AreaSpec):
     adapt: str | None = None
     """Way to adapt the network to the scene before it predicts it, without labels: bn, the statistics of its batch
     normalisation become a mixture of those of training and the scene's; entropy, scale and shift of its normalisation
-    layers are learnt so that it is surer of the scene (TENT). It may lose on scenes like what the model learnt from.
-    None means none."""
+    layers, too, are learnt so that it is surer of the scene (TENT); None means none."""
     adapt_share: float | None = Field(default=None, ge=0, le=1)
     """How far the network goes from the trained (0) to the scene's (1); None means what the way of adapt takes."""
     adapt_windows: int = Field(default=64, ge=1, le=LARGEST_COUNT)

@@ -27,7 +27,7 @@ class Adaptation(Protocol):
     """How far the network goes from the trained (0) to the scene's (1) unless the settings say it."""
 
     def describe(self, share: float) -> str:
-        """What is done, for notices, e.g. "its statistics are by 0.1 the scene's"."""
+        """What is done, for notices, e.g. "its statistics are 0.1 × the scene's"."""
         ...
 
     def check(self, network: nn.Module) -> None:

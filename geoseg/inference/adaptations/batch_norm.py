@@ -34,7 +34,9 @@ class BatchNorm:
 
     def describe(self, share: float) -> str:
         """The mixture."""
-        return f"the statistics of its batch normalisation are by {share:.3g} the scene's, else those of training"
+        return (
+            f"statistics of its batch normalisation are {share:.3g} × the scene's + {1 - share:.3g} × those of training"
+        )
 
     def check(self, network: nn.Module) -> None:
         """Refuse a network without running statistics.

@@ -26,14 +26,15 @@ _NORMALISATIONS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
 class Entropy:
-    """Learns scale and shift of all normalisation layers, of whatever kind, and nothing else."""
+    """Learns scale and shift of all normalisation layers, of whatever kind; running statistics are mixed as by `bn`."""
 
     share = 1.0
 
     def describe(self, share: float) -> str:
         """What is learnt."""
         part = "" if share == 1 else f", and changed by {share:.3g} of what that gives"
-        return f"scale and shift of its normalisation layers are learnt by the entropy of its predictions{part}"
+        mixed = f"running statistics, if it has any, are {share * BATCH_NORM.share:.3g} × the scene's"
+        return f"scale and shift of its normalisation layers are learnt so that it is surer of the scene{part}; {mixed}"
 
     def check(self, network: nn.Module) -> None:
         """Refuse a network without such parameters.
