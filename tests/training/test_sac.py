@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,12 @@ def test_the_prior_stays_where_no_pixel_holds_data(tmp_path: Path) -> None:
     assert not windows.unlabelled.any()
     assert method.unlabelled_loss(windows, windows, generator()).value == 0
     assert torch.equal(method.prior, torch.tensor([0.5, 0.5]))
+
+
+def test_smoothed_labels_call_for_no_notice_as_thresholds_follow_what_the_teacher_reaches(tmp_path: Path) -> None:
+    method = a_method(tmp_path, threshold=1.0)
+    spec = method.setup.spec
+    smoothed = spec.loss.model_copy(update={"label_smoothing": 0.5})
+    method.setup = replace(method.setup, spec=spec.model_copy(update={"loss": smoothed}))
+    assert not method.notices({})
+    assert super(Sac, method).notices({})

@@ -13,6 +13,9 @@ In: labelled windows and windows without labels. Out: the loss of both. The prio
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -66,6 +69,10 @@ class Sac(FromUnlabelled):
         classes = len(setup.spec.classes)
         self.register_buffer("prior", torch.full((classes,), 1 / classes))
         self._update, self._given = ema_update(PRIOR_MEMORY), settings
+
+    def notices(self, known: Mapping[str, Any]) -> Sequence[str]:
+        """Nothing: thresholds follow what the teacher reaches, with smoothed labels as well."""
+        return ()
 
     def unlabelled_loss(
         self, labelled: LabelledWindows, unlabelled: LabelledWindows, generator: torch.Generator

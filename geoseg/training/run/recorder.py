@@ -219,7 +219,7 @@ class RunRecorder(Callback):
                 epochs=learner.spec.epochs,
                 loss=self._loss(trainer, learner, is_final=scores is not None),
                 val_loss=None if scores is None else self.history[-1]["val_loss"],
-                figures={} if scores is None else {name: self.history[-1][name] for name in learner.method.figures},
+                figures={} if scores is None else {name: self.history[-1][name] for name in learner.method.shown},
                 scores=scores,
                 best_miou=self.best.miou if self.best else 0.0,
                 seconds=self.seconds,

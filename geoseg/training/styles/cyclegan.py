@@ -2,11 +2,13 @@
 
 Zhu, Park, Isola and Efros, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks", ICCV
 2017; for the adaptation of networks Hoffman et al., "CyCADA", ICML 2018. Adversarial losses of both directions; what is
-redrawn there and back is to be what it was (λ = 10); what has the look already is to stay (half of that). What differs:
-generators have three residual blocks at half the resolution and add to the window, at first nothing, so that training
-begins with the windows as they are; discriminators learn by cross-entropy, and there is no buffer of earlier windows;
-all are trained by the optimizer of the run, beside the network, and stay after the first half of the steps; the losses
-are divided by λ, so that those of the network keep their share of a clipped gradient.
+redrawn there and back is to be what it was (λ = 10); what has the look already is to stay. What differs: generators
+have three residual blocks at half the resolution and add to the window, at first nothing, so that training begins with
+the windows as they are; what has the look already counts a tenth of the way there and back, not half; discriminators
+learn by cross-entropy, as by least squares such generators stayed as they began, and see windows with noise (Sønderby
+et al. 2017) in place of a buffer of earlier ones; all are trained by the optimizer of the run, beside the network, and
+stay after the first half of the steps; the losses are divided by λ, so that those of the network keep their share of a
+clipped gradient.
 
 In: windows with their own colours. Out: windows in the look of the other region, recoloured as windows without a style
 are. Generators and discriminators are in checkpoints, and left out of the bundle.
@@ -41,7 +43,7 @@ class CycleGanSettings(StyleSettings):
     """Residual blocks of each generator."""
     cycle: float = Field(default=10.0, gt=0, le=1000)
     """Weight λ of the change of windows that are redrawn there and back; that of deceiving a discriminator is 1."""
-    identity: float = Field(default=5.0, ge=0, le=1000)
+    identity: float = Field(default=1.0, ge=0, le=1000)
     """Weight of the change of windows that have the look already."""
 
 

@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from geoseg.training.methods.discriminator import Judged, make_discriminator
+from geoseg.training.methods.discriminator import Discriminator, Judged, make_discriminator
 
 DISCRIMINATOR_CHANNELS = 32, 64, 128, 1
 """Of the four convolutions of a discriminator, each of whose judgements is of 46 px."""
+
+NOISE = 0.3
+"""Standard deviation of the noise in what discriminators see, in that of a band."""
 
 
 class CycleLosses(NamedTuple):
@@ -36,7 +39,9 @@ class CycleGan(nn.Module):
     def __init__(self, bands: int, channels: int, blocks: int):
         super().__init__()
         self.to_target, self.to_source = (Generator(bands, channels, blocks) for _ in range(2))
-        self.of_target, self.of_source = (make_discriminator(bands, DISCRIMINATOR_CHANNELS) for _ in range(2))
+        self.of_target, self.of_source = (
+            Discriminator(_Noise(), *make_discriminator(bands, DISCRIMINATOR_CHANNELS)) for _ in range(2)
+        )
 
     def losses(self, source: Judged, target: Judged) -> tuple[CycleLosses, Tensor]:
         """Losses of windows of both regions, and those of the source in the look of the target (B, C, h, w).
@@ -64,17 +69,24 @@ class Generator(nn.Module):
             *_normalised(channels),
         )
         self.blocks = nn.Sequential(*(_Block(channels) for _ in range(blocks)))
-        self.last = nn.Conv2d(channels, 4 * bands, kernel_size=3, padding=1, padding_mode="reflect")
+        self.last = nn.Conv2d(channels + bands, bands, kernel_size=3, padding=1, padding_mode="reflect")
         nn.init.zeros_(self.last.weight)
-        self.last.bias = nn.Parameter(torch.zeros(4 * bands))
+        self.last.bias = nn.Parameter(torch.zeros(bands))
 
     def forward(self, image: Tensor) -> Tensor:
         """Redraw windows."""
-        height, width = image.shape[-2:]
-        even = functional.pad(image, (0, width % 2, 0, height % 2), mode="replicate")
-        added = functional.pixel_shuffle(self.last(self.blocks(self.first(even))), 2)
-        redrawn: Tensor = image + added[..., :height, :width]
+        features = self.blocks(self.first(image))
+        spread = functional.interpolate(features, list(image.shape[-2:]), mode="bilinear", align_corners=False)
+        redrawn: Tensor = image + self.last(torch.cat([spread, image], dim=1))
         return redrawn
+
+
+class _Noise(nn.Module):
+    """Adds noise, which keeps a discriminator from being certain of all that lies between two looks."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Add noise to normalised windows."""
+        return image + NOISE * torch.randn_like(image)
 
 
 class _Block(nn.Module):
