@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from geoseg.commands.compare import Comparison, compare
     from geoseg.commands.evaluate import EvaluateResult, evaluate
     from geoseg.commands.evaluate_model import ModelEvaluation, evaluate_model
+    from geoseg.commands.export_model import ExportResult, export_model
     from geoseg.commands.import_model import ImportResult, import_model
     from geoseg.commands.init import InitResult, init
     from geoseg.commands.leave_out import LeaveOutResult, leave_out
@@ -43,6 +44,7 @@ __all__ = [
     "Comparison",
     "DataSpec",
     "EvaluateResult",
+    "ExportResult",
     "GeosegError",
     "ImportResult",
     "InitResult",
@@ -74,6 +76,7 @@ __all__ = [
     "compare",
     "evaluate",
     "evaluate_model",
+    "export_model",
     "find_scenes",
     "import_model",
     "init",
@@ -98,6 +101,7 @@ _HOMES = {
     "geoseg.commands.evaluate": ("EvaluateResult", "evaluate"),
     "geoseg.commands.evaluate_model": ("ModelEvaluation", "evaluate_model"),
     "geoseg.commands.leave_out": ("LeaveOutResult", "leave_out"),
+    "geoseg.commands.export_model": ("ExportResult", "export_model"),
     "geoseg.commands.predict_many": ("ManyResult", "predict_many"),
     "geoseg.commands.scene_tasks": ("SceneFailure",),
     "geoseg.commands.predict": ("PredictResult", "predict"),

@@ -41,7 +41,7 @@ def load_model(path: str | os.PathLike[str] | None = None) -> Model:
     model = backend.open(path)
     with path.open("rb") as file:
         digest, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
-    known = ModelFile(path, size, digest, backend.media_type, backend.artifact_type)
+    known = ModelFile(path, size, digest, backend.media_type, backend.artifact_type, backend.framework)
     return replace(model, file=known, is_unchosen=is_unchosen)
 
 

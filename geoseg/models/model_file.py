@@ -20,3 +20,5 @@ class ModelFile:
     """Media type, see `Backend`."""
     artifact_type: str
     """How such a file is written, see `Backend`."""
+    framework: str = "PyTorch"
+    """What its network is made with, see `Backend`."""

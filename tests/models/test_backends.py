@@ -42,6 +42,7 @@ class Text:
 
     media_type = "text/plain"
     artifact_type = "echo"
+    framework = "none"
 
     def read_spec(self, path: Path) -> ModelSpec:
         if not path.read_bytes().startswith(b"echo"):

@@ -25,6 +25,9 @@ class Backend(Protocol):
     artifact_type: str
     """How such a file is written, for catalogues: a library's function or a format, e.g. "torch.onnx.export"."""
 
+    framework: str
+    """What its networks are made with, for catalogues, e.g. "PyTorch"."""
+
     def read_spec(self, path: Path) -> ModelSpec:
         """The spec of the model in a file; fast, without its weights and without importing PyTorch.
 

@@ -18,7 +18,8 @@ class OnnxFiles:
     """Opens ONNX files."""
 
     media_type = "application/octet-stream; framework=onnx"
-    artifact_type = "onnx"
+    artifact_type = "torch.onnx.export"
+    framework = "ONNX"
 
     def read_spec(self, path: Path) -> ModelSpec:
         """The spec, from the metadata and the files beside it.

@@ -17,6 +17,7 @@ class Bundles:
 
     media_type = "application/octet-stream; application=safetensors"
     artifact_type = "safetensors.torch.save_file"
+    framework = "PyTorch"
 
     def read_spec(self, path: Path) -> ModelSpec:
         """The spec in a bundle's header.

@@ -84,7 +84,7 @@ def _properties(prediction: Prediction) -> dict[str, Any]:
         "processing:software": {"geoseg": __version__},
         **_trust(prediction),
         **projection(prediction.grid),
-        **model_fields(prediction.model),
+        **model_fields(prediction.model, prediction.model_file),
     }
 
 

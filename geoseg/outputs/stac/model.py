@@ -17,18 +17,21 @@ _COMMON_NAMES = frozenset({
     "swir22", "lwir", "lwir11", "lwir12",
 })  # fmt: skip
 """Names of bands that are common names of the electro-optical extension, too."""
+_LIBRARIES = {"PyTorch": "torch", "ONNX": "onnx"}
+"""The library whose version is that of a framework."""
 _SHORTEST_NAME = 3
 """Letters of the shortest name that MLM allows."""
 
 
-def model_fields(model: ModelSpec) -> dict[str, Any]:
+def model_fields(model: ModelSpec, file: ModelFile | None = None) -> dict[str, Any]:
     """What the model is, takes and gives, in fields of an Item."""
-    network = model.network
+    network, framework = model.network, "PyTorch" if file is None else file.framework
+    library = _LIBRARIES.get(framework)
     return {
         "mlm:name": _name(model),
         "mlm:architecture": f"{network.architecture} {network.encoder}".strip(),
-        "mlm:framework": "PyTorch",
-        "mlm:framework_version": _semantic(version("torch")),
+        "mlm:framework": framework,
+        **({"mlm:framework_version": _semantic(version(library))} if library else {}),
         "mlm:tasks": ["semantic-segmentation"],
         "mlm:input": [_model_input(model)],
         "mlm:output": [_model_output(model)],
