@@ -40,7 +40,7 @@ METAVARS = {
     "format": "NAME,...",
     "instances": "NAME,...",
     "majority": "PX",
-    "match": "REFERENCE",
+    "match": "REFERENCE|TRAINING",
     "match_by": "MOMENTS|HISTOGRAM",
     "min_labelled": "SHARE",
     "min_area": "M2",

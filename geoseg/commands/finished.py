@@ -16,7 +16,9 @@ from geoseg.core.errors import OutputError
 from geoseg.core.files import quiet_georeferencing, sidecar
 from geoseg.inference.cores import CONFIDENCE_TAG
 from geoseg.inference.fingerprint import output_fingerprints, raster_fingerprint
+from geoseg.inference.unlike import UNLIKE
 from geoseg.outputs.geotiff import COUNT_TAG
+from geoseg.raster.notices_tag import stated_notices
 from geoseg.spec import PredictSpec, parse_json
 
 
@@ -49,6 +51,11 @@ def stated_confidence(landcover: Path) -> float | None:
     with suppress(KeyError, ValueError):
         return float(_tags(landcover)[CONFIDENCE_TAG])
     return None
+
+
+def stated_unlikeness(landcover: Path) -> str | None:
+    """The notice that the scene looks unlike the training imagery, by the tags of a class raster; None without one."""
+    return next((line for line in stated_notices(_tags(landcover)) if line.startswith(UNLIKE)), None)
 
 
 def stated_instances(instances: Path) -> int | None:

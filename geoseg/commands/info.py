@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from geoseg.raster.scene import Scene
 from geoseg.raster.scene_bands import SceneBands
 from geoseg.raster.scene_info import SceneInfo, plain_number
 from geoseg.scenes import SceneRef, find_scenes, open_scene
-from geoseg.spec import ClassifySpec, ModelSpec
+from geoseg.spec import ClassifySpec, ImagerySpec, ModelSpec
 
 _SHOWN_BANDS = 64
 _SHOWN_CLASSES = 256
@@ -55,12 +56,26 @@ def describe_model(path: Path) -> dict[str, Any]:
     values = spec.model_dump(mode="json", exclude={"name"})
     if spec.brightness is not None:
         values["brightness"] = {"colours": len(spec.brightness.colours), "variation": spec.brightness.variation}
+    if spec.imagery is not None:
+        values["imagery"] = _imagery(spec.bands, spec.imagery)
     values["card"]["scores"] = {FORMER_NAMES.get(name, name): value for name, value in spec.card.scores.items()}
     weights = spec.card.training.get("encoder_weights")
     note = non_commercial(spec.network, weights if isinstance(weights, str) else None)
     unsaid = {"encoder_licence": note} if note and note not in spec.card.licence else {}
     purpose = {"purpose": spec.card.what_for} if spec.card.what_for else {}
     return purpose | unsaid | {"model": spec.name, "bytes": path.stat().st_size, **sees, **values}
+
+
+def _imagery(bands: Sequence[str], imagery: ImagerySpec) -> dict[str, Any]:
+    """What the training imagery looks like, without the matrices."""
+    parts = len(imagery.values[0])
+    shown = {
+        f"{percent} % of values are below": [values[round(percent / 100 * (parts - 1))] for values in imagery.values]
+        for percent in (1, 50, 99)
+    }
+    spreads = {"bands": imagery.bands, "features": imagery.features}
+    compared = {name: f"spread of {one.crops} crops, reach {one.reach:g}" for name, one in spreads.items() if one}
+    return {"resolution_m": imagery.resolution_m, **shown, "compared": compared}
 
 
 def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from geoseg.commands.finished import is_done, stated_confidence, stated_instances
+from geoseg.commands.finished import is_done, stated_confidence, stated_instances, stated_unlikeness
 from geoseg.commands.output_paths import OutputPaths, check_outputs, check_space, name_outputs
 from geoseg.commands.plan import scratch_bytes_per_pixel
 from geoseg.commands.results import Results, VectorCounts, generalize, parts_of
@@ -189,7 +189,9 @@ def _result(job: Job, paths: OutputPaths, about: _About) -> PredictResult:
 
 
 def _done_before(job: Job, paths: OutputPaths) -> PredictResult:
-    """The result of an earlier run, from the table beside its raster; no pixel is read."""
+    """The result of an earlier run, from the table and the tags of its raster; no pixel is read."""
+    if (line := stated_unlikeness(paths.landcover)) is not None:
+        job.log.notice(line)
     known = read_counts(paths.landcover) or {}
     total = max(1, sum(pixels for pixels, _ in known.values()))
     classes = tuple(

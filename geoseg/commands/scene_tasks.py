@@ -24,6 +24,7 @@ from geoseg.inference.shards import bundle_path
 from geoseg.models.bundle import load_model
 from geoseg.models.model import Model
 from geoseg.scenes import SceneRef, open_scene
+from geoseg.spec.classify import TRAINING
 
 T = TypeVar("T")
 ModelInput = Model | str | os.PathLike[str] | None
@@ -81,7 +82,7 @@ class PredictArguments:
     def anywhere(self) -> PredictArguments:
         """A copy with absolute paths, for other processes and machines with the same files."""
         files = {name: os.path.abspath(self.options[name]) for name in _FILES if self.options.get(name)}
-        if match := self.options.get("match"):
+        if (match := self.options.get("match")) and os.fspath(match) != TRAINING:
             files["match"] = SceneRef(os.fspath(match), "").absolute().path
         return PredictArguments(os.path.abspath(self.output or "."), {**self.options, **files})
 

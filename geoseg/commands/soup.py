@@ -17,6 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from geoseg.commands.bundle_path import check_bundle_path
+from geoseg.commands.describe_imagery import with_training_imagery
 from geoseg.commands.evaluate_model import evaluate_model
 from geoseg.commands.fit_temperature import with_fitted_temperature
 from geoseg.commands.soup_members import Member, find_members
@@ -122,6 +123,7 @@ def soup(
         _notice_temperature(spec, members, log)
     else:
         made = with_fitted_temperature(made, settings, device, _Progress(log))
+        made = with_training_imagery(made, settings, device, _Progress(log))
         scored = _score(made, loaded, settings, device, log)
     save_model(made.module, made.spec.model_copy(update={"card": scored.on_card(spec.card)}), path, half=half)
     return SoupResult(
@@ -211,12 +213,17 @@ def _as_stored(spec: ModelSpec, weights: Mapping[str, Tensor], *, half: bool) ->
 
 
 def _spec(name: str, members: Sequence[Member], loaded: Sequence[Model], log: Reporter) -> ModelSpec:
-    """The first member's spec under another name, with a card of its own and the members' mean temperature."""
+    """The first member's spec under another name, with a card of its own and the members' mean temperature.
+
+    What its imagery looks like stays, but for the features, which are those of the member's own weights.
+    """
     specs = [member.spec for member in members]
-    found = {"name": name, "temperature": _mean_temperature([spec.temperature for spec in specs])}
+    found: dict[str, Any] = {"name": name, "temperature": _mean_temperature([spec.temperature for spec in specs])}
     for setting in ("tile", "overlap", "statistics", "brightness"):
         if any(getattr(spec, setting) != getattr(specs[0], setting) for spec in specs):
             log.notice(f"the models differ in {setting}: the soup takes that of {public_form(members[0].path)}")
+    if specs[0].imagery is not None:
+        found["imagery"] = specs[0].imagery.model_dump() | {"features": None}
     card = _card(specs, [_digest(model) for model in loaded], members)
     return parse_spec(ModelSpec, specs[0].model_dump() | found | {"card": card.model_dump()}, source="soup")
 

@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from geoseg.geo.grid import Window
 from geoseg.inference.cores import CONFIDENCE_TAG, new_thumbnail, part_formats
+from geoseg.inference.crop_statistics import CropStatistics
 from geoseg.inference.job import Job
 from geoseg.inference.tally import count_by_row
 from geoseg.inference.tile_rows import join_tile_rows
+from geoseg.inference.unlike import unlike_notice
 from geoseg.inference.work_folder import WorkFolder
 from geoseg.outputs.geotiff import Part, PartRaster, RasterFormat, write_mosaic
 from geoseg.outputs.thumbnail import Thumbnail
@@ -52,6 +54,8 @@ class Assembled:
 def assemble(job: Job, work: WorkFolder) -> Assembled:
     """Assemble the finished tile rows, and blend the seams between those that different workers forwarded.
 
+    A notice says so if the scene looks unlike the training imagery of the model.
+
     Raises:
         OutputError: if the work folder is another run's, or a file is missing.
     """
@@ -62,6 +66,7 @@ def assemble(job: Job, work: WorkFolder) -> Assembled:
         if i:
             join_tile_rows(job, work, i)
     info, formats = job.scene.info, part_formats(job)
+    crops: list[CropStatistics] = []
     counts = np.zeros((info.height, len(job.model.spec.classes)), np.int32)
     parts: dict[str, list[Part]] = {kind: [] for kind in formats}
     thumbnail, forwarded, percent_sum = new_thumbnail(job), 0, 0
@@ -71,8 +76,13 @@ def assemble(job: Job, work: WorkFolder) -> Assembled:
         percent_sum += record.percent_sum
         if record.thumbnail:
             thumbnail.add(record.thumbnail)
+        if record.crops:
+            crops.append(record.crops)
         for kind in formats.keys() & set(record.kinds):
             parts[kind].append(Part(work.part(name, kind), record.row, len(record.counts)))
+    if (line := unlike_notice(job, CropStatistics.join(crops))) is not None:
+        job.log.notice(line)
+        formats = part_formats(job)  # whose tags hold the notice
     formats, confidence = with_confidence(formats, counts, percent_sum)
     rasters = {kind: work.path / f"{kind}.vrt" for kind in formats}
     for kind, path in rasters.items():

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from geoseg.core.version import __version__
 from geoseg.geo.grid import Window
 from geoseg.inference.batches import Sample, Shrink, not_shown
+from geoseg.inference.crop_statistics import CropStatistics
+from geoseg.inference.crops import DescribedCrops
 from geoseg.inference.decide import Decision
 from geoseg.inference.fingerprint import output_fingerprints, raster_fingerprint
 from geoseg.inference.job import Job
@@ -84,6 +86,7 @@ class RowsWriter:
         self._formats = part_formats(job)
         self._parts: dict[str, PartRaster] = {}
         self._thumbnail: Thumbnail | None = None
+        self._crops: list[CropStatistics] = []
 
     def take(self, pixels: Pixels) -> None:
         """Write the pixels of a block."""
@@ -105,6 +108,10 @@ class RowsWriter:
             self._thumbnail = self._thumbnail or new_thumbnail(self._job)
             self._thumbnail.add_patch(patch)
 
+    def describe(self, crops: DescribedCrops) -> None:
+        """Add the statistics of crops."""
+        self._crops.append(crops.statistics)
+
     def finish(self, forwarded_px: int = 0) -> None:
         """Close the rows, write their record, and seal both."""
         for part in self._parts.values():
@@ -112,7 +119,9 @@ class RowsWriter:
         rows = self._thumbnail.rows(self._scene_rows.row, self._scene_rows.height) if self._thumbnail else None
         kept = kept_outputs(self._job)
         sums = forwarded_px, self._percent_sum
-        record = Record(self._scene_rows.row, self._counts, tuple(self._parts), *sums, rows, kept)
+        record = Record(
+            self._scene_rows.row, self._counts, tuple(self._parts), *sums, rows, kept, CropStatistics.join(self._crops)
+        )
         self._work.finish(self._name, record)
 
     def discard(self) -> None:

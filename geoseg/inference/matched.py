@@ -17,6 +17,7 @@ from geoseg.core.wording import pixels_in_words
 from geoseg.raster.bands.matching import BandChoice, choose_bands, describe_bands, fits_dtype
 from geoseg.raster.curves import Curve, Curves, Floats
 from geoseg.raster.distributions import MOST_PX, Distribution, find_distributions
+from geoseg.raster.imagery import distribution_of
 from geoseg.raster.matchings import MATCHINGS
 from geoseg.raster.resample import Bands
 from geoseg.raster.scaling import Conversion, scaling_notice
@@ -24,6 +25,7 @@ from geoseg.raster.scene import Scene
 from geoseg.raster.scene_bands import SceneBands
 from geoseg.scenes import open_scene
 from geoseg.spec import ClassifySpec, ModelSpec
+from geoseg.spec.classify import TRAINING
 
 _SHOWN_BANDS = 6
 """Bands whose means are said."""
@@ -46,7 +48,7 @@ class Reference:
     """A raster whose values a scene is to have."""
 
     name: str
-    """Name of its file."""
+    """What it is called: the name of its file."""
     bands: tuple[str, ...]
     """Names of the model's bands."""
     distributions: tuple[Distribution, ...]
@@ -56,7 +58,7 @@ class Reference:
     by: str
     """Name of the way to match."""
     pixels: int
-    """Number of its pixels."""
+    """Number of its pixels; 0 if it is no raster."""
     lines: tuple[str, ...]
     """What is uncertain about it, for the user."""
 
@@ -101,7 +103,7 @@ def values_type(bands: SceneBands) -> str:
 
 
 def open_reference(model: ModelSpec, spec: ClassifySpec, like: SceneBands | None = None) -> Reference:
-    """Read the reference that the settings name.
+    """Read the reference that the settings name: a raster, or the model's training imagery.
 
     Args:
         model: whose bands and values it must have.
@@ -110,15 +112,34 @@ def open_reference(model: ModelSpec, spec: ClassifySpec, like: SceneBands | None
             same nodata value, where the settings say them.
 
     Raises:
-        GeosegError: if it cannot be read, or is no reference for the model.
+        GeosegError: if it cannot be read, or is no reference for the model, or the bundle does not describe the
+            training imagery.
     """
     assert spec.match is not None
     MATCHINGS.check(spec.match_by)
+    if spec.matches_training:
+        return _of_training(model, spec)
     try:
         with open_scene(spec.match) as scene:
             return _read(scene, model, spec, like)
     except SceneError as error:
         raise SceneError(f"--match: {error}") from None
+
+
+def _of_training(model: ModelSpec, spec: ClassifySpec) -> Reference:
+    """The training imagery, whose values are those of the model."""
+    if model.imagery is None:
+        _refuse(
+            TRAINING,
+            f"the bundle of {model.name} holds no values of its training imagery",
+            "give a raster that the model knows",
+        )
+    dtype = model.dtype if model.scaling is None else "float32"
+    found = tuple(distribution_of(values, dtype) for values in model.imagery.values)
+    for band, values in zip(model.bands, found, strict=True):
+        if np.ptp(values.values) == 0:
+            _refuse(TRAINING, f"{band} has one value in all of it", "give a raster with imagery")
+    return Reference("the training imagery", model.bands, found, None, spec.match_by, 0, ())
 
 
 def _read(scene: Scene, model: ModelSpec, spec: ClassifySpec, like: SceneBands | None) -> Reference:

@@ -24,6 +24,7 @@ from geoseg.geo.grid import Grid, Place, Window
 from geoseg.inference.batches import Batch, Sample, tile_row_batches
 from geoseg.inference.blend import Blender, Block, seam_of
 from geoseg.inference.cores import Pixels, RowsWriter, shrinking
+from geoseg.inference.crops import CropSampler, DescribedCrops
 from geoseg.inference.decide import Decision, decide, to_host
 from geoseg.inference.job import Job
 from geoseg.inference.logits import are_numbers, check_numbers, whole_window
@@ -65,7 +66,7 @@ def _run_stretch(job: Job, work: WorkFolder, tile_rows: range, stage: Stage) -> 
         tile_rows = range(before, tile_rows.stop)
     first_open = tile_rows.start if is_open or only_seam is not None else None
     blender = Blender(job.grid, seams, first_open, job.source.lap)
-    writer = _Writer(job, work, first_open, only_seam)
+    writer, sampler = _Writer(job, work, first_open, only_seam), CropSampler(job)
     with write_errors(work.path.parent), job.runner.session(), closing(writer):
         surroundings = job.view.surroundings(work)  # before anybody else reads from the scene
         batches = read_ahead(_batches(job, tile_rows), _READ_AHEAD)
@@ -73,10 +74,11 @@ def _run_stretch(job: Job, work: WorkFolder, tile_rows: range, stage: Stage) -> 
             for i, batch in batches:
                 if batch is None:
                     behind.put(_TileRowEnd(i))
+                    sampler.end_tile_row()
                     if i != only_seam:
                         stage.advance(job.grid.tile_row_core(i).pixels)
                     continue
-                for piece in _finish_batch(job, batch, surroundings, blender, seams):
+                for piece in _finish_batch(job, batch, surroundings, blender, seams, sampler):
                     behind.put(piece)
 
 
@@ -117,16 +119,27 @@ class _Leaving:
 
 
 @dataclass(frozen=True)
+class _Sampled:
+    """Crops of a batch, for a comparison of the scene with the training imagery."""
+
+    i: int
+    crops: DescribedCrops
+
+
+_Result = _Decided | _Leaving | _Sampled
+
+
+@dataclass(frozen=True)
 class _Piece:
     """Results of a batch, or of a part of it, being copied from the device."""
 
-    results: tuple[_Decided | _Leaving, ...]
+    results: tuple[_Result, ...]
     are_numbers: Tensor
     is_copied: torch.cuda.Event | None
     forwarded_px: int
 
     @classmethod
-    def copied(cls, job: Job, results: list[_Decided | _Leaving], numbers: Tensor, forwarded_px: int = 0) -> _Piece:
+    def copied(cls, job: Job, results: list[_Result], numbers: Tensor, forwarded_px: int = 0) -> _Piece:
         is_copied = None
         if job.runner.device.type == "cuda":
             is_copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -135,9 +148,9 @@ class _Piece:
 
 
 def _finish_batch(
-    job: Job, batch: Batch, surroundings: Surroundings, blender: Blender, seams: _SeamsOnDisk
+    job: Job, batch: Batch, surroundings: Surroundings, blender: Blender, seams: _SeamsOnDisk, sampler: CropSampler
 ) -> Iterator[_Piece]:
-    logits, held, held_px = surroundings.classify(batch), list[_Decided | _Leaving](), 0
+    logits, held, held_px = surroundings.classify(batch), list[_Result](), 0
     numbers = to_host(are_numbers(logits))
     for sample, part in zip(batch.samples, logits, strict=True):
         block = blender.feed(sample.place, whole_window(sample, part))
@@ -148,6 +161,8 @@ def _finish_batch(
             if held_px >= _PIECE_PX:
                 yield _Piece.copied(job, held, numbers)
                 held, held_px = [], 0
+    if (crops := sampler.take(batch)) is not None:
+        held.append(_Sampled(batch.samples[0].place.i, crops))
     yield _Piece.copied(job, held, numbers, sum(map(surroundings.forwarded_px, batch.samples)))
 
 
@@ -224,6 +239,9 @@ class _Writer:
         for result in item.results:
             if isinstance(result, _Leaving):
                 self._leave(result)
+            elif isinstance(result, _Sampled):
+                if result.i != self._only_seam:
+                    self._begin(result.i).describe(result.crops)
             elif result.sample.place.i != self._only_seam:
                 rows = self._begin(result.sample.place.i)
                 rows.take(Pixels.of(result.decision, result.window, self._valid_in(result.sample, result.window)))

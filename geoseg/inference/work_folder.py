@@ -36,6 +36,7 @@ from geoseg.core.errors import OutputError
 from geoseg.core.files import LOCK_END, hidden_name, release_lock, remove_if_empty, sync_names, try_lock, write_errors
 from geoseg.geo.grid import Window
 from geoseg.inference.checksums import SEAL_END, Seal, read_checked, read_seal, write_checked, write_seal
+from geoseg.inference.crop_statistics import CropStatistics
 from geoseg.outputs.thumbnail import ThumbnailRows
 
 _MANIFEST = "work.json"
@@ -59,6 +60,8 @@ class Record:
     """Their rows of the thumbnail."""
     kept: frozenset[str] = frozenset()
     """Outputs that were kept of them besides classes, as `kept_outputs` names them."""
+    crops: CropStatistics | None = None
+    """Statistics of crops of them, for a comparison of the scene with the training imagery."""
 
     @property
     def rows(self) -> range:
@@ -69,6 +72,7 @@ class Record:
         """Write the record."""
         rows = self.thumbnail
         arrays: dict[str, Any] = {} if rows is None else {f"thumbnail_{k}": v for k, v in vars(rows).items()}
+        arrays |= {} if self.crops is None else {f"crops_{k}": v for k, v in vars(self.crops).items()}
         np.savez(
             path, row=self.row, counts=self.counts, kinds=np.array(self.kinds, dtype=str),
             forwarded_px=self.forwarded_px, percent_sum=self.percent_sum,
@@ -84,10 +88,13 @@ class Record:
                 thumbnail = ThumbnailRows(
                     int(file["thumbnail_first"]), file["thumbnail_sums"], file["thumbnail_counts"]
                 )
+            crops = None
+            if "crops_bands" in file:
+                crops = CropStatistics(file["crops_bands"], file["crops_features"], file["crops_ranks"])
             kinds = tuple(str(kind) for kind in file["kinds"])
             kept = frozenset(str(output) for output in file["kept"])
             sums = int(file["forwarded_px"]), int(file["percent_sum"])
-            return cls(int(file["row"]), file["counts"], kinds, *sums, thumbnail, kept)
+            return cls(int(file["row"]), file["counts"], kinds, *sums, thumbnail, kept, crops)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from geoseg.core.errors import GeosegError, SpecError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.core.system_errors import lacks_memory
 from geoseg.models.batch_norm_folding import folded
+from geoseg.models.crop_features import crop_features
 from geoseg.models.other_runtime import OtherRuntime
 from geoseg.models.segmentation import SegmentationNetwork, Segmenter
 from geoseg.models.surroundings import NO_CONTEXT, Context, Views
@@ -192,6 +194,17 @@ class Runner:
         if key is not None:
             self._uniform = key, logits.clone()
         return logits
+
+    def features(self, image: NDArray[Any], valid: NDArray[np.bool_]) -> Tensor:
+        """Features (N, F) that the network sees in crops (N, C, h, w), float32, on the device, computed in fp32.
+
+        Args:
+            image: the crops.
+            valid: which of their pixels hold data (N, h, w), some in each crop.
+        """
+        with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
+            values = self._to_device(image).contiguous(memory_format=torch.channels_last).float()
+            return crop_features(self.network, values, self._to_device(valid))
 
     def _to_device(self, image: NDArray[Any]) -> Tensor:
         values = torch.from_numpy(image)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from geoseg.geo.grid import Window
 from geoseg.raster.curves import SMALL, Floats
 from geoseg.raster.resample import Bands
+from geoseg.raster.validity import Mask, Values
 
 _SIDE = 512
 """Side of a block that is read at once."""
@@ -70,6 +71,22 @@ def find_distributions(bands: Bands, dtype: str) -> tuple[Distribution, ...]:
     found = _count(bands, dtype, blocks.spread())
     if blocks.count > blocks.most and found[0, 0].sum() < _FEWEST_PX:
         found = _count(bands, dtype, blocks.every())
+    return _distributions(found, dtype)
+
+
+def distributions_of(parts: Iterable[tuple[Values, Mask]], bands: int, dtype: str) -> tuple[Distribution, ...]:
+    """Count the values with data of each band in some parts of rasters.
+
+    Args:
+        parts: values (C, h, w), and which pixels hold data (h, w).
+        bands: number of bands (C).
+        dtype: type of their values.
+    """
+    return _distributions(_count_parts(parts, bands, dtype), dtype)
+
+
+def _distributions(found: Floats, dtype: str) -> tuple[Distribution, ...]:
+    """The distributions with some numbers and sums of values (C, 2, bins) in each bin."""
     limits = (float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)) if dtype in SMALL else (-np.inf, np.inf)
     return tuple(
         Distribution(sums[counts > 0] / counts[counts > 0], counts[counts > 0], limits) for counts, sums in found
@@ -136,10 +153,13 @@ def _evenly(size: int, count: int) -> list[int]:
 
 def _count(bands: Bands, dtype: str, windows: Iterable[Window]) -> Floats:
     """Number and sum of the values (C, 2, bins) in each bin."""
+    return _count_parts(map(bands.read, windows), len(bands.bands), dtype)
+
+
+def _count_parts(parts: Iterable[tuple[Values, Mask]], bands: int, dtype: str) -> Floats:
     bins = 2 ** (8 * np.dtype(dtype).itemsize) if dtype in SMALL else 2**_FLOAT_BITS
-    found = np.zeros((len(bands.bands), 2, bins))
-    for window in windows:
-        image, valid = bands.read(window)
+    found = np.zeros((bands, 2, bins))
+    for image, valid in parts:
         for (counts, sums), band in zip(found, image, strict=True):
             held = band[valid]
             index = _bins(held, dtype)

@@ -16,6 +16,7 @@ from geoseg.spec.context import ContextSpec
 from geoseg.spec.data import DataSpec, LabelledRasterSpec, SplitSpec
 from geoseg.spec.evaluate import CompareSpec, EvaluateSpec, ScoringSpec
 from geoseg.spec.existing import ExistingSpec, split_existing
+from geoseg.spec.imagery import ImagerySpec, SpreadSpec
 from geoseg.spec.imported import ImportedClass, ImportSpec
 from geoseg.spec.init import InitSpec
 from geoseg.spec.legend import LegendSpec
@@ -62,6 +63,7 @@ __all__ = [
     "EvaluateSpec",
     "ExistingSpec",
     "GeneralizeSpec",
+    "ImagerySpec",
     "ImportSpec",
     "ImportedClass",
     "InitSpec",
@@ -86,6 +88,7 @@ __all__ = [
     "ScoringSpec",
     "Spec",
     "SplitSpec",
+    "SpreadSpec",
     "SuggestSpec",
     "TileSpec",
     "TrainSpec",

@@ -13,6 +13,8 @@ from geoseg.spec.crf import CrfSpec
 
 ResolutionM = Annotated[float, Field(ge=1 / LARGEST_SIZE_M, le=LARGEST_SIZE_M)]
 Resolution = Literal["auto", "scene", "native", "model"] | ResolutionM
+TRAINING = "training"
+"""Value of `match` that stands for the model's own training imagery, as its bundle describes it."""
 
 
 class ClassifySpec(CrfSpec, AreaSpec):
@@ -54,8 +56,9 @@ class ClassifySpec(CrfSpec, AreaSpec):
     as they are; auto takes them as they are unless the scene is much darker or brighter than the model's training
     imagery of the same colours, and then brings it to that brightness, if the model knows it."""
     match: FilePath | None = None
-    """Reference raster, like the imagery that the model learnt from: band by band, the scene's values are brought to
-    its values before the network sees them, in place of rescale; None means none."""
+    """Reference raster, like the imagery that the model learnt from, or the word training for that imagery itself, if
+    the bundle describes it: band by band, the scene's values are brought to its values before the network sees them, in
+    place of rescale; None means none."""
     match_by: str = "moments"
     """What of the reference the scene takes on: moments, mean and spread of each band, by a gain and an offset;
     histogram, its cumulative distribution, also by a curve."""
@@ -80,6 +83,11 @@ class ClassifySpec(CrfSpec, AreaSpec):
     @classmethod
     def _none_in_words(cls, value: object) -> object:
         return None if value == "none" else value
+
+    @property
+    def matches_training(self) -> bool:
+        """Whether values are brought to those of the training imagery, and not of a file."""
+        return self.match is not None and str(self.match) == TRAINING
 
     @property
     def given_rescale(self) -> tuple[float, float] | None:

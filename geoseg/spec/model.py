@@ -21,6 +21,7 @@ from geoseg.spec.base import (
 from geoseg.spec.branch import BRANCH_FIELDS, BranchSpec, branch_in
 from geoseg.spec.brightness import BrightnessSpec
 from geoseg.spec.context import ContextSpec
+from geoseg.spec.imagery import ImagerySpec
 from geoseg.spec.network import NetworkSpec
 from geoseg.spec.refine import RefineSpec
 from geoseg.spec.surroundings import OtherBranch
@@ -129,6 +130,8 @@ class ModelSpec(Spec):
     same, or unknown."""
     brightness: BrightnessSpec | None = None
     """How bright the training data are, by colour, for `--rescale auto`; None where that is unknown."""
+    imagery: ImagerySpec | None = None
+    """What the training imagery looks like, so that scenes unlike it are noticed; None where that is unknown."""
     scaling: ScalingSpec | None = None
     """Scale and offset of the bands in the training data; None where these have none."""
     classes: tuple[ClassSpec, ...] = Field(min_length=1, max_length=NODATA_ID)
@@ -161,6 +164,8 @@ class ModelSpec(Spec):
             raise ValueError(f"{len(self.bands)} bands, other counts of statistics: give a mean and a std per band")
         if self.brightness is not None and len(self.brightness.colours[0]) != len(self.bands):
             raise ValueError(f"{len(self.bands)} bands, colours of another number: give a number per band")
+        if self.imagery is not None and len(self.imagery.values) != len(self.bands):
+            raise ValueError(f"{len(self.bands)} bands, imagery of {len(self.imagery.values)}: describe each band")
         if self.scaling is not None and len(self.scaling.scale) != len(self.bands):
             raise ValueError(f"{len(self.bands)} bands, {len(self.scaling.scale)} scales: give one per band")
         if len({c.id for c in self.classes}) < len(self.classes):

@@ -88,6 +88,13 @@ class TrainingData:
     tag_sets: ClassSets = ()
     """Class indexes of each combination of tags of training images that have no labels; see `data/labels/tags.py`."""
 
+    @property
+    def sizes_m(self) -> tuple[float, float] | None:
+        """Smallest and largest ground resolution in metres; None where it is unknown."""
+        if self.size_range_m is None and self.resolution_m is not None:
+            return self.resolution_m, self.resolution_m
+        return self.size_range_m
+
     def side(self, split: Split, reporter: Reporter = SILENT) -> SplitSide:
         """The rasters of a side; those of the test are read by this.
 

@@ -22,12 +22,13 @@ from geoseg.training.data.split_sides import SplitSide
 from geoseg.training.data.training_data import ReadTest
 from geoseg.training.run.build import Run
 from geoseg.training.run.card import KeptScores, card_with, epoch_rule
+from geoseg.training.run.training_imagery import learn_imagery
 from geoseg.training.scoring.side_scores import SideCounts, count_side, fit_temperature, lay_side
 
 
 def score_kept(run: Run, reporter: Reporter) -> KeptScores:
-    """Fit the temperature of the saved bundle on the validation side, score it there and on the test side, and write
-    all of it into the bundle.
+    """Fit the temperature of the saved bundle on the validation side, score it there and on the test side, describe its
+    training imagery, and write all of it into the bundle.
 
     Raises:
         LabelError: if no epoch was scored, or the test side holds no labels.
@@ -48,7 +49,9 @@ def score_kept(run: Run, reporter: Reporter) -> KeptScores:
     training = run.recorder.provenance | {"best_epoch": run.recorder.best_epoch, "seconds": round(run.recorder.seconds)}
     rule = epoch_rule(run.spec.data.split, run.recorder.best_epoch, run.recorder.epochs, run.spec.swa_epochs)
     card = card_with(run.spec.card, kept, rule, training)
-    save_model(model.module, model.spec.model_copy(update={"card": card}), run.folder.bundle, half=True)
+    imagery = learn_imagery(model, run.data.train, run.data.sizes_m, str(run.hardware.device), reporter)
+    spec = model.spec.model_copy(update={"card": card, "imagery": imagery})
+    save_model(model.module, spec, run.folder.bundle, half=True)
     return kept
 
 

@@ -1,0 +1,130 @@
+"""What the training imagery of a model looks like, found once the model is trained.
+
+In: a trained network, and the rasters that it was trained on. Out: an ImagerySpec for its bundle. Of large data, crops
+that are evenly spread over the labelled cells are read, always the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geoseg.core.events import Reporter, Stage
+from geoseg.data.mosaic import Mosaic
+from geoseg.geo.grid import Window
+from geoseg.inference.batches import read_padded
+from geoseg.models.model import Model
+from geoseg.models.runner import Runner
+from geoseg.raster.curves import Floats
+from geoseg.raster.distributions import distributions_of
+from geoseg.raster.imagery import CROP_PX, describe_bands, learn_spread, values_of
+from geoseg.raster.validity import Mask, Values
+from geoseg.spec import ImagerySpec, SpreadSpec
+from geoseg.training.data.split_sides import SplitSide
+
+MOST_CROPS = 256
+"""Crops that are read at most."""
+_BLOCK_CROPS, _FEWEST_PLACES = 4, 4
+"""Side of a block in crops, which is a place where there are fewer rasters than places are needed."""
+
+SizesM = tuple[float, float] | None
+"""Smallest and largest ground resolution in metres per pixel; None where that is unknown."""
+
+
+@dataclass(frozen=True)
+class _Crop:
+    """A crop of the training imagery."""
+
+    place: int
+    """Number of its place."""
+    image: Values
+    """Band values (C, h, w)."""
+    valid: Mask
+    """Which pixels hold data and are on the training side (h, w)."""
+
+
+def learn_imagery(
+    model: Model, side: SplitSide, sizes_m: SizesM, device: str, reporter: Reporter
+) -> ImagerySpec | None:
+    """Describe the imagery that a model was trained on; None where none of it can be read as crops with data.
+
+    Args:
+        model: the trained model.
+        side: rasters for training, with the model's bands.
+        sizes_m: their ground resolution.
+        device: where the network runs.
+        reporter: gets the progress of `imagery` in crops.
+
+    Raises:
+        SceneError: if an image cannot be read.
+    """
+    crops = _crops(side, model.spec.normalization.mean, reporter)
+    first = next(crops, None)
+    if first is None:
+        return None
+    runner, described = Runner(model.module, device, "fp32"), _Described()
+    parts = (described.passed_on(crop, runner) for crop in chain([first], crops))
+    dtype = "uint8" if first.image.dtype == np.uint8 else "float32"  # whole numbers of 16 bits are read as float32
+    found = distributions_of(parts, len(model.spec.bands), dtype)
+    return ImagerySpec(
+        values=tuple(map(values_of, found)),
+        resolution_m=sizes_m,
+        bands=_spread(described.bands, described.places),
+        features=_spread(described.features, described.places),
+    )
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What is kept of the crops: all of them might not fit into memory."""
+
+    bands: list[Floats] = field(default_factory=list)
+    """Mean and standard deviation of each band (2C,), of each crop."""
+    features: list[Floats] = field(default_factory=list)
+    """Features of the network (F,), of each crop."""
+    places: list[int] = field(default_factory=list)
+    """Number of the place of each crop."""
+
+    def passed_on(self, crop: _Crop, runner: Runner) -> tuple[Values, Mask]:
+        """Describe a crop, and return its values and its mask."""
+        self.bands.append(describe_bands(crop.image, crop.valid))
+        self.features.append(runner.features(crop.image[None], crop.valid[None])[0].cpu().numpy().astype(np.float64))
+        self.places.append(crop.place)
+        return crop.image, crop.valid
+
+
+def _spread(vectors: list[Floats], places: list[int]) -> SpreadSpec | None:
+    return learn_spread(np.stack(vectors), np.array(places)) if vectors[0].size else None
+
+
+def _crops(side: SplitSide, fill: Sequence[float], reporter: Reporter) -> Iterator[_Crop]:
+    """Crops that hold data and training labels, at least half of each on the training side."""
+    lattice = np.unique(side.cells.places // (1, CROP_PX, CROP_PX), axis=0)
+    count = min(MOST_CROPS, len(lattice))
+    chosen = lattice[[(2 * i + 1) * len(lattice) // (2 * count) for i in range(count)]]
+    stage = Stage(reporter, "imagery", len(chosen))
+    for (which, row, col), place in zip(chosen.tolist(), _places(chosen), strict=True):
+        image, valid = _read(side.rasters[which], row * CROP_PX, col * CROP_PX, fill)
+        if 2 * np.count_nonzero(valid) >= valid.size:
+            yield _Crop(int(place), image, valid)
+        stage.advance(1)
+
+
+def _places(chosen: NDArray[np.int64]) -> Sequence[int]:
+    """Number of the place of each crop (N, 3): its raster, of few rasters a block of it."""
+    if len(np.unique(chosen[:, 0])) >= _FEWEST_PLACES:
+        return [int(which) for which in chosen[:, 0]]
+    blocks = chosen // (1, _BLOCK_CROPS, _BLOCK_CROPS)
+    return [int(number) for number in np.unique(blocks, axis=0, return_inverse=True)[1].ravel()]
+
+
+def _read(mosaic: Mosaic, row: int, col: int, fill: Sequence[float]) -> tuple[Values, Mask]:
+    """A crop from a corner on, moved inwards at the edges: values without holes, and the mask of what counts."""
+    height, width = min(CROP_PX, mosaic.height), min(CROP_PX, mosaic.width)
+    window = Window(min(row, mosaic.height - height), min(col, mosaic.width - width), height, width)
+    image, valid = read_padded(mosaic, window, fill)
+    return image, valid & mosaic.own(window)
