@@ -26,9 +26,11 @@ from geoseg.inference.shards import Workers, make_shards
 from geoseg.inference.work_folder import Record, locked
 from geoseg.models.model import Model
 from geoseg.raster.curves import Curves
+from geoseg.raster.distributions import distributions_of
+from geoseg.raster.imagery import values_of
 from geoseg.raster.notices_tag import NOTICES_TAG
 from geoseg.raster.scene import Scene
-from geoseg.spec import PredictSpec, ScalingSpec
+from geoseg.spec import ImagerySpec, PredictSpec, ScalingSpec
 
 QUICK: dict[str, Any] = {
     "polygons": False,
@@ -207,6 +209,33 @@ def test_values_of_the_reference_are_converted_to_the_models_quantity(tmp_path: 
     unit = ScalingSpec(scale=(1.0,) * 3, offset=(0.0,) * 3)
     found = predicted(scene, match=scaled, model=model_of(scaling=unit))
     assert (found == (2 * values[1].astype(int)).clip(0, 255) // STEP).mean() > 0.85
+
+
+def described(values: np.ndarray) -> ImagerySpec:
+    """The values of an image as a bundle holds those of its training imagery."""
+    (found,) = [distributions_of([(values, np.ones(values.shape[1:], bool))], 3, "uint8")]
+    return ImagerySpec(values=tuple(map(values_of, found)))
+
+
+@WAYS
+def test_the_training_imagery_of_the_bundle_is_a_reference_like_any_other(
+    tmp_path: Path, values: np.ndarray, reference: Path, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "training").mkdir()  # the word is no path
+    scene = write_raster(tmp_path / "dark.tif", (values * 0.6).round().astype(np.uint8))
+    model = model_of(imagery=described(values))
+    by_bundle, by_file = (predicted(scene, match=given, match_by=way, model=model) for given in ("training", reference))
+    assert (by_bundle == by_file).mean() > 0.97
+    assert PredictArguments(None, {"match": "training"}).anywhere().options["match"] == "training"
+
+
+def test_a_bundle_without_its_imagery_is_no_reference(reference: Path, values: np.ndarray) -> None:
+    with pytest.raises(SpecError, match=r"--match training: the bundle of test holds no values .*: give a raster"):
+        predicted(reference, match="training")
+    flat = model_of(imagery=described(np.full_like(values, 9)))
+    with pytest.raises(SpecError, match="--match training: red has one value in all of it: give"):
+        predicted(reference, match="training", model=flat)
 
 
 class Stopped(Exception):
