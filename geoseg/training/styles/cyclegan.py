@@ -63,8 +63,8 @@ class CycleGanStyle(Style):
 
     @property
     def opponents(self) -> Sequence[nn.Module]:
-        """Generators and discriminators, which are trained against each other."""
-        return (self.networks,)
+        """The discriminators; generators that learn as slowly would redraw next to nothing in a run."""
+        return self.networks.of_target, self.networks.of_source
 
     @property
     def learns(self) -> bool:
