@@ -40,6 +40,7 @@ FAMILIES: Registry[Family] = Registry(
         "ccnet": "geoseg.models.families.ccnet:FAMILY",
         "hrnetv2": "geoseg.models.families.hrnet:FAMILY",
         "ocr": "geoseg.models.families.ocr:FAMILY",
+        "dynamic_world": "geoseg.models.families.dynamic_world:FAMILY",
         "unetformer": "geoseg.models.families.unetformer:FAMILY",
         "maskformer": "geoseg.models.families.mask_classification:FAMILY",
         "mask2former": "geoseg.models.families.mask_classification:FAMILY",

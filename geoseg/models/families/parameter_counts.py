@@ -41,6 +41,7 @@ PARAMETERS: Mapping[str, int] = {
     "ccnet": 22_781_544,
     "hrnetv2": 9_637_597,
     "ocr": 70_072_910,
+    "dynamic_world": 221_767,
     "unetformer": 21_761_209,
     "maskformer": 41_271_112,
     "mask2former": 44_004_616,

@@ -50,6 +50,12 @@ LAYOUTS: Registry[Layout] = Registry(
     "layout of models",
     "geoseg.layouts",
     {
+        "raster_vision": "geoseg.models.layouts.raster_vision:RASTER_VISION",
+        "dynamic_world": "geoseg.models.layouts.dynamic_world:DYNAMIC_WORLD",
+        "flair": "geoseg.models.layouts.flair:FLAIR",
+        "torchgeo": "geoseg.models.layouts.torchgeo:TORCHGEO",
+        "terratorch": "geoseg.models.layouts.terratorch:TERRATORCH",
+        "geoai": "geoseg.models.layouts.geoai:GEOAI",
         "smp": "geoseg.models.layouts.smp:SMP",
         "state_dict": "geoseg.models.layouts.state_dict:STATE_DICT",
     },

@@ -7,12 +7,16 @@ from pathlib import Path
 
 from torch import Tensor
 
+from geoseg.core.errors import ModelError, shown
 from geoseg.models.layouts.cards import licence_of
 from geoseg.models.layouts.found import Example, Found, example_says, said, stripped
 from geoseg.models.layouts.source import Source
 
 WRAPPERS = "module.", "_orig_mod.", "model.", "net.", "network."
 """Prefixes that every name may have: of modules around the network, such as DataParallel, torch.compile, a trainer."""
+
+OF_TIMM = "pretrained_cfg"
+"""Key of config.json in folders of timm's encoders."""
 
 
 class StateDict:
@@ -25,7 +29,17 @@ class StateDict:
         return bool(source.weights)
 
     def read(self, source: Source) -> Found:
-        """The weights, without prefixes that all of their names have."""
+        """The weights, without prefixes that all of their names have.
+
+        Raises:
+            ModelError: if it is a folder of timm, with an encoder alone.
+        """
+        config = source.settings("config.json")
+        if OF_TIMM in config:
+            raise ModelError(
+                f"{source.shown} is an encoder alone, timm's {shown(config.get('architecture'), quoted=False)}, which "
+                f"has no classes: train with it, encoder_weights: {shown(source.weights_file.name, quoted=False)}"
+            )
         weights, prefix = unwrapped(source.weights)
         notices = (f"the names of the weights begin with {prefix}, which is left out",) if prefix else ()
         return Found(weights, said({"licence": licence_of(source)}, source.shown), notices=notices)
