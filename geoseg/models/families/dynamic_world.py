@@ -15,7 +15,7 @@ from geoseg.models.families.body import Body, Family, Features
 from geoseg.models.families.info import NetworkInfo
 from geoseg.models.families.layers import resized
 from geoseg.models.families.parameters import split_arguments
-from geoseg.models.window_padding import LEAST_PX, Sides
+from geoseg.models.window_padding import Sides
 from geoseg.spec import NetworkSpec, Spec
 
 STEM, MIDDLE, WIDE, SIDE = 64, 96, 144, 48
@@ -144,7 +144,7 @@ class DynamicWorldBody(Body):
     @property
     def sides(self) -> Sides:
         """Multiples of two pixels."""
-        return Sides(2, least=LEAST_PX)
+        return Sides(2)
 
     def encode(self, image: Tensor) -> Features:
         """Features of values (B, C, H, W)."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -25,7 +27,7 @@ CLASSES = (
     ("snow and ice", "#b39fe1"),
 )  # fmt: skip
 """Classes in the order of the channels, with the colours in which Dynamic World is published."""
-SAYS = {
+SAYS: Mapping[str, Any] = {
     "architecture": ARCHITECTURE,
     "arguments": {"logarithm": True},
     "bands": BANDS,
