@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     type=FilePath(path_type=Path),
     metavar="OUT",
     required=True,
-    help="What it becomes, by its suffix: .onnx, .json (STAC Item of the model's file); without a suffix, a "
+    help="What it becomes, by its suffix: .onnx, .pt2, .json (STAC Item of the model's file); without a suffix, a "
     "folder of segmentation-models-pytorch.",
 )
 @click.option("--size", type=int, metavar="PX", help="Fixed height and width of images; Deepness in QGIS needs it.")

@@ -57,7 +57,7 @@ def export_model(
 
     Args:
         model: a model's path, or a loaded model; None means the default model.
-        output: what it becomes, by its suffix: .onnx, .json (a STAC Item of the model's file); a folder that
+        output: what it becomes, by its suffix: .onnx, .pt2, .json (a STAC Item of the model's file); a folder that
             segmentation-models-pytorch opens, if it has none.
         size: fixed height and width of the images in pixels, as Deepness in QGIS needs it; None leaves both free.
         geoai: write geoai's side file beside an ONNX model, too.

@@ -193,6 +193,19 @@ def test_geoai_finds_its_side_file(model: Model, onnx_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------------- smp
 
 
+def test_a_program_of_torch_gives_the_logits_of_the_bundle_and_says_what_it_is(model: Model, tmp_path: Path) -> None:
+    path = export_model(model, tmp_path / "m.pt2", size=64).paths[0]
+    said = {"mlm-metadata": ""}
+    program = torch.export.load(path, extra_files=said).module()
+    for count in (1, 3):
+        values = image(count, 3, 64, 64)
+        assert torch.allclose(logits(program, values), logits(model.module, values), atol=1e-4)
+    properties = yaml.safe_load(said["mlm-metadata"])["properties"]
+    assert properties["input"][0]["bands"] == list(BANDS)
+    assert properties["input"][0]["input"]["shape"] == [-1, 3, 64, 64]
+    assert properties["geoseg:credits"] == CARD.credits
+
+
 def test_a_folder_is_opened_by_the_library_with_the_same_weights_and_logits(model: Model, tmp_path: Path) -> None:
     paths = export_model(model, tmp_path / "folder").paths
     assert {path.name for path in paths} == {"model.safetensors", "config.json", "import.yaml", "README.md"}

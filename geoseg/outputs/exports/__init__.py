@@ -66,6 +66,7 @@ EXPORTS: Registry[Export] = Registry(
     "geoseg.exports",
     {
         ".onnx": "geoseg.outputs.exports.onnx:EXPORT",
+        ".pt2": "geoseg.outputs.exports.pt2:EXPORT",
         ".json": "geoseg.outputs.exports.stac:EXPORT",
         FOLDER: "geoseg.outputs.exports.smp:EXPORT",
     },

@@ -57,7 +57,7 @@ def model_item(model: Model, file: ModelFile, path: Path) -> dict[str, Any]:
             "datetime": written,
             "title": model.spec.name,
             **_about(model.spec),
-            **_sized(model_fields(model.spec, file)),
+            **sized(model_fields(model.spec, file)),
             "mlm:total_parameters": count_weights(model.module),
         },
         "links": [],
@@ -80,11 +80,11 @@ def rights(card: ModelCard) -> dict[str, str]:
     return licence | ({"geoseg:credits": card.credits} if card.credits else {})
 
 
-def _sized(fields: dict[str, Any]) -> dict[str, Any]:
-    """Fields of a model whose images have any size, their sides in the words of MLM 1.5."""
+def sized(fields: dict[str, Any], side: int = -1) -> dict[str, Any]:
+    """Fields of a model whose images have a side in pixels, -1 for any; sides in the words of MLM 1.5."""
     for port, shape, second in (("mlm:input", "input", "bands"), ("mlm:output", "result", "classes")):
         for one in fields[port]:
-            sides = {"shape": [*one[shape]["shape"][:2], -1, -1], "dim_order": ["batch", second, "height", "width"]}
+            sides = {"shape": [*one[shape]["shape"][:2], side, side], "dim_order": ["batch", second, "height", "width"]}
             one[shape] |= sides
     return fields
 
