@@ -107,7 +107,7 @@ def import_model(
     opened = Source.open(Path(source))
     _, layout = layout_of(opened)
     found = layout.read(opened)
-    for line in found.notices:
+    for line in (*_taken_file(opened), *found.notices):
         log.notice(line)
     says = _joined(found.says, given, log)
     network = _network(says)
@@ -152,6 +152,12 @@ def _given(spec: str | os.PathLike[str] | None, settings: Mapping[str, Any]) -> 
     if values.get("classes") is not None:
         values["classes"] = read_classes(values["classes"])
     return parse_spec(ImportSpec, values, source=source)
+
+
+def _taken_file(source: Source) -> tuple[str, ...]:
+    """The notice on which of several files is taken."""
+    others = [name for name in source.weight_files if name != source.weights_file.name]
+    return (f"weights of {source.weights_file.name}, not of {', '.join(others)} beside it",) if others else ()
 
 
 def _joined(found: ImportSpec, given: ImportSpec, log: Reporter) -> ImportSpec:

@@ -274,6 +274,14 @@ def test_a_folder_with_several_files_of_weights_is_refused(tmp_path: Path) -> No
         import_model(tmp_path, tmp_path / "m.safetensors", **RGB)
 
 
+def test_of_files_of_several_kinds_the_safest_is_taken_with_a_notice(tmp_path: Path) -> None:
+    model = network()
+    model.save_pretrained(tmp_path / "saved")
+    saved(network("unet"), tmp_path / "saved" / "pytorch_model.bin")
+    result = import_model(tmp_path / "saved", tmp_path / "m.safetensors", **RGB)
+    assert result.notices[0] == "weights of model.safetensors, not of pytorch_model.bin beside it"
+
+
 @pytest.mark.parametrize(
     ("config", "error"),
     [

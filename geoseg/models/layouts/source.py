@@ -58,6 +58,11 @@ class Source:
         """Names of the files in the folder; none for a file."""
         return tuple(sorted(one.name for one in self.path.iterdir() if one.is_file())) if self.path.is_dir() else ()
 
+    @property
+    def weight_files(self) -> tuple[str, ...]:
+        """Names of the files of weights in the folder; none for a file."""
+        return tuple(name for name in self.files if name.lower().endswith(WEIGHT_FILES))
+
     @cached_property
     def weights_file(self) -> Path:
         """The file of weights: itself, or the one in the folder.
@@ -68,7 +73,7 @@ class Source:
         if not self.path.is_dir():
             return self.path
         for ending in WEIGHT_FILES:
-            found = [name for name in self.files if name.lower().endswith(ending)]
+            found = [name for name in self.weight_files if name.lower().endswith(ending)]
             if len(found) > 1:
                 raise ModelError(f"{self.shown} holds {len(found)} files {ending}: give one of them, e.g. {found[0]}")
             if found:
