@@ -316,6 +316,13 @@ def test_a_bundle_that_exists_is_kept(tmp_path: Path) -> None:
         import_model(tmp_path / "gone.pth", tmp_path / "n.safetensors", **RGB)
 
 
+def test_a_bundle_of_geoseg_is_no_source(tmp_path: Path) -> None:
+    said = RGB | {"architecture": "fpn", "encoder": "tu-test_resnet"}
+    bundle = import_model(saved(network(), tmp_path / "w.pth"), tmp_path / "m.safetensors", **said).bundle
+    with pytest.raises(ModelError, match=r"is a bundle of geoseg already: use it as it is, with --model"):
+        import_model(bundle, tmp_path / "n.safetensors", **said)
+
+
 def test_nan_in_the_weights_is_refused(tmp_path: Path) -> None:
     model = network()
     with torch.no_grad():

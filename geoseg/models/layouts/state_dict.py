@@ -15,6 +15,8 @@ from geoseg.models.layouts.source import Source
 WRAPPERS = "module.", "_orig_mod.", "model.", "net.", "network."
 """Prefixes that every name may have: of modules around the network, such as DataParallel, torch.compile, a trainer."""
 
+OF_GEOSEG = {"normalize.mean", "normalize.std"}
+"""Names of weights in geoseg's own bundles."""
 OF_TIMM = "pretrained_cfg"
 """Key of config.json in folders of timm's encoders."""
 
@@ -32,8 +34,10 @@ class StateDict:
         """The weights, without prefixes that all of their names have.
 
         Raises:
-            ModelError: if it is a folder of timm, with an encoder alone.
+            ModelError: if it is a bundle of geoseg, or a folder of timm, with an encoder alone.
         """
+        if source.weights.keys() >= OF_GEOSEG:
+            raise ModelError(f"{source.shown} is a bundle of geoseg already: use it as it is, with --model")
         config = source.settings("config.json")
         if OF_TIMM in config:
             raise ModelError(
