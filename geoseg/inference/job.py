@@ -194,9 +194,10 @@ def _in_fitting_brightness(
     if spec.rescale != "auto":
         return bands, spec
     found = fitting_brightness(bands, model, bands.change)
-    if found is None:
+    if found is not None:
+        log.notice(found.line)
+    if found is None or not found.is_enough:
         return bands, spec.model_copy(update={"rescale": None})
-    log.notice(found.line)
     return replace(bands, change=found.change), spec.model_copy(update={"rescale": found.rescale})
 
 

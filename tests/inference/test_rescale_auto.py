@@ -26,10 +26,11 @@ from geoseg.inference.shards import Workers, make_shards
 from geoseg.inference.work_folder import locked
 from geoseg.models.model import Model
 from geoseg.raster.brightness import learn_brightness, sample_squares
+from geoseg.raster.imagery import describe_bands, learn_spread
 from geoseg.raster.notices_tag import NOTICES_TAG
 from geoseg.raster.scene import Scene
 from geoseg.raster.scene_bands import SceneBands
-from geoseg.spec import BrightnessSpec, NormalizationSpec, PredictSpec, ScalingSpec
+from geoseg.spec import BrightnessSpec, ImagerySpec, NormalizationSpec, PredictSpec, ScalingSpec
 
 QUICK: dict[str, Any] = {"polygons": False, "preview": False, "device": "cpu", "precision": "fp32"}
 RGB = ("red", "green", "blue")
@@ -69,9 +70,41 @@ def dark(tmp_path) -> Path:
     return write_raster(tmp_path / "dark.tif", imagery(px=256, factor=0.6))
 
 
+@pytest.fixture(scope="module")
+def looks() -> ImagerySpec:
+    """What the imagery of `known` looks like."""
+    images = [imagery(px=256, seed=seed) for seed in range(1, 20)]
+    vectors = np.array([describe_bands(image, np.ones(image.shape[1:], bool)) for image in images])
+    bands = learn_spread(vectors, np.arange(len(images)))
+    return ImagerySpec(values=((0.0, 255.0),) * 3, bands=bands)
+
+
 def classes(path: Path) -> np.ndarray:
     with rasterio.open(path) as dataset:
         return dataset.read(1)
+
+
+@pytest.mark.parametrize("factor", [0.5, 0.7, 1.3])
+def test_a_scene_that_was_exposed_otherwise_is_rescaled_by_a_model_that_knows_its_imagery(
+    tmp_path, known, looks, factor
+):
+    scene = write_raster(tmp_path / "scene.tif", imagery(px=256, seed=30, factor=factor))
+    result = predict(scene, tmp_path / "out", model=model_of(brightness=known, imagery=looks), **QUICK)
+    assert result.settings["rescale"] == [0, pytest.approx(factor * 255, rel=0.1)]
+
+
+def test_a_scene_under_haze_is_left_as_it_is_and_the_results_say_so(tmp_path, known, looks):
+    hazy = np.rint(0.5 * imagery(px=256, seed=30) + 70).astype(np.uint8)
+    scene = write_raster(tmp_path / "scene.tif", hazy)
+    seen = known.model_copy(update={"reach": 2.0, "scatter": 5.0})  # takes all colours for those that it knows
+    without = predict(scene, tmp_path / "without", model=model_of(brightness=seen), **QUICK)
+    assert without.settings["rescale"] is not None  # by brightness alone
+    result = predict(scene, tmp_path / "out", model=model_of(brightness=seen, imagery=looks), **QUICK)
+    assert result.settings["rescale"] is None
+    (line,) = [line for line in result.notices if "as under haze" in line]
+    assert "--match training" in line
+    as_is = predict(scene, tmp_path / "as-is", model=model_of(imagery=looks), rescale=None, **QUICK)
+    np.testing.assert_array_equal(classes(result.paths["landcover"]), classes(as_is.paths["landcover"]))
 
 
 def test_a_dark_scene_is_brightened_and_the_results_say_so(tmp_path, dark, model):

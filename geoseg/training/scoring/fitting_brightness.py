@@ -24,7 +24,8 @@ def in_fitting_brightness(
     """
     if settings.rescale != "auto":
         return list(mosaics), ()
-    found = [fitting_brightness(bands, model, bands.change) for bands in mosaics]
+    fitting = [fitting_brightness(bands, model, bands.change) for bands in mosaics]
+    found = [one if one is not None and one.is_enough else None for one in fitting]
     seen = [
         bands if one is None else replace(bands, change=one.change) for bands, one in zip(mosaics, found, strict=True)
     ]
