@@ -46,7 +46,7 @@ class MethodSpec(Spec):
     model_config = ConfigDict(extra="allow")
 
     name: Name = "supervised"
-    """supervised, another of `docs/few-labels.md`, distillation, or a training method of another package."""
+    """supervised, another of `docs/few-labels.md` or `docs/new-regions.md`, distillation, or one of another package."""
 
     @model_validator(mode="before")
     @classmethod
