@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from geoseg.cli.terminal import notice
 from geoseg.core.composites import paths_in
 
 if TYPE_CHECKING:
@@ -60,6 +63,7 @@ def _check_model(settings: dict[str, Any]) -> None:
 
     if settings.get("scheduler") is None:
         read_spec(settings.get("model"))
+        notice_address(settings.get("model"))
 
 
 def check_scene(scene: str | SceneRef) -> str:
@@ -109,6 +113,15 @@ def check_model(model: str | None) -> None:
     from geoseg.models.header import read_spec
 
     read_spec(model)
+    notice_address(model)
+
+
+def notice_address(model: str | None) -> None:
+    """Say which version of a model was downloaded, by an address that names it; nothing with --quiet."""
+    from geoseg.models.downloads import fetch_file, is_address
+
+    if model is not None and is_address(model) and not click.get_current_context().params.get("quiet"):
+        notice("model: " + fetch_file(model).address.replace("#", " #"))  # within a URL it would be taken for a secret
 
 
 def read_train_config(config: Path, tiles: Path | None = None, only: Split | None = None) -> TrainSpec:

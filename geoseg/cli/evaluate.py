@@ -72,7 +72,8 @@ def _floors() -> list[str]:
     "--model",
     type=PathOrWord("default"),
     metavar="PATH",
-    help="Score this model (.safetensors, a run's folder, or `default` for the one that comes with geoseg), not a map.",
+    help="Score this model (.safetensors, a run's folder, hf://OWNER/NAME, https://..., or `default` for the one that "
+    "comes with geoseg), not a map.",
 )
 @click.option(
     "--data",

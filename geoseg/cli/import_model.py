@@ -21,7 +21,7 @@ METAVARS = {"bands": "NAME,...", "mean": "NUMBER,...", "std": "NUMBER,...", "res
 
 
 @click.command("import", cls=Command)
-@click.argument("source", metavar="SOURCE", type=FilePath(path_type=Path))
+@click.argument("source", metavar="SOURCE", type=FilePath())
 @click.option(
     "-o",
     "--output",
@@ -52,7 +52,7 @@ METAVARS = {"bands": "NAME,...", "mean": "NUMBER,...", "std": "NUMBER,...", "res
 @json_option
 @quiet_option
 def import_model(
-    source: Path,
+    source: str,
     output: Path,
     spec: Path | None,
     as_json: bool,
@@ -61,7 +61,8 @@ def import_model(
 ) -> None:
     """Make a bundle of another tool's model.
 
-    SOURCE is a file of weights (.safetensors, .pth, .pt, .ckpt) or a folder with one. What it is, is seen by what is in
+    SOURCE is a file of weights (.safetensors, .pth, .pt, .ckpt), a folder with one, or an address: hf://OWNER/NAME of
+    the Hugging Face Hub, or https://.... What it is, is seen by what is in
     it; docs/import.md lists the tools. Nothing is guessed: bands, normalisation, classes and resolution that its files
     do not say are asked for, all at once. No code in it is run.
     """

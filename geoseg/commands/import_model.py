@@ -89,7 +89,7 @@ def import_model(
     open, a draft of such a file is written beside the output.
 
     Args:
-        source: a file of weights, a checkpoint, or a folder with one.
+        source: a file of weights, a checkpoint, a folder with one, or an address (`hf://OWNER/NAME`, `https://...`).
         output: path of the bundle, NAME.safetensors; NAME becomes the model's name.
         spec: YAML with fields of ImportSpec.
         overwrite: replace a bundle that exists.
@@ -104,7 +104,7 @@ def import_model(
     path, log = Path(output), NoticeLog(reporter)
     check_bundle_path(path, overwrite=overwrite)
     given = _given(spec, settings)
-    opened = Source.open(Path(source))
+    opened = Source.at(source)
     _, layout = layout_of(opened)
     found = layout.read(opened)
     for line in (*_taken_file(opened), *found.notices):
@@ -287,7 +287,7 @@ def _notice_licence(says: ImportSpec, network: NetworkSpec, log: Reporter) -> No
 def _card(says: ImportSpec, source: Source, layout: str, notices: Sequence[str]) -> ModelCard:
     texts = {name: getattr(says, name) for name in TEXTS if getattr(says, name) is not None}
     imported = {
-        "source": source.path.name,
+        "source": source.name,
         "file": source.weights_file.name,
         "sha256": source.sha256,
         "layout": layout,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from rasterio.transform import array_bounds
 
@@ -19,6 +20,8 @@ from geoseg.inference.notices import fill_notice, scene_notices
 from geoseg.inference.source import select_bands
 from geoseg.metrics.metric import FORMER_NAMES
 from geoseg.models.backends import BACKENDS
+from geoseg.models.downloads import fetch_file, is_address
+from geoseg.models.downloads.download import sha256_of
 from geoseg.models.families.licences import non_commercial
 from geoseg.models.header import default_model_path, read_spec
 from geoseg.raster.class_raster import open_classes
@@ -36,7 +39,7 @@ _SHOWN_CLASSES = 256
 
 
 def describe(path: str | os.PathLike[str], model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-    """Describe a model file (a .safetensors bundle, or the word `default`), or a scene and whether a model fits it.
+    """Describe a model file (a bundle, its address, or `default`), or a scene and whether a model fits it.
 
     Raises:
         GeosegError: if it is neither.
@@ -44,9 +47,18 @@ def describe(path: str | os.PathLike[str], model: str | os.PathLike[str] | None 
     path = os.fspath(path)
     if path == "default":
         path = str(default_model_path())
+    if is_model_address(path):
+        found = fetch_file(path)
+        return {"address": found.address, "sha256": sha256_of(found.path)} | describe_model(found.path)
     if Path(path).suffix.lower() in BACKENDS:
         return describe_model(Path(path))
     return describe_scene(path, model)
+
+
+def is_model_address(path: str) -> bool:
+    """Whether a path is the address of a model, not that of a scene: on the Hub, or with the ending of a model file."""
+    ending = Path(urlsplit(path).path).suffix.lower()
+    return is_address(path) and (path.lower().startswith("hf:") or ending in BACKENDS)
 
 
 def describe_model(path: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from geoseg.core.redaction import public_form, public_text
 from geoseg.core.system_errors import as_geoseg_error
 from geoseg.inference.shards import bundle_path
 from geoseg.models.bundle import load_model
+from geoseg.models.downloads import is_address
 from geoseg.models.model import Model
 from geoseg.scenes import SceneRef, open_scene
 from geoseg.spec.classify import TRAINING
@@ -163,6 +164,6 @@ def _predict_alone(
 ) -> PredictResult:
     """Classify a scene in this process alone: workers of a cluster may not start processes."""
     if model is None:
-        changed = os.path.getmtime(path) if path else 0
+        changed = os.path.getmtime(path) if path and not is_address(path) else 0
         model = worker.keep((path, changed), lambda: nullcontext(load_model(path)))
     return arguments.run(task.scene, model, devices=None)

@@ -27,6 +27,7 @@ from geoseg.inference.adapted_job import adapt_job, adapted_job
 from geoseg.inference.job import Job, curves_of, prepare
 from geoseg.inference.tile_rows import run_tile_rows
 from geoseg.inference.work_folder import Manifest, WorkFolder
+from geoseg.models.downloads import is_address
 from geoseg.models.model import Model
 from geoseg.raster.curves import Curves
 from geoseg.raster.gdal import gdal_settings
@@ -143,8 +144,10 @@ def make_shards(job: Job, work: WorkFolder, workers: Workers, count: int) -> lis
 
 
 def bundle_path(model: str | os.PathLike[str] | None) -> str | None:
-    """Absolute path or URL of a bundle; None means the default model."""
-    return None if model is None or os.fspath(model) == "default" else os.path.abspath(model)
+    """Absolute path or address of a bundle; None means the default model."""
+    if model is None or os.fspath(model) == "default":
+        return None
+    return os.fspath(model) if is_address(model) else os.path.abspath(model)
 
 
 def _on_cpu(model: Model) -> Model:

@@ -1,6 +1,6 @@
 """The spec in a model file, read without the weights and without PyTorch; and the path of the default model.
 
-In: a path, or None for the model that comes with geoseg. Out: a ModelSpec.
+In: a path, an address, or None for the model that comes with geoseg. Out: a ModelSpec.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from geoseg.core.errors import ModelError, SpecError
 from geoseg.models.backends import backend_of
+from geoseg.models.downloads import fetch_file, is_address
 from geoseg.spec import ModelSpec, load_yaml, parse_json, parse_spec
 
 METADATA_KEY = "geoseg"
@@ -31,9 +32,13 @@ def default_model_path() -> Path:
 def existing_model(path: str | os.PathLike[str] | None) -> Path:
     """Path of a model file: itself, the one in a run's folder, or the default one for None and `default`.
 
+    A file at an address (`hf://OWNER/NAME`, `https://...`) is downloaded into a cache, if it is not there.
+
     Raises:
         ModelError: if there is no file.
     """
+    if path is not None and is_address(path):
+        return fetch_file(os.fspath(path)).path
     path = default_model_path() if path is None or os.fspath(path) == "default" else Path(path)
     if path.is_dir():
         return _model_of_run(path)

@@ -6,6 +6,7 @@ In: a path. Out: names of files, settings, and the content of the file of weight
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ from torch import Tensor
 from geoseg.core.errors import ModelError, SpecError
 from geoseg.core.redaction import public_form
 from geoseg.core.regular_files import check_regular, read_bounded
+from geoseg.models.downloads import fetch_folder, is_address
 from geoseg.models.layouts.reading import read_content
 from geoseg.spec import parse_json
 
@@ -32,6 +34,20 @@ class Source:
 
     path: Path
     """Its path."""
+    address: str = ""
+    """Where it was downloaded; empty for a file that lies here."""
+
+    @classmethod
+    def at(cls, place: str | os.PathLike[str]) -> Source:
+        """Find the source of a path or an address; a repository's texts and weights are downloaded.
+
+        Raises:
+            ModelError: as `open`, or if it cannot be downloaded.
+        """
+        if not is_address(place):
+            return cls.open(Path(place))
+        found = fetch_folder(os.fspath(place), WEIGHT_FILES)
+        return cls(found.path, found.address)
 
     @classmethod
     def open(cls, path: Path) -> Source:
@@ -50,8 +66,13 @@ class Source:
 
     @property
     def shown(self) -> str:
-        """Its path for messages."""
-        return public_form(self.path)
+        """Its path or address for messages."""
+        return self.address or public_form(self.path)
+
+    @property
+    def name(self) -> str:
+        """Its address, or the name of the file or folder."""
+        return self.address or self.path.name
 
     @cached_property
     def files(self) -> tuple[str, ...]:
