@@ -28,7 +28,7 @@ def main() -> None:
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--tiles", required=True, type=click.Path(path_type=Path), help="CSV of the labelled tiles.")
-@click.option("--only", multiple=True, help="Arms; default: all.")
+@click.option("--only", multiple=True, help="Words of which one is in the name of an arm; default: all.")
 @click.option("--seeds", default=3, show_default=True, help="Runs of each arm.")
 @click.option("--threads", default=2, show_default=True, help="Threads.")
 def study(folder: Path, tiles: Path, only: tuple[str, ...], seeds: int, threads: int) -> None:

@@ -5,15 +5,14 @@ In: arms.yaml, and the CSV of the tiles. Out: a JSON file for each run; a study 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from context_study.plan import merged
-from network_runs.results import Results
-from network_runs.training import Scored, train_scored
+from network_runs.arms import ArmStudy, result_of, run_key
+from network_runs.training import train_scored
 
 from geoseg.spec import TrainSpec, load_train_spec, load_yaml, parse_spec
 
@@ -22,54 +21,29 @@ from .tiles import label_some, weak_labels
 SETTINGS = Path(__file__).with_name("arms.yaml")
 WORDS = {"share", "marks", "reference", "unlabelled"}
 """Words of an arm that are no settings of a run."""
-UNKNOWN_S = 120.0
-"""Processor seconds of a run that was never measured."""
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(ArmStudy):
     """The runs of the study in a folder."""
 
     folder: Path
     """Gets the results and the lists of tiles."""
     tiles: Path
     """CSV of the labelled tiles."""
-    arms: Mapping[str, Mapping[str, Any]]
+    settings: Mapping[str, Mapping[str, Any]]
     """Settings of each arm by name."""
     base: Mapping[str, Any]
     """Settings that all runs share."""
 
     @property
-    def results(self) -> Results:
-        """Scores by `run_key`."""
-        return Results(self.folder / "runs")
+    def arms(self) -> Mapping[str, Mapping[str, Any]]:
+        """Settings of each arm by name."""
+        return self.settings
 
-    def left(self, seeds: int, only: Collection[str] = ()) -> list[tuple[str, int]]:
-        """Arm and seed of the runs that are not done, seed by seed."""
-        runs = [(name, seed) for seed in range(seeds) for name in self.arms if not only or name in only]
-        return [run for run in runs if run_key(*run) not in self.results]
-
-    def estimate(self, runs: Collection[tuple[str, int]]) -> float:
-        """Processor seconds of some runs."""
-        known = {self.results[key]["arm"]: self.results[key]["run_s"] for key in self.results}
-        return sum(known.get(name, UNKNOWN_S) for name, _ in runs)
-
-    def run(self, name: str, seed: int) -> dict[str, Any]:
-        """Train an arm and keep its scores; its bundle is removed.
-
-        Raises:
-            GeosegError: as `geoseg.train`.
-        """
-        began = time.process_time()
-        scored = train_scored(self.spec(name, seed), self.folder / "running" / run_key(name, seed))
-        found = {
-            "arm": name,
-            "seed": seed,
-            **result_of(scored),
-            "run_s": round(time.process_time() - began, 1),
-        }
-        self.results.keep(run_key(name, seed), found)
-        return found
+    def scored(self, name: str, seed: int) -> dict[str, Any]:
+        """Train an arm; its bundle is removed."""
+        return result_of(train_scored(self.spec(name, seed), self.folder / "running" / run_key(name, seed)))
 
     def spec(self, name: str, seed: int) -> TrainSpec:
         """Settings of one run."""
@@ -88,25 +62,6 @@ class Study:
         return {"tiles": str(part.listing), **unlabelled}
 
 
-def result_of(scored: Scored) -> dict[str, Any]:
-    """What is kept of a run: its scores, its figures, and how long it was trained."""
-    scores, lines = scored.last.scores, scored.metrics
-    assert scores is not None
-    return {
-        **rounded(scores.miou, scores.iou),
-        "figures": dict(scored.last.figures) | {"student_miou": lines[-1].get("student_miou")},
-        "training_s": round(scored.training_s, 1),
-    }
-
-
-def rounded(miou: float, iou: Mapping[str, float | None]) -> dict[str, Any]:
-    """Scores to four digits."""
-    return {
-        "miou": round(miou, 4),
-        "iou": {of: None if value is None else round(value, 4) for of, value in iou.items()},
-    }
-
-
 def base_settings(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Settings that the runs of a study share, given its YAML and the folder where that lies."""
     shared = load_train_spec(folder / table["config"]).model_dump(mode="json")
@@ -117,9 +72,3 @@ def open_study(folder: Path, tiles: Path) -> Study:
     """The study of arms.yaml in a folder."""
     table = load_yaml(SETTINGS)
     return Study(folder, tiles, table["arms"], base_settings(table, SETTINGS.parent))
-
-
-def run_key(name: str, seed: int) -> str:
-    """Key of a run among the results."""
-    words = "".join(letter if letter.isalnum() else " " for letter in name.lower()).split()
-    return f"{'-'.join(words)}-{seed}"

@@ -7,16 +7,15 @@ it was.
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from context_study.plan import merged
-from few_label_runs.study import base_settings, result_of, rounded, run_key
-from network_runs.results import Results
+from few_label_runs.study import base_settings
+from network_runs.arms import ArmStudy, result_of, rounded, run_key
 from network_runs.training import Scored, Stopwatch, read_metrics, train_scored
 
 from geoseg import evaluate_model, train
@@ -28,12 +27,10 @@ from .grounds import lay_ground
 SETTINGS = Path(__file__).with_name("arms.yaml")
 WORDS = {"learns", "reference", "model", "of", "predict", "target"}
 """Words of a way that are no settings of a run."""
-UNKNOWN_S = 150.0
-"""Processor seconds of a run that was never measured."""
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(ArmStudy):
     """The runs of the study in a folder."""
 
     folder: Path
@@ -46,45 +43,12 @@ class Study:
     """Settings that all runs share."""
 
     @property
-    def results(self) -> Results:
-        """Scores by `run_key`."""
-        return Results(self.folder / "runs")
-
-    @property
     def arms(self) -> dict[str, dict[str, Any]]:
         """Each way in each direction, by the names of both; its reference is in the same direction."""
         return {
             f"{direction}: {way}": {**ends, **given, "reference": f"{direction}: {given.get('reference', '')}"}
             for (direction, ends), (way, given) in product(self.table["directions"].items(), self.table["ways"].items())
         }
-
-    def left(self, seeds: int, only: Collection[str] = ()) -> list[tuple[str, int]]:
-        """Arm and seed of the runs that are not done, seed by seed; an arm that scores a kept model follows it."""
-        runs = [
-            (name, seed) for seed in range(seeds) for name in self.arms if not only or any(one in name for one in only)
-        ]
-        return [run for run in runs if run_key(*run) not in self.results]
-
-    def estimate(self, runs: Collection[tuple[str, int]]) -> float:
-        """Processor seconds of some runs."""
-        known = {self.results[key]["arm"]: self.results[key]["run_s"] for key in self.results}
-        return sum(known.get(name, UNKNOWN_S) for name, _ in runs)
-
-    def run(self, name: str, seed: int) -> dict[str, Any]:
-        """Train an arm, or score a kept model, and keep the scores.
-
-        Raises:
-            GeosegError: as `geoseg.train` and `geoseg.evaluate_model`.
-        """
-        began = time.process_time()
-        found = {
-            "arm": name,
-            "seed": seed,
-            **self._scored(name, seed),
-            "run_s": round(time.process_time() - began, 1),
-        }
-        self.results.keep(run_key(name, seed), found)
-        return found
 
     def spec(self, name: str, seed: int) -> TrainSpec:
         """Settings of one run."""
@@ -102,7 +66,8 @@ class Study:
     def _legends(self) -> dict[str, Any]:
         return {region: {"label_values": values} for region, values in self.table["regions"].items()}
 
-    def _scored(self, name: str, seed: int) -> dict[str, Any]:
+    def scored(self, name: str, seed: int) -> dict[str, Any]:
+        """Train an arm, or score a kept model."""
         arm, spec = self.arms[name], self.spec(name, seed)
         if "of" in arm:
             direction = name.partition(": ")[0]
