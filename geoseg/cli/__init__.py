@@ -30,6 +30,7 @@ COMMANDS = {
     "compare": "Compare models on the same labelled pixels.",
     "soup": "Make one model of several: the mean of their weights.",
     "import": "Make a bundle of another tool's model.",
+    "gallery": "List models of others that may be imported and used for any purpose.",
     "export": "Write a model for another tool: ONNX, STAC, segmentation-models-pytorch.",
     "suggest": "Find places in scenes that are worth labelling next.",
     "sample": "Draw places at random, for an honest test of a map.",
