@@ -17,7 +17,7 @@ from torch import Tensor
 from geoseg.commands.bundle_path import check_bundle_path
 from geoseg.commands.import_classes import FittedHead, fit_head, read_classes
 from geoseg.commands.import_draft import Draft, write_draft
-from geoseg.core.errors import ModelError, SpecError, shown
+from geoseg.core.errors import ModelError, OutputError, SpecError, shown
 from geoseg.core.events import SILENT, NoticeLog, Reporter
 from geoseg.core.redaction import public_form
 from geoseg.core.version import __version__
@@ -105,6 +105,7 @@ def import_model(
     check_bundle_path(path, overwrite=overwrite)
     given = _given(spec, settings)
     opened = Source.at(source)
+    _check_not_source(path, opened)
     _, layout = layout_of(opened)
     found = layout.read(opened)
     for line in (*_taken_file(opened), *found.notices):
@@ -152,6 +153,16 @@ def _given(spec: str | os.PathLike[str] | None, settings: Mapping[str, Any]) -> 
     if values.get("classes") is not None:
         values["classes"] = read_classes(values["classes"])
     return parse_spec(ImportSpec, values, source=source)
+
+
+def _check_not_source(path: Path, source: Source) -> None:
+    """Refuse to replace the weights that are imported.
+
+    Raises:
+        OutputError: if the output is the file of weights.
+    """
+    if path.exists() and path.samefile(source.weights_file):
+        raise OutputError(f"{public_form(path)} is the model that is imported: choose another --output")
 
 
 def _taken_file(source: Source) -> tuple[str, ...]:

@@ -131,8 +131,8 @@ def adapt(
     def shown() -> Iterator[SceneWindow]:
         nonlocal held
         stage = Stage(reporter, "adapting", sample.count)
-        for image, valid in sample.read():
-            held += int(valid.sum())
+        for image, valid, pixels in sample.read():
+            held += pixels
             window = SceneWindow(torch.from_numpy(image)[None].float(), torch.from_numpy(valid)[None])
             yield SceneWindow(*(part.to(device) for part in window))
             stage.advance(1)
@@ -141,10 +141,16 @@ def adapt(
         entries = ADAPTATIONS.get(spec.adapt).adapt(network, shown(), share_of(spec))
     if not all(bool(values.isfinite().all()) for values in entries.values()):
         raise ModelError(f"--adapt {spec.adapt}: the adapted network is no longer made of numbers: leave --adapt out")
-    few = f"--adapt {spec.adapt}: {pixels_in_words(held)} with data are little to adapt to"
     return Adapted(
-        {name: values.detach().cpu().contiguous() for name, values in entries.items()}, (few,) if held < FEW_PX else ()
+        {name: values.detach().cpu().contiguous() for name, values in entries.items()}, _few_lines(spec.adapt, held)
     )
+
+
+def _few_lines(way: str, held: int) -> tuple[str, ...]:
+    """The notice on a scene with few pixels."""
+    if not held:
+        return (f"--adapt {way}: the scene has no pixel with data: the network stays as it is",)
+    return (f"--adapt {way}: {pixels_in_words(held)} with data are little to adapt to",) if held < FEW_PX else ()
 
 
 @dataclass(frozen=True)
@@ -178,19 +184,27 @@ class WindowSample:
         """Number of windows that are read, if all hold data."""
         return min(self.most, sum(map(len, self.grids)))
 
-    def read(self) -> Iterator[tuple[Values, Mask]]:
-        """Read windows that hold data one by one: values (C, h, w), and which pixels hold data (h, w)."""
-        return islice(((image, valid) for image, valid in self._each() if valid.any()), self.most)
+    def read(self) -> Iterator[tuple[Values, Mask, int]]:
+        """Read windows that hold data one by one.
 
-    def _each(self) -> Iterator[tuple[Values, Mask]]:
+        Gives values (C, h, w); which pixels hold data (h, w), those beyond the raster's edge by reflection; and how
+        many pixels of the raster hold data in it.
+        """
+        return islice((one for one in self._each() if one[2]), self.most)
+
+    def _each(self) -> Iterator[tuple[Values, Mask, int]]:
         ends = np.cumsum([len(grid) for grid in self.grids])
         for number in np.random.default_rng(0).permutation(ends[-1]):
             which = int(np.searchsorted(ends, number, side="right"))
             grid = self.grids[which]
             i, j = divmod(int(number - ends[which]) + len(grid), grid.cols.count)
             window = grid.place(i, j).window
-            if window.clip(grid.height, grid.width).pixels:  # else all of it is padding
-                yield read_padded(self.rasters[which], window, self.fill)
+            inside = window.clip(grid.height, grid.width)
+            if inside.pixels:  # else all of it is padding
+                image, valid = read_padded(self.rasters[which], window, self.fill)
+                top, left = inside.row - window.row, inside.col - window.col
+                held = valid[top : top + inside.height, left : left + inside.width]
+                yield image, valid, int(held.sum())
 
 
 @contextmanager

@@ -160,6 +160,8 @@ class ModelSpec(Spec):
         counts = len(self.bands), len(self.normalization.mean), len(self.normalization.std)
         if len(set(counts)) > 1:
             raise ValueError("{} bands, {} means, {} stds: give one of each per band".format(*counts))
+        if len(set(self.bands)) < len(self.bands):
+            raise ValueError(f"bands {', '.join(self.bands)}: one is named twice, give each its own name")
         if self.statistics is not None and {len(self.statistics.mean), len(self.statistics.std)} != {len(self.bands)}:
             raise ValueError(f"{len(self.bands)} bands, other counts of statistics: give a mean and a std per band")
         if self.brightness is not None and len(self.brightness.colours[0]) != len(self.bands):

@@ -316,6 +316,28 @@ def test_a_bundle_that_exists_is_kept(tmp_path: Path) -> None:
         import_model(tmp_path / "gone.pth", tmp_path / "n.safetensors", **RGB)
 
 
+def test_the_weights_that_are_imported_are_not_replaced(tmp_path: Path) -> None:
+    network().save_pretrained(tmp_path)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    for source in (tmp_path, tmp_path / "model.safetensors"):
+        with pytest.raises(OutputError, match=r"is the model that is imported: choose another --output"):
+            import_model(source, tmp_path / "model.safetensors", overwrite=True, **RGB)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_a_band_that_is_named_twice_is_refused(tmp_path: Path) -> None:
+    network().save_pretrained(tmp_path / "saved")
+    with pytest.raises(SpecError, match=r"bands red, green, red: one is named twice"):
+        import_model(tmp_path / "saved", tmp_path / "m.safetensors", **RGB | {"bands": ("red", "green", "red")})
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+def test_of_an_onnx_model_is_said_how_to_use_it(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"graph")
+    with pytest.raises(ModelError, match=r"is an ONNX model, which is used as it is: geoseg predict -m .*m.onnx"):
+        import_model(tmp_path / "m.onnx", tmp_path / "m.safetensors")
+
+
 def test_a_bundle_of_geoseg_is_no_source(tmp_path: Path) -> None:
     said = RGB | {"architecture": "fpn", "encoder": "tu-test_resnet"}
     bundle = import_model(saved(network(), tmp_path / "w.pth"), tmp_path / "m.safetensors", **said).bundle

@@ -158,7 +158,14 @@ def test_a_scene_without_any_data_and_a_tiny_one_are_classified(tmp_path: Path, 
     tiny = write_raster(tmp_path / "tiny.tif", values[:, :5, :3])
     heard = Heard()
     assert (classes(landcover(tiny, adapt=way, reporter=heard)) < 4).all()
-    assert any("are little to adapt to" in line for line in heard.lines)
+    assert f"--adapt {way}: 15 px with data are little to adapt to" in heard.lines
+
+
+@every
+def test_a_scene_without_any_data_is_said_to_leave_the_network_as_it_is(tmp_path: Path, way: str) -> None:
+    empty, heard = write_raster(tmp_path / "empty.tif", np.zeros((3, 64, 64), np.uint8), nodata=0), Heard()
+    landcover(empty, adapt=way, reporter=heard)
+    assert f"--adapt {way}: the scene has no pixel with data: the network stays as it is" in heard.lines
 
 
 def traced() -> Model:

@@ -62,6 +62,10 @@ class Source:
             raise ModelError(f"{public_form(path)} cannot be read: {error.strerror}") from None
         if not path.exists():
             raise ModelError(f"no model at {public_form(path)}: check the path")
+        if path.suffix.lower() == ".onnx" and path.is_file():
+            raise ModelError(
+                f"{public_form(path)} is an ONNX model, which is used as it is: geoseg predict -m {public_form(path)}"
+            )
         return cls(path)
 
     @property
