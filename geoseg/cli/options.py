@@ -135,8 +135,8 @@ scene_model_option = click.option(
     "--model",
     type=PathOrWord("default"),
     metavar="PATH",
-    help="Model bundle (.safetensors), ONNX model, a run's folder, or an address: hf://OWNER/NAME, hf://OWNER/NAME@REVISION/FILE, "
-    "https://...#sha256=DIGEST; default: the model that comes with geoseg.",
+    help="Model bundle (.safetensors), ONNX model, a run's folder, or an address: hf://OWNER/NAME, "
+    "hf://OWNER/NAME@REVISION/FILE, https://...#sha256=DIGEST; default: the model that comes with geoseg.",
 )
 asset_option = click.option(
     "--asset",
