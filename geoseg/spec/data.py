@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from geoseg.core.composites import NAME, join_composite
 from geoseg.core.errors import shown
@@ -48,7 +48,15 @@ Files = Annotated[tuple[FilePath, ...], BeforeValidator(_as_list)]
 """Paths of files, or that of one."""
 ImagePath = Annotated[FilePath, BeforeValidator(_as_address)]
 """Path of an image, or the address of several files."""
-ImagePattern = Annotated[str, BeforeValidator(_as_address)]
+
+
+def _not_empty(pattern: str) -> str:
+    if not pattern.strip():
+        raise ValueError("it is empty: give a path or a pattern, or leave it out")
+    return pattern
+
+
+ImagePattern = Annotated[str, BeforeValidator(_as_address), AfterValidator(_not_empty)]
 """Path or pattern of images, or of a file for each band."""
 
 

@@ -305,6 +305,7 @@ def test_results_are_replaced_only_on_demand(config: Path, tmp_path: Path) -> No
         ({"data": {"tiles": "tiles.csv"}}, r"data\.bands is missing: Band names in the network's order"),
         ({"data": SMALL["data"] | {"bands": "red"}}, r"data\.bands = 'red': give a list, e\.g\. \[a, b\]"),
         ({"data": SMALL["data"] | {"bands": ["red", "red", "blue"]}}, "one is named twice"),
+        ({"data": SMALL["data"] | {"target": ""}}, r"data\.target.* it is empty: give a path or a pattern"),
         ({"tile": 64, "overlap": 33}, "overlap 33 is more than half of tile 64"),
         ({"optimizer": {"learning_rate": -1}}, r"optimizer\.learning_rate = -1: "),
         ({"optimizer": {"rate": 1}}, r"unknown setting 'optimizer\.rate'; known here: name, learning_rate"),
