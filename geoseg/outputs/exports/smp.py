@@ -42,6 +42,11 @@ class SmpFolder:
                 f"{spec.network.architecture} is no network of segmentation-models-pytorch, which has "
                 f"{', '.join(sorted(ARCHITECTURES))}: export to .onnx instead"
             )
+        if spec.network.semantic_normalization:
+            raise ModelError(
+                "segmentation-models-pytorch has no semantic normalisation, which this network was trained with: "
+                "export to .pt2 instead"
+            )
         made = _saved(model, spec)
         page = readme(spec, [WEIGHTS, CONFIG, MEANING], USAGE)
         return Exported({**made, MEANING: _meaning(spec), README: page}, branch_notice(model))
