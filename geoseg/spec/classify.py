@@ -79,7 +79,7 @@ class ClassifySpec(CrfSpec, AreaSpec):
     def _named_once(cls, value: Resolution) -> Resolution:
         return "scene" if value == "native" else value
 
-    @field_validator("rescale", mode="before")
+    @field_validator("rescale", "adapt", mode="before")
     @classmethod
     def _none_in_words(cls, value: object) -> object:
         return None if value == "none" else value

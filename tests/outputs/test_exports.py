@@ -235,12 +235,15 @@ def test_a_network_of_another_library_has_no_folder(tmp_path: Path) -> None:
         export_model(Model(spec, build_network(spec).eval()), tmp_path / "folder")
 
 
-def test_a_network_with_semantic_normalisation_has_no_folder(model: Model, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["folder", "model.onnx"])
+def test_a_network_with_semantic_normalisation_is_exported_as_a_program_alone(
+    model: Model, tmp_path: Path, name: str
+) -> None:
     network = model.spec.network.model_copy(update={"semantic_normalization": True})
     normalised = Model(model.spec.model_copy(update={"network": network}), model.module)
-    with pytest.raises(ModelError, match=r"has no semantic normalisation, .*: export to .pt2 instead"):
-        export_model(normalised, tmp_path / "folder")
-    assert not (tmp_path / "folder").exists()
+    with pytest.raises(ModelError, match=r"semantic normalisation, .*: export to .pt2 instead"):
+        export_model(normalised, tmp_path / name)
+    assert not (tmp_path / name).exists()
 
 
 # --------------------------------------------------------------------------------------------------------------- STAC

@@ -326,3 +326,8 @@ def test_a_setting_that_changes_nothing_without_another_is_refused(kind, needed,
     given = True if kind.model_fields[needed].annotation is bool else "file.tif"
     parse_spec(kind, {name: value, needed: given}, source="settings")
     parse_spec(kind, kind().model_dump(), source="settings")  # defaults that are written out say nothing
+
+
+@pytest.mark.parametrize("name", ["rescale", "adapt"])
+def test_none_in_words_is_none(name):
+    assert getattr(parse_spec(ClassifySpec, {name: "none"}, source="settings"), name) is None

@@ -70,6 +70,11 @@ class Onnx:
         Raises:
             ModelError: if the network cannot be exported, or not with free sizes.
         """
+        if model.spec.network.semantic_normalization:
+            raise ModelError(
+                "semantic normalisation, which this network was trained with, has no operators in ONNX: export to .pt2 "
+                "instead"
+            )
         graph = UnitGraph(natively_padded(body_of(model)), model.spec.normalization).eval()
         probes = _probes(model, options.size)
         content = _described(_traced(graph, probes[0], options), model.spec.without_branch(), options)
