@@ -22,3 +22,8 @@ def test_modules_are_short_and_functions_take_few_parameters(path):
     assert len(text.splitlines()) <= MOST_LINES
     functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     assert {f.name: parameters(f) for f in functions if len(parameters(f)) > MOST_PARAMETERS} == {}
+
+
+def test_no_two_test_modules_have_one_name():
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted(set(names)) == sorted(names)  # pytest would take one for the other

@@ -262,7 +262,7 @@ def test_a_resumed_run_ends_in_the_same_bytes(
         with pytest.raises(Stopped):
             predict(scene, tmp_path / "out", **settings)
     other = write_raster(tmp_path / "other.tif", values // 3)
-    for changed in ({"match": other}, {"match": None}):
+    for changed in ({"match": other}, {"match": None, "match_by": "moments"}):
         with pytest.raises(GeosegError, match="another scene, model or settings"):
             predict(scene, tmp_path / "out", resume=True, **settings | changed)
     found = predict(scene, tmp_path / "out", resume=True, **settings)

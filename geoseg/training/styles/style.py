@@ -40,7 +40,7 @@ class Style(nn.Module, ABC):
 
     Its own parameters are trained with the network's, and are in checkpoints, as all of its state; the bundle has none
     of it. Labels stay as they are: what a pixel shows does not move, and its values stay within the range of the data.
-    `tests/training/test_styles.py` tests that of every registered way.
+    `tests/training/test_style_transfer.py` tests that of every registered way.
     """
 
     Settings: ClassVar[type[StyleSettings]] = StyleSettings
