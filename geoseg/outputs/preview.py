@@ -5,6 +5,7 @@ files, projections nor networks.
 """
 
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -23,6 +24,8 @@ _INK: RGB = (31, 41, 51)
 _MUTED: RGB = (86, 99, 112)
 _UNKNOWN: RGB = (90, 90, 90)
 _OPACITY = 0.6
+_SPELT = str.maketrans({"×": "x", "–": "-", "→": "->", "μ": "u", "µ": "u", "ø": "o", "ß": "ss", "æ": "ae", "ł": "l"})
+"""Letters and signs that Pillow's font lacks, and that are no letter with an accent."""
 _SMALLEST_SIDE = 400
 """Pixels that the longer side of a panel has at least; smaller scenes are enlarged by a whole number."""
 _SMALLEST_WIDTH = 640
@@ -164,8 +167,9 @@ class _Entry:
 
 
 def _one_line(text: str) -> str:
-    """Text without line breaks, which Pillow refuses to measure."""
-    return " ".join(text.split())
+    """Text without line breaks, which Pillow refuses to measure, in letters that its font has: ä is a, × is x."""
+    plain = unicodedata.normalize("NFKD", text.translate(_SPELT))
+    return " ".join("".join(letter for letter in plain if not unicodedata.combining(letter)).split())
 
 
 def _percent(share: float) -> str:

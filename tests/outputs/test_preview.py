@@ -2,8 +2,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from PIL import ImageFont
 
-from geoseg.outputs.preview import _INK, _MUTED, _PAPER, Caption, _length_label, _percent, _round_length, draw_preview
+from geoseg.outputs.preview import (
+    _INK,
+    _MUTED,
+    _PAPER,
+    Caption,
+    _length_label,
+    _one_line,
+    _percent,
+    _round_length,
+    draw_preview,
+)
 from geoseg.outputs.report.colours import contrast
 from geoseg.outputs.thumbnail import NODATA_GREY, Thumbnail, stretch
 from geoseg.outputs.thumbnail import thumbnail_size as size_of
@@ -169,3 +180,13 @@ def test_length_label(metres, label):
 )
 def test_percent(share, text):
     assert _percent(share) == text
+
+
+@pytest.mark.parametrize("text", ["0.1 × the scene's", "Wälder", "forêt", "12 m²", "smørbær", "2.5 µm → 3 °, ±1 · x"])
+def test_texts_are_written_in_letters_that_the_font_has(text):
+    font = ImageFont.load_default(24)
+    assert isinstance(font, ImageFont.FreeTypeFont)
+    missing = bytes(font.getmask("\uffff"))
+    written = _one_line(text)
+    assert len(written) >= len(text)
+    assert all(bytes(font.getmask(letter)) != missing for letter in written if letter != " ")
