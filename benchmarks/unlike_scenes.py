@@ -5,7 +5,8 @@
 
 Foreign scenes are cut to 1024 pixels a side, in the middle; those without data there to where they have some. They are
 classified with --force, so that none is refused. Home scenes are tiles of NAIP Ohio of the validation and test side,
-alone and, of each cluster, as a mosaic. Nothing was tuned on either: the thresholds come from the training tiles.
+alone and, of each cluster, as a mosaic. Thresholds come from the training tiles alone; which features are compared was
+chosen with the foreign scenes in view.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from context_study.plan import merged
-from network_runs.arms import ArmStudy, result_of, run_key
+from network_runs.arms import ArmStudy, arm_key, result_of
 from network_runs.training import train_scored
 
 from geoseg.spec import TrainSpec, load_train_spec, load_yaml, parse_spec
@@ -43,7 +43,7 @@ class Study(ArmStudy):
 
     def scored(self, name: str, seed: int) -> dict[str, Any]:
         """Train an arm; its bundle is removed."""
-        return result_of(train_scored(self.spec(name, seed), self.folder / "running" / run_key(name, seed)))
+        return result_of(train_scored(self.spec(name, seed), self.folder / "running" / arm_key(name, seed)))
 
     def spec(self, name: str, seed: int) -> TrainSpec:
         """Settings of one run."""

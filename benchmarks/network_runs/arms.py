@@ -38,13 +38,13 @@ class ArmStudy(ABC):
 
     @property
     def results(self) -> Results:
-        """Scores by `run_key`."""
+        """Scores by `arm_key`."""
         return Results(self.folder / "runs")
 
     def left(self, seeds: int, only: Collection[str] = ()) -> list[tuple[str, int]]:
         """Arm and seed of the runs that are not done, seed by seed; of arms in whose name one of some words is."""
         names = [name for name in self.arms if not only or any(word in name for word in only)]
-        return [(name, seed) for seed in range(seeds) for name in names if run_key(name, seed) not in self.results]
+        return [(name, seed) for seed in range(seeds) for name in names if arm_key(name, seed) not in self.results]
 
     def estimate(self, runs: Collection[tuple[str, int]]) -> float:
         """Processor seconds of some runs."""
@@ -60,7 +60,7 @@ class ArmStudy(ABC):
         began = time.process_time()
         found = {"arm": name, "seed": seed, **self.scored(name, seed)}
         found["run_s"] = round(time.process_time() - began, 1)
-        self.results.keep(run_key(name, seed), found)
+        self.results.keep(arm_key(name, seed), found)
         return found
 
 
@@ -83,7 +83,7 @@ def rounded(miou: float, iou: Mapping[str, float | None]) -> dict[str, Any]:
     }
 
 
-def run_key(name: str, seed: int) -> str:
+def arm_key(name: str, seed: int) -> str:
     """Key of a run among the results."""
     words = "".join(letter if letter.isalnum() else " " for letter in name.lower()).split()
     return f"{'-'.join(words)}-{seed}"

@@ -15,7 +15,7 @@ from typing import Any
 
 from context_study.plan import merged
 from few_label_runs.study import base_settings
-from network_runs.arms import ArmStudy, result_of, rounded, run_key
+from network_runs.arms import ArmStudy, arm_key, result_of, rounded
 from network_runs.training import Scored, Stopwatch, read_metrics, train_scored
 
 from geoseg import evaluate_model, train
@@ -74,7 +74,7 @@ class Study(ArmStudy):
             return self._evaluated(spec, self._model(f"{direction}: {arm['of']}", seed), arm["predict"])
         if arm.get("model") == "kept":
             return result_of(self._kept(spec, self._model(name, seed)))
-        return result_of(train_scored(spec, self.folder / "running" / run_key(name, seed)))
+        return result_of(train_scored(spec, self.folder / "running" / arm_key(name, seed)))
 
     def _evaluated(self, spec: TrainSpec, model: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Scores of a kept model by other settings of `predict`."""
@@ -84,7 +84,7 @@ class Study(ArmStudy):
         return {**rounded(scores.miou, scores.iou), "figures": {}, "training_s": 0.0}
 
     def _model(self, name: str, seed: int) -> Path:
-        return self.folder / "models" / f"{run_key(name, seed)}.safetensors"
+        return self.folder / "models" / f"{arm_key(name, seed)}.safetensors"
 
     def _kept(self, spec: TrainSpec, model: Path) -> Scored:
         """Train a model to the end, and keep it."""
