@@ -79,6 +79,22 @@ def looks() -> ImagerySpec:
     return ImagerySpec(values=((0.0, 255.0),) * 3, bands=bands)
 
 
+def write_config(folder: Path, model: Model) -> Path:
+    """A training config of town.tif and its labels."""
+    config = {
+        "name": "test",
+        "data": {
+            "scenes": [{"image": "town.tif", "label": "town_labels.tif", "split": "val"}],
+            "bands": list(RGB),
+        },
+        "classes": [one.model_dump() for one in model.spec.classes],
+        "network": {"architecture": "pointwise"},
+    }
+    path = folder / "c.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
 def classes(path: Path) -> np.ndarray:
     with rasterio.open(path) as dataset:
         return dataset.read(1)
@@ -177,22 +193,23 @@ def test_plan_and_info_say_it_beforehand(tmp_path, dark, known):
 def test_evaluate_brightens_each_raster_as_predict_does(tmp_path, model):
     write_raster(tmp_path / "town.tif", imagery(px=256, factor=0.6))
     write_raster(tmp_path / "town_labels.tif", imagery(px=256)[0] // STEP)
-    config = {
-        "name": "test",
-        "data": {
-            "scenes": [{"image": "town.tif", "label": "town_labels.tif", "split": "val"}],
-            "bands": list(RGB),
-        },
-        "classes": [one.model_dump() for one in model.spec.classes],
-        "network": {"architecture": "pointwise"},
-    }
-    (tmp_path / "c.yaml").write_text(yaml.safe_dump(config))
-    brightened, plain = (
-        evaluate_model(model, tmp_path / "c.yaml", rescale=how, device="cpu") for how in ("auto", None)
-    )
+    config = write_config(tmp_path, model)
+    brightened, plain = (evaluate_model(model, config, rescale=how, device="cpu") for how in ("auto", None))
     assert any("1 raster" in line and "as bright as" in line for line in brightened.notices)
     assert not any("as bright as" in line for line in plain.notices)
     assert brightened.scores.pixel_accuracy > 2 * plain.scores.pixel_accuracy
+
+
+def test_evaluate_leaves_rasters_under_haze_as_predict_does_and_says_so(tmp_path, known, looks):
+    hazy = np.rint(0.5 * imagery(px=256, seed=30) + 70).astype(np.uint8)
+    write_raster(tmp_path / "town.tif", hazy)
+    write_raster(tmp_path / "town_labels.tif", imagery(px=256)[0] // STEP)
+    seen = known.model_copy(update={"reach": 2.0, "scatter": 5.0})
+    model = model_of(brightness=seen, imagery=looks)
+    config = write_config(tmp_path, model)
+    left, plain = (evaluate_model(model, config, rescale=how, device="cpu") for how in ("auto", None))
+    assert any("1 raster" in line and "left as they are" in line for line in left.notices)
+    assert left.scores.pixel_accuracy == plain.scores.pixel_accuracy
 
 
 def test_a_misspelt_rescale_is_refused(tmp_path, dark, model):
