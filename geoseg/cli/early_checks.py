@@ -118,10 +118,10 @@ def check_model(model: str | None) -> None:
 
 def notice_address(model: str | None) -> None:
     """Say which version of a model was downloaded, by an address that names it; nothing with --quiet."""
-    from geoseg.models.downloads import fetch_file, is_address
+    from geoseg.models.downloads import address_line, fetch_file, is_address
 
     if model is not None and is_address(model) and not click.get_current_context().params.get("quiet"):
-        notice("model: " + fetch_file(model).address.replace("#", " #"))  # within a URL it would be taken for a secret
+        notice(address_line("model", fetch_file(model).address))
 
 
 def read_train_config(config: Path, tiles: Path | None = None, only: Split | None = None) -> TrainSpec:

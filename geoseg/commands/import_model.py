@@ -27,6 +27,7 @@ from geoseg.models.bundle import save_model
 from geoseg.models.families import FAMILIES
 from geoseg.models.families.building import family_of
 from geoseg.models.families.licences import forbids_commerce, non_commercial
+from geoseg.models.downloads import address_line
 from geoseg.models.layouts import layout_of
 from geoseg.models.layouts.head import Counts, counts_of
 from geoseg.models.layouts.source import Source
@@ -55,8 +56,10 @@ class ImportResult:
     """The model file."""
     name: str
     """Name of the model."""
+    source: str
+    """Name of the source; of a download the address of that very version."""
     layout: str
-    """What the source was, e.g. "checkpoint of TorchGeo"."""
+    """What it was, e.g. "checkpoint of TorchGeo"."""
     network: str
     """Architecture and encoder."""
     bands: tuple[str, ...]
@@ -106,6 +109,8 @@ def import_model(
     given = _given(spec, settings)
     opened = Source.at(source)
     _check_not_source(path, opened)
+    if opened.address:
+        reporter.notice(address_line("source", opened.address))
     _, layout = layout_of(opened)
     found = layout.read(opened)
     for line in (*_taken_file(opened), *found.notices):
@@ -127,6 +132,7 @@ def import_model(
     return ImportResult(
         bundle=path,
         name=made.name,
+        source=opened.name,
         layout=layout.title,
         network=f"{network.architecture} {network.encoder}".strip(),
         bands=made.bands,

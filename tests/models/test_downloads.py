@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,7 @@ from support.models import save_bundle
 from support.rasters import write_raster
 from support.servers import serving
 
-from geoseg import ModelError, load_model
+from geoseg import ModelError, OutputError, load_model
 from geoseg.cli import main
 from geoseg.models.downloads import fetch_file, fetch_folder, is_address
 from geoseg.models.header import existing_model, read_spec
@@ -150,6 +153,7 @@ def test_a_repository_of_another_tool_is_imported_with_what_its_files_say(
     with hub_of(files | {"best.ckpt": b"none"}, monkeypatch) as repository:
         result = run("import", "hf://owner/name", "-o", tmp_path / "m.safetensors", *options.split())
     assert result.exit_code == 0, result.output
+    assert f"source: hf://owner/name@{COMMIT}" in result.stderr
     assert not any("best.ckpt" in one for one in repository.asked)
     assert read_spec(tmp_path / "m.safetensors").card.training["imported"]["source"] == f"hf://owner/name@{COMMIT}"
 
@@ -204,6 +208,31 @@ def test_what_a_server_does_not_give_is_an_error_in_a_line(
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not files_in(cache)
+
+
+class FullDisk(io.RawIOBase):
+    def write(self, content: Any) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def full_when_written(path: Path, mode: str = "r", *more: Any, **keywords: Any) -> Any:
+    return FullDisk() if mode == "wb" else open(path, mode, *more, **keywords)
+
+
+def test_a_full_disk_is_not_taken_for_a_broken_connection(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    with serving(bundle.parent) as server, monkeypatch.context() as patched:
+        patched.setattr("pathlib.Path.open", full_when_written)
+        with pytest.raises(OutputError, match="No space left on device: check the free space"):
+            fetch_file(f"{server}/towns.safetensors")
+    assert not files_in(cache)
+    with hub_of({"towns.safetensors": bundle.read_bytes()}, monkeypatch):
+        fetch_file("hf://owner/name")
+        forget()
+        monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: FullDisk().write(b""))
+        with pytest.raises(OutputError, match=r"into the cache, .*No space left on device: check the free space"):
+            fetch_file("hf://owner/name")
 
 
 def test_secrets_of_an_address_are_in_no_message(bundle: Path) -> None:

@@ -6,6 +6,7 @@ In: OWNER/NAME[@REVISION][/FILE]. Out: paths in a snapshot of one commit. `HF_EN
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
-from geoseg.core.errors import ModelError
+from geoseg.core.errors import ModelError, OutputError
 from geoseg.core.files import one_line
 from geoseg.models.backends import BACKENDS
 from geoseg.models.downloads.download import Download, check_digest, sha256_of
@@ -22,6 +23,8 @@ SCHEME = "hf://"
 _REPOSITORY = re.compile(r"([\w.-]+)/([\w.-]+)(?:@([^/\s]+))?(?:/+(.*?))?/*", re.ASCII)
 _TEXTS = ".json", ".yaml", ".yml", ".md", ".txt", ".csv"
 """Endings of files that may describe weights."""
+_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+"""Errors of a cache that cannot be written, unlike those of a connection."""
 _PATIENCE_S = 10.0
 """Longest silence of the Hub before a file is taken from the cache."""
 
@@ -48,6 +51,7 @@ def fetch_file(place: str) -> Download:
 
     Raises:
         ModelError: if there is none or several, it cannot be downloaded, or its content is not what the Hub says.
+        OutputError: if the cache cannot be written.
     """
     repository = _parse(place)
     opened = ".safetensors", *(ending for ending in BACKENDS if ending != ".safetensors")
@@ -59,7 +63,7 @@ def fetch_folder(place: str, endings: Sequence[str]) -> Download:
     """The folder of a repository with its texts and one file of weights; the file alone if one is named.
 
     Raises:
-        ModelError: as `fetch_file`.
+        ModelError, OutputError: as `fetch_file`.
     """
     repository = _parse(place)
     if repository.file:
@@ -137,8 +141,9 @@ def _download(repository: Repository, file: str) -> Download:
 
     Raises:
         ModelError: if it cannot be downloaded, or its content is not what the Hub says.
+        OutputError: if the cache cannot be written.
     """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError
 
     shown = f"{SCHEME}{repository.name}@{repository.revision}/{file}"
@@ -152,6 +157,11 @@ def _download(repository: Repository, file: str) -> Download:
     except (HfHubHTTPError, ModelError) as error:
         raise _failure(shown, error) from None
     except Exception as error:  # huggingface_hub has changed its HTTP client twice, and its errors with it
+        if getattr(error, "errno", None) in _OF_THE_DISK:
+            raise OutputError(
+                f"cannot write {shown} into the cache, {constants.HF_HUB_CACHE}: {one_line(error)}: check the free "
+                "space and the permissions, or set HF_HOME to another folder"
+            ) from None
         if not isinstance(before, str):
             raise _failure(shown, error) from None
         path = Path(before)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from urllib.error import HTTPError
@@ -38,12 +39,13 @@ def fetch_file(address: str) -> Download:
     url, pin = _split(address)
     shown = public_form(url)
     path = _place(url)
-    if path.is_file() and pin in ("", sha256_of(path)):
-        return Download(path, f"{shown}#sha256={pin or sha256_of(path)}")
+    if path.is_file() and pin in ("", digest := sha256_of(path)):
+        return Download(path, f"{shown}#sha256={digest}")
     if _is_offline():
         raise ModelError(f"{shown} is not in the cache, and HF_HUB_OFFLINE is set: unset it, or give a path")
     with draft_of(path) as draft:
-        _download(url, draft)
+        with draft.open("wb") as file:
+            file.writelines(_answer(url))
         digest = sha256_of(draft)
         if pin:
             check_digest(digest, pin, shown)
@@ -100,8 +102,8 @@ def _is_offline() -> bool:
     return bool(constants.HF_HUB_OFFLINE)
 
 
-def _download(url: str, path: Path) -> None:
-    """Write what a server answers.
+def _answer(url: str) -> Iterator[bytes]:
+    """What a server answers, in parts.
 
     Raises:
         ModelError: if there is no whole answer.
@@ -109,16 +111,18 @@ def _download(url: str, path: Path) -> None:
     shown = public_form(url)
     request = Request(url, headers={"User-Agent": f"geoseg/{__version__}"})
     try:
-        with urlopen(request, timeout=_TIMEOUT_S) as answer, path.open("wb") as file:
+        with urlopen(request, timeout=_TIMEOUT_S) as answer:
             if _is_safe(url) and not _is_safe(answer.geturl()):
                 raise ModelError(
                     f"{shown} leads to {public_form(answer.geturl())}, which is open to changes on the way"
                 )
+            count = 0
             while part := answer.read(_PART):
-                file.write(part)
+                count += len(part)
+                yield part
             expected = answer.headers.get("Content-Length")
-            if expected is not None and file.tell() != int(expected):
-                raise ModelError(f"{shown} broke off after {file.tell():,} of {int(expected):,} bytes: try again")
+            if expected is not None and count != int(expected):
+                raise ModelError(f"{shown} broke off after {count:,} of {int(expected):,} bytes: try again")
     except HTTPError as error:
         raise ModelError(f"no {shown}: the server answers {error.code} {error.reason}: check the address") from None
     except (OSError, HTTPException, ValueError) as error:
