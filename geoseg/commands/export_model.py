@@ -108,6 +108,8 @@ def _checked(options: ExportOptions, heeded: frozenset[str], kind: str) -> Expor
 
 def _check_free(path: Path, kind: str, *, overwrite: bool) -> None:
     """Refuse to replace what is there, before any work is done."""
+    if kind != FOLDER and path.is_dir():
+        raise OutputError(f"{path} is a folder: choose another name for the file")
     is_there = any(path.iterdir()) if path.is_dir() else path.exists()
     if is_there and not overwrite:
         raise OutputError(f"{path} exists: pass --overwrite to replace it, or choose another --output")

@@ -24,10 +24,10 @@ from geoseg.core.version import __version__
 from geoseg.core.wording import number_of
 from geoseg.models.build import build_network
 from geoseg.models.bundle import save_model
+from geoseg.models.downloads import address_line
 from geoseg.models.families import FAMILIES
 from geoseg.models.families.building import family_of
 from geoseg.models.families.licences import forbids_commerce, non_commercial
-from geoseg.models.downloads import address_line
 from geoseg.models.layouts import layout_of
 from geoseg.models.layouts.head import Counts, counts_of
 from geoseg.models.layouts.source import Source

@@ -220,5 +220,5 @@ def quiet_georeferencing() -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """Message of an error without line breaks; the error's class if it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Message of an error without line breaks and full stop; the error's class if it has none."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -51,7 +51,7 @@ def check_size(logits: Tensor, image: Tensor) -> None:
 def misfit(image: Tensor, error: Exception) -> ModelError:
     """The error for a network that fails on windows (B, C, H, W)."""
     height, width = image.shape[-2:]
-    reason = shown(one_line(error).rstrip("."), MOST_REASON, quoted=False)
+    reason = shown(one_line(error), MOST_REASON, quoted=False)
     return ModelError(
         f"the network does not take windows of {height} x {width} pixels: {reason}: check network.multiple and "
         "network.arguments (img_size, upsampling), and the size of windows (--tile; window and tile in a config)"

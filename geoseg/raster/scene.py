@@ -262,7 +262,7 @@ def _open_dataset(path: str) -> Dataset:
     try:
         return open_dataset(path)
     except (RasterioError, ValueError, OSError) as error:
-        reason = public_text(one_line(error), [path]).rstrip(".")
+        reason = public_text(one_line(error), [path])
         if "Range downloading not supported" in reason:
             reason = "its server sends whole files only, no parts"
         remedy = next((f": {what}" for words, what in _REMEDIES.items() if words in reason), "")

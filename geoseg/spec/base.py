@@ -163,6 +163,13 @@ WANTED = {
     "model": "several settings, indented below it",
 }
 """The expected type in words, by the beginning of the name of pydantic's error."""
+BOUNDS = {
+    "greater_than": ("greater than", "gt"),
+    "greater_than_equal": ("greater than or equal to", "ge"),
+    "less_than": ("less than", "lt"),
+    "less_than_equal": ("less than or equal to", "le"),
+}
+"""Words for a bound, and where it stands, by the name of pydantic's error."""
 
 
 def _in_plain_words(problem: ErrorDetails) -> str:
@@ -171,6 +178,8 @@ def _in_plain_words(problem: ErrorDetails) -> str:
     if name == "literal_error":
         choices = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         return f"give one of {', '.join(choices)}{did_you_mean(shown(problem['input'], quoted=False), choices)}"
+    if name in BOUNDS and isinstance(bound := context[BOUNDS[name][1]], float):
+        return f"it must be {BOUNDS[name][0]} {bound:.12g}"
     if name in ("too_short", "too_long"):
         bound = f"at least {context['min_length']}" if name == "too_short" else f"no more than {context['max_length']}"
         return f"give {bound} of them"

@@ -92,6 +92,19 @@ def test_the_metadata_of_deepness_give_classes_size_resolution_and_standardisati
     assert torch.allclose(forwarded(path, image), expected(image, 127.5, 51.0), atol=1e-4)
 
 
+@pytest.mark.parametrize("std", [[0, 0, 0], [1, -1, 1], [float("nan")] * 3])
+def test_a_std_that_nothing_can_be_divided_by_is_said_to_be_in_the_metadata(std: list[float], tmp_path: Path) -> None:
+    path = write_model(tmp_path / "m.onnx", metadata=DEEPNESS | {"standardization_std": std}, side=BANDS)
+    with pytest.raises(ModelError, match=r"m\.onnx: its mean and std of standardisation .*: mend its metadata$"):
+        read_spec(path)
+
+
+def test_an_error_names_both_the_model_and_the_file_beside_it_which_may_each_have_said_it(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "m.onnx", metadata=DEEPNESS | {"resolution": -30}, side=BANDS)
+    with pytest.raises(ModelError, match=r"m\.onnx with m\.onnx\.yaml: resolution_m = -0\.3: .* equal to 1e-07$"):
+        read_spec(path)
+
+
 @pytest.mark.parametrize("names", [["land", "water"], [{"0": "land", "1": "water"}], {0: "land", 1: "water"}])
 def test_class_names_of_deepness_may_be_a_list_or_have_the_old_key(names: Any, tmp_path: Path) -> None:
     path = write_model(tmp_path / "m.onnx", metadata={"names": names, "tiles_size": 128}, side=BANDS)
@@ -217,6 +230,23 @@ def test_an_unknown_operator_is_refused_by_its_name(tmp_path: Path) -> None:
     path = write_model(tmp_path / "m.onnx", after=("Teleport",), metadata=DEEPNESS, side=BANDS)
     with pytest.raises(ModelError, match=r"cannot run it: .*Teleport.*: take another copy") as caught:
         load_model(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_graph_that_takes_other_windows_than_it_says_is_refused_in_a_line(tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Reshape", ["image", "shape"], ["out"])],
+        "test",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, FREE)],
+        [helper.make_tensor_value_info("out", TensorProto.FLOAT, FREE)],
+        [helper.make_tensor("shape", TensorProto.INT64, [4], [1, 3, 64, 64])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, {"class_names": '["a", "b", "c"]'})
+    onnx.save_model(model, tmp_path / "m.onnx")
+    (tmp_path / "m.onnx.yaml").write_text(BANDS)
+    with pytest.raises(ModelError, match=r"m\.onnx does not take windows of 32 x 32 pixels: .*fixed size") as caught:
+        forwarded(tmp_path / "m.onnx", values(1, 3, 32, 32))
     assert "\n" not in str(caught.value)
 
 

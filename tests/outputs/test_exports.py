@@ -363,6 +363,16 @@ def test_what_makes_no_sense_is_refused(
         export_model(model, tmp_path / name, **options)
 
 
+@pytest.mark.parametrize("name", ["m.onnx", "m.pt2", "m.json"])
+def test_a_folder_with_the_name_of_a_file_gets_no_other_form_in_it(name: str, model: Model, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(OutputError, match="is a folder: choose another name for the file"):
+        export_model(model, tmp_path / name, overwrite=True)
+    (tmp_path / "m.v2").mkdir()
+    assert kind_of(tmp_path / "m.v2") == FOLDER
+    assert not [*(tmp_path / name).iterdir()]
+
+
 def test_nothing_is_replaced_unless_asked(model: Model, tmp_path: Path) -> None:
     (tmp_path / "m.json").write_text("mine")
     with pytest.raises(OutputError, match="exists: pass --overwrite"):

@@ -92,7 +92,7 @@ def describe(file: OnnxFile) -> Described:
     values["normalization"], use["scaling"] = (
         _per_band(one, len(values["bands"])) for one in (values["normalization"], use["scaling"])
     )
-    source = str(side_file(file.path) if given else file.path)
+    source = f"{file.path} with {side_file(file.path).name}" if given else str(file.path)
     try:
         spec, run = parse_spec(ModelSpec, values, source=source), parse_spec(OnnxUse, use, source=source)
     except SpecError as error:

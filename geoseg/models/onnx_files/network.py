@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from geoseg.core.errors import ModelError
+from geoseg.core.errors import ModelError, shown
+from geoseg.core.files import one_line
+from geoseg.core.system_errors import lacks_memory
 from geoseg.models.onnx_files.described import Described
 from geoseg.models.onnx_files.reading import OnnxFile
-from geoseg.models.onnx_files.runtime import providers_for, start_session
+from geoseg.models.onnx_files.runtime import MOST_REASON, providers_for, start_session
 from geoseg.models.other_runtime import OtherRuntime
 from geoseg.models.padding import replicated
 from geoseg.models.surroundings import NO_CONTEXT, Context
@@ -94,8 +96,20 @@ class OnnxNetwork(OtherRuntime):
         given = values.permute(0, 2, 3, 1) if sizes.bands_last else values
         array = np.ascontiguousarray(given.cpu().numpy(), self._input.dtype)
         session = self._session(values.device)
-        (out,) = session.run([self._output.name], {self._input.name: array})
+        try:
+            (out,) = session.run([self._output.name], {self._input.name: array})
+        except Exception as error:  # the runtime's errors have no class in common
+            raise (error if lacks_memory(error) else self._refused(values, error)) from None
         return self._channels_first(torch.from_numpy(out[:count]).to(values.device, torch.float32))
+
+    def _refused(self, values: Tensor, error: Exception) -> ModelError:
+        """The error for a graph that fails on windows (b, C, h, w)."""
+        height, width = values.shape[-2:]
+        return ModelError(
+            f"{self._source} does not take windows of {height} x {width} pixels: "
+            f"{shown(one_line(error), MOST_REASON, quoted=False)}: take it with images of a fixed size, for which "
+            "windows are padded, or give another --tile"
+        )
 
     def _session(self, device: torch.device) -> Any:
         key = str(device), torch.get_num_threads()

@@ -23,7 +23,8 @@ _ELSEWHERE = frozenset({
 """Providers that are not taken for the CPU: those of other devices, and one that sends values to a server."""
 _ONLY_FATAL = 4
 """Severity of the messages that the runtime prints: what matters is raised."""
-_MOST_REASON = 300
+MOST_REASON = 300
+"""Most characters of the runtime's own message in an error."""
 
 
 def runtime() -> Any:
@@ -75,7 +76,7 @@ def start_session(content: bytes, device: torch.device, threads: int, source: st
     try:
         return library.InferenceSession(content, options, providers=providers)
     except Exception as error:  # the runtime's errors have no class in common
-        reason = shown(one_line(error).rstrip("."), _MOST_REASON, quoted=False)
+        reason = shown(one_line(error), MOST_REASON, quoted=False)
         raise ModelError(
             f"{source}: ONNX Runtime {library.__version__} cannot run it: {reason}: take another copy of it, a newer "
             "runtime, or export it for an older opset"

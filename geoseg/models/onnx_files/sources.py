@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,11 @@ def _scaled(file: OnnxFile, mean: Any, std: Any) -> Found:
         raise ModelError(
             f"{file.path}: its mean and std of standardisation are no lists of numbers: mend its metadata"
         ) from None
+    if not all(map(math.isfinite, (*means, *stds))) or not all(one > 0 for one in stds):
+        raise ModelError(
+            f"{file.path}: its mean and std of standardisation are {shown(mean)} and {shown(std)}, and nothing can be "
+            "divided by such a std: mend its metadata"
+        )
     statistics = {"mean": means, "std": stds}
     return {"normalization": statistics, "dtype": "uint8", "use": {"scaling": statistics}}
 

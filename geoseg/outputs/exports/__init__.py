@@ -75,14 +75,14 @@ EXPORTS: Registry[Export] = Registry(
 
 
 def kind_of(path: Path) -> str:
-    """Name of the export that a path asks for, by its suffix; a folder if it has none.
+    """Name of the export that a path asks for, by its suffix; a folder if it has none, or is one with dots in its name.
 
     Raises:
         OutputError: if no export has that suffix.
     """
-    if path.is_dir() or not path.suffix:
-        return FOLDER
     suffix = path.suffix.lower()
+    if not suffix or (path.is_dir() and suffix not in EXPORTS):
+        return FOLDER
     if suffix not in EXPORTS:
         known = ", ".join(name for name in EXPORTS if name != FOLDER)
         raise OutputError(f"{path}: there is no export to {suffix}: take one of {known}, or a folder")

@@ -140,9 +140,7 @@ def _compare(content: bytes, graph: nn.Module, probe: Tensor, options: ExportOpt
 
 def _failed(reason: str, options: ExportOptions) -> ModelError:
     remedy = "take another form" if options.size else "give a fixed --size, e.g. 512, or take another form"
-    return ModelError(
-        f"this network cannot be exported to ONNX: {shown(reason.rstrip('.'), _MOST_REASON, quoted=False)}: {remedy}"
-    )
+    return ModelError(f"this network cannot be exported to ONNX: {shown(reason, _MOST_REASON, quoted=False)}: {remedy}")
 
 
 def _described(content: bytes, spec: ModelSpec, options: ExportOptions) -> bytes:

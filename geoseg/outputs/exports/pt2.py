@@ -66,7 +66,7 @@ class Pt2:
                 program = torch.export.export(graph, (image,), dynamic_shapes=batch, strict=False)
                 torch.export.save(program, out, extra_files={EXTRA: said})
         except Exception as error:  # the tracer raises whatever an operator leads to
-            reason = shown(one_line(error).rstrip("."), _MOST_REASON, quoted=False)
+            reason = shown(one_line(error), _MOST_REASON, quoted=False)
             raise ModelError(f"torch.export cannot trace this network: {reason}: export to .onnx instead") from None
         notice = f"the program takes images of {side} x {side} pixels, in any number"
         return Exported({path.name: out.getvalue()}, (*branch_notice(model), notice))
