@@ -129,3 +129,10 @@ def test_another_kind_is_new(kind: str, tmp_path: Path) -> None:
     path = save_model(a_network("plain"), a_spec("plain"), tmp_path / "m.safetensors")
     account = start_from(a_network(kind), a_spec(kind), path)
     assert account == f"all weights of test; new: {', '.join(parts(kind).values())}"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NAMES if kind != "plain"])
+def test_a_network_without_it_says_that_it_is_left_out(kind: str, tmp_path: Path) -> None:
+    path = save_model(a_network(kind), a_spec(kind), tmp_path / "m.safetensors")
+    account = start_from(a_network("plain"), a_spec("plain"), path)
+    assert account == f"weights of test; left out: {', '.join(parts(kind).values())}"

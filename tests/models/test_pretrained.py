@@ -317,7 +317,7 @@ def test_start_from_matches_classes_and_bands_by_name(tmp_path: Path) -> None:
     spec = named(small_unet(("nir", "blue", "red", "green"), name="other"), "road", "snow", "water")
     network = build_network(spec)
     fresh = copy.deepcopy(network.state_dict())
-    assert start_from(network, spec, path) == "all weights of test; new: class snow, band nir"
+    assert start_from(network, spec, path) == "weights of test; new: class snow, band nir; left out: class forest"
     found = network.state_dict()
     first, head = "body.encoder.model.conv1.0.weight", "body.segmentation_head.0."
     assert torch.equal(found[first][:, 1:], given[first][:, [2, 0, 1]])

@@ -194,3 +194,6 @@ def test_training_learns_it_and_starts_from_a_model_without(tmp_path: Path) -> N
     given = load_model(donor).module.body.encoder.state_dict()
     found = network.body.encoder.state_dict().items()
     assert all(torch.allclose(one.float(), given[name].float()) for name, one in found)
+    assert start_from(build_network(without), without, save_model(network, spec, donor)) == (
+        "weights of test; left out: semantic normalisation"
+    )

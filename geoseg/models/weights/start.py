@@ -23,7 +23,8 @@ SEMANTIC = "body.semantic."
 
 
 def start_from(network: SegmentationNetwork, spec: ModelSpec, bundle: Path) -> str:
-    """Load the weights of a bundle whose bands and classes may differ; return a line on what is new or doubtful.
+    """Load the weights of a bundle whose bands and classes may differ; return a line on what is new, left out
+    or doubtful.
 
     Classes and bands are matched by name. New classes keep their random weights; new bands start at zero, so that the
     network begins as the one that it starts from; where no band is known, all share alike. The normalisation stays the
@@ -157,9 +158,19 @@ def _entries(size: int, given: int, each: int, classes: Sequence[int | None]) ->
 
 
 def _report_line(given: ModelSpec, wanted: ModelSpec) -> str:
-    known = {c.name for c in given.classes}
-    new = [f"class {c.name}" for c in wanted.classes if c.name not in known]
-    new += [f"band {band}" for band in wanted.bands if band not in given.bands]
-    new += ["semantic normalisation"] if _adds_semantic(given, wanted) else []
-    new += [] if _has_same_branch(given, wanted) else BRANCHES.get(wanted.branch.kind).parts.values()
-    return f"all weights of {given.name}" + (f"; new: {', '.join(new)}" if new else "")
+    new = _beyond(wanted, given)
+    left_out = [part for part in _beyond(given, wanted) if part not in new]  # a branch that is otherwise starts anew
+    return (
+        f"{'weights' if left_out else 'all weights'} of {given.name}"
+        + (f"; new: {', '.join(new)}" if new else "")
+        + (f"; left out: {', '.join(left_out)}" if left_out else "")
+    )
+
+
+def _beyond(one: ModelSpec, other: ModelSpec) -> list[str]:
+    """What the network of one model has that of the other one lacks, or has otherwise."""
+    known = {c.name for c in other.classes}
+    found = [f"class {c.name}" for c in one.classes if c.name not in known]
+    found += [f"band {band}" for band in one.bands if band not in other.bands]
+    found += ["semantic normalisation"] if _adds_semantic(other, one) else []
+    return found + ([] if _has_same_branch(one, other) else [*BRANCHES.get(one.branch.kind).parts.values()])
