@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from support.labelled_tiles import SMALL
 from support.methods import a_batch, make
 
 from geoseg.core.errors import SpecError
 from geoseg.models.training_batch import LabelledWindows
+from geoseg.spec import TrainSpec, parse_spec
 from geoseg.training.methods.dpl import DualPath
-from geoseg.training.methods.method import LABELLED, UNLABELLED
+from geoseg.training.methods.method import LABELLED, UNLABELLED, check_method
 from geoseg.training.methods.unlabelled import logits_of, targets_of
 from geoseg.training.perturbations.class_thresholds import histogram, quantiles
 from geoseg.training.perturbations.targets import Targets
@@ -62,6 +64,15 @@ def test_both_learn_sure_classes_of_the_mean_of_their_answers_each_in_its_look(t
         for one, image in zip(networks, (target.image, back), strict=True)
     )
     assert found.value.item() == pytest.approx(torch.as_tensor(wanted).item(), rel=1e-4)
+
+
+def test_surroundings_are_refused_without_naming_a_style_that_it_cannot_do_without() -> None:
+    data = SMALL["data"] | {"target": "more.tif"}
+    run = SMALL | {"method": "dpl", "data": data, "tile": 128, "context": {"levels": [{"ratio": 4, "size": 64}]}}
+    with pytest.raises(
+        SpecError, match="method dpl learns windows in two looks, and their surroundings have one: take"
+    ):
+        check_method(parse_spec(TrainSpec, run, source="test"))
 
 
 def test_windows_in_one_look_are_refused(tmp_path: Path) -> None:

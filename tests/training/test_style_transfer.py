@@ -129,7 +129,8 @@ def test_a_run_without_a_target_and_one_with_surroundings_are_refused(name: str)
     with pytest.raises(SpecError, match=f"method fixmatch: style {name} is that of the region .* as data.target"):
         check(data=small_data("fixmatch"))
     data = SMALL["data"] | {"target": "more.tif"}
-    with pytest.raises(SpecError, match=f"method fixmatch: style {name} changes windows, not their surroundings"):
+    surroundings = f"method fixmatch: style {name} changes windows, not their surroundings: set style to none"
+    with pytest.raises(SpecError, match=surroundings):
         check(data=data, tile=128, context={"levels": [{"ratio": 4, "size": 64}]})
 
 

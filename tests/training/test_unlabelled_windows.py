@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,24 @@ def test_a_method_that_was_never_sure_says_so_in_the_result(tmp_path: Path) -> N
         method = {"name": "mean_teacher", "threshold": threshold}
         result = train(write_config(tmp_path, method=method, data=data, epochs=1), tmp_path / f"run{threshold}")
         assert sum("sure of hardly a pixel without labels" in line for line in result.notices) == reported
+
+
+@pytest.mark.parametrize(
+    ("method", "smoothing", "said"),
+    [
+        ("mean_teacher", 0.1, "train longer, or lower method.threshold, or set loss.label_smoothing to 0"),
+        ("fixmatch", 0.0, "train longer, or lower method.threshold"),
+        ("self_training", 0.0, "train longer"),
+    ],
+)
+def test_only_settings_that_a_run_has_are_said_to_help(
+    method: str, smoothing: float, said: str, tmp_path: Path
+) -> None:
+    made, setup = make(method, tmp_path)
+    loss = setup.spec.loss.model_copy(update={"label_smoothing": smoothing})
+    made.setup = replace(setup, spec=setup.spec.model_copy(update={"loss": loss}))
+    (line,) = made.notices_after([{"confident": 0.0}])
+    assert line.endswith(f"learnt next to nothing from them: {said}")
 
 
 def test_smoothed_labels_are_reported_where_a_threshold_is_above_them(tmp_path: Path) -> None:

@@ -67,11 +67,16 @@ class DualPath(TwoStudents):
 
     @classmethod
     def check(cls, spec: TrainSpec, settings: UnlabelledSettings) -> None:
-        """Refuse windows of one look, besides what other methods refuse.
+        """Refuse windows of one look, and surroundings, which have one; besides what other methods refuse.
 
         Raises:
             SpecError: saying what to change.
         """
+        if spec.views:
+            raise SpecError(
+                f"method {spec.method.name} learns windows in two looks, and their surroundings have one: take a "
+                "network that sees its windows alone, or another method, e.g. cps"
+            )
         super().check(spec, settings)
         if settings.style.by == "none":
             raise SpecError(

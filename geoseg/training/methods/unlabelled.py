@@ -141,9 +141,14 @@ class FromUnlabelled(Method):
         """Notify that the method was never sure, and so had nothing to learn from."""
         if "confident" not in self.figures or any(line["confident"] for line in history):
             return ()
+        remedies = [
+            "train longer",
+            *(["lower method.threshold"] if hasattr(self.settings, "threshold") else []),
+            *(["set loss.label_smoothing to 0"] if self.setup.spec.loss.label_smoothing else []),
+        ]
         return [
             f"method {self.setup.spec.method.name} was sure of hardly a pixel without labels, and learnt next to "
-            "nothing from them: train longer, lower method.threshold, or set loss.label_smoothing to 0"
+            f"nothing from them: {', or '.join(remedies)}"
         ]
 
     def loss(self, batches: Mapping[str, TrainingBatch], generator: torch.Generator) -> StepLoss:

@@ -67,12 +67,12 @@ class Style(nn.Module, ABC):
         if not spec.data.target:
             raise SpecError(
                 f"method {spec.method.name}: style {settings.by} is that of the region where the model is to be used: "
-                "give images of it as data.target, or leave style out"
+                "give images of it as data.target, or set style to none"
             )
         if spec.views:
             raise SpecError(
-                f"method {spec.method.name}: style {settings.by} changes windows, not their surroundings: leave style "
-                "out, or take a network that sees its windows alone"
+                f"method {spec.method.name}: style {settings.by} changes windows, not their surroundings: set style "
+                "to none, or take a network that sees its windows alone"
             )
 
     @abstractmethod
