@@ -33,5 +33,5 @@ def with_training_imagery(model: Model, settings: TrainSpec, device: str, report
     with gdal_settings():
         judge = one_judge(model, settings, None, wanted, reporter)
         known = judge.resolution_m
-        imagery = learn_imagery(model, judge.side, None if known is None else (known, known), device, reporter)
+        imagery = learn_imagery(model, [judge.side], None if known is None else (known, known), device, reporter)
     return replace(model, spec=model.spec.model_copy(update={"imagery": imagery}))

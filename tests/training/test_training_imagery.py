@@ -118,6 +118,33 @@ def test_a_trained_bundle_knows_its_imagery_and_predict_compares_with_it(data: P
         assert any(line.startswith(UNLIKE) for line in notices) == is_unlike, notices
 
 
+def test_the_target_is_imagery_that_the_model_knows(tmp_path: Path) -> None:
+    lines = ["image,label,split"]
+    for number in range(TILES):
+        px, split = 128, "val" if number == 0 else "train"
+        write_tile(tmp_path / f"{number}.tif", imagery(px=px, seed=number), left=1000.0 * number)
+        labels = np.where(np.arange(px) < px // 2, 3, 9).astype(np.uint8) * np.ones((px, 1), np.uint8)
+        write_tile(tmp_path / f"{number}_labels.tif", labels, left=1000.0 * number)
+        lines.append(f"{number}.tif,{number}_labels.tif,{split}")
+        write_tile(
+            tmp_path / f"dark_{number}.tif", imagery(px=px, factor=0.4, seed=100 + number), left=-1000.0 * (number + 1)
+        )
+    (tmp_path / "tiles.csv").write_text("\n".join(lines))
+    scene = write_tile(tmp_path / "scene.tif", imagery(factor=0.4, seed=77), left=1e5)
+    quick: dict[str, Any] = {"polygons": False, "preview": False, "device": "cpu", "overwrite": True}
+    for name, changes in (("alone", {}), ("there", {"method": "style_transfer"})):
+        data = SMALL["data"] | ({"target": "dark_*.tif"} if changes else {})
+        bundle = train(write_config(tmp_path, data=data, epochs=1, **changes), tmp_path / name).bundle
+        known = read_spec(bundle).imagery
+        assert known is not None
+        assert known.bands is not None
+        assert known.bands.crops == TILES - 1 + TILES * bool(changes)
+        for rescale in ("auto", None):
+            notices = predict(scene, tmp_path, model=bundle, rescale=rescale, **quick).notices
+            doubts = [line for line in notices if "times as bright as the model's" in line or line.startswith(UNLIKE)]
+            assert bool(doubts) == (name == "alone"), notices
+
+
 class Killed(Reporter):
     """Ends a run while its imagery is described."""
 

@@ -53,8 +53,8 @@ from geoseg.training.data.unread_test import add_unread, report_unread
 
 SPARSE = 0.05
 """Labels of a smaller share of the images' pixels are said to be few."""
-RANGED_WINDOWS = 64
-"""Windows of each raster of the target by which the range of its values is known, at most."""
+TARGET_WINDOWS = 64
+"""Windows of each raster of the target by which its values are known, at most."""
 ReadTest = Callable[[Reporter], SplitSide]
 """Gives the test side; a reporter gets notices and progress."""
 
@@ -74,7 +74,7 @@ class TrainingData:
     normalization: NormalizationSpec
     """Mean and standard deviation of the training pixels, per band."""
     brightness: BrightnessSpec | None
-    """How bright the training imagery is, by its colours; None where that says nothing of other imagery."""
+    """How bright the training imagery is, and the target, by its colours; None where that says nothing of others."""
     value_range: tuple[float, float]
     """Lowest and highest band value, also of the target, for the augmentation of colours."""
     resolution_m: float | None
@@ -168,14 +168,15 @@ def read_training_data(
     sides = {"train": split.train, "val": split.val, TEST: split.test}
     together = join_statistics(sides[only or "train"].statistics)
     unlabelled = read_unlabelled(without_labels, known, split, terms, spec, reporter)
+    target = [count_some(one, TARGET_WINDOWS) for one in unlabelled.rasters] if spec.data.target else []
     return TrainingData(
         train=train,
         val=join_side(known.rasters, split.val, is_scored=True),
         unlabelled=unlabelled,
         read_test=_test_reader(known, split, everything, spec, terms.scaling),
         normalization=normalization_of(together),
-        brightness=None if terms.scaling else brightness_of(split.train.statistics, spec.data.dtype),
-        value_range=_value_range(together, unlabelled.rasters, spec.data),
+        brightness=None if terms.scaling else brightness_of([*split.train.statistics, *target], spec.data.dtype),
+        value_range=_value_range([together, *target], spec.data),
         resolution_m=spec.data.resolution_m or terms.resolution_m,
         size_range_m=terms.size_range_m,
         scaling=terms.scaling,
@@ -310,17 +311,14 @@ def _read_and_count(
     return rasters, counted, unmarked_px, disputed
 
 
-def _value_range(
-    labelled: ClassStatistics, unlabelled: Sequence[LabelledRaster], data: DataSpec
-) -> tuple[float, float]:
+def _value_range(counted: Sequence[ClassStatistics], data: DataSpec) -> tuple[float, float]:
     """Range of the type for 8-bit values, else of the values that occur, without outliers.
 
     Values of a target count, too: those beyond the labelled ones would be clipped, and the model is to know them.
     """
     if data.dtype == "uint8":
         return 0.0, 255.0
-    target = [count_some(one, RANGED_WINDOWS) for one in unlabelled] if data.target else []
-    ranges = [_range_of(one) for one in (labelled, *target) if len(one.cells)]
+    ranges = [_range_of(one) for one in counted if len(one.cells)]
     return min(low for low, _ in ranges), max(high for _, high in ranges)
 
 

@@ -49,7 +49,8 @@ def score_kept(run: Run, reporter: Reporter) -> KeptScores:
     training = run.recorder.provenance | {"best_epoch": run.recorder.best_epoch, "seconds": round(run.recorder.seconds)}
     rule = epoch_rule(run.spec.data.split, run.recorder.best_epoch, run.recorder.epochs, run.spec.swa_epochs)
     card = card_with(run.spec.card, kept, rule, training)
-    imagery = learn_imagery(model, run.data.train, run.data.sizes_m, str(run.hardware.device), reporter)
+    sides = (run.data.train, run.data.unlabelled) if run.spec.data.target else (run.data.train,)
+    imagery = learn_imagery(model, sides, run.data.sizes_m, str(run.hardware.device), reporter)
     spec = model.spec.model_copy(update={"card": card, "imagery": imagery})
     save_model(model.module, spec, run.folder.bundle, half=True)
     return kept

@@ -1,7 +1,7 @@
 """What the training imagery of a model looks like, found once the model is trained.
 
 In: a trained network, and the rasters that it was trained on. Out: an ImagerySpec for its bundle. Of large data, crops
-that are evenly spread over the labelled cells are read, always the same ones.
+that are evenly spread over the labelled cells, and over the target, are read, always the same ones.
 """
 
 from __future__ import annotations
@@ -48,13 +48,14 @@ class _Crop:
 
 
 def learn_imagery(
-    model: Model, side: SplitSide, sizes_m: SizesM, device: str, reporter: Reporter
+    model: Model, sides: Sequence[SplitSide], sizes_m: SizesM, device: str, reporter: Reporter
 ) -> ImagerySpec | None:
     """Describe the imagery that a model was trained on; None where none of it can be read as crops with data.
 
     Args:
         model: the trained model.
-        side: rasters for training, with the model's bands.
+        sides: rasters for training, with the model's bands: those with labels, those of the target; as many crops of
+            each count.
         sizes_m: their ground resolution.
         device: where the network runs.
         reporter: gets the progress of `imagery` in crops.
@@ -62,7 +63,7 @@ def learn_imagery(
     Raises:
         SceneError: if an image cannot be read.
     """
-    crops = _crops(side, model.spec.normalization.mean, reporter)
+    crops = _crops(sides, model.spec.normalization.mean, reporter)
     first = next(crops, None)
     if first is None:
         return None
@@ -101,17 +102,27 @@ def _spread(vectors: list[Floats], places: list[int]) -> SpreadSpec | None:
     return learn_spread(np.stack(vectors), np.array(places)) if vectors[0].size else None
 
 
-def _crops(side: SplitSide, fill: Sequence[float], reporter: Reporter) -> Iterator[_Crop]:
-    """Crops that hold data and training labels, at least half of each on the training side."""
+def _crops(sides: Sequence[SplitSide], fill: Sequence[float], reporter: Reporter) -> Iterator[_Crop]:
+    """Crops that hold data and cells of a side, at least half of each on that side."""
+    chosen = [_chosen(side, MOST_CROPS // len(sides)) for side in sides]
+    stage = Stage(reporter, "imagery", sum(map(len, chosen)))
+    places = 0
+    for side, crops in zip(sides, chosen, strict=True):
+        numbers = [places + number for number in _places(crops)]
+        for (which, row, col), place in zip(crops.tolist(), numbers, strict=True):
+            image, valid = _read(side.rasters[which], row * CROP_PX, col * CROP_PX, fill)
+            if 2 * np.count_nonzero(valid) >= valid.size:
+                yield _Crop(place, image, valid)
+            stage.advance(1)
+        places = max(numbers, default=-1) + 1
+
+
+def _chosen(side: SplitSide, most: int) -> NDArray[np.int64]:
+    """Raster, row and column (N, 3), in crops, of crops that are evenly spread over the cells of a side."""
     lattice = np.unique(side.cells.places // (1, CROP_PX, CROP_PX), axis=0)
-    count = min(MOST_CROPS, len(lattice))
-    chosen = lattice[[(2 * i + 1) * len(lattice) // (2 * count) for i in range(count)]]
-    stage = Stage(reporter, "imagery", len(chosen))
-    for (which, row, col), place in zip(chosen.tolist(), _places(chosen), strict=True):
-        image, valid = _read(side.rasters[which], row * CROP_PX, col * CROP_PX, fill)
-        if 2 * np.count_nonzero(valid) >= valid.size:
-            yield _Crop(int(place), image, valid)
-        stage.advance(1)
+    count = min(most, len(lattice))
+    found: NDArray[np.int64] = lattice[[(2 * i + 1) * len(lattice) // (2 * count) for i in range(count)]]
+    return found
 
 
 def _places(chosen: NDArray[np.int64]) -> Sequence[int]:
