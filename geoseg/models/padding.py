@@ -36,7 +36,7 @@ def replicate_edges(network: nn.Module) -> nn.Module:
     """
     for module in network.modules():
         if type(module) is nn.Conv2d:
-            if module.padding_mode == "zeros" and any(_padding(module)):
+            if module.padding_mode == "zeros" and (any(_padding(module)) or max(module.stride) > 1):
                 module.__class__ = EdgeConv2d
         elif type(module) in (nn.ZeroPad2d, nn.ConstantPad2d) and module.value == 0:
             module.__class__ = EdgePad2d
@@ -54,14 +54,19 @@ def natively_padded(network: nn.Module) -> nn.Module:
     copied = copy.deepcopy(network).eval()
     for module in copied.modules():
         if isinstance(module, EdgeConv2d):
-            module._reversed_padding_repeated_twice = list(_padding(module))
-            module.padding_mode = "replicate"
+            if any(_padding(module)):
+                module._reversed_padding_repeated_twice = list(_padding(module))
+                module.padding_mode = "replicate"
             module.__class__ = nn.Conv2d  # type: ignore[assignment]
     return copied
 
 
 class EdgeConv2d(nn.Conv2d):
-    """A convolution with zero padding in training mode and replication padding in evaluation mode."""
+    """A convolution with zero padding in training mode and replication padding in evaluation mode.
+
+    On processors with AMX, oneDNN leaves outputs unwritten where a convolution in bfloat16 has a stride and gives a
+    single column (seen in PyTorch 2.14); a single row is right, so that a column is computed as one.
+    """
 
     def _conv_forward(self, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """(B, C, H, W) -> (B, C', H', W')."""
@@ -80,14 +85,26 @@ class EdgeConv2d(nn.Conv2d):
         return answer
 
     def _with_zeros(self, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        answer: Tensor = super()._conv_forward(values, weight, bias)
-        return answer
+        if isinstance(self.padding, str):
+            answer: Tensor = super()._conv_forward(values, weight, bias)
+            return answer
+        return self._convolved(values, weight, bias, self.padding)
 
     def _padded(self, values: Tensor, weight: Tensor, bias: Tensor | None, rows: _Outputs, cols: _Outputs) -> Tensor:
         """Some rows and columns of the outputs, with the input padded by replication where they reach beyond it."""
         part = values[:, :, rows.start : rows.stop, cols.start : cols.stop]
-        part = replicated(part, cols.pads, rows.pads)
-        return functional.conv2d(part, weight, bias, self.stride, 0, self.dilation, self.groups)
+        return self._convolved(replicated(part, cols.pads, rows.pads), weight, bias, (0, 0))
+
+    def _convolved(self, values: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...]) -> Tensor:
+        reach = self.dilation[1] * (self.kernel_size[1] - 1) + 1
+        is_column = values.shape[3] + 2 * padding[1] < reach + self.stride[1]
+        if not is_column or self.stride[1] == 1:
+            return functional.conv2d(values, weight, bias, self.stride, padding, self.dilation, self.groups)
+        stride, padding, dilation = ((sides[1], sides[0]) for sides in (self.stride, padding, self.dilation))
+        row = functional.conv2d(
+            values.mT.contiguous(), weight.mT.contiguous(), bias, stride, padding, dilation, self.groups
+        )
+        return row.mT
 
 
 def replicated(part: Tensor, cols: tuple[int, int], rows: tuple[int, int]) -> Tensor:

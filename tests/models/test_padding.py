@@ -118,7 +118,33 @@ def test_only_the_outermost_outputs_of_a_large_input_are_computed_anew(monkeypat
     monkeypatch.setattr(functional, "conv2d", watched)
     layer = replicate_edges(nn.Conv2d(2, 3, 3, stride=2, padding=1)).eval()
     layer(torch.zeros(1, 2, 64, 96))
-    assert sizes == [(64, 96), (3, 97), (63, 3)]  # an even side and stride 2: nothing reaches beyond its end
+    assert sizes == [
+        (64, 96),
+        (3, 97),
+        (3, 63),
+    ]  # an even side and stride 2: nothing reaches beyond its end; the column is a row
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"stride": 2, "padding": 1}, {"stride": 4}, {"stride": (1, 2), "dilation": 2}], ids=str
+)
+@pytest.mark.parametrize(("size", "groups"), [((255, 3), 1), ((130, 4), 1), ((65, 5), 4), ((256, 224), 1)], ids=str)
+def test_a_single_column_of_outputs_is_computed_on_every_processor(
+    arguments: dict[str, Any], size: tuple[int, int], groups: int
+) -> None:
+    """On those with AMX, memory that was in use before shone through."""
+    layer = nn.Conv2d(4, 16, 3, groups=groups, **arguments)
+    wanted = nn.Conv2d(4, 16, 3, groups=groups, **arguments, padding_mode="replicate")
+    wanted.load_state_dict(layer.state_dict())
+    image = torch.randn(2, 4, *size).contiguous(memory_format=torch.channels_last)
+    if size[1] <= 2 * layer.dilation[1] and not any(layer.padding):
+        pytest.skip("smaller than the kernel")
+    with torch.inference_mode():
+        for count in (2**8, 2**12, 2**16, image.numel()):
+            torch.full((8, count), torch.nan, dtype=torch.bfloat16)  # freed at once
+        with torch.autocast("cpu", torch.bfloat16):
+            found = replicate_edges(layer).eval()(image)
+        torch.testing.assert_close(found.float(), wanted(image), atol=0.05, rtol=0.05)
 
 
 def test_a_dilation_set_later_counts() -> None:
