@@ -2,6 +2,7 @@
 
     python benchmarks/new_regions.py study FOLDER --ohio .../split.csv --dubai .../split.csv    # says how long it takes
     python benchmarks/new_regions.py table FOLDER
+    python benchmarks/new_regions.py pictures FOLDER --ohio .../split.csv --dubai .../split.csv "source only" WAY...
 
 A model learns the labels of Ohio and is used in Dubai, and the other way round, in five classes that both have
 (`new_region_runs/arms.yaml`). No label of the region where it is used is learnt, or chooses anything: the only epoch
@@ -39,6 +40,19 @@ def study(folder: Path, ohio: Path, dubai: Path, only: tuple[str, ...], seeds: i
     runs = found.left(seeds, only)
     click.echo(f"{len(runs)} runs, about {found.estimate(runs) / 60:,.0f} minutes of one core")
     sys.exit(not run_all(runs, found.run, click.echo))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("ways", nargs=-1, required=True)
+@click.option("--ohio", required=True, type=click.Path(path_type=Path), help="CSV of the tiles of NAIP Ohio.")
+@click.option("--dubai", required=True, type=click.Path(path_type=Path), help="CSV of the tiles of Dubai.")
+def pictures(folder: Path, ways: tuple[str, ...], ohio: Path, dubai: Path) -> None:
+    """Draw the maps of some ways beside image and labels; of a way whose model was not kept, it is trained again."""
+    from new_region_runs.pictures import write_pictures
+
+    found = open_study(folder, {"ohio": ohio.resolve(), "dubai": dubai.resolve()})
+    click.echo("\n".join(map(str, write_pictures(found, ways))))
 
 
 @main.command()

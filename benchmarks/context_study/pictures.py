@@ -41,7 +41,7 @@ def write_pictures(study: Study, count: int = 3) -> list[Path]:
     for name, some in (("right", ranked), ("wrong", ranked[::-1])):
         rows = [_row(study, place, (places.truth, without, with_context)) for place in _apart(some, count)]
         path = study.folder / f"{name}.jpg"
-        _stack(rows, axis=0).save(path, quality=88)
+        stack(rows, axis=0).save(path, quality=88)
         found.append(path)
     return found
 
@@ -88,7 +88,7 @@ def _row(study: Study, place: Place, maps: Sequence[ClassMaps]) -> Image.Image:
     for index, of_class in enumerate(study.ground.base["classes"]):
         colours[index] = np.frombuffer(bytes.fromhex(of_class["color"].lstrip("#")), np.uint8)
     drawn = [Image.fromarray(colours[maps_of[which][window.slices]]) for maps_of in maps]
-    return _stack([picture, Image.fromarray(_rgb(raster, window)), *drawn], axis=1)
+    return stack([picture, Image.fromarray(_rgb(raster, window)), *drawn], axis=1)
 
 
 def _rgb(raster, window: Window) -> NDArray[np.uint8]:
@@ -96,7 +96,7 @@ def _rgb(raster, window: Window) -> NDArray[np.uint8]:
     return np.moveaxis(values[:3], 0, -1).clip(0, 255).astype(np.uint8)
 
 
-def _stack(pictures: Sequence[Image.Image], axis: int) -> Image.Image:
+def stack(pictures: Sequence[Image.Image], axis: int) -> Image.Image:
     """Pictures of one size, below (axis 0) or beside each other."""
     gap_shape = list(np.asarray(pictures[0]).shape)
     gap_shape[axis] = GAP_PX

@@ -76,6 +76,16 @@ class Study(ArmStudy):
             return result_of(self._kept(spec, self._model(name, seed)))
         return result_of(train_scored(spec, self.folder / "running" / arm_key(name, seed)))
 
+    def model(self, name: str, seed: int) -> tuple[Path, Mapping[str, Any]]:
+        """The model of an arm, trained if it was not kept, and the settings of `predict` that it is used with."""
+        arm = self.arms[name]
+        direction = name.partition(": ")[0]
+        kept = f"{direction}: {arm['of']}" if "of" in arm else name
+        path = self._model(kept, seed)
+        if not path.exists():
+            self._kept(self.spec(kept, seed), path)
+        return path, arm.get("predict", {})
+
     def _evaluated(self, spec: TrainSpec, model: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Scores of a kept model by other settings of `predict`."""
         if not model.exists():
