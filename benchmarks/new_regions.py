@@ -2,12 +2,13 @@
 
     python benchmarks/new_regions.py study FOLDER --ohio .../split.csv --dubai .../split.csv    # says how long it takes
     python benchmarks/new_regions.py table FOLDER
+    python benchmarks/new_regions.py keep FOLDER
     python benchmarks/new_regions.py pictures FOLDER --ohio .../split.csv --dubai .../split.csv "source only" WAY...
 
 A model learns the labels of Ohio and is used in Dubai, and the other way round, in five classes that both have
 (`new_region_runs/arms.yaml`). No label of the region where it is used is learnt, or chooses anything: the only epoch
 is kept, and settings are the methods' defaults. The study keeps what is done in FOLDER, and goes on where it was
-stopped.
+stopped, or from what was measured before (`new_region_runs/measured.jsonl`; `keep FOLDER` writes it).
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ import click
 import torch
 from network_runs.training import run_all
 from new_region_runs.study import open_study
+
+MEASURED = Path(__file__).with_name("new_region_runs") / "measured.jsonl"
+"""What was measured before, on whatever machine."""
 
 
 @click.group()
@@ -33,10 +37,15 @@ def main() -> None:
 @click.option("--only", multiple=True, help="Words of which one is in the name of an arm; default: all.")
 @click.option("--seeds", default=3, show_default=True, help="Runs of each arm.")
 @click.option("--threads", default=2, show_default=True, help="Threads.")
-def study(folder: Path, ohio: Path, dubai: Path, only: tuple[str, ...], seeds: int, threads: int) -> None:
+@click.option("--anew", is_flag=True, help="Measure also what was measured before.")
+def study(
+    folder: Path, ohio: Path, dubai: Path, only: tuple[str, ...], seeds: int, threads: int, *, anew: bool
+) -> None:
     """Train what is not trained yet."""
     torch.set_num_threads(threads)
     found = open_study(folder, {"ohio": ohio.resolve(), "dubai": dubai.resolve()})
+    if MEASURED.exists() and not anew:
+        found.results.take_all(MEASURED)
     runs = found.left(seeds, only)
     click.echo(f"{len(runs)} runs, about {found.estimate(runs) / 60:,.0f} minutes of one core")
     sys.exit(not run_all(runs, found.run, click.echo))
@@ -53,6 +62,13 @@ def pictures(folder: Path, ways: tuple[str, ...], ohio: Path, dubai: Path) -> No
 
     found = open_study(folder, {"ohio": ohio.resolve(), "dubai": dubai.resolve()})
     click.echo("\n".join(map(str, write_pictures(found, ways))))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+def keep(folder: Path) -> None:
+    """Write what is trained in FOLDER beside the study, for any machine to go on from."""
+    open_study(folder, {}).results.write_all(MEASURED)
 
 
 @main.command()

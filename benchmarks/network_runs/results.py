@@ -33,6 +33,18 @@ class Results:
         draft.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         draft.rename(self._path(key))
 
+    def write_all(self, path: Path) -> None:
+        """Write all results as a line of JSON each, by their keys, for another machine to go on from."""
+        lines = [json.dumps({"key": key, **self[key]}) for key in self]
+        path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    def take_all(self, path: Path) -> None:
+        """Keep the results in a file of `write_all` that are not there yet."""
+        for line in path.read_text("utf-8").splitlines():
+            found = json.loads(line)
+            if (key := found.pop("key")) not in self:
+                self.keep(key, found)
+
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.json"
 

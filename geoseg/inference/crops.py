@@ -54,8 +54,11 @@ class CropSampler:
     """Takes crops from the batches of one tile row after the other."""
 
     def __init__(self, job: Job):
-        """Take crops for a job; none for a model that does not know its training imagery."""
-        self._runner, self._imagery = job.runner, job.model.spec.imagery
+        """Take crops for a job; none for a model that does not know its training imagery.
+
+        Their features are those of the network as it learnt, adapted or not: the bundle holds its own.
+        """
+        self._runner, self._imagery = job.learnt or job.runner, job.model.spec.imagery
         self._every, self._most = _every(job.grid), _CROPS if len(job.grid) <= _FEW_WINDOWS else 1
         self._offers = 0
 

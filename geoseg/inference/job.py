@@ -75,6 +75,8 @@ class Job:
     """Notices for the user."""
     uncertainty: WrittenUncertainty | None = None
     """What gives the uncertainty of each pixel, which is kept then; None if it is not wanted."""
+    learnt: Runner | None = None
+    """The network as its model holds it, where `runner` has adapted weights; None where that is the same."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -88,7 +90,7 @@ class Job:
         runner = self.runner.with_network(network)
         inputs = ViewInputs(self.bands, self.source, self.grid, self.model.spec, runner, self.resolved, self.batch_size)
         view = VIEWS.get(branch_of(self.model.spec, self.resolved).kind)(inputs)
-        return replace(self, runner=runner, view=view)
+        return replace(self, runner=runner, view=view, learnt=self.learnt or self.runner)
 
     @property
     def manifest(self) -> Manifest:
@@ -156,11 +158,15 @@ def prepare(
     for line in scene_notices(scene.info, choice, loaded.spec, settings):
         log.notice(line)
     bands = _without_fill(bands, settings, log)
+    is_told = True
     if settings.match is None:
-        bands, settings = _in_fitting_brightness(bands, loaded.spec, settings, log)
+        bands, settings, is_told = _in_fitting_brightness(bands, loaded.spec, settings, log)
     else:
         bands, settings = _matched(bands, loaded.spec, settings, change, log)
-    for line in lines + misfit_lines([values_misfit(bands, loaded.spec)], is_forced=spec.run.force):
+    misfit = values_misfit(bands, loaded.spec)
+    if misfit is not None and (misfit.is_far or not is_told):
+        lines += misfit_lines([misfit], is_forced=spec.run.force)
+    for line in lines:
         log.notice(line)
     if settings.adapt is not None:
         log.notice(adaptation_notice(loaded, settings))
@@ -189,16 +195,16 @@ def _without_fill(bands: SceneBands, spec: ClassifySpec, log: NoticeLog) -> Scen
 
 def _in_fitting_brightness(
     bands: SceneBands, model: ModelSpec, spec: ClassifySpec, log: NoticeLog
-) -> tuple[SceneBands, ClassifySpec]:
-    """The bands and the settings with what `--rescale auto` stands for, with a notice of a change."""
+) -> tuple[SceneBands, ClassifySpec, bool]:
+    """The bands and the settings with what `--rescale auto` stands for, and whether a notice says something of it."""
     if spec.rescale != "auto":
-        return bands, spec
+        return bands, spec, False
     found = fitting_brightness(bands, model, bands.change)
     if found is not None:
         log.notice(found.line)
     if found is None or not found.is_enough:
-        return bands, spec.model_copy(update={"rescale": None})
-    return replace(bands, change=found.change), spec.model_copy(update={"rescale": found.rescale})
+        return bands, spec.model_copy(update={"rescale": None}), found is not None
+    return replace(bands, change=found.change), spec.model_copy(update={"rescale": found.rescale}), True
 
 
 def _matched(

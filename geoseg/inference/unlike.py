@@ -35,9 +35,7 @@ def unlike_notice(job: Job, crops: CropStatistics | None) -> str | None:
         return None
     found = [_resolution(job, imagery)]
     if crops is not None:
-        found.append(_bands(crops, job.model.spec, imagery))
-    if crops is not None and job.spec.classify.adapt is None:  # an adapted network has other features
-        found.append(_features(crops, imagery))
+        found += [_bands(crops, job.model.spec, imagery), _features(crops, imagery)]
     reasons = "; ".join(filter(None, found))
     return f"{UNLIKE} ({reasons}): expect poorer classes" if reasons else None
 

@@ -121,6 +121,7 @@ def test_a_scene_under_haze_is_left_as_it_is_and_the_results_say_so(tmp_path, kn
     assert "--match training" in line
     as_is = predict(scene, tmp_path / "as-is", model=model_of(imagery=looks), rescale=None, **QUICK)
     np.testing.assert_array_equal(classes(result.paths["landcover"]), classes(as_is.paths["landcover"]))
+    assert not any("--rescale auto brings it" in notice or "dark imagery" in notice for notice in result.notices)
 
 
 def test_a_dark_scene_is_brightened_and_the_results_say_so(tmp_path, dark, model):

@@ -110,6 +110,16 @@ def test_other_values_bands_and_resolutions_are_warned_of(
     assert said.endswith("expect poorer classes")
 
 
+@pytest.mark.parametrize("way", ["bn", "entropy"])
+@pytest.mark.parametrize("dark", [1, 3])
+def test_an_adapted_network_is_judged_by_what_it_was(tmp_path: Path, model: Path, way: str, dark: int) -> None:
+    """By the features of the network as it learnt, which the bundle holds."""
+    values = imagery(px=300) // dark
+    said = warning(predicted(tmp_path / "plain", values, model))
+    assert bool(said) == (dark > 1)
+    assert warning(predicted(tmp_path / "adapted", values, model, adapt=way, adapt_share=0.9)) == said
+
+
 def test_the_warning_is_in_the_results_and_on_the_terminal_and_the_exit_code_is_0(tmp_path: Path, model: Path) -> None:
     scene = write_raster(tmp_path / "scene.tif", imagery(px=300) // 3)
     run = CliRunner().invoke(
