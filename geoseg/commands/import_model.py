@@ -30,6 +30,7 @@ from geoseg.models.families.building import family_of
 from geoseg.models.families.licences import forbids_commerce, non_commercial
 from geoseg.models.layouts import layout_of
 from geoseg.models.layouts.head import Counts, counts_of
+from geoseg.models.layouts.smp_decoders import with_names_of_today
 from geoseg.models.layouts.source import Source
 from geoseg.models.meta_network import build_meta_network
 from geoseg.models.weights.matching import check_numbers, kinds_of, misfit
@@ -113,16 +114,17 @@ def import_model(
         reporter.notice(address_line("source", opened.address))
     _, layout = layout_of(opened)
     found = layout.read(opened)
+    weights = with_names_of_today(found.weights)
     for line in (*_taken_file(opened), *found.notices):
         log.notice(line)
     says = _joined(found.says, given, log)
     network = _network(says)
-    counts = None if network is None else counts_of(network, found.weights)
+    counts = None if network is None else counts_of(network, weights)
     _check_complete(Draft(opened.shown, layout.title, says, _missing(says), found.hints, counts), path, spec)
     assert network is not None  # it is complete
     assert counts is not None
     _check_bands(says, counts)
-    head = fit_head(says.listed_classes, found.weights, counts)
+    head = fit_head(says.listed_classes, weights, counts)
     for line in head.notices:
         log.notice(line)
     _notice_licence(says, network, log)

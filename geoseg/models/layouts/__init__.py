@@ -52,6 +52,7 @@ LAYOUTS: Registry[Layout] = Registry(
     {
         "raster_vision": "geoseg.models.layouts.raster_vision:RASTER_VISION",
         "dynamic_world": "geoseg.models.layouts.dynamic_world:DYNAMIC_WORLD",
+        "flair_hub": "geoseg.models.layouts.flair_hub:FLAIR_HUB",
         "flair": "geoseg.models.layouts.flair:FLAIR",
         "torchgeo": "geoseg.models.layouts.torchgeo:TORCHGEO",
         "terratorch": "geoseg.models.layouts.terratorch:TERRATORCH",

@@ -7,29 +7,19 @@ model knows 12 or 15; the others had no weight in the loss, and are cut off.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
 
-from geoseg.core.errors import ModelError
 from geoseg.models.layouts.cards import README, licence_of
 from geoseg.models.layouts.found import Example, Found, said, stripped
+from geoseg.models.layouts.smp_decoders import architecture_by_decoder
 from geoseg.models.layouts.source import Source
 from geoseg.spec import ImportSpec
 
 PREFIX = "model.seg_model."
 """Begin of the names of the network's weights."""
-OF_HUB = "encoders.", "model.encoders.", "main_decoders.", "model.main_decoders."
-"""Begins of names in models of FLAIR-HUB, whose encoders and decoders are its own."""
 ENCODER = "resnet34"
-ARCHITECTURES = {
-    "decoder.blocks.0.conv1.0.weight": "unet",
-    "decoder.aspp.0.convs.0.0.weight": "deeplabv3plus",
-    "decoder.0.convs.0.0.weight": "deeplabv3",
-    "decoder.p5.weight": "fpn",
-}
-"""By a name that only this one's decoder has."""
 CLASSES = (
     ("building", "#db0e9a"), ("pervious surface", "#938e7b"), ("impervious surface", "#f80c00"),
     ("bare soil", "#a97101"), ("water", "#1553ae"), ("coniferous", "#194a26"), ("deciduous", "#46e483"),
@@ -56,21 +46,17 @@ class Flair:
 
     def recognises(self, source: Source) -> bool:
         """By the names of its weights."""
-        return any(name.startswith((PREFIX, *OF_HUB)) for name in source.weights)
+        return any(name.startswith(PREFIX) for name in source.weights)
 
     def read(self, source: Source) -> Found:
         """The network, bands, statistics and resolution; classes if a README.md beside the weights says how many.
 
         Raises:
-            ModelError: if it is a model of FLAIR-HUB, or its network is not known.
+            ModelError: if its decoder is not known.
         """
         weights = stripped(source.weights, PREFIX)
-        if not weights:
-            raise ModelError(
-                f"{source.shown} is a model of FLAIR-HUB, whose network is its own: geoseg reads those of FLAIR-INC"
-            )
         says = ImportSpec(
-            architecture=_architecture(weights, source.shown),
+            architecture=architecture_by_decoder(weights, source.shown),
             encoder=ENCODER,
             dtype="uint8",
             resolution=0.2,
@@ -102,16 +88,6 @@ class Flair:
         card = "---\nlicense: etalab-2.0\nmodel-index:\n- name: FLAIR-INC_rgb_12cl_resnet34-unet\n---\n"
         (folder / "model" / README).write_text(card, "utf-8")
         return Example(folder / "model", ImportSpec())
-
-
-def _architecture(weights: Mapping[str, Tensor], source: str) -> str:
-    for name, architecture in ARCHITECTURES.items():
-        if name in weights:
-            return architecture
-    raise ModelError(
-        f"{source} is a model of FLAIR-INC on a decoder that geoseg does not know: it knows "
-        f"{', '.join(ARCHITECTURES.values())}"
-    )
 
 
 def _of_bands(kernels: Tensor | None) -> dict[str, object]:

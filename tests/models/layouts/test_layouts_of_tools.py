@@ -155,12 +155,6 @@ def test_flair_without_a_readme_asks_which_classes_it_knows(tmp_path: Path) -> N
     assert "# a model of 12 classes (..._12cl_...) knows channels 0 to 11, one of 15 channels 0 to 13 and 17:" in draft
 
 
-def test_flair_hub_is_refused(tmp_path: Path) -> None:
-    torch.save({"model.encoders.AERIAL_RGBI.x": torch.ones(1)}, tmp_path / "hub.ckpt")
-    with pytest.raises(ModelError, match=r"is a model of FLAIR-HUB, whose network is its own"):
-        import_model(tmp_path / "hub.ckpt", tmp_path / "m.safetensors")
-
-
 def test_raster_visions_classes_are_taken_and_its_code_is_not_run(tmp_path: Path) -> None:
     example = LAYOUTS.get("raster_vision").example(tmp_path)
     result = import_model(example.path, tmp_path / "m.safetensors", **example.says.said)
