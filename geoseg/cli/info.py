@@ -28,7 +28,7 @@ from geoseg.cli.value_types import PathOrWord
 )
 @json_option
 def info(path: str | None, model: str | None, env: bool, as_json: bool) -> None:
-    """Show what geoseg sees in a scene, or what a model is (`default` for the one that comes with geoseg)."""
+    """Show what a scene, polygons or a model are to geoseg (`default`: the model that comes with it)."""
     if env == (path is not None) or (env and model is not None):
         raise click.UsageError("give either a SCENE_OR_MODEL or --env")
     description = _describe(path, model)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from rasterio.transform import array_bounds
 
+from geoseg.commands.info_polygons import describe_polygons
 from geoseg.core.errors import GeosegError, SceneError
 from geoseg.core.redaction import public_form
 from geoseg.geo.crs import crs_name
@@ -28,6 +29,7 @@ from geoseg.raster.class_raster import open_classes
 from geoseg.raster.fill import Fill
 from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.legends import read_legend
+from geoseg.raster.rights import Rights
 from geoseg.raster.scene import Scene
 from geoseg.raster.scene_bands import SceneBands
 from geoseg.raster.scene_info import SceneInfo, plain_number
@@ -39,7 +41,7 @@ _SHOWN_CLASSES = 256
 
 
 def describe(path: str | os.PathLike[str], model: str | os.PathLike[str] | None = None) -> dict[str, Any]:
-    """Describe a model file (a bundle, its address, or `default`), or a scene and whether a model fits it.
+    """Describe a model file (a bundle, its address, or `default`), polygons, or a scene and whether a model fits it.
 
     Raises:
         GeosegError: if it is neither.
@@ -52,7 +54,7 @@ def describe(path: str | os.PathLike[str], model: str | os.PathLike[str] | None 
         return {"address": found.address, "sha256": sha256_of(found.path)} | describe_model(found.path)
     if Path(path).suffix.lower() in BACKENDS:
         return describe_model(Path(path))
-    return describe_scene(path, model)
+    return describe_polygons(path) or describe_scene(path, model)
 
 
 def is_model_address(path: str) -> bool:
@@ -113,6 +115,7 @@ def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> di
             "bounds": list(array_bounds(info.height, info.width, info.transform)),
             "pixel_size_m": info.pixel_size_m and tuple(float(f"{side:.6g}") for side in info.pixel_size_m),
             **_classes(info.path),
+            **Rights.stated(scene.dataset.tags()).facts(),
             "fits": _fit(scene, read_spec(model)),
         }
 

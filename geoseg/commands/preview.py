@@ -23,6 +23,7 @@ from geoseg.outputs.north_up import is_north_up, north_up
 from geoseg.outputs.preview import Caption, draw_preview
 from geoseg.outputs.thumbnail import NODATA_GREY, stretch
 from geoseg.raster.class_raster import open_raster
+from geoseg.raster.rights import Rights
 from geoseg.spec import NODATA_ID
 
 NOTICES_KEY = "geoseg:notices"
@@ -61,11 +62,13 @@ def caption_of(job: Job, assembled: Assembled) -> Caption:
 
 
 def text_of(job: Job) -> PngInfo:
-    """Title, software and notices as text of the file, which GDAL and exiftool show."""
-    text = PngInfo()
+    """Title, software, licence and notices as text of the file, which GDAL and exiftool show."""
+    text, rights = PngInfo(), Rights.of(job.model.spec)
     text.add_text("Title", f"Land cover of {job.scene.info.name}")
     text.add_text("Software", f"geoseg {__version__}")
     text.add_text("Description", f"classified with {job.model.spec.name}")
+    if rights.statement:
+        text.add_text("Copyright", rights.statement)
     if job.notices:
         text.add_text("Comment", "\n".join(job.notices))
         text.add_text(NOTICES_KEY, json.dumps(job.notices, ensure_ascii=False))

@@ -29,6 +29,7 @@ from geoseg.outputs.stac.item import Prediction, landcover_item
 from geoseg.outputs.styles import add_layer_style, raster_sld, shared_qml, vector_qml, vector_sld, write_style_files
 from geoseg.raster.class_raster import open_classes, read_strips
 from geoseg.raster.legend import Legend
+from geoseg.raster.rights import Rights
 from geoseg.spec import NODATA_ID
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Results:
                     self.job.log.notice(instances.notice)
                 layer = polygonizer.run(self.reporter, instances) if self.paths.polygons else None
             if layer is not None:
-                self._write_layers(replace(layer, notices=self.job.notices))
+                self._write_layers(replace(layer, notices=self.job.notices, rights=Rights.of(self.job.model.spec)))
         except GeosegError as error:
             raise OutputError(f"{error}; the class raster is complete: {self.paths.landcover}") from None
         counts = (None if found is None else len(found) for found in (layer, instances))

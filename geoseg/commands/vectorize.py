@@ -40,6 +40,7 @@ from geoseg.raster.class_raster import open_classes
 from geoseg.raster.confidence import open_confidence
 from geoseg.raster.legends import read_legend, with_file
 from geoseg.raster.notices_tag import stated_notices
+from geoseg.raster.rights import Rights
 from geoseg.raster.scene_info import SceneInfo, describe_dataset
 from geoseg.spec import VectorizeSpec, VectorSpec, parse_spec
 from geoseg.spec.settings import VectorizeSettings
@@ -122,10 +123,12 @@ def vectorize(
         with open_confidence(confidence, grid) as percentages, beside as folder:
             job = Polygonizer(opened, percentages, grid, reading.legend, spec.vector, area)
             with job.numbered(folder) as instances:
-                layer = replace(job.run(reporter, instances), notices=stated_notices(opened.tags()))
+                tags = opened.tags()
+                rights = Rights.stated(tags)
+                layer = replace(job.run(reporter, instances), notices=stated_notices(tags), rights=rights)
                 if numbers is not None and instances is not None:
                     draft = folder / numbers.name
-                    write_instances(instances, _place(opened, job.part, area), {}, folder, draft)
+                    write_instances(instances, _place(opened, job.part, area), rights.tags(), folder, draft)
             styles = _place_of_styles(output, spec.vector, overwrite)
             write_polygons(layer, output, finish=partial(_style, layer, output.stem, styles))
             if numbers is not None:

@@ -27,6 +27,7 @@ from geoseg.outputs.geotiff import PartRaster, RasterFormat
 from geoseg.outputs.thumbnail import Thumbnail
 from geoseg.raster.legend import class_tags
 from geoseg.raster.notices_tag import notices_tags
+from geoseg.raster.rights import Rights
 from geoseg.spec import NODATA_ID
 
 
@@ -202,8 +203,10 @@ def landcover_format(job: Job) -> RasterFormat:
 
 
 def origin_tags(job: Job) -> dict[str, str]:
-    """Tags of all rasters of a job: the model, the version of geoseg, and notices, if there are any."""
-    return {"GEOSEG_MODEL": job.model.spec.name, "GEOSEG_VERSION": __version__, **notices_tags(job.notices)}
+    """Tags of all rasters of a job: the model, its licence and credits, the version of geoseg, and notices."""
+    model = job.model.spec
+    about = {"GEOSEG_MODEL": model.name, "GEOSEG_VERSION": __version__}
+    return about | Rights.of(model).tags() | notices_tags(job.notices)
 
 
 def confidence_format(job: Job) -> RasterFormat:

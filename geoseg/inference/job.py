@@ -31,6 +31,7 @@ from geoseg.inference.views.view import View, ViewInputs
 from geoseg.inference.windows import Target, bounded, branch_of, make_grid
 from geoseg.inference.work_folder import Manifest
 from geoseg.models.bundle import load_model
+from geoseg.models.families.licences import licence_notice
 from geoseg.models.model import Model
 from geoseg.models.runner import Runner, RunnerOptions
 from geoseg.models.tta import Augmentation, find_augmentations
@@ -155,6 +156,8 @@ def prepare(
     check_settings(spec.vector, scene.grid, Legend.of(loaded.spec.classes), scene.info.path)
     if loaded.is_unchosen:
         log.notice(default_notice(loaded.spec))
+    if (line := licence_notice(loaded.spec)) is not None:
+        log.notice(line)
     for line in scene_notices(scene.info, choice, loaded.spec, settings):
         log.notice(line)
     bands = _without_fill(bands, settings, log)

@@ -25,6 +25,8 @@ from geoseg.geo.crs import map_crs
 from geoseg.geo.geodesy import GeodeticMeasure, geodetic_measure
 from geoseg.geo.reproject import Projection, projection_of
 from geoseg.raster.legend import Legend
+from geoseg.raster.notices_tag import notices_tags
+from geoseg.raster.rights import NO_RIGHTS, Rights
 from geoseg.vector.hilbert import hilbert_keys
 from geoseg.vector.trace import Regions
 from geoseg.vector.trace.regions import Offsets, take_pieces
@@ -65,6 +67,8 @@ class PolygonLayer:
     """Coordinate system of the geometry, if it is not `crs`."""
     notices: tuple[str, ...] = ()
     """Sentences on the class raster, for the metadata of files."""
+    rights: Rights = NO_RIGHTS
+    """Licence and credits of what made the class raster, for the metadata of files."""
 
     def __len__(self) -> int:
         return len(self._features) - 1
@@ -103,6 +107,16 @@ class PolygonLayer:
         columns += [("color", pa.string())] if self.legend.colors else []
         geometry = pa.field("geometry", pa.binary(), metadata={"ARROW:extension:name": "geoarrow.wkb"})
         return pa.schema([*(pa.field(*column) for column in columns), geometry])
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """All sentences for people on the class raster."""
+        return (*self.notices, self.rights.statement) if self.rights.statement else self.notices
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """The same for programs, under the names of the tags of class rasters."""
+        return notices_tags(self.notices) | self.rights.tags()
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the features in batches of about BATCH vertices."""

@@ -77,7 +77,7 @@ def _description(model: Model, side: int) -> dict[str, Any]:
     spec = model.spec.without_branch()
     fields = {name.removeprefix("mlm:"): value for name, value in sized(model_fields(spec), side).items()}
     counted = {"artifact_type": "torch.export.save", "total_parameters": count_weights(body_of(model))}
-    return {"$schema": MLM, "properties": fields | counted | rights(spec.card)}
+    return {"$schema": MLM, "properties": fields | counted | rights(spec)}
 
 
 EXPORT = Pt2()

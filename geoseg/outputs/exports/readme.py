@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 import yaml
 
+from geoseg.core.spdx import spdx_identifier
 from geoseg.spec import ModelSpec
 
 README = "README.md"
-_IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
-"""A licence by its identifier of SPDX, e.g. Apache-2.0."""
-
-
-def licence_identifier(licence: str) -> str:
-    """The identifier that a text on a licence is; `other` for any other text."""
-    return licence if _IDENTIFIER.fullmatch(licence) else "other"
 
 
 def readme(spec: ModelSpec, files: Sequence[str], usage: Sequence[str]) -> bytes:
@@ -31,7 +24,7 @@ def readme(spec: ModelSpec, files: Sequence[str], usage: Sequence[str]) -> bytes
     head = {
         "pipeline_tag": "image-segmentation",
         "tags": ["geoseg", "remote-sensing", "land-cover", "semantic-segmentation"],
-        **({"license": licence_identifier(card.licence).lower()} if card.licence else {}),
+        **({"license": (spdx_identifier(card.licence) or "other").lower()} if card.licence else {}),
     }
     texts = {"Data": card.data, "Credits": card.credits, "Licence": card.licence, "Limits": card.limits}
     facts = [

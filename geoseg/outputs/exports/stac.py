@@ -15,10 +15,10 @@ from geoseg.models.model import Model
 from geoseg.models.model_file import ModelFile
 from geoseg.models.other_runtime import count_weights
 from geoseg.outputs.exports import Exported, ExportOptions
-from geoseg.outputs.exports.readme import licence_identifier
 from geoseg.outputs.stac.item import CLASSIFICATION, EO, FILE
 from geoseg.outputs.stac.model import model_asset, model_fields
-from geoseg.spec import ModelCard, ModelSpec
+from geoseg.outputs.stac.rights import licence_field, licence_links, rights_fields
+from geoseg.spec import ModelSpec
 
 MLM = "https://stac-extensions.github.io/mlm/v1.5.2/schema.json"
 
@@ -57,10 +57,11 @@ def model_item(model: Model, file: ModelFile, path: Path) -> dict[str, Any]:
             "datetime": written,
             "title": model.spec.name,
             **_about(model.spec),
+            **rights(model.spec),
             **sized(model_fields(model.spec, file)),
             "mlm:total_parameters": count_weights(model.module),
         },
-        "links": [],
+        "links": licence_links(model.spec),
         "assets": {"model": model_asset(model.spec, file, _href(file.path, path.parent))},
     }
 
@@ -71,13 +72,12 @@ def _about(spec: ModelSpec) -> dict[str, Any]:
     texts = {"description": card.what_for, "geoseg:data": card.data, "geoseg:limits": card.limits}
     scores = {"geoseg:scores": card.scores, "geoseg:test_scores": card.test_scores}
     size = {"gsd": spec.resolution_m} if spec.resolution_m is not None else {}
-    return {name: value for name, value in (texts | scores).items() if value} | size | rights(card)
+    return {name: value for name, value in (texts | scores).items() if value} | size
 
 
-def rights(card: ModelCard) -> dict[str, str]:
-    """Licence and credits, in fields of an Item: STAC's own holds an identifier, the text stands beside it."""
-    licence = {"license": licence_identifier(card.licence), "geoseg:licence": card.licence} if card.licence else {}
-    return licence | ({"geoseg:credits": card.credits} if card.credits else {})
+def rights(spec: ModelSpec) -> dict[str, str]:
+    """Licence and credits, in fields of a model's Item: STAC's own holds an identifier, the text stands beside it."""
+    return licence_field(spec) | rights_fields(spec)
 
 
 def sized(fields: dict[str, Any], side: int = -1) -> dict[str, Any]:

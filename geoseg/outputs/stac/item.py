@@ -19,6 +19,7 @@ from geoseg.outputs.stac.assets import ResultFile, is_asset, result_asset
 from geoseg.outputs.stac.classes import described_classes
 from geoseg.outputs.stac.model import model_asset, model_fields
 from geoseg.outputs.stac.place import place_of, projection
+from geoseg.outputs.stac.rights import licence_links, rights_fields
 from geoseg.spec import ModelSpec
 
 PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
@@ -68,8 +69,11 @@ def landcover_item(prediction: Prediction) -> dict[str, Any]:
         **place_of(prediction.grid),
         "properties": _properties(prediction),
         "links": [
-            {"rel": "derived_from", "href": _href(path, prediction), "title": "Scene"}
-            for path in paths_in(prediction.scene)
+            *(
+                {"rel": "derived_from", "href": _href(path, prediction), "title": "Scene"}
+                for path in paths_in(prediction.scene)
+            ),
+            *licence_links(prediction.model),
         ],
         "assets": _assets(prediction),
     }
@@ -83,6 +87,7 @@ def _properties(prediction: Prediction) -> dict[str, Any]:
         "processing:level": "L4",
         "processing:software": {"geoseg": __version__},
         **_trust(prediction),
+        **rights_fields(prediction.model),
         **projection(prediction.grid),
         **model_fields(prediction.model, prediction.model_file),
     }

@@ -8,6 +8,7 @@ from typing import Any
 
 from geoseg.models.model_file import ModelFile
 from geoseg.outputs.stac.classes import described_classes, plain_letters
+from geoseg.outputs.stac.rights import licence_field
 from geoseg.spec import ModelSpec
 
 SHA256_MULTIHASH = "1220"
@@ -46,6 +47,7 @@ def model_asset(model: ModelSpec, file: ModelFile, href: str) -> dict[str, Any]:
         "type": file.media_type,
         "title": model.name,
         **({"description": model.card.description} if model.card.description else {}),
+        **licence_field(model),
         "roles": ["mlm:model", "mlm:weights"],
         "file:size": file.size,
         "file:checksum": SHA256_MULTIHASH + file.sha256,

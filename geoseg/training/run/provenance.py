@@ -13,7 +13,7 @@ import torch
 from geoseg.core.composites import each_part
 from geoseg.core.redaction import public_values
 from geoseg.core.version import __version__
-from geoseg.models.families.licences import non_commercial
+from geoseg.models.families.licences import inherited, non_commercial
 from geoseg.models.header import read_spec
 from geoseg.raster.scaling import conversion
 from geoseg.spec import DataSpec, ModelCard, ModelSpec, NormalizationSpec, TrainSpec
@@ -53,13 +53,16 @@ def _licensed(spec: TrainSpec) -> ModelCard:
 
 
 def restriction(spec: TrainSpec) -> str | None:
-    """The sentence that the trained model may not be used commercially, for its encoder or for that of `init_from`."""
+    """The sentence that the trained model may not be used commercially, for its encoder or for `init_from`.
+
+    Where nothing says under which licence the weights of `init_from` are, the sentence says that.
+    """
     line = non_commercial(spec.network, spec.encoder_weights)
     if line is not None or spec.init_from is None:
         return line
     given = read_spec(spec.init_from)
     weights = given.card.training.get("encoder_weights")
-    return non_commercial(given.network, weights if isinstance(weights, str) else None)
+    return inherited(given) or non_commercial(given.network, weights if isinstance(weights, str) else None)
 
 
 def provenance(spec: TrainSpec, data: TrainingData, hardware: Hardware) -> dict[str, Any]:

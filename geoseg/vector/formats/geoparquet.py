@@ -16,7 +16,6 @@ import pyarrow.parquet
 import shapely
 from numpy.typing import NDArray
 
-from geoseg.raster.notices_tag import notices_tags
 from geoseg.vector.formats import FormatTraits
 from geoseg.vector.formats.ogr import sqlite_parts
 from geoseg.vector.layer import PolygonLayer
@@ -48,7 +47,7 @@ class GeoParquet:
                 file.write_table(group)
                 bounds = _united(bounds, group)
             geo = {"geo": json.dumps(_description(polygons, bounds))}
-            file.add_key_value_metadata(geo | notices_tags(polygons.notices))
+            file.add_key_value_metadata(geo | polygons.metadata)
 
     def read(self, path: Path) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
         """Read the columns of class ids and geometry."""

@@ -23,7 +23,6 @@ from pyproj.exceptions import ProjError
 
 from geoseg.core.errors import OutputError
 from geoseg.core.safe_paths import plain_path
-from geoseg.raster.notices_tag import notices_tags
 from geoseg.vector.layer import PolygonLayer
 
 DESCRIBED = frozenset({"GPKG", "GeoJSON", "FlatGeobuf", "PMTiles", "MBTiles"})
@@ -70,11 +69,11 @@ def write_ogr(
 
 
 def _about(polygons: PolygonLayer, driver: str) -> dict[str, Any]:
-    """Options that write the notices of a layer: as its description, and in a GeoPackage also as its metadata."""
-    if not polygons.notices or driver not in DESCRIBED:
+    """Options that write what is said of a layer: as its description, and in a GeoPackage also as its metadata."""
+    if not polygons.about or driver not in DESCRIBED:
         return {}
-    described = {"DESCRIPTION": "\n".join(polygons.notices)}
-    return described | ({"layer_metadata": notices_tags(polygons.notices)} if driver == "GPKG" else {})
+    described = {"DESCRIPTION": "\n".join(polygons.about)}
+    return described | ({"layer_metadata": polygons.metadata} if driver == "GPKG" else {})
 
 
 def read_ogr(path: Path, layer: str | None = None) -> tuple[NDArray[np.int64], NDArray[np.object_]]:

@@ -8,7 +8,10 @@ out.
 from __future__ import annotations
 
 import math
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +52,8 @@ class VectorTiles:
 
     driver: str
     """Name of GDAL's driver."""
+    attributes: bool = False
+    """Whether the file is a database whose metadata can be given the line that maps show as attribution."""
 
     traits = FormatTraits(coordinates="tiles")
 
@@ -69,6 +74,8 @@ class VectorTiles:
         zoom = _largest_zoom(polygons)
         degrees = replace(polygons, target=CRS.from_user_input(ONLY_CRS))  # by which they are split at 180°
         write_ogr(degrees, path, driver=self.driver, layer=name, number=NUMBER, **_options(zoom, name))
+        if self.attributes and polygons.rights.statement:
+            _attribute(path, polygons.rights.statement)
 
     def read(self, path: Path) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
         """Read the largest scale, and join what was cut at the borders of tiles."""
@@ -107,6 +114,15 @@ def _options(zoom: int, name: str) -> dict[str, Any]:
     }
 
 
+def _attribute(path: Path, statement: str) -> None:
+    """Write the row of MBTiles' metadata that maps show as attribution, as HTML."""
+    try:
+        with closing(sqlite3.connect(path)) as base, base:
+            base.execute("INSERT INTO metadata (name, value) VALUES ('attribution', ?)", (escape(statement),))
+    except sqlite3.Error as error:
+        raise OSError(str(error)) from None
+
+
 def _features(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Numbers, class ids and geometry (WKB) of the pieces of polygons at the largest scale."""
     with plain_path(path) as plain:
@@ -115,4 +131,4 @@ def _features(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
 
 
 PMTILES = VectorTiles("PMTiles")
-MBTILES = VectorTiles("MBTiles")
+MBTILES = VectorTiles("MBTiles", attributes=True)
