@@ -175,6 +175,15 @@ def test_deepness_opens_a_model_of_a_fixed_size_and_finds_the_same_classes(model
     assert (found == logits(model.module, values).argmax(1).numpy()).mean() > 0.9999
 
 
+def test_the_output_states_its_sides_fixed_or_free(fixed_path: Path, onnx_path: Path) -> None:
+    def sides(path: Path) -> list[int | str]:
+        return list(onnxruntime.InferenceSession(path).get_outputs()[0].shape)
+
+    classes = len(read_spec(fixed_path).classes)
+    assert sides(fixed_path) == ["batch", classes, 96, 96]
+    assert sides(onnx_path) == ["batch", classes, "height", "width"]
+
+
 def test_a_fixed_size_decides_the_windows_of_predict(fixed_path: Path) -> None:
     assert (read_spec(fixed_path).tile, read_spec(fixed_path).overlap) == (96, 32)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,7 @@ def _described(content: bytes, spec: ModelSpec, options: ExportOptions) -> bytes
     graph.producer_name, graph.producer_version = "geoseg", __version__
     graph.doc_string = spec.card.what_for
     graph.graph.name = spec.name
+    _name_sides(graph.graph.output[0], ("batch", len(spec.classes), options.size or "height", options.size or "width"))
     onnx.helper.set_model_props(graph, {
         METADATA_KEY: own.model_dump_json(),
         USE_KEY: OnnxUse(scaling=scaling, activation="softmax").model_dump_json(),
@@ -164,6 +166,13 @@ def _described(content: bytes, spec: ModelSpec, options: ExportOptions) -> bytes
     })  # fmt: skip
     written: bytes = graph.SerializeToString()
     return written
+
+
+def _name_sides(port: Any, sides: Sequence[int | str]) -> None:
+    """State the sides of an output: of fixed ones the tracer says only that they are free."""
+    from onnx.helper import make_tensor_value_info
+
+    port.CopyFrom(make_tensor_value_info(port.name, port.type.tensor_type.elem_type, sides))
 
 
 def deepness_metadata(spec: ModelSpec) -> dict[str, Any]:
