@@ -14,7 +14,7 @@ from geoseg.cli.terminal import show, show_json, table
 @click.argument("name", metavar="[NAME]", required=False)
 @json_option
 def gallery(name: str | None, as_json: bool) -> None:
-    """List models of others that may be used for any purpose, or show one with the command that imports it.
+    """List models of others that may be used for any purpose, or show one with the command that imports or runs it.
 
     What is said of them is what their makers say; nothing is downloaded.
     """
@@ -38,7 +38,7 @@ def _listing(entries: list[dict[str, Any]]) -> str:
     parts = [
         part
         for line, one in zip(lines, entries, strict=True)
-        for part in (line, f"    {one['title']}", f"    {one['import']}")
+        for part in (line, f"    {one['title']}", f"    {one['command']}")
     ]
     return "\n".join([head, *parts, "geoseg gallery NAME shows one"])
 
@@ -53,6 +53,6 @@ def _description(entry: dict[str, Any]) -> str:
             f"  licence: {entry['licence']}, as {entry['licence_source']} says",
             f"  made by: {entry['made_by']}",
             *(f"  {note}" for note in entry["notes"]),
-            f"  {entry['import']}",
+            f"  {entry['command']}",
         ]
     )

@@ -1,6 +1,6 @@
 """`geoseg gallery`: models of others that may be used for any purpose, from `geoseg/models/gallery.yaml`.
 
-In: perhaps a name. Out: what is known of each model, as plain values, with the command that imports it.
+In: perhaps a name. Out: what is known of each model, as plain values, with the command that imports or runs it.
 """
 
 from __future__ import annotations
@@ -44,4 +44,4 @@ def describe_entry(name: str) -> dict[str, Any]:
 
 def _plain(name: str, entry: GalleryEntry) -> dict[str, Any]:
     values = entry.model_dump(mode="json", exclude={"give"})
-    return {"name": name, **values, "import": entry.command(name)}
+    return {"name": name, **values, "command": entry.command(name)}

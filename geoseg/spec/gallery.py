@@ -17,7 +17,11 @@ class GalleryEntry(Spec):
     title: Text
     """What it maps, where, and on what imagery."""
     source: Text
-    """Its address, as `geoseg import` takes it."""
+    """Its address, as `geoseg import` takes it, or that of its ONNX file."""
+    beside: tuple[Text, ...] = ()
+    """Addresses of files that an ONNX file needs in its folder, such as the one that says what it takes."""
+    options: tuple[Text, ...] = ()
+    """What `geoseg predict` is given with an ONNX file for the scenes that it knows."""
     bands: Annotated[tuple[Name, ...], Field(min_length=1, max_length=MOST_BANDS)]
     """Bands in the order in which the network takes them."""
     resolution: float = Field(gt=0, le=LARGEST_SIZE_M)
@@ -36,11 +40,19 @@ class GalleryEntry(Spec):
     """What else is to be known, a line each."""
 
     def command(self, name: str) -> str:
-        """The command line that makes a bundle of it, NAME.safetensors."""
+        """The command line that makes a bundle of it, NAME.safetensors, or that downloads and runs an ONNX file."""
+        if self.source.endswith(".onnx"):
+            return f"{self._download()} && {self._run()}"
         words = ["geoseg", "import", self.source, "-o", f"{name}.safetensors"]
         for option, value in self.give.said.items():
             words += [f"--{option}", _word(value)]
         return shlex.join(words)
+
+    def _download(self) -> str:
+        return shlex.join(["curl", *(word for address in (self.source, *self.beside) for word in ("-LO", address))])
+
+    def _run(self) -> str:
+        return shlex.join(["geoseg", "predict", "scene.tif", "-m", self.source.rpartition("/")[2], *self.options])
 
 
 def _word(value: Any) -> str:

@@ -12,12 +12,15 @@ from click.testing import CliRunner
 from geoseg import SpecError
 from geoseg.cli import main
 from geoseg.cli.import_model import import_model
+from geoseg.cli.predict import predict
 from geoseg.commands.gallery import describe_entry, read_gallery
 from geoseg.models.downloads import is_address
 from geoseg.models.families.licences import forbids_commerce
 from geoseg.spec import ImportSpec, parse_spec
 
 ENTRIES = read_gallery()
+ONNX = [name for name, entry in ENTRIES.items() if entry.source.endswith(".onnx")]
+IMPORTED = [name for name in ENTRIES if name not in ONNX]
 
 
 def run(*arguments: Any) -> Any:
@@ -30,15 +33,27 @@ def test_an_entry_has_a_free_licence_that_is_said_somewhere(name: str) -> None:
     assert ENTRIES[name].licence_source.startswith("https://")
 
 
-@pytest.mark.parametrize("name", ENTRIES)
+@pytest.mark.parametrize("name", IMPORTED)
 def test_the_command_of_an_entry_is_parsed_and_gives_what_the_entry_says(name: str) -> None:
     entry = ENTRIES[name]
     words = shlex.split(entry.command(name))
     assert words[:2] == ["geoseg", "import"]
     values = import_model.make_context("import", words[2:]).params
-    assert is_address(values["source"])
+    assert is_address(values["source"]) or "no file that geoseg reads" in " ".join(entry.notes)
     given = {field: values[field] for field in ImportSpec.model_fields if values.get(field)}
     assert parse_spec(ImportSpec, given, source="command").said == entry.give.said
+
+
+@pytest.mark.parametrize("name", ONNX)
+def test_the_commands_of_an_onnx_model_download_it_with_its_files_and_run_it(name: str) -> None:
+    entry = ENTRIES[name]
+    download, _, run_it = entry.command(name).partition(" && ")
+    assert [word for word in shlex.split(download) if is_address(word)] == [entry.source, *entry.beside]
+    geoseg, command, *words = shlex.split(run_it)
+    assert (geoseg, command) == ("geoseg", "predict")
+    values = predict.make_context("predict", words).params
+    assert str(values["model"]) == entry.source.rpartition("/")[2]
+    assert not entry.give.said
 
 
 @pytest.mark.parametrize("name", ENTRIES)
