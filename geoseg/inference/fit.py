@@ -210,10 +210,16 @@ def _by_brightness(median: float, high: float, bands: SceneBands | None, model: 
             "them to its range with --rescale LOW,HIGH, or choose a model for such values",
             is_far=True,
         )
-    if high >= DARK or _learnt_from_few(model):
+    if high >= DARK or _learnt_from_few(model) or takes_quantities(model):
         return None
     remedy = "" if bands is None else _brightening(high, bands, model)
     return Misfit(f"dark imagery, {high:.2f} times as bright as what the model knows: poor classes{remedy}", False)
+
+
+def takes_quantities(model: ModelSpec) -> bool:
+    """Whether a model takes physical quantities themselves, such as reflectances, whose brightness nothing changes."""
+    scaling = model.scaling
+    return model.dtype == "float32" and scaling is not None and {*scaling.scale} == {1} and {*scaling.offset} == {0}
 
 
 def _learnt_from_few(model: ModelSpec) -> bool:
@@ -229,4 +235,4 @@ def _brightening(brightness: float, bands: SceneBands, model: ModelSpec) -> str:
         low, top = bands.change.low, top / bands.change.factor
     elif bands.change is not None or (known := known_statistics(model)) is None or max(known.mean) > top:
         return ""
-    return f", pass --rescale {low:g},{low + top * brightness:.3g}"
+    return f", pass --rescale {low:g},{float(f'{low + top * brightness:.3g}'):g}"

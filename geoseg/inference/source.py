@@ -6,11 +6,12 @@ In: an open scene, a model, a ClassifySpec. Out: the bands, and the source that 
 from __future__ import annotations
 
 from geoseg.core.errors import GeosegError, SpecError
-from geoseg.inference.fit import MOST_REFINING, known_statistics
-from geoseg.raster.bands.matching import HIGHEST, BandChoice, check_dtype, choose_bands
+from geoseg.inference.fit import MOST_REFINING, known_statistics, takes_quantities
+from geoseg.raster.bands.matching import FITS, HIGHEST, BandChoice, check_dtype, choose_bands
 from geoseg.raster.brightness import sample_squares, unlike_brightness
 from geoseg.raster.regridded import resampled
 from geoseg.raster.resample import NativeScene, Source
+from geoseg.raster.scaling import conversion
 from geoseg.raster.scene import BYTES, Scene
 from geoseg.raster.scene_bands import SceneBands
 from geoseg.raster.validity import check_nodata
@@ -18,6 +19,8 @@ from geoseg.spec import ClassifySpec, ModelSpec
 
 _MOST_COARSENING = 64
 """Largest ratio of a coarser --resolution to the scene's pixel size."""
+_REFLECTANCES = 0.0, 10_000.0
+"""Whole numbers for reflectances of 0 and 1, as most products of satellites have them."""
 
 
 def select_bands(scene: Scene, model: ModelSpec, spec: ClassifySpec) -> tuple[SceneBands, BandChoice]:
@@ -28,8 +31,8 @@ def select_bands(scene: Scene, model: ModelSpec, spec: ClassifySpec) -> tuple[Sc
     """
     choice = choose_bands(model.bands, scene.info.colors, scene.info.descriptions, spec.bands)
     dtype = scene.info.dtype_of(choice.indexes)
-    if spec.given_rescale is None and spec.match is None:
-        check_dtype(dtype, model.dtype, _suggestion(scene, choice, model))
+    if spec.given_rescale is None and spec.match is None and not _is_converted(scene, choice, model):
+        check_dtype(dtype, model.dtype, *_suggestion(scene, choice, model))
     check_nodata(spec.nodata, dtype)
     bands = SceneBands.select(
         scene,
@@ -42,14 +45,21 @@ def select_bands(scene: Scene, model: ModelSpec, spec: ClassifySpec) -> tuple[Sc
     return bands, choice
 
 
-def _suggestion(scene: Scene, choice: BandChoice, model: ModelSpec) -> tuple[float, float] | None:
-    """A suitable --rescale, sampled only if the types do not match."""
+def _is_converted(scene: Scene, choice: BandChoice, model: ModelSpec) -> bool:
+    """Whether scale and offset of both turn whole numbers of a scene into a model's fractions."""
+    return model.dtype == "float32" and conversion(scene.info.scaling_of(choice.indexes), model.scaling) is not None
+
+
+def _suggestion(scene: Scene, choice: BandChoice, model: ModelSpec) -> tuple[tuple[float, float] | None, str]:
+    """A suitable --rescale, sampled only if the types do not match, and what it suits."""
     try:
         check_dtype(scene.info.dtype_of(choice.indexes), model.dtype, None)
     except GeosegError:
+        if takes_quantities(model):
+            return _REFLECTANCES, "for reflectance x 10,000; the model takes quantities, not brightness"
         found = scene.suggest_rescale(choice.indexes)
-        return found and _like_training(found, scene, choice, model)
-    return None
+        return found and _like_training(found, scene, choice, model), FITS
+    return None, FITS
 
 
 def _like_training(

@@ -17,6 +17,7 @@ from geoseg.core.errors import ModelError, SpecError
 from geoseg.models.bundle import load_model
 from geoseg.models.header import read_spec
 from geoseg.models.runner import Runner
+from geoseg.spec import ScalingSpec
 
 BANDS = "bands: [red, green, blue]\n"
 WEIGHT = [[2.0, 1.0, -1.0], [-1.0, 0.5, 2.0]]
@@ -112,6 +113,17 @@ def test_class_names_of_deepness_may_be_a_list_or_have_the_old_key(names: Any, t
     assert read_spec(path).tile == 128
 
 
+@pytest.mark.parametrize(("output", "classes"), [("scores", ["land", "water"]), ("after0", ["dry", "wet"])])
+def test_each_of_several_outputs_has_class_names_of_its_own(output: str, classes: list[str], tmp_path: Path) -> None:
+    names = [{"0": "land", "1": "water"}, {"0": "dry", "1": "wet"}]
+    side = BANDS + f"output: {output}\n"
+    path = write_model(tmp_path / "m.onnx", after=("Softmax",), metadata=DEEPNESS | {"class_names": names}, side=side)
+    model = onnx.load_model(path)
+    model.graph.output.insert(0, helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, 2, None, None]))
+    onnx.save_model(model, path)
+    assert [one.name for one in read_spec(path).classes] == classes
+
+
 def test_a_side_file_of_geoai_names_the_classes_and_values_are_divided_by_255(tmp_path: Path) -> None:
     path = write_model(tmp_path / "m.onnx", side=BANDS)
     said = {"task": "semantic-segmentation", "input_channels": 3, "id2label": {"0": "land", "1": "water"}}
@@ -130,6 +142,7 @@ def test_a_side_file_of_ukis_csmask_gives_bands_statistics_of_reflectances_and_c
     assert spec.bands == ("blue", "green", "nir")
     assert [c.name for c in spec.classes] == ["background", "clouds", "cloud shadows"]
     assert (spec.dtype, spec.normalization.mean) == ("float32", (0.2, 0.3, 0.3))
+    assert spec.scaling == ScalingSpec(scale=(1, 1, 1), offset=(0, 0, 0))
 
 
 def test_what_is_not_said_is_asked_for_all_at_once_and_taken_from_a_file_beside_the_model(tmp_path: Path) -> None:
@@ -188,7 +201,21 @@ def test_images_of_a_fixed_size_and_number_take_smaller_windows_in_any_number(tm
         forwarded(path, values(1, 3, 128, 96))
 
 
-def test_bands_may_come_last(tmp_path: Path) -> None:
+def test_a_graph_that_says_any_number_of_images_and_takes_one_gets_one_by_one(tmp_path: Path) -> None:
+    path = write_model(tmp_path / "m.onnx", metadata={"names": ["a", "b"]}, side=BANDS)
+    model = onnx.load_model(path)
+    model.graph.node.append(helper.make_node("Reshape", ["scores", "shape"], ["flat"]))
+    model.graph.initializer.append(helper.make_tensor("shape", TensorProto.INT64, [4], [1, 2, 32, 32]))
+    model.graph.output[0].name = "flat"
+    onnx.save_model(model, path)
+    image = values(3, 3, 32, 32)
+    assert torch.allclose(forwarded(path, image), expected(image), atol=1e-5)
+    with pytest.raises(ModelError, match="does not take windows of 64 x 64 pixels"):
+        forwarded(path, values(2, 3, 64, 64))
+
+
+@pytest.mark.parametrize("side", [64, "free"])
+def test_bands_may_come_last(side: int | str, tmp_path: Path) -> None:
     nodes = [
         helper.make_node("Transpose", ["image"], ["first"], perm=[0, 3, 1, 2]),
         helper.make_node("Conv", ["first", "weight"], ["scores"]),
@@ -197,8 +224,8 @@ def test_bands_may_come_last(tmp_path: Path) -> None:
     graph = helper.make_graph(
         nodes,
         "test",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["b", 64, 64, 3])],
-        [helper.make_tensor_value_info("last", TensorProto.FLOAT, ["b", 64, 64, 2])],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["b", side, side, 3])],
+        [helper.make_tensor_value_info("last", TensorProto.FLOAT, ["b", side, side, 2])],
         [helper.make_tensor("weight", TensorProto.FLOAT, [2, 3, 1, 1], [v for row in WEIGHT for v in row])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -64,7 +64,10 @@ BACKENDS: Registry[Backend] = Registry(
 )
 
 
-_PICKLED = "pickled models (.pt, .pth, .ckpt) can run code when loaded and are refused"
+_PICKLED = (
+    "pickled models (.pt, .pth, .ckpt) can run code when loaded and are refused, geoseg import makes a bundle of their "
+    "weights"
+)
 _RUNS_CODE = {
     ".pt2": "a program of torch.export (.pt2) can run code when loaded, as PyTorch falls back to pickle and evaluates "
     "texts in it, and is refused",

@@ -82,6 +82,8 @@ def describe(file: OnnxFile) -> Described:
     if "normalization" in given:
         use["scaling"] = given["normalization"]
     output, values = file.output(use.get("output")), found | given
+    if names := values.pop("names_of_outputs", None):
+        values["class_names"] = names[min(file.outputs.index(output), len(names) - 1)]
     _name_classes(values, output)
     _check_complete(file, values)
     sizes = _sizes(file, len(values["bands"]))
@@ -157,7 +159,7 @@ def _sizes(file: OnnxFile, bands: int) -> Sizes:
         ModelError: if it takes another number of bands.
     """
     batch, *sides = file.input.shape
-    is_last = sides[-1] == bands and sides[0] not in (bands, None)
+    is_last = sides[-1] == bands and sides[0] != bands
     channels, height, width = (sides[-1], *sides[:2]) if is_last else sides
     if channels not in (bands, None):
         raise ModelError(f"{file.path} takes images of {channels} bands, and {bands} are named: name as many")

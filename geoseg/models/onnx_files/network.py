@@ -47,6 +47,7 @@ class OnnxNetwork(OtherRuntime):
         self.precision = "fp16" if self._input.dtype == "float16" else "fp32"
         self.weights_count = file.weights_count
         self._sessions: dict[tuple[str, int], Any] = {}
+        self._most = described.sizes.batch
         scaling = described.use.scaling
         self.register_buffer("mean", torch.tensor(scaling.mean, dtype=torch.float32).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(scaling.std, dtype=torch.float32).view(-1, 1, 1))
@@ -71,8 +72,7 @@ class OnnxNetwork(OtherRuntime):
         """
         size = image.shape[-2:]
         values = self._padded((image.float() - self.mean) / self.std)
-        most = self._described.sizes.batch or len(values)
-        scores = torch.cat([self._run(part) for part in torch.split(values, most)])
+        scores = torch.cat([self._run(part) for part in torch.split(values, self._most or len(values))])
         if scores.shape[-2:] != values.shape[-2:]:
             scores = functional.interpolate(scores, values.shape[-2:], mode="bilinear", align_corners=False)
         return self._logits(scores[:, :, : size[0], : size[1]].float())
@@ -99,8 +99,20 @@ class OnnxNetwork(OtherRuntime):
         try:
             (out,) = session.run([self._output.name], {self._input.name: array})
         except Exception as error:  # the runtime's errors have no class in common
-            raise (error if lacks_memory(error) else self._refused(values, error)) from None
+            if lacks_memory(error):
+                raise
+            if len(values) == 1 or sizes.batch:
+                raise self._refused(values, error) from None
+            return self._run_singly(values)
+        if len(out) != len(values) > 1 and not sizes.batch:
+            return self._run_singly(values)
         return self._channels_first(torch.from_numpy(out[:count]).to(values.device, torch.float32))
+
+    def _run_singly(self, values: Tensor) -> Tensor:
+        """The output for images one by one, from now on: a graph traced on one may say that it takes any number."""
+        scores = torch.cat([self._run(one) for one in values.split(1)])
+        self._most = 1
+        return scores
 
     def _refused(self, values: Tensor, error: Exception) -> ModelError:
         """The error for a graph that fails on windows (b, C, h, w)."""

@@ -1,7 +1,7 @@
 """Where an ONNX file, or a file beside it, says what the model is: geoseg's, Deepness', geoai's and ukis-csmask's ways.
 
-In: an ONNX file. Out: what was found, as plain settings: fields of a `ModelSpec`, of an `OnnxUse` (`use`), and
-`class_names`. Nothing is guessed: what is not found is left out.
+In: an ONNX file. Out: what was found, as plain settings: fields of a `ModelSpec`, of an `OnnxUse` (`use`),
+`class_names`, and `names_of_outputs` of models with several. Nothing is guessed: what is not found is left out.
 """
 
 from __future__ import annotations
@@ -61,14 +61,17 @@ def ukis(file: OnnxFile) -> Found:
     """What the side file of ukis-csmask says, MODEL.json: statistics of reflectances."""
     values = _json_file(file.path.with_suffix(".json")).get("data", {})
     statistics = values.get("dataset_statistics") if isinstance(values, dict) else None
-    if not isinstance(statistics, dict) or not {"img", "band_names"} <= statistics.keys():
+    said = statistics if isinstance(statistics, dict) else {}
+    bands, numbers = said.get("band_names"), said.get("img")
+    if not isinstance(bands, list) or not isinstance(numbers, list):
         return {}
-    mean, std = (statistics["img"], None) if len(statistics["img"]) != 2 else statistics["img"]
+    mean, std = (numbers, None) if len(numbers) != 2 else numbers
     count = len(_UKIS_CLASSES)
     return {
-        "bands": statistics["band_names"],
+        "bands": bands,
         "normalization": {"mean": mean, "std": std},
         "dtype": "float32",
+        "scaling": {"scale": [1.0] * len(bands), "offset": [0.0] * len(bands)},
         **({"class_names": list(_UKIS_CLASSES)} if values.get("classes") == count else {}),
     }
 
@@ -81,11 +84,13 @@ def deepness(file: OnnxFile) -> Found:
     if (kind := str(said.get("model_type", "Segmentor"))).capitalize() != "Segmentor":
         raise ModelError(f"{file.path} is a model of Deepness' type {shown(kind)}: geoseg runs Segmentors")
     names = said.get("class_names", said.get("names"))
-    names = names[0] if isinstance(names, list) and names and isinstance(names[0], dict) else names
+    outputs = names if isinstance(names, list) and names and all(isinstance(one, dict) for one in names) else []
+    names = outputs[0] if outputs else names
     tile = said.get("tile_size", said.get("tiles_size"))
     found = {
         **_scaled(file, said.get("standardization_mean", [0.0]), said.get("standardization_std", [1.0])),
         "class_names": _in_order(names, file) if names else None,
+        "names_of_outputs": [_in_order(one, file) for one in outputs] if len(outputs) > 1 else None,
         "resolution_m": _number(said, "resolution", file) / 100 if "resolution" in said else None,
         "tile": tile,
         "overlap": _overlap(said, tile, file),
@@ -104,7 +109,7 @@ def own(file: OnnxFile) -> Found:
         use = parse_json(file.metadata[USE_KEY], f"{file.path}: its geoseg_use")
     except SpecError as error:
         raise ModelError(str(error)) from None
-    return {**spec, "use": use, "class_names": None}
+    return {**spec, "use": use, "class_names": None, "names_of_outputs": None}
 
 
 SOURCES: Sequence[Callable[[OnnxFile], Found]] = (geoai, ukis, deepness, own)

@@ -38,6 +38,8 @@ HIGHEST = {"uint8": 255.0, "uint16": 65535.0, "int16": 32767.0, "float32": 1.0}
 _USUAL_MARKS = "red", "green", "blue"
 """Colour interpretation that many writers give the first three bands of any raster."""
 _SHOWN_BANDS, _SHOWN_LETTERS = 8, 40
+FITS = "fits this scene"
+"""Why a --rescale is suggested that was sampled."""
 
 
 @dataclass(frozen=True)
@@ -229,19 +231,21 @@ def fits_dtype(scene: str, model: str) -> bool:
     return scene in _FAMILIES[model]
 
 
-def check_dtype(scene: str, model: str, suggestion: tuple[float, float] | None) -> None:
+def check_dtype(scene: str, model: str, suggestion: tuple[float, float] | None, why: str = FITS) -> None:
     """Refuse a scene whose type of values the model does not take.
+
+    Args:
+        scene: type of its values.
+        model: type that the model takes.
+        suggestion: a suitable --rescale.
+        why: what that one suits.
 
     Raises:
         ModelError: with a suitable --rescale.
     """
     if fits_dtype(scene, model):
         return
-    remedy = (
-        f"pass --rescale {suggestion[0]:g},{suggestion[1]:g} (fits this scene)"
-        if suggestion
-        else "pass --rescale LOW,HIGH"
-    )
+    remedy = f"pass --rescale {suggestion[0]:g},{suggestion[1]:g} ({why})" if suggestion else "pass --rescale LOW,HIGH"
     raise ModelError(
         f"model expects {model} values, scene has {scene}: {remedy}, or choose a {scene} model with --model"
     )
