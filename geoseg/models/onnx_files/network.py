@@ -110,7 +110,7 @@ class OnnxNetwork(OtherRuntime):
 
     def _run_singly(self, values: Tensor) -> Tensor:
         """The output for images one by one, from now on: a graph traced on one may say that it takes any number."""
-        scores = torch.cat([self._run(one) for one in values.split(1)])
+        scores = torch.cat([self._run(one) for one in torch.split(values, 1)])
         self._most = 1
         return scores
 
