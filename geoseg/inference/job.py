@@ -161,13 +161,13 @@ def prepare(
     for line in scene_notices(scene.info, choice, loaded.spec, settings):
         log.notice(line)
     bands = _without_fill(bands, settings, log)
-    is_told = True
+    is_reported = True
     if settings.match is None:
-        bands, settings, is_told = _in_fitting_brightness(bands, loaded.spec, settings, log)
+        bands, settings, is_reported = _in_fitting_brightness(bands, loaded.spec, settings, log)
     else:
         bands, settings = _matched(bands, loaded.spec, settings, change, log)
     misfit = values_misfit(bands, loaded.spec)
-    if misfit is not None and (misfit.is_far or not is_told):
+    if misfit is not None and (misfit.is_far or not is_reported):
         lines += misfit_lines([misfit], is_forced=spec.run.force)
     for line in lines:
         log.notice(line)
