@@ -15,8 +15,8 @@ from geoseg.cli.import_model import import_model
 from geoseg.cli.predict import predict
 from geoseg.commands.gallery import describe_entry, read_gallery
 from geoseg.models.downloads import is_address
-from geoseg.models.families.licences import forbids_commerce
-from geoseg.spec import ImportSpec, parse_spec
+from geoseg.models.families.licences import forbids_commerce, non_commercial
+from geoseg.spec import ImportSpec, NetworkSpec, parse_spec
 
 ENTRIES = read_gallery()
 ONNX = [name for name, entry in ENTRIES.items() if entry.source.endswith(".onnx")]
@@ -31,6 +31,14 @@ def run(*arguments: Any) -> Any:
 def test_an_entry_has_a_free_licence_that_is_said_somewhere(name: str) -> None:
     assert not forbids_commerce(ENTRIES[name].licence)
     assert ENTRIES[name].licence_source.startswith("https://")
+
+
+@pytest.mark.parametrize("name", IMPORTED)
+def test_the_encoder_of_an_entry_comes_from_no_weights_for_non_commercial_use(name: str) -> None:
+    give = ENTRIES[name].give
+    if give.encoder is not None:
+        network = NetworkSpec(architecture=give.architecture or "unet", encoder=give.encoder)
+        assert non_commercial(network, "imagenet") is None
 
 
 @pytest.mark.parametrize("name", IMPORTED)
