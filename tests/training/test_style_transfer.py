@@ -20,7 +20,7 @@ from geoseg.spec import IGNORE, TrainSpec, parse_spec
 from geoseg.training.methods.method import check_method
 from geoseg.training.methods.unlabelled import FromUnlabelled
 from geoseg.training.styles import STYLES
-from geoseg.training.styles.fourier import with_amplitudes, without_gaps
+from geoseg.training.styles.fourier import with_amplitudes, with_mean_amplitudes, without_gaps
 from geoseg.training.styles.style import Style
 
 every_style = pytest.mark.parametrize("name", STYLES.names)
@@ -188,6 +188,41 @@ def test_low_frequencies_have_the_targets_amplitudes_and_their_own_phases(size: 
     torch.testing.assert_close(found[..., ~low], own[..., ~low], atol=1e-3, rtol=1e-3)
     turned = found * own.conj()
     torch.testing.assert_close(turned.real, turned.abs(), atol=1e-2, rtol=1e-3)
+
+
+ALL = torch.ones(2, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.05, 0.5])
+def test_of_all_windows_their_own_amplitudes_change_nothing_and_those_of_a_brighter_region_its_brightness(
+    beta: float,
+) -> None:
+    image, _ = images()
+    for offset in (0.0, -500.0, 20.0):
+        changed = with_mean_amplitudes(image, image + offset, beta, (ALL, ALL))
+        torch.testing.assert_close(changed, image + offset, atol=2e-2, rtol=0)
+
+
+def test_of_all_windows_what_differs_within_a_region_stays_and_windows_without_data_do_not_count() -> None:
+    image, other = images()
+    image[0] += 100
+    only = torch.tensor([True, False])
+    changed = with_mean_amplitudes(image, other, 0.0, (ALL, only))
+    means = changed.mean(dim=(2, 3)), image.mean(dim=(2, 3))
+    torch.testing.assert_close(means[0][0] - means[0][1], means[1][0] - means[1][1], atol=1e-3, rtol=0)
+    torch.testing.assert_close(means[0].mean(dim=0), other[0].mean(dim=(1, 2)), atol=1e-3, rtol=0)
+
+
+def test_of_all_windows_low_frequencies_have_the_mean_amplitudes_of_the_target_and_their_own_phases() -> None:
+    image, other = images()
+    own, wanted, found = (
+        torch.fft.fft2(one) for one in (image, other, with_mean_amplitudes(image, other, 0.1, (ALL, ALL)))
+    )
+    at = (..., slice(1, 4), slice(1, 4))
+    torch.testing.assert_close(found.abs()[at].mean(dim=0), wanted.abs()[at].mean(dim=0), atol=1e-2, rtol=1e-3)
+    torch.testing.assert_close(found[..., 5:20, :], own[..., 5:20, :], atol=1e-2, rtol=1e-3)
+    turned = (found * own.conj())[at]
+    torch.testing.assert_close(turned.real, turned.abs(), atol=1, rtol=1e-3)
 
 
 def test_gaps_become_the_mean_of_the_other_pixels_of_their_band() -> None:
