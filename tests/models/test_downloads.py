@@ -20,6 +20,7 @@ from support.servers import serving
 
 from geoseg import ModelError, OutputError, load_model
 from geoseg.cli import main
+from geoseg.models.backends import BACKENDS
 from geoseg.models.downloads import fetch_file, fetch_folder, is_address
 from geoseg.models.header import existing_model, read_spec
 
@@ -86,6 +87,21 @@ def test_the_bundle_of_a_repository_is_opened_as_a_file_would_be(bundle: Path, m
     assert model.spec == load_model(bundle).spec
     assert model.file is not None
     assert model.file.sha256 == digest_of(bundle)
+
+
+@pytest.mark.parametrize("folder", ["", "onnx/"])
+def test_an_onnx_model_comes_with_the_files_beside_it(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = BACKENDS.get(".onnx").example(tmp_path)
+    files = {f"{folder}{one.name}": one.read_bytes() for one in (path, path.with_name(f"{path.name}.yaml"))}
+    address = f"hf://owner/name@main/{folder}{path.name}"
+    with hub_of({**files, "README.md": b"# towns"}, monkeypatch) as repository:
+        assert read_spec(address).bands == ("red", "green", "blue")
+        assert not [line for line in repository.asked if "README.md" in line]
+    ask(NOWHERE, monkeypatch)
+    forget()
+    assert read_spec(address).bands == ("red", "green", "blue")
 
 
 def test_a_file_in_the_cache_is_not_downloaded_twice_and_is_taken_without_a_connection(

@@ -21,6 +21,8 @@ from geoseg.models.downloads.download import Download, check_digest, sha256_of
 
 SCHEME = "hf://"
 _REPOSITORY = re.compile(r"([\w.-]+)/([\w.-]+)(?:@([^/\s]+))?(?:/+(.*?))?/*", re.ASCII)
+ONNX = ".onnx"
+"""Ending of models that may need other files beside them."""
 _TEXTS = ".json", ".yaml", ".yml", ".md", ".txt", ".csv"
 """Endings of files that may describe weights."""
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -56,7 +58,10 @@ def fetch_file(place: str) -> Download:
     repository = _parse(place)
     opened = ".safetensors", *(ending for ending in BACKENDS if ending != ".safetensors")
     file = repository.file or _only(_names(repository), opened, repository)
-    return _download(repository, file)
+    found = _download(repository, file)
+    if file.endswith(ONNX):
+        _fetch_beside(file, found, repository)
+    return found
 
 
 def fetch_folder(place: str, endings: Sequence[str]) -> Download:
@@ -72,9 +77,25 @@ def fetch_folder(place: str, endings: Sequence[str]) -> Download:
     wanted = [name for name in names if name.lower().endswith(_TEXTS)]
     weights = _download(repository, _only(names, endings, repository))
     folder = weights.path.parent
-    if any(_download(repository, name).path.parent != folder for name in wanted):
-        raise ModelError(f"{repository.shown} changed while it was downloaded: try again")
+    _check_one_commit([_download(repository, name) for name in wanted], folder, repository)
     return Download(folder, f"{SCHEME}{repository.name}@{folder.name}")
+
+
+def _fetch_beside(file: str, found: Download, repository: Repository) -> None:
+    """Download what belongs to an ONNX file in its folder: its weights, and what it is."""
+    text = f"{file.removesuffix(ONNX)}.json"
+    named = [name for name in _all_names(repository) if name != file and (name.startswith(file) or name == text)]
+    _check_one_commit([_download(repository, name) for name in named], found.path.parent, repository)
+
+
+def _check_one_commit(files: Sequence[Download], folder: Path, repository: Repository) -> None:
+    """Check that files are of one commit, as their folder is.
+
+    Raises:
+        ModelError: if not.
+    """
+    if any(one.path.parent != folder for one in files):
+        raise ModelError(f"{repository.shown} changed while it was downloaded: try again")
 
 
 def _parse(place: str) -> Repository:
@@ -105,7 +126,16 @@ def _only(names: Sequence[str], endings: Sequence[str], repository: Repository) 
 
 
 def _names(repository: Repository) -> list[str]:
-    """Names of the files at the top of a repository; without a connection those in the cache.
+    """Names of the files at the top of a repository.
+
+    Raises:
+        ModelError: as `_all_names`.
+    """
+    return [name for name in _all_names(repository) if "/" not in name]
+
+
+def _all_names(repository: Repository) -> list[str]:
+    """Names of the files of a repository, with their folders; without a connection those in the cache.
 
     Raises:
         ModelError: if the repository is not there, or neither the Hub nor the cache has it.
@@ -122,7 +152,7 @@ def _names(repository: Repository) -> list[str]:
         names = _cached_names(repository)
         if not names:
             raise _failure(repository.shown, error) from None
-    return sorted(name for name in names if "/" not in name)
+    return sorted(names)
 
 
 def _cached_names(repository: Repository) -> list[str]:
@@ -133,7 +163,7 @@ def _cached_names(repository: Repository) -> list[str]:
     named = folder / "refs" / repository.revision
     commit = named.read_text() if named.is_file() else repository.revision
     snapshot = folder / "snapshots" / commit
-    return [one.name for one in snapshot.iterdir() if one.is_file()] if snapshot.is_dir() else []
+    return [one.relative_to(snapshot).as_posix() for one in snapshot.rglob("*") if one.is_file()]
 
 
 def _download(repository: Repository, file: str) -> Download:
