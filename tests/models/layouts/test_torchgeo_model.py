@@ -42,5 +42,5 @@ def test_a_model_of_torchgeo_gives_torchgeo_s_own_classes_and_polygons(torchgeo_
         assert result.exit_code == 0, result.output
     found = torchgeo_model.compare(tmp_path)
     assert found.polygons > 0
-    assert found.inside > 0.99
-    assert found.clear > 0.999
+    assert found.inside > 0.995  # 0.998: windows are blended
+    assert found.clear > 0.997
