@@ -9,7 +9,7 @@ LEFT_OUT = {
     "docs/export.md": 2,
     "docs/extending.md": 1,
     "docs/files.md": 1,
-    "docs/import.md": 3,
+    "docs/import.md": 4,
     "docs/index.md": 1,
     "docs/install.md": 4,
     "docs/networks.md": 1,
