@@ -92,7 +92,7 @@ NEEDS: Mapping[str, Need] = {
     **dict.fromkeys(ARCHITECTURES, "maps"),
     **dict.fromkeys(("deeplabv3", "deeplabv3plus", "pan"), "dilation"),
     "dpt": "tokens",
-    **dict.fromkeys(("fcn32s", "fcn16s", "fcn8s", "hrnetv2", "unetformer", "gated_scnn"), "maps"),
+    **dict.fromkeys(("fcn32s", "fcn16s", "fcn8s", "hrnetv2", "unetformer", "gated_scnn", "smp04_upernet"), "maps"),
     **dict.fromkeys(("maskformer", "mask2former"), "maps"),
     **dict.fromkeys(("setr_naive", "setr_pup", "setr_mla", "segmenter", "structtoken"), "tokens"),
 }

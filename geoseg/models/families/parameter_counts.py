@@ -43,6 +43,9 @@ PARAMETERS: Mapping[str, int] = {
     "ocr": 70_072_910,
     "dynamic_world": 221_767,
     "unetformer": 21_761_209,
+    "torchvision_deeplabv3": 39_635_271,
+    "torchgeo_fcn": 149_959,
+    "smp04_upernet": 22_681_479,
     "maskformer": 41_271_112,
     "mask2former": 44_004_616,
 }

@@ -20,14 +20,13 @@ from geoseg.core.errors import ModelError, SpecError
 from geoseg.models.layouts.found import Example, Found, example_says, said
 from geoseg.models.layouts.reading import read_content
 from geoseg.models.layouts.source import Source
+from geoseg.models.layouts.torchvision_names import is_deeplab, network_of, under_own_names
 from geoseg.spec import parse_json
 
 CONFIG, INNER, WEIGHTS, MODULES = "pipeline-config.json", "model-bundle.zip", "model.pth", "modules/"
 """Names in the archives."""
 MOST_PART, MOST_TEXT = 2**32, 2**22
 """Bytes of the largest weights and configs that are read."""
-OF_TORCHVISION = "backbone.conv1.weight", "classifier.0.convs.0.0.weight"
-"""Names of weights of torchvision's DeepLabV3, the network that Raster Vision takes by itself."""
 NULL = "null"
 """Class that Raster Vision adds for pixels without data."""
 
@@ -45,20 +44,23 @@ class RasterVision:
             return {CONFIG, INNER} <= {*archive.namelist()}
 
     def read(self, source: Source) -> Found:
-        """Weights, and the classes with their colours; the network must be said, its code is not run.
+        """Weights, and the classes with their colours; another network than torchvision's DeepLabV3, which Raster
+        Vision takes by itself, must be said, its code is not run.
 
         Raises:
-            ModelError: if the bundle cannot be read, or holds torchvision's DeepLabV3.
+            ModelError: if the bundle cannot be read.
         """
         bundle = _Bundle.open(source)
-        if all(name in bundle.weights for name in OF_TORCHVISION):
-            raise ModelError(f"{source.shown} holds torchvision's DeepLabV3, a network that geoseg does not have")
+        weights, notices = bundle.weights, tuple[str, ...]()
+        says: dict[str, Any] = {}
+        if is_deeplab(weights):
+            says, (weights, notices) = network_of(weights), under_own_names(weights)
         classes = bundle.config.get("dataset", {}).get("class_config", {})
         names, colors = classes.get("names") or [], classes.get("colors") or []
         pairs = zip(names, colors or [None] * len(names), strict=False)
         listed = [{"name": name, "color": _hex(color)} for name, color in pairs]
-        notices = ("the bundle holds Python modules: they are not run",) if bundle.has_code else ()
-        return Found(dict(bundle.weights), said({"classes": listed or None}, source.shown), notices=notices)
+        notices += ("the bundle holds Python modules: they are not run",) if bundle.has_code else ()
+        return Found(weights, said(says | {"classes": listed or None}, source.shown), notices=notices)
 
     def example(self, folder: Path) -> Example:
         """A bundle with a network that somebody's module defines."""

@@ -6,6 +6,7 @@ of today's version.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from torch import Tensor
@@ -24,10 +25,11 @@ DECODERS = {
     "decoder.fpa.conv1.conv.weight": "pan",
     "decoder.feature_norms.0.weight": "upernet",
     "decoder.mlp_stage.0.linear.weight": "segformer",
+    "decoder.fpn_bottleneck.0.weight": "smp04_upernet",
 }
 """Architectures by a name that their decoder has; the first that is there counts."""
-OF_FORMER_UPERNET = "decoder.fpn_bottleneck.0.weight"
-"""Name in the UPerNet of version 0.4, which is another network than that of later ones."""
+OF_FORMER_UPERNET = re.compile(r"decoder\.fpn_stages\.(\d+)\.")
+"""Begin of names in the UPerNet of version 0.4, whose last stage is that of the image itself, and never used."""
 OF_FORMER_DEEPLABV3 = "decoder.0.convs.0.0.weight"
 """Name in the DeepLabV3 of versions before 0.5, which is the same network."""
 FORMER_PARTS = {"decoder.0.": "decoder.aspp.", "decoder.1.": "decoder.conv.", "decoder.2.": "decoder.bn."}
@@ -35,10 +37,14 @@ FORMER_PARTS = {"decoder.0.": "decoder.aspp.", "decoder.1.": "decoder.conv.", "d
 
 
 def with_names_of_today(weights: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Weights whose names are those of today's version; others as they are."""
-    if OF_FORMER_DEEPLABV3 not in weights:
+    """Weights whose names are those of today's version, without what a former one never used; others as they are."""
+    if OF_FORMER_DEEPLABV3 in weights:
+        return {_name_of_today(name): tensor for name, tensor in weights.items()}
+    stages = {int(found[1]) for name in weights if (found := OF_FORMER_UPERNET.match(name))}
+    if not stages:
         return weights
-    return {_name_of_today(name): tensor for name, tensor in weights.items()}
+    unused = f"decoder.fpn_stages.{max(stages)}."
+    return {name: tensor for name, tensor in weights.items() if not name.startswith(unused)}
 
 
 def _name_of_today(name: str) -> str:
@@ -55,9 +61,4 @@ def architecture_by_decoder(weights: Mapping[str, Tensor], source: str) -> str:
     for name, architecture in DECODERS.items():
         if name in with_names_of_today(weights):
             return architecture
-    if OF_FORMER_UPERNET in weights:
-        raise ModelError(
-            f"{source} ends in the UPerNet of segmentation-models-pytorch 0.4, another network than that of later "
-            "versions, which geoseg does not have: ask its makers for an ONNX model, which geoseg uses as it is"
-        )
     raise ModelError(f"{source} ends in a decoder that geoseg does not know: it knows {', '.join(DECODERS.values())}")

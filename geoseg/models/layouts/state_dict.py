@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from geoseg.core.errors import ModelError, shown
 from geoseg.models.layouts.cards import licence_of
 from geoseg.models.layouts.found import Example, Found, example_says, said, stripped
 from geoseg.models.layouts.source import Source
+from geoseg.models.layouts.torchvision_names import is_deeplab, network_of, under_own_names
 
 WRAPPERS = "module.", "_orig_mod.", "model.", "net.", "network."
 """Prefixes that every name may have: of modules around the network, such as DataParallel, torch.compile, a trainer."""
@@ -22,7 +24,7 @@ OF_TIMM = "pretrained_cfg"
 
 
 class StateDict:
-    """Reads any weights; which network they are of must be said."""
+    """Reads any weights; which network they are of must be said, but for torchvision's DeepLabV3."""
 
     title = "weights alone"
 
@@ -42,11 +44,16 @@ class StateDict:
         if OF_TIMM in config:
             raise ModelError(
                 f"{source.shown} is an encoder alone, timm's {shown(config.get('architecture'), quoted=False)}, which "
-                f"has no classes: train with it, encoder_weights: {shown(source.weights_file.name, quoted=False)}"
+                f"has no classes: train with it, encoder_weights: {source.shown}"
             )
         weights, prefix = unwrapped(source.weights)
         notices = (f"the names of the weights begin with {prefix}, which is left out",) if prefix else ()
-        return Found(weights, said({"licence": licence_of(source)}, source.shown), notices=notices)
+        says: dict[str, Any] = {"licence": licence_of(source)}
+        if is_deeplab(weights):
+            says |= network_of(weights)
+            weights, more = under_own_names(weights)
+            notices += more
+        return Found(weights, said(says, source.shown), notices=notices)
 
     def example(self, folder: Path) -> Example:
         """An FPN over timm's smallest ResNet, as `torch.save(model.state_dict())` writes it."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from geoseg.core.errors import ModelError
 from geoseg.models.layouts.found import Example, Found, example_says, said
@@ -16,6 +19,8 @@ KEYS = {"model", "backbone", "in_channels"}
 """Settings that the task has."""
 OWN = "fcn"
 """The network that is TorchGeo's own."""
+ARCHITECTURE, BACKBONE = "torchgeo_fcn", "backbone."
+"""It in geoseg, and the begin of the names of its layers but the last."""
 
 
 class TorchGeo:
@@ -32,19 +37,22 @@ class TorchGeo:
         """The network, and names of classes where the task has them; normalisation is that of its data module.
 
         Raises:
-            ModelError: if the network is none of segmentation-models-pytorch, or its classes may overlap.
+            ModelError: if the network is neither TorchGeo's own nor one of segmentation-models-pytorch, or its classes
+                may overlap.
         """
         from geoseg.models.layouts.smp_settings import architecture_of, network_settings
 
         task = lightning_task(source, PREFIX)
         assert task is not None  # it is recognised
         settings = task.settings
-        if settings["model"] == OWN:
-            raise ModelError(f"{source.shown} holds TorchGeo's own FCN, a network that geoseg does not have")
         if settings.get("task") == "multilabel":
             raise ModelError(
                 f"{source.shown} gives classes that may overlap (multilabel): geoseg's models give each pixel one class"
             )
+        if settings["model"] == OWN:
+            weights = {_own_name(name): tensor for name, tensor in task.weights.items()}
+            own = {"architecture": ARCHITECTURE, "arguments": _filters(weights)}
+            return Found(weights, said(own | _classes(settings), source.shown), _HINTS, task.notices)
         keywords = {"encoder_name": settings["backbone"], "classes": settings.get("num_classes") or 1}
         says = network_settings(architecture_of(settings["model"], source.shown), keywords, source.shown)
         return Found(task.weights, said(says | _classes(settings), source.shown), _HINTS, task.notices)
@@ -64,6 +72,17 @@ class TorchGeo:
         checkpoint = {"state_dict": weights | {"criterion.weight": torch.ones(4)}, "hyper_parameters": settings}
         torch.save(checkpoint | {"epoch": 1, "pytorch-lightning_version": "2.5.0"}, folder / "last.ckpt")
         return Example(folder / "last.ckpt", example_says())
+
+
+def _own_name(name: str) -> str:
+    """The name of a weight of the FCN in geoseg's."""
+    return f"encoder.{name.removeprefix(BACKBONE)}" if name.startswith(BACKBONE) else name
+
+
+def _filters(weights: Mapping[str, Tensor]) -> dict[str, int]:
+    """Channels of the FCN's layers."""
+    last = weights.get("last.weight")
+    return {} if last is None or last.ndim != 4 else {"filters": last.shape[1]}
 
 
 def _classes(settings: Any) -> dict[str, Any]:

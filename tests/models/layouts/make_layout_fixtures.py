@@ -4,6 +4,10 @@
     VENV/bin/python tests/models/layouts/make_layout_fixtures.py FOLDER
     GEOSEG_LAYOUT_FIXTURES=FOLDER pytest tests/models/layouts
 
+FLAIR-HUB is in no package index, and needs an environment of its own: segmentation-models-pytorch==0.4.0 with
+timm==0.9.7, and the folder src of github.com/IGNF/FLAIR-HUB (commit 3d5693b) in PYTHONPATH. A name of a function below
+after FOLDER writes its models alone.
+
 Each goes into a folder of its name: what `geoseg import` takes (`source`, in expected.json), an image and the logits
 that the library gives of it (expected.safetensors), and the versions. A library that is not installed is left out.
 """
@@ -30,9 +34,9 @@ def with_some_statistics(model):
     return model.eval()
 
 
-def note(folder, source, model, *packages, sigmoid=False):
+def note(folder, source, model, *packages, sigmoid=False, side=SIDE):
     """Write image, logits and versions."""
-    image = torch.rand(1, BANDS, SIDE, SIDE)
+    image = torch.rand(1, BANDS, side, side)
     with torch.inference_mode():
         logits = model(image)
     logits = getattr(logits, "output", logits)
@@ -64,6 +68,7 @@ def torchgeo_task(folder):
     for name, settings in {
         "unet": {"model": "unet", "backbone": "resnet18", "loss": "ce", "class_weights": torch.ones(CLASSES)},
         "deeplab": {"model": "deeplabv3+", "backbone": "resnet18", "loss": "focal"},
+        "fcn": {"model": "fcn", "num_filters": 8, "loss": "ce"},
     }.items():
         place = folder.with_name(f"{folder.name}_{name}")
         place.mkdir()
@@ -120,12 +125,80 @@ def geoai_training(folder):
     note(folder, source, model.eval(), "geoai-py", "segmentation-models-pytorch")
 
 
+def torchvision_in_a_bundle(folder):
+    """Raster Vision's network; the archive is written here, in its layout."""
+    import io
+    import zipfile
+
+    from torchvision.models.segmentation import deeplabv3_resnet50
+
+    folder.mkdir()
+    model = deeplabv3_resnet50(weights=None, weights_backbone=None, num_classes=CLASSES, aux_loss=False)
+    with_some_statistics(model)
+    state, inner = io.BytesIO(), io.BytesIO()
+    torch.save(model.state_dict(), state)
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("model.pth", state.getvalue())
+        archive.writestr("learner-config.json", "{}")
+    with zipfile.ZipFile(folder / "model-bundle.zip", "w") as archive:
+        archive.writestr("model-bundle.zip", inner.getvalue())
+        archive.writestr("pipeline-config.json", json.dumps({"plugin_versions": {}}))
+    note(folder, "model-bundle.zip", lambda image: model(image)["out"], "torchvision")
+
+
+FLAIR_HUB = {
+    "unet": ("convnext_atto", "unet", 64),
+    "upernet": ("convnext_atto", "upernet", 64),
+    "swin": ("swin_tiny_patch4_window7_224", "upernet", 512),
+    "deeplab": ("resnet18", "deeplabv3", 64),
+}
+"""Encoder, decoder, and side of the images, by fixture."""
+
+
+def flair_hub_model(folder):
+    """FLAIR-HUB's own network, its checkpoint as Lightning names the weights."""
+    from functools import partial
+
+    import segmentation_models_pytorch as smp
+    from flair_hub.models.flair_model import FLAIR_HUB_Model
+
+    smp.create_model = partial(smp.create_model, encoder_weights=None)  # it would download those of ImageNet
+    mono, multi = "AERIAL_RGBI", ("SENTINEL2_TS", "SENTINEL1-ASC_TS", "SENTINEL1-DESC_TS")
+    others = dict.fromkeys(("AERIAL-RLT_PAN", "DEM_ELEV", "SPOT_RGBI", *multi), False)
+    for name, (encoder, decoder, side) in FLAIR_HUB.items():
+        place = folder.with_name(f"{folder.name}_{name}")
+        (place / "model").mkdir(parents=True)
+        series = {"encoder_widths": [64, 64, 64, 128], "decoder_widths": [32, 32, 64, 128], "out_conv": [32, 19]}
+        config = {
+            "models": {"monotemp_model": {"arch": f"{encoder}-{decoder}"}, "multitemp_model": series},
+            "modalities": {"inputs": {mono: True, **others}, "inputs_channels": {mono: [4, 1, 2]}, "aux_loss": {}},
+            "labels": ["TASK"],
+            "labels_configs": {"TASK": {"value_name": ["sea", "wood", "field", "town"]}},
+        }
+        model = with_some_statistics(FLAIR_HUB_Model(config, {mono: side}))
+        weights = {f"model.{key}": tensor for key, tensor in model.state_dict().items()}
+        save_file(weights, place / "model" / "model.safetensors")
+        (place / "model" / "README.md").write_text(f"- **Encoder:** {encoder}\n- **Decoder:** {decoder}\n")
+
+        def classify(image, model=model):
+            return model({mono: image, "TASK": image[:, 0]})[0]["TASK"]
+
+        note(place, "model", classify, "segmentation-models-pytorch", "timm", side=side)
+
+
 if __name__ == "__main__":
     torch.manual_seed(0)
     target = Path(sys.argv[1])
     target.mkdir(parents=True, exist_ok=True)
     wanted = sys.argv[2:]
-    for make in (smp_pretrained, torchgeo_task, terratorch_task, geoai_training):
+    for make in (
+        smp_pretrained,
+        torchgeo_task,
+        terratorch_task,
+        geoai_training,
+        torchvision_in_a_bundle,
+        flair_hub_model,
+    ):
         if wanted and make.__name__ not in wanted:
             continue
         try:

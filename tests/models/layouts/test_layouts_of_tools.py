@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import zipfile
 from pathlib import Path
@@ -72,7 +71,6 @@ def test_terratorch_says_bands_and_classes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "error"),
     [
-        ({"model": "fcn"}, r"holds TorchGeo's own FCN, a network that geoseg does not have"),
         ({"task": "multilabel"}, r"gives classes that may overlap \(multilabel\)"),
         ({"model": "unett"}, r"a network 'unett', which segmentation-models-pytorch does not have, did you mean unet"),
         ({"backbone": "resnet50"}, r"the weights do not fit unet resnet50: 'encoder"),
@@ -163,21 +161,12 @@ def test_raster_visions_classes_are_taken_and_its_code_is_not_run(tmp_path: Path
     assert "the bundle holds Python modules: they are not run" in result.notices
 
 
-def test_torchvisions_deeplab_and_damaged_bundles_are_refused(tmp_path: Path) -> None:
-    state, inner = io.BytesIO(), io.BytesIO()
-    names = "backbone.conv1.weight", "classifier.0.convs.0.0.weight"
-    torch.save({name: torch.ones(1) for name in names}, state)
-    with zipfile.ZipFile(inner, "w") as archive:
-        archive.writestr("model.pth", state.getvalue())
-    for name, content, error in (
-        ("deeplab.zip", inner.getvalue(), r"holds torchvision's DeepLabV3, a network that geoseg does not have"),
-        ("damaged.zip", inner.getvalue()[:200], r"is a damaged bundle, or lacks model.pth: copy it again"),
-    ):
-        with zipfile.ZipFile(tmp_path / name, "w") as archive:
-            archive.writestr("model-bundle.zip", content)
-            archive.writestr("pipeline-config.json", "{}")
-        with pytest.raises(ModelError, match=error):
-            import_model(tmp_path / name, tmp_path / "m.safetensors", **RGB)
+def test_damaged_bundles_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "damaged.zip", "w") as archive:
+        archive.writestr("model-bundle.zip", b"PK\x03\x04" + bytes(200))
+        archive.writestr("pipeline-config.json", "{}")
+    with pytest.raises(ModelError, match=r"is a damaged bundle, or lacks model.pth: copy it again"):
+        import_model(tmp_path / "damaged.zip", tmp_path / "m.safetensors", **RGB)
 
 
 def test_a_packed_bomb_in_a_bundle_is_not_unpacked(tmp_path: Path) -> None:
@@ -191,7 +180,7 @@ def test_a_packed_bomb_in_a_bundle_is_not_unpacked(tmp_path: Path) -> None:
 def test_a_folder_of_timm_is_an_encoder_alone(tmp_path: Path) -> None:
     torch.save({"conv1.weight": torch.ones(8, 3, 3, 3)}, tmp_path / "model.pth")
     (tmp_path / "config.json").write_text('{"architecture": "resnet18", "pretrained_cfg": {}}', "utf-8")
-    with pytest.raises(ModelError, match=r"is an encoder alone, timm's resnet18, .*encoder_weights: model.pth"):
+    with pytest.raises(ModelError, match=r"is an encoder alone, timm's resnet18, .*encoder_weights: .*"):
         import_model(tmp_path, tmp_path / "m.safetensors", **RGB)
 
 
