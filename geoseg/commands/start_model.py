@@ -13,6 +13,7 @@ from typing import Any
 
 from geoseg.commands.found_bands import FoundImages
 from geoseg.commands.found_classes import FoundClasses
+from geoseg.models.downloads import is_address, whole_address
 from geoseg.models.header import read_spec
 from geoseg.raster.bands.matching import choose_bands
 from geoseg.scenes import open_scene
@@ -70,4 +71,6 @@ def start_of(model: Path, config: Path) -> StartModel:
     spec = read_spec(model)
     if model.name == "default" and not model.exists():
         return StartModel(spec, "default")
+    if is_address(model):
+        return StartModel(spec, whole_address(model))
     return StartModel(spec, Path(os.path.relpath(model.absolute(), config.absolute().parent)).as_posix())

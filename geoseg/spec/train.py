@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -35,7 +36,9 @@ from geoseg.spec.plain import load_yaml
 from geoseg.spec.refine import RefineSpec
 from geoseg.spec.surroundings import OtherBranch
 
-WEIGHT_FILES = (".safetensors", ".pth", ".pt")
+_ADDRESS = re.compile(r"(hf|https?):/+", re.IGNORECASE)
+"""Begin of an address; a path of files keeps one slash of it."""
+WEIGHT_FILES = (".safetensors", ".pth", ".pt", ".bin")
 """File types of encoder weights."""
 
 
@@ -91,10 +94,12 @@ class TrainSpec(Spec):
     """Another way to see the surroundings of each window, of another package, by its name and with its settings:
     {name: ..., setting: ...}."""
     encoder_weights: str | None = None
-    """Pretrained weights of the encoder: imagenet or another tag of smp or timm, or a file of timm's weights
-    (.safetensors or .pth); None starts from random ones."""
+    """Pretrained weights of the encoder: imagenet or another tag of smp or timm; a file of timm's weights
+    (.safetensors, .pth, .bin); a folder of timm's (config.json and weights), named with a slash: ./folder; or the
+    address of either, hf://timm/NAME or https://...; None starts from random ones."""
     init_from: FilePath | None = None
-    """Bundle whose weights the network starts from, or default; its bands and classes may differ."""
+    """Bundle whose weights the network starts from, or its address (hf://..., https://...), or default; its bands and
+    classes may differ."""
     frozen_epochs: int = Field(default=0, ge=0, le=LARGEST_COUNT)
     """Number of first epochs in which the encoder is frozen."""
     method: MethodSpec = MethodSpec()
@@ -261,13 +266,23 @@ def load_train_spec(path: str | Path) -> TrainSpec:
     folder = path.parent
     spec = parse_spec(TrainSpec, load_yaml(path), source=str(path))
     changes: dict[str, Any] = {"data": paths_from(spec.data, folder)}
-    if spec.init_from is not None:
+    if spec.init_from is not None and not is_web_address(spec.init_from):
         changes["init_from"] = folder / spec.init_from
     if spec.cache is not None:
         changes["cache"] = spec.cache.below(folder)
-    if spec.encoder_weights and Path(spec.encoder_weights).suffix in WEIGHT_FILES:
+    if spec.encoder_weights and is_path_of_weights(spec.encoder_weights):
         changes["encoder_weights"] = str(folder / spec.encoder_weights)
     return spec.model_copy(update=changes)
+
+
+def is_web_address(place: str | Path) -> bool:
+    """Whether a model or weights are named by an address, not by a path."""
+    return _ADDRESS.match(str(place)) is not None
+
+
+def is_path_of_weights(weights: str) -> bool:
+    """Whether weights of an encoder are named by a path: by its ending, or by a slash, which no tag has."""
+    return not is_web_address(weights) and (Path(weights).suffix in WEIGHT_FILES or "/" in weights or "\\" in weights)
 
 
 def paths_from(data: DataSpec, folder: Path) -> DataSpec:

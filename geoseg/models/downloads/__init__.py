@@ -13,7 +13,7 @@ from functools import lru_cache
 from geoseg.models.downloads import hub, web
 from geoseg.models.downloads.download import Download
 
-__all__ = ["Download", "address_line", "fetch_file", "fetch_folder", "is_address"]
+__all__ = ["Download", "address_line", "fetch_file", "fetch_folder", "is_address", "whole_address"]
 
 _SCHEME = re.compile(r"(hf|https?):/+", re.IGNORECASE)
 """Begin of an address; one slash is left where it was taken for a path of files."""
@@ -51,6 +51,11 @@ def fetch_folder(address: str, endings: tuple[str, ...]) -> Download:
     """
     scheme, rest = _split(address)
     return hub.fetch_folder(rest, endings) if scheme == "hf" else web.fetch_file(f"{scheme}://{rest}")
+
+
+def whole_address(place: str | os.PathLike[str]) -> str:
+    """An address with both slashes of its scheme, where it was taken for a path of files."""
+    return "://".join(_split(os.fspath(place)))
 
 
 def address_line(what: str, address: str) -> str:

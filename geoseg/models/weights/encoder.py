@@ -16,8 +16,8 @@ from geoseg.models.build import build_network
 from geoseg.models.families.building import family_of
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.weights.files import PREFIXES, VISIBLE, by_own_names, fit_bands, is_rgb, read_weights
+from geoseg.models.weights.places import find_weights
 from geoseg.spec import ModelSpec
-from geoseg.spec.train import WEIGHT_FILES
 
 
 def load_encoder_weights(network: SegmentationNetwork, spec: ModelSpec, weights: str) -> None:
@@ -29,15 +29,16 @@ def load_encoder_weights(network: SegmentationNetwork, spec: ModelSpec, weights:
     Args:
         network: built by `build_network(spec)`.
         spec: the network's spec.
-        weights: imagenet, another tag of smp or timm, or a file (.safetensors, .pth, .pt) of timm's or smp's weights.
+        weights: imagenet, another tag of smp or timm, or a file, a folder or an address of timm's or smp's weights (see
+            `find_weights`).
 
     Raises:
         ModelError: if the network has no encoder, the tag is unknown, the weights cannot be downloaded or read, or they
             are not those of this encoder.
     """
     encoder = encoder_of(network)
-    if Path(weights).suffix in WEIGHT_FILES:
-        path = Path(weights)
+    path = find_weights(weights, spec.network)
+    if path is not None:
         given = read_weights(path)
         is_of_bands = len(spec.bands) != len(VISIBLE) or any(name.startswith(PREFIXES[-1]) for name in given)
         found = by_own_names(encoder.state_dict(), given, spec, path) if is_of_bands or is_rgb(spec.bands) else {}

@@ -5,6 +5,8 @@ In: a TrainSpec and labelled rasters. Out: a run, ready to start.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +14,10 @@ import torch
 from geoseg.core.events import Reporter
 from geoseg.models.build import build_network
 from geoseg.models.dilation_check import far_rates
+from geoseg.models.downloads import address_line, fetch_file, is_address
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.weights.encoder import load_encoder_weights
+from geoseg.models.weights.places import download_weights
 from geoseg.models.weights.start import start_from
 from geoseg.models.window_check import check_window
 from geoseg.spec import ModelSpec, TrainSpec
@@ -140,9 +144,19 @@ def _data_in_views(spec: TrainSpec, windows: TrainingWindows, reporter: Reporter
     return {"data_in_views": [round(share, 3) for share in shares]} if shares else {}
 
 
+def _downloaded(spec: TrainSpec) -> Iterator[str]:
+    """Lines that name the versions of what was downloaded."""
+    if spec.encoder_weights is not None and (weights := download_weights(spec.encoder_weights)) is not None:
+        yield address_line("encoder_weights", weights.address)
+    if spec.init_from is not None and is_address(spec.init_from):
+        yield address_line("init_from", fetch_file(os.fspath(spec.init_from)).address)
+
+
 def _make_network(spec: TrainSpec, model: ModelSpec, reporter: Reporter) -> SegmentationNetwork:
     network = build_network(model)
     if (line := restriction(spec)) is not None:
+        reporter.notice(line)
+    for line in _downloaded(spec):
         reporter.notice(line)
     if spec.encoder_weights is not None:
         load_encoder_weights(network, model, spec.encoder_weights)

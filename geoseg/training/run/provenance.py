@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,14 @@ import torch
 from geoseg.core.composites import each_part
 from geoseg.core.redaction import public_values
 from geoseg.core.version import __version__
-from geoseg.models.families.licences import inherited, non_commercial
+from geoseg.models.downloads import fetch_file, is_address
+from geoseg.models.families.licences import forbids_commerce, inherited, non_commercial
 from geoseg.models.header import read_spec
+from geoseg.models.weights.places import download_weights, licence_of_folder
 from geoseg.raster.scaling import conversion
 from geoseg.spec import DataSpec, ModelCard, ModelSpec, NormalizationSpec, TrainSpec
 from geoseg.spec.branch import branch_fields
+from geoseg.spec.train import is_path_of_weights
 from geoseg.training.data.training_data import TrainingData
 from geoseg.training.methods.method import change_paths
 from geoseg.training.run.settings import Hardware
@@ -57,7 +61,7 @@ def restriction(spec: TrainSpec) -> str | None:
 
     Where nothing says under which licence the weights of `init_from` are, the sentence says that.
     """
-    line = non_commercial(spec.network, spec.encoder_weights)
+    line = _of_encoder(spec)
     if line is not None or spec.init_from is None:
         return line
     given = read_spec(spec.init_from)
@@ -65,13 +69,36 @@ def restriction(spec: TrainSpec) -> str | None:
     return inherited(given) or non_commercial(given.network, weights if isinstance(weights, str) else None)
 
 
+def _of_encoder(spec: TrainSpec) -> str | None:
+    weights = spec.encoder_weights
+    if weights is None or not (is_address(weights) or is_path_of_weights(weights)):
+        return non_commercial(spec.network, weights)
+    line = non_commercial(spec.network, None)
+    licence = None if line else licence_of_folder(weights)
+    if licence is None or not forbids_commerce(licence):
+        return line
+    what = f"encoder {spec.network.encoder} ({_name_of_weights(weights)})"
+    return f"{what}: {licence}, for non-commercial use only, as is a model with it"
+
+
+def _name_of_weights(weights: str) -> str:
+    """A tag, the name of a file or folder, or the address of the version that was downloaded."""
+    download = download_weights(weights)
+    return Path(weights).name if download is None else download.address
+
+
+def _name_of_start(bundle: Path) -> str:
+    """The name of a bundle, or the address of the version that was downloaded."""
+    return fetch_file(os.fspath(bundle)).address if is_address(bundle) else bundle.name
+
+
 def provenance(spec: TrainSpec, data: TrainingData, hardware: Hardware) -> dict[str, Any]:
     """The settings of a run, its hardware, and the size of its data, for the model's card."""
     settings = spec.model_dump(mode="json", exclude={"card", "classes", "network", "device", "precision", "data"})
     found: dict[str, Any] = public_values(settings) | {
         "data": public_values(without_folders(spec.data).model_dump(mode="json", exclude_defaults=True)),
-        "encoder_weights": spec.encoder_weights and Path(spec.encoder_weights).name,
-        "init_from": spec.init_from and spec.init_from.name,
+        "encoder_weights": spec.encoder_weights and _name_of_weights(spec.encoder_weights),
+        "init_from": spec.init_from and _name_of_start(spec.init_from),
         "cache": spec.cache and spec.cache.model_dump(mode="json", exclude={"folder"}),
         "method": public_values(change_paths(spec.method, lambda path: Path(path.name)).model_dump(mode="json")),
         "train_images": data.train.images,

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 
 from geoseg.core.errors import SpecError
+from geoseg.models.downloads import is_address
 from geoseg.models.header import default_model_path
 from geoseg.models.runner import choose_device, choose_precision
 from geoseg.spec import DataSpec, TrainSpec, load_train_spec, parse_spec, paths_from
 from geoseg.spec.settings import TrainSettings
-from geoseg.spec.train import WEIGHT_FILES
+from geoseg.spec.train import is_path_of_weights
 from geoseg.training.methods.method import change_paths
 
 Config = str | os.PathLike[str] | TrainSpec
@@ -52,12 +53,17 @@ def resolve_settings(config: Config, tiles: str | os.PathLike[str] | None, setti
     changes: dict[str, Any] = {"data": data_of(spec, tiles), "method": method}
     if spec.init_from is not None:
         is_default = spec.init_from.name == "default" and not spec.init_from.exists()
-        changes["init_from"] = default_model_path() if is_default else spec.init_from.absolute()
+        changes["init_from"] = default_model_path() if is_default else _absolute(spec.init_from)
     if spec.cache is not None:
         changes["cache"] = spec.cache.below(Path.cwd())
-    if spec.encoder_weights and Path(spec.encoder_weights).suffix in WEIGHT_FILES:
+    if spec.encoder_weights and is_path_of_weights(spec.encoder_weights):
         changes["encoder_weights"] = str(Path(spec.encoder_weights).absolute())
     return spec.model_copy(update=changes)
+
+
+def _absolute(model: Path) -> Path:
+    """The absolute path of a model; an address as it is."""
+    return model if is_address(model) else model.absolute()
 
 
 def _loaded(config: Path) -> TrainSpec:
