@@ -8,6 +8,7 @@ half the size is joined too. IGN's models of FLAIR-HUB end in it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -139,7 +140,7 @@ class FormerUPerNet(EncoderFamily):
 
     def example(self, architecture: str) -> NetworkSpec:
         """A narrow network on a small ResNet."""
-        arguments = {"pyramid_channels": 32, "segmentation_channels": 16}
+        arguments: Any = {"pyramid_channels": 32, "segmentation_channels": 16}
         return NetworkSpec(architecture=architecture, encoder="tu-test_resnet", arguments=arguments)
 
     def info(self, architecture: str) -> NetworkInfo:

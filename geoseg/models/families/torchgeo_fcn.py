@@ -6,6 +6,7 @@ Layers as TorchGeo describes them (torchgeo.models.FCN: five layers, leaky ReLUs
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -75,7 +76,8 @@ class TorchGeoFcns(Family):
 
     def example(self, architecture: str) -> NetworkSpec:
         """A narrow one."""
-        return NetworkSpec(architecture=architecture, arguments={"filters": 8}, multiple=1)
+        arguments: Any = {"filters": 8}
+        return NetworkSpec(architecture=architecture, arguments=arguments, multiple=1)
 
     def info(self, architecture: str) -> NetworkInfo:
         """What it is for."""

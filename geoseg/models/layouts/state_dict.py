@@ -47,7 +47,9 @@ class StateDict:
                 f"has no classes: train with it, encoder_weights: {source.shown}"
             )
         weights, prefix = unwrapped(source.weights)
-        notices = (f"the names of the weights begin with {prefix}, which is left out",) if prefix else ()
+        notices: tuple[str, ...] = (
+            (f"the names of the weights begin with {prefix}, which is left out",) if prefix else ()
+        )
         says: dict[str, Any] = {"licence": licence_of(source)}
         if is_deeplab(weights):
             says |= network_of(weights)
