@@ -15,10 +15,13 @@ from typing import Any, get_args
 
 from geoseg.core.errors import LabelError, ModelError
 from geoseg.core.wording import number_of
+from geoseg.raster.bands.embeddings import are_axes, may_be_axes
 from geoseg.raster.bands.matching import choose_bands, fits_dtype
 from geoseg.raster.bands.names import NO_BAND, agreed_roles
+from geoseg.raster.scene import Scene
 from geoseg.raster.scene_bands import SceneBands
 from geoseg.raster.scene_info import SceneInfo
+from geoseg.raster.validity import spread_windows
 from geoseg.scenes import open_scene
 from geoseg.spec.base import MOST_BANDS, DataType
 
@@ -27,7 +30,7 @@ USUAL = {1: ("gray",), 3: ("red", "green", "blue"), 4: ("red", "green", "blue", 
 _BAND_NUMBER = re.compile(r"(?:^|[^A-Za-z0-9])(B(?:\d{1,2}|8A))(?![A-Za-z0-9])", re.IGNORECASE)
 """A band's number in the name of a file."""
 MOST_FRAMES = 4
-"""Images whose frames are searched for fill."""
+"""Images whose frames are searched for fill, and whose values are sampled."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class FoundImages:
     """Pixels of all images."""
     are_placed: bool
     """Whether all have coordinates."""
+    are_axes: bool
+    """Whether the bands are the axes of an embedding."""
     notices: tuple[str, ...]
     """What was guessed: a sentence each."""
 
@@ -61,10 +66,11 @@ def find_bands(images: Sequence[Path]) -> FoundImages:
         SceneError: if one cannot be opened.
         LabelError: if they differ in bands or hold values of an unknown type.
     """
-    infos, fills = [], []
+    infos, fills, lowest = [], [], 0.0
     for path in images:
         with open_scene(path) as scene:
             infos.append(scene.info)
+            lowest = min(lowest, _lowest(scene)) if len(infos) <= MOST_FRAMES else lowest
             if len(images) <= MOST_FRAMES:
                 indexes = _indexes(scene.info)
                 fill = SceneBands.select(scene, indexes).find_fill()
@@ -77,7 +83,7 @@ def find_bands(images: Sequence[Path]) -> FoundImages:
                 "config for each kind"
             )
     names, is_guess = _names(first, indexes)
-    types = Counter(info.dtype_of(indexes) for info in infos)
+    dtype = _type(Counter(info.dtype_of(indexes) for info in infos))
     nodata = fills[0] if len({*fills}) == 1 and len(fills) == len(infos) else None
     sides = [side for info in infos for side in (info.height, info.width)]
     notices = []
@@ -88,14 +94,25 @@ def find_bands(images: Sequence[Path]) -> FoundImages:
     return FoundImages(
         bands=names,
         band_indexes=_written_indexes(names, indexes, infos),
-        dtype=_type(types),
+        dtype=dtype,
         nodata=nodata,
         resolution_m=first.resolution_m,
         sides=(min(sides), max(sides)),
         pixels=sum(info.height * info.width for info in infos),
+        are_axes=are_axes(names, dtype, lowest),
         are_placed=all(info.crs is not None and not info.transform.is_identity for info in infos),
         notices=tuple(notices),
     )
+
+
+def _lowest(scene: Scene) -> float:
+    """Lowest value with data in a sample of a scene that may be an embedding; 0 for any other."""
+    indexes = _indexes(scene.info)
+    if not may_be_axes(_names(scene.info, indexes)[0], scene.info.dtype_of(indexes)):
+        return 0.0
+    bands = SceneBands.select(scene, indexes)
+    found = [bands.read(window) for window in spread_windows(scene.height, scene.width)]
+    return float(min((image[:, valid].min() for image, valid in found if valid.any()), default=0.0))
 
 
 def bands_in_files(images: Sequence[Path]) -> dict[str, Path] | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 from rasterio.transform import array_bounds
 
 from geoseg.commands.info_polygons import describe_polygons
@@ -25,6 +26,7 @@ from geoseg.models.downloads import fetch_file, is_address
 from geoseg.models.downloads.download import sha256_of
 from geoseg.models.families.licences import non_commercial
 from geoseg.models.header import default_model_path, read_spec
+from geoseg.raster.bands.embeddings import are_axes, describe_vectors, may_be_axes
 from geoseg.raster.class_raster import open_classes
 from geoseg.raster.fill import Fill
 from geoseg.raster.gdal import gdal_settings
@@ -33,8 +35,10 @@ from geoseg.raster.rights import Rights
 from geoseg.raster.scene import Scene
 from geoseg.raster.scene_bands import SceneBands
 from geoseg.raster.scene_info import SceneInfo, plain_number
+from geoseg.raster.validity import spread_windows
 from geoseg.scenes import SceneRef, find_scenes, open_scene
 from geoseg.spec import ClassifySpec, ImagerySpec, ModelSpec
+from geoseg.spec.base import MOST_BANDS
 
 _SHOWN_BANDS = 64
 _SHOWN_CLASSES = 256
@@ -114,6 +118,7 @@ def describe_scene(path: str, model: str | os.PathLike[str] | None = None) -> di
             "transform": list(info.transform)[:6],
             "bounds": list(array_bounds(info.height, info.width, info.transform)),
             "pixel_size_m": info.pixel_size_m and tuple(float(f"{side:.6g}") for side in info.pixel_size_m),
+            **_embedding(scene),
             **_classes(info.path),
             **Rights.stated(scene.dataset.tags()).facts(),
             "fits": _fit(scene, read_spec(model)),
@@ -141,6 +146,22 @@ def _find_fill(scene: Scene) -> Fill | None:
     with suppress(SceneError):
         return SceneBands.select(scene, bands[:_SHOWN_BANDS]).find_fill()
     return None
+
+
+def _embedding(scene: Scene) -> dict[str, str]:
+    """What the vectors of an embedding are like; nothing of other rasters."""
+    info = scene.info
+    bands = [i for i, color in enumerate(info.colors, 1) if color != "alpha"][:MOST_BANDS]
+    names, dtype = [info.descriptions[i - 1] for i in bands], info.dtype_of(bands)
+    if len(bands) < 2 or not may_be_axes(names, dtype):
+        return {}
+    with suppress(SceneError):
+        sampled = SceneBands.select(scene, bands)
+        found = [sampled.read(window) for window in spread_windows(info.height, info.width)]
+        values = np.concatenate([image[:, valid] for image, valid in found], axis=1)
+        if values.size and are_axes(names, dtype, float(values.min())):
+            return {"embedding": f"{len(bands)} axes as {dtype}, vectors {describe_vectors(values)}"}
+    return {}
 
 
 def _classes(path: str) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def memory_bytes(job: Job) -> int:
     weights = 4 * count_weights(job.model.module)
     bytes_each = 4 if job.runner.precision == "fp32" else 2
     activations = job.batch_size * activation_bytes(job.model.module, len(job.model.spec.bands), window_px, bytes_each)
-    queue = 4 * job.batch_size * window_px * (job.bands.value_bytes * len(job.model.spec.bands) + 1)
+    queue = 4 * job.batch_size * window_px * (job.bands.value_type.itemsize * len(job.model.spec.bands) + 1)
     blending = job.view.maps_held * 4 * classes * window_px * job.batch_size
     crf = 0 if job.crf is None else job.crf.memory_bytes  # when the network's activations are gone
     return (LIBRARIES_MB + CACHE_MB) * 2**20 + weights + max(activations + queue + blending, crf)

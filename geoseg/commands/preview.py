@@ -18,6 +18,7 @@ from geoseg.core.version import __version__
 from geoseg.geo.crs import crs_title
 from geoseg.inference.assemble import Assembled
 from geoseg.inference.class_shares import ClassShare
+from geoseg.inference.cores import shown_bands
 from geoseg.inference.job import Job
 from geoseg.outputs.north_up import is_north_up, north_up
 from geoseg.outputs.preview import Caption, draw_preview
@@ -55,6 +56,9 @@ def caption_of(job: Job, assembled: Assembled) -> Caption:
     facts = [crs_title(job.scene.info.crs), f"model {job.model.spec.name}"]
     if assembled.confidence is not None:
         facts.append(f"mean confidence {assembled.confidence:.0%}")
+    bands = job.model.spec.bands
+    if (shown := [bands[i] for i in shown_bands(bands)]) not in (["red", "green", "blue"], [bands[0]]):
+        facts.append(f"picture of {', '.join(shown)}")
     if (dated := job.scene.dated()) is not None:
         facts.append(f"image of {dated:%Y-%m-%d}")
     facts.append(f"classified {datetime.now(UTC):%Y-%m-%d} by geoseg {__version__}")

@@ -58,9 +58,9 @@ class ConfigText:
 
     @property
     def window(self) -> int:
-        """Side of a training window: 256 px, or what fits into the images; less for polygons one by one."""
+        """Side of a training window: 256 px, or what fits; less for polygons one by one, and for many bands."""
         fitting = max(MULTIPLE, self.images.sides[0] // MULTIPLE * MULTIPLE)
-        return min(128 if self.split.by == "polygons" else 256, fitting)
+        return min(128 if self.split.by == "polygons" or self.images.are_axes else 256, fitting)
 
     @property
     def windows_per_epoch(self) -> int:
@@ -171,7 +171,10 @@ def _classes(text: ConfigText) -> Iterator[str]:
 
 def _training(text: ConfigText) -> Iterator[str]:
     window = text.window
-    yield from _new_network() if text.start is None else _known_network(text.start)
+    if text.start is not None:
+        yield from _known_network(text.start)
+    else:
+        yield from _network_of_axes() if text.images.are_axes else _new_network()
     yield ""
     yield f"window: {window}  # side of a training window, in pixels"
     yield f"batch_size: {BATCH}"
@@ -187,6 +190,12 @@ def _new_network() -> Iterator[str]:
     yield "  architecture: unet"
     yield "  encoder: resnet18  # others of segmentation-models-pytorch and timm: resnet34, tu-convnext_atto, ..."
     yield "# encoder_weights: imagenet  # pretrained weights are worth it with few labels; fetched once"
+
+
+def _network_of_axes() -> Iterator[str]:
+    yield "network:"
+    yield "  architecture: pointwise  # a linear classifier of each pixel: the embedding has seen what is around it"
+    yield "# architecture: unet, encoder: resnet18 sees the neighbours, too, and needs more labels"
 
 
 def _known_network(start: StartModel) -> Iterator[str]:

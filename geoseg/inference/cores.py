@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -150,7 +151,7 @@ def shrinking(job: Job) -> Shrink:
     return lambda window, image, valid: thumbnail.shrink(window.row, window.col, image[shown], valid)
 
 
-def shown_bands(bands: tuple[str, ...]) -> list[int]:
+def shown_bands(bands: Sequence[str]) -> list[int]:
     """Indexes of red, green and blue where the model has them, else of its first three bands, or its first."""
     if {"red", "green", "blue"} <= set(bands):
         return [bands.index(name) for name in ("red", "green", "blue")]

@@ -195,9 +195,10 @@ def _sample(bands: SceneBands) -> NDArray[np.float32]:
 
 
 def _brightness(percentiles: NDArray[np.floating], known: NormalizationSpec) -> tuple[float, float] | None:
-    """Brightness by medians and by 98th percentiles (2, C); None where 0 is not dark, as in decibels."""
-    light = np.array(known.mean) + 2 * np.array(known.std)
-    if (light <= 0).any():
+    """Brightness by medians and by 98th percentiles (2, C); None where 0 is not dark, as in decibels or embeddings."""
+    mean = np.array(known.mean)
+    light = mean + 2 * np.array(known.std)
+    if min(mean.min(), light.min()) <= 0:
         return None
     median, high = (percentiles / light).mean(axis=1)
     return float(median), float(high)

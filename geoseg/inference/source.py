@@ -29,6 +29,8 @@ def select_bands(scene: Scene, model: ModelSpec, spec: ClassifySpec) -> tuple[Sc
     Raises:
         GeosegError: if the scene does not fit the model or the settings.
     """
+    if spec.given_rescale is not None and model.dtype == "int8":
+        raise SpecError(f"--rescale makes values from 0 up, model {model.name} takes bytes with a sign: leave it out")
     choice = choose_bands(model.bands, scene.info.colors, scene.info.descriptions, spec.bands)
     dtype = scene.info.dtype_of(choice.indexes)
     if spec.given_rescale is None and spec.match is None and not _is_converted(scene, choice, model):

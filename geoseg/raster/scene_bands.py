@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from rasterio.errors import RasterioError
@@ -104,15 +104,16 @@ class SceneBands:
         return self.scene.has_wide_blocks
 
     @property
-    def value_bytes(self) -> int:
-        """Bytes per value, as `read` returns it."""
+    def value_type(self) -> np.dtype[Any]:
+        """Type of the values that `read` returns."""
+        own = np.dtype(self.info.dtype_of(self.bands))
         is_changed = self.change is not None or self.scene.dataset.resamples(self.bands)
-        return 1 if self.info.dtype_of(self.bands) == "uint8" and not is_changed else 4
+        return own if own.itemsize == 1 and not is_changed else np.dtype(np.float32)
 
     def read(self, window: Window) -> tuple[Values, Mask]:
         """Read a window inside the scene: band values (C, h, w), and a mask (h, w), true where pixels hold data.
 
-        Values are uint8 where the file's are and nothing is rescaled or converted, else float32.
+        Values of 8 bits are of the file's type where nothing is rescaled or converted; all others are float32.
 
         Raises:
             SceneError: if the file is damaged there.
@@ -204,4 +205,4 @@ class SceneBands:
 
     def _changed(self, image: Values) -> Values:
         image = image if self.change is None else self.change.apply(image)
-        return image if image.dtype == np.uint8 else image.astype(np.float32)
+        return image if image.dtype.itemsize == 1 else image.astype(np.float32)

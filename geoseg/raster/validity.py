@@ -86,14 +86,15 @@ def find_valid(image: Values, nodata: Sequence[float | None]) -> Mask:
     """Mask (h, w) of the pixels of an image (C, h, w) that hold data, by their values.
 
     In 8-bit imagery 0 or 255 is also a dark or bright value, so a pixel is missing only where *all* bands say so; wider
-    types have room for a value that nothing else takes, so *any* band is enough. NaN and infinity are always missing.
+    types, and bytes with a sign, whose -128 has no counterpart, have room for a value that nothing else takes, so *any*
+    band is enough. NaN and infinity are always missing.
     """
     valid = np.ones(image.shape[1:], dtype=bool)
     if image.dtype.kind == "f":
         valid &= np.isfinite(image).all(axis=0)
     marked = [band == value for band, value in zip(image, nodata, strict=True) if value is not None and value == value]
-    if marked and (image.dtype.itemsize > 1 or len(marked) == len(image)):
-        combine = np.logical_or if image.dtype.itemsize > 1 else np.logical_and
+    if marked and (image.dtype != np.uint8 or len(marked) == len(image)):
+        combine = np.logical_and if image.dtype == np.uint8 else np.logical_or
         valid &= ~combine.reduce(marked)
     return valid
 

@@ -16,6 +16,8 @@ STRONG_COLOURS: Mapping[str, float] = {
     "band_mix": 0.2, "noise": 0.06, "blur_px": 3.0,
 }  # fmt: skip
 """Spreads of colours at full strength."""
+COLOURS = "gamma", "contrast", "brightness", "saturation", "band_gain", "band_shift", "band_mix"
+"""Spreads that make sense of bands that are colours alone."""
 
 
 class AugmentSpec(Spec):
@@ -78,6 +80,16 @@ class AugmentSpec(Spec):
             return self
         strong = {name: self.randomise_colours * spread for name, spread in STRONG_COLOURS.items()}
         return self.model_copy(update={name: max(getattr(self, name), spread) for name, spread in strong.items()})
+
+    @property
+    def without_colours(self) -> AugmentSpec:
+        """The same without any change of colours; noise and blur are left, which other values have, too."""
+        return self.model_copy(update=dict.fromkeys((*COLOURS, "randomise_colours"), 0.0))
+
+    @property
+    def varies_colours(self) -> bool:
+        """Whether any spread of colours is more than 0."""
+        return any(getattr(self, name) for name in COLOURS)
 
     @property
     def keeps_fill(self) -> bool:

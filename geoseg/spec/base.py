@@ -22,7 +22,7 @@ NODATA_ID = 255
 IGNORE = 255
 """Class index of pixels excluded from losses and scores: not labelled, or without data."""
 
-DataType = Literal["uint8", "uint16", "int16", "float32"]
+DataType = Literal["uint8", "int8", "uint16", "int16", "float32"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")]
 Devices = Annotated[str, Field(pattern=r"^\d{1,3}(,\d{1,3})*$")]

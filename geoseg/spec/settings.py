@@ -202,7 +202,7 @@ class ImportSettings(TypedDict, total=False):
     encoder: str | None
     arguments: Mapping[str, Any] | None
     bands: Sequence[str] | None
-    dtype: Literal["uint8", "uint16", "int16", "float32"] | None
+    dtype: Literal["uint8", "int8", "uint16", "int16", "float32"] | None
     mean: Sequence[float] | None
     std: Sequence[float] | None
     classes: Sequence[Mapping[str, Any] | str] | None

@@ -1,5 +1,7 @@
 """Image and labels move together; colours vary without leaving their range."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -219,3 +221,16 @@ def test_pixels_without_data_keep_their_values_under_randomised_colours(fill: fl
     (shown,) = augmented.with_views(image, labels, identity, (view,), 16, generator()).views
     assert torch.equal(shown[:, :, :5], view[:, :, :5])
     assert torch.equal(augmented.recolored(image, generator())[:, :, :5], image[:, :, :5])
+
+
+def test_without_colours_values_are_left_but_for_noise_and_blur() -> None:
+    spec = AugmentSpec(d4=False, warp=0.0, randomise_colours=1.0).without_colours
+    assert not spec.colours.varies_colours
+    assert (spec.noise, spec.blur_px) == (AugmentSpec().noise, AugmentSpec().blur_px)
+    still = replace(augment(), spec=spec.model_copy(update={"noise": 0.0, "blur_px": 0.0}))
+    image, labels = batch()
+    view = torch.rand(len(image), image.shape[1] + 1, 4, 4)
+    matrices = torch.eye(2, 3).expand(len(image), 2, 3)
+    found = still.with_views(image, labels, matrices, (view,), image.shape[-1], generator())
+    torch.testing.assert_close(found.image, image.float(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.views[0], view)

@@ -27,12 +27,13 @@ from geoseg.raster.bands.names import (
 _INTEGERS = ("uint16", "int16", "uint32", "int32", "uint64", "int64", "int8")
 _FAMILIES = {
     "uint8": ("uint8",),
+    "int8": ("int8",),
     "uint16": _INTEGERS,
     "int16": _INTEGERS,
     "float32": ("float32", "float64", "float16"),
 }
 """Types of a scene's values that a model takes unchanged, by the type of the model's."""
-HIGHEST = {"uint8": 255.0, "uint16": 65535.0, "int16": 32767.0, "float32": 1.0}
+HIGHEST = {"uint8": 255.0, "int8": 127.0, "uint16": 65535.0, "int16": 32767.0, "float32": 1.0}
 """Value to which --rescale maps HIGH, by the type of a model's values; LOW becomes 0."""
 
 _USUAL_MARKS = "red", "green", "blue"
@@ -245,6 +246,11 @@ def check_dtype(scene: str, model: str, suggestion: tuple[float, float] | None, 
     """
     if fits_dtype(scene, model):
         return
+    if "int8" in (scene, model):
+        raise ModelError(
+            f"model expects {model} values, scene has {scene}: bytes with a sign have a meaning of their own, which no "
+            f"--rescale makes of others: choose a {scene} model with --model"
+        )
     remedy = f"pass --rescale {suggestion[0]:g},{suggestion[1]:g} ({why})" if suggestion else "pass --rescale LOW,HIGH"
     raise ModelError(
         f"model expects {model} values, scene has {scene}: {remedy}, or choose a {scene} model with --model"

@@ -67,7 +67,7 @@ class AlignedFile:
         inside = window.clip(chosen.height, chosen.width)
         if inside == window:
             return chosen.read(window)
-        dtype = np.uint8 if chosen.value_bytes == 1 else np.float32
+        dtype = chosen.value_type
         values = np.empty((len(chosen.bands), window.height, window.width), dtype)
         values[:] = np.array([self.fill[i - 1] for i in chosen.bands], dtype)[:, None, None]
         valid = np.zeros((window.height, window.width), bool)

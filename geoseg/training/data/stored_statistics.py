@@ -72,7 +72,7 @@ def _counter(
 
 def fits_into_memory(rasters: Sequence[LabelledRaster], data: DataSpec) -> bool:
     """Whether rasters take no more memory than the settings allow."""
-    pixel_bytes = (1 if data.dtype == "uint8" else 4) * len(data.bands) + 2  # validity and label
+    pixel_bytes = (1 if data.dtype in ("uint8", "int8") else 4) * len(data.bands) + 2  # validity and label
     return sum(raster.height * raster.width for raster in rasters) * pixel_bytes <= data.memory_mb * 2**20
 
 

@@ -20,7 +20,8 @@ from geoseg.models.weights.encoder import load_encoder_weights
 from geoseg.models.weights.places import download_weights
 from geoseg.models.weights.start import start_from
 from geoseg.models.window_check import check_window
-from geoseg.spec import ModelSpec, TrainSpec
+from geoseg.raster.bands.embeddings import are_axes
+from geoseg.spec import AugmentSpec, ModelSpec, TrainSpec
 from geoseg.training.data.training_data import TrainingData
 from geoseg.training.learner import Learner, LearnerInputs
 from geoseg.training.methods.method import METHODS
@@ -71,7 +72,7 @@ def build_run(spec: TrainSpec, data: TrainingData, folder: RunFolder, hardware: 
     check_window(network, len(model.bands), spec.window)
     _report_far_rates(network, len(model.bands), spec.window, reporter)
     augment = Augment(
-        spec.augment.colours,
+        _augmentation(spec, data, reporter),
         *data.value_range,
         torch.tensor(model.normalization.mean),
         visible_bands(model.bands),
@@ -100,6 +101,17 @@ def build_run(spec: TrainSpec, data: TrainingData, folder: RunFolder, hardware: 
     learnt_from = {**learner.method.provenance, **source.learnt_from}
     recorder = RunRecorder(model, folder, known, run_fingerprint(data, learnt_from), reporter)
     return Run(spec, data, learner, recorder, folder, hardware)
+
+
+def _augmentation(spec: TrainSpec, data: TrainingData, reporter: Reporter) -> AugmentSpec:
+    """How windows are varied; axes of an embedding have no colours."""
+    if not are_axes(spec.data.bands, spec.data.dtype, data.value_range[0]):
+        return spec.augment.colours
+    reporter.notice(
+        f"the {len(spec.data.bands)} bands are taken for axes of an embedding, as no name is that of a colour and "
+        "values have both signs: windows are turned, scaled, blurred and get noise, but colours are not varied"
+    )
+    return spec.augment.without_colours
 
 
 def _report_small_rasters(spec: TrainSpec, data: TrainingData, reporter: Reporter) -> None:

@@ -69,7 +69,7 @@ def learn_imagery(
         return None
     runner, described = Runner(model.module, device, "fp32"), _Described()
     parts = (described.passed_on(crop, runner) for crop in chain([first], crops))
-    dtype = "uint8" if first.image.dtype == np.uint8 else "float32"  # whole numbers of 16 bits are read as float32
+    dtype = str(first.image.dtype)
     found = distributions_of(parts, len(model.spec.bands), dtype)
     return ImagerySpec(
         values=tuple(map(values_of, found)),

@@ -87,7 +87,9 @@ class Augment:
         fill = self.fill.to(image.device, torch.float32)
         image, labels = resample(image, labels, matrices, side, fill)
         own = image.clone() if self.keeps_plain or self.keeps_fill else image
-        values, colors = recolor(self._scaled(image), self.spec, generator, self.visible)
+        values, colors = self._scaled(image), None
+        if self.spec.varies_colours:
+            values, colors = recolor(values, self.spec, generator, self.visible)
         image = self._kept(self._unscaled(blur_and_noise(values, self.spec, generator)), own)
         plain = own if self.keeps_plain else None
         if self.spec.cutmix:
@@ -97,11 +99,14 @@ class Augment:
         if self.spec.cutout:
             holes = draw_rectangles(self.spec.cutout, len(image), side, HOLE_SIDES, generator)
             image, labels = paste(image, labels, holes, fill.view(1, -1, 1, 1), torch.full_like(labels, IGNORE))
-        return Augmented(image, labels, tuple(self._recolored(view, colors) for view in views), plain)
+        seen = views if colors is None else [self._recolored(view, colors) for view in views]
+        return Augmented(image, labels, tuple(seen), plain)
 
     def recolored(self, image: Tensor, generator: Generator) -> Tensor:
         """Vary colours, sharpness and noise of band values (B, C, h, w); the strengths are those of the settings."""
-        values = recolor(self._scaled(image.clone()), self.spec, generator, self.visible)[0]
+        values = self._scaled(image.clone())
+        if self.spec.varies_colours:
+            values = recolor(values, self.spec, generator, self.visible)[0]
         return self._kept(self._unscaled(blur_and_noise(values, self.spec, generator)), image)
 
     def _recolored(self, view: Tensor, colors: Colors) -> Tensor:
