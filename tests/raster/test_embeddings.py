@@ -16,6 +16,7 @@ from geoseg.inference.brightness import fitting_brightness
 from geoseg.inference.fit import values_misfit
 from geoseg.inference.source import select_bands
 from geoseg.raster.bands.embeddings import are_axes, describe_vectors
+from geoseg.raster.bands.matching import choose_bands
 from geoseg.raster.scene import Scene
 from geoseg.raster.scene_bands import SceneBands
 from geoseg.raster.validity import find_valid
@@ -106,3 +107,8 @@ def test_signed_bytes_are_not_rescaled(tmp_path: Path, dtype: str, settings: dic
     path = write_embedding(tmp_path / "e.tif", np.zeros((32, 32), int), dtype=dtype)
     with Scene.open(path) as scene, pytest.raises(GeosegError, match=words):
         select_bands(scene, make_spec(bands=AXES, dtype="int8"), ClassifySpec(**settings))
+
+
+def test_many_bands_are_told_in_a_short_line():
+    choice = choose_bands(AXES, ["undefined"] * 64, AXES, None)
+    assert choice.describe(AXES, AXES).endswith("A07 = band 8 'A07', ... of 64, A63 = band 64 'A63'")

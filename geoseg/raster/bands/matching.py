@@ -41,6 +41,8 @@ _USUAL_MARKS = "red", "green", "blue"
 _SHOWN_BANDS, _SHOWN_LETTERS = 8, 40
 FITS = "fits this scene"
 """Why a --rescale is suggested that was sampled."""
+_MOST_LISTED = 16
+"""Bands that are all named in one line; of more, the first and the last are."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class BandChoice:
             f"{name} = band {i}" + (f" {names[i - 1][:_SHOWN_LETTERS]!r}" if names[i - 1] else "")
             for name, i in zip(wanted, self.indexes, strict=True)
         ]
+        if len(parts) > _MOST_LISTED:
+            parts[_SHOWN_BANDS:-1] = [f"... of {len(parts)}"]
         remedy = (
             " (no name or colour identifies them: pass --bands if they are others)" if self.by == "position" else ""
         )
