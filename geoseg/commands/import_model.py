@@ -29,6 +29,7 @@ from geoseg.models.families import FAMILIES
 from geoseg.models.families.building import family_of
 from geoseg.models.families.licences import forbids_commerce, non_commercial
 from geoseg.models.layouts import layout_of
+from geoseg.models.layouts.found import Found
 from geoseg.models.layouts.head import Counts, counts_of
 from geoseg.models.layouts.smp_decoders import with_names_of_today
 from geoseg.models.layouts.source import Source
@@ -120,6 +121,7 @@ def import_model(
     says = _joined(found.says, given, log)
     network = _network(says)
     counts = None if network is None else counts_of(network, weights)
+    _check_said(found, counts, opened.shown)
     _check_complete(Draft(opened.shown, layout.title, says, _missing(says), found.hints, counts), path, spec)
     assert network is not None  # it is complete
     assert counts is not None
@@ -249,6 +251,22 @@ def _check_complete(draft: Draft, output: Path, spec: str | os.PathLike[str] | N
 
 
 # ------------------------------------------------------------------------------------------------------- what is made
+
+
+def _check_said(found: Found, counts: Counts | None, source: str) -> None:
+    """Refuse settings that contradict the weights beside them: one of both is of another model.
+
+    Raises:
+        ModelError: with both.
+    """
+    if counts is None:
+        return
+    for what, said, is_ in (("bands", found.bands, counts.bands), ("classes", found.channels, counts.channels)):
+        if said is not None and is_ is not None and said != is_:
+            raise ModelError(
+                f"{source}: its settings say {said} {what}, its weights have {is_}: one of both is of another model; "
+                "give the settings that belong to them, or the file of weights alone"
+            )
 
 
 def _check_bands(says: ImportSpec, counts: Counts) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from geoseg.core.errors import ModelError, SpecError
+from geoseg.core.errors import ModelError, SpecError, shown
 from geoseg.spec import ImportSpec, parse_spec
 
 NOTHING = ImportSpec()
@@ -38,6 +38,10 @@ class Found:
     """What may help to fill in a field that they leave open, by its name."""
     notices: tuple[str, ...] = ()
     """What was dropped, decided, or not run: a sentence each."""
+    bands: int | None = None
+    """Bands that the settings name; None where none do. The weights must have as many."""
+    channels: int | None = None
+    """Channels of the head, likewise."""
 
 
 def example_says(**fields: Any) -> ImportSpec:
@@ -51,6 +55,31 @@ def example_says(**fields: Any) -> ImportSpec:
         "resolution": 0.5,
     }
     return ImportSpec(**usual | fields)
+
+
+def count_in(settings: Mapping[str, Any], name: str, source: str) -> int | None:
+    """A number of bands or classes in settings; None where they have none.
+
+    Raises:
+        ModelError: if it is no whole number above 0.
+    """
+    value = settings.get(name)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    raise ModelError(f"{source}: {name} is {shown(value)} in its settings, which is no number of bands or classes")
+
+
+def text_in(settings: Mapping[str, Any], name: str, source: str) -> str:
+    """A text in settings.
+
+    Raises:
+        ModelError: if they have none.
+    """
+    value = settings.get(name)
+    if isinstance(value, str) and value:
+        return value
+    what = "is missing" if value is None else f"is {shown(value)}"
+    raise ModelError(f"{source}: {name} {what} in its settings, which must name the network: give its weights alone")
 
 
 def said(values: Mapping[str, Any], source: str) -> ImportSpec:

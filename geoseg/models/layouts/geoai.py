@@ -13,7 +13,7 @@ from typing import Any
 
 from geoseg.core.errors import ModelError, shown
 from geoseg.models.layouts.cards import licence_of
-from geoseg.models.layouts.found import Example, Found, example_says, said
+from geoseg.models.layouts.found import Example, Found, count_in, example_says, said, text_in
 from geoseg.models.layouts.source import Source
 from geoseg.models.layouts.state_dict import unwrapped
 
@@ -46,12 +46,14 @@ class Geoai:
         if settings.get(WHOLE):
             name = shown(settings.get("timm_model_name") or settings["encoder_name"], quoted=False)
             raise ModelError(f"{source.shown} is a network of timm as a whole ({name}), which geoseg does not have")
-        architecture = architecture_of(str(settings["architecture"]), source.shown)
-        keywords = {"encoder_name": settings["encoder_name"], "classes": settings["num_classes"]}
+        bands, channels = (count_in(settings, name, source.shown) for name in KEYS[2:])
+        architecture, encoder = (text_in(settings, name, source.shown) for name in KEYS[:2])
+        architecture = architecture_of(architecture, source.shown)
+        keywords = {"encoder_name": encoder, "classes": channels}
         weights, _ = unwrapped(source.weights)
         says = network_settings(architecture, keywords, source.shown) | {"licence": licence_of(source)}
         hints = {name: f"geoai divides values above 1 by 255: {value}" for name, value in (("mean", 0), ("std", 255))}
-        return Found(weights, said(says, source.shown), hints=hints)
+        return Found(weights, said(says, source.shown), hints, bands=bands, channels=channels)
 
     def example(self, folder: Path) -> Example:
         """A folder as `push_timm_model_to_hub` uploads it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from geoseg.models.layouts.cards import licence_of
-from geoseg.models.layouts.found import Example, Found, example_says, said, without
+from geoseg.models.layouts.found import Example, Found, count_in, example_says, said, text_in, without
 from geoseg.models.layouts.source import Source
 
 KIND = "_model_class"
@@ -38,7 +38,9 @@ class Smp:
         )
 
         config = source.settings("config.json")
-        network = network_settings(architecture_of(str(config[KIND]), source.shown), config, source.shown)
+        network = network_settings(
+            architecture_of(text_in(config, KIND, source.shown), source.shown), config, source.shown
+        )
         weights, dropped = without(source.weights, CLASSIFIER)
         licence = licence_of(source)
         notices = (*dropped, *activation_notice(config.get("activation")))
@@ -50,6 +52,8 @@ class Smp:
             said(says, source.shown),
             hints=preprocessing_hints(network["encoder"], config.get("encoder_weights")),
             notices=notices,
+            bands=count_in(config, "in_channels", source.shown),
+            channels=count_in(config, "classes", source.shown),
         )
 
     def example(self, folder: Path) -> Example:

@@ -14,6 +14,7 @@ import segmentation_models_pytorch as smp
 
 from geoseg.core.errors import ModelError, did_you_mean, shown
 from geoseg.models.families.timm_names import TIMM
+from geoseg.models.layouts.found import count_in
 from geoseg.spec.arguments import ARCHITECTURES, EncoderArguments, NetworkArguments
 
 SOFTMAX, SIGMOID, NONE = "softmax", "sigmoid", ""
@@ -55,9 +56,10 @@ def network_settings(architecture: str, keywords: Mapping[str, Any], source: str
     Arguments that are smp's defaults are left out.
 
     Raises:
-        ModelError: if a keyword is unknown, or the head ends in an activation that logits cannot replace.
+        ModelError: if a keyword is unknown or makes no sense, or the head ends in an activation that logits cannot
+            replace.
     """
-    check_activation(keywords.get("activation"), int(keywords.get("classes", 2)), source)
+    check_activation(keywords.get("activation"), count_in(keywords, "classes", source) or 2, source)
     parameters = inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[architecture]).parameters
     encoder = str(keywords.get("encoder_name", parameters["encoder_name"].default))
     known = {*get_type_hints(NetworkArguments)} & {*parameters}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from geoseg.core.errors import ModelError, shown
-from geoseg.models.layouts.found import Example, Found, example_says, said
+from geoseg.models.layouts.found import Example, Found, count_in, example_says, said, text_in
 from geoseg.models.layouts.lightning import lightning_task
 from geoseg.models.layouts.source import Source
 
@@ -48,10 +48,13 @@ class TerraTorch:
                 f"({what}): geoseg has those of {SMP_FACTORY} alone"
             )
         own = {name.removeprefix(OF_SMP): value for name, value in arguments.items() if name.startswith(OF_SMP)}
-        keywords = own | {"encoder_name": arguments["backbone"], "classes": arguments.get("num_classes", 1)}
-        says = network_settings(architecture_of(str(arguments["model"]), source.shown), keywords, source.shown)
+        channels = count_in(arguments, "num_classes", source.shown)
+        keywords = own | {"encoder_name": text_in(arguments, "backbone", source.shown), "classes": channels or 1}
+        architecture = architecture_of(text_in(arguments, "model", source.shown), source.shown)
+        says = network_settings(architecture, keywords, source.shown)
         says |= _texts("bands", arguments.get("bands")) | _texts("classes", task.settings.get("class_names"))
-        return Found(task.weights, said(says, source.shown), _HINTS, task.notices)
+        bands = count_in(arguments, "in_channels", source.shown)
+        return Found(task.weights, said(says, source.shown), _HINTS, task.notices, bands, channels)
 
     def example(self, folder: Path) -> Example:
         """A checkpoint with what Lightning writes besides."""

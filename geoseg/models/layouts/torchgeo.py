@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from geoseg.core.errors import ModelError
-from geoseg.models.layouts.found import Example, Found, example_says, said
+from geoseg.models.layouts.found import Example, Found, count_in, example_says, said, text_in
 from geoseg.models.layouts.lightning import lightning_task
 from geoseg.models.layouts.source import Source
 
@@ -53,9 +53,12 @@ class TorchGeo:
             weights = {_own_name(name): tensor for name, tensor in task.weights.items()}
             own = {"architecture": ARCHITECTURE, "arguments": _filters(weights)}
             return Found(weights, said(own | _classes(settings), source.shown), _HINTS, task.notices)
-        keywords = {"encoder_name": settings["backbone"], "classes": settings.get("num_classes") or 1}
+        bands = count_in(settings, "in_channels", source.shown)
+        channels = count_in(settings, "num_classes", source.shown)
+        keywords = {"encoder_name": text_in(settings, "backbone", source.shown), "classes": channels or 1}
         says = network_settings(architecture_of(settings["model"], source.shown), keywords, source.shown)
-        return Found(task.weights, said(says | _classes(settings), source.shown), _HINTS, task.notices)
+        says |= _classes(settings)
+        return Found(task.weights, said(says, source.shown), _HINTS, task.notices, bands, channels)
 
     def example(self, folder: Path) -> Example:
         """A checkpoint with what Lightning writes besides."""

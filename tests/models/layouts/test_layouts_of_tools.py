@@ -82,6 +82,42 @@ def test_what_torchgeo_has_and_geoseg_has_not_is_refused(changed: dict[str, Any]
         import_model(source, tmp_path / "m.safetensors", **RGB)
 
 
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"num_classes": 9}, r"its settings say 9 classes, its weights have 4: one of both is of another model; give"),
+        ({"in_channels": 5}, r"its settings say 5 bands, its weights have 3: one of both is of another model"),
+        ({"num_classes": "many"}, r"num_classes is 'many' in its settings, which is no number of bands or classes"),
+        ({"backbone": None}, r"backbone is missing in its settings, which must name the network: give its weights"),
+        ({"backbone": ["x"]}, r"backbone is .* in its settings, which must name the network"),
+    ],
+)
+def test_settings_that_contradict_the_weights_or_make_no_sense(
+    changed: dict[str, Any], error: str, tmp_path: Path
+) -> None:
+    source = lightning(tmp_path / "last.ckpt", unet(), "model.", TASK | changed)
+    with pytest.raises(ModelError, match=error) as caught:
+        import_model(source, tmp_path / "m.safetensors", **RGB)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"),
+    [
+        ({"classes": 9}, r"its settings say 9 classes, its weights have 4: one of both is of another model"),
+        ({"classes": "many"}, r"classes is 'many' in its settings, which is no number of bands or classes"),
+        ({"_model_class": 7}, r"_model_class is '?7'? in its settings, which must name the network"),
+    ],
+)
+def test_a_config_of_smp_that_contradicts_its_head(changed: dict[str, Any], error: str, tmp_path: Path) -> None:
+    unet().save_pretrained(tmp_path / "saved")
+    path = tmp_path / "saved" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | changed), "utf-8")
+    with pytest.raises(ModelError, match=error):
+        import_model(tmp_path / "saved", tmp_path / "m.safetensors", **RGB)
+
+
 def test_other_factories_of_terratorch_are_refused(tmp_path: Path) -> None:
     settings = {"model_factory": "EncoderDecoderFactory", "model_args": {"backbone": "prithvi_eo_v2_300"}}
     source = lightning(tmp_path / "last.ckpt", unet(), "model.encoder.", settings)
