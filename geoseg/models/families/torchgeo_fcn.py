@@ -23,7 +23,7 @@ class TorchGeoFcnArguments(Spec):
     """Arguments of TorchGeo's FCN."""
 
     filters: Channels = 64
-    """Channels of each convolution; TorchGeo's trainer takes 3 where it is not told otherwise (`num_filters`)."""
+    """Channels of each convolution; TorchGeo's trainer takes 3 by default (`num_filters`)."""
 
 
 class TorchGeoFcn(Body):
