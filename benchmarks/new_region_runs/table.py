@@ -11,7 +11,7 @@ from typing import Any
 from few_label_runs.table import Arm, collect, spread
 from network_runs.results import Results
 
-HEAD = "| direction | way | seeds | mIoU | less source only | time of a step |\n|---|---|---|---|---|---|"
+HEAD = "| direction | way | seeds | mIoU | less its reference | time of a step |\n|---|---|---|---|---|---|"
 
 
 def table(arms: Mapping[str, Mapping[str, Any]], results: Results) -> list[str]:
