@@ -237,6 +237,13 @@ class TrainSpec(Spec):
         return self.batch_size * self.window**2
 
     @property
+    def unlabelled_batch(self) -> int:
+        """Windows without labels per step, over all devices, of methods that get a batch of these beside the labelled
+        ones: by `data.unlabelled_share`, but as many on each device, and at least one."""
+        share = self.data.unlabelled_share
+        return self.devices * max(1, round(self.batch_size / self.devices * share / (1 - share)))
+
+    @property
     def views(self) -> tuple[ContextLevel, ...]:
         """The coarser views, centred on each training window."""
         return self.branch.training_views(self.window)

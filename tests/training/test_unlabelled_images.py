@@ -253,6 +253,26 @@ def test_labels_of_another_region_are_said_to_say_little_of_the_target(tmp_path:
     assert not any("is seen to lie" in line for line in read(tmp_path)[1])
 
 
+@pytest.mark.parametrize(
+    ("method", "batch_size", "devices", "share", "said"),
+    [
+        ("mean_teacher", 8, 1, 0.5, "50%"),
+        ("mean_teacher", 1, 1, 0.25, "50%"),
+        ("mean_teacher", 4, 1, 0.3, "33%"),
+        ("mean_teacher", 4, 2, 0.1, "33%"),
+        ("mean_teacher", 2, 1, 0.8, "80%"),
+        ({"name": "distillation", "teachers": ["teacher.safetensors"]}, 1, 1, 0.25, "25%"),
+    ],
+)
+def test_the_share_that_is_said_is_that_of_whole_windows(
+    tmp_path: Path, method: Any, batch_size: int, devices: int, share: float, said: str
+) -> None:
+    write_tiles(tmp_path)
+    write_scene(tmp_path / "scene.tif")
+    more = {"method": method, "batch_size": batch_size, "devices": devices, "data": {"unlabelled_share": share}}
+    assert any(line.endswith(f"with data, in {said} of the training windows") for line in read(tmp_path, **more)[1])
+
+
 def test_colours_are_varied_within_the_range_of_labelled_values_and_those_of_the_target(tmp_path: Path) -> None:
     write_tiles(tmp_path)
     for path in tmp_path.glob("*.tif"):

@@ -34,6 +34,7 @@ from geoseg.training.data.image_files import inspect_images, open_image
 from geoseg.training.data.split_parts import SMALLEST_GUARD_PX, KnownRasters, SplitParts
 from geoseg.training.data.split_sides import SideParts, SplitSide, join_side
 from geoseg.training.data.stored_statistics import fits_into_memory
+from geoseg.training.methods.method import METHODS, UNLABELLED
 from geoseg.training.windows.random_windows import LabelledCells
 
 NO_IMAGES = SplitSide((), LabelledCells(np.zeros((0, 3), np.int64), np.zeros((0, 1), np.int64)), 0)
@@ -130,7 +131,7 @@ def read_unlabelled(
         raise LabelError(_nothing_left(empty[0], scored.owner(empty[0]), spec.data.kind_without_labels))
     side = join_side(rasters, SideParts(areas, counted, hides_closed=True))
     kind = spec.data.kind_without_labels
-    for line in (*_notices(side, len(placed), spec.data), *_notices_of_hidden(placed, hidden, scored, kind)):
+    for line in (*_notices(side, len(placed), spec), *_notices_of_hidden(placed, hidden, scored, kind)):
         reporter.notice(line)
     return side
 
@@ -213,10 +214,10 @@ def _nothing_left(image: _Placed, owner: _Placed | None, kind: str) -> str:
     )
 
 
-def _notices(side: SplitSide, given: int, data: DataSpec) -> list[str]:
-    kind = data.kind_without_labels
+def _notices(side: SplitSide, given: int, spec: TrainSpec) -> list[str]:
+    kind = spec.data.kind_without_labels
     lines = [
-        f"{kind}: {number_of(side.images, 'image')}, {side.amount} with data, in {data.unlabelled_share:.0%} of the "
+        f"{kind}: {number_of(side.images, 'image')}, {side.amount} with data, in {_share_of_windows(spec):.0%} of the "
         "training windows"
     ]
     left_out = given - side.images
@@ -226,6 +227,13 @@ def _notices(side: SplitSide, given: int, data: DataSpec) -> list[str]:
             "validation and test labels"
         )
     return lines
+
+
+def _share_of_windows(spec: TrainSpec) -> float:
+    """The share of training windows that are without labels: as given, or what whole windows per step make of it."""
+    if UNLABELLED not in METHODS.get(spec.method.name).needs:
+        return spec.data.unlabelled_share
+    return spec.unlabelled_batch / (spec.unlabelled_batch + spec.batch_size)
 
 
 def _notices_of_hidden(images: Sequence[_Placed], hidden: Sides, scored: _Scored, kind: str) -> list[str]:

@@ -103,9 +103,7 @@ def _without_labels(spec: TrainSpec, data: TrainingData, sampling: Sampling, mod
     labelled = LabelledCells(np.zeros((0, 3), np.int64), np.zeros((0, len(spec.classes)), np.int64))
     cells = labelled.joined_by(data.unlabelled.cells, 0)
     windows = TrainingWindows(data.unlabelled.rasters, cells, own, model.normalization.mean)
-    share = spec.data.unlabelled_share
-    on_device = max(1, round(spec.batch_size / spec.devices * share / (1 - share)))
-    return Stream(windows, stack_windows, on_device * spec.devices)
+    return Stream(windows, stack_windows, spec.unlabelled_batch)
 
 
 def _cells(data: TrainingData) -> LabelledCells:
