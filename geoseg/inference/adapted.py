@@ -95,8 +95,8 @@ def adaptation_notice(model: Model, spec: ClassifySpec) -> str:
         )
     way.check(model.module)
     return (
-        f"the network is adapted to the scene (--adapt {spec.adapt}): {way.describe(share_of(spec))}; found in at most "
-        f"{number_of(spec.adapt_windows, 'window')} of it, without labels"
+        f"the network is adapted to the pixels of the scene that hold data (--adapt {spec.adapt}): "
+        f"{way.describe(share_of(spec))}; found in at most {number_of(spec.adapt_windows, 'window')}, without labels"
     )
 
 

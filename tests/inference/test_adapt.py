@@ -114,7 +114,7 @@ def test_share_0_gives_the_classes_and_scores_of_no_adaptation(scene: Path, way:
 def test_the_results_say_it(tmp_path: Path, scene: Path, way: str) -> None:
     heard = Heard()
     result = predict(scene, tmp_path / "o", model=model_of(), adapt=way, adapt_windows=7, reporter=heard, **QUICK)
-    (line,) = [line for line in result.notices if f"adapted to the scene (--adapt {way})" in line]
+    (line,) = [line for line in result.notices if f"of the scene that hold data (--adapt {way})" in line]
     assert ADAPTATIONS.get(way).describe(ADAPTATIONS.get(way).share) in line
     assert "at most 7 windows" in line
     assert heard.lines.count(line) == 1
@@ -166,6 +166,8 @@ def test_a_scene_without_any_data_is_said_to_leave_the_network_as_it_is(tmp_path
     empty, heard = write_raster(tmp_path / "empty.tif", np.zeros((3, 64, 64), np.uint8), nodata=0), Heard()
     landcover(empty, adapt=way, reporter=heard)
     assert f"--adapt {way}: the scene has no pixel with data: the network stays as it is" in heard.lines
+    (done,) = [line for line in heard.lines if line.startswith("the network is adapted")]
+    assert done.startswith("the network is adapted to the pixels of the scene that hold data"), "which are none"
 
 
 def traced() -> Model:
