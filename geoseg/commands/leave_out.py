@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Unpack
@@ -103,7 +104,8 @@ def leave_out(
 
     Raises:
         SpecError: if a setting is invalid, or does not go with regions that are left out.
-        LabelError: if there are fewer than two regions, one has no labels, or only one has labels of a class.
+        LabelError: if there are fewer than two regions, one has no labels, or all images without labels lie in it, or
+            only one has labels of a class.
         GeosegError: as `train`.
     """
     spec = resolve_settings(config, None, settings)
@@ -115,6 +117,8 @@ def leave_out(
         _check_given_split(part)
     with gdal_settings():
         _check_labels(parts, log)
+        for part in parts:
+            _check_without_labels(part)
     begin(folder, spec, Start(overwrite=overwrite, resume=resume), folder.path.glob("region_*"))
     file = folder.path / "regions.json"
     file.unlink(missing_ok=True)
@@ -264,10 +268,28 @@ def _check_labels(parts: Sequence[_Part], reporter: Reporter) -> None:
             )
 
 
+def _check_without_labels(part: _Part) -> None:
+    """Refuse images without labels that all lie in the region that is left out, which hides them from its model.
+
+    Raises:
+        LabelError: naming the region.
+    """
+    if part.spec.data.without_labels:
+        with _naming(part):
+            read_training_data(part.spec)
+
+
 def _counts(part: _Part) -> NDArray[np.int64]:
     """Labelled pixels of a region per class (K)."""
-    try:
+    with _naming(part):
         return read_training_data(part.spec, only="test").side("test").class_counts
+
+
+@contextmanager
+def _naming(part: _Part) -> Iterator[None]:
+    """Say of what is wrong with labels in which region it shows."""
+    try:
+        yield
     except LabelError as error:
         raise LabelError(f"{part.region} cannot be left out and scored: {error}") from None
 

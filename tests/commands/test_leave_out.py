@@ -189,6 +189,16 @@ def test_bad_input_gets_a_line_that_says_what_to_change_before_training(config: 
         fails(SpecError, "does not go with regions that are left out, each of which is the test of its model")
 
 
+def test_images_without_labels_that_all_lie_in_one_region_are_refused_before_training(
+    config: Path, tmp_path: Path
+) -> None:
+    data = SMALL["data"] | {"split": BY_SCENE, "target": ["[cd].tif"]}
+    write_config(tmp_path, data=data, method="style_transfer")
+    with pytest.raises(LabelError, match=r"far west cannot be left out and scored: target image c\.tif shows nothing"):
+        leave_out(config, "region", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_command_shows_every_region_and_holds_all_to_a_floor(config: Path, tmp_path: Path) -> None:
     no_water_in(tmp_path, "c")
     arguments = ["evaluate", "--leave-out", "region", "--data", str(config), "-o", str(tmp_path / "out")]
