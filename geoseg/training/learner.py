@@ -167,7 +167,8 @@ class Learner(LightningModule):
         loss = self.method.loss(batches, self._generator(index))
         self.epoch_loss.update(loss.value.detach())
         for name, figure in self._figures.items():
-            figure.update(loss.figures[name].detach())
+            if name in loss.figures:
+                figure.update(loss.figures[name].detach())
         for name, value in {"loss": loss.value, **loss.figures}.items():
             self.log(f"{name}/step", value.detach())
         return loss.value
@@ -219,9 +220,13 @@ class Learner(LightningModule):
         self.counter.reset()
         return scores
 
-    def take_figures(self) -> dict[str, float]:
-        """Means of the figures of the epoch, and the mIoU of the network where its running mean teaches it."""
-        found = {name: round(float(figure.compute()), 4) for name, figure in self._figures.items()}
+    def take_figures(self) -> dict[str, float | None]:
+        """Means of the figures of the epoch over the steps that have them, None where none has, and the mIoU of the
+        network where its running mean teaches it."""
+        found = {
+            name: round(float(figure.compute()), 4) if figure.update_called else None
+            for name, figure in self._figures.items()
+        }
         if self.method.compares_student and self.spec.data.split.validates:
             scores = self.student_counter.scores([c.name for c in self.spec.classes])
             self.student_counter.reset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def test_after_its_share_of_the_steps_it_redraws_without_learning(tmp_path: Path
     losses = [style(labelled, target, generator()) for _ in range(3)]
     assert [bool(one.loss) for one in losses] == [True, True, False]
     assert not losses[2].loss.requires_grad
-    assert set(losses[2].figures) == set(style.figures)
+    assert [set(one.figures) for one in losses] == [{*style.figures}, {*style.figures}, set()]
     torch.testing.assert_close(losses[2].image, losses[0].image)
     assert not torch.equal(losses[2].image, labelled.image)
 
@@ -131,11 +132,27 @@ def test_each_epoch_shows_how_windows_come_back_and_whether_looks_are_known(tmp_
     write_data(tmp_path)
     shown: list[dict[str, float]] = []
     config = write_config(tmp_path, method={"name": "fixmatch", "style": TINY}, data=TARGET, epochs=2)
-    train(config, tmp_path / "run", reporter=Watching(lambda one: shown.append(dict(one.figures))))
+    metrics = train(config, tmp_path / "run", reporter=Watching(lambda one: shown.append(dict(one.figures)))).metrics
     learning, redrawing = (one for one in shown if one)
     assert learning["looks"] > 0
     assert learning["cycle"] > 0
-    assert redrawing["looks"] == redrawing["cycle"] == 0  # in the second half of the steps
+    assert learning.keys() - redrawing.keys() == {"looks", "cycle"}, "it learns in the first half of the steps alone"
+    with metrics.open(newline="") as file:
+        assert [bool(line["looks"]) for line in csv.DictReader(file)] == [True, False]
+
+
+def test_of_an_epoch_in_the_middle_of_which_it_ends_to_learn_the_steps_before_count(tmp_path: Path) -> None:
+    write_data(tmp_path)
+    looks = []
+    for learning in (0.5, 1):
+        config = write_config(
+            tmp_path, method={"name": "fixmatch", "style": TINY | {"learning": learning}}, data=TARGET
+        )
+        shown: list[dict[str, float]] = []
+        run = Watching(lambda one, shown=shown: shown.append(dict(one.figures)))
+        train(config, tmp_path / f"{learning}", epochs=1, reporter=run)
+        looks.append(next(one for one in shown if one)["looks"])
+    assert looks[0] == pytest.approx(looks[1], rel=0.2), "0 in steps without a loss would halve their mean"
 
 
 def test_windows_of_one_region_are_not_redrawn_where_the_other_shows_nothing(tmp_path: Path) -> None:

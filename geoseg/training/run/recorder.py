@@ -192,6 +192,11 @@ class RunRecorder(Callback):
             table.writeheader()
             table.writerows(self.history)
 
+    def _figures(self, learner: Learner) -> dict[str, float]:
+        """Figures of the last epoch that have a value."""
+        line = self.history[-1]
+        return {name: line[name] for name in learner.method.shown if line[name] is not None}
+
     def _loss(self, trainer: Trainer, learner: Learner, *, is_final: bool) -> float:
         """Mean loss of the epoch; during the epoch up to `LOSS_EVERY_S` old, as reading it waits for the device."""
         if not is_final and trainer.world_size > 1:  # asking would wait for the other processes
@@ -219,7 +224,7 @@ class RunRecorder(Callback):
                 epochs=learner.spec.epochs,
                 loss=self._loss(trainer, learner, is_final=scores is not None),
                 val_loss=None if scores is None else self.history[-1]["val_loss"],
-                figures={} if scores is None else {name: self.history[-1][name] for name in learner.method.shown},
+                figures={} if scores is None else self._figures(learner),
                 scores=scores,
                 best_miou=self.best.miou if self.best else 0.0,
                 seconds=self.seconds,

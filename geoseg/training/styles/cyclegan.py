@@ -77,8 +77,7 @@ class CycleGanStyle(Style):
         own, other, learns = self._normalised(labelled), self._normalised(target), self.learns
         self.calls += 1
         if not learns:
-            figures = dict.fromkeys(self.figures, torch.zeros_like(own.maps[0, 0, 0, 0]))
-            return Styled(self._shown(labelled, target, self._redrawn(own), generator), figures=figures)
+            return Styled(self._shown(labelled, target, self._redrawn(own), generator))
         losses, there = self.networks.losses(own, other)
         given = self._given
         value = losses.deceiving + given.cycle * losses.cycle + given.identity * losses.identity + losses.judging

@@ -32,7 +32,7 @@ class Styled:
     loss: Tensor = field(default_factory=lambda: torch.zeros(()))
     """What the way itself minimises in this step: 0 where it learns nothing."""
     figures: Mapping[str, Tensor] = field(default_factory=dict)
-    """Further scalars by name; the way's `figures` are among them."""
+    """Further scalars by name; the way's `figures` are among them, in steps in which they mean something."""
 
 
 class Style(nn.Module, ABC):
@@ -46,7 +46,8 @@ class Style(nn.Module, ABC):
     Settings: ClassVar[type[StyleSettings]] = StyleSettings
     """Its parameters in a config."""
     figures: ClassVar[tuple[str, ...]] = ()
-    """Names of those figures of a step whose mean over each epoch is shown and written to metrics.csv."""
+    """Names of those figures of a step whose mean over each epoch is shown and written to metrics.csv: that of the
+    steps that have them; empty where none has."""
 
     def __init__(self, setup: Setup, settings: StyleSettings):
         super().__init__()
