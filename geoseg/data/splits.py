@@ -142,10 +142,7 @@ def split_rasters(
     check_given_test(rasters, spec, by)
     sides = _split_by(by, rasters, spec, needed)
     if TEST in needed and not _has_labels(rasters, sides[TEST]):
-        raise LabelError(
-            f"no labelled image is for the test: write {TEST} in column {spec.column} for some, or set "
-            "data.split.test_share"
-        )
+        raise LabelError(_why_no_test(rasters, spec))
     scored = [[*val, *test] for val, test in zip(sides["val"], sides[TEST], strict=True)]
     if by == "random":  # without a guard band, but around images that are given as test
         scored = given_test(rasters)
@@ -153,6 +150,16 @@ def split_rasters(
     tested = guard(rasters, sides["val"], sides[TEST], 0)
     parts = zip(sides["train"], sides["val"], closed, sides[TEST], tested, strict=True)
     return [RasterSplit(*map(tuple, each)) for each in parts]
+
+
+def _why_no_test(rasters: Sequence[CountedRaster], spec: SplitSpec) -> str:
+    """The error text for a test side without a labelled pixel."""
+    if given := sum(raster.entry.split == TEST for raster in rasters):
+        return f"no pixel is labelled in {number_of(given, 'image')} given as {TEST}: label some, or take other images"
+    return (
+        f"no labelled image is for the test: write {TEST} in column {spec.column} for some, or set "
+        "data.split.test_share"
+    )
 
 
 def _split_by(by: str, rasters: Sequence[CountedRaster], spec: SplitSpec, needed: Sequence[str]) -> dict[str, Sides]:

@@ -180,7 +180,9 @@ def test_bad_input_gets_a_line_that_says_what_to_change_before_training(config: 
         with rasterio.open(tmp_path / f"{name}_labels.tif") as labels:
             left, ids = labels.transform.c, labels.read(1)
         write_tile(tmp_path / f"{name}_labels.tif", np.full_like(ids, 255), left)
-    fails(LabelError, "far west cannot be left out and scored")
+    fails(
+        LabelError, "far west cannot be left out and scored: no pixel is labelled in 2 images given as test: label some"
+    )
     write_list(tmp_path, splits="train train train train val val")
     write_config(tmp_path)
     fails(LabelError, "north holds all images of split val: give val to images of other regions")
