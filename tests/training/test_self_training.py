@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.methods import a_batch, make
+from support.labelled_tiles import SMALL, write_config
+from support.methods import a_batch, make, write_data
 
+from geoseg.commands.train import train
+from geoseg.core.errors import SpecError
 from geoseg.training.methods.method import LABELLED
 from geoseg.training.methods.self_training import SelfTraining
 from geoseg.training.perturbations.class_thresholds import BINS, histogram, quantiles
@@ -45,6 +48,25 @@ def test_thresholds_are_the_quantiles_of_the_confidences_of_each_class(below: fl
         values = np.sort(targets.confidence[targets.counted & (targets.classes == index)].numpy())
         assert found[index].item() == pytest.approx(np.floor(values[int(len(values) * below)] * BINS) / BINS)
     assert found[4] == 1
+
+
+@pytest.mark.parametrize("name", ["dpl", "self_training"])
+def test_where_the_network_answers_no_numbers_any_more_the_run_ends_in_a_line_on_its_loss(
+    name: str, tmp_path: Path
+) -> None:
+    write_data(tmp_path)
+    data = SMALL["data"] | {"target": "more.tif"}
+    config = write_config(tmp_path, method=name, data=data, optimizer={"learning_rate": 1e35}, epochs=4)
+    with pytest.raises(SpecError, match="the loss became infinite or no number"):
+        train(config, tmp_path / "run")
+
+
+def test_a_confidence_that_is_no_number_counts_as_none() -> None:
+    probabilities = torch.full((1, 2, 4, 4), torch.nan)
+    probabilities[..., 0] = torch.tensor([0.9, 0.1]).view(2, 1)
+    counts = histogram(Targets(probabilities, torch.ones(1, 4, 4, dtype=torch.bool)), 2)
+    assert counts[:, 0].sum() == 12
+    assert counts[0, 900] == 4
 
 
 def test_the_first_round_is_bit_for_bit_supervised_training(tmp_path: Path) -> None:

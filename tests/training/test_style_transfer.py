@@ -225,6 +225,20 @@ def test_of_all_windows_low_frequencies_have_the_mean_amplitudes_of_the_target_a
     torch.testing.assert_close(turned.real, turned.abs(), atol=1, rtol=1e-3)
 
 
+@pytest.mark.parametrize("of", ["batch", "window"])
+@pytest.mark.parametrize("value", [0.0, 77.0, 0.1])
+def test_a_flat_window_stays_flat_and_gets_the_mean_of_the_target(of: str, value: float) -> None:
+    """A frequency that it does not hold has no phase, and no amplitude of which the target's is a multiple."""
+    _, other = images()
+    flat = torch.full_like(other, value)
+    changed = (
+        with_amplitudes(flat, other, 0.5) if of == "window" else with_mean_amplitudes(flat, other, 0.5, (ALL, ALL))
+    )
+    means = other.mean(dim=(2, 3), keepdim=True)
+    wanted = means if of == "window" else means.mean(dim=0, keepdim=True)
+    torch.testing.assert_close(changed, wanted.expand_as(changed), atol=1e-3, rtol=0)
+
+
 def test_gaps_become_the_mean_of_the_other_pixels_of_their_band() -> None:
     image = windows(0).image
     held = torch.rand(2, 32, 32, generator=generator()) > 0.5

@@ -15,8 +15,9 @@ BINS = 1000
 
 
 def histogram(targets: Targets, classes: int) -> Tensor:
-    """Counted pixels of each class by their confidence (K, BINS)."""
-    bins = (targets.confidence * BINS).long().clamp(max=BINS - 1)
+    """Counted pixels of each class by their confidence (K, BINS); one that is no number, as of a network whose loss has
+    become none, counts as 0."""
+    bins = (targets.confidence * BINS).nan_to_num(nan=0.0).long().clamp(max=BINS - 1)
     return torch.bincount((targets.classes * BINS + bins)[targets.counted], minlength=classes * BINS).view(-1, BINS)
 
 

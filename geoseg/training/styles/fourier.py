@@ -79,7 +79,7 @@ def with_amplitudes(image: Tensor, others: Tensor, beta: float) -> Tensor:
         beta: frequencies up to so many times the shorter side, rounded down, are low, in rows and columns.
     """
     own, wanted = torch.fft.rfft2(image), torch.fft.rfft2(others)
-    mixed = torch.polar(wanted.abs(), own.angle())
+    mixed = torch.polar(wanted.abs(), own.angle()).where(_is_held(own.abs()), own)
     mixed[..., 0, 0] = wanted[..., 0, 0]  # the mean may be below 0, which an amplitude is not
     return _with_low(image, own, mixed, beta)
 
@@ -98,9 +98,15 @@ def with_mean_amplitudes(image: Tensor, others: Tensor, beta: float, known: tupl
         (windows[held].abs().mean(dim=0), windows[held][..., 0, 0].mean(dim=0))
         for windows, held in zip((own, wanted), known, strict=True)
     )
-    mixed = own * (second / first.clamp(min=torch.finfo(first.dtype).tiny))
+    mixed = own * (second / first).where(_is_held(first), 1)
     mixed[..., 0, 0] = own[..., 0, 0] + second_mean - first_mean
     return _with_low(image, own, mixed, beta)
+
+
+def _is_held(amplitudes: Tensor) -> Tensor:
+    """Which frequencies images hold, given their amplitudes (..., h, w'): others, all but one of a flat window, are
+    rounding, and have no phase."""
+    return amplitudes > torch.finfo(amplitudes.dtype).eps * amplitudes.amax(dim=(-2, -1), keepdim=True)
 
 
 def _with_low(image: Tensor, own: Tensor, mixed: Tensor, beta: float) -> Tensor:
