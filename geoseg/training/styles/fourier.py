@@ -4,7 +4,7 @@ Yang and Soatto, "FDA: Fourier Domain Adaptation for Semantic Segmentation", CVP
 band is transformed by itself, pixels without data are the mean of their band meanwhile, the mean of a band becomes that
 of the target with its sign, values stay within the range of the data, and β is drawn for each step from several ones,
 whose three networks the paper averages. All its images show streets; a window from above shows a field or a roof, and
-once it has the mean of another, nothing tells how bright it was. So amplitudes change by what those of all windows of a
+once it has the mean of another, nothing says how bright it was. So amplitudes change by what those of all windows of a
 step differ on average, unless those of a pair of windows are asked for.
 
 In: band values of labelled windows and of the target. Out: band values.
