@@ -36,6 +36,7 @@ def with_some_statistics(model):
 
 def note(folder, source, model, *packages, sigmoid=False, side=SIDE):
     """Write image, logits and versions."""
+    torch.set_float32_matmul_precision("highest")  # TerraTorch lowers it for all of a process
     image = torch.rand(1, BANDS, side, side)
     with torch.inference_mode():
         logits = model(image)
