@@ -24,6 +24,8 @@ from geoseg.training.methods.method import METHODS, UNLABELLED, check_method
 from geoseg.training.optimization import ema_update
 from geoseg.training.styles.style import Style, Styled
 
+DEEP = {"architecture": "unet", "encoder": "tu-mobilenetv3_small_050"}
+
 every_method = pytest.mark.parametrize(
     "name", [name for name in METHODS.names if UNLABELLED in METHODS.get(name).needs]
 )
@@ -53,6 +55,25 @@ def test_an_unknown_way_to_mix_is_answered_with_the_nearest(tmp_path: Path) -> N
 def test_cached_windows_are_refused(tmp_path: Path) -> None:
     config = write_config(tmp_path, method="mean_teacher", data=write_data(tmp_path), cache={"windows": 8})
     with pytest.raises(SpecError, match="method mean_teacher does not go with cache"):
+        train(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "share", "said"),
+    [
+        (1, 0.5, "1 window at once: raise batch_size$"),
+        (4, 0.2, "1 window at once: raise data.unlabelled_share, or batch_size$"),
+    ],
+)
+def test_the_batch_that_is_too_small_to_be_normalised_is_named_with_what_makes_it_larger(
+    batch_size: int, share: float, said: str, tmp_path: Path
+) -> None:
+    data = write_data(tmp_path) | {"unlabelled_share": share}
+    # 32 px become one feature, of which a batch of one window holds one
+    config = write_config(
+        tmp_path, method="mean_teacher", data=data, network=DEEP, window=32, tile=32, overlap=8, batch_size=batch_size
+    )
+    with pytest.raises(SpecError, match=said):
         train(config, tmp_path / "run")
 
 

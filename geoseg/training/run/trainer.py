@@ -18,7 +18,9 @@ from geoseg.core.errors import SpecError
 from geoseg.core.events import Reporter
 from geoseg.core.files import one_line, write_errors
 from geoseg.core.quiet import quiet_threads
+from geoseg.core.wording import number_of
 from geoseg.spec import TrainSpec
+from geoseg.training.methods.method import METHODS, UNLABELLED
 from geoseg.training.run.build import Run
 from geoseg.training.run.example_images import ExampleImages
 
@@ -83,10 +85,7 @@ def _training_errors(spec: TrainSpec) -> Iterator[None]:
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
-        raise SpecError(
-            f"this network normalises over a batch, and cannot learn from {spec.batch_size // spec.devices} window(s) "
-            "at once: raise batch_size"
-        ) from None
+        raise SpecError(_too_few(spec)) from None
     except AssertionError as error:
         if "match model" not in str(error):
             raise
@@ -94,6 +93,15 @@ def _training_errors(spec: TrainSpec) -> Iterator[None]:
             f"this encoder does not take windows of {spec.window} px: {one_line(error)}: set window, tile and "
             "network.arguments to one size"
         ) from None
+
+
+def _too_few(spec: TrainSpec) -> str:
+    """The error text for batches of too few windows."""
+    few, remedy = spec.batch_size, "raise batch_size"
+    if UNLABELLED in METHODS.get(spec.method.name).needs and spec.unlabelled_batch < few:
+        few, remedy = spec.unlabelled_batch, "raise data.unlabelled_share, or batch_size"
+    windows = number_of(few // spec.devices, "window")
+    return f"this network normalises over a batch, and cannot learn from {windows} at once: {remedy}"
 
 
 @contextmanager
