@@ -67,7 +67,7 @@ def test_the_loss_is_the_mean_entropy_or_a_power_of_it(eta: float, power: int, t
 
 
 def test_without_a_weight_windows_of_the_target_leave_no_gradient(tmp_path: Path) -> None:
-    (method, setup), (supervised, alone) = make("style_transfer", tmp_path, style="none"), make("supervised", tmp_path)
+    (method, setup), (supervised, alone) = make("minent", tmp_path, weight=0), make("supervised", tmp_path)
     for one in (method, supervised):
         one.loss(a_batch(), generator()).value.backward()
     pairs = zip(setup.network.parameters(), alone.network.parameters(), strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,24 @@ def test_a_run_without_a_target_and_one_with_surroundings_are_refused(name: str)
     surroundings = f"method fixmatch: style {name} changes windows, not their surroundings: set style to none"
     with pytest.raises(SpecError, match=surroundings):
         check(data=data, tile=128, context={"levels": [{"ratio": 4, "size": 64}]})
+
+
+@pytest.mark.parametrize(
+    ("parameters", "changes", "said"),
+    [
+        ({}, {}, None),
+        ({"style": "none"}, {}, "method style_transfer without a style learns nothing of the target: give one"),
+        ({"style": "none", "weight": 0.01}, {}, None),
+        ({}, {"context": {"levels": [{"ratio": 4, "size": 64}]}}, "method style_transfer changes windows, not their"),
+    ],
+)
+def test_the_transfer_of_style_alone_needs_one_and_windows_without_surroundings(
+    parameters: dict[str, Any], changes: dict[str, Any], said: str | None
+) -> None:
+    method = {"name": "style_transfer", **parameters}
+    run = SMALL | {"method": method, "data": SMALL["data"] | {"target": "more.tif"}, "tile": 128} | changes
+    with nullcontext() if said is None else pytest.raises(SpecError, match=said):
+        check_method(parse_spec(TrainSpec, run, source="test"))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from geoseg.core.errors import SpecError
+from geoseg.spec import TrainSpec
 from geoseg.training.methods.minent import MinEnt, MinEntSettings
+from geoseg.training.methods.unlabelled import UnlabelledSettings
 from geoseg.training.styles import StyleSetting
 from geoseg.training.styles.histogram import HistogramSettings
 
@@ -28,3 +31,25 @@ class StyleTransfer(MinEnt):
 
     Settings = StyleTransferSettings
     needs_target = True
+
+    @classmethod
+    def check(cls, spec: TrainSpec, settings: UnlabelledSettings) -> None:
+        """Refuse surroundings, which keep their style, and a run without a style in which nothing else is learnt of the
+        target; besides what other methods refuse.
+
+        Raises:
+            SpecError: saying what to change.
+        """
+        assert isinstance(settings, StyleTransferSettings)
+        has_style = settings.style.by != "none"
+        if spec.views and has_style:
+            raise SpecError(
+                f"method {spec.method.name} changes windows, not their surroundings: take a network that sees its "
+                "windows alone, or another method, e.g. minent"
+            )
+        super().check(spec, settings)
+        if not has_style and not settings.weight:
+            raise SpecError(
+                f"method {spec.method.name} without a style learns nothing of the target: give one, e.g. histogram, or "
+                "take another method, e.g. minent"
+            )
