@@ -6,10 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet
-import pyogrio
-
 from geoseg.core.errors import SceneError
 from geoseg.core.files import one_line
 from geoseg.core.naming import visible
@@ -31,6 +27,8 @@ def describe_polygons(path: str) -> dict[str, Any] | None:
     file = Path(path)
     if file.suffix.lower() not in ENDINGS or not file.is_file():
         return None
+    import pyarrow as pa
+
     try:
         layers = {file.stem: _of_parquet(file)} if file.suffix.lower() == ".parquet" else _of_gdal(file)
     except (RuntimeError, OSError, ValueError, pa.ArrowException) as error:
@@ -39,6 +37,8 @@ def describe_polygons(path: str) -> dict[str, Any] | None:
 
 
 def _of_gdal(file: Path) -> dict[str, dict[str, Any]]:
+    import pyogrio
+
     with plain_path(file) as plain:
         names = pyogrio.list_layers(plain)[:, 0]
         found = [pyogrio.read_info(plain, layer=name) for name in names]
@@ -57,6 +57,8 @@ def _layer(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _of_parquet(file: Path) -> dict[str, Any]:
     """The only layer of a GeoParquet file, whose metadata GDAL's usual builds cannot read."""
+    import pyarrow.parquet
+
     found = pyarrow.parquet.read_metadata(file)
     metadata = {key.decode(): text.decode("utf-8", "replace") for key, text in (found.metadata or {}).items()}
     return {

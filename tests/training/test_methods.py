@@ -145,9 +145,14 @@ def test_data_that_no_run_has_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_pa
         make("supervised", tmp_path)
 
 
-@pytest.mark.parametrize("name", [n for n in METHODS.names if UNLABELLED in METHODS.get(n).needs and n != "dpl"])
+OF_WINDOWS_ALONE = {"dpl", "style_transfer"}
+"""Methods that take no surroundings at all, which have tests of their own."""
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in METHODS.names if UNLABELLED in METHODS.get(n).needs and n not in OF_WINDOWS_ALONE]
+)
 def test_where_the_network_of_windows_is_frozen_nothing_is_learnt_from_unlabelled_ones(name: str) -> None:
-    """dpl takes no surroundings at all (test_dpl.py)."""
     context = {"freeze_local": True, "levels": [{"ratio": 4, "size": 64}]}
     run = SMALL | {"method": name, "data": small_data(name), "context": context, "init_from": "known.safetensors"}
     run |= {"tile": 128}
