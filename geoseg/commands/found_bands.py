@@ -21,7 +21,6 @@ from geoseg.raster.bands.names import NO_BAND, agreed_roles
 from geoseg.raster.scene import Scene
 from geoseg.raster.scene_bands import SceneBands
 from geoseg.raster.scene_info import SceneInfo
-from geoseg.raster.validity import spread_windows
 from geoseg.scenes import open_scene
 from geoseg.spec.base import MOST_BANDS, DataType
 
@@ -106,13 +105,11 @@ def find_bands(images: Sequence[Path]) -> FoundImages:
 
 
 def _lowest(scene: Scene) -> float:
-    """Lowest value with data in a sample of a scene that may be an embedding; 0 for any other."""
+    """Lowest value below 0 with data in a sample of a scene that may be an embedding; 0 if none, and for any other."""
     indexes = _indexes(scene.info)
     if not may_be_axes(_names(scene.info, indexes)[0], scene.info.dtype_of(indexes)):
         return 0.0
-    bands = SceneBands.select(scene, indexes)
-    found = [bands.read(window) for window in spread_windows(scene.height, scene.width)]
-    return float(min((image[:, valid].min() for image, valid in found if valid.any()), default=0.0))
+    return float(SceneBands.select(scene, indexes).sampled().min(initial=0))
 
 
 def bands_in_files(images: Sequence[Path]) -> dict[str, Path] | None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
 from rasterio.transform import array_bounds
 
 from geoseg.commands.info_polygons import describe_polygons
@@ -35,7 +34,6 @@ from geoseg.raster.rights import Rights
 from geoseg.raster.scene import Scene
 from geoseg.raster.scene_bands import SceneBands
 from geoseg.raster.scene_info import SceneInfo, plain_number
-from geoseg.raster.validity import spread_windows
 from geoseg.scenes import SceneRef, find_scenes, open_scene
 from geoseg.spec import ClassifySpec, ImagerySpec, ModelSpec
 from geoseg.spec.base import MOST_BANDS
@@ -156,9 +154,7 @@ def _embedding(scene: Scene) -> dict[str, str]:
     if len(bands) < 2 or not may_be_axes(names, dtype):
         return {}
     with suppress(SceneError):
-        sampled = SceneBands.select(scene, bands)
-        found = [sampled.read(window) for window in spread_windows(info.height, info.width)]
-        values = np.concatenate([image[:, valid] for image, valid in found], axis=1)
+        values = SceneBands.select(scene, bands).sampled()
         if values.size and are_axes(names, dtype, float(values.min())):
             return {"embedding": f"{len(bands)} axes as {dtype}, vectors {describe_vectors(values)}"}
     return {}

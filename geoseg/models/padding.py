@@ -32,7 +32,8 @@ them."""
 def replicate_edges(network: nn.Module) -> nn.Module:
     """Make all zero-padding layers of a network pad by replication in evaluation mode; return the network.
 
-    Max pooling needs no change: it pads with minus infinity, which is never the largest.
+    Max pooling needs no change: it pads with minus infinity, which is never the largest. Convolutions with a stride
+    become `EdgeConv2d` without padding, too, for their single columns.
     """
     for module in network.modules():
         if type(module) is nn.Conv2d:
@@ -96,6 +97,7 @@ class EdgeConv2d(nn.Conv2d):
         return self._convolved(replicated(part, cols.pads, rows.pads), weight, bias, (0, 0))
 
     def _convolved(self, values: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...]) -> Tensor:
+        """The outputs of values with so many zeros beyond their edges."""
         reach = self.dilation[1] * (self.kernel_size[1] - 1) + 1
         is_column = values.shape[3] + 2 * padding[1] < reach + self.stride[1]
         if not is_column or self.stride[1] == 1:

@@ -127,6 +127,16 @@ class SceneBands:
             image, valid = self._read_marked(window)
         return self._changed(image), self._validity.by_place(valid, image, window, self.scene)
 
+    def sampled(self) -> Values:
+        """Values (C, n) of the pixels that hold data in 16 small windows spread over the scene.
+
+        Raises:
+            SceneError: if the file is damaged there.
+        """
+        read = [self.read(window) for window in spread_windows(self.height, self.width)]
+        found: Values = np.concatenate([image[:, valid] for image, valid in read], axis=1)
+        return found
+
     def without(self, fill: Fill) -> Self:
         """The same bands, with fill that is connected to the frame as nodata."""
         return replace(self, fill=fill)

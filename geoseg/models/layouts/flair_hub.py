@@ -49,6 +49,8 @@ class Modality:
     """Metres per pixel."""
     bands: Mapping[str, tuple[float, float]]
     """Mean and standard deviation by band, in the order of the file; none where they depend on what was computed."""
+    is_assumed: bool = False
+    """Whether the resolution is in no file of IGN's that was read."""
 
     def sure(self, count: int) -> dict[str, Any]:
         """Bands and statistics of so many, where there is no choice."""
@@ -77,11 +79,12 @@ MODALITIES = {
         0.2,
         {"red": (105.66, 52.23), "green": (111.35, 45.62), "blue": (102.18, 44.29), "nir": (106.59, 39.78)},
     ),
-    "AERIAL-RLT_PAN": Modality("uint8", 0.4, {"panchromatic": (125.92, 38.45)}),
+    "AERIAL-RLT_PAN": Modality("uint8", 0.4, {"panchromatic": (125.92, 38.45)}, is_assumed=True),
     "SPOT_RGBI": Modality(
         "uint16",
         1.6,
         {"red": (433.26, 312.76), "green": (508.75, 284.61), "blue": (467.77, 226.02), "nir": (1137.03, 543.11)},
+        is_assumed=True,
     ),
     "DEM_ELEV": Modality("float32", 0.2, {}),
 }
@@ -143,6 +146,8 @@ class FlairHub:
         more = modality.sure(bands) | {"dtype": modality.dtype} | ({"classes": classes} if classes else {})
         dropped = (f"{part} is dropped: it is no part of the network that classifies" for part in others)
         hints = modality.hints() | {"encoder": "README.md of the model may name it; geoseg's name begins with tu-"}
+        if modality.is_assumed:
+            notices += (f"{name} is assumed to have pixels of {resolution:g} m: give --resolution if it has others",)
         return Found(weights, said(says.said | more, source.shown), hints, (*dropped, *notices))
 
     def example(self, folder: Path) -> Example:

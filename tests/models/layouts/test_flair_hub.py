@@ -80,8 +80,10 @@ def test_what_its_files_do_not_say_is_asked_for_with_what_ign_takes(tmp_path: Pa
 def test_a_single_band_is_no_choice(tmp_path: Path) -> None:
     model = smp.Unet("tu-test_resnet", encoder_weights=None, in_channels=1, classes=19)
     folder = saved(tmp_path, named(model, "AERIAL-RLT_PAN"), "test_resnet", "unet")
-    spec = load_model(import_model(folder, tmp_path / "m.safetensors").bundle).spec
+    result = import_model(folder, tmp_path / "m.safetensors")
+    spec = load_model(result.bundle).spec
     assert (spec.bands, spec.normalization.mean, spec.resolution_m) == (("panchromatic",), (125.92,), 0.4)
+    assert any("assumed to have pixels of 0.4 m" in line for line in result.notices)
 
 
 def test_swin_transformers_shift_their_windows_as_in_images_of_its_training(tmp_path: Path) -> None:
