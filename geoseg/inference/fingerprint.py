@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -66,9 +67,20 @@ def fingerprint(scene: Scene, model: Model, spec: ClassifySpec, device: str, val
         parts["parts"] = [(part.name, _file_state(part.path), part.tags) for part in scene.parts]
     if values:
         parts["values"] = values
+    if spec.precision == "int8":
+        parts["ranges"] = ranges_digest(model.ranges)
     if spec.adapt is not None:
         parts["adapt"] = [spec.adapt, spec.adapt_share, spec.adapt_windows]
     return _digest(parts)
+
+
+def ranges_digest(ranges: Mapping[str, torch.Tensor]) -> str:
+    """Digest of the ranges of a network's values."""
+    digest = hashlib.sha256()
+    for name in sorted(ranges):
+        digest.update(name.encode())
+        digest.update(ranges[name].contiguous().numpy())
+    return digest.hexdigest()
 
 
 def raster_fingerprint(pixels: str, spec: GeneralizeSpec) -> str:

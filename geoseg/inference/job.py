@@ -88,10 +88,13 @@ class Job:
 
     def with_network(self, network: nn.Module) -> Job:
         """The job with other weights of its network, e.g. adapted ones; `model` stays the one that was given."""
-        runner = self.runner.with_network(network)
+        return replace(self.with_runner(self.runner.with_network(network)), learnt=self.learnt or self.runner)
+
+    def with_runner(self, runner: Runner) -> Job:
+        """The job with another runner of its network."""
         inputs = ViewInputs(self.bands, self.source, self.grid, self.model.spec, runner, self.resolved, self.batch_size)
         view = VIEWS.get(branch_of(self.model.spec, self.resolved).kind)(inputs)
-        return replace(self, runner=runner, view=view, learnt=self.learnt or self.runner)
+        return replace(self, runner=runner, view=view)
 
     @property
     def manifest(self) -> Manifest:
@@ -175,7 +178,7 @@ def prepare(
         log.notice(adaptation_notice(loaded, settings))
     source = at_resolution(bands, loaded.spec, settings)
     ratio = max(scene.height / source.height, scene.width / source.width)
-    target = Target.choose(spec.run.device, settings.precision, loaded)
+    target = Target.choose(spec.run.device, settings, loaded)
     grid = _lay_grid(source, replace(loaded, spec=bounded(loaded.spec, ratio)), settings, target, begun, log)
     batch_size = spec.run.batch_size or (begun.batch_size if begun else target.fitting_batch(grid, loaded))
     seen = augmentations or find_augmentations(settings.tta, settings.tta_scales)
@@ -256,6 +259,8 @@ def _load_runner(
             multiple=model.spec.network.multiple,
             compiled_sizes=set(product(grid.rows.sizes, grid.cols.sizes)) if spec.compile else (),
             bands=len(model.spec.bands),
+            ranges=model.ranges,
+            floats=model.spec.int8.floats if model.spec.int8 else (),
         ),
         reporter=log,
     )

@@ -25,6 +25,7 @@ from geoseg.core.executors.protocol import Executor, Worker, Workplace
 from geoseg.core.executors.registry import open_executor
 from geoseg.inference.adapted_job import adapt_job, adapted_job
 from geoseg.inference.job import Job, curves_of, prepare
+from geoseg.inference.scene_ranges import job_with_ranges, ranges_job
 from geoseg.inference.tile_rows import run_tile_rows
 from geoseg.inference.work_folder import Manifest, WorkFolder
 from geoseg.models.downloads import is_address
@@ -82,7 +83,7 @@ def run_scene(job: Job, work: WorkFolder, workers: Workers, reporter: Reporter =
         GeosegError: as soon as one worker fails; finished tile rows stay.
     """
     devices = find_devices(job.spec.run, job.runner.device)
-    job = adapt_job(job, work, reporter)
+    job = ranges_job(adapt_job(job, work, reporter), work)
     threads = max(1, torch.get_num_threads() // (1 if devices[0].startswith("cuda") else len(devices)))
     place = Workplace(workers.scheduler, tuple(devices), partial(_use_threads, threads))
     with open_executor(place) as executor:
@@ -210,4 +211,5 @@ def _open_job(shard: Shard, spec: PredictSpec) -> Iterator[Job]:
                 f"{shard.scene.path}, its model or the kind of device is another one here than where the work was "
                 "shared out"
             )
-        yield adapted_job(job, WorkFolder(shard.work, shard.manifest))
+        work = WorkFolder(shard.work, shard.manifest)
+        yield job_with_ranges(adapted_job(job, work), work)

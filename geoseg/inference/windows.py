@@ -13,9 +13,9 @@ from geoseg.core.errors import SpecError
 from geoseg.geo.grid import Grid
 from geoseg.models.memory import activation_bytes, free_bytes
 from geoseg.models.model import Model
+from geoseg.models.quantization.choice import fits_int8
 from geoseg.models.runner import choose_for
 from geoseg.spec import ClassifySpec, ModelSpec
-from geoseg.spec.base import Precision
 from geoseg.spec.branch import PLAIN, BranchSpec
 
 BY_MODEL = ClassifySpec()
@@ -39,16 +39,18 @@ class Target:
     device: torch.device
     """The device."""
     precision: str
-    """Arithmetic: fp32, bf16 or fp16."""
+    """Arithmetic: fp32, bf16, fp16 or int8."""
 
     @classmethod
-    def choose(cls, device: str, precision: Precision, model: Model) -> Target:
+    def choose(cls, device: str, spec: ClassifySpec, model: Model) -> Target:
         """Resolve the device and arithmetic of the settings for a model on this machine.
 
         Raises:
             SpecError: if this machine, or the model, lacks them.
         """
-        return cls(*choose_for(model.module, device, precision))
+        chosen, precision = choose_for(model.module, device, spec.precision)
+        is_free = spec.precision == "auto" and not spec.compile and spec.adapt is None
+        return cls(chosen, "int8" if is_free and fits_int8(model, chosen) else precision)
 
     def fitting_grid(self, size: tuple[int, int], model: Model, spec: ClassifySpec) -> Grid:
         """The grid over a raster of a size (rows, columns), with windows of the requested size.

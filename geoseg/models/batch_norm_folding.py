@@ -14,8 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from geoseg.models.padding import EdgeConv2d
-
 PROBE_PX = 64
 """Side of the window that is forwarded, in pixels."""
 TOLERANCE = 1e-3
@@ -69,7 +67,7 @@ def _watch(network: nn.Module, window: Tensor) -> tuple[list[tuple[str, str]], T
         return hook
 
     for name, module in network.named_modules():
-        if type(module) in (nn.Conv2d, EdgeConv2d) or isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, (nn.Conv2d, nn.BatchNorm2d)):
             hooks.append(module.register_forward_hook(watch(name)))
     try:
         with torch.inference_mode():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,10 +25,13 @@ from geoseg.models.header import METADATA_KEY, existing_model, header_errors, pa
 from geoseg.models.meta_network import build_meta_network
 from geoseg.models.model import Model
 from geoseg.models.model_file import ModelFile
+from geoseg.models.quantization.ranges import check_ranges
 from geoseg.models.weights.matching import Kind, check_fit, check_numbers, kinds_of
 from geoseg.spec import ModelSpec
 
 CHECKSUM_KEY = "crc32"
+_RANGES = "int8."
+"""Prefix of the ranges of a network's values; weights are named otherwise."""
 
 
 def load_model(path: str | os.PathLike[str] | None = None) -> Model:
@@ -56,7 +60,8 @@ def open_bundle(path: Path) -> Model:
     """
     header = _read_header(path)
     spec = parse_metadata(header.metadata, path)
-    check_fit(build_meta_network(spec), header.weights, str(path))
+    network = build_meta_network(spec)
+    check_fit(network, {name: kind for name, kind in header.weights.items() if not name.startswith(_RANGES)}, str(path))
     try:
         module, weights = build_network(spec, fresh=False), load_file(path)
     except (SafetensorError, OSError, RuntimeError, MemoryError) as error:
@@ -65,17 +70,29 @@ def open_bundle(path: Path) -> Model:
         raise ModelError(f"{path} is damaged: its weights are not those that were written: take another copy of it")
     weights = {name: _as_float32(tensor) for name, tensor in weights.items()}
     check_numbers(weights, str(path))
+    ranges = {name.removeprefix(_RANGES): weights.pop(name) for name in list(weights) if name.startswith(_RANGES)}
     module.load_state_dict(weights)
-    return Model(spec, module.eval())
+    check_ranges(module, ranges, str(path))
+    return Model(spec, module.eval(), ranges=ranges)
 
 
-def save_model(module: nn.Module, spec: ModelSpec, path: str | os.PathLike[str], *, half: bool = False) -> Path:
+def save_model(
+    module: nn.Module,
+    spec: ModelSpec,
+    path: str | os.PathLike[str],
+    *,
+    half: bool = False,
+    ranges: Mapping[str, Tensor] | None = None,
+) -> Path:
     """Write a module and its spec as one bundle; complete or not at all.
 
     Args:
         module: a trained network, built by `build_network(spec)`.
+        spec: its description.
+        path: the file.
         half: store kernels as float16, half the size; they are read back as float32. Statistics, biases and scales stay
             float32: they are few, and may exceed the range of float16.
+        ranges: ranges of its values, for 8-bit integers.
 
     Raises:
         ModelError: if the weights are not those of the network that the spec names, are not finite, or the spec could
@@ -90,6 +107,7 @@ def save_model(module: nn.Module, spec: ModelSpec, path: str | os.PathLike[str],
     if half:
         buffers = {name for name, _ in module.named_buffers()}
         weights = {name: tensor if name in buffers else _halved(tensor) for name, tensor in weights.items()}
+    weights |= {_RANGES + name: tensor.contiguous() for name, tensor in (ranges or {}).items()}
     try:
         with draft_of(path) as draft:
             metadata = {METADATA_KEY: text, CHECKSUM_KEY: _checksum(weights)}

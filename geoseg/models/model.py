@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from torch import nn
+from torch import Tensor, nn
 
 from geoseg.models.model_file import ModelFile
 from geoseg.spec import ModelSpec
@@ -21,5 +22,8 @@ class Model:
     file: ModelFile | None = None
     """The file, whose digest keeps work from being resumed with another file's module; None for a module made in
     memory, all of whose weights must then be in its state dict."""
+    ranges: Mapping[str, Tensor] = field(default_factory=dict)
+    """Ranges of the network's values, for 8-bit integers, as `models.quantization.network.find_ranges` finds them;
+    empty where they are unknown."""
     is_unchosen: bool = False
     """Whether it is the default model because none was named."""

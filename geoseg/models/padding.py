@@ -17,7 +17,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +37,7 @@ def replicate_edges(network: nn.Module) -> nn.Module:
     """
     for module in network.modules():
         if type(module) is nn.Conv2d:
-            if module.padding_mode == "zeros" and (any(_padding(module)) or max(module.stride) > 1):
+            if module.padding_mode == "zeros" and (any(fixed_padding(module)) or max(module.stride) > 1):
                 module.__class__ = EdgeConv2d
         elif type(module) in (nn.ZeroPad2d, nn.ConstantPad2d) and module.value == 0:
             module.__class__ = EdgePad2d
@@ -55,8 +55,8 @@ def natively_padded(network: nn.Module) -> nn.Module:
     copied = copy.deepcopy(network).eval()
     for module in copied.modules():
         if isinstance(module, EdgeConv2d):
-            if any(_padding(module)):
-                module._reversed_padding_repeated_twice = list(_padding(module))
+            if any(fixed_padding(module)):
+                module._reversed_padding_repeated_twice = list(fixed_padding(module))
                 module.padding_mode = "replicate"
             module.__class__ = nn.Conv2d  # type: ignore[assignment]
     return copied
@@ -73,28 +73,17 @@ class EdgeConv2d(nn.Conv2d):
         """(B, C, H, W) -> (B, C', H', W')."""
         if self.training:
             return self._with_zeros(values, weight, bias)
-        rows, cols = (_Side.of(self, values, axis) for axis in (0, 1))
-        is_small = values.numel() <= min(PADDED_PER_WEIGHT * weight.numel(), PADDED_MOST)
-        if is_small or torch.compiler.is_compiling() or not (rows.has_middle and cols.has_middle):
-            return self._padded(values, weight, bias, rows.whole, cols.whole)
-        answer = self._with_zeros(values, weight, bias)
-        for some in rows.ends:
-            answer[:, :, some.first : some.last] = self._padded(values, weight, bias, some, cols.whole)
-        for some in cols.ends:
-            inner = slice(rows.middle.first, rows.middle.last)
-            answer[:, :, inner, some.first : some.last] = self._padded(values, weight, bias, rows.middle, some)
-        return answer
+
+        def convolve(part: Tensor, padding: Pair, _rows: slice, _cols: slice) -> Tensor:
+            return self._convolved(part, weight, bias, padding)
+
+        return edge_convolved(self, fixed_padding(self), values, convolve)
 
     def _with_zeros(self, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if isinstance(self.padding, str):
             answer: Tensor = super()._conv_forward(values, weight, bias)
             return answer
         return self._convolved(values, weight, bias, self.padding)
-
-    def _padded(self, values: Tensor, weight: Tensor, bias: Tensor | None, rows: _Outputs, cols: _Outputs) -> Tensor:
-        """Some rows and columns of the outputs, with the input padded by replication where they reach beyond it."""
-        part = values[:, :, rows.start : rows.stop, cols.start : cols.stop]
-        return self._convolved(replicated(part, cols.pads, rows.pads), weight, bias, (0, 0))
 
     def _convolved(self, values: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...]) -> Tensor:
         """The outputs of values with so many zeros beyond their edges."""
@@ -107,6 +96,46 @@ class EdgeConv2d(nn.Conv2d):
             values.mT.contiguous(), weight.mT.contiguous(), bias, stride, padding, dilation, self.groups
         )
         return row.mT
+
+
+Pair = tuple[int, ...]
+"""A number of pixels down, and one across."""
+
+
+class Convolve(Protocol):
+    """Convolves a part of an input."""
+
+    def __call__(self, part: Tensor, padding: Pair, rows: slice, cols: slice) -> Tensor:
+        """The outputs at `rows` and `cols`, of a part (B, C, h, w) of the input beyond which there are `padding` zeros."""
+        ...
+
+
+def edge_convolved(layer: nn.Conv2d, padding: Sequence[int], values: Tensor, convolve: Convolve) -> Tensor:
+    """Outputs (B, C', H', W') of a convolution whose input (B, C, H, W) is padded by replication.
+
+    Args:
+        layer: its kernel, stride and dilation, and its number of weights.
+        padding: pixels at the left, right, top and bottom.
+        values: the input.
+        convolve: computes outputs: all of them with zeros beyond the input, then those at the edges again.
+    """
+    left, right, top, bottom = padding
+    rows, cols = (_Side.of(layer, ends, values, axis) for axis, ends in enumerate(((top, bottom), (left, right))))
+
+    def padded(down: _Outputs, across: _Outputs) -> Tensor:
+        part = values[:, :, down.start : down.stop, across.start : across.stop]
+        return convolve(replicated(part, across.pads, down.pads), (0, 0), down.places, across.places)
+
+    is_small = values.numel() <= min(PADDED_PER_WEIGHT * layer.weight.numel(), PADDED_MOST)
+    is_even = left == right and top == bottom
+    if is_small or not is_even or torch.compiler.is_compiling() or not (rows.has_middle and cols.has_middle):
+        return padded(rows.whole, cols.whole)
+    answer = convolve(values, (top, left), rows.whole.places, cols.whole.places)
+    for some in rows.ends:
+        answer[:, :, some.places] = padded(some, cols.whole)
+    for some in cols.ends:
+        answer[:, :, rows.middle.places, some.places] = padded(rows.middle, some)
+    return answer
 
 
 def replicated(part: Tensor, cols: tuple[int, int], rows: tuple[int, int]) -> Tensor:
@@ -138,10 +167,11 @@ def replicated(part: Tensor, cols: tuple[int, int], rows: tuple[int, int]) -> Te
     return whole
 
 
-def _padding(layer: nn.Conv2d) -> Sequence[int]:
+def fixed_padding(layer: nn.Conv2d) -> tuple[int, int, int, int]:
     """Pixels of padding at the left, right, top and bottom."""
     if isinstance(layer.padding, str):
-        return layer._reversed_padding_repeated_twice
+        left, right, top, bottom = layer._reversed_padding_repeated_twice
+        return left, right, top, bottom
     down, across = layer.padding  # which is set anew where strides are replaced by dilation
     return across, across, down, down
 
@@ -157,6 +187,11 @@ class EdgePad2d(nn.ConstantPad2d):
         return functional.pad(cropped, [max(0, pixels) for pixels in self.padding], mode="replicate")
 
 
+def output_count(layer: nn.Conv2d, length: int, axis: int) -> int:
+    """Number of outputs along an axis of a padded input."""
+    return (length - layer.dilation[axis] * (layer.kernel_size[axis] - 1) - 1) // layer.stride[axis] + 1
+
+
 @dataclass(frozen=True)
 class _Outputs:
     """A range of outputs along one axis, and the inputs they depend on."""
@@ -169,6 +204,11 @@ class _Outputs:
     """The inputs inside of the window."""
     pads: tuple[int, int]
     """Number of padded inputs before and behind the window."""
+
+    @property
+    def places(self) -> slice:
+        """The outputs as a slice."""
+        return slice(self.first, self.last)
 
 
 @dataclass(frozen=True)
@@ -184,9 +224,8 @@ class _Side:
     stride: int
 
     @classmethod
-    def of(cls, layer: nn.Conv2d, values: Tensor, axis: int) -> _Side:
-        left, right, top, bottom = _padding(layer)
-        before, after = ((top, bottom), (left, right))[axis]
+    def of(cls, layer: nn.Conv2d, padding: tuple[int, int], values: Tensor, axis: int) -> _Side:
+        before, after = padding
         reach = layer.dilation[axis] * (layer.kernel_size[axis] - 1)
         return cls(values.shape[2 + axis], before, after, reach, layer.stride[axis])
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -18,6 +18,8 @@ from geoseg.core.system_errors import lacks_memory
 from geoseg.models.batch_norm_folding import folded
 from geoseg.models.crop_features import crop_features
 from geoseg.models.other_runtime import OtherRuntime
+from geoseg.models.quantization.network import quantize
+from geoseg.models.quantization.processor import multiplies_integers
 from geoseg.models.segmentation import SegmentationNetwork, Segmenter
 from geoseg.models.surroundings import NO_CONTEXT, Context, Views
 from geoseg.models.tta import Augmentation, Augmented
@@ -73,10 +75,29 @@ def choose_for(network: nn.Module, device: str, precision: str) -> tuple[torch.d
     """
     chosen = choose_device(device)
     if not isinstance(network, OtherRuntime):
+        if precision == "int8":
+            check_int8(network, chosen)
         return chosen, choose_precision(precision, chosen)
     if device == "auto" and not network.runs_on(chosen):
         chosen = torch.device("cpu")
     return chosen, network.checked_precision(precision)
+
+
+def check_int8(network: nn.Module, device: torch.device) -> None:
+    """Refuse 8-bit integers where they cannot be had.
+
+    Raises:
+        SpecError: if the device is no CPU, the processor lacks them, or the network is none of geoseg's.
+    """
+    if device.type != "cpu":
+        raise SpecError(f"precision int8: {device} has none here: take --device cpu, or leave --precision out")
+    if not multiplies_integers():
+        raise SpecError(
+            "precision int8: this processor does not multiply integers of 8 bits natively (VNNI, AMX): leave "
+            "--precision out"
+        )
+    if not isinstance(network, SegmentationNetwork):
+        raise SpecError("precision int8: this model's network is none of geoseg's own: leave --precision out")
 
 
 def _cpu_has_bf16() -> bool:
@@ -85,7 +106,9 @@ def _cpu_has_bf16() -> bool:
 
 
 def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """A context in which networks compute in fp32, bf16 or fp16."""
+    """A context in which networks compute in fp32, bf16 or fp16, or in 8-bit integers and floats."""
+    if precision == "int8":  # what is left of floats
+        precision = choose_precision("auto", device)
     return nullcontext() if precision == "fp32" else torch.autocast(device.type, dtype=_DTYPES[precision])
 
 
@@ -102,6 +125,10 @@ class RunnerOptions:
     bands: int = 0
     """Number of bands of a network whose weights are final; 0 if they may change. On a CPU in fp32, its batch
     normalisations are then folded into the convolutions: 8 % of a U-Net's time; in bf16 that gains nothing."""
+    ranges: Mapping[str, Tensor] = field(default_factory=dict)
+    """Ranges of the network's values, for 8-bit integers."""
+    floats: Collection[str] = ()
+    """Names of convolutions that go on with floats then."""
 
 
 class Runner:
@@ -121,7 +148,7 @@ class Runner:
         Args:
             network: a `Segmenter`: band values (B, C, H, W) -> logits (B, K, H, W).
             device: auto, cpu, cuda, cuda:1 or mps.
-            precision: auto, fp32, bf16 or fp16.
+            precision: auto, fp32, bf16, fp16 or int8.
             options: augmentations, fusion, folding.
             reporter: takes notices.
 
@@ -129,7 +156,10 @@ class Runner:
             SpecError: if this machine has no such device.
         """
         self.device, self.precision = choose_for(network, device, precision)
-        if options.bands and (self.device.type, self.precision) == ("cpu", "fp32"):
+        self._given = network
+        if self.precision == "int8":
+            network = _with_integers(network, options)
+        elif options.bands and (self.device.type, self.precision) == ("cpu", "fp32"):
             network = folded(network.cpu(), options.bands)
         network.to(self.device).to(memory_format=torch.channels_last).eval()
         if options.bands and isinstance(network, SegmentationNetwork) and not keeps_uniform(network, options.multiple):
@@ -138,6 +168,7 @@ class Runner:
         forward: Segmenter = _Compiled(network, options.compiled_sizes) if options.compiled_sizes else network
         is_plain = tuple(options.augmentations) == (Augmentation(),)
         self._forward = forward if is_plain else Augmented(forward, options.augmentations, options.multiple)
+        self._takes_bytes = is_plain and self.precision == "int8"
         self._most: int | None = None
         self._reporter = reporter
         self._uniform: tuple[bytes, Tensor] | None = None
@@ -145,6 +176,11 @@ class Runner:
     def with_network(self, network: nn.Module) -> Runner:
         """A runner of another network, with the same device, arithmetic and options."""
         return Runner(network, str(self.device), self.precision, self._options, reporter=self._reporter)
+
+    def with_ranges(self, ranges: Mapping[str, Tensor]) -> Runner:
+        """A runner of the same network with ranges for 8-bit integers."""
+        options = replace(self._options, ranges=ranges)
+        return Runner(self._given, str(self.device), self.precision, options, reporter=self._reporter)
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -202,9 +238,10 @@ class Runner:
             image: the crops.
             valid: which of their pixels hold data (N, h, w), some in each crop.
         """
+        network = self._given if self.precision == "int8" else self.network
         with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
             values = self._to_device(image).contiguous(memory_format=torch.channels_last).float()
-            return crop_features(self.network, values, self._to_device(valid))
+            return crop_features(network, values, self._to_device(valid))
 
     def _to_device(self, image: NDArray[Any]) -> Tensor:
         values = torch.from_numpy(image)
@@ -228,7 +265,8 @@ class Runner:
         return self._in_memory(values, context)
 
     def _logits(self, values: Tensor, context: Context) -> Tensor:
-        logits = self._forward(values.contiguous(memory_format=torch.channels_last).float(), context)
+        laid_out = values.contiguous(memory_format=torch.channels_last)
+        logits = self._forward(laid_out if self._takes_bytes else laid_out.float(), context)
         check_size(logits, values)
         return logits.to(torch.float32, memory_format=torch.contiguous_format)
 
@@ -248,6 +286,12 @@ class Runner:
 
     def _arithmetic(self) -> AbstractContextManager[Any]:
         return arithmetic(self.device, self.precision)
+
+
+def _with_integers(network: nn.Module, options: RunnerOptions) -> SegmentationNetwork:
+    """A network that computes with 8-bit integers."""
+    assert isinstance(network, SegmentationNetwork)  # which `check_int8` has found
+    return quantize(network, options.ranges, options.floats)
 
 
 class _Compiled:

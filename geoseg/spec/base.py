@@ -24,6 +24,7 @@ IGNORE = 255
 
 DataType = Literal["uint8", "int8", "uint16", "int16", "float32"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+InferencePrecision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")]
 Devices = Annotated[str, Field(pattern=r"^\d{1,3}(,\d{1,3})*$")]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$")]

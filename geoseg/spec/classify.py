@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from geoseg.spec.area import AreaSpec
-from geoseg.spec.base import LARGEST_COUNT, LARGEST_SIZE_M, LARGEST_TILE, SMALLEST_TILE, FilePath, Precision
+from geoseg.spec.base import LARGEST_COUNT, LARGEST_SIZE_M, LARGEST_TILE, SMALLEST_TILE, FilePath, InferencePrecision
 from geoseg.spec.crf import CrfSpec
 
 ResolutionM = Annotated[float, Field(ge=1 / LARGEST_SIZE_M, le=LARGEST_SIZE_M)]
@@ -33,8 +33,9 @@ class ClassifySpec(CrfSpec, AreaSpec):
     """Largest side of a window, in pixels; None means the model's."""
     overlap: int | None = Field(default=None, ge=0, le=LARGEST_TILE)
     """Pixels shared by neighbouring windows, across which their probabilities are blended; None means the model's."""
-    precision: Precision = "auto"
-    """Arithmetic of the network; auto takes bf16 where the device has it natively."""
+    precision: InferencePrecision = "auto"
+    """Arithmetic of the network; auto takes int8, integers of 8 bits, on processors that multiply them natively where
+    the model's bundle says that its classes stay as good, else bf16 where the device has it natively."""
     tta: Literal["none", "flips", "d4"] = "none"
     """Test-time augmentation: probabilities averaged over mirror images (flips, 4 × the work), or all symmetries of a
     square (d4, 8 ×)."""
@@ -99,6 +100,11 @@ class ClassifySpec(CrfSpec, AreaSpec):
         if self.tile is not None and self.overlap is not None and 2 * self.overlap > self.tile:
             raise ValueError(
                 f"overlap {self.overlap} is more than half of tile {self.tile}: lower it or raise the tile"
+            )
+        if self.precision == "int8" and (self.compile or self.adapt):
+            raise ValueError(
+                f"precision int8 goes without {'compile' if self.compile else 'adapt'}, which changes the network's "
+                "floats: leave one of them out"
             )
         given = self.given_rescale
         if given is not None and not given[0] < given[1]:

@@ -22,6 +22,7 @@ from geoseg.spec.branch import BRANCH_FIELDS, BranchSpec, branch_in
 from geoseg.spec.brightness import BrightnessSpec
 from geoseg.spec.context import ContextSpec
 from geoseg.spec.imagery import ImagerySpec
+from geoseg.spec.int8 import Int8Spec
 from geoseg.spec.network import NetworkSpec
 from geoseg.spec.refine import RefineSpec
 from geoseg.spec.surroundings import OtherBranch
@@ -145,6 +146,8 @@ class ModelSpec(Spec):
     temperature: float = Field(default=1.0, ge=LEAST_TEMPERATURE, le=LARGEST_TEMPERATURE)
     """Number by which logits are divided before they become probabilities, so that a confidence is the share of pixels
     that are right (Guo et al. 2017); 1 leaves them as they are."""
+    int8: Int8Spec | None = None
+    """How the network does with 8-bit integers, whose ranges are in the bundle; None where that is unknown."""
     context: ContextSpec | None = None
     """Branch for the surroundings of a window; None if there is none."""
     refine: RefineSpec | None = None

@@ -6,7 +6,7 @@ In: labelled mosaics, a model, the settings that decide pixels. Out: the pixel c
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from geoseg.geo.aoi import Area
 from geoseg.inference.adapted import adapt, adaptation_notice
 from geoseg.inference.crf import Crf
 from geoseg.inference.fit import fitting_resolution
-from geoseg.inference.windows import make_grid
+from geoseg.inference.scene_ranges import UNMEASURED, needs_ranges, scene_ranges
+from geoseg.inference.windows import Target, make_grid
 from geoseg.metrics.unit_counts import UnitCounter, UnitCounts
 from geoseg.models.model import Model
 from geoseg.models.runner import Runner, RunnerOptions, choose_device
@@ -156,7 +157,13 @@ def lay_model(
         compiled_sizes=sizes if settings.compile else (),
     )
     network, adaptation = _adapted(model, rasters, settings, device)
-    runner = Runner(network, device, settings.precision, options)
+    target = Target.choose(device, settings, model)
+    if target.precision == "int8":
+        ranges, floats = model.ranges, model.spec.int8.floats if model.spec.int8 else ()
+        if needs_ranges(model, target.precision):
+            ranges, adaptation = scene_ranges(model, rasters, settings), (*adaptation, UNMEASURED)
+        options = replace(options, ranges=ranges, floats=floats)
+    runner = Runner(network, str(target.device), target.precision, options)
     cells = widened(cells_of(side.cells, rasters), rasters, settings.crf_halo)
     windows = ScoredWindows(rasters, cells, grids, spec, folder, with_seams=True)
     windows.view.prepare(lambda: runner, side.batch_px, settings.refine_fraction)

@@ -1,0 +1,220 @@
+"""A convolution of 8-bit integers by oneDNN. In: maps (B, C, H, W), 8-bit or floats. Out: 8-bit maps, or floats.
+
+Scale and zero of each input channel are part of the weights and the bias, and those of each output channel of the
+weights' scales and the bias: that is exact, as inputs are padded by replication and never by a zero of their own.
+Integers beyond 0 and 255 are clamped, which is what an activation does whose bounds the output's range has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from geoseg.models.padding import Pair, edge_convolved, output_count, replicated
+from geoseg.models.quantization.quantized import Quantized, Scaling
+
+_LARGEST_WEIGHT = 127
+
+Padding = Callable[[tuple[int, int]], tuple[int, int, int, int]]
+"""Pixels of padding at the left, right, top and bottom of an input of a height and width."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a convolution takes."""
+
+    scaling: Scaling
+    """Of inputs that are floats."""
+    mean: Tensor
+    """Mean of each channel (C): what rounding the weights adds to mean inputs is taken from the bias, after Nagel et al.,
+    Data-Free Quantization Through Weight Equalization and Bias Correction (ICCV 2019), 4.2."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a convolution gives."""
+
+    scaling: Scaling | None
+    """Of 8-bit outputs; None for floats."""
+    is_activated: bool = False
+    """Whether an activation follows, which the range of the outputs contains."""
+    is_summed: bool = False
+    """Whether maps of the same scale are added, so that it waits for them."""
+
+
+class _Packed(NamedTuple):
+    """Weights laid out for the inputs and outputs of some scalings."""
+
+    given: Scaling
+    added: Scaling | None
+    weights: Tensor
+    scales: Tensor
+    bias: Tensor
+
+
+class QuantizedConv2d(nn.Module):
+    """A convolution of integers, with its input padded by replication."""
+
+    def __init__(self, layer: nn.Conv2d, padding: Padding, inputs: Inputs, outputs: Outputs):
+        """Make it of a convolution of floats.
+
+        Args:
+            layer: the convolution.
+            padding: its padding.
+            inputs: what it takes.
+            outputs: what it gives.
+        """
+        super().__init__()
+        self._layer = (layer.requires_grad_(False),)  # in a tuple it is no child: its weights are used packed
+        self._padding, self._inputs, self._outputs = padding, inputs, outputs
+        self._packed: dict[bool, _Packed] = {}
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', H', W')."""
+        given = values if isinstance(values, Quantized) else self._quantized(values)
+        integers, scaling, outputs = given.integers, given.scaling, self._outputs
+        if outputs.scaling is None:
+            return self._convolved(integers, scaling, None, is_float=True)
+        if not outputs.is_summed:
+            found = self._convolved(integers, scaling, None, is_float=False)
+            return Quantized(found, outputs.scaling, is_activated=outputs.is_activated)
+
+        def sum_of(added: Quantized | None) -> Tensor:
+            return self._convolved(integers, scaling, added, is_float=added is None)
+
+        shape = self._shape(integers)
+        return Quantized(None, outputs.scaling, is_activated=outputs.is_activated, sum_of=sum_of, shape=shape)
+
+    def _quantized(self, values: Tensor) -> Quantized:
+        scaling = self._inputs.scaling
+        return Quantized(scaling.integers(values), scaling)
+
+    def _shape(self, integers: Tensor) -> tuple[int, ...]:
+        left, right, top, bottom = self._padding((integers.shape[2], integers.shape[3]))
+        layer, sizes = self._layer[0], (integers.shape[2] + top + bottom, integers.shape[3] + left + right)
+        return integers.shape[0], layer.out_channels, *(output_count(layer, sizes[i], i) for i in (0, 1))
+
+    def _convolved(self, integers: Tensor, scaling: Scaling, added: Quantized | None, *, is_float: bool) -> Tensor:
+        """Outputs (B, C', H', W') of integers: floats, or integers, with others of the same scale added."""
+        layer, packed = self._layer[0], self._pack(scaling, added, is_float=is_float)
+        dtype = torch.float32 if is_float else torch.uint8
+        others = None if added is None else added.integers
+
+        def convolve(part: Tensor, padding: Pair, rows: slice, cols: slice) -> Tensor:
+            own = None if others is None else _copied(others[:, :, rows, cols])
+            return _run(layer, packed, part, padding, dtype, own)
+
+        padding = self._padding((integers.shape[2], integers.shape[3]))
+        return edge_convolved(layer, padding, integers.contiguous(memory_format=torch.channels_last), convolve)
+
+    def _pack(self, scaling: Scaling, added: Quantized | None, *, is_float: bool) -> _Packed:
+        """The weights for inputs of a scaling, laid out once."""
+        other = None if added is None else added.scaling
+        found = self._packed.get(is_float)
+        if found is None or not (_are_same(found.given, scaling) and _are_same(found.added, other)):
+            out = None if is_float else self._outputs.scaling
+            self._packed[is_float] = found = _pack(self._layer[0], self._inputs.mean, scaling, out, other)
+        return found
+
+
+def _are_same(one: Scaling | None, other: Scaling | None) -> bool:
+    return one is other or (one is not None and other is not None and one.is_same(other))
+
+
+def _copied(part: Tensor) -> Tensor:
+    """A copy, to which something is added in place."""
+    return part.clone(memory_format=torch.channels_last)
+
+
+def _pack(layer: nn.Conv2d, mean: Tensor, given: Scaling, out: Scaling | None, added: Scaling | None) -> _Packed:
+    """Weights and bias of a convolution for inputs of a scaling and outputs of another, or floats."""
+    scale, zero, means = (_by_weight(layer, part) for part in (given.scale, given.zero, mean))
+    weights = layer.weight.float() * scale
+    scales = weights.abs().amax((1, 2, 3)).clamp_(min=torch.finfo(torch.float32).tiny) / _LARGEST_WEIGHT
+    integers = (weights / scales.view(-1, 1, 1, 1)).round_().clamp_(-_LARGEST_WEIGHT, _LARGEST_WEIGHT)
+    shift = (integers * zero).sum((1, 2, 3)) * scales
+    rounded = integers * scales.view(-1, 1, 1, 1) / scale
+    bias = ((layer.weight.float() - rounded) * means).sum((1, 2, 3)) - shift
+    if layer.bias is not None:
+        bias = bias + layer.bias.float()
+    if out is not None:
+        bias, scales = bias / out.scale + out.zero, scales / out.scale
+    if added is not None:
+        bias = bias - added.zero
+    packed = torch.ops.onednn.qconv_prepack(
+        integers.to(torch.int8), scales, 1.0, 0, list(layer.stride), [0, 0], list(layer.dilation), layer.groups, None
+    )
+    return _Packed(given, added, packed, scales, bias)
+
+
+def _by_weight(layer: nn.Conv2d, values: Tensor) -> Tensor:
+    """Values of each input channel (C), for each weight (C', C / groups, 1, 1)."""
+    groups, each = layer.groups, layer.in_channels // layer.groups
+    return values.view(groups, 1, each).expand(-1, layer.out_channels // groups, -1).reshape(-1, each, 1, 1)
+
+
+def _run(
+    layer: nn.Conv2d, packed: _Packed, part: Tensor, padding: Pair, dtype: torch.dtype, added: Tensor | None
+) -> Tensor:
+    """Convolve a part (B, C, h, w) of the integers, with zeros beyond it; add other integers in place."""
+    zeros = torch.zeros(layer.out_channels, dtype=torch.int64)
+    places = list(layer.stride), list(padding), list(layer.dilation), layer.groups
+    weights = packed.weights, packed.scales, zeros
+    run: Any = torch.ops.onednn.qconv2d_pointwise
+    if added is None:
+        return run(part, 1.0, 0, *weights, packed.bias, *places, 1.0, 0, dtype, "none", [], "")  # type: ignore[no-any-return]
+    return run.binary(  # type: ignore[no-any-return]
+        part, 1.0, 0, *weights, added, packed.bias, *places, 1.0, 0, dtype, 1.0, 0, "sum", 1.0, "none", [], ""
+    )
+
+
+def same_padding(layer: nn.Conv2d) -> Padding:
+    """The padding by which outputs are as many as inputs over strides, rounded up."""
+
+    def of_size(size: tuple[int, int]) -> tuple[int, int, int, int]:
+        (top, bottom), (left, right) = (_same(layer, length, axis) for axis, length in enumerate(size))
+        return left, right, top, bottom
+
+    return of_size
+
+
+def _same(layer: nn.Conv2d, length: int, axis: int) -> tuple[int, int]:
+    stride, reach = layer.stride[axis], layer.dilation[axis] * (layer.kernel_size[axis] - 1) + 1
+    total = max(0, (-(-length // stride) - 1) * stride + reach - length)
+    return total // 2, total - total // 2
+
+
+def padding_of(layer: nn.Conv2d) -> Padding | None:
+    """The padding of a convolution; None if it is of a kind that is unknown."""
+    from geoseg.models.padding import EdgeConv2d, fixed_padding
+
+    if type(layer) in (nn.Conv2d, EdgeConv2d):
+        fixed = fixed_padding(layer)
+        pads = any(fixed)
+        return (lambda _size: fixed) if isinstance(layer, EdgeConv2d) or not pads else None
+    return same_padding(layer) if _is_same(layer) else None
+
+
+def _is_same(layer: nn.Conv2d) -> bool:
+    """Whether a convolution with a padding of its own, in a network that replicates edges, pads as `same_padding`."""
+    for side in (32, 33):
+        values = torch.rand(1, layer.in_channels, side, side + 2, generator=torch.Generator().manual_seed(0))
+        left, right, top, bottom = same_padding(layer)((side, side + 2))
+        padded = replicated(values, (left, right), (top, bottom))
+        with torch.inference_mode():
+            wanted = nn.functional.conv2d(
+                padded, layer.weight, layer.bias, layer.stride, 0, layer.dilation, layer.groups
+            )
+            found = layer(values)
+        if found.shape != wanted.shape or not torch.allclose(found, wanted, atol=1e-4):
+            return False
+    return True
+
+
+def quantizable(layer: nn.Module) -> bool:
+    """Whether a module is a convolution that can be computed with integers."""
+    return isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros" and padding_of(layer) is not None

@@ -1,0 +1,59 @@
+"""Functions of PyTorch that 8-bit values pass without becoming floats, by what they do to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+Function = Callable[..., Any]
+
+ACTIVATIONS = frozenset({
+    functional.relu, functional.relu6, functional.hardtanh, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_,
+})  # fmt: skip
+"""Clamp values; their result is contained in the range of a convolution's outputs."""
+RECTIFIERS = ACTIVATIONS - {functional.relu6, functional.hardtanh}
+"""Those of them that clamp at 0 alone."""
+MAX_POOLINGS = frozenset({functional.max_pool2d, functional._max_pool2d, torch.max_pool2d})
+RESIZES = frozenset({functional.interpolate, functional.upsample})
+CONCATENATIONS = frozenset({torch.cat, torch.concat, torch.concatenate})
+SUMS = frozenset({torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__})
+COPIES = frozenset({Tensor.contiguous, Tensor.clone, torch.clone, functional.dropout, functional.dropout2d})
+"""Leave values as they are; dropout, as networks are in evaluation mode."""
+QUESTIONS = frozenset({
+    *torch.overrides.get_default_nowrap_functions(), Tensor.size, Tensor.dim, Tensor.numel, Tensor.is_floating_point,
+    Tensor.stride, Tensor.is_contiguous, Tensor.__len__,
+    *(getattr(Tensor, name).__get__ for name in ("shape", "ndim", "dtype", "device", "layout", "requires_grad")),
+})  # fmt: skip
+"""Ask for a tensor's shape, type or place, and not for its values."""
+_IN_PLACE = frozenset({torch.relu_, Tensor.relu_, Tensor.add_, Tensor.__iadd__})
+
+
+def is_in_place(function: Function, keywords: dict[str, Any]) -> bool:
+    """Whether a call changes its first argument."""
+    return function in _IN_PLACE or bool(keywords.get("inplace"))
+
+
+def addends(arguments: Sequence[Any], keywords: dict[str, Any]) -> tuple[Any, Any] | None:
+    """The two addends of a sum; None if one of them is scaled."""
+    if len(arguments) != 2 or keywords:
+        return None
+    return arguments[0], arguments[1]
+
+
+def joined(arguments: Sequence[Any], keywords: dict[str, Any]) -> Sequence[Any] | None:
+    """The maps that are concatenated along their channels; None if it is along another axis."""
+    axis = arguments[1] if len(arguments) > 1 else keywords.get("dim", 0)
+    maps: Sequence[Any] = arguments[0] if arguments else keywords.get("tensors", ())
+    return maps if axis in (1, -3) and maps and all(one.ndim == 4 for one in maps) else None
+
+
+def is_spatial(index: Any) -> bool:
+    """Whether an index of maps (B, C, h, w) leaves all their channels, and them maps."""
+    if not isinstance(index, tuple):
+        return isinstance(index, slice)
+    channels = index[1] if len(index) > 1 else slice(None)
+    return len(index) <= 4 and all(isinstance(one, slice) for one in index) and channels == slice(None)

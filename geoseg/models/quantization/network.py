@@ -1,0 +1,186 @@
+"""A network whose convolutions compute with 8-bit integers. In: a trained network, and windows to learn ranges from.
+
+Which convolutions feed which is watched on a small window when the network is made; ranges are found once, on training
+windows, and kept.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from geoseg.models.batch_norm_folding import folded
+from geoseg.models.quantization.convolution import Inputs, Outputs, QuantizedConv2d, padding_of, quantizable
+from geoseg.models.quantization.quantized import Quantized, Scaling, scale_of
+from geoseg.models.quantization.ranges import INPUTS, OUTPUTS, Ranges
+from geoseg.models.quantization.watched import Range, Watch, Watched, end_watch
+from geoseg.models.segmentation import SegmentationNetwork
+
+_PROBE_PX = 64
+
+
+def find_ranges(
+    network: SegmentationNetwork, windows: Iterable[Tensor], floats: Collection[str] = ()
+) -> dict[str, Tensor]:
+    """Ranges of the values that a network's convolutions take and give, over windows (B, C, H, W) of band values.
+
+    Args:
+        network: the network, in float32 on the CPU.
+        windows: what it is to see.
+        floats: names of convolutions that go on with floats.
+    """
+    plain = _folded_body(network)
+    watches: dict[str, Watch] = {}
+    for window in windows:
+        with _watching(plain, watches, floats):
+            _forward(plain, window)
+    return _ranges_in(watches)
+
+
+def quantize(network: SegmentationNetwork, ranges: Ranges, floats: Collection[str] = ()) -> SegmentationNetwork:
+    """A copy of a network whose local part computes with integers.
+
+    Args:
+        network: the network, on the CPU.
+        ranges: as found by `find_ranges`.
+        floats: names of the convolutions that go on with floats.
+    """
+    copied = _folded_body(network)
+    watches: dict[str, Watch] = {}
+    statistics, bands = copied.normalize, len(copied.normalize.mean)
+    noise = torch.randn(1, bands, _PROBE_PX, _PROBE_PX, generator=torch.Generator().manual_seed(0))
+    with _watching(copied, watches, set(floats) | _unknown(copied, ranges)):
+        _forward(copied, noise * statistics.std + statistics.mean)
+    scalings = _scalings(watches, ranges)
+    for name, watch in watches.items():
+        layer = copied.body.get_submodule(name)
+        assert isinstance(layer, nn.Conv2d)
+        padding = padding_of(layer)
+        assert padding is not None
+        low, high, mean = ranges[name + INPUTS]
+        inputs = Inputs(Scaling.of_range(low, high), mean)
+        copied.body.set_submodule(name, QuantizedConv2d(layer, padding, inputs, _outputs(watch, scalings)))
+    copied.normalize = QuantizedNormalize(copied.normalize)
+    return copied
+
+
+class QuantizedNormalize(nn.Module):
+    """Normalisation that is the scaling of band values of 8 bits, which stay as they are."""
+
+    def __init__(self, normalize: nn.Module):
+        super().__init__()
+        self._normalize = normalize
+        mean, std = (getattr(normalize, name).flatten().float() for name in ("mean", "std"))
+        self._scaling = Scaling(1 / std, mean)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean per band (C, 1, 1)."""
+        found: Tensor = self._normalize.mean
+        return found
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviation per band (C, 1, 1)."""
+        found: Tensor = self._normalize.std
+        return found
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Normalise band values (B, C, H, W)."""
+        if image.dtype == torch.uint8:
+            return Quantized(image, self._scaling)
+        normalized: Tensor = self._normalize(image)
+        return normalized
+
+
+def _folded_body(network: SegmentationNetwork) -> SegmentationNetwork:
+    """A copy of a network with its batch normalisations folded."""
+    found = folded(copy.deepcopy(network).cpu().float().eval(), len(network.normalize.mean))
+    assert isinstance(found, SegmentationNetwork)
+    return found
+
+
+def _forward(network: SegmentationNetwork, window: Tensor) -> None:
+    with torch.inference_mode():
+        values = network.normalize(window.float())
+        end_watch(network.body.classify(values))
+
+
+def _unknown(network: SegmentationNetwork, ranges: Ranges) -> set[str]:
+    """Names of the convolutions without ranges."""
+    return {name for name, _ in network.body.named_modules() if name + INPUTS not in ranges}
+
+
+@contextmanager
+def _watching(network: SegmentationNetwork, watches: dict[str, Watch], floats: Collection[str] = ()) -> Iterator[None]:
+    """Watch all convolutions of a network's body that can be computed with integers, and that are called once."""
+    handles = []
+    for name, module in network.body.named_modules():
+        if name not in floats and quantizable(module):
+            watch = watches.setdefault(name, Watch(name))
+            before = module.register_forward_pre_hook(_take(watch), prepend=True)  # before the input is padded
+            handles += [before, module.register_forward_hook(_give(watch))]
+        elif isinstance(module, nn.Conv2d):
+            handles.append(module.register_forward_pre_hook(_end, prepend=True))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _end(_module: nn.Module, inputs: tuple[Any, ...]) -> Any:
+    return end_watch(inputs)
+
+
+def _take(watch: Watch) -> Any:
+    def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        values = inputs[0]
+        if isinstance(values, Watched):
+            values = values.plain(is_taken=True)
+        watch.see_inputs(values)
+        return (values,)
+
+    return hook
+
+
+def _give(watch: Watch) -> Any:
+    def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        watch.see((), output)
+        return Watched.of(output, ((watch, ()),), is_sealed=False)
+
+    return hook
+
+
+def _ranges_in(watches: Mapping[str, Watch]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for name, watch in watches.items():
+        if watch.inputs is not None:
+            found[name + INPUTS] = torch.stack([*watch.inputs, torch.stack(watch.means).mean(0)])
+            found[name + OUTPUTS] = torch.stack(watch.stages[watch.stage])
+    return found
+
+
+def _scalings(watches: Mapping[str, Watch], ranges: Ranges) -> dict[str, Scaling]:
+    """The scaling of each convolution's outputs, with one scale for all that are added to each other."""
+    groups = {name: {name} for name in watches}
+    for name, watch in watches.items():
+        for other in watch.added if "sum" in watch.stage else ():
+            together = groups[name] | groups[other]
+            groups |= dict.fromkeys(together, together)
+    found: dict[str, Scaling] = {}
+    for name, together in groups.items():
+        shared = torch.stack([scale_of(*ranges[one + OUTPUTS]) for one in sorted(together)]).amax(0)
+        found[name] = Scaling.of_range(*ranges[name + OUTPUTS], within=shared)
+    return found
+
+
+def _outputs(watch: Watch, scalings: Mapping[str, Scaling]) -> Outputs:
+    if not watch.is_taken:
+        return Outputs(None)
+    return Outputs(scalings[watch.name], "activation" in watch.stage, "sum" in watch.stage)

@@ -1,0 +1,216 @@
+"""Maps of 8-bit values, which networks pass on as if they were floats. In: what a convolution of integers gave.
+
+A value is (q - zero) * scale, with a scale and a zero for each channel. Functions that only choose among values work on
+the integers; all others get floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from geoseg.models.quantization import functions as known
+
+LARGEST = 255
+"""Largest integer."""
+MOST_SPREAD = 32
+"""How many times as large as the least scale of a channel the largest one may be: a channel that held nothing in training
+may hold something in a scene."""
+
+
+def scale_of(low: Tensor, high: Tensor) -> Tensor:
+    """Scale (C) of values from `low` to `high`, each (C), and 0."""
+    scale = (high.clamp(min=0.0) - low.clamp(max=0.0)) / LARGEST
+    return scale.clamp(min=float(scale.max()) / MOST_SPREAD or 1.0)
+
+
+class Scaling:
+    """What 8-bit values of each channel stand for."""
+
+    def __init__(self, scale: Tensor, zero: Tensor):
+        """`scale` and `zero`, each (C), float32."""
+        self.scale, self.zero = scale, zero
+
+    @classmethod
+    def of_range(cls, low: Tensor, high: Tensor, *, within: Tensor | None = None) -> Self:
+        """That of values from `low` to `high`, each (C); 0 is always among them.
+
+        Args:
+            low: least values.
+            high: largest values.
+            within: the scale, where it is shared; it must be large enough.
+        """
+        scale = scale_of(low, high) if within is None else within
+        return cls(scale, -low.clamp(max=0.0) / scale)
+
+    def is_same(self, other: Scaling) -> bool:
+        """Whether integers stand for the same values."""
+        return self is other or (torch.equal(self.scale, other.scale) and torch.equal(self.zero, other.zero))
+
+    def floats(self, integers: Tensor) -> Tensor:
+        """The values (B, C, h, w), float32."""
+        shape = (1, -1, 1, 1)
+        return (integers - self.zero.view(shape)).mul_(self.scale.view(shape))
+
+    def integers(self, values: Tensor) -> Tensor:
+        """The nearest integers (B, C, h, w), uint8, of floats."""
+        shape = (1, -1, 1, 1)
+        found = torch.addcmul(self.zero.view(shape), values.float(), self.scale.reciprocal().view(shape))
+        return found.round_().clamp_(0, LARGEST).to(torch.uint8)
+
+
+class Sum(Protocol):
+    """A convolution that has not been computed yet, as a sum comes next."""
+
+    def __call__(self, added: Quantized | None) -> Tensor:
+        """Its integers (B, C, h, w), with others of the same scale added; or, of None, its floats."""
+        ...
+
+
+class Quantized(torch.Tensor):
+    """Maps (B, C, h, w) of 8-bit values."""
+
+    scaling: Scaling
+    is_activated: bool
+    _integers: Tensor | None
+    _sum: Sum | None
+
+    @staticmethod
+    def __new__(
+        cls, integers: Tensor | None, scaling: Scaling, *, is_activated: bool = False, sum_of: Sum | None = None,
+        shape: tuple[int, ...] | None = None,
+    ) -> Quantized:  # fmt: skip
+        """Make them of integers, or of a convolution that waits for its sum, and their shape then."""
+        size = shape or tuple(integers.shape if integers is not None else ())
+        made: Quantized = torch.Tensor._make_wrapper_subclass(cls, size, dtype=torch.float32)
+        made.scaling, made.is_activated, made._integers, made._sum = scaling, is_activated, integers, sum_of
+        return made
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is a convolution that has not been computed yet."""
+        return self._sum is not None
+
+    @property
+    def integers(self) -> Tensor:
+        """The integers (B, C, h, w), uint8."""
+        if self._integers is None:
+            self._integers = self.scaling.integers(self.floats())
+            self._sum = None
+        return self._integers
+
+    def floats(self) -> Tensor:
+        """The values (B, C, h, w), float32."""
+        with torch._C.DisableTorchFunctionSubclass():
+            if self._sum is not None:
+                return self._sum(None)
+            return self.scaling.floats(self.integers)
+
+    def plus(self, other: Quantized) -> Quantized | None:
+        """The sum, if this waits for one with values of the same scale; else None."""
+        if self._sum is None or other.is_waiting or not torch.equal(self.scaling.scale, other.scaling.scale):
+            return None
+        return Quantized(self._sum(other), self.scaling, is_activated=self.is_activated)
+
+    def become(self, other: Quantized) -> Quantized:
+        """Take on the values of another one."""
+        self.scaling, self.is_activated, self._integers, self._sum = (
+            other.scaling, other.is_activated, other._integers, other._sum
+        )  # fmt: skip
+        return self
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of PyTorch on the integers if it can take them, else on floats."""
+        keywords = kwargs or {}
+        if func in known.QUESTIONS:
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(*args, **keywords)
+        with torch._C.DisableTorchFunctionSubclass():
+            found = _on_integers(func, args, keywords)
+        if found is None:
+            return func(*_as_floats(args), **_as_floats(keywords))
+        if known.is_in_place(func, keywords) and isinstance(args[0], Quantized):
+            return args[0].become(found)
+        return found
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call what PyTorch's own code calls on floats."""
+        return func(*_as_floats(args), **_as_floats(kwargs or {}))
+
+
+def _on_integers(function: known.Function, arguments: Any, keywords: dict[str, Any]) -> Quantized | None:
+    """The result of a function, if it works on the integers."""
+    if function in known.SUMS:
+        return _added(known.addends(arguments, keywords))
+    if function in known.CONCATENATIONS:
+        return _concatenated(known.joined(arguments, keywords))
+    values = arguments[0] if arguments else None
+    if not isinstance(values, Quantized):
+        return None
+    if function in known.ACTIVATIONS:
+        return _activated(values, function)
+    if function in known.COPIES:
+        return values
+    if function in known.MAX_POOLINGS:
+        return _changed(values, lambda integers: _max_pooled(integers, arguments[1:], keywords))
+    if function in known.RESIZES:
+        return _changed(values, lambda integers: functional.interpolate(integers, *arguments[1:], **keywords))
+    if function is torch.Tensor.__getitem__ and known.is_spatial(arguments[1]):
+        return _changed(values, lambda integers: integers[arguments[1]])
+    return None
+
+
+def _added(pair: tuple[Any, Any] | None) -> Quantized | None:
+    if pair is None or not all(isinstance(one, Quantized) for one in pair):
+        return None
+    one, other = pair
+    found = one.plus(other)
+    return other.plus(one) if found is None else found
+
+
+def _concatenated(maps: Any) -> Quantized | None:
+    if maps is None or not all(isinstance(one, Quantized) for one in maps):
+        return None
+    scalings = [one.scaling for one in maps]
+    together = Scaling(torch.cat([one.scale for one in scalings]), torch.cat([one.zero for one in scalings]))
+    joined = torch.cat([one.integers for one in maps], dim=1)
+    return Quantized(joined, together, is_activated=all(one.is_activated for one in maps))
+
+
+def _activated(values: Quantized, function: known.Function) -> Quantized | None:
+    """The integers clamped; convolutions whose activation was foreseen have clamped them already."""
+    if values.is_activated:
+        return values
+    if function not in known.RECTIFIERS or values.is_waiting:
+        return None
+    least = values.scaling.zero.round().to(torch.uint8).view(1, -1, 1, 1)
+    return Quantized(torch.maximum(values.integers, least), values.scaling, is_activated=True)
+
+
+def _changed(values: Quantized, change: Callable[[Tensor], Tensor]) -> Quantized:
+    return Quantized(change(values.integers), values.scaling, is_activated=values.is_activated)
+
+
+def _max_pooled(integers: Tensor, arguments: Any, keywords: dict[str, Any]) -> Tensor:
+    """Max pooling, which PyTorch has for quantised tensors, but not for plain ones of 8 bits."""
+    pooled: Tensor = functional.max_pool2d(
+        torch._make_per_tensor_quantized_tensor(integers, 1.0, 0), *arguments, **keywords
+    ).int_repr()
+    return pooled
+
+
+def _as_floats(given: Any) -> Any:
+    """Arguments with all maps of 8-bit values as floats."""
+    if isinstance(given, Quantized):
+        return given.floats()
+    if isinstance(given, (list, tuple)) and not hasattr(given, "_fields"):
+        return type(given)(_as_floats(one) for one in given)
+    if isinstance(given, dict):
+        return {name: _as_floats(one) for name, one in given.items()}
+    return given
