@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from geoseg.commands.leave_out import LeaveOutResult, leave_out
     from geoseg.commands.predict import PredictResult, predict
     from geoseg.commands.predict_many import ManyResult, predict_many
+    from geoseg.commands.quantize import QuantizeResult, quantize
     from geoseg.commands.sample import SampleResult, sample
     from geoseg.commands.scene_tasks import SceneFailure
     from geoseg.commands.soup import SoupResult, soup
@@ -61,6 +62,7 @@ __all__ = [
     "OutputError",
     "PredictResult",
     "PredictSpec",
+    "QuantizeResult",
     "SampleResult",
     "SceneError",
     "SceneFailure",
@@ -84,6 +86,7 @@ __all__ = [
     "load_model",
     "predict",
     "predict_many",
+    "quantize",
     "sample",
     "save_model",
     "soup",
@@ -107,6 +110,7 @@ _HOMES = {
     "geoseg.commands.predict": ("PredictResult", "predict"),
     "geoseg.commands.import_model": ("ImportResult", "import_model"),
     "geoseg.commands.init": ("InitResult", "init"),
+    "geoseg.commands.quantize": ("QuantizeResult", "quantize"),
     "geoseg.commands.sample": ("SampleResult", "sample"),
     "geoseg.commands.soup": ("SoupResult", "soup"),
     "geoseg.commands.suggest": ("SuggestResult", "suggest"),

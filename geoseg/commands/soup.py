@@ -20,6 +20,7 @@ from geoseg.commands.bundle_path import check_bundle_path
 from geoseg.commands.describe_imagery import with_training_imagery
 from geoseg.commands.evaluate_model import evaluate_model
 from geoseg.commands.fit_temperature import with_fitted_temperature
+from geoseg.commands.quantize import with_integers
 from geoseg.commands.soup_members import Member, find_members
 from geoseg.core.errors import SpecError
 from geoseg.core.events import SILENT, NoticeLog, Progress, Reporter
@@ -124,8 +125,10 @@ def soup(
     else:
         made = with_fitted_temperature(made, settings, device, _Progress(log))
         made = with_training_imagery(made, settings, device, _Progress(log))
+        made = with_integers(made, settings, _Progress(log))
         scored = _score(made, loaded, settings, device, log)
-    save_model(made.module, made.spec.model_copy(update={"card": scored.on_card(spec.card)}), path, half=half)
+    described = made.spec.model_copy(update={"card": scored.on_card(spec.card)})
+    save_model(made.module, described, path, half=half, ranges=made.ranges)
     return SoupResult(
         bundle=path,
         name=spec.name,
@@ -218,7 +221,8 @@ def _spec(name: str, members: Sequence[Member], loaded: Sequence[Model], log: Re
     What its imagery looks like stays, but for the features, which are those of the member's own weights.
     """
     specs = [member.spec for member in members]
-    found: dict[str, Any] = {"name": name, "temperature": _mean_temperature([spec.temperature for spec in specs])}
+    temperature = _mean_temperature([spec.temperature for spec in specs])
+    found: dict[str, Any] = {"name": name, "int8": None, "temperature": temperature}
     for setting in ("tile", "overlap", "statistics", "brightness"):
         if any(getattr(spec, setting) != getattr(specs[0], setting) for spec in specs):
             log.notice(f"the models differ in {setting}: the soup takes that of {public_form(members[0].path)}")

@@ -192,7 +192,7 @@ def _save_bundle(result: TrainResult, final: Path, limits: str, temperature: flo
     """Save the model that is trained on all labels, with the scores and the mean temperature of the folds."""
     model = load_model(final)
     found = {"card": _card(model.spec.card, limits, result), "temperature": temperature}
-    save_model(model.module, model.spec.model_copy(update=found), result.bundle, half=True)
+    save_model(model.module, model.spec.model_copy(update=found), result.bundle, half=True, ranges=model.ranges)
 
 
 def _write_metrics(result: TrainResult) -> None:

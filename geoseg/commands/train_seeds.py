@@ -113,7 +113,9 @@ def _save_bundle(result: TrainResult) -> None:
     training = card.training | {"seeds": [one.seed for one in result.seeds]} | spread
     limits = f"{card.limits} {_said(result)}".strip()
     card = card.model_copy(update={"training": training, "limits": limits})
-    save_model(model.module, model.spec.model_copy(update={"card": card}), result.bundle, half=True)
+    save_model(
+        model.module, model.spec.model_copy(update={"card": card}), result.bundle, half=True, ranges=model.ranges
+    )
 
 
 def _said(result: TrainResult) -> str:

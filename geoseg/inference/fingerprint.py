@@ -79,7 +79,7 @@ def ranges_digest(ranges: Mapping[str, torch.Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(ranges):
         digest.update(name.encode())
-        digest.update(ranges[name].contiguous().numpy())
+        digest.update(ranges[name].contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

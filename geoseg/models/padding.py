@@ -74,7 +74,7 @@ class EdgeConv2d(nn.Conv2d):
         if self.training:
             return self._with_zeros(values, weight, bias)
 
-        def convolve(part: Tensor, padding: Pair, _rows: slice, _cols: slice) -> Tensor:
+        def convolve(part: Tensor, padding: Pair, rows: slice, cols: slice) -> Tensor:
             return self._convolved(part, weight, bias, padding)
 
         return edge_convolved(self, fixed_padding(self), values, convolve)
@@ -106,7 +106,7 @@ class Convolve(Protocol):
     """Convolves a part of an input."""
 
     def __call__(self, part: Tensor, padding: Pair, rows: slice, cols: slice) -> Tensor:
-        """The outputs at `rows` and `cols`, of a part (B, C, h, w) of the input beyond which there are `padding` zeros."""
+        """The outputs at `rows` and `cols`, of a part (B, C, h, w) of the input with `padding` zeros beyond it."""
         ...
 
 

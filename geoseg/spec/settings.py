@@ -27,7 +27,7 @@ class PredictSettings(TypedDict, total=False):
     crf_smoothness_px: float
     tile: int | None
     overlap: int | None
-    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"]
     tta: Literal["none", "flips", "d4"]
     tta_scales: Sequence[float]
     compile: bool
@@ -92,7 +92,7 @@ class EvaluateSettings(TypedDict, total=False):
     crf_smoothness_px: float
     tile: int | None
     overlap: int | None
-    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"]
     tta: Literal["none", "flips", "d4"]
     tta_scales: Sequence[float]
     compile: bool
@@ -149,7 +149,7 @@ class CompareSettings(TypedDict, total=False):
     crf_smoothness_px: float
     tile: int | None
     overlap: int | None
-    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"]
     tta: Literal["none", "flips", "d4"]
     tta_scales: Sequence[float]
     compile: bool
@@ -250,7 +250,7 @@ class SuggestSettings(TypedDict, total=False):
     crf_smoothness_px: float
     tile: int | None
     overlap: int | None
-    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    precision: Literal["auto", "fp32", "bf16", "fp16", "int8"]
     tta: Literal["none", "flips", "d4"]
     tta_scales: Sequence[float]
     compile: bool

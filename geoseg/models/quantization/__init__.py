@@ -1,1 +1,1 @@
-"""8-bit arithmetic for networks on CPUs: convolutions of integers, made from the ranges of a trained network's values."""
+"""Arithmetic in 8-bit integers for networks on CPUs, by the ranges of a trained network's values."""

@@ -7,14 +7,15 @@ Integers beyond 0 and 255 are clamped, which is what an activation does whose bo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from geoseg.models.padding import Pair, edge_convolved, output_count, replicated
+from geoseg.models.padding import EdgeConv2d, Pair, edge_convolved, fixed_padding, output_count, replicated
 from geoseg.models.quantization.quantized import Quantized, Scaling
 
 _LARGEST_WEIGHT = 127
@@ -30,7 +31,7 @@ class Inputs:
     scaling: Scaling
     """Of inputs that are floats."""
     mean: Tensor
-    """Mean of each channel (C): what rounding the weights adds to mean inputs is taken from the bias, after Nagel et al.,
+    """Mean of each channel (C): what rounded weights add to mean inputs is taken from the bias, after Nagel et al.,
     Data-Free Quantization Through Weight Equalization and Bias Correction (ICCV 2019), 4.2."""
 
 
@@ -160,7 +161,11 @@ def _by_weight(layer: nn.Conv2d, values: Tensor) -> Tensor:
 def _run(
     layer: nn.Conv2d, packed: _Packed, part: Tensor, padding: Pair, dtype: torch.dtype, added: Tensor | None
 ) -> Tensor:
-    """Convolve a part (B, C, h, w) of the integers, with zeros beyond it; add other integers in place."""
+    """Convolve a part (B, C, h, w) of the integers, with zeros beyond it, and add other integers."""
+    if _is_column(layer, part, padding):
+        wider = functional.pad(part, (0, layer.stride[1]))
+        more = None if added is None else functional.pad(added, (0, 1))
+        return _run(layer, packed, wider.contiguous(memory_format=torch.channels_last), padding, dtype, more)[..., :1]
     zeros = torch.zeros(layer.out_channels, dtype=torch.int64)
     places = list(layer.stride), list(padding), list(layer.dilation), layer.groups
     weights = packed.weights, packed.scales, zeros
@@ -170,6 +175,13 @@ def _run(
     return run.binary(  # type: ignore[no-any-return]
         part, 1.0, 0, *weights, added, packed.bias, *places, 1.0, 0, dtype, 1.0, 0, "sum", 1.0, "none", [], ""
     )
+
+
+def _is_column(layer: nn.Conv2d, part: Tensor, padding: Pair) -> bool:
+    """Whether a convolution with a stride gives a single column, which oneDNN leaves partly unwritten on processors
+    with AMX (seen in PyTorch 2.14)."""
+    reach = layer.dilation[1] * (layer.kernel_size[1] - 1) + 1
+    return layer.stride[1] > 1 and part.shape[3] + 2 * padding[1] < reach + layer.stride[1]
 
 
 def same_padding(layer: nn.Conv2d) -> Padding:
@@ -190,8 +202,6 @@ def _same(layer: nn.Conv2d, length: int, axis: int) -> tuple[int, int]:
 
 def padding_of(layer: nn.Conv2d) -> Padding | None:
     """The padding of a convolution; None if it is of a kind that is unknown."""
-    from geoseg.models.padding import EdgeConv2d, fixed_padding
-
     if type(layer) in (nn.Conv2d, EdgeConv2d):
         fixed = fixed_padding(layer)
         pads = any(fixed)
@@ -206,9 +216,7 @@ def _is_same(layer: nn.Conv2d) -> bool:
         left, right, top, bottom = same_padding(layer)((side, side + 2))
         padded = replicated(values, (left, right), (top, bottom))
         with torch.inference_mode():
-            wanted = nn.functional.conv2d(
-                padded, layer.weight, layer.bias, layer.stride, 0, layer.dilation, layer.groups
-            )
+            wanted = functional.conv2d(padded, layer.weight, layer.bias, layer.stride, 0, layer.dilation, layer.groups)
             found = layer(values)
         if found.shape != wanted.shape or not torch.allclose(found, wanted, atol=1e-4):
             return False

@@ -17,7 +17,7 @@ ACTIVATIONS = frozenset({
 """Clamp values; their result is contained in the range of a convolution's outputs."""
 RECTIFIERS = ACTIVATIONS - {functional.relu6, functional.hardtanh}
 """Those of them that clamp at 0 alone."""
-MAX_POOLINGS = frozenset({functional.max_pool2d, functional._max_pool2d, torch.max_pool2d})
+MAX_POOLINGS = frozenset({functional.max_pool2d, torch.max_pool2d})
 RESIZES = frozenset({functional.interpolate, functional.upsample})
 CONCATENATIONS = frozenset({torch.cat, torch.concat, torch.concatenate})
 SUMS = frozenset({torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__})

@@ -18,8 +18,8 @@ from geoseg.models.batch_norm_folding import folded
 from geoseg.models.quantization.convolution import Inputs, Outputs, QuantizedConv2d, padding_of, quantizable
 from geoseg.models.quantization.quantized import Quantized, Scaling, scale_of
 from geoseg.models.quantization.ranges import INPUTS, OUTPUTS, Ranges
-from geoseg.models.quantization.watched import Range, Watch, Watched, end_watch
-from geoseg.models.segmentation import SegmentationNetwork
+from geoseg.models.quantization.watched import Watch, Watched, end_watch
+from geoseg.models.segmentation import Normalize, SegmentationNetwork
 
 _PROBE_PX = 64
 
@@ -60,42 +60,79 @@ def quantize(network: SegmentationNetwork, ranges: Ranges, floats: Collection[st
     for name, watch in watches.items():
         layer = copied.body.get_submodule(name)
         assert isinstance(layer, nn.Conv2d)
-        padding = padding_of(layer)
-        assert padding is not None
-        low, high, mean = ranges[name + INPUTS]
-        inputs = Inputs(Scaling.of_range(low, high), mean)
-        copied.body.set_submodule(name, QuantizedConv2d(layer, padding, inputs, _outputs(watch, scalings)))
+        copied.body.set_submodule(name, _converted(layer, name, ranges, _outputs(watch, scalings)))
     copied.normalize = QuantizedNormalize(copied.normalize)
+    copied.register_forward_hook(_as_floats)
     return copied
 
 
-class QuantizedNormalize(nn.Module):
+def _as_floats(_module: nn.Module, _inputs: tuple[Any, ...], logits: Tensor) -> Tensor:
+    return logits.floats() if isinstance(logits, Quantized) else logits
+
+
+def layer_errors(network: SegmentationNetwork, ranges: Ranges, window: Tensor) -> dict[str, float]:
+    """By the name of a convolution: how far integers move its outputs, given the same inputs, as a share of them.
+
+    Args:
+        network: the network, on the CPU.
+        ranges: as found by `find_ranges`.
+        window: band values (1, C, H, W).
+    """
+    plain, found, handles = _folded_body(network), dict[str, float](), list[Any]()
+    for name, module in plain.body.named_modules():
+        if name + INPUTS in ranges and isinstance(module, nn.Conv2d):
+            compared = _Compared(_converted(module, name, ranges, Outputs(None)))
+            found[name] = 0.0
+            handles += [
+                module.register_forward_pre_hook(compared.take, prepend=True),  # before the input is padded
+                module.register_forward_hook(compared.into(found, name)),
+            ]
+    try:
+        _forward(plain, window)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
+class _Compared:
+    """A convolution of integers beside one of floats."""
+
+    def __init__(self, integers: QuantizedConv2d):
+        self._integers, self._inputs = integers, torch.empty(0)
+
+    def take(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        """Keep the input."""
+        self._inputs = inputs[0]
+
+    def into(self, found: dict[str, float], name: str) -> Any:
+        """A hook that keeps the difference of the outputs, as a share of those of floats, under a name."""
+
+        def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], wanted: Tensor) -> None:
+            found[name] = float((self._integers(self._inputs) - wanted).norm() / wanted.norm().clamp(min=1e-12))
+
+        return hook
+
+
+def _converted(layer: nn.Conv2d, name: str, ranges: Ranges, outputs: Outputs) -> QuantizedConv2d:
+    padding = padding_of(layer)
+    assert padding is not None  # as only such layers are watched
+    low, high, mean = ranges[name + INPUTS]
+    return QuantizedConv2d(layer, padding, Inputs(Scaling.of_range(low, high), mean), outputs)
+
+
+class QuantizedNormalize(Normalize):
     """Normalisation that is the scaling of band values of 8 bits, which stay as they are."""
 
-    def __init__(self, normalize: nn.Module):
-        super().__init__()
-        self._normalize = normalize
-        mean, std = (getattr(normalize, name).flatten().float() for name in ("mean", "std"))
-        self._scaling = Scaling(1 / std, mean)
-
-    @property
-    def mean(self) -> Tensor:
-        """Mean per band (C, 1, 1)."""
-        found: Tensor = self._normalize.mean
-        return found
-
-    @property
-    def std(self) -> Tensor:
-        """Standard deviation per band (C, 1, 1)."""
-        found: Tensor = self._normalize.std
-        return found
+    def __init__(self, normalize: Normalize):
+        nn.Module.__init__(self)
+        self.register_buffer("mean", normalize.mean)
+        self.register_buffer("std", normalize.std)
+        self._scaling = Scaling(1 / normalize.std.flatten(), normalize.mean.flatten())
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalise band values (B, C, H, W)."""
-        if image.dtype == torch.uint8:
-            return Quantized(image, self._scaling)
-        normalized: Tensor = self._normalize(image)
-        return normalized
+        return Quantized(image, self._scaling) if image.dtype == torch.uint8 else super().forward(image)
 
 
 def _folded_body(network: SegmentationNetwork) -> SegmentationNetwork:

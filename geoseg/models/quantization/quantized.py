@@ -6,7 +6,8 @@ the integers; all others get floats.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any, Protocol, Self
 
 import torch
@@ -18,8 +19,8 @@ from geoseg.models.quantization import functions as known
 LARGEST = 255
 """Largest integer."""
 MOST_SPREAD = 32
-"""How many times as large as the least scale of a channel the largest one may be: a channel that held nothing in training
-may hold something in a scene."""
+"""How many times as large as the least scale of a channel the largest may be: what was empty in training windows may
+hold something in a scene."""
 
 
 def scale_of(low: Tensor, high: Tensor) -> Tensor:
@@ -139,7 +140,9 @@ class Quantized(torch.Tensor):
         return found
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         """Call what PyTorch's own code calls on floats."""
         return func(*_as_floats(args), **_as_floats(kwargs or {}))
 
@@ -158,7 +161,7 @@ def _on_integers(function: known.Function, arguments: Any, keywords: dict[str, A
     if function in known.COPIES:
         return values
     if function in known.MAX_POOLINGS:
-        return _changed(values, lambda integers: _max_pooled(integers, arguments[1:], keywords))
+        return _changed(values, lambda integers: _max_pooled(integers, *arguments[1:], **keywords))
     if function in known.RESIZES:
         return _changed(values, lambda integers: functional.interpolate(integers, *arguments[1:], **keywords))
     if function is torch.Tensor.__getitem__ and known.is_spatial(arguments[1]):
@@ -167,15 +170,18 @@ def _on_integers(function: known.Function, arguments: Any, keywords: dict[str, A
 
 
 def _added(pair: tuple[Any, Any] | None) -> Quantized | None:
-    if pair is None or not all(isinstance(one, Quantized) for one in pair):
+    if pair is None:
         return None
     one, other = pair
+    if not (isinstance(one, Quantized) and isinstance(other, Quantized)):
+        return None
     found = one.plus(other)
     return other.plus(one) if found is None else found
 
 
-def _concatenated(maps: Any) -> Quantized | None:
-    if maps is None or not all(isinstance(one, Quantized) for one in maps):
+def _concatenated(given: Sequence[Any] | None) -> Quantized | None:
+    maps = [one for one in given or () if isinstance(one, Quantized)]
+    if given is None or len(maps) < len(given):
         return None
     scalings = [one.scaling for one in maps]
     together = Scaling(torch.cat([one.scale for one in scalings]), torch.cat([one.zero for one in scalings]))
@@ -197,12 +203,27 @@ def _changed(values: Quantized, change: Callable[[Tensor], Tensor]) -> Quantized
     return Quantized(change(values.integers), values.scaling, is_activated=values.is_activated)
 
 
-def _max_pooled(integers: Tensor, arguments: Any, keywords: dict[str, Any]) -> Tensor:
-    """Max pooling, which PyTorch has for quantised tensors, but not for plain ones of 8 bits."""
-    pooled: Tensor = functional.max_pool2d(
-        torch._make_per_tensor_quantized_tensor(integers, 1.0, 0), *arguments, **keywords
-    ).int_repr()
-    return pooled
+def _max_pooled(
+    integers: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, **options: Any
+) -> Tensor:
+    """Max pooling (B, C, h, w), which PyTorch lacks for integers of 8 bits: the largest of shifted maps."""
+    (down, across), (row_step, col_step), (rows, cols) = map(_pair, (kernel_size, stride or kernel_size, padding))
+    if _pair(dilation) != (1, 1) or options.get("ceil_mode"):
+        pooled = functional.max_pool2d(integers.float(), kernel_size, stride, padding, dilation, **options)
+        return pooled.to(torch.uint8)
+    padded = functional.pad(integers, (cols, cols, rows, rows))
+    height, width = padded.shape[2] - down + 1, padded.shape[3] - across + 1
+    of_rows = _largest([padded[:, :, i : i + height : row_step] for i in range(down)])
+    return _largest([of_rows[..., i : i + width : col_step] for i in range(across)])
+
+
+def _largest(maps: Sequence[Tensor]) -> Tensor:
+    return reduce(torch.maximum, maps)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    one, other = (value, value) if isinstance(value, int) else value
+    return one, other
 
 
 def _as_floats(given: Any) -> Any:

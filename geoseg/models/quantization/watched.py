@@ -139,7 +139,7 @@ def _followed(function: known.Function, arguments: Any, keywords: dict[str, Any]
         return _Result(values.watches, is_sealed=True) if values.is_sealed else _Result(values.watches, is_sealed=False)
     is_index = function is torch.Tensor.__getitem__ and known.is_spatial(arguments[1])
     if function in known.MAX_POOLINGS | known.RESIZES or is_index:
-        values.plain(is_taken=True)
+        values.plain()
         return _Result(values.watches, is_sealed=True)
     return None
 
@@ -163,7 +163,7 @@ def _of_joined(maps: Any) -> _Result | None:
     if maps is None or not all(isinstance(one, Watched) for one in maps):
         return None
     for one in maps:
-        one.plain(is_taken=True)
+        one.plain()
     return _Result(tuple(pair for one in maps for pair in one.watches), is_sealed=True)
 
 

@@ -22,6 +22,7 @@ from geoseg.training.data.split_sides import SplitSide
 from geoseg.training.data.training_data import ReadTest
 from geoseg.training.run.build import Run
 from geoseg.training.run.card import KeptScores, card_with, epoch_rule
+from geoseg.training.run.fit_int8 import Sides, fit_int8
 from geoseg.training.run.training_imagery import learn_imagery
 from geoseg.training.scoring.side_scores import SideCounts, count_side, fit_temperature, lay_side
 
@@ -37,6 +38,8 @@ def score_kept(run: Run, reporter: Reporter) -> KeptScores:
     model, val, calibration = load_model(run.folder.bundle), scored_in_training(run).val, dict[str, Calibration]()
     if run.data.val.images:
         model = _calibrated(run, model, reporter)
+        with workspace(run.folder.path / "scores") as scratch:
+            model = fit_int8(model, Sides(run.data.train, run.data.val), scratch, reporter)
         counts, calibration["val"] = _count(run, model, run.data.val, reporter)
         val = counts.scores()
         if run.spec.data.split.folds is not None:  # for the intervals of all folds together
@@ -52,7 +55,7 @@ def score_kept(run: Run, reporter: Reporter) -> KeptScores:
     sides = (run.data.train, run.data.unlabelled) if run.spec.data.target else (run.data.train,)
     imagery = learn_imagery(model, sides, run.data.sizes_m, str(run.hardware.device), reporter)
     spec = model.spec.model_copy(update={"card": card, "imagery": imagery})
-    save_model(model.module, spec, run.folder.bundle, half=True)
+    save_model(model.module, spec, run.folder.bundle, half=True, ranges=model.ranges)
     return kept
 
 
