@@ -8,11 +8,11 @@ def test_all_is_exactly_the_public_api():
         "ClassSpec", "Comparison", "DataSpec", "EvaluateResult", "ExportResult", "GeosegError", "ImportResult",
         "InitResult", "LabelError", "LeaveOutResult", "ManyResult", "Model", "ModelCard", "ModelError",
         "ModelEvaluation", "ModelSpec", "NetworkSpec", "NormalizationSpec", "OutputError", "PredictResult",
-        "PredictSpec", "SampleResult", "SceneError", "SceneFailure", "SceneRef", "SoupResult", "SpecError",
-        "SuggestResult", "TileResult", "TrainResult", "TrainSpec", "VectorizeResult", "__version__", "compare",
-        "evaluate", "evaluate_model", "export_model", "find_scenes", "import_model", "init", "leave_out",
-        "load_model", "predict", "predict_many", "sample", "save_model", "soup", "suggest", "tile", "train",
-        "vectorize",
+        "PredictSpec", "QuantizeResult", "SampleResult", "SceneError", "SceneFailure", "SceneRef", "SoupResult",
+        "SpecError", "SuggestResult", "TileResult", "TrainResult", "TrainSpec", "VectorizeResult", "__version__",
+        "compare", "evaluate", "evaluate_model", "export_model", "find_scenes", "import_model", "init", "leave_out",
+        "load_model", "predict", "predict_many", "quantize", "sample", "save_model", "soup", "suggest", "tile",
+        "train", "vectorize",
     ]  # fmt: skip
     for name in geoseg.__all__:
         assert getattr(geoseg, name) is not None

@@ -102,9 +102,10 @@ def test_a_uniform_window_stays_uniform() -> None:
 
 @given(
     kernel=st.sampled_from([1, 3, 5]), stride=st.sampled_from([1, 2]), dilation=st.sampled_from([1, 2]),
-    groups=st.sampled_from([1, 4]), height=st.integers(3, 40), width=st.integers(1, 40), seed=st.integers(0, 99),
+    groups=st.sampled_from([1, 4]), height=st.sampled_from([3, 8, 33]),
+    width=st.sampled_from([1, 2, 9, 32]), seed=st.integers(0, 99),
 )  # fmt: skip
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_convolutions_of_any_shape(
     kernel: int, stride: int, dilation: int, groups: int, height: int, width: int, seed: int
 ) -> None:

@@ -155,10 +155,10 @@ def _unknown(network: SegmentationNetwork, ranges: Ranges) -> set[str]:
 
 @contextmanager
 def _watching(network: SegmentationNetwork, watches: dict[str, Watch], floats: Collection[str] = ()) -> Iterator[None]:
-    """Watch all convolutions of a network's body that can be computed with integers, and that are called once."""
+    """Watch all convolutions within a network's body that can be computed with integers."""
     handles = []
     for name, module in network.body.named_modules():
-        if name not in floats and quantizable(module):
+        if name and name not in floats and quantizable(module):
             watch = watches.setdefault(name, Watch(name))
             before = module.register_forward_pre_hook(_take(watch), prepend=True)  # before the input is padded
             handles += [before, module.register_forward_hook(_give(watch))]

@@ -218,7 +218,8 @@ def _max_pooled(
 
 
 def _largest(maps: Sequence[Tensor]) -> Tensor:
-    return reduce(torch.maximum, maps)
+    found: Tensor = reduce(torch.maximum, maps)
+    return found
 
 
 def _pair(value: Any) -> tuple[int, int]:
