@@ -209,7 +209,7 @@ def _max_pooled(
     """Max pooling (B, C, h, w), which PyTorch lacks for integers of 8 bits: the largest of shifted maps."""
     (down, across), (row_step, col_step), (rows, cols) = map(_pair, (kernel_size, stride or kernel_size, padding))
     if _pair(dilation) != (1, 1) or options.get("ceil_mode"):
-        pooled = functional.max_pool2d(integers.float(), kernel_size, stride, padding, dilation, **options)
+        pooled: Tensor = functional.max_pool2d(integers.float(), kernel_size, stride, padding, dilation, **options)
         return pooled.to(torch.uint8)
     padded = functional.pad(integers, (cols, cols, rows, rows))
     height, width = padded.shape[2] - down + 1, padded.shape[3] - across + 1
