@@ -20,6 +20,7 @@ from geoseg.core.files import workspace
 from geoseg.models.bundle import load_model, save_model
 from geoseg.models.header import existing_model
 from geoseg.models.model import Model
+from geoseg.models.quantization.network import gains_by_integers
 from geoseg.models.quantization.processor import multiplies_integers
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.soup import is_half
@@ -92,6 +93,11 @@ def quantize(
         raise SpecError(
             "this processor does not multiply integers of 8 bits natively (VNNI, AMX), so that what they do to the "
             "classes cannot be measured: run this on one that does"
+        )
+    if not gains_by_integers(loaded.module):
+        raise SpecError(
+            f"{loaded.spec.network.architecture} {loaded.spec.network.encoder} goes on with floats between its "
+            "convolutions, and is no faster with integers: leave it as it is"
         )
     made = with_integers(loaded, resolve_settings(config, data, {}), log)
     known = made.spec.int8

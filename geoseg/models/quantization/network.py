@@ -21,6 +21,8 @@ from geoseg.models.quantization.ranges import INPUTS, OUTPUTS, Ranges
 from geoseg.models.quantization.watched import Watch, Watched, end_watch
 from geoseg.models.segmentation import Normalize, SegmentationNetwork
 
+LEAST_PRODUCTS = 256
+"""Products for each value that is converted, from which integers are faster than bf16."""
 _PROBE_PX = 64
 
 
@@ -52,14 +54,14 @@ def quantize(network: SegmentationNetwork, ranges: Ranges, floats: Collection[st
     """
     copied = _folded_body(network)
     watches: dict[str, Watch] = {}
-    statistics, bands = copied.normalize, len(copied.normalize.mean)
-    noise = torch.randn(1, bands, _PROBE_PX, _PROBE_PX, generator=torch.Generator().manual_seed(0))
     with _watching(copied, watches, set(floats) | _unknown(copied, ranges)):
-        _forward(copied, noise * statistics.std + statistics.mean)
+        _forward(copied, _probe(copied))
     scalings = _scalings(watches, ranges)
     for name, watch in watches.items():
         layer = copied.body.get_submodule(name)
         assert isinstance(layer, nn.Conv2d)
+        if not _pays(watch, layer):
+            continue
         copied.body.set_submodule(name, _converted(layer, name, ranges, _outputs(watch, scalings)))
     copied.normalize = QuantizedNormalize(copied.normalize)
     copied.register_forward_hook(_as_floats)
@@ -93,6 +95,30 @@ def layer_errors(network: SegmentationNetwork, ranges: Ranges, window: Tensor) -
         for handle in handles:
             handle.remove()
     return found
+
+
+def gains_by_integers(network: SegmentationNetwork) -> bool:
+    """Whether most convolutions hand integers to each other: a network that computes with floats between them, as
+    transformers do, is slower with integers than in bf16."""
+    plain = _folded_body(network)
+    watches: dict[str, Watch] = {}
+    called: set[nn.Module] = set()
+    layers = [module for module in plain.body.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
+    for layer in layers:
+        layer.register_forward_hook(lambda module, _inputs, _output: called.add(module))
+    with _watching(plain, watches):
+        _forward(plain, _probe(plain))
+    handed = sum(watch.takes_integers or watch.is_taken for watch in watches.values())
+    return 2 * handed > len(called)
+
+
+def _pays(watch: Watch, layer: nn.Conv2d) -> bool:
+    """Whether a convolution multiplies often enough for its inputs and outputs to be converted, if they have to be."""
+    if watch.takes_integers or watch.is_taken:
+        return True
+    rows, cols = layer.kernel_size
+    products = rows * cols * layer.in_channels // layer.groups * layer.out_channels
+    return products >= LEAST_PRODUCTS * (layer.in_channels * layer.stride[0] * layer.stride[1] + layer.out_channels)
 
 
 class _Compared:
@@ -142,6 +168,13 @@ def _folded_body(network: SegmentationNetwork) -> SegmentationNetwork:
     return found
 
 
+def _probe(network: SegmentationNetwork) -> Tensor:
+    """A window of noise (1, C, H, W) with the statistics of the bands."""
+    mean, std = network.normalize.mean, network.normalize.std
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(1, len(mean), _PROBE_PX, _PROBE_PX, generator=generator) * std + mean
+
+
 def _forward(network: SegmentationNetwork, window: Tensor) -> None:
     with torch.inference_mode():
         values = network.normalize(window.float())
@@ -180,6 +213,7 @@ def _take(watch: Watch) -> Any:
         values = inputs[0]
         if isinstance(values, Watched):
             values = values.plain(is_taken=True)
+            watch.takes_integers = True
         watch.see_inputs(values)
         return (values,)
 

@@ -50,6 +50,8 @@ class Watch:
     """Range of what its outputs have become."""
     ends: set[Stage] = field(default_factory=set)
     """Stages at which something else was done with them."""
+    takes_integers: bool = False
+    """Whether its inputs are outputs of others."""
     is_taken: bool = False
     """Whether they go into another convolution, or are added to its outputs, perhaps resized or beside others."""
     added: set[str] = field(default_factory=set)

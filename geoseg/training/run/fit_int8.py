@@ -18,7 +18,7 @@ from torch import Tensor
 from geoseg.core.events import Reporter, Stage
 from geoseg.inference.batches import read_padded
 from geoseg.models.model import Model
-from geoseg.models.quantization.network import find_ranges
+from geoseg.models.quantization.network import find_ranges, gains_by_integers
 from geoseg.models.quantization.processor import multiplies_integers
 from geoseg.models.quantization.sensitivity import most_sensitive
 from geoseg.models.runner import Runner, RunnerOptions
@@ -47,7 +47,8 @@ class Sides:
 
 
 def fit_int8(model: Model, sides: Sides, folder: Path, reporter: Reporter) -> Model:
-    """The model with ranges for 8-bit integers; as it is on processors that lack these, or where nothing is labelled.
+    """The model with ranges for 8-bit integers; as it is on processors that lack these, if its network would not be
+    faster, or if nothing is labelled.
 
     Args:
         model: the trained model.
@@ -62,6 +63,8 @@ def fit_int8(model: Model, sides: Sides, folder: Path, reporter: Reporter) -> Mo
     learnt = scored_windows(sides.train, model.spec, folder)
     judging = scored_windows(sides.val, model.spec, folder)
     if not (isinstance(network, SegmentationNetwork) and multiplies_integers() and len(learnt) and len(judging)):
+        return model
+    if not gains_by_integers(network):
         return model
     windows = [_read(learnt, i) for i in _spread(len(learnt), MOST_LEARNT)]
     stage = Stage(reporter, "integers", len(windows) + min(MOST_COMPARED, len(judging)))
