@@ -2,8 +2,9 @@
 
     python benchmarks/onnx_runtime.py [MODEL] [--threads 1 2] [--windows 4] [--rounds 3]
 
-The model is exported first. Each way runs in a process of its own, in turns, and the best round of each counts: the
-time per window on the clock, that of the processor, which others on the machine change less, and the largest memory.
+The model is exported first; `engine onnx` is the bundle as `predict --engine onnx` runs it. Each way runs in a process
+of its own, in turns, and the best round of each counts: the time per window on the clock, that of the processor, which
+others on the machine change less, and the largest memory.
 Needs geoseg[onnx].
 """
 
@@ -23,7 +24,12 @@ import numpy as np
 
 import geoseg
 
-WAYS = {"torch fp32": ("torch", "fp32"), "torch bf16": ("torch", "bf16"), "ONNX fp32": ("onnx", "auto")}
+WAYS = {
+    "torch fp32": ("torch", "fp32"),
+    "torch bf16": ("torch", "bf16"),
+    "ONNX fp32": ("onnx", "auto"),
+    "engine onnx": ("torch", "onnx"),
+}
 
 
 def measure(model: str, precision: str, threads: int, windows: int) -> dict[str, float]:
@@ -31,12 +37,17 @@ def measure(model: str, precision: str, threads: int, windows: int) -> dict[str,
     import torch
 
     from geoseg.models.bundle import load_model
+    from geoseg.models.onnx_engine.body import OnnxEngine
     from geoseg.models.runner import Runner, RunnerOptions
 
     torch.set_num_threads(threads)
     loaded = load_model(model)
     spec = loaded.spec
-    options = RunnerOptions(multiple=spec.network.multiple, bands=len(spec.bands))
+    engine = None
+    if precision == "onnx":
+        precision, sizes = "fp32", frozenset({(spec.tile, spec.tile)})
+        engine = OnnxEngine(spec.network.model_dump_json(), sizes, len(spec.bands))
+    options = RunnerOptions(multiple=spec.network.multiple, bands=len(spec.bands), onnx=engine)
     runner = Runner(loaded.module, "cpu", precision, options)
     shape = windows + 1, 1, len(spec.bands), spec.tile, spec.tile
     images = np.random.default_rng(0).integers(1, 255, shape).astype(np.float32)

@@ -195,9 +195,10 @@ def _summary(result: PredictResult) -> str:
     ]
     seconds = result.seconds["total"]
     ratio = result.forwarded_px / result.scene_px
+    engine = " by ONNX Runtime" if result.settings["engine"] == "onnx" else ""
     work = (
         f"{result.scene_px / 1e6:,.1f} Mpx in {seconds:,.1f} s with {result.model} on {result.device} in "
-        f"{result.precision}; forwarded {ratio:.2f} x the scene's pixels"
+        f"{result.precision}{engine}; forwarded {ratio:.2f} x the scene's pixels"
     )
     files = "\n".join(f"  {path}  ({size(path.stat().st_size)})" for path in result.paths.values())
     polygons = "" if result.polygons is None else f", {number_of(result.polygons, 'polygon')}"

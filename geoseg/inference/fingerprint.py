@@ -11,14 +11,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
-import torch
+from torch import Tensor
 
 from geoseg.core.safe_paths import file_of
 from geoseg.core.version import __version__
 from geoseg.geo.layer_paths import split_layer
 from geoseg.models.model import Model
+from geoseg.models.weights_digest import weights_digest
 from geoseg.raster.scene import Scene
 from geoseg.spec import ClassifySpec, GeneralizeSpec, PredictSpec
 
@@ -26,7 +26,6 @@ _WAY = 2
 """Number of the way in which pixels are decided, and of the files of a work folder: another one for another way."""
 _APART = {"aoi", "match", "match_by", "adapt", "adapt_share", "adapt_windows"}
 """Settings that are counted apart from the others, or not at all."""
-_DIGESTS: WeakKeyDictionary[torch.nn.Module, tuple[int, str]] = WeakKeyDictionary()
 
 
 def fingerprint(scene: Scene, model: Model, spec: ClassifySpec, device: str, values: str = "") -> str:
@@ -74,7 +73,7 @@ def fingerprint(scene: Scene, model: Model, spec: ClassifySpec, device: str, val
     return _digest(parts)
 
 
-def ranges_digest(ranges: Mapping[str, torch.Tensor]) -> str:
+def ranges_digest(ranges: Mapping[str, Tensor]) -> str:
     """Digest of the ranges of a network's values."""
     digest = hashlib.sha256()
     for name in sorted(ranges):
@@ -125,17 +124,3 @@ def _area_state(aoi: Path) -> list[Any]:
     """State of the file of an area of interest, and the name of the chosen layer."""
     path, layer = split_layer(aoi)
     return [*_file_state(path), layer]
-
-
-def weights_digest(module: torch.nn.Module) -> str:
-    """Digest of a network's class and its state dict; cached until one of its tensors changes."""
-    tensors = module.state_dict()
-    version = sum(tensor._version for tensor in tensors.values() if not tensor.is_inference())
-    if module in _DIGESTS and _DIGESTS[module][0] == version:
-        return _DIGESTS[module][1]
-    digest = hashlib.sha256(type(module).__qualname__.encode())
-    for name, tensor in tensors.items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    _DIGESTS[module] = version, digest.hexdigest()
-    return digest.hexdigest()

@@ -20,6 +20,7 @@ from geoseg.inference.adapted import adaptation_notice, share_of
 from geoseg.inference.brightness import fitting_brightness
 from geoseg.inference.crf import Crf
 from geoseg.inference.decide import Wanted
+from geoseg.inference.engine import device_for, onnx_engine, with_engine
 from geoseg.inference.fingerprint import fingerprint
 from geoseg.inference.fit import fitting_resolution, misfit_lines, resolution_misfit, values_misfit
 from geoseg.inference.matched import measured, open_reference, values_type
@@ -99,7 +100,9 @@ class Job:
     @property
     def manifest(self) -> Manifest:
         """The manifest of this job's work folder."""
-        return Manifest(self.fingerprint, self.grid.tile, self.batch_size, self.grid.overlap)
+        return Manifest(
+            self.fingerprint, self.grid.tile, self.batch_size, self.grid.overlap, engine=self.resolved.engine
+        )
 
     @property
     def crf(self) -> Crf | None:
@@ -139,7 +142,7 @@ def prepare(
     augmentations: Sequence[Augmentation] = (),
     change: Curves | None = None,
 ) -> Job:
-    """Check that a scene, a model and settings match; a resumed job keeps the window size fitted when it was begun.
+    """Check that a scene, a model and settings match; a resumed job keeps what was fitted when it was begun.
 
     The network sees each window as `augmentations` say, or, if there are none, as the settings do. `change` is what
     becomes of the scene's values if they are to be matched, where that was found already.
@@ -153,6 +156,7 @@ def prepare(
     log = NoticeLog(reporter)
     own, wanted = scene.info.resolution_m, spec.classify.resolution
     settings = spec.classify.model_copy(update={"resolution": fitting_resolution(own, loaded.spec, wanted)})
+    settings = with_engine(settings, loaded, spec.run.device, begun.engine if begun else "")
     # before --rescale is suggested for values of another type: no rescaling would help
     lines = misfit_lines([resolution_misfit(own, loaded.spec, wanted)], is_forced=spec.run.force)
     bands, choice = select_bands(scene, loaded.spec, settings)
@@ -178,7 +182,7 @@ def prepare(
         log.notice(adaptation_notice(loaded, settings))
     source = at_resolution(bands, loaded.spec, settings)
     ratio = max(scene.height / source.height, scene.width / source.width)
-    target = Target.choose(spec.run.device, settings, loaded)
+    target = Target.choose(device_for(settings, spec.run.device), settings, loaded)
     grid = _lay_grid(source, replace(loaded, spec=bounded(loaded.spec, ratio)), settings, target, begun, log)
     batch_size = spec.run.batch_size or (begun.batch_size if begun else target.fitting_batch(grid, loaded))
     seen = augmentations or find_augmentations(settings.tta, settings.tta_scales)
@@ -261,6 +265,7 @@ def _load_runner(
             bands=len(model.spec.bands),
             ranges=model.ranges,
             floats=model.spec.int8.floats if model.spec.int8 else (),
+            onnx=onnx_engine(model, spec, [grid], augmentations),
         ),
         reporter=log,
     )
@@ -272,6 +277,7 @@ def _resolved(spec: ClassifySpec, grid: Grid, runner: Runner, bands: SceneBands)
         "tile": grid.tile,
         "overlap": grid.overlap,
         "precision": runner.precision,
+        "engine": "torch" if spec.engine == "auto" else spec.engine,
         "bands": bands.bands,
         "adapt_share": None if spec.adapt is None else share_of(spec),
         "match": None if spec.match is None else public_form(spec.match),

@@ -129,6 +129,7 @@ def make_shards(job: Job, work: WorkFolder, workers: Workers, count: int) -> lis
     settings: dict[str, Any] = {
         "aoi": spec.classify.aoi and spec.classify.aoi.absolute(),
         "precision": job.runner.precision,
+        "engine": job.resolved.engine,
     }
     settings |= {"rescale": job.resolved.rescale}  # estimated once, the same for all
     scene = SceneRef(job.scene.info.path, job.scene.info.name, bands=job.scene.tags, parts=job.scene.parts)

@@ -109,12 +109,14 @@ class Manifest:
     """Windows forwarded at once, likewise."""
     overlap: int = 0
     """Pixels shared by neighbouring windows of that size."""
+    engine: str = "torch"
+    """What computes the network: torch or onnx; it counts in the fingerprint."""
     run: str = ""
     """Id of the run that has the folder; each run, also a resumed one, has a new one."""
 
     @property
     def key(self) -> str:
-        """Key that the seals of this work hold: all of the manifest but the batch size and the run."""
+        """Key that the seals of this work hold: the fingerprint and the size of the windows."""
         return f"{self.fingerprint}-{self.tile}-{self.overlap}"
 
 

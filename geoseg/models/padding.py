@@ -62,6 +62,19 @@ def natively_padded(network: nn.Module) -> nn.Module:
     return copied
 
 
+def zero_padded(network: nn.Module) -> nn.Module:
+    """A copy for export whose convolutions pad with zeros; in the graph, replication is to take their place."""
+    copied = copy.deepcopy(network).eval()
+    for module in copied.modules():
+        if isinstance(module, EdgeConv2d):
+            module.__class__ = nn.Conv2d  # type: ignore[assignment]
+        elif isinstance(module, nn.Conv2d):
+            for hooks in (module._forward_pre_hooks, module._forward_hooks):
+                for key in [key for key, hook in hooks.items() if hook in (_pad_input, _crop)]:
+                    del hooks[key]
+    return copied
+
+
 class EdgeConv2d(nn.Conv2d):
     """A convolution with zero padding in training mode and replication padding in evaluation mode.
 
@@ -120,9 +133,9 @@ def edge_convolved(layer: nn.Conv2d, padding: Sequence[int], values: Tensor, con
         convolve: computes outputs: all of them with zeros beyond the input, then those at the edges again.
     """
     left, right, top, bottom = padding
-    rows, cols = (_Side.of(layer, ends, values, axis) for axis, ends in enumerate(((top, bottom), (left, right))))
+    rows, cols = (Side.of(layer, ends, values, axis) for axis, ends in enumerate(((top, bottom), (left, right))))
 
-    def padded(down: _Outputs, across: _Outputs) -> Tensor:
+    def padded(down: Outputs, across: Outputs) -> Tensor:
         part = values[:, :, down.start : down.stop, across.start : across.stop]
         return convolve(replicated(part, across.pads, down.pads), (0, 0), down.places, across.places)
 
@@ -193,7 +206,7 @@ def output_count(layer: nn.Conv2d, length: int, axis: int) -> int:
 
 
 @dataclass(frozen=True)
-class _Outputs:
+class Outputs:
     """A range of outputs along one axis, and the inputs they depend on."""
 
     first: int
@@ -201,7 +214,7 @@ class _Outputs:
     """The outputs, the last one excluded."""
     start: int
     stop: int
-    """The inputs inside of the window."""
+    """The inputs inside of the window, the last one excluded."""
     pads: tuple[int, int]
     """Number of padded inputs before and behind the window."""
 
@@ -212,7 +225,7 @@ class _Outputs:
 
 
 @dataclass(frozen=True)
-class _Side:
+class Side:
     """One axis of a convolution: which outputs depend on padding."""
 
     length: int
@@ -224,7 +237,8 @@ class _Side:
     stride: int
 
     @classmethod
-    def of(cls, layer: nn.Conv2d, padding: tuple[int, int], values: Tensor, axis: int) -> _Side:
+    def of(cls, layer: nn.Conv2d, padding: tuple[int, int], values: Tensor, axis: int) -> Side:
+        """An axis of a layer, 0 down, 1 across, for an input (B, C, H, W) with so many pixels of padding."""
         before, after = padding
         reach = layer.dilation[axis] * (layer.kernel_size[axis] - 1)
         return cls(values.shape[2 + axis], before, after, reach, layer.stride[axis])
@@ -250,23 +264,25 @@ class _Side:
         return self.head < self.tail and max(self.before, self.after) <= self.reach
 
     @property
-    def whole(self) -> _Outputs:
+    def whole(self) -> Outputs:
+        """All outputs."""
         return self._outputs(0, self.count)
 
     @property
-    def middle(self) -> _Outputs:
+    def middle(self) -> Outputs:
+        """The outputs that depend on no padding."""
         return self._outputs(self.head, self.tail)
 
     @property
-    def ends(self) -> list[_Outputs]:
+    def ends(self) -> list[Outputs]:
         """The ranges of outputs that depend on padding."""
         return [self._outputs(*end) for end in ((0, self.head), (self.tail, self.count)) if end[0] < end[1]]
 
-    def _outputs(self, first: int, last: int) -> _Outputs:
+    def _outputs(self, first: int, last: int) -> Outputs:
         start = first * self.stride - self.before
         stop = (last - 1) * self.stride - self.before + self.reach + 1
         pads = max(0, -start), max(0, stop - self.length)
-        return _Outputs(first, last, max(0, start), min(stop, self.length), pads)
+        return Outputs(first, last, max(0, start), min(stop, self.length), pads)
 
 
 # ---------------------------------------------------------------------------------- layers with a padding of their own

@@ -17,6 +17,7 @@ from geoseg.core.events import SILENT, Reporter
 from geoseg.core.system_errors import lacks_memory
 from geoseg.models.batch_norm_folding import folded
 from geoseg.models.crop_features import crop_features
+from geoseg.models.onnx_engine.body import OnnxEngine
 from geoseg.models.other_runtime import OtherRuntime
 from geoseg.models.quantization.network import quantize
 from geoseg.models.quantization.processor import multiplies_integers
@@ -129,6 +130,8 @@ class RunnerOptions:
     """Ranges of the network's values, for 8-bit integers."""
     floats: Collection[str] = ()
     """Names of convolutions that go on with floats then."""
+    onnx: OnnxEngine | None = None
+    """How ONNX Runtime computes the network's body; None if PyTorch does."""
 
 
 class Runner:
@@ -154,6 +157,7 @@ class Runner:
 
         Raises:
             SpecError: if this machine has no such device.
+            ModelError: if ONNX Runtime is to compute the network and cannot.
         """
         self.device, self.precision = choose_for(network, device, precision)
         self._given = network
@@ -164,6 +168,8 @@ class Runner:
         network.to(self.device).to(memory_format=torch.channels_last).eval()
         if options.bands and isinstance(network, SegmentationNetwork) and not keeps_uniform(network, options.multiple):
             reporter.notice(_UNEVEN)
+        if options.onnx is not None:
+            network = options.onnx.network(network)
         self.network, self._options = network, options
         forward: Segmenter = _Compiled(network, options.compiled_sizes) if options.compiled_sizes else network
         is_plain = tuple(options.augmentations) == (Augmentation(),)

@@ -5,7 +5,7 @@ In: band values (B, C, H, W). Out: logits (B, K, H, W). One augmentation at a ti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -65,6 +65,14 @@ def find_augmentations(symmetries: str = "none", scales: Sequence[float] = (1.0,
     return tuple(Augmentation(v.turns, v.mirrored, scale) for scale in scales for v in SYMMETRIES[symmetries])
 
 
+def seen_sizes(
+    sizes: Iterable[tuple[int, int]], augmentations: Sequence[Augmentation], multiple: int
+) -> set[tuple[int, int]]:
+    """Heights and widths in pixels at which windows of some sizes are seen."""
+    scaled = [(_scaled(size, how.scale, multiple), how.turns % 2) for size in sizes for how in augmentations]
+    return {(width, height) if is_turned else (height, width) for (height, width), is_turned in scaled}
+
+
 class Augmented:
     """A network whose probabilities are averaged over several augmentations of each window."""
 
@@ -80,15 +88,20 @@ class Augmented:
         return (total / len(self._augmentations)).log()
 
     def _probabilities(self, image: Tensor, context: Context, how: Augmentation) -> Tensor:
-        scaled = image if how.scale == 1 else _resize(image, self._scaled_size(image, how.scale))
+        size = image.shape[-2], image.shape[-1]
+        scaled = image if how.scale == 1 else _resize(image, _scaled(size, how.scale, self._multiple))
         seen = how.apply(scaled).contiguous(memory_format=torch.channels_last)
         logits = how.undo(self._segmenter(seen, how.apply_context(context)).float())
         probabilities = logits.softmax(dim=1)
-        return probabilities if how.scale == 1 else _resize(probabilities, (image.shape[-2], image.shape[-1]))
+        return probabilities if how.scale == 1 else _resize(probabilities, size)
 
-    def _scaled_size(self, image: Tensor, scale: float) -> tuple[int, int]:
-        height, width = (max(1, round(side * scale / self._multiple)) * self._multiple for side in image.shape[-2:])
-        return height, width
+
+def _scaled(size: tuple[int, int], scale: float, multiple: int) -> tuple[int, int]:
+    """Height and width of a scaled window; windows that are not scaled keep their sides, whatever they are."""
+    if scale == 1:
+        return size
+    height, width = (max(1, round(side * scale / multiple)) * multiple for side in size)
+    return height, width
 
 
 def _resize(values: Tensor, size: tuple[int, int]) -> Tensor:

@@ -36,6 +36,9 @@ class ClassifySpec(CrfSpec, AreaSpec):
     precision: InferencePrecision = "auto"
     """Arithmetic of the network; auto takes int8, integers of 8 bits, on processors that multiply them natively where
     the model's bundle says that its classes stay as good, else bf16 where the device has it natively."""
+    engine: Literal["auto", "torch", "onnx"] = "auto"
+    """What computes a bundle's network: torch, or onnx, ONNX Runtime on the CPU in fp32 (needs geoseg[onnx]); auto
+    takes torch."""
     tta: Literal["none", "flips", "d4"] = "none"
     """Test-time augmentation: probabilities averaged over mirror images (flips, 4 × the work), or all symmetries of a
     square (d4, 8 ×)."""

@@ -28,6 +28,7 @@ class PredictSettings(TypedDict, total=False):
     tile: int | None
     overlap: int | None
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"]
+    engine: Literal["auto", "torch", "onnx"]
     tta: Literal["none", "flips", "d4"]
     tta_scales: Sequence[float]
     compile: bool
@@ -93,6 +94,7 @@ class EvaluateSettings(TypedDict, total=False):
     tile: int | None
     overlap: int | None
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"]
+    engine: Literal["auto", "torch", "onnx"]
     tta: Literal["none", "flips", "d4"]
     tta_scales: Sequence[float]
     compile: bool
@@ -150,6 +152,7 @@ class CompareSettings(TypedDict, total=False):
     tile: int | None
     overlap: int | None
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"]
+    engine: Literal["auto", "torch", "onnx"]
     tta: Literal["none", "flips", "d4"]
     tta_scales: Sequence[float]
     compile: bool
@@ -251,6 +254,7 @@ class SuggestSettings(TypedDict, total=False):
     tile: int | None
     overlap: int | None
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"]
+    engine: Literal["auto", "torch", "onnx"]
     tta: Literal["none", "flips", "d4"]
     tta_scales: Sequence[float]
     compile: bool

@@ -6,9 +6,7 @@ all below a threshold have become 0. So the graph takes values / 255 and gives p
 
 from __future__ import annotations
 
-import io
 import json
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,9 +20,9 @@ from geoseg.core.files import one_line
 from geoseg.core.version import __version__
 from geoseg.models.model import Model
 from geoseg.models.onnx_files.described import OnnxUse
-from geoseg.models.onnx_files.reading import INSTALL
 from geoseg.models.onnx_files.runtime import start_session
 from geoseg.models.onnx_files.sources import METADATA_KEY, USE_KEY
+from geoseg.models.onnx_files.tracing import OPSET, TOLERANCE, traced
 from geoseg.models.padding import natively_padded
 from geoseg.outputs.exports import Exported, ExportOptions
 from geoseg.outputs.exports.local import body_of, branch_notice
@@ -32,10 +30,7 @@ from geoseg.spec import ModelSpec, NormalizationSpec
 
 UNIT = 255.0
 """By which values are divided before they are put in."""
-OPSET = 17
 INPUT, OUTPUT = "image", "probabilities"
-TOLERANCE = 1e-3
-"""Largest difference of probabilities from PyTorch's that counts as rounding."""
 _LEAST_PROBE_PX = 64
 _MOST_REASON = 300
 FIXED_ONLY = "Deepness (QGIS) opens models of a fixed size only: for it, export with --size, e.g. --size 512"
@@ -105,20 +100,12 @@ def _traced(graph: nn.Module, probe: Tensor, options: ExportOptions) -> bytes:
         ModelError: if it has operators that ONNX lacks.
     """
     axes = {0: "batch"} if options.size else {0: "batch", 2: "height", 3: "width"}
-    out: Any = io.BytesIO()
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the tracer: what it takes for constant is compared below
-            torch.onnx.export(
-                graph, (probe,), out, dynamo=False, opset_version=OPSET, input_names=[INPUT], output_names=[OUTPUT],
-                dynamic_axes={INPUT: axes, OUTPUT: axes},
-            )  # fmt: skip
-    except ImportError:
-        raise ModelError(f"an export to ONNX needs the library onnx: {INSTALL}") from None
+        return traced(graph, probe, INPUT, [OUTPUT], axes)
+    except ModelError:
+        raise
     except Exception as error:  # the exporter raises whatever an operator leads to
         raise _failed(one_line(error), options) from None
-    content: bytes = out.getvalue()
-    return content
 
 
 def _compare(content: bytes, graph: nn.Module, probe: Tensor, options: ExportOptions) -> None:

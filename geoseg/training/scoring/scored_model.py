@@ -19,6 +19,7 @@ from geoseg.core.wording import number_of
 from geoseg.geo.aoi import Area
 from geoseg.inference.adapted import adapt, adaptation_notice
 from geoseg.inference.crf import Crf
+from geoseg.inference.engine import device_for, onnx_engine, with_engine
 from geoseg.inference.fit import fitting_resolution
 from geoseg.inference.scene_ranges import UNMEASURED, needs_ranges, scene_ranges
 from geoseg.inference.windows import Target, make_grid
@@ -151,13 +152,16 @@ def lay_model(
     ]
     grids = [make_grid(raster.height, raster.width, spec, settings) for raster in rasters]
     sizes = {size for grid in grids for size in product(grid.rows.sizes, grid.cols.sizes)}
+    settings = with_engine(settings, model, device)
+    augmentations = find_augmentations(settings.tta, settings.tta_scales)
     options = RunnerOptions(
-        augmentations=find_augmentations(settings.tta, settings.tta_scales),
+        augmentations=augmentations,
         multiple=spec.network.multiple,
         compiled_sizes=sizes if settings.compile else (),
+        onnx=onnx_engine(model, settings, grids, augmentations),
     )
     network, adaptation = _adapted(model, rasters, settings, device)
-    target = Target.choose(device, settings, model)
+    target = Target.choose(device_for(settings, device), settings, model)
     if target.precision == "int8":
         ranges, floats = model.ranges, model.spec.int8.floats if model.spec.int8 else ()
         if needs_ranges(model, target.precision):

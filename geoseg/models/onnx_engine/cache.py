@@ -1,0 +1,79 @@
+"""Files that are made again where they are missing, in a folder of the user's own cache.
+
+In: a name. Out: bytes, if this user has written them and nobody has changed them. A cache that cannot be read or
+written is no error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from geoseg.core.errors import OutputError
+from geoseg.core.files import draft_of
+
+_DIGITS = 64
+_KEPT_S = 90 * 86400
+"""Files that were not used for so many seconds are removed when another is written."""
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def cache_folder() -> Path:
+    """The folder, beside that of downloaded models."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_ASSETS_CACHE).expanduser() / "geoseg" / "engines"
+
+
+def read_cached(name: str) -> bytes | None:
+    """The content of a file; None if it is missing, damaged, or another user could have written it."""
+    path = cache_folder() / name
+    try:
+        if not _is_own(os.lstat(path.parent)):
+            return None
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            if not _is_own(os.fstat(descriptor)):
+                return None
+            digest, content = file.read(_DIGITS), file.read()
+        if digest.decode("latin-1") != hashlib.sha256(content).hexdigest():
+            return None
+        with suppress(OSError):
+            os.utime(path)
+        return content
+    except OSError:
+        return None
+
+
+def write_cached(name: str, content: bytes) -> bool:
+    """Write a file; whether it can be read again."""
+    path = cache_folder() / name
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not _is_own(os.lstat(path.parent)):
+            return False
+        _remove_unused(path.parent)
+        with draft_of(path) as draft:
+            draft.write_bytes(hashlib.sha256(content).hexdigest().encode() + content)
+            draft.chmod(0o600)
+    except (OSError, OutputError):
+        return False
+    return read_cached(name) == content
+
+
+def _is_own(state: os.stat_result) -> bool:
+    """Whether a file or folder belongs to this user, and no other user may write it; where users are known."""
+    if stat.S_ISLNK(state.st_mode):
+        return False
+    return not hasattr(os, "getuid") or (state.st_uid == os.getuid() and not state.st_mode & _OTHERS_WRITE)
+
+
+def _remove_unused(folder: Path) -> None:
+    for path in folder.iterdir():
+        with suppress(OSError):
+            if path.is_file() and time.time() - path.lstat().st_mtime > _KEPT_S:
+                path.unlink()
