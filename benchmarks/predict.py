@@ -107,13 +107,18 @@ def find_model(name: str | None):
     if name is None or name == "default" or name.endswith(".safetensors"):
         return load_model(name)
     network = {"architecture": "pointwise"} if name == "pointwise" else {"architecture": "unet", "encoder": name}
+    from geoseg.models.quantization.network import find_ranges
+
     torch.manual_seed(0)
     spec = ModelSpec(
         name=name, network=NetworkSpec(**network), bands=("red", "green", "blue"),
         normalization=NormalizationSpec(mean=(120,) * 3, std=(50,) * 3), resolution_m=0.6,
         classes=tuple(ClassSpec(id=i, name=f"class {i}", color="#808080") for i in range(5)),
     )  # fmt: skip
-    return Model(spec, build_network(spec).eval())
+    with rasterio.open(SAMPLE / "scene.tif") as sample:
+        window = torch.from_numpy(sample.read([1, 2, 3])[None, :, :512, :512])
+    built = build_network(spec).eval()
+    return Model(spec, built, ranges=find_ranges(built, [window]))
 
 
 def measure_agreement(scene: str, output: str, model: str | None) -> dict[str, object]:
@@ -158,9 +163,10 @@ RASTER_ONLY = {"polygons": False, "preview": False, "stac": False}
 def run_ratio(folder: Path, options: argparse.Namespace) -> None:
     """Predict, with and without polygons, over the bare forward pass."""
     scene = str(make_scene(folder / "scene.tif", options.side, options.side))
-    for precision in ("fp32", "auto"):
-        bare = apart("measure_forward", scene, options.model, precision, 1024, threads=options.threads)
-        again = apart("measure_forward", scene, options.model, precision, 1024, threads=options.threads)
+    for precision in ("fp32", "bf16", "int8"):  # integers over the bare pass in bf16
+        floats = "bf16" if precision == "int8" else precision
+        bare = apart("measure_forward", scene, options.model, floats, 1024, threads=options.threads)
+        again = apart("measure_forward", scene, options.model, floats, 1024, threads=options.threads)
         per_mpx = min(bare["seconds"], again["seconds"]) / bare["mpx"]
         for name, settings in (("raster only", RASTER_ONLY), ("with polygons and preview", {})):
             made = apart(

@@ -28,6 +28,8 @@ STEPS, BATCH, CROP = 250, 4, 192
 CORNER = 300, 400
 """Height and width of the upper left corner, which holds no data."""
 MARGIN, MULTIPLE = 32, 32
+RANGED = 512
+"""Side of the windows from which ranges are learnt."""
 ROWS = 1000
 """Rows that the 1 x 1 convolution takes at once."""
 
@@ -89,6 +91,7 @@ def write_bundle(case: Case) -> None:
     """The same weights as geoseg's model file: division by 255 becomes its normalisation."""
     from geoseg import ClassSpec, ModelSpec, NetworkSpec, NormalizationSpec, save_model
     from geoseg.models.build import build_network
+    from geoseg.models.quantization.network import find_ranges
 
     encoder = {"unet": "resnet18", "pointwise": ""}[case.network]
     spec = ModelSpec(
@@ -99,7 +102,17 @@ def write_bundle(case: Case) -> None:
     )  # fmt: skip
     module = build_network(spec)
     module.body.load_state_dict(load(case).state_dict())
-    save_model(module, spec, case.model_file("safetensors"))
+    save_model(module, spec, case.model_file("safetensors"), ranges=find_ranges(module.eval(), crops(case)))
+
+
+def crops(case: Case) -> list[Tensor]:
+    """Windows of the scene, from which ranges for integers of 8 bits are learnt, as training learns them."""
+    with rasterio.open(case.scene) as scene:
+        places = [
+            (row, col) for row in range(0, scene.height - RANGED, 1000) for col in range(0, scene.width - RANGED, 1000)
+        ]
+        read = [scene.read(window=Window(col, row, RANGED, RANGED)) for row, col in places]
+    return [torch.from_numpy(image)[None] for image in read]
 
 
 def write_reference(case: Case, path: Path) -> None:

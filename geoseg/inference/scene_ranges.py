@@ -24,6 +24,8 @@ from geoseg.raster.readable import Readable
 from geoseg.spec import ClassifySpec
 
 _NAME = "ranges.safetensors"
+MOST_WINDOWS = 16
+"""Windows of the scene from which ranges are learnt, at most."""
 UNMEASURED = (
     "the model's bundle does not say how it does with integers of 8 bits (--precision int8): their ranges are learnt "
     "from windows of the scene, and what they do to its classes is unknown"
@@ -32,8 +34,9 @@ UNMEASURED = (
 
 
 def scene_ranges(model: Model, rasters: Sequence[Readable], spec: ClassifySpec) -> dict[str, Tensor]:
-    """Ranges over at most `spec.adapt_windows` windows of some rasters; of none if they hold no data."""
-    network, sample = model.module, WindowSample.over(rasters, model.spec, spec)
+    """Ranges over some windows of rasters; of none if they hold no data."""
+    few = spec.model_copy(update={"adapt_windows": min(MOST_WINDOWS, spec.adapt_windows)})
+    network, sample = model.module, WindowSample.over(rasters, model.spec, few)
     assert isinstance(network, SegmentationNetwork)
     with gdal_settings():
         return find_ranges(network, (torch.from_numpy(image)[None] for image, _, _ in sample.read()))
