@@ -81,7 +81,7 @@ def measure_forward(scene: str, model: str | None, precision: str, tile: int) ->
     from geoseg.models.runner import Runner, RunnerOptions
 
     loaded = find_model(model)
-    runner = Runner(loaded.module, "auto", precision, RunnerOptions(bands=len(loaded.spec.bands)))
+    runner = Runner(loaded.module, "auto", precision, RunnerOptions(bands=len(loaded.spec.bands), ranges=loaded.ranges))
     with rasterio.open(scene) as dataset:
         tiles = [
             dataset.read(window=RasterioWindow(col, row, tile, tile))[None]
