@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.context_networks import awake, some_views
+from support.context_networks import network as context_network
 from support.models import make_spec
 from torch import Tensor, nn
 
@@ -21,7 +25,9 @@ from geoseg.models.quantization.network import find_ranges, layer_errors, quanti
 from geoseg.models.quantization.processor import multiplies_integers
 from geoseg.models.quantization.quantized import Quantized, Scaling
 from geoseg.models.quantization.sensitivity import most_sensitive, without
+from geoseg.models.runner import Runner, RunnerOptions
 from geoseg.models.segmentation import SegmentationNetwork
+from geoseg.models.tta import find_augmentations
 from geoseg.spec import NetworkSpec
 
 needs_integers = pytest.mark.skipif(not multiplies_integers(), reason="this processor has no integers of 8 bits")
@@ -224,3 +230,28 @@ def test_convolutions_that_integers_cost_much_go_on_with_floats() -> None:
     assert most_sensitive(net, ranges, seen, least=0.0) == ()
     integers = quantize(net, find_ranges(net, seen, floats), floats)
     assert not any(isinstance(integers.body.get_submodule(name), QuantizedConv2d) for name in floats)
+
+
+def test_a_context_branch_goes_on_with_floats_beside_integers() -> None:
+    """The local network's features and logits join the context as they do without integers."""
+    net = awake(context_network()).eval()
+    window, views = torch.cat(windows(2)), some_views()
+    integers = quantize(net, find_ranges(net, [window]))
+    assert not any(isinstance(module, QuantizedConv2d) for module in integers.context.modules())
+    with torch.inference_mode():
+        seen = net.see(views)
+        assert all(torch.allclose(one, other) for one, other in zip(integers.see(views).maps, seen.maps, strict=True))
+        wanted = net(window.float(), seen)
+        assert difference(integers(window, seen) - wanted.mean(), wanted - wanted.mean()) < 0.1
+
+
+@pytest.mark.parametrize("augmentation", ["flips", "d4"])
+def test_mirror_images_are_seen_with_integers(augmentation: Any) -> None:
+    net, (window, *_) = network(*NETWORKS[0]), windows()
+    turned = [window.rot90(turns, (2, 3)).flip(axes) for turns in range(4) for axes in ((), (3,))]
+    ranges = find_ranges(net, turned)
+    options = RunnerOptions(augmentations=find_augmentations(augmentation, (1.0,)), multiple=8, bands=2)
+    floats = Runner(copy.deepcopy(net), "cpu", "fp32", options)
+    found = Runner(net, "cpu", "int8", replace(options, ranges=ranges))(window.numpy())
+    wanted = floats(window.numpy())
+    assert difference(found - wanted.mean(), wanted - wanted.mean()) < 0.15
