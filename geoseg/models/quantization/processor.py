@@ -22,15 +22,17 @@ def multiplies_integers() -> bool:
 
 
 def _convolves() -> bool:
-    """Whether a convolution whose sums are large gives what it should."""
+    """Whether a convolution whose sums are large gives what it should, and adds to other integers."""
     values = torch.full((1, 64, 4, 4), 255, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
+    added = torch.full((1, 16, 4, 4), 7, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
     weights, scales = torch.full((16, 64, 1, 1), 127, dtype=torch.int8), torch.full((16,), 1 / 127)
-    places, zeros = ([1, 1], [0, 0], [1, 1], 1), torch.zeros(16, dtype=torch.int64)
+    places, zeros, bias = ([1, 1], [0, 0], [1, 1], 1), torch.zeros(16, dtype=torch.int64), torch.full((16,), -16200.0)
     try:
         packed = torch.ops.onednn.qconv_prepack(weights, scales, 1.0, 0, *places, None)
-        found = torch.ops.onednn.qconv2d_pointwise(
-            values, 1.0, 0, packed, scales, zeros, torch.zeros(16), *places, 1.0, 0, torch.float32, "none", [], ""
-        )
-    except (AttributeError, RuntimeError):  # a PyTorch without oneDNN
+        given, run = (values, 1.0, 0, packed, scales, zeros), torch.ops.onednn.qconv2d_pointwise
+        found = run(*given, bias, *places, 1.0, 0, torch.float32, "none", [], "")
+        summed = run.binary(*given, added, bias, *places, 1.0, 0, torch.uint8, 1.0, 0, "sum", 1.0, "none", [], "")
+    except (AttributeError, RuntimeError, TypeError):  # a PyTorch without oneDNN, or with other functions
         return False
-    return bool(torch.allclose(found, torch.tensor(64 * 255.0), rtol=1e-4))
+    wanted = 64 * 255 - 16200.0
+    return bool((found - wanted).abs().max() < 1) and bool((summed == wanted + 7).all())
