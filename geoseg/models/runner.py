@@ -94,8 +94,8 @@ def check_int8(network: nn.Module, device: torch.device) -> None:
         raise SpecError(f"precision int8: {device} has none here: take --device cpu, or leave --precision out")
     if not multiplies_integers():
         raise SpecError(
-            "precision int8: this processor does not multiply integers of 8 bits natively (VNNI, AMX): leave "
-            "--precision out"
+            "precision int8: this processor does not multiply integers of 8 bits natively (VNNI, AMX): take "
+            "--precision bf16 or fp32"
         )
     if not isinstance(network, SegmentationNetwork):
         raise SpecError("precision int8: this model's network is none of geoseg's own: leave --precision out")
