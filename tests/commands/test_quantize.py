@@ -9,15 +9,20 @@ import pytest
 import torch
 from click.testing import CliRunner
 from support.labelled_tiles import write_config, write_tiles
+from support.models import make_spec
 
 from geoseg.cli import main
 from geoseg.commands import quantize as command
+from geoseg.commands.predict import predict
 from geoseg.commands.quantize import quantize
 from geoseg.commands.train import train
 from geoseg.core.errors import OutputError, SpecError
+from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
 from geoseg.models.quantization.processor import multiplies_integers
+from geoseg.spec import NetworkSpec
 from geoseg.spec.int8 import MOST_CHANGE, Int8Spec
+from geoseg.training.run import fit_int8
 
 pytestmark = pytest.mark.skipif(not multiplies_integers(), reason="this processor has no integers of 8 bits")
 
@@ -29,7 +34,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     write_tiles(folder)
     network = {"architecture": "unet", "encoder": "resnet18", "encoder_depth": 2, "decoder_channels": [8, 8]}
     arguments = {"encoder_depth": network.pop("encoder_depth"), "decoder_channels": network.pop("decoder_channels")}
-    config = write_config(folder, network=network | {"arguments": arguments})
+    config = write_config(
+        folder, network=network | {"arguments": arguments}, optimizer={"learning_rate": 0.01}, epochs=8
+    )
     return train(config, folder / "run", device="cpu").bundle, config
 
 
@@ -87,3 +94,28 @@ def test_nothing_is_written_where_it_cannot_be_done(
 )
 def test_integers_fit_where_the_mean_iou_moves_little(miou: float, fits: bool) -> None:
     assert Int8Spec(miou=miou, miou_float=0.7, agreement=1, pixels=1).fits == fits
+
+
+def test_a_model_that_integers_spoil_is_found_and_predicted_with_floats(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ranges far too narrow make nearly all values of the network one and the same."""
+    found = fit_int8.find_ranges
+    monkeypatch.setattr(
+        fit_int8, "find_ranges", lambda *given: {name: 1e-4 * values for name, values in found(*given).items()}
+    )
+    result = quantize(trained[0], tmp_path / "spoilt.safetensors", config=trained[1])
+    assert result.int8.miou < result.int8.miou_float - 0.1
+    assert not result.taken
+    assert any("--precision int8 alone" in line for line in result.notices)
+    scene = trained[1].parent / "val.tif"
+    predicted = predict(scene, tmp_path / "out", model=result.bundle, polygons=False, device="cpu")
+    assert predicted.precision != "int8"
+
+
+def test_a_network_that_would_not_be_faster_is_left_alone(trained: tuple[Path, Path], tmp_path: Path) -> None:
+    network = NetworkSpec(architecture="unet", encoder="efficientnet-b0")
+    spec = make_spec(2, network=network, bands=("red", "green", "blue"))
+    bundle = save_model(build_network(spec), spec, tmp_path / "silu.safetensors")
+    with pytest.raises(SpecError, match="no faster with integers"):
+        quantize(bundle, tmp_path / "a.safetensors", config=trained[1])
