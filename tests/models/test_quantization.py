@@ -255,3 +255,49 @@ def test_mirror_images_are_seen_with_integers(augmentation: Any) -> None:
     found = Runner(net, "cpu", "int8", replace(options, ranges=ranges))(window.numpy())
     wanted = floats(window.numpy())
     assert difference(found - wanted.mean(), wanted - wanted.mean()) < 0.15
+
+
+class InPlace(nn.Module):
+    """Changes outputs of convolutions in place, and goes on with the same variable."""
+
+    def __init__(self, change: str):
+        super().__init__()
+        self.first, self.second, self.third = (nn.Conv2d(2, 4, 1), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 3, 1))
+        self._change = change
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, 2, h, w) -> (B, 3, h, w)."""
+        maps = self.first(image)
+        other = self.second(maps)
+        if self._change == "sum":
+            other.add_(maps)
+            other.relu_()
+        elif self._change == "scaled":
+            other.mul_(0.5)
+            other += 0.25
+        else:
+            other.clamp_(min=-0.1)
+            maps.sigmoid_()
+            other = torch.cat([other[:, :2], maps[:, :2]], dim=1)
+        found: Tensor = self.third(other)
+        return found
+
+    def classify(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, with features."""
+        return image, self(image)
+
+
+@pytest.mark.parametrize("change", ["sum", "scaled", "clamped"])
+def test_values_that_are_changed_in_place_are_changed_for_everybody(change: str) -> None:
+    torch.manual_seed(0)
+    spec = make_spec(3, bands=("red", "green"), network=NetworkSpec(architecture="pointwise", multiple=1))
+    net, seen = build_network(spec), windows()
+    assert isinstance(net, SegmentationNetwork)
+    net.body = InPlace(change)  # type: ignore[assignment]
+    ranges = find_ranges(net.eval(), seen)
+    integers = quantize(net, ranges)
+    assert isinstance(integers.body.first, QuantizedConv2d)
+    with torch.inference_mode():
+        for window in seen:
+            wanted = net(window.float())
+            assert difference(integers(window) - wanted.mean(), wanted - wanted.mean()) < 0.05

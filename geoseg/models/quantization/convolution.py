@@ -76,7 +76,8 @@ class QuantizedConv2d(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H', W')."""
-        given = values if isinstance(values, Quantized) else self._quantized(values)
+        is_given = isinstance(values, Quantized) and not values.is_float
+        given = values if is_given else self._quantized(values)
         integers, scaling, outputs = given.integers, given.scaling, self._outputs
         if outputs.scaling is None:
             return self._convolved(integers, scaling, None, is_float=True)
@@ -91,8 +92,8 @@ class QuantizedConv2d(nn.Module):
         return Quantized(None, outputs.scaling, is_activated=outputs.is_activated, sum_of=sum_of, shape=shape)
 
     def _quantized(self, values: Tensor) -> Quantized:
-        scaling = self._inputs.scaling
-        return Quantized(scaling.integers(values), scaling)
+        scaling, floats = self._inputs.scaling, values.floats() if isinstance(values, Quantized) else values
+        return Quantized(scaling.integers(floats), scaling)
 
     def _shape(self, integers: Tensor) -> tuple[int, ...]:
         left, right, top, bottom = self._padding((integers.shape[2], integers.shape[3]))

@@ -29,12 +29,14 @@ QUESTIONS = frozenset({
     *(getattr(Tensor, name).__get__ for name in ("shape", "ndim", "dtype", "device", "layout", "requires_grad")),
 })  # fmt: skip
 """Ask for a tensor's shape, type or place, and not for its values."""
-_IN_PLACE = frozenset({torch.relu_, Tensor.relu_, Tensor.add_, Tensor.__iadd__})
+_NOT_IN_PLACE = frozenset({"__index__", "__int__", "__invert__"})
 
 
 def is_in_place(function: Function, keywords: dict[str, Any]) -> bool:
     """Whether a call changes its first argument."""
-    return function in _IN_PLACE or bool(keywords.get("inplace"))
+    name = getattr(function, "__name__", "")
+    by_operator = name.startswith("__i") and name.endswith("__") and name not in _NOT_IN_PLACE
+    return by_operator or (name.endswith("_") and not name.endswith("__")) or bool(keywords.get("inplace"))
 
 
 def addends(arguments: Sequence[Any], keywords: dict[str, Any]) -> tuple[Any, Any] | None:

@@ -212,8 +212,8 @@ def _take(watch: Watch) -> Any:
     def hook(_module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         values = inputs[0]
         if isinstance(values, Watched):
+            watch.takes_integers |= bool(values.watches)
             values = values.plain(is_taken=True)
-            watch.takes_integers = True
         watch.see_inputs(values)
         return (values,)
 

@@ -6,7 +6,7 @@ the integers; all others get floats.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 from typing import Any, Protocol, Self
 
@@ -79,6 +79,7 @@ class Quantized(torch.Tensor):
     is_activated: bool
     _integers: Tensor | None
     _sum: Sum | None
+    _floats: Tensor | None = None
 
     @staticmethod
     def __new__(
@@ -90,6 +91,11 @@ class Quantized(torch.Tensor):
         made: Quantized = torch.Tensor._make_wrapper_subclass(cls, size, dtype=torch.float32)
         made.scaling, made.is_activated, made._integers, made._sum = scaling, is_activated, integers, sum_of
         return made
+
+    @property
+    def is_float(self) -> bool:
+        """Whether floats have taken the place of its integers."""
+        return self._floats is not None
 
     @property
     def is_waiting(self) -> bool:
@@ -106,6 +112,8 @@ class Quantized(torch.Tensor):
 
     def floats(self) -> Tensor:
         """The values (B, C, h, w), float32."""
+        if self._floats is not None:
+            return self._floats
         with torch._C.DisableTorchFunctionSubclass():
             if self._sum is not None:
                 return self._sum(None)
@@ -117,11 +125,13 @@ class Quantized(torch.Tensor):
             return None
         return Quantized(self._sum(other), self.scaling, is_activated=self.is_activated)
 
-    def become(self, other: Quantized) -> Quantized:
-        """Take on the values of another one."""
-        self.scaling, self.is_activated, self._integers, self._sum = (
-            other.scaling, other.is_activated, other._integers, other._sum
-        )  # fmt: skip
+    def become(self, other: Tensor) -> Quantized:
+        """Take on the values of another one, or floats, which it is for everybody from then on."""
+        if isinstance(other, Quantized):
+            self.scaling, self.is_activated = other.scaling, other.is_activated
+            self._integers, self._sum, self._floats = other._integers, other._sum, other._floats
+        else:
+            self._integers, self._sum, self._floats = None, None, other
         return self
 
     @classmethod
@@ -134,8 +144,8 @@ class Quantized(torch.Tensor):
         with torch._C.DisableTorchFunctionSubclass():
             found = _on_integers(func, args, keywords)
         if found is None:
-            return func(*_as_floats(args), **_as_floats(keywords))
-        if known.is_in_place(func, keywords) and isinstance(args[0], Quantized):
+            found = func(*_as_floats(args), **_as_floats(keywords))
+        if known.is_in_place(func, keywords) and args and isinstance(args[0], Quantized):
             return args[0].become(found)
         return found
 
@@ -149,6 +159,8 @@ class Quantized(torch.Tensor):
 
 def _on_integers(function: known.Function, arguments: Any, keywords: dict[str, Any]) -> Quantized | None:
     """The result of a function, if it works on the integers."""
+    if any(one.is_float for one in _quantized_in(arguments)):
+        return None
     if function in known.SUMS:
         return _added(known.addends(arguments, keywords))
     if function in known.CONCATENATIONS:
@@ -225,6 +237,14 @@ def _largest(maps: Sequence[Tensor]) -> Tensor:
 def _pair(value: Any) -> tuple[int, int]:
     one, other = (value, value) if isinstance(value, int) else value
     return one, other
+
+
+def _quantized_in(given: Any) -> Iterator[Quantized]:
+    if isinstance(given, Quantized):
+        yield given
+    elif isinstance(given, (list, tuple)):
+        for one in given:
+            yield from _quantized_in(one)
 
 
 def _as_floats(given: Any) -> Any:

@@ -90,6 +90,10 @@ class Watched(torch.Tensor):
         made.watches, made.is_sealed = watches, is_sealed
         return made
 
+    def become(self, other: Tensor) -> None:
+        """Be watched as another result, of a function that has changed the values in place."""
+        self.watches, self.is_sealed = (other.watches, other.is_sealed) if isinstance(other, Watched) else ((), True)
+
     def plain(self, *, is_taken: bool = False) -> Tensor:
         """The values, for a function that ends the watch."""
         for watch, stage in self.watches:
@@ -109,7 +113,10 @@ class Watched(torch.Tensor):
                 for one in _watched_in((args, keywords)):
                     one.plain()
             found = func(*_plain(args), **_plain(keywords))
-            return found if watches is None else watches.of(found)
+            result = found if watches is None else watches.of(found)
+        if known.is_in_place(func, keywords) and args and isinstance(args[0], Watched):
+            args[0].become(result)
+        return result
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,7 @@ def _of_sum(pair: tuple[Any, Any] | None) -> _Result | None:
 
 
 def _of_joined(maps: Any) -> _Result | None:
-    if maps is None or not all(isinstance(one, Watched) for one in maps):
+    if maps is None or not all(isinstance(one, Watched) and one.watches for one in maps):
         return None
     for one in maps:
         one.plain()
