@@ -141,7 +141,6 @@ class OnnxBody(Body):
     def _takes(self, image: Tensor) -> bool:
         return (image.shape[2], image.shape[3]) in self._engine.sizes and not self.training
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _run(self, image: Tensor, *, decoded: bool) -> list[Tensor]:
         """The outputs of a graph, for one image after the other."""
         session = self._session((image.shape[1], image.shape[2], image.shape[3]), decoded)

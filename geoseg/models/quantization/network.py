@@ -165,7 +165,7 @@ def _folded_body(network: SegmentationNetwork) -> SegmentationNetwork:
     """A copy of a network with its batch normalisations folded."""
     found = folded(copy.deepcopy(network).cpu().float().eval(), len(network.normalize.mean))
     assert isinstance(found, SegmentationNetwork)
-    return found
+    return found.to(memory_format=torch.channels_last)  # whatever layout it came in: sums depend on it
 
 
 def _probe(network: SegmentationNetwork) -> Tensor:
@@ -177,7 +177,7 @@ def _probe(network: SegmentationNetwork) -> Tensor:
 
 def _forward(network: SegmentationNetwork, window: Tensor) -> None:
     with torch.inference_mode():
-        values = network.normalize(window.float())
+        values = network.normalize(window.float().contiguous(memory_format=torch.channels_last))
         end_watch(network.body.classify(values))
 
 

@@ -37,9 +37,9 @@ def score_kept(run: Run, reporter: Reporter) -> KeptScores:
     """
     model, val, calibration = load_model(run.folder.bundle), scored_in_training(run).val, dict[str, Calibration]()
     if run.data.val.images:
-        model = _calibrated(run, model, reporter)
         with workspace(run.folder.path / "scores") as scratch:
             model = fit_int8(model, Sides(run.data.train, run.data.val), scratch, reporter)
+        model = _calibrated(run, model, reporter)
         counts, calibration["val"] = _count(run, model, run.data.val, reporter)
         val = counts.scores()
         if run.spec.data.split.folds is not None:  # for the intervals of all folds together
