@@ -76,8 +76,7 @@ class QuantizedConv2d(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C', H', W')."""
-        is_given = isinstance(values, Quantized) and not values.is_float
-        given = values if is_given else self._quantized(values)
+        given = self._quantized(values)
         integers, scaling, outputs = given.integers, given.scaling, self._outputs
         if outputs.scaling is None:
             return self._convolved(integers, scaling, None, is_float=True)
@@ -92,8 +91,11 @@ class QuantizedConv2d(nn.Module):
         return Quantized(None, outputs.scaling, is_activated=outputs.is_activated, sum_of=sum_of, shape=shape)
 
     def _quantized(self, values: Tensor) -> Quantized:
-        scaling, floats = self._inputs.scaling, values.floats() if isinstance(values, Quantized) else values
-        return Quantized(scaling.integers(floats), scaling)
+        """Inputs as integers, those of floats by the range of training."""
+        if isinstance(values, Quantized) and not values.is_float:
+            return values
+        floats = values.floats() if isinstance(values, Quantized) else values
+        return Quantized(self._inputs.scaling.integers(floats), self._inputs.scaling)
 
     def _shape(self, integers: Tensor) -> tuple[int, ...]:
         left, right, top, bottom = self._padding((integers.shape[2], integers.shape[3]))
