@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from geoseg.cli.options import Command, given, json_option, overwrite_option, quiet_option
+from geoseg.cli.options import Command, bundle_option, given, json_option, overwrite_option, quiet_option
 from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import show, show_json, terminal_reporter
 from geoseg.cli.value_types import FilePath, ListOption, Texts
@@ -22,14 +22,7 @@ METAVARS = {"bands": "NAME,...", "mean": "NUMBER,...", "std": "NUMBER,...", "res
 
 @click.command("import", cls=Command)
 @click.argument("source", metavar="SOURCE", type=FilePath())
-@click.option(
-    "-o",
-    "--output",
-    type=FilePath(path_type=Path),
-    metavar="FILE",
-    required=True,
-    help="The bundle to write, NAME.safetensors; NAME becomes the model's name.",
-)
+@bundle_option
 @click.option(
     "--spec",
     type=FilePath(path_type=Path),

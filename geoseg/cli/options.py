@@ -144,6 +144,14 @@ asset_option = click.option(
     help="Which asset of STAC Items is the scene, or one per band (red,green,blue), also of products; default: "
     "the only raster, what is usual, or all bands.",
 )
+bundle_option = click.option(
+    "-o",
+    "--output",
+    type=FilePath(path_type=Path),
+    metavar="FILE",
+    required=True,
+    help="The bundle to write, NAME.safetensors; NAME becomes the model's name.",
+)
 tiles_option = click.option(
     "--tiles",
     type=FilePath(path_type=Path),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.early_checks import read_train_config
-from geoseg.cli.options import Command, given, json_option, overwrite_option, quiet_option, tiles_option
+from geoseg.cli.options import Command, bundle_option, given, json_option, overwrite_option, quiet_option, tiles_option
 from geoseg.cli.terminal import show, show_json, terminal_reporter
 from geoseg.cli.value_types import FilePath, PathOrWord
 from geoseg.core.wording import number_of, pixels_in_words
@@ -20,14 +20,7 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("model", metavar="RUN|MODEL", type=PathOrWord("default"))
 @click.argument("config", type=FilePath(path_type=Path), metavar="CONFIG.yaml")
-@click.option(
-    "-o",
-    "--output",
-    type=FilePath(path_type=Path),
-    metavar="FILE",
-    required=True,
-    help="The bundle to write, NAME.safetensors.",
-)
+@bundle_option
 @tiles_option
 @overwrite_option
 @json_option

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.early_checks import read_train_config
-from geoseg.cli.options import Command, given, json_option, overwrite_option, quiet_option, tiles_option
+from geoseg.cli.options import Command, bundle_option, given, json_option, overwrite_option, quiet_option, tiles_option
 from geoseg.cli.scores_text import score, scores_text
 from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import show, show_json, table, terminal_reporter
@@ -22,14 +22,7 @@ if TYPE_CHECKING:
 
 @click.command(cls=Command)
 @click.argument("models", metavar="RUN|MODEL...", nargs=-1, required=True, type=PathOrWord("default"))
-@click.option(
-    "-o",
-    "--output",
-    type=FilePath(path_type=Path),
-    metavar="FILE",
-    required=True,
-    help="The bundle to write, NAME.safetensors; NAME becomes the model's name.",
-)
+@bundle_option
 @click.option(
     "--data",
     "config",

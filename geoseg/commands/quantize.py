@@ -64,11 +64,11 @@ def quantize(
 ) -> QuantizeResult:
     """Write a model with the ranges that `--precision int8` needs, and with what integers do to its classes.
 
-    Its weights and everything else stay as they are. Training does the same at its end.
+    Its weights and everything else but its name stay as they are. Training does the same at its end.
 
     Args:
         model: a bundle, the folder of a run, or `default`.
-        output: path of the bundle, NAME.safetensors.
+        output: path of the bundle, NAME.safetensors; NAME becomes the model's name.
         config: a training config (YAML), or settings already read: ranges are learnt on its training side, and judged
             on its validation side.
         data: CSV of labelled rasters, instead of the config's data.
@@ -103,13 +103,14 @@ def quantize(
     known = made.spec.int8
     if known is None:
         raise SpecError("no labelled pixel lies in a window of the validation side: give a config with one")
-    save_model(made.module, made.spec, path, half=is_half(made.module.state_dict()), ranges=made.ranges)
+    spec = made.spec.model_copy(update={"name": path.stem})
+    save_model(made.module, spec, path, half=is_half(made.module), ranges=made.ranges)
     if not known.fits:
         log.notice(
             f"integers move the mean IoU from {known.miou_float:.4f} to {known.miou:.4f}: predict takes them with "
             "--precision int8 alone"
         )
-    return QuantizeResult(path, made.spec.name, known, known.fits, tuple(log.lines))
+    return QuantizeResult(path, spec.name, known, known.fits, tuple(log.lines))
 
 
 def with_integers(model: Model, settings: TrainSpec, reporter: Reporter) -> Model:

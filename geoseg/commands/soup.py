@@ -118,7 +118,7 @@ def soup(
     alike = tuple(share_alike(states[0], state) for state in states)
     _notice_starts(members, alike, log)
     spec = _spec(path.stem, members, loaded, log)
-    half = all(map(is_half, states))
+    half = all(is_half(model.module) for model in loaded)
     made, scored = _as_stored(spec, mean_weights(states), half=half), NOT_SCORED
     if settings is None:
         _notice_temperature(spec, members, log)

@@ -264,7 +264,7 @@ def _load_runner(
             compiled_sizes=set(product(grid.rows.sizes, grid.cols.sizes)) if spec.compile else (),
             bands=len(model.spec.bands),
             ranges=model.ranges,
-            floats=model.spec.int8.floats if model.spec.int8 else (),
+            floats=model.floats,
             onnx=onnx_engine(model, spec, [grid], augmentations),
         ),
         reporter=log,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
@@ -27,3 +27,8 @@ class Model:
     empty where they are unknown."""
     is_unchosen: bool = False
     """Whether it is the default model because none was named."""
+
+    @property
+    def floats(self) -> Sequence[str]:
+        """Names of the convolutions that go on with floats where others compute with 8-bit integers."""
+        return self.spec.int8.floats if self.spec.int8 is not None else ()

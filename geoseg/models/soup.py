@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Weights = Mapping[str, Tensor]
 """Weights and buffers by name: the state dict of a network."""
@@ -46,9 +46,9 @@ def share_alike(one: Weights, other: Weights) -> float:
     return min((sum(part) / len(part) for part in parts.values()), default=1.0)
 
 
-def is_half(weights: Weights) -> bool:
-    """Whether all kernels hold values of float16, as those of bundles in half the size do."""
-    kernels = [tensor for tensor in weights.values() if tensor.ndim >= 2 and tensor.is_floating_point()]
+def is_half(network: nn.Module) -> bool:
+    """Whether all kernels hold values of float16, as those of bundles in half the size do; statistics never do."""
+    kernels = [parameter for parameter in network.parameters() if parameter.ndim >= 2]
     return all(torch.equal(kernel, kernel.half().to(kernel.dtype)) for kernel in kernels)
 
 

@@ -19,6 +19,7 @@ from support.imagery import imagery
 from support.models import echo_model, make_spec, save_bundle
 from support.rasters import write_raster
 from support.reporters import Heard
+from support.stopped import stopped_after
 from torch import nn
 
 from geoseg.commands.evaluate_model import evaluate_model
@@ -31,7 +32,7 @@ from geoseg.inference.adaptations import ADAPTATIONS
 from geoseg.inference.adapted import SIDE_PX, WindowSample
 from geoseg.inference.adapted_job import adapt_job, adapted_job
 from geoseg.inference.job import prepare
-from geoseg.inference.work_folder import Record, locked
+from geoseg.inference.work_folder import locked
 from geoseg.models.model import Model
 from geoseg.raster.notices_tag import NOTICES_TAG
 from geoseg.raster.scene import Scene
@@ -215,28 +216,14 @@ def test_values_are_matched_before_the_network_is_adapted(tmp_path: Path, values
     assert (both == plain).mean() > 0.97
 
 
-class Stopped(Exception):
-    pass
-
-
 @every
 def test_a_resumed_run_ends_in_the_same_bytes_and_adapts_once(
     tmp_path: Path, scene: Path, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings: dict[str, Any] = {"model": model_of(), "adapt": way} | QUICK
     whole = predict(scene, tmp_path / "whole", **settings).paths["landcover"].read_bytes()
-    save, saved = Record.save, list[Path]()
-
-    def stop(record: Record, path: Path) -> None:
-        if saved:
-            raise Stopped
-        saved.append(path)
-        save(record, path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Record, "save", stop)
-        with pytest.raises(Stopped):
-            predict(scene, tmp_path / "out", **settings)
+    with stopped_after(1, monkeypatch):
+        predict(scene, tmp_path / "out", **settings)
     for changed in ({"adapt": None}, {"adapt_share": 0.3}, {"adapt_windows": 2}):
         with pytest.raises(GeosegError, match="another scene, model or settings"):
             predict(scene, tmp_path / "out", resume=True, **settings | changed)

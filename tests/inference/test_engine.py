@@ -15,10 +15,10 @@ from support.branches import SMALL, colours
 from support.executors import Apart
 from support.models import make_spec
 from support.reporters import Heard
+from support.stopped import stopped_after
 
 from geoseg.commands.predict import PredictResult, predict
 from geoseg.core.errors import GeosegError
-from geoseg.inference.work_folder import Record
 from geoseg.models.backends import BACKENDS
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model
@@ -117,27 +117,13 @@ def test_a_file_of_the_runtime_has_that_engine_and_no_other(tmp_path: Path, scen
         assert found.settings["engine"] == "onnx"
 
 
-class Stopped(Exception):
-    pass
-
-
 @pytest.mark.parametrize("later", ["auto", "onnx"])
 def test_work_that_is_resumed_keeps_its_engine_to_the_same_bytes(
     later: str, tmp_path: Path, scene: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = predict(scene, tmp_path / "whole", model=model, engine="onnx", **PLAIN)
-    save, saved = Record.save, list[Path]()
-
-    def stop(record: Record, path: Path) -> None:
-        if saved:
-            raise Stopped
-        saved.append(path)
-        save(record, path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Record, "save", stop)
-        with pytest.raises(Stopped):
-            predict(scene, tmp_path / "out", model=model, engine="onnx", **PLAIN)
+    with stopped_after(1, monkeypatch):
+        predict(scene, tmp_path / "out", model=model, engine="onnx", **PLAIN)
     heard = Heard()
     settings = PLAIN | {"engine": later, "resume": True}
     found = predict(scene, tmp_path / "out", model=model, reporter=heard, **settings)

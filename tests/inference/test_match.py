@@ -13,6 +13,7 @@ from support.imagery import imagery
 from support.models import make_spec, save_bundle
 from support.rasters import write_raster
 from support.reporters import Heard
+from support.stopped import stopped_after
 
 from geoseg.commands.evaluate_model import evaluate_model
 from geoseg.commands.plan import plan_prediction
@@ -23,7 +24,7 @@ from geoseg.core.events import SILENT
 from geoseg.inference import job as job_module
 from geoseg.inference.job import prepare
 from geoseg.inference.shards import Workers, make_shards
-from geoseg.inference.work_folder import Record, locked
+from geoseg.inference.work_folder import locked
 from geoseg.models.model import Model
 from geoseg.raster.curves import Curves
 from geoseg.raster.distributions import distributions_of
@@ -238,10 +239,6 @@ def test_a_bundle_without_its_imagery_is_no_reference(reference: Path, values: n
         predicted(reference, match="training", model=flat)
 
 
-class Stopped(Exception):
-    pass
-
-
 @WAYS
 def test_a_resumed_run_ends_in_the_same_bytes(
     tmp_path: Path, values: np.ndarray, reference: Path, way: str, monkeypatch: pytest.MonkeyPatch
@@ -249,18 +246,8 @@ def test_a_resumed_run_ends_in_the_same_bytes(
     scene = write_raster(tmp_path / "dark.tif", values // 2)
     settings: dict[str, Any] = {"model": model_of(), "match": reference, "match_by": way} | QUICK
     whole = predict(scene, tmp_path / "whole", **settings).paths["landcover"].read_bytes()
-    save, saved = Record.save, list[Path]()
-
-    def stop(record: Record, path: Path) -> None:
-        if saved:
-            raise Stopped
-        saved.append(path)
-        save(record, path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Record, "save", stop)
-        with pytest.raises(Stopped):
-            predict(scene, tmp_path / "out", **settings)
+    with stopped_after(1, monkeypatch):
+        predict(scene, tmp_path / "out", **settings)
     other = write_raster(tmp_path / "other.tif", values // 3)
     for changed in ({"match": other}, {"match": None, "match_by": "moments"}):
         with pytest.raises(GeosegError, match="another scene, model or settings"):

@@ -16,6 +16,7 @@ from support.imagery import imagery
 from support.models import Echo, make_spec
 from support.rasters import write_raster
 from support.reporters import Heard
+from support.stopped import stopped_after
 
 from geoseg.cli import main
 from geoseg.commands.predict import PredictResult, predict
@@ -23,7 +24,6 @@ from geoseg.geo.grid import Grid, Window
 from geoseg.inference.batches import Sample
 from geoseg.inference.crops import spread_crops
 from geoseg.inference.unlike import UNLIKE
-from geoseg.inference.work_folder import Record
 from geoseg.models.build import build_network
 from geoseg.models.bundle import save_model
 from geoseg.models.header import read_spec
@@ -165,10 +165,6 @@ def test_fill_around_a_like_scene_does_not_count(tmp_path: Path, model: Path) ->
     assert not warning(predicted(tmp_path, framed, model, profile={"nodata": 0}, tile=128))
 
 
-class Stopped(Exception):
-    pass
-
-
 def test_processes_and_a_resumed_run_say_the_same(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scene = write_raster(tmp_path / "scene.tif", imagery(px=500) // 2)
     settings = QUICK | {"tile": 128}
@@ -176,18 +172,8 @@ def test_processes_and_a_resumed_run_say_the_same(tmp_path: Path, model: Path, m
     assert warning(whole)
     shared = predict(scene, tmp_path / "shared", model=model, devices="2", **settings)
     assert shared.notices == whole.notices
-    save, saved = Record.save, list[Path]()
-
-    def stop(record: Record, path: Path) -> None:
-        if len(saved) == 2:
-            raise Stopped
-        saved.append(path)
-        save(record, path)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Record, "save", stop)
-        with pytest.raises(Stopped):
-            predict(scene, tmp_path / "out", model=model, **settings)
+    with stopped_after(2, monkeypatch):
+        predict(scene, tmp_path / "out", model=model, **settings)
     resumed = predict(scene, tmp_path / "out", model=model, resume=True, **settings)
     assert resumed.notices == whole.notices
     assert resumed.paths["landcover"].read_bytes() == whole.paths["landcover"].read_bytes()

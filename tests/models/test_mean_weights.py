@@ -8,7 +8,7 @@ from support.models import make_spec
 
 from geoseg.models.build import build_network
 from geoseg.models.soup import is_half, mean_weights, share_alike
-from geoseg.spec import NetworkSpec
+from geoseg.spec import NetworkSpec, NormalizationSpec
 
 UNET = NetworkSpec(
     architecture="unet", encoder="resnet18", arguments={"encoder_depth": 2, "decoder_channels": [8, 8]}, multiple=4
@@ -59,8 +59,13 @@ def test_an_encoder_in_common_is_not_enough_to_be_alike() -> None:
     assert share_alike(first, mixed) < 0.5
 
 
-def test_kernels_in_sixteen_bits_are_known_as_such() -> None:
-    state = random_weights(0)
-    halved = {name: t.half().float() if t.ndim > 1 else t for name, t in state.items()}
-    assert is_half(halved)
-    assert not is_half(state)
+def test_kernels_in_sixteen_bits_are_known_as_such_whatever_statistics_are() -> None:
+    torch.manual_seed(0)
+    normalization = NormalizationSpec(mean=(0.1,) * 3, std=(1 / 3,) * 3)
+    network = build_network(make_spec(3, bands=("red", "green", "blue"), network=UNET, normalization=normalization))
+    assert not is_half(network)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim > 1:
+                parameter.copy_(parameter.half().float())
+    assert is_half(network)

@@ -302,3 +302,35 @@ def test_values_that_are_changed_in_place_are_changed_for_everybody(change: str)
         for window in seen:
             wanted = net(window.float())
             assert difference(integers(window) - wanted.mean(), wanted - wanted.mean()) < 0.05
+
+
+@pytest.mark.parametrize("zero", [0.0, 100.0])
+def test_values_are_clamped_where_an_activation_ends_whatever_came_before(zero: float) -> None:
+    functional = nn.functional
+    integers = torch.randint(0, 256, (1, 2, 8, 8), dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
+    maps = Quantized(integers, Scaling(torch.tensor([0.02, 0.1]), torch.tensor([zero, zero])))
+    chains = {
+        "clamped twice": lambda x: functional.relu6(functional.relu(x)),
+        "clamped after pooling": lambda x: functional.relu6(functional.max_pool2d(functional.relu(x), 2)),
+        "clamped on both sides": lambda x: functional.hardtanh(x, -0.5, 2.0),
+        "then at 0": lambda x: functional.relu(functional.hardtanh(x)),
+    }
+    for chain in chains.values():
+        found = chain(maps)
+        assert isinstance(found, Quantized)
+        assert torch.allclose(found.floats(), chain(maps.floats()), atol=0.051)
+    assert torch.equal(maps.integers, integers)
+
+
+def test_a_copy_that_is_changed_in_place_leaves_the_original() -> None:
+    maps = Quantized(torch.full((1, 2, 4, 4), 9, dtype=torch.uint8), Scaling(torch.ones(2), torch.zeros(2)))
+    maps.clone().mul_(3)
+    assert torch.equal(maps.floats(), torch.full((1, 2, 4, 4), 9.0))
+
+
+def test_resizing_beyond_the_values_gives_floats() -> None:
+    integers = torch.randint(0, 256, (1, 2, 8, 8), dtype=torch.uint8)
+    maps = Quantized(integers, Scaling(torch.ones(2), torch.zeros(2)))
+    found = nn.functional.interpolate(maps, scale_factor=2.0, mode="bicubic")
+    assert not isinstance(found, Quantized)
+    assert torch.equal(found, nn.functional.interpolate(integers.float(), scale_factor=2.0, mode="bicubic"))

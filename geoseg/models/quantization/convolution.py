@@ -2,7 +2,7 @@
 
 Scale and zero of each input channel are part of the weights and the bias, and those of each output channel of the
 weights' scales and the bias: that is exact, as inputs are padded by replication and never by a zero of their own.
-Integers beyond 0 and 255 are clamped, which is what an activation does whose bounds the output's range has.
+Integers beyond 0 and 255 are clamped, which is what an activation does that the outputs' range was found behind.
 """
 
 from __future__ import annotations
@@ -41,8 +41,6 @@ class Outputs:
 
     scaling: Scaling | None
     """Of 8-bit outputs; None for floats."""
-    is_activated: bool = False
-    """Whether an activation follows, which the range of the outputs contains."""
     is_summed: bool = False
     """Whether maps of the same scale are added, so that it waits for them."""
 
@@ -82,13 +80,12 @@ class QuantizedConv2d(nn.Module):
             return self._convolved(integers, scaling, None, is_float=True)
         if not outputs.is_summed:
             found = self._convolved(integers, scaling, None, is_float=False)
-            return Quantized(found, outputs.scaling, is_activated=outputs.is_activated)
+            return Quantized(found, outputs.scaling)
 
         def sum_of(added: Quantized | None) -> Tensor:
             return self._convolved(integers, scaling, added, is_float=added is None)
 
-        shape = self._shape(integers)
-        return Quantized(None, outputs.scaling, is_activated=outputs.is_activated, sum_of=sum_of, shape=shape)
+        return Quantized(None, outputs.scaling, sum_of=sum_of, shape=self._shape(integers))
 
     def _quantized(self, values: Tensor) -> Quantized:
         """Inputs as integers, those of floats by the range of training."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,18 +12,17 @@ from torch.nn import functional
 
 Function = Callable[..., Any]
 
-ACTIVATIONS = frozenset({
-    functional.relu, functional.relu6, functional.hardtanh, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_,
-})  # fmt: skip
-"""Clamp values; their result is contained in the range of a convolution's outputs."""
-RECTIFIERS = ACTIVATIONS - {functional.relu6, functional.hardtanh}
-"""Those of them that clamp at 0 alone."""
+_RECTIFIERS = frozenset({functional.relu, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_})
+ACTIVATIONS = _RECTIFIERS | {functional.relu6, functional.hardtanh}
+"""Clamp values, at `bounds`."""
 MAX_POOLINGS = frozenset({functional.max_pool2d, torch.max_pool2d})
-RESIZES = frozenset({functional.interpolate, functional.upsample})
+_RESIZES = frozenset({functional.interpolate, functional.upsample})
+_INNER_MODES = frozenset({"nearest", "nearest-exact", "bilinear"})
+"""Others go beyond the values that they are given, or are not there for integers."""
 CONCATENATIONS = frozenset({torch.cat, torch.concat, torch.concatenate})
 SUMS = frozenset({torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__})
 COPIES = frozenset({Tensor.contiguous, Tensor.clone, torch.clone, functional.dropout, functional.dropout2d})
-"""Leave values as they are; dropout, as networks are in evaluation mode."""
+"""Give the same values again; dropout, as networks are in evaluation mode."""
 QUESTIONS = frozenset({
     *torch.overrides.get_default_nowrap_functions(), Tensor.size, Tensor.dim, Tensor.numel, Tensor.is_floating_point,
     Tensor.stride, Tensor.is_contiguous, Tensor.__len__,
@@ -37,6 +37,23 @@ def is_in_place(function: Function, keywords: dict[str, Any]) -> bool:
     name = getattr(function, "__name__", "")
     by_operator = name.startswith("__i") and name.endswith("__") and name not in _NOT_IN_PLACE
     return by_operator or (name.endswith("_") and not name.endswith("__")) or bool(keywords.get("inplace"))
+
+
+def bounds(function: Function, arguments: Sequence[Any], keywords: dict[str, Any]) -> tuple[float, float]:
+    """Least and largest value that an activation gives."""
+    if function in _RECTIFIERS:
+        return 0.0, math.inf
+    if function is functional.relu6:
+        return 0.0, 6.0
+    low, high = (arguments[i] if len(arguments) > i else keywords.get(name, default)
+                 for i, name, default in ((1, "min_val", -1.0), (2, "max_val", 1.0)))  # fmt: skip
+    return float(low), float(high)
+
+
+def is_inner_resize(function: Function, arguments: Sequence[Any], keywords: dict[str, Any]) -> bool:
+    """Whether a call resizes maps to values between those that it is given."""
+    mode = arguments[3] if len(arguments) > 3 else keywords.get("mode", "nearest")
+    return function in _RESIZES and mode in _INNER_MODES
 
 
 def addends(arguments: Sequence[Any], keywords: dict[str, Any]) -> tuple[Any, Any] | None:

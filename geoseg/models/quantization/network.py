@@ -254,4 +254,4 @@ def _scalings(watches: Mapping[str, Watch], ranges: Ranges) -> dict[str, Scaling
 def _outputs(watch: Watch, scalings: Mapping[str, Scaling]) -> Outputs:
     if not watch.is_taken:
         return Outputs(None)
-    return Outputs(scalings[watch.name], "activation" in watch.stage, "sum" in watch.stage)
+    return Outputs(scalings[watch.name], "sum" in watch.stage)

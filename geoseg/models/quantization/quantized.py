@@ -76,20 +76,19 @@ class Quantized(torch.Tensor):
     """Maps (B, C, h, w) of 8-bit values."""
 
     scaling: Scaling
-    is_activated: bool
     _integers: Tensor | None
     _sum: Sum | None
     _floats: Tensor | None = None
 
     @staticmethod
     def __new__(
-        cls, integers: Tensor | None, scaling: Scaling, *, is_activated: bool = False, sum_of: Sum | None = None,
+        cls, integers: Tensor | None, scaling: Scaling, *, sum_of: Sum | None = None,
         shape: tuple[int, ...] | None = None,
     ) -> Quantized:  # fmt: skip
         """Make them of integers, or of a convolution that waits for its sum, and their shape then."""
         size = shape or tuple(integers.shape if integers is not None else ())
         made: Quantized = torch.Tensor._make_wrapper_subclass(cls, size, dtype=torch.float32)
-        made.scaling, made.is_activated, made._integers, made._sum = scaling, is_activated, integers, sum_of
+        made.scaling, made._integers, made._sum = scaling, integers, sum_of
         return made
 
     @property
@@ -123,12 +122,16 @@ class Quantized(torch.Tensor):
         """The sum, if this waits for one with values of the same scale; else None."""
         if self._sum is None or other.is_waiting or not torch.equal(self.scaling.scale, other.scaling.scale):
             return None
-        return Quantized(self._sum(other), self.scaling, is_activated=self.is_activated)
+        return Quantized(self._sum(other), self.scaling)
+
+    def copied(self) -> Quantized:
+        """The same values, for who may change them in place."""
+        return Quantized(self._integers, self.scaling, sum_of=self._sum, shape=tuple(self.shape))
 
     def become(self, other: Tensor) -> Quantized:
         """Take on the values of another one, or floats, which it is for everybody from then on."""
         if isinstance(other, Quantized):
-            self.scaling, self.is_activated = other.scaling, other.is_activated
+            self.scaling = other.scaling
             self._integers, self._sum, self._floats = other._integers, other._sum, other._floats
         else:
             self._integers, self._sum, self._floats = None, None, other
@@ -169,12 +172,12 @@ def _on_integers(function: known.Function, arguments: Any, keywords: dict[str, A
     if not isinstance(values, Quantized):
         return None
     if function in known.ACTIVATIONS:
-        return _activated(values, function)
+        return _clamped(values, *known.bounds(function, arguments, keywords))
     if function in known.COPIES:
-        return values
+        return values.copied()
     if function in known.MAX_POOLINGS:
         return _changed(values, lambda integers: _max_pooled(integers, *arguments[1:], **keywords))
-    if function in known.RESIZES:
+    if known.is_inner_resize(function, arguments, keywords):
         return _changed(values, lambda integers: functional.interpolate(integers, *arguments[1:], **keywords))
     if function is torch.Tensor.__getitem__ and known.is_spatial(arguments[1]):
         return _changed(values, lambda integers: integers[arguments[1]])
@@ -198,21 +201,23 @@ def _concatenated(given: Sequence[Any] | None) -> Quantized | None:
     scalings = [one.scaling for one in maps]
     together = Scaling(torch.cat([one.scale for one in scalings]), torch.cat([one.zero for one in scalings]))
     joined = torch.cat([one.integers for one in maps], dim=1)
-    return Quantized(joined, together, is_activated=all(one.is_activated for one in maps))
+    return Quantized(joined, together)
 
 
-def _activated(values: Quantized, function: known.Function) -> Quantized | None:
-    """The integers clamped; convolutions whose activation was foreseen have clamped them already."""
-    if values.is_activated:
-        return values
-    if function not in known.RECTIFIERS or values.is_waiting:
+def _clamped(values: Quantized, least: float, largest: float) -> Quantized | None:
+    """The integers clamped; those of a convolution whose range was found behind the activation are already."""
+    if values.is_waiting:
         return None
-    least = values.scaling.zero.round().to(torch.uint8).view(1, -1, 1, 1)
-    return Quantized(torch.maximum(values.integers, least), values.scaling, is_activated=True)
+    scale, zero = values.scaling.scale, values.scaling.zero
+    low, high = ((bound / scale + zero).round().clamp(0, LARGEST) for bound in (least, largest))
+    if not bool(low.any()) and bool((high == LARGEST).all()):
+        return values.copied()
+    low, high = (bound.to(torch.uint8).view(1, -1, 1, 1) for bound in (low, high))
+    return _changed(values, lambda integers: torch.minimum(torch.maximum(integers, low), high))
 
 
 def _changed(values: Quantized, change: Callable[[Tensor], Tensor]) -> Quantized:
-    return Quantized(change(values.integers), values.scaling, is_activated=values.is_activated)
+    return Quantized(change(values.integers), values.scaling)
 
 
 def _max_pooled(

@@ -13,8 +13,6 @@ from geoseg.models.segmentation import SegmentationNetwork
 
 MOST_SHARE = 0.2
 """Share of the convolutions that may go on with floats."""
-_FEW = 4
-"""Windows that are compared."""
 
 
 def most_sensitive(
@@ -28,10 +26,10 @@ def most_sensitive(
     Args:
         network: the network, in float32 on the CPU.
         ranges: of all its convolutions.
-        windows: band values (1, C, H, W).
+        windows: band values (1, C, H, W); a few are enough.
         least: share of pixels that must get the same class.
     """
-    compared = _Compared(network, windows[:: max(1, len(windows) // _FEW)][:_FEW])
+    compared = _FloatClasses(network, windows)
     before = compared.agreement(quantize(network, ranges))
     if before >= least:
         return ()
@@ -50,8 +48,8 @@ def without(ranges: Ranges, names: Collection[str]) -> Ranges:
     return {name: values for name, values in ranges.items() if name.rpartition("/")[0] not in names}
 
 
-class _Compared:
-    """Logits of a network of floats, to which others are compared."""
+class _FloatClasses:
+    """Classes of a network of floats, to which those of others are compared."""
 
     def __init__(self, network: SegmentationNetwork, windows: Sequence[Tensor]):
         self._windows = windows

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -59,8 +60,9 @@ class Watch:
 
     @property
     def stage(self) -> Stage:
-        """What follows before anything else is done with the outputs."""
-        return min(self.ends, key=len, default=())
+        """What follows before anything else is done with the outputs: what all of their ends begin with."""
+        common = zip(*self.ends, strict=False)
+        return tuple(steps[0] for steps in takewhile(lambda steps: len(set(steps)) == 1, common))
 
     def see_inputs(self, values: Tensor) -> None:
         """Take in the inputs."""
@@ -145,9 +147,9 @@ def _followed(function: known.Function, arguments: Any, keywords: dict[str, Any]
     if function in known.ACTIVATIONS:
         return _of_activation(values)
     if function in known.COPIES:
-        return _Result(values.watches, is_sealed=True) if values.is_sealed else _Result(values.watches, is_sealed=False)
+        return _Result(values.watches, is_sealed=values.is_sealed)
     is_index = function is torch.Tensor.__getitem__ and known.is_spatial(arguments[1])
-    if function in known.MAX_POOLINGS | known.RESIZES or is_index:
+    if function in known.MAX_POOLINGS or is_index or known.is_inner_resize(function, arguments, keywords):
         values.plain()
         return _Result(values.watches, is_sealed=True)
     return None

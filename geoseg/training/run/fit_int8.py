@@ -32,6 +32,8 @@ from geoseg.training.scoring.scored_windows import ScoredWindows
 
 MOST_LEARNT, MOST_COMPARED = 48, 96
 """Windows from which ranges are learnt, and of those that judge them, at most."""
+FEW = 4
+"""Those of the former on which it is found which convolutions integers cost most."""
 LEAST_AGREEMENT = 0.99
 """Share of pixels of the former with the same class, below which some convolutions go on with floats."""
 
@@ -66,17 +68,20 @@ def fit_int8(model: Model, sides: Sides, folder: Path, reporter: Reporter) -> Mo
         return model
     if not gains_by_integers(network):
         return model
-    windows = [_read(learnt, i) for i in _spread(len(learnt), MOST_LEARNT)]
-    stage = Stage(reporter, "integers", len(windows) + min(MOST_COMPARED, len(judging)))
-    ranges = find_ranges(network, windows)
-    floats = most_sensitive(network, ranges, windows, LEAST_AGREEMENT)
+    numbers = _spread(len(learnt), MOST_LEARNT)
+    stage = Stage(reporter, "integers", len(numbers) + min(MOST_COMPARED, len(judging)))
+    ranges = find_ranges(network, (_read(learnt, i) for i in numbers))
+    if not all(bool(values.isfinite().all()) for values in ranges.values()):  # a network that is broken
+        return model
+    few = [_read(learnt, numbers[i]) for i in _spread(len(numbers), FEW)]
+    floats = most_sensitive(network, ranges, few, LEAST_AGREEMENT)
     if floats:
-        ranges = find_ranges(network, windows, floats)
-    stage.advance(len(windows))
+        ranges = find_ranges(network, (_read(learnt, i) for i in numbers), floats)
+    stage.advance(len(numbers))
     options = RunnerOptions(multiple=model.spec.network.multiple, ranges=ranges, floats=floats)
     pair = Runner(network, "cpu", "int8", options), Runner(network, "cpu", "auto", RunnerOptions())
     found = _compared(pair, judging, len(model.spec.classes), stage)
-    known = found.spec(len(windows), floats)
+    known = found.spec(len(numbers), floats)
     return replace(model, ranges=ranges, spec=model.spec.model_copy(update={"int8": known})) if known else model
 
 

@@ -163,10 +163,10 @@ def lay_model(
     network, adaptation = _adapted(model, rasters, settings, device)
     target = Target.choose(device_for(settings, device), settings, model)
     if target.precision == "int8":
-        ranges, floats = model.ranges, model.spec.int8.floats if model.spec.int8 else ()
+        ranges = model.ranges
         if needs_ranges(model, target.precision):
             ranges, adaptation = scene_ranges(model, rasters, settings), (*adaptation, UNMEASURED)
-        options = replace(options, ranges=ranges, floats=floats)
+        options = replace(options, ranges=ranges, floats=model.floats)
     runner = Runner(network, str(target.device), target.precision, options)
     cells = widened(cells_of(side.cells, rasters), rasters, settings.crf_halo)
     windows = ScoredWindows(rasters, cells, grids, spec, folder, with_seams=True)
