@@ -31,7 +31,7 @@ from rasterio.transform import from_origin
 from rasterio.windows import Window as RasterioWindow
 
 import geoseg
-import geoseg.commands.train as pipeline
+import geoseg.commands.train_run as pipeline
 from geoseg.core.events import Progress, Reporter
 from geoseg.data.labelled_raster import FileRaster, MemoryRaster
 from geoseg.losses.combined import SegmentationLoss

@@ -41,7 +41,8 @@ def make_optimizer(
     groups = parameter_groups([modules] if isinstance(modules, nn.Module) else modules, spec, opponents)
     if spec.name == "sgd":
         return SGD(groups, lr=spec.learning_rate, momentum=spec.momentum, nesterov=spec.momentum > 0)
-    return AdamW(groups, lr=spec.learning_rate)
+    on_cpu = all(parameter.device.type == "cpu" for group in groups for parameter in group["params"])
+    return AdamW(groups, lr=spec.learning_rate, fused=on_cpu or None)  # one pass over the weights, not a dozen
 
 
 def parameter_groups(
@@ -120,8 +121,12 @@ def ema_update(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Te
             torch._foreach_copy_(list(means), list(current))
             return
         steps = torch.as_tensor(count, dtype=torch.float32, device=means[0].device)  # stays there: no wait for a GPU
+        weight = 1 - ((1 + steps) / (10 + steps)).clamp(max=decay)
+        if weight.device.type == "cpu":  # in one pass and without copies, which takes a number
+            torch._foreach_lerp_(list(means), list(current), float(weight))
+            return
         moved = torch._foreach_sub(list(current), list(means))
-        torch._foreach_mul_(moved, 1 - ((1 + steps) / (10 + steps)).clamp(max=decay))
+        torch._foreach_mul_(moved, weight)
         torch._foreach_add_(list(means), moved)
 
     return update

@@ -9,7 +9,9 @@ from support.methods import STILL
 
 from geoseg.spec import IGNORE, AugmentSpec
 from geoseg.spec.augment import STRONG_COLOURS
-from geoseg.training.windows.augment import HOLE_SIDES, Augment, draw_matrices, draw_rectangles, resample, vary_colors
+from geoseg.training.windows.augment import HOLE_SIDES, Augment, draw_matrices, draw_rectangles
+from geoseg.training.windows.colour_changes import Variation
+from geoseg.training.windows.resampling import quarter_turns, resample
 from geoseg.training.windows.visible import visible_bands
 
 
@@ -25,6 +27,13 @@ def batch(count: int = 16, side: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
 
 def augment(**settings: object) -> Augment:
     return Augment(AugmentSpec.model_validate(STILL | settings), 0.0, 255.0, torch.zeros(1))
+
+
+def vary_colors(values: torch.Tensor, spec: AugmentSpec, generator: torch.Generator) -> torch.Tensor:
+    """Values from 0 to 1, varied."""
+    varied = values.clone()
+    Variation.of((len(values), values.shape[1]), spec, generator).vary_(varied, 0.0, 1.0, generator)
+    return varied
 
 
 def test_nothing_turned_on_changes_nothing() -> None:
@@ -234,3 +243,26 @@ def test_without_colours_values_are_left_but_for_noise_and_blur() -> None:
     found = still.with_views(image, labels, matrices, (view,), image.shape[-1], generator())
     torch.testing.assert_close(found.image, image.float(), atol=1e-4, rtol=0)
     torch.testing.assert_close(found.views[0], view)
+
+
+@pytest.mark.parametrize("read", [8, 12])
+def test_quarter_turns_are_copies_of_what_interpolation_gives(read: int) -> None:
+    labels = torch.randint(10, (64, read, read), generator=generator())
+    image = torch.stack([labels * 20.0, labels + 3.0], dim=1)
+    matrices = draw_matrices(AugmentSpec(warp=0.5), 64, 8 / read, generator())
+    turns = list(quarter_turns(matrices, 8, read))
+    assert len(set(turns)) == 9  # with None for those that are warped
+    moved, kept = resample(image, labels, matrices, 8, torch.zeros(2))
+    slightly = matrices + torch.tensor([0, 0, 1e-6])  # the same, to nearly all digits, but not copied
+    assert not any(quarter_turns(slightly, 8, read))
+    interpolated, near = resample(image, labels, slightly, 8, torch.zeros(2))
+    copied = torch.tensor([turn is not None for turn in turns])
+    assert torch.equal(kept[copied], near[copied])
+    assert torch.equal(moved[copied, 0], kept[copied] * 20.0)
+    torch.testing.assert_close(moved, interpolated, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize(("side", "read"), [(8, 11), (8, 6)])
+def test_windows_whose_pixels_lie_between_those_that_were_read_are_interpolated(side: int, read: int) -> None:
+    matrices = torch.eye(2, 3).unsqueeze(0) * side / read
+    assert list(quarter_turns(matrices, side, read)) == [None]

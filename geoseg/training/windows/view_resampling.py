@@ -21,7 +21,7 @@ from geoseg.geo.grid import Window
 from geoseg.raster.averaging import Weighted
 from geoseg.raster.level_grid import LevelGrid, ViewBox
 from geoseg.spec import IGNORE
-from geoseg.training.windows.augment import resample
+from geoseg.training.windows.resampling import resample
 
 LABEL_STRIP_PX = 512
 """Height of the strips in which labels are counted."""
