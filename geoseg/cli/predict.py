@@ -196,6 +196,8 @@ def _summary(result: PredictResult) -> str:
     seconds = result.seconds["total"]
     ratio = result.forwarded_px / result.scene_px
     engine = " by ONNX Runtime" if result.settings["engine"] == "onnx" else ""
+    if result.engine_share is not None:
+        engine += f" (ONNX Runtime takes {result.engine_share:.2f} of PyTorch's time here, as measured)"
     work = (
         f"{result.scene_px / 1e6:,.1f} Mpx in {seconds:,.1f} s with {result.model} on {result.device} in "
         f"{result.precision}{engine}; forwarded {ratio:.2f} x the scene's pixels"

@@ -46,6 +46,12 @@ def is_done(paths: OutputPaths, spec: PredictSpec, fingerprint: str) -> bool:
     return is_same and all(path.exists() and path.stat().st_size for path in (*paths, sidecar(paths.landcover)))
 
 
+def stated_engine(landcover: Path) -> str:
+    """The engine that computed a class raster, by its tags; nothing if they do not name it."""
+    settings = parse_json(_tags(landcover).get("GEOSEG_SETTINGS", "{}"), "GEOSEG_SETTINGS")
+    return str(settings.get("engine", "")) if isinstance(settings, dict) else ""
+
+
 def stated_confidence(landcover: Path) -> float | None:
     """Mean probability of the chosen class, 0 to 1, by the tags of a class raster; None if they do not name it."""
     with suppress(KeyError, ValueError):

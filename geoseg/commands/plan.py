@@ -10,7 +10,9 @@ from typing import Any, Unpack
 from geoseg.commands.output_paths import check_outputs, name_outputs
 from geoseg.core.events import SILENT
 from geoseg.inference.cores import part_formats, raster_formats
+from geoseg.inference.faster_engine import Probe, with_faster_engine
 from geoseg.inference.job import Job, prepare
+from geoseg.inference.shards import find_devices, threads_each
 from geoseg.models.memory import activation_bytes
 from geoseg.models.model import Model
 from geoseg.models.other_runtime import count_weights
@@ -69,6 +71,8 @@ def plan_prediction(
     with gdal_settings(), open_scene(scene) as whole:
         opened = whole.within(spec.classify.aoi, spec.classify.bbox)
         job = prepare(opened, model, spec, SILENT)
+        probe = Probe(threads_each(find_devices(spec.run, job.runner.device)), measures=False)
+        job = with_faster_engine(job, probe, SILENT)
         paths = name_outputs(opened.info.name, output, spec)
         check_outputs(paths, opened.info.path, overwrite=existing.may_replace)
         formats = raster_formats(job) | {"instances": INSTANCES_FORMAT}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from geoseg.commands.finished import is_done, stated_confidence, stated_instances, stated_unlikeness
+from geoseg.commands.finished import is_done, stated_confidence, stated_engine, stated_instances, stated_unlikeness
 from geoseg.commands.output_paths import OutputPaths, check_outputs, check_space, name_outputs
 from geoseg.commands.plan import scratch_bytes_per_pixel
 from geoseg.commands.results import Results, VectorCounts, generalize, parts_of
@@ -24,9 +24,10 @@ from geoseg.inference.apply_crf import apply_crf
 from geoseg.inference.assemble import assemble
 from geoseg.inference.class_shares import ClassShare, class_shares
 from geoseg.inference.cores import kept_outputs
+from geoseg.inference.faster_engine import Probe, with_faster_engine
 from geoseg.inference.job import Job, prepare
 from geoseg.inference.resume import begin
-from geoseg.inference.shards import Workers, find_devices, run_scene
+from geoseg.inference.shards import Workers, find_devices, run_scene, threads_each
 from geoseg.inference.work_folder import WorkFolder, locked
 from geoseg.models.model import Model
 from geoseg.outputs.attribute_table import read_counts
@@ -69,6 +70,8 @@ class PredictResult:
     """Device the network ran on."""
     precision: str
     """Arithmetic of the network."""
+    engine_share: float | None
+    """Time of ONNX Runtime over that of PyTorch, where it was measured for `engine` auto; None elsewhere."""
     seconds: dict[str, float]
     """Wall time by stage, and in total."""
     settings: dict[str, Any]
@@ -113,19 +116,29 @@ def predict(
         paths = name_outputs(opened.info.name, output, spec)
         check_outputs(paths, opened.info.path, overwrite=existing.may_replace)
         with locked(paths.landcover) as work:
-            job = prepare(opened, model, spec, reporter, work.read_manifest() if existing.resume else None)
+            begun = work.read_manifest() if existing.resume else None
+            job = prepare(opened, model, spec, reporter, begun)
             if existing.resume and not existing.overwrite and paths.landcover.exists():
-                if is_done(paths, spec, job.fingerprint):
+                made = _by_stated_engine(job, paths) if begun is None else job
+                if is_done(paths, spec, made.fingerprint):
                     reporter.notice(f"done already: {paths.landcover}")
                     work.remove()
-                    return _done_before(job, paths)
+                    return _done_before(made, paths)
                 reporter.notice(f"{paths.landcover} is there, but not all that belongs to it: it is made again")
-            find_devices(spec.run, job.runner.device)
+            probe = Probe(threads_each(find_devices(spec.run, job.runner.device)))
+            if begun is None and scheduler is None:  # workers of a cluster may be other machines
+                job = with_faster_engine(job, probe, reporter)
             check_space(paths.landcover.parent, opened.held_pixels, scratch_bytes_per_pixel(job), work.size())
             begin(work, job.manifest, resume=existing.resume, kept=kept_outputs(job), reporter=reporter)
             result = _run(job, work, paths, Workers(model, spec, scheduler), reporter)
             work.remove()
             return result
+
+
+def _by_stated_engine(job: Job, paths: OutputPaths) -> Job:
+    """The job as the engine does it that made the class raster, if the settings leave that open."""
+    is_other = job.spec.classify.engine == "auto" and stated_engine(paths.landcover) == "onnx"
+    return job.with_engine("onnx") if is_other and job.runner.precision == "fp32" else job
 
 
 def _run(job: Job, work: WorkFolder, paths: OutputPaths, workers: Workers, reporter: Reporter) -> PredictResult:
@@ -182,6 +195,7 @@ def _result(job: Job, paths: OutputPaths, about: _About) -> PredictResult:
         forwarded_px=about.forwarded_px,
         device=str(job.runner.device),
         precision=job.runner.precision,
+        engine_share=job.engine_share,
         seconds=about.seconds,
         settings=job.settings,
         notices=job.notices,

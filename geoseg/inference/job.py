@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -79,6 +79,8 @@ class Job:
     """What gives the uncertainty of each pixel, which is kept then; None if it is not wanted."""
     learnt: Runner | None = None
     """The network as its model holds it, where `runner` has adapted weights; None where that is the same."""
+    engine_share: float | None = None
+    """Time of ONNX Runtime over that of PyTorch, where it was measured on this machine."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -97,11 +99,23 @@ class Job:
         view = VIEWS.get(branch_of(self.model.spec, self.resolved).kind)(inputs)
         return replace(self, runner=runner, view=view)
 
+    def with_engine(self, engine: Literal["torch", "onnx"]) -> Job:
+        """The job as another engine does it; its runner stays as it is."""
+        resolved = self.resolved.model_copy(update={"engine": engine})
+        place = self.source, self.runner.device.type
+        digest = _digest(self.scene, self.model, self.bands, (self.spec.classify, resolved), *place)
+        return replace(self, resolved=resolved, fingerprint=digest)
+
     @property
     def manifest(self) -> Manifest:
         """The manifest of this job's work folder."""
         return Manifest(
-            self.fingerprint, self.grid.tile, self.batch_size, self.grid.overlap, engine=self.resolved.engine
+            self.fingerprint,
+            self.grid.tile,
+            self.batch_size,
+            self.grid.overlap,
+            engine=self.resolved.engine,
+            engine_share=self.engine_share,
         )
 
     @property
@@ -188,11 +202,11 @@ def prepare(
     seen = augmentations or find_augmentations(settings.tta, settings.tta_scales)
     runner = _load_runner(loaded, settings, seen, target, grid, log)
     resolved = _resolved(settings, grid, runner, bands)
-    deciding, values = _deciding(resolved, settings, source, loaded.spec), curves_of(bands)
-    digest = fingerprint(scene, loaded, deciding, target.device.type, "" if values is None else values.digest)
+    digest = _digest(scene, loaded, bands, (settings, resolved), source, target.device.type)
     inputs = ViewInputs(bands, source, grid, loaded.spec, runner, settings, batch_size)
     view = VIEWS.get(branch_of(loaded.spec, settings).kind)(inputs)
-    return Job(scene, bands, source, loaded, spec, resolved, grid, runner, batch_size, digest, view, log, uncertainty)
+    job = Job(scene, bands, source, loaded, spec, resolved, grid, runner, batch_size, digest, view, log, uncertainty)
+    return job if begun is None else replace(job, engine_share=begun.engine_share)
 
 
 def _without_fill(bands: SceneBands, spec: ClassifySpec, log: NoticeLog) -> SceneBands:
@@ -284,6 +298,21 @@ def _resolved(spec: ClassifySpec, grid: Grid, runner: Runner, bands: SceneBands)
         "nodata": spec.nodata if spec.nodata == "auto" else plain_number(spec.nodata),
     }
     return spec.model_copy(update=chosen)
+
+
+def _digest(
+    scene: Scene,
+    model: Model,
+    bands: SceneBands,
+    settings: tuple[ClassifySpec, ClassifySpec],
+    source: Source,
+    device: str,
+) -> str:
+    """Digest of what decides pixels, with the settings as given and as resolved, on a kind of device."""
+    given, resolved = settings
+    values = curves_of(bands)
+    deciding = _deciding(resolved, given, source, model.spec)
+    return fingerprint(scene, model, deciding, device, "" if values is None else values.digest)
 
 
 def _deciding(resolved: ClassifySpec, spec: ClassifySpec, source: Source, model: ModelSpec) -> ClassifySpec:

@@ -8,7 +8,7 @@ forwarded twice, and the classes are those that a single process finds.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -84,8 +84,7 @@ def run_scene(job: Job, work: WorkFolder, workers: Workers, reporter: Reporter =
     """
     devices = find_devices(job.spec.run, job.runner.device)
     job = ranges_job(adapt_job(job, work, reporter), work)
-    threads = max(1, torch.get_num_threads() // (1 if devices[0].startswith("cuda") else len(devices)))
-    place = Workplace(workers.scheduler, tuple(devices), partial(_use_threads, threads))
+    place = Workplace(workers.scheduler, tuple(devices), partial(_use_threads, threads_each(devices)))
     with open_executor(place) as executor:
         if executor.is_here:
             _run_here(job, work, reporter)
@@ -183,6 +182,11 @@ def find_devices(spec: RunSpec, device: torch.device) -> list[str]:
     if on_gpus and (missing := [n for n in numbers if n >= torch.cuda.device_count()]):
         raise SpecError(f"devices {spec.devices}: there is no GPU {missing[0]}: {torch.cuda.device_count()} are here")
     return [f"cuda:{number}" for number in numbers] if on_gpus else [str(device)] * len(numbers)
+
+
+def threads_each(devices: Sequence[str]) -> int:
+    """Number of threads of each process on some devices of this machine."""
+    return max(1, torch.get_num_threads() // (1 if devices[0].startswith("cuda") else len(devices)))
 
 
 def _use_threads(count: int) -> None:

@@ -111,6 +111,8 @@ class Manifest:
     """Pixels shared by neighbouring windows of that size."""
     engine: str = "torch"
     """What computes the network: torch or onnx; it counts in the fingerprint."""
+    engine_share: float | None = None
+    """Time of ONNX Runtime over that of PyTorch, where it was measured on the machine that began."""
     run: str = ""
     """Id of the run that has the folder; each run, also a resumed one, has a new one."""
 

@@ -188,6 +188,15 @@ class Runner:
         options = replace(self._options, ranges=ranges)
         return Runner(self._given, str(self.device), self.precision, options, reporter=self._reporter)
 
+    def with_onnx(self, engine: OnnxEngine) -> Runner:
+        """A runner of the same network, computed by ONNX Runtime; the weights are shared.
+
+        Raises:
+            ModelError: if ONNX Runtime cannot compute it.
+        """
+        options = replace(self._options, onnx=engine)
+        return Runner(self.network, str(self.device), self.precision, options, reporter=self._reporter)
+
     @contextmanager
     def session(self) -> Iterator[None]:
         """Inference mode and autocast for several batches: weights are converted once, not for every batch."""

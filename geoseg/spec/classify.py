@@ -38,7 +38,7 @@ class ClassifySpec(CrfSpec, AreaSpec):
     the model's bundle says that its classes stay as good, else bf16 where the device has it natively."""
     engine: Literal["auto", "torch", "onnx"] = "auto"
     """What computes a bundle's network: torch, or onnx, ONNX Runtime on the CPU in fp32 (needs geoseg[onnx]); auto
-    takes torch."""
+    takes the one that predict has measured to be faster on this machine, where that pays, else torch."""
     tta: Literal["none", "flips", "d4"] = "none"
     """Test-time augmentation: probabilities averaged over mirror images (flips, 4 × the work), or all symmetries of a
     square (d4, 8 ×)."""

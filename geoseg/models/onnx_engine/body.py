@@ -22,7 +22,7 @@ from geoseg.core.errors import ModelError
 from geoseg.core.version import __version__
 from geoseg.models.branches.context import ContextSegmenter
 from geoseg.models.families.body import Body, Features
-from geoseg.models.onnx_engine.cache import read_cached, write_cached
+from geoseg.models.onnx_engine.cache import is_cached, read_cached, write_cached
 from geoseg.models.onnx_engine.graphs import make_graph, open_graph, run_graph
 from geoseg.models.onnx_files.runtime import runtime
 from geoseg.models.segmentation import SegmentationNetwork
@@ -138,6 +138,20 @@ class OnnxBody(Body):
         height, width = max(self._engine.sizes)
         self._session((self._engine.bands, height, width), self._engine.decoded)
 
+    def make_all(self) -> None:
+        """Make the graphs for images of all sizes.
+
+        Raises:
+            ModelError: as `make_ready` does.
+        """
+        for size in sorted(self._engine.sizes):
+            self._session((self._engine.bands, *size), self._engine.decoded)
+
+    def missing_graphs(self) -> int:
+        """Number of sizes whose graphs are still to be made."""
+        shapes = [(self._engine.bands, *size) for size in self._engine.sizes]
+        return sum(not is_cached(self._name(shape, self._engine.decoded)) for shape in shapes)
+
     def _takes(self, image: Tensor) -> bool:
         return (image.shape[2], image.shape[3]) in self._engine.sizes and not self.training
 
@@ -154,9 +168,13 @@ class OnnxBody(Body):
             self._sessions[key] = self._opened(shape, decoded)
         return self._sessions[key]
 
+    def _name(self, shape: tuple[int, int, int], decoded: bool) -> str:
+        """Name of a graph in the cache."""
+        return f"{digest_of(self.torch_body, self._engine.identity, [shape, decoded])}.graph"
+
     def _opened(self, shape: tuple[int, int, int], decoded: bool) -> Any:
         """A session of a graph of the cache, or of one that is made now."""
-        name = f"{digest_of(self.torch_body, self._engine.identity, [shape, decoded])}.graph"
+        name = self._name(shape, decoded)
         if (content := read_cached(name)) is not None:
             with suppress(Exception):  # the runtime's errors have no class in common: the graph is made again
                 return open_graph(content)

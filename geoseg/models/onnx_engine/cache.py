@@ -49,6 +49,19 @@ def read_cached(name: str) -> bytes | None:
         return None
 
 
+def is_cached(name: str) -> bool:
+    """Whether there is a file of a name, which may be damaged."""
+    return (cache_folder() / name).is_file()
+
+
+def has_cached(end: str) -> bool:
+    """Whether there is any file whose name ends so."""
+    try:
+        return any(cache_folder().glob(f"*{end}"))
+    except OSError:
+        return False
+
+
 def write_cached(name: str, content: bytes) -> bool:
     """Write a file; whether it can be read again."""
     path = cache_folder() / name
