@@ -32,7 +32,7 @@ from rasterio.windows import Window as RasterioWindow
 from torch import nn
 
 import geoseg
-from geoseg.inference.windows import BORDER, make_grid
+from geoseg.inference.windows import BORDER, wanted_grid
 from geoseg.models.build import build_network
 from geoseg.models.padding import EdgeConv2d
 from geoseg.models.runner import Runner, RunnerOptions
@@ -98,7 +98,7 @@ def whole_pass(model: geoseg.Model, image: np.ndarray, precision: str) -> np.nda
 def changes(classes: np.ndarray, model: geoseg.Model, tile: int | None) -> tuple[float, float]:
     """Share of neighbours of different classes, in the seams between windows and elsewhere."""
     spec = ClassifySpec(tile=tile)
-    grid = make_grid(*classes.shape, model.spec, spec)
+    grid = wanted_grid((classes.shape[0], classes.shape[1]), model.spec, spec)
     in_seams, elsewhere = [], []
     for axis, side in ((0, grid.rows), (1, grid.cols)):
         differ = np.diff(classes.astype(int), axis=axis) != 0

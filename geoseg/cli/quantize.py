@@ -32,7 +32,8 @@ def quantize(
 
     Learns the ranges of the network's values on the training side of CONFIG.yaml, measures on its validation side what
     integers do to the classes, and writes both into a copy of the bundle. predict then takes integers by itself if the
-    mean IoU moves by at most 0.003. Training does this at its end; models from elsewhere, soups and older ones need it.
+    mean IoU moves by at most 0.003. What seams between windows do to the classes is measured as well, so that predict
+    can take larger windows. Training does this at its end; models from elsewhere and older ones need it.
     """
     from geoseg.commands.bundle_path import check_bundle_path
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from geoseg.commands.bundle_path import check_bundle_path
 from geoseg.commands.judges import one_judge
+from geoseg.commands.measure_seams import with_seams
 from geoseg.core.errors import SpecError
 from geoseg.core.events import SILENT, NoticeLog, Reporter
 from geoseg.core.files import workspace
@@ -64,7 +65,8 @@ def quantize(
 ) -> QuantizeResult:
     """Write a model with the ranges that `--precision int8` needs, and with what integers do to its classes.
 
-    Its weights and everything else but its name stay as they are. Training does the same at its end.
+    What seams between windows do to its classes is measured as well, if that is unknown. Its weights and everything
+    else but its name stay as they are. Training does the same at its end.
 
     Args:
         model: a bundle, the folder of a run, or `default`.
@@ -73,7 +75,7 @@ def quantize(
             on its validation side.
         data: CSV of labelled rasters, instead of the config's data.
         overwrite: replace a bundle that exists.
-        reporter: gets notices, and the progress of `reading` and `integers`.
+        reporter: gets notices, and the progress of `reading`, `integers` and `seams`.
 
     Raises:
         ModelError: if the bundle cannot be read, or does not fit the config's bands or classes.
@@ -99,10 +101,13 @@ def quantize(
             f"{loaded.spec.network.architecture} {loaded.spec.network.encoder} goes on with floats between its "
             "convolutions, and is no faster with integers: leave it as it is"
         )
-    made = with_integers(loaded, resolve_settings(config, data, {}), log)
+    settings = resolve_settings(config, data, {})
+    made = with_integers(loaded, settings, log)
     known = made.spec.int8
     if known is None:
         raise SpecError("no labelled pixel lies in a window of the validation side: give a config with one")
+    if made.spec.seams is None:
+        made = with_seams(made, settings, "auto", log)
     spec = made.spec.model_copy(update={"name": path.stem})
     save_model(made.module, spec, path, half=is_half(made.module), ranges=made.ranges)
     if not known.fits:

@@ -20,6 +20,7 @@ from geoseg.commands.bundle_path import check_bundle_path
 from geoseg.commands.describe_imagery import with_training_imagery
 from geoseg.commands.evaluate_model import evaluate_model
 from geoseg.commands.fit_temperature import with_fitted_temperature
+from geoseg.commands.measure_seams import with_seams
 from geoseg.commands.quantize import with_integers
 from geoseg.commands.soup_members import Member, find_members
 from geoseg.core.errors import SpecError
@@ -126,6 +127,7 @@ def soup(
         made = with_fitted_temperature(made, settings, device, _Progress(log))
         made = with_training_imagery(made, settings, device, _Progress(log))
         made = with_integers(made, settings, _Progress(log))
+        made = with_seams(made, settings, device, _Progress(log))
         scored = _score(made, loaded, settings, device, log)
     described = made.spec.model_copy(update={"card": scored.on_card(spec.card)})
     save_model(made.module, described, path, half=half, ranges=made.ranges)
@@ -222,7 +224,7 @@ def _spec(name: str, members: Sequence[Member], loaded: Sequence[Model], log: Re
     """
     specs = [member.spec for member in members]
     temperature = _mean_temperature([spec.temperature for spec in specs])
-    found: dict[str, Any] = {"name": name, "int8": None, "temperature": temperature}
+    found: dict[str, Any] = {"name": name, "int8": None, "seams": None, "temperature": temperature}
     for setting in ("tile", "overlap", "statistics", "brightness"):
         if any(getattr(spec, setting) != getattr(specs[0], setting) for spec in specs):
             log.notice(f"the models differ in {setting}: the soup takes that of {public_form(members[0].path)}")

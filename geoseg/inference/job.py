@@ -29,7 +29,7 @@ from geoseg.inference.source import at_resolution, select_bands
 from geoseg.inference.uncertainties.written import WrittenUncertainty, written_uncertainty
 from geoseg.inference.views import VIEWS
 from geoseg.inference.views.view import View, ViewInputs
-from geoseg.inference.windows import Target, bounded, branch_of, make_grid
+from geoseg.inference.windows import Target, bounded, branch_of, make_grid, wanted_grid
 from geoseg.inference.work_folder import Manifest
 from geoseg.models.bundle import load_model
 from geoseg.models.families.licences import licence_notice
@@ -197,7 +197,7 @@ def prepare(
     source = at_resolution(bands, loaded.spec, settings)
     ratio = max(scene.height / source.height, scene.width / source.width)
     target = Target.choose(device_for(settings, spec.run.device), settings, loaded)
-    grid = _lay_grid(source, replace(loaded, spec=bounded(loaded.spec, ratio)), settings, target, begun, log)
+    grid = _lay_grid(source, ratio, loaded, settings, target, begun, log)
     batch_size = spec.run.batch_size or (begun.batch_size if begun else target.fitting_batch(grid, loaded))
     seen = augmentations or find_augmentations(settings.tta, settings.tta_scales)
     runner = _load_runner(loaded, settings, seen, target, grid, log)
@@ -251,15 +251,25 @@ def curves_of(bands: SceneBands) -> Curves | None:
 
 
 def _lay_grid(
-    source: Source, model: Model, spec: ClassifySpec, target: Target, begun: Manifest | None, log: NoticeLog
+    source: Source,
+    ratio: float,
+    model: Model,
+    spec: ClassifySpec,
+    target: Target,
+    begun: Manifest | None,
+    log: NoticeLog,
 ) -> Grid:
-    """The grid of the largest windows that the device's memory holds; of a resumed job the grid that it had."""
+    """The grid of the windows that the device's memory holds; of a resumed job the grid that it had.
+
+    `ratio` is the side of the source's pixels in pixels of the scene, if these are smaller.
+    """
     size = source.height, source.width
     if begun is not None and spec.tile is None:
-        grid = make_grid(*size, model.spec, spec.model_copy(update={"tile": begun.tile}))
+        overlap = begun.overlap if spec.overlap is None else spec.overlap
+        grid = make_grid(*size, model.spec, spec.model_copy(update={"tile": begun.tile, "overlap": overlap}))
     else:
-        grid = target.fitting_grid(size, model, spec)
-    if grid.tile < make_grid(*size, model.spec, spec).tile:
+        grid = target.fitting_grid(size, model, spec, ratio)
+    if grid.tile < make_grid(*size, bounded(model.spec, ratio), spec).tile:
         log.notice(f"{target.device} has little free memory: windows of {grid.tile} pixels")
     return grid
 
@@ -320,7 +330,7 @@ def _deciding(resolved: ClassifySpec, spec: ClassifySpec, source: Source, model:
 
     The window size counts as requested; the size fitted to the memory stands in the work folder's manifest.
     """
-    grid = make_grid(source.height, source.width, model, spec)
+    grid = wanted_grid((source.height, source.width), model, spec)
     branch = branch_of(model, spec)
     meant = {
         "tile": grid.tile,

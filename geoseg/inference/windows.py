@@ -5,12 +5,13 @@ In: a raster's size, a model, settings, a device. Out: a grid of windows, and a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from geoseg.core.errors import SpecError
 from geoseg.geo.grid import Grid
+from geoseg.inference.sparing_grids import sparing_grids
 from geoseg.models.memory import activation_bytes, free_bytes
 from geoseg.models.model import Model
 from geoseg.models.quantization.choice import fits_int8
@@ -26,6 +27,8 @@ _CPU_BATCH_PX, _GPU_BATCH_PX = 2**20, 2**23
 """Most pixels forwarded at once: larger batches are no faster."""
 _MEMORY_SHARE = 0.6
 """Part of the free memory that a batch may take; estimates are rough, and allocators fragment memory."""
+_SPARE_SHARE = 0.125
+"""Part of the free memory that larger windows than the model's may take: other processes may want as much."""
 _SMALLEST_TILE = 256
 _MOST_SCENE_SIDE = 8192
 """Pixels of the scene along the side of a window, if the model is to choose: masks and classes of a few windows are
@@ -52,14 +55,22 @@ class Target:
         is_free = spec.precision == "auto" and not spec.compile and spec.adapt is None
         return cls(chosen, "int8" if is_free and fits_int8(model, chosen) else precision)
 
-    def fitting_grid(self, size: tuple[int, int], model: Model, spec: ClassifySpec) -> Grid:
+    def fitting_grid(self, size: tuple[int, int], model: Model, spec: ClassifySpec, ratio: float = 1) -> Grid:
         """The grid over a raster of a size (rows, columns), with windows of the requested size.
 
-        If none is requested it is the model's, halved until the device's memory holds a window.
+        If none is requested they forward the fewest pixels with which seams change few classes, where the model knows
+        what seams do and the device has much free memory; else they are the model's, halved until it holds a window.
         """
-        grid = make_grid(*size, model.spec, spec)
+        bound = replace(model, spec=bounded(model.spec, ratio))
+        grid = make_grid(*size, bound.spec, spec)
         if spec.tile is not None:
             return grid
+        for sparing in sparing_grids(grid, model.spec, spec, _largest_tile(ratio)):
+            if self._windows_in_memory(sparing, model, _SPARE_SHARE):
+                return sparing
+        return self._halved(grid, size, bound, spec)
+
+    def _halved(self, grid: Grid, size: tuple[int, int], model: Model, spec: ClassifySpec) -> Grid:
         while not self._windows_in_memory(grid, model) and grid.tile >= 2 * _SMALLEST_TILE:
             smaller = make_grid(*size, model.spec, spec.model_copy(update={"tile": grid.tile // 2}))
             if smaller.tile >= grid.tile:  # it is the network's stride
@@ -73,12 +84,12 @@ class Target:
         wanted = max(1, min(32, most // (grid.rows.size * grid.cols.size)))
         return max(1, min(wanted, self._windows_in_memory(grid, model)))
 
-    def _windows_in_memory(self, grid: Grid, model: Model) -> int:
-        """Number of windows that the device's free memory holds."""
+    def _windows_in_memory(self, grid: Grid, model: Model, share: float = _MEMORY_SHARE) -> int:
+        """Number of windows that a share of the device's free memory holds."""
         free = free_bytes(self.device)
         window_px = grid.rows.size * grid.cols.size
         each = activation_bytes(model.module, len(model.spec.bands), window_px, 4 if self.precision == "fp32" else 2)
-        return int(_MEMORY_SHARE * free / each) if free is not None and each else 32
+        return int(share * free / each) if free is not None and each else 32
 
 
 def branch_of(model: ModelSpec, spec: ClassifySpec) -> BranchSpec:
@@ -88,8 +99,20 @@ def branch_of(model: ModelSpec, spec: ClassifySpec) -> BranchSpec:
 
 def bounded(model: ModelSpec, ratio: float) -> ModelSpec:
     """The model with smaller windows, if the side of each of its pixels is `ratio` > 1 pixels of the scene."""
-    largest = max(_SMALLEST_TILE, int(_MOST_SCENE_SIDE / ratio))
+    largest = _largest_tile(ratio)
     return model if ratio <= 1 or largest >= model.tile else model.model_copy(update={"tile": largest})
+
+
+def wanted_grid(size: tuple[int, int], model: ModelSpec, spec: ClassifySpec, ratio: float = 1) -> Grid:
+    """The grid over a raster of a size (rows, columns) if memory were no matter; as `Target.fitting_grid` otherwise."""
+    grid = make_grid(*size, bounded(model, ratio), spec)
+    sparing = [] if spec.tile is not None else sparing_grids(grid, model, spec, _largest_tile(ratio))
+    return sparing[0] if sparing else grid
+
+
+def _largest_tile(ratio: float) -> int:
+    """Largest side of a window that is not asked for, if the side of each of its pixels is `ratio` of the scene's."""
+    return max(_SMALLEST_TILE, int(_MOST_SCENE_SIDE / max(ratio, 1)))
 
 
 def make_grid(height: int, width: int, model: ModelSpec, spec: ClassifySpec = BY_MODEL) -> Grid:

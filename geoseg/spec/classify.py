@@ -30,9 +30,11 @@ class ClassifySpec(CrfSpec, AreaSpec):
     }
 
     tile: int | None = Field(default=None, ge=SMALLEST_TILE, le=LARGEST_TILE)
-    """Largest side of a window, in pixels; None means the model's."""
+    """Largest side of a window, in pixels; None means the model's, or up to twice as much where its bundle says what
+    seams do to its classes and much memory is free."""
     overlap: int | None = Field(default=None, ge=0, le=LARGEST_TILE)
-    """Pixels shared by neighbouring windows, across which their probabilities are blended; None means the model's."""
+    """Pixels shared by neighbouring windows, across which their probabilities are blended; None means the model's, or
+    what forwards the fewest pixels where its bundle says what seams do."""
     precision: InferencePrecision = "auto"
     """Arithmetic of the network; auto takes int8, integers of 8 bits, on processors that multiply them natively where
     the model's bundle says that its classes stay as good, else bf16 where the device has it natively."""

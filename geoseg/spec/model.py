@@ -25,6 +25,7 @@ from geoseg.spec.imagery import ImagerySpec
 from geoseg.spec.int8 import Int8Spec
 from geoseg.spec.network import NetworkSpec
 from geoseg.spec.refine import RefineSpec
+from geoseg.spec.seams import SeamsSpec
 from geoseg.spec.surroundings import OtherBranch
 
 LARGEST_CODE = 2**63 - 1
@@ -148,6 +149,8 @@ class ModelSpec(Spec):
     that are right (Guo et al. 2017); 1 leaves them as they are."""
     int8: Int8Spec | None = None
     """How the network does with 8-bit integers, whose ranges are in the bundle; None where that is unknown."""
+    seams: SeamsSpec | None = None
+    """What seams between windows do to its classes; None where that is unknown, or the network sees whole windows."""
     context: ContextSpec | None = None
     """Branch for the surroundings of a window; None if there is none."""
     refine: RefineSpec | None = None

@@ -23,6 +23,7 @@ from geoseg.training.data.training_data import ReadTest
 from geoseg.training.run.build import Run
 from geoseg.training.run.card import KeptScores, card_with, epoch_rule
 from geoseg.training.run.fit_int8 import Sides, fit_int8
+from geoseg.training.run.fit_seams import fit_seams
 from geoseg.training.run.training_imagery import learn_imagery
 from geoseg.training.scoring.side_scores import SideCounts, count_side, fit_temperature, lay_side
 
@@ -39,6 +40,7 @@ def score_kept(run: Run, reporter: Reporter) -> KeptScores:
     if run.data.val.images:
         with workspace(run.folder.path / "scores") as scratch:
             model = fit_int8(model, Sides(run.data.train, run.data.val), scratch, reporter)
+        model = fit_seams(model, run.data.val, str(run.hardware.device), reporter)
         model = _calibrated(run, model, reporter)
         counts, calibration["val"] = _count(run, model, run.data.val, reporter)
         val = counts.scores()

@@ -88,6 +88,11 @@ class ModelRaster:
         """Columns at that resolution."""
         return self.source.width
 
+    @property
+    def ratio(self) -> float:
+        """Side of its pixels in pixels of the mosaic, the larger one."""
+        return max(self.mosaic.height / self.height, self.mosaic.width / self.width)
+
     def read(self, window: Window) -> tuple[Values, Mask]:
         """Read a window: values (C, h, w), and which pixels hold data (h, w)."""
         return self.source.read(window)

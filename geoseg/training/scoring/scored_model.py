@@ -17,12 +17,13 @@ from geoseg.core.errors import SpecError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.core.wording import number_of
 from geoseg.geo.aoi import Area
+from geoseg.geo.grid import Grid
 from geoseg.inference.adapted import adapt, adaptation_notice
 from geoseg.inference.crf import Crf
 from geoseg.inference.engine import device_for, onnx_engine, with_engine
 from geoseg.inference.fit import fitting_resolution
 from geoseg.inference.scene_ranges import UNMEASURED, needs_ranges, scene_ranges
-from geoseg.inference.windows import Target, make_grid
+from geoseg.inference.windows import Target
 from geoseg.metrics.unit_counts import UnitCounter, UnitCounts
 from geoseg.models.model import Model
 from geoseg.models.runner import Runner, RunnerOptions, choose_device
@@ -150,9 +151,10 @@ def lay_model(
         _at_resolution(bands, area, spec, settings.resolution, side.resolution_m)
         for bands, area in zip(mosaics, areas, strict=True)
     ]
-    grids = [make_grid(raster.height, raster.width, spec, settings) for raster in rasters]
-    sizes = {size for grid in grids for size in product(grid.rows.sizes, grid.cols.sizes)}
     settings = with_engine(settings, model, device)
+    target = Target.choose(device_for(settings, device), settings, model)
+    grids = _lay_grids(rasters, target, replace(model, spec=spec), settings)
+    sizes = {size for grid in grids for size in product(grid.rows.sizes, grid.cols.sizes)}
     augmentations = find_augmentations(settings.tta, settings.tta_scales)
     options = RunnerOptions(
         augmentations=augmentations,
@@ -161,7 +163,6 @@ def lay_model(
         onnx=onnx_engine(model, settings, grids, augmentations),
     )
     network, adaptation = _adapted(model, rasters, settings, device)
-    target = Target.choose(device_for(settings, device), settings, model)
     if target.precision == "int8":
         ranges = model.ranges
         if needs_ranges(model, target.precision):
@@ -173,6 +174,13 @@ def lay_model(
     windows.view.prepare(lambda: runner, side.batch_px, settings.refine_fraction)
     crf = Crf.of(settings, spec)
     return ScoredModel(spec, runner, rasters, windows, order, side.batch_px, crf, folder, notices, adaptation)
+
+
+def _lay_grids(rasters: Sequence[ModelRaster], target: Target, model: Model, settings: ClassifySpec) -> list[Grid]:
+    """The windows over each raster, as a prediction lays them."""
+    sizes = [(raster.height, raster.width, raster.ratio) for raster in rasters]
+    grids = {size: target.fitting_grid(size[:2], model, settings, size[2]) for size in set(sizes)}
+    return [grids[size] for size in sizes]
 
 
 def _adapted(
