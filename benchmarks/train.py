@@ -17,7 +17,7 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,10 @@ BANDS = ("red", "green", "blue", "nir")
 NORMALIZATION = NormalizationSpec(mean=(115.0, 125.0, 100.0, 195.0), std=(45.0, 40.0, 35.0, 60.0))
 """For the bare step and TorchGeo, about that of the scene; geoseg finds its own."""
 INSTALL = 'this needs TorchGeo: pip install "torchgeo<0.9" requests'
+
+
+class Measured(Exception):
+    """All steps are done: what a run does at its end is not measured."""
 
 
 @dataclass(frozen=True)
@@ -306,8 +310,10 @@ def measure_geoseg(settings: Settings, memory_mb: int) -> Clock:
         def progress(self, progress: Progress) -> None:
             if progress.stage == "training":
                 clock.tick()
+                if len(clock.stamps) * settings.batch_size == settings.windows:
+                    raise Measured
 
-    with ExitStack() as stack:
+    with ExitStack() as stack, suppress(Measured):
         stack.enter_context(patch.object(pipeline, "TRAINING_CACHE_MB", settings.cache_mb))
         stack.enter_context(clock.timing_waits())
         stack.enter_context(clock.timing(Augment, "__call__", "augmentation"))

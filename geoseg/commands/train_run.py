@@ -21,7 +21,7 @@ from geoseg.training.run.kept_model import score_kept, scored_in_training
 from geoseg.training.run.progress import OutsideEpochs
 from geoseg.training.run.result import TrainResult, make_result, write_run_report, write_scores
 from geoseg.training.run.run_folder import RunFolder
-from geoseg.training.run.settings import choose_hardware
+from geoseg.training.run.settings import begun_with, choose_hardware
 from geoseg.training.run.trainer import fit, is_main_process
 
 
@@ -54,8 +54,10 @@ def train_run(spec: TrainSpec, output: Path, start: Start, reporter: Reporter) -
         outside = OutsideEpochs(log, spec.epochs)
         read = read_training_data(spec, store=folder.class_statistics, reporter=outside)
         torch.manual_seed(spec.seed)
-        run = build_run(spec, read, folder, hardware, log)
         checkpoint = folder.checkpoint(log) if start.resume else None
+        if checkpoint is not None:
+            hardware = begun_with(folder.bundle, hardware, log)
+        run = build_run(spec, read, folder, hardware, log)
         if is_main_process():
             folder.clear_leftovers()
             if checkpoint is None:

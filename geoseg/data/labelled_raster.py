@@ -1,15 +1,16 @@
 """Labelled rasters: an image and the classes of its pixels, on disk or in memory.
 
 In: an open scene and its labels, or arrays. Out: band values, a mask of the pixels with data, and class indexes, window
-by window. A labelled raster is read by one thread at a time.
+by window. Several threads may read.
 """
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -68,51 +69,79 @@ class LabelledRaster(Protocol):
 Files = tuple[SceneBands, Labels]
 
 
+@dataclass
+class _Opened:
+    """Open files of a labelled raster."""
+
+    stack: ExitStack
+    """Closes them."""
+    files: Files
+    """Image and labels."""
+    users: int = 0
+    """How many threads read them."""
+
+
 class FilePool:
     """The files of many labelled rasters, of which the most recently read ones stay open."""
 
-    def __init__(self, limit: int = 64):
+    def __init__(self, limit: int = 32):
         self._limit = limit
-        self._open: OrderedDict[int, tuple[ExitStack, Files]] = OrderedDict()
+        self._lock = Lock()
+        self._open: OrderedDict[int, _Opened] = OrderedDict()
 
-    def take(self, key: int, opener: Callable[[], Files]) -> Files:
-        """Return the files of raster number `key`, opened by `opener` unless they are open."""
-        if key in self._open:
-            self._open.move_to_end(key)
-            return self._open[key][1]
-        while len(self._open) >= self._limit:
-            self._open.popitem(last=False)[1][0].close()
-        with ExitStack() as stack:
-            scene, labels = opener()
-            files = stack.enter_context(scene), stack.enter_context(labels)
-            self._open[key] = stack.pop_all(), files
-        return files
+    @contextmanager
+    def using(self, key: int, opener: Callable[[], Files]) -> Iterator[Files]:
+        """A context with the files of raster number `key`, which are opened by `opener` unless they are open."""
+        with self._lock:
+            opened = self._take(key, opener)
+            opened.users += 1
+        try:
+            yield opened.files
+        finally:
+            with self._lock:
+                opened.users -= 1
 
     def clear(self) -> None:
         """Close all files."""
         while self._open:
-            self._open.popitem()[1][0].close()
+            self._open.popitem()[1].stack.close()
+
+    def _take(self, key: int, opener: Callable[[], Files]) -> _Opened:
+        if key in self._open:
+            self._open.move_to_end(key)
+            return self._open[key]
+        unused = [other for other, opened in self._open.items() if not opened.users]
+        for other in unused[: len(self._open) + 1 - self._limit]:
+            self._open.pop(other).stack.close()
+        with ExitStack() as stack:
+            scene, labels = opener()
+            files = stack.enter_context(scene), stack.enter_context(labels)
+            self._open[key] = _Opened(stack.pop_all(), files)
+        return self._open[key]
 
 
 class FileRaster:
-    """An image and its labels on disk."""
+    """An image and its labels on disk; the latter are read by one thread at a time."""
 
-    def __init__(self, name: str, grid: PixelGrid, files: Callable[[], Files]):
+    def __init__(self, name: str, grid: PixelGrid, files: Callable[[], AbstractContextManager[Files]]):
         self.name, self.grid = name, grid
         self.height, self.width = grid.height, grid.width
         self._files = files
+        self._lock = Lock()
 
     def read(self, window: Window) -> tuple[Values, Mask]:
         """Read a window of the image: band values (C, h, w), and which pixels hold data (h, w)."""
-        return self._files()[0].read(window)
+        with self._files() as (scene, _):
+            return scene.read(window)
 
     def read_labels(self, window: Window) -> Indexes:
         """Read class indexes (h, w) of a window."""
-        return self._files()[1].read(window)
+        with self._labels() as labels:
+            return labels.read(window)
 
     def own(self, window: Window) -> Mask:
         """Which pixels (h, w) of a window hold data: all of it is on one side."""
-        return self._files()[0].read(window)[1]
+        return self.read(window)[1]
 
     def open_part(self) -> FileRaster:
         """The raster itself: all of it is on one side."""
@@ -120,15 +149,23 @@ class FileRaster:
 
     def features(self) -> Features:
         """The features of its labels; see `Labels.features`."""
-        return self._files()[1].features()
+        with self._labels() as labels:
+            return labels.features()
 
     def unmarked_px(self) -> int:
         """Count the pixels that are not labelled only by the convention that 255 means so; see `Labels.unmarked_px`."""
-        return self._files()[1].unmarked_px()
+        with self._labels() as labels:
+            return labels.unmarked_px()
 
     def disputed(self) -> Counter[str]:
         """Pixels in which labels of several classes lie, by what counts there; see `Labels.disputed`."""
-        return self._files()[1].disputed()
+        with self._labels() as labels:
+            return labels.disputed()
+
+    @contextmanager
+    def _labels(self) -> Iterator[Labels]:
+        with self._lock, self._files() as (_, labels):
+            yield labels
 
 
 @dataclass(frozen=True)

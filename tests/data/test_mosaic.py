@@ -186,7 +186,7 @@ def test_a_raster_in_memory_is_what_the_files_hold(
     data = DataSpec(tiles=tmp_path / "x", bands=("a", "b"), band_indexes=(1, 2), dtype=dtype)
     files = open_pair(ListedRaster(image, label, None), data, class_specs(4))
     grid = PixelGrid(50, 40, files[0].info.transform, files[0].info.crs)
-    disk = FileRaster("i.tif", grid, lambda: files)
+    disk = FileRaster("i.tif", grid, lambda: nullcontext(files))
     held = read_into_memory(disk)
     for window in (Window(0, 0, 50, 40), Window(7, 9, 30, 21), Window(49, 39, 1, 1)):
         for one, other in zip(disk.read(window), held.read(window), strict=True):
@@ -218,8 +218,18 @@ def test_a_shelf_keeps_what_was_read_last() -> None:
         return opened[-1]
 
     for key in (1, 2, 1, 3, 1):
-        pool.take(key, opener)
+        with pool.using(key, opener):
+            pass
     assert [[file.is_open for file in pair] for pair in opened] == [[True] * 2, [False] * 2, [True] * 2]
     pool.clear()
     assert not any(file.is_open for pair in opened for file in pair)
-    assert pool.take(1, opener) is not opened[0]
+    with pool.using(1, opener) as again:
+        assert again is not opened[0]
+
+
+def test_files_that_are_being_read_stay_open() -> None:
+    pool, opened = FilePool(limit=1), {key: (Files(), Files()) for key in (1, 2, 3)}
+    with pool.using(1, lambda: opened[1]), pool.using(2, lambda: opened[2]):  # type: ignore[arg-type, return-value]
+        assert all(file.is_open for key in (1, 2) for file in opened[key])
+    with pool.using(3, lambda: opened[3]):  # type: ignore[arg-type, return-value]
+        assert [opened[key][0].is_open for key in (1, 2, 3)] == [False, False, True]

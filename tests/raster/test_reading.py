@@ -5,6 +5,7 @@ import re
 import shutil
 import time
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -30,6 +31,7 @@ from geoseg.geo.vector_files import _bound_connections
 from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.reading import open_dataset, server_options, unreadable
 from geoseg.raster.reading.cells import Blocks, cells, rows
+from geoseg.raster.reading.dataset import _Target
 from geoseg.raster.scene import Scene
 from geoseg.raster.scene_bands import SceneBands
 
@@ -139,6 +141,37 @@ def test_what_several_readers_read_is_what_one_reads(tmp_path, many_readers, lay
 
 def tile_sizes(layout):
     return {"blockxsize": 128, "blockysize": 128} if "tiled" in layout else {}
+
+
+def test_a_block_is_read_by_its_reader_whoever_asks(tmp_path, many_readers, monkeypatch):
+    image, asked = noise(1300), []
+    path = write_raster(tmp_path / "scene.tif", image, tiled=True, blockxsize=256, blockysize=256)
+    windows = [RasterioWindow(col, row, 200, 220) for row in (0, 500, 1000) for col in (30, 400, 1000)]
+    read = _Target.read
+
+    def noted(self, part, bands, handle):
+        asked.append((part.row // 512, part.col // 512, handle))
+        read(self, part, bands, handle)
+
+    monkeypatch.setattr(_Target, "read", noted)
+    with open_dataset(path) as dataset, ThreadPoolExecutor(4) as pool:
+        for window, values in zip(
+            windows, pool.map(lambda one: dataset.read([1, 2, 3], window=one), windows), strict=True
+        ):
+            rows, cols = window.toslices()
+            np.testing.assert_array_equal(values, image[:, rows, cols])
+        for window in windows:
+            dataset.read([1, 2, 3], window=window)
+        handles = {(row, col): {id(one) for r, c, one in asked if (r, c) == (row, col)} for row, col, _ in asked}
+    assert len(handles) == 9
+    assert all(len(one) == 1 for one in handles.values())
+
+
+def test_small_rasters_are_read_by_those_who_ask(tmp_path, many_readers, monkeypatch):
+    path = write_raster(tmp_path / "tile.tif", noise(300), tiled=True, blockxsize=128, blockysize=128)
+    monkeypatch.setattr("geoseg.raster.reading.readers.run", None)
+    with open_dataset(path) as dataset:
+        np.testing.assert_array_equal(dataset.read([1, 2, 3], window=RasterioWindow(0, 0, 300, 300)), noise(300))
 
 
 @pytest.mark.parametrize("cell", [cells(Blocks(256, 256), 5000), cells(Blocks(1, 5000), 5000), rows(5000)])

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+import torch
 from affine import Affine
 from PIL import Image
 from rasterio.features import rasterize
@@ -26,7 +27,8 @@ from geoseg.training.data import image_files
 from geoseg.training.data import stored_statistics as counting_module
 from geoseg.training.data.split_sides import SplitSide
 from geoseg.training.data.training_data import TrainingData, read_training_data
-from geoseg.training.windows.random_windows import Sampling, TrainingWindows
+from geoseg.training.loader import Loader
+from geoseg.training.windows.random_windows import Sampling, TrainingWindows, stack_windows
 
 NOWHERE = Affine.identity()
 CLASSES = [{"id": 3, "name": "grass", "color": "#00ff00"}, {"id": 9, "name": "water", "color": "#0000ff"}]
@@ -374,6 +376,10 @@ def test_windows_are_the_same_from_memory_and_from_disk(tmp_path: Path, monkeypa
     for index in range(30):
         for a, b in zip(one[index], other[index], strict=True):
             assert np.array_equal(a, b)
+    batches = [range(first, first + 3) for first in range(0, 30, 3)]
+    for a, b in zip(Loader(one, batches, stack_windows), Loader(other, batches, stack_windows, 4), strict=True):
+        assert torch.equal(a.image, b.image)
+        assert torch.equal(a.labels, b.labels)
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ import geoseg.commands.train_run as pipeline
 from geoseg.cli import main
 from geoseg.commands.train import TrainProgress, train
 from geoseg.core.errors import OutputError, SpecError
+from geoseg.models.header import read_spec
 from geoseg.training.learner import Learner
 from geoseg.training.run.recorder import RunRecorder
 
@@ -138,6 +139,25 @@ def test_an_interrupted_run_is_resumed_exactly(
     assert_same_end(whole, ends[-1])
     assert_same_run(whole.folder, tmp_path / "broken")
     assert not (tmp_path / "broken" / "checkpoint.ckpt").exists()
+
+
+@pytest.mark.parametrize(("begun", "here"), [("bf16", "fp32"), ("fp32", "bf16")])
+def test_a_run_goes_on_in_the_arithmetic_in_which_it_was_begun(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: str, here: str
+) -> None:
+    def stop(state: TrainProgress) -> None:
+        if state.stage == "training" and state.epoch == 2:
+            raise KeyboardInterrupt
+
+    settings: dict[str, Any] = {"epochs": 2, "precision": "auto", "device": "cpu"}
+    monkeypatch.setattr("geoseg.models.runner._cpu_has_bf16", lambda: begun == "bf16")
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", reporter=Watching(stop), **settings)
+    monkeypatch.setattr("geoseg.models.runner._cpu_has_bf16", lambda: here == "bf16")
+    result = train(config, tmp_path / "run", resume=True, **settings)
+    assert result.precision == begun
+    assert f"the run goes on in {begun}, in which it was begun; a new one would take {here} here" in result.notices
+    assert read_spec(tmp_path / "run" / "small.safetensors").card.training["precision"] == begun
 
 
 @needs_fork

@@ -1,5 +1,6 @@
 """Windows to train on and to score on: what they show, how often a class is there, and that each pixel counts once."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -252,9 +253,42 @@ def test_a_loader_gives_its_batches_in_order_as_often_as_asked() -> None:
     assert len(loader) == 3
 
 
-def test_an_error_in_the_thread_surfaces() -> None:
+class Uneven:
+    """Items of which some take longer than later ones."""
+
+    def __init__(self) -> None:
+        self.begun: list[int] = []
+
+    def __getitem__(self, index: int) -> int:
+        self.begun.append(index)
+        time.sleep(0.01 * (index % 3 == 0))
+        return index
+
+
+def test_batches_and_their_order_do_not_depend_on_the_threads() -> None:
+    batches = [[0, 1, 2], [3], [4, 5], [6, 7, 8], [9, 10, 11]]
+    for threads in (1, 4):
+        loader = Loader(Uneven(), batches, list, threads)
+        assert load(loader) == load(loader) == batches
+        assert load(loader.split(1, 2)) == [batch[1::2] for batch in batches]
+
+
+def test_what_is_read_ahead_is_bounded_and_done_when_nobody_wants_more() -> None:
+    items = Uneven()
+    reading = iter(Loader(items, [[2 * i, 2 * i + 1] for i in range(100)], list, 4))
+    assert next(reading) == [0, 1]
+    reading.close()  # type: ignore[attr-defined]
+    begun = len(items.begun)
+    time.sleep(0.05)
+    assert len(items.begun) == begun <= 2 * (1 + 5)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_in_the_thread_surfaces_and_the_next_epoch_is_read(threads: int) -> None:
+    loader = Loader([1], [[0], [1], [0]], list, threads)
     with pytest.raises(IndexError):
-        load(Loader([1], [[0], [1]], list))
+        load(loader)
+    assert load(Loader([1], [[0]], list, threads)) == [[1]]
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3])

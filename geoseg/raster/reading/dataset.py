@@ -6,7 +6,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -34,8 +34,8 @@ from geoseg.raster.reading.trust import check
 
 T = TypeVar("T")
 
-_SHARED_PX = 2**19
-"""Least pixels of a window that is divided among readers."""
+_SHARED_PX = 2**14
+"""Least pixels of a window that is divided among readers: handing over takes as long as copying some thousands."""
 _SHARED_DRIVERS = frozenset({"GTiff", "VRT", "JP2OpenJPEG", "HFA"})
 """Formats of which any part can be read without decoding those before it."""
 _HELD_BYTES = 256 * 2**20
@@ -60,6 +60,11 @@ class _Target:
     """Window of the file."""
     out: NDArray[Any]
     """Its values (C, h, w)."""
+
+    def read_all(self, parts: Sequence[Window], handle: Any) -> None:
+        """Read parts of the window in all bands."""
+        for part in parts:
+            self.read(part, slice(None), handle)
 
     def read(self, part: Window, bands: slice, handle: Any) -> None:
         """Read a part of the window in some of the bands."""
@@ -228,14 +233,15 @@ class Dataset:
         out = np.empty((len(bands), whole.height, whole.width), dtype)
         target = _Target(method, bands, whole, out)
         shares = self._parts_by_reader(whole)
-        if len(shares) < 2:
+        if not shares:
             self._fill(target, [whole])
         else:
             readers.run({number: partial(self._fill, target, parts) for number, parts in shares.items()})
         return out[0] if isinstance(indexes, int) else out
 
     def _parts_by_reader(self, window: Window) -> dict[int, list[Window]]:
-        """Parts of a window by reader; empty if dividing it is not worth while."""
+        """Parts of a window by reader, each of which has the blocks of its cells cached; empty for windows that the
+        calling thread reads: the smallest, and those of rasters of one cell."""
         shares = defaultdict[int, list[Window]](list)
         if self._readers > 1 and window.pixels >= _SHARED_PX:
             for reader, part in self._cells.cut(window, self._readers):
@@ -244,14 +250,13 @@ class Dataset:
 
     def _fill(self, target: _Target, parts: Sequence[Window]) -> None:
         """Read parts of a window into the array; from a server that fails, block by block and band by band."""
-        for part in parts:
-            begun = time.monotonic()
-            try:
-                self._guarded(partial(target.read, part, slice(None)))
-            except _ServerFailure:
-                for piece in self._blocks.pieces(part):
-                    for band in range(len(target.bands)):
-                        self._guarded(partial(target.read, piece, slice(band, band + 1)), begun)
+        begun = time.monotonic()
+        try:
+            self._guarded(partial(target.read_all, parts))
+        except _ServerFailure:
+            for piece in (piece for part in parts for piece in self._blocks.pieces(part)):
+                for band in range(len(target.bands)):
+                    self._guarded(partial(target.read, piece, slice(band, band + 1)), begun)
 
     def _guarded(self, task: Callable[[Any], T], begun: float | None = None) -> T:
         """Call a function with this thread's dataset, repeatedly while a server fails.
@@ -262,7 +267,7 @@ class Dataset:
         if self._broken is not None:
             raise self._broken
         for pause in (*pauses(), None):
-            with rasterio.Env(**SAFE), watched() as faults:
+            with _safely(), watched() as faults:
                 error: Exception | None = None
                 try:
                     with gdal_errors():
@@ -311,7 +316,15 @@ class Dataset:
             return 1
         height, width = first.block_shapes[0]
         block = height * width * first.count * 8
+        if first.height <= self._cells.height and first.width <= self._cells.width:
+            return 1
         return max(1, min(readers.processors(), readers.MOST, int(_HELD_BYTES // block)))
+
+
+def _safely() -> AbstractContextManager[Any]:
+    """A context in which a read fails if any part of it fails."""
+    current = rasterio.env.getenv() if rasterio.env.hasenv() else {}
+    return nullcontext() if SAFE.items() <= current.items() else rasterio.Env(**SAFE)
 
 
 def _open(path: str, options: dict[str, Any]) -> Any:

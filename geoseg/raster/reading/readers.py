@@ -1,4 +1,7 @@
-"""Reader threads, one for each processor, for the life of the process; a forked process starts its own."""
+"""Reader threads, one for each processor, for the life of the process; a forked process starts its own.
+
+Also: GDAL's options of one thread in another.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,19 @@ import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
-from typing import Any
+from threading import local
+from typing import Any, TypeVar
 
 import rasterio
 
+from geoseg.core.gdal_options import SAFE
+
+T = TypeVar("T")
+
 MOST = 8
 """Most readers: more do not speed up a disk or a network."""
+_kept = local()
+"""GDAL's environment of each thread that reads, and the options that it was given."""
 
 
 def processors() -> int:
@@ -30,8 +40,8 @@ if hasattr(os, "register_at_fork"):
 
 def run(tasks: Mapping[int, Callable[[], None]]) -> None:
     """Run each task in the reader of its number, with this thread's GDAL options; raise the first error."""
-    options = _options()
-    futures: list[Future[None]] = [_reader(n).submit(_run, task, options) for n, task in tasks.items()]
+    given = options()
+    futures: list[Future[None]] = [_reader(n).submit(call, task, given) for n, task in tasks.items()]
     try:
         wait(futures)
     except BaseException:
@@ -43,13 +53,22 @@ def run(tasks: Mapping[int, Callable[[], None]]) -> None:
         future.result()
 
 
-def _run(task: Callable[[], None], options: dict[str, Any]) -> None:
-    with rasterio.Env():
-        rasterio.env.setenv(**options)
-        task()
+def call(task: Callable[[], T], given: dict[str, Any]) -> T:
+    """Call a function in a thread that reads, with the GDAL options of another and those that make reading safe.
+
+    The options stay set: setting them takes as long as reading a small window.
+    """
+    if getattr(_kept, "options", None) != given:
+        if hasattr(_kept, "env"):
+            _kept.env.__exit__()
+        _kept.env = rasterio.Env()
+        _kept.env.__enter__()
+        rasterio.env.setenv(**given | SAFE)
+        _kept.options = given
+    return task()
 
 
-def _options() -> dict[str, Any]:
+def options() -> dict[str, Any]:
     """This thread's GDAL options without the size of the cache, which is common to all threads."""
-    options = rasterio.env.getenv() if rasterio.env.hasenv() else {}
-    return {name: value for name, value in options.items() if name != "GDAL_CACHEMAX"}
+    found = rasterio.env.getenv() if rasterio.env.hasenv() else {}
+    return {name: value for name, value in found.items() if name != "GDAL_CACHEMAX"}

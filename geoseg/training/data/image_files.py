@@ -105,7 +105,7 @@ def find_rasters(
         FileRaster(
             name,
             grid,
-            partial(pool.take, number, partial(open_pair, entry, spec.data, spec.classes, scaling)),
+            partial(pool.using, number, partial(open_pair, entry, spec.data, spec.classes, scaling)),
         )
         for number, (name, entry, grid) in enumerate(zip(names, entries, grids, strict=True))
     ], pool

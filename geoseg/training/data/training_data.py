@@ -307,7 +307,8 @@ def _read_and_count(
     else:
         counted = count_or_load(rasters, listed, spec, store, reporter)
     unmarked_px, disputed = count_unmarked(on_disk, listed, spec), count_disputed(on_disk, listed, spec)
-    pool.clear()
+    if rasters is not on_disk:
+        pool.clear()  # files that windows are read from stay open, and their decoded blocks in GDAL's cache
     return rasters, counted, unmarked_px, disputed
 
 

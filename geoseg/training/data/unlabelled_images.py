@@ -187,7 +187,7 @@ def _open_all(
         FileRaster(
             shown_name(one.image),
             one.grid,
-            partial(pool.take, number, partial(_open, one.image, spec.data, scaling)),
+            partial(pool.using, number, partial(_open, one.image, spec.data, scaling)),
         )
         for number, one in enumerate(images)
     ]

@@ -6,15 +6,16 @@ In: a config, and settings that override it. Out: settings with absolute paths, 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from geoseg.core.errors import SpecError
+from geoseg.core.events import Reporter
 from geoseg.models.downloads import is_address
-from geoseg.models.header import default_model_path
+from geoseg.models.header import default_model_path, read_spec
 from geoseg.models.runner import choose_device, choose_precision
 from geoseg.spec import DataSpec, TrainSpec, load_train_spec, parse_spec, paths_from
 from geoseg.spec.settings import TrainSettings
@@ -97,3 +98,20 @@ def choose_hardware(spec: TrainSpec) -> Hardware:
     if spec.precision == "fp16" and device.type == "cpu":
         raise SpecError("precision = 'fp16': no CPU trains in it: take bf16 or fp32")
     return Hardware(device, choose_precision(spec.precision, device))
+
+
+def begun_with(bundle: Path, hardware: Hardware, reporter: Reporter) -> Hardware:
+    """The hardware with the arithmetic in which a run was begun, which the bundle of its best epoch says.
+
+    Only `precision: auto` may choose another one, on another machine; a notice says so.
+    """
+    begun = read_spec(bundle).card.training.get("precision", hardware.precision)
+    if begun == hardware.precision:
+        return hardware
+    if begun == "fp16" and hardware.device.type == "cpu":
+        reporter.notice(f"the run was begun in fp16, in which no CPU trains: it goes on in {hardware.precision}")
+        return hardware
+    reporter.notice(
+        f"the run goes on in {begun}, in which it was begun; a new one would take {hardware.precision} here"
+    )
+    return replace(hardware, precision=begun)

@@ -18,7 +18,7 @@ from geoseg.models.surroundings import Views
 from geoseg.models.training_batch import LabelledWindows
 from geoseg.spec import ModelSpec, TrainSpec
 from geoseg.training.data.training_data import TrainingData
-from geoseg.training.loader import Loader
+from geoseg.training.loader import Loader, reading_threads
 from geoseg.training.methods.method import LABELLED, METHODS, UNLABELLED, marks_unlabelled
 from geoseg.training.run.run_folder import RunFolder
 from geoseg.training.run.settings import Hardware
@@ -60,7 +60,9 @@ class Source:
         """Batches of an epoch; those at its end that fill no optimizer step are left out."""
         count = spec.windows_per_epoch // spec.batch_size
         count -= count % spec.optimizer.accumulate  # a last step of fewer batches would be a smaller one
-        return Loader(self.windows, self.windows.batches(count), self.windows.stack)
+        # Views are averaged at first use, by one thread; cached windows are not read here.
+        threads = 1 if spec.views or spec.cache is not None else reading_threads()
+        return Loader(self.windows, self.windows.batches(count), self.windows.stack, threads)
 
 
 def training_source(spec: TrainSpec, data: TrainingData, folder: RunFolder, through: Forwarding) -> Source:
