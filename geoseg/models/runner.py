@@ -17,6 +17,7 @@ from geoseg.core.events import SILENT, Reporter
 from geoseg.core.system_errors import lacks_memory
 from geoseg.models.batch_norm_folding import folded
 from geoseg.models.crop_features import crop_features
+from geoseg.models.fused import Fused
 from geoseg.models.onnx_engine.body import OnnxEngine
 from geoseg.models.other_runtime import OtherRuntime
 from geoseg.models.quantization.network import quantize
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from geoseg.models.branches.context import ContextSegmenter
     from geoseg.models.branches.refine import RefiningSegmenter
 
-_MOST_FUSED = 8
-"""Shapes of batches, level by level, for which a network is fused: torch.compile gives up beyond that, and each takes
-its time."""
 _UNEVEN = (
     "this network answers by position in a window: across large uniform areas (water, fill) classes can change along "
     "the borders of windows; a larger --tile has fewer of them"
@@ -156,7 +154,7 @@ class Runner:
             reporter: takes notices.
 
         Raises:
-            SpecError: if this machine has no such device.
+            SpecError: if this machine has no such device, or no compiler where the network is to be fused.
             ModelError: if ONNX Runtime is to compute the network and cannot.
         """
         self.device, self.precision = choose_for(network, device, precision)
@@ -171,7 +169,8 @@ class Runner:
         if options.onnx is not None:
             network = options.onnx.network(network)
         self.network, self._options = network, options
-        forward: Segmenter = _Compiled(network, options.compiled_sizes) if options.compiled_sizes else network
+        sizes = options.compiled_sizes
+        forward: Segmenter = Fused(network, sizes, self.device) if sizes else network
         is_plain = tuple(options.augmentations) == (Augmentation(),)
         self._forward = forward if is_plain else Augmented(forward, options.augmentations, options.multiple)
         self._takes_bytes = is_plain and self.precision == "int8"
@@ -307,27 +306,6 @@ def _with_integers(network: nn.Module, options: RunnerOptions) -> SegmentationNe
     """A network that computes with 8-bit integers."""
     assert isinstance(network, SegmentationNetwork)  # which `check_int8` has found
     return quantize(network, options.ranges, options.floats)
-
-
-class _Compiled:
-    """A network fused by torch.compile for the few sizes that nearly all windows have, and unfused for others."""
-
-    def __init__(self, segmenter: Segmenter, sizes: Collection[tuple[int, int]]):
-        import torch._inductor.config as inductor
-
-        inductor.freezing = True  # weights are constants: laid out once as the kernels want them
-        self._segmenter = segmenter
-        self._seen: set[tuple[int, int, int, int]] = set()
-        self._sizes = {*sizes, *((width, height) for height, width in sizes)}  # windows are turned, too
-        self._fused: Segmenter = torch.compile(segmenter, dynamic=False)
-
-    def __call__(self, image: Tensor, context: Context = NO_CONTEXT) -> Tensor:
-        """Forward band values (B, C, H, W)."""
-        height, width = image.shape[-2:]
-        shape = len(image), height, width, context.level
-        if (height, width) in self._sizes and len(self._seen) < _MOST_FUSED:
-            self._seen.add(shape)
-        return (self._fused if shape in self._seen else self._segmenter)(image, context)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -8,36 +8,31 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import time
 from contextlib import suppress
 from pathlib import Path
 
 from geoseg.core.errors import OutputError
 from geoseg.core.files import draft_of
+from geoseg.models.user_cache import KEPT_S, is_own, make_own, user_folder
 
 _DIGITS = 64
-_KEPT_S = 90 * 86400
-"""Files that were not used for so many seconds are removed when another is written."""
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def cache_folder() -> Path:
     """The folder, beside that of downloaded models."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_ASSETS_CACHE).expanduser() / "geoseg" / "engines"
+    return user_folder("engines")
 
 
 def read_cached(name: str) -> bytes | None:
     """The content of a file; None if it is missing, damaged, or another user could have written it."""
     path = cache_folder() / name
     try:
-        if not _is_own(os.lstat(path.parent)):
+        if not is_own(os.lstat(path.parent)):
             return None
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
         with os.fdopen(descriptor, "rb") as file:
-            if not _is_own(os.fstat(descriptor)):
+            if not is_own(os.fstat(descriptor)):
                 return None
             digest, content = file.read(_DIGITS), file.read()
         if digest.decode("latin-1") != hashlib.sha256(content).hexdigest():
@@ -51,7 +46,7 @@ def read_cached(name: str) -> bytes | None:
 
 def is_cached(name: str) -> bool:
     """Whether there is a file of a name, which may be damaged."""
-    return (cache_folder() / name).is_file()
+    return os.path.isfile(cache_folder() / name)
 
 
 def has_cached(end: str) -> bool:
@@ -66,8 +61,7 @@ def write_cached(name: str, content: bytes) -> bool:
     """Write a file; whether it can be read again."""
     path = cache_folder() / name
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not _is_own(os.lstat(path.parent)):
+        if not make_own(path.parent):
             return False
         _remove_unused(path.parent)
         with draft_of(path) as draft:
@@ -78,15 +72,8 @@ def write_cached(name: str, content: bytes) -> bool:
     return read_cached(name) == content
 
 
-def _is_own(state: os.stat_result) -> bool:
-    """Whether a file or folder belongs to this user, and no other user may write it; where users are known."""
-    if stat.S_ISLNK(state.st_mode):
-        return False
-    return not hasattr(os, "getuid") or (state.st_uid == os.getuid() and not state.st_mode & _OTHERS_WRITE)
-
-
 def _remove_unused(folder: Path) -> None:
     for path in folder.iterdir():
         with suppress(OSError):
-            if path.is_file() and time.time() - path.lstat().st_mtime > _KEPT_S:
+            if path.is_file() and time.time() - path.lstat().st_mtime > KEPT_S:
                 path.unlink()

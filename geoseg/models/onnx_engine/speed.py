@@ -20,7 +20,7 @@ from geoseg.models.onnx_engine.cache import has_cached, read_cached, write_cache
 clock = time.perf_counter
 """Time in seconds."""
 _GAIN = 0.95
-"""ONNX Runtime is taken below this share of PyTorch's time; nearer than that the measurement does not tell."""
+"""ONNX Runtime is taken below this share of PyTorch's time; a smaller gain may be chance."""
 _END = ".speed"
 _ROUNDS = 3
 _MOST_S = 10.0
