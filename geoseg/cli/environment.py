@@ -8,7 +8,8 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from types import ModuleType
 
 _QUIET = {
     "PYTHONWARNINGS": "ignore",  # of processes that are started from here
@@ -82,3 +83,36 @@ def _complete_user() -> None:
         getpass.getuser()
     except (KeyError, OSError, ImportError):
         os.environ["LOGNAME"] = f"user{os.getuid()}"
+
+
+VERSIONS_ASKED = ("geopandas", "pandas")
+"""Packages of which pyogrio wants to know the versions."""
+
+
+def import_pyogrio() -> None:
+    """Import pyogrio without the packages that it imports for their versions, half a second's work: modules that have
+    nothing but a version stand in for them meanwhile.
+
+    For a process of one thread, as another one may want the packages themselves. Whoever imports them later gets them.
+    """
+    given = [_version_alone(name) for name in VERSIONS_ASKED if name not in sys.modules]
+    stand_ins = {module.__name__: module for module in given if module is not None}
+    sys.modules.update(stand_ins)
+    try:
+        with suppress(AttributeError, ImportError):  # pyogrio wants more of them: it is imported where it is needed
+            import pyogrio  # noqa: F401
+    finally:
+        for name in stand_ins:
+            del sys.modules[name]
+
+
+def _version_alone(name: str) -> ModuleType | None:
+    """A module with the version of an installed package; None if it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    module = ModuleType(name)
+    try:
+        module.__dict__["__version__"] = version(name)
+    except PackageNotFoundError:
+        return None
+    return module

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from geoseg.cli.early_checks import check_vectorized
+from geoseg.cli.environment import import_pyogrio
 from geoseg.cli.options import Command, config_option, given, json_option, overwrite_option, quiet_option
 from geoseg.cli.spec_options import spec_options
 from geoseg.cli.terminal import show, show_json, terminal_reporter
@@ -49,6 +50,7 @@ def vectorize(
     """
     weights = {"confidence": options.pop("confidence")}
     check_vectorized(raster, given(options))
+    import_pyogrio()
     from geoseg.commands.vectorize import vectorize as run
 
     with terminal_reporter(quiet or as_json) as reporter:

@@ -6,11 +6,15 @@ In: the instances, the grid's georeferencing. Out: a cloud-optimised GeoTIFF of 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from geoseg.geo.aoi import Area
+from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
 from geoseg.outputs.geotiff import BLOCK, COUNT_TAG, INSTANCES_FORMAT, Part, PartRaster, write_cog, write_mosaic
-from geoseg.raster.scene_info import SceneInfo
+from geoseg.raster.scene_info import SceneInfo, describe_dataset
 from geoseg.vector.instances import Instances
 
 
@@ -32,3 +36,11 @@ def write_instances(instances: Instances, info: SceneInfo, tags: Mapping[str, st
                 raster.write(Window(row, 0, *numbers.shape), numbers)
     write_mosaic(mosaic, info, layout, [Part(part, 0, info.height)])
     write_cog(mosaic, layout, path)
+
+
+def place_of(opened: Any, part: PixelGrid, area: Area | None) -> SceneInfo:
+    """Size and georeferencing of an open class raster, or of an area of it."""
+    info = describe_dataset(opened, opened.name, "", None)
+    if area is None:
+        return info
+    return replace(info, height=part.height, width=part.width, transform=part.transform, gcps=([], None), rpcs=None)

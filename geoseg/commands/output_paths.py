@@ -8,14 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from geoseg.core.composites import paths_in
 from geoseg.core.errors import OutputError
 from geoseg.core.naming import LONGEST_FILE_NAME, is_utf8, shortened
-from geoseg.scenes import SceneRef
-from geoseg.scenes.paths import is_local
-from geoseg.spec import OutputSpec, PredictSpec
 from geoseg.vector.formats import FORMATS, check_extension
+
+if TYPE_CHECKING:
+    from geoseg.scenes import SceneRef
+    from geoseg.spec import OutputSpec, PredictSpec
 
 RASTER_SUFFIXES = (".tif", ".tiff")
 OTHER_SUFFIXES = (*FORMATS.own, ".png", ".jpg", ".vrt", ".img", ".jp2")
@@ -118,6 +120,8 @@ def check_all_outputs(
     Raises:
         OutputError: naming the file and what to do.
     """
+    from geoseg.scenes.paths import is_local
+
     if len(scenes) > 1:
         rasters = {f"--{kind}": getattr(spec.output, kind) for kind in ("scores", "confidence", "uncertainty")}
         _check_folders(len(scenes), {"--output": output, **rasters})

@@ -13,17 +13,16 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
-from geoseg.commands.instances import write_instances
 from geoseg.commands.output_paths import check_names, instances_path
 from geoseg.core.errors import OutputError, SpecError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.core.files import one_line, publish, workspace
 from geoseg.core.naming import layer_name
-from geoseg.geo.aoi import Area, find_area
+from geoseg.geo.aoi import find_area
 from geoseg.geo.crs import same_horizontal_crs
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
@@ -41,14 +40,15 @@ from geoseg.raster.confidence import open_confidence
 from geoseg.raster.legends import read_legend, with_file
 from geoseg.raster.notices_tag import stated_notices
 from geoseg.raster.rights import Rights
-from geoseg.raster.scene_info import SceneInfo, describe_dataset
 from geoseg.spec import VectorizeSpec, VectorSpec, parse_spec
 from geoseg.spec.settings import VectorizeSettings
-from geoseg.vector.check import PolygonCheck, check_polygons
 from geoseg.vector.formats import check_extension, format_of
 from geoseg.vector.layer import PolygonLayer
 from geoseg.vector.polygonize import Polygonizer, grid_of_classes
 from geoseg.vector.write import write_polygons
+
+if TYPE_CHECKING:
+    from geoseg.vector.check import PolygonCheck
 
 __all__ = ["VectorizeResult", "vectorize"]
 
@@ -127,8 +127,10 @@ def vectorize(
                 rights = Rights.stated(tags)
                 layer = replace(job.run(reporter, instances), notices=stated_notices(tags), rights=rights)
                 if numbers is not None and instances is not None:
+                    from geoseg.commands.instances import place_of, write_instances
+
                     draft = folder / numbers.name
-                    write_instances(instances, _place(opened, job.part, area), rights.tags(), folder, draft)
+                    write_instances(instances, place_of(opened, job.part, area), rights.tags(), folder, draft)
             styles = _place_of_styles(output, spec.vector, overwrite)
             write_polygons(layer, output, finish=partial(_style, layer, output.stem, styles))
             if numbers is not None:
@@ -148,14 +150,6 @@ def vectorize(
     return VectorizeResult(output, *counts, notices, found, None if instances is None else len(instances), numbers)
 
 
-def _place(opened: Any, part: PixelGrid, area: Area | None) -> SceneInfo:
-    """Size and georeferencing of a class raster, or of an area of it."""
-    info = describe_dataset(opened, opened.name, "", None)
-    if area is None:
-        return info
-    return replace(info, height=part.height, width=part.width, transform=part.transform, gcps=([], None), rpcs=None)
-
-
 def _unmarked_notice(fill: tuple[int, int] | None) -> str | None:
     """A notice that a value that is nodata in many rasters is a class in one without a nodata value."""
     if fill is None:
@@ -168,6 +162,8 @@ def _unmarked_notice(fill: tuple[int, int] | None) -> str | None:
 
 
 def _checked(output: Path, job: Polygonizer) -> PolygonCheck:
+    from geoseg.vector.check import check_polygons
+
     try:
         return check_polygons(output, job.strips(), job.part, job.codes)
     except (OSError, RuntimeError) as error:

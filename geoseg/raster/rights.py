@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from geoseg.core.naming import visible
-from geoseg.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from geoseg.spec import ModelSpec
 
 LICENCE_TAG, CREDITS_TAG = "GEOSEG_LICENCE", "GEOSEG_CREDITS"
 """Tags that hold licence and credits of the model's card, each in one line."""

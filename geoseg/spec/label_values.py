@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from geoseg.spec.classes import ClassSpec
 from geoseg.spec.data import LABEL_VALUES, Classes, DataSpec, Label, legend_values, scene_values
-from geoseg.spec.model import ClassSpec
 
 
 def check_label_values(data: DataSpec, classes: Sequence[ClassSpec]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from geoseg.spec.base import (
     LARGEST,
@@ -20,6 +20,7 @@ from geoseg.spec.base import (
 )
 from geoseg.spec.branch import BRANCH_FIELDS, BranchSpec, branch_in
 from geoseg.spec.brightness import BrightnessSpec
+from geoseg.spec.classes import ClassSpec
 from geoseg.spec.context import ContextSpec
 from geoseg.spec.imagery import ImagerySpec
 from geoseg.spec.int8 import Int8Spec
@@ -28,33 +29,8 @@ from geoseg.spec.refine import RefineSpec
 from geoseg.spec.seams import SeamsSpec
 from geoseg.spec.surroundings import OtherBranch
 
-LARGEST_CODE = 2**63 - 1
-"""Largest value of a class in label rasters."""
 LEAST_TEMPERATURE, LARGEST_TEMPERATURE = 0.05, 20.0
 """Bounds of a model's temperature."""
-
-
-class ClassSpec(Spec):
-    """One land-cover class."""
-
-    id: int = Field(ge=0, lt=NODATA_ID)
-    """Value in the class raster, 0 to 254."""
-    name: Name
-    """Name shown to people."""
-    color: str = Field(pattern=r"^#[0-9a-fA-F]{6}$")
-    """Colour as #rrggbb."""
-    code: int | None = Field(default=None, ge=-LARGEST_CODE, le=LARGEST_CODE)
-    """Value in label rasters, and of polygons, where it is another than the id, e.g. 311 of CORINE."""
-
-    @property
-    def label_value(self) -> int:
-        """Value in label rasters."""
-        return self.id if self.code is None else self.code
-
-    @model_serializer(mode="wrap")
-    def _without_empty_code(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = plain(self)
-        return {name: value for name, value in values.items() if name != "code" or value is not None}
 
 
 class NormalizationSpec(Spec):

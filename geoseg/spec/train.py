@@ -24,13 +24,14 @@ from geoseg.spec.base import (
 )
 from geoseg.spec.branch import BranchSpec, TrainingTerms, branch_in
 from geoseg.spec.cache import CacheSpec
+from geoseg.spec.classes import ClassSpec
 from geoseg.spec.context import ContextSpec
 from geoseg.spec.data import DataSpec
 from geoseg.spec.label_values import check_label_values
 from geoseg.spec.levels import ContextLevel
 from geoseg.spec.loss import LossSpec
 from geoseg.spec.method import MethodSpec
-from geoseg.spec.model import ClassSpec, ModelCard
+from geoseg.spec.model import ModelCard
 from geoseg.spec.network import NetworkSpec
 from geoseg.spec.plain import load_yaml
 from geoseg.spec.refine import RefineSpec

@@ -27,6 +27,7 @@ from geoseg.geo.reproject import Projection, projection_of
 from geoseg.raster.legend import Legend
 from geoseg.raster.notices_tag import notices_tags
 from geoseg.raster.rights import NO_RIGHTS, Rights
+from geoseg.vector.columns import numbers, texts, wkb
 from geoseg.vector.hilbert import hilbert_keys
 from geoseg.vector.trace import Regions
 from geoseg.vector.trace.regions import Offsets, take_pieces
@@ -37,8 +38,6 @@ __all__ = ["Legend", "PolygonLayer", "by_class", "by_touch"]
 
 BATCH = 1 << 20
 """Vertices in a batch, about; only one batch is held at a time."""
-POLYGON, MULTIPOLYGON = 3, 6
-"""Geometry types as WKB numbers them."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +200,7 @@ class PolygonLayer:
             xy = self._projection.reproject(xy)
         if self.transform.determinant > 0:  # not mirrored, as north-up rasters are: rings would run the wrong way
             _reverse_rings(xy, of_ring)
-        geometry = _wkb(xy, of_ring, of_part, of_feature, self.features is not None)
+        geometry = wkb(xy, of_ring, of_part, of_feature, self.features is not None)
         if self._projection is not None and self._projection.crosses_180:
             geometry = pa.array(shapely.to_wkb(self._projection.split(shapely.from_wkb(geometry.to_numpy(False)))))
         return pa.RecordBatch.from_arrays([*columns, geometry], schema=self.schema)
@@ -224,17 +223,18 @@ class PolygonLayer:
         if self._measure is not None:
             in_feature = parts[features]
             measured = [find(xy, rings, in_feature) for find in (self._measure.areas, self._measure.perimeters)]
-        columns = [pa.array(class_id.astype(np.int64), self._id_type), _texts(class_id, self.legend.name)]
-        columns += [pa.array(values, from_pandas=True) for values in measured]  # NaN becomes null
+        columns = [numbers(class_id, self._id_type), texts(class_id, self.legend.name)]
+        columns += [numbers(values, pa.float64(), np.isnan(values)) for values in measured]
         if regions.instance_id is not None:
             number = regions.instance_id[chosen][features[:-1]]
-            columns.append(pa.array(number, pa.int32(), mask=number == 0))
+            columns.append(numbers(number, pa.int32(), number == 0))
         if regions.confidence is not None:
             pixels = regions.pixels[chosen]
             weighted = np.add.reduceat(regions.confidence[chosen] * pixels, features[:-1])
-            columns.append(pa.array(weighted / np.add.reduceat(pixels, features[:-1]) / 100))  # rasters hold percent
+            mean = weighted / np.add.reduceat(pixels, features[:-1]) / 100  # rasters hold percent
+            columns.append(numbers(mean, pa.float64()))
         if self.legend.colors:
-            columns.append(_texts(class_id, self.legend.colors.get))
+            columns.append(texts(class_id, self.legend.colors.get))
         return columns
 
 
@@ -269,12 +269,6 @@ def _unite_pairs(group: NDArray[np.int32], pairs: NDArray[np.int64]) -> None:
         union(group, one, other)
 
 
-def _texts(class_id: NDArray[np.integer[Any]], text_of: Any) -> pa.Array:
-    """A text for each class id, as an Arrow array."""
-    values, which = np.unique(class_id, return_inverse=True)
-    return pa.array([text_of(k) for k in values.tolist()], pa.string()).take(pa.array(which))
-
-
 def _moved(corners: NDArray[np.float64], transform: Affine) -> NDArray[np.float64]:
     """CRS coordinates (V, 2) of lattice coordinates (V, 2).
 
@@ -295,46 +289,3 @@ def _reverse_rings(xy: NDArray[np.float64], rings: Offsets) -> None:
                 xy[low, axis], xy[high, axis] = xy[high, axis], xy[low, axis]
             low += 1
             high -= 1
-
-
-def _wkb(xy: NDArray[np.float64], rings: Offsets, parts: Offsets, features: Offsets, is_multi: bool) -> pa.Array:
-    """Geometry as well-known binary: polygons, or multipolygons."""
-    in_feature = parts[features]
-    sizes = 9 * is_multi + np.diff(9 * features + 4 * in_feature + 16 * rings[in_feature])
-    ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-    text = np.empty(int(ends[-1]), np.uint8)
-    _write_wkb(np.ascontiguousarray(xy, "<f8").view(np.uint8).reshape(-1, 16), rings, parts, features, is_multi, text)
-    buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(text)]
-    return pa.Array.from_buffers(pa.binary(), len(features) - 1, buffers)
-
-
-@compiled
-def _write_wkb(
-    xy: NDArray[np.uint8], rings: Offsets, parts: Offsets, features: Offsets, is_multi: bool, text: NDArray[np.uint8]
-) -> None:
-    """Write all geometries one after another; vertices come as 16 bytes each (V, 16)."""
-    at = 0
-    for feature in range(len(features) - 1):
-        if is_multi:
-            at = _write_head(text, at, MULTIPOLYGON, features[feature + 1] - features[feature])
-        for part in range(features[feature], features[feature + 1]):
-            at = _write_head(text, at, POLYGON, parts[part + 1] - parts[part])
-            for ring in range(parts[part], parts[part + 1]):
-                at = _write_number(text, at, rings[ring + 1] - rings[ring])
-                for vertex in range(rings[ring], rings[ring + 1]):
-                    text[at : at + 16] = xy[vertex]
-                    at += 16
-
-
-@compiled
-def _write_head(text: NDArray[np.uint8], at: int, kind: int, count: int) -> int:
-    """Byte order, geometry type and number of parts; return where to go on."""
-    text[at] = 1  # little-endian
-    return int(_write_number(text, _write_number(text, at + 1, kind), count))
-
-
-@compiled
-def _write_number(text: NDArray[np.uint8], at: int, number: int) -> int:
-    for byte in range(4):
-        text[at + byte] = (number >> (8 * byte)) & 0xFF
-    return at + 4
