@@ -5,12 +5,15 @@ Knows nothing of what passes through. An error in a thread surfaces in the threa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import Any, Generic, Self, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 def read_ahead(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
@@ -31,6 +34,29 @@ def read_ahead(items: Iterable[T], depth: int = 2) -> Generator[T, None, None]:
         stop.set()
         _drain(queue)
         thread.join()
+
+
+def map_ahead(function: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
+    """Yield a function's result for each item, in their order, while some threads work on the items that follow.
+
+    At most one item more than there are threads is taken before its result is wanted; the items are taken in the thread
+    that wants the results. With fewer than two threads all is done there, item by item.
+    """
+    if threads < 2:
+        yield from map(function, items)
+        return
+    waiting = deque[Future[R]]()
+    with ThreadPoolExecutor(threads, "geoseg-map") as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 class WriteBehind(Generic[T]):

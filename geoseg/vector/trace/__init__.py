@@ -21,6 +21,10 @@ region on the left as seen on the screen (counter-clockwise with y pointing down
 Where a class touches itself across a corner (a *saddle*), the two corners are linked apart first, each round its own
 pixel. If both turn out to be one region, the pair exchange their successors: the ring that would touch itself falls
 apart into two simple rings, and the polygon is valid.
+
+Strips are traced by themselves, on all processors, and joined in their order: the lattice row between two of them is
+visited then, with the runs on both sides of it. Corners and regions get the numbers that they would get if one strip
+were traced after the other, so that what comes out does not depend on how many there are, or on who traced them.
 """
 
 from __future__ import annotations
@@ -29,13 +33,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
+from geoseg.core.queues import map_ahead
+from geoseg.raster.reading.readers import processors
 from geoseg.raster.strips import Strip, peeked
 from geoseg.vector.trace.regions import Regions
 from geoseg.vector.trace.rings import finish
-from geoseg.vector.trace.rows import trace_rows
-from geoseg.vector.trace.state import Ids, make_room, new_front, new_tables
+from geoseg.vector.trace.seams import TracedStrip, join_strip
+from geoseg.vector.trace.state import make_room, most_per_row, new_front, new_tables
 
 __all__ = ["Regions", "Tracer", "trace"]
 
@@ -48,8 +54,8 @@ def trace(strips: Iterable[Strip], width: int, nodata: int = 255) -> Regions:
     """
     dtype, strips = peeked(strips)
     tracer = Tracer(width, nodata, dtype)
-    for strip in strips:
-        tracer.feed(strip)
+    for strip in map_ahead(tracer.traced, strips, processors()):
+        tracer.join(strip)
     return tracer.take()
 
 
@@ -67,6 +73,7 @@ class Tracer:
         self._weighed = False
         self._front = new_front(width, nodata, dtype)
         self._tables = new_tables(dtype)
+        self._spare: list[TracedStrip] = []
 
     def feed(self, strip: Strip) -> None:
         """Take in the rows that follow those before.
@@ -74,22 +81,40 @@ class Tracer:
         Raises:
             ValueError: They don't, or are not as wide as the scene.
         """
-        width = strip.ids.shape[1]
-        if strip.row != self._row or width != self._width:
-            raise ValueError(f"expected row {self._row}, {self._width} px wide; got row {strip.row}, {width} px wide")
-        self._weighed |= strip.confidence is not None
+        self.join(self.traced(strip))
+
+    def traced(self, strip: Strip) -> TracedStrip:
+        """Trace a strip by itself; threads may do so at the same time, in any order.
+
+        Raises:
+            ValueError: It is not as wide as the scene.
+        """
+        if (width := strip.ids.shape[1]) != self._width:
+            raise ValueError(f"expected {self._width} px wide strips; got one {width} px wide")
         weights = np.empty((0, 0), np.uint8) if strip.confidence is None else strip.confidence
-        self._advance(np.require(strip.ids, self._dtype, ["C", "W"]), np.require(weights, np.uint8, ["C", "W"]))
+        ids = np.require(strip.ids, self._dtype, ["C", "W"])
+        traced = self._spare.pop() if self._spare else TracedStrip.new(self._width, int(self._nodata), self._dtype)
+        traced.is_weighed = strip.confidence is not None
+        traced.trace(strip.row, ids, np.require(weights, np.uint8, ["C", "W"]), self._nodata)
+        return traced
+
+    def join(self, strip: TracedStrip) -> None:
+        """Take in a strip that was traced by itself: the one that follows those before.
+
+        Raises:
+            ValueError: It does not follow them.
+        """
+        if strip.row != self._row:
+            raise ValueError(f"expected row {self._row}; got row {strip.row}")
+        self._weighed |= strip.is_weighed
+        make_room(self._tables, strip.tables.used + most_per_row(self._width))
+        join_strip(strip.tables, strip.front, (strip.row, strip.rows), self._nodata, self._front, self._tables)
+        self._row += strip.rows
+        strip.empty()
+        self._spare.append(strip)
 
     def take(self) -> Regions:
         """Close the scene and return its regions. The tracer is spent afterwards."""
-        below = np.full((1, self._width), self._nodata, self._dtype)
-        self._advance(below, np.empty((0, 0), np.uint8))
+        self.feed(Strip(self._row, np.full((1, self._width), self._nodata, self._dtype)))
+        self._spare.clear()
         return finish(self._tables, self._weighed)
-
-    def _advance(self, ids: Ids, confidence: NDArray[np.uint8]) -> None:
-        done = 0
-        while done < len(ids):
-            make_room(self._tables, self._width)
-            done = trace_rows(ids, confidence, done, self._row, self._nodata, self._front, self._tables)
-        self._row += len(ids)

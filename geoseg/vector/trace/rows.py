@@ -1,4 +1,7 @@
-"""The compiled inner loops: one row after the other, runs are joined to regions and corners linked to rings."""
+"""The compiled inner loops: one row after the other, runs are joined to regions and corners linked to rings.
+
+A strip is traced by itself, whatever lies above it: its first row only opens regions.
+"""
 
 from __future__ import annotations
 
@@ -30,16 +33,32 @@ def trace_rows(
         if not has_room(tables, width):
             return i
         above, below = front.even, front.odd
-        if (row + i) % 2:
+        if i % 2 == 0:
             above, below = below, above
         find_runs(ids[i], nodata, below)
-        join_runs(above, below, width, nodata, tables)
+        if i > 0:
+            join_runs(above, below, width, nodata, tables)
         name_runs(below, width, nodata, tables)
         count_pixels(below, width, nodata, tables)
         if len(confidence):
             sum_confidence(confidence[i], below, nodata, tables)
-        place_corners(row + i, above, below, width, nodata, front, tables)
+        if i > 0:
+            place_corners(row + i, above, below, width, nodata, front, tables)
+        else:
+            copy_runs(below, front.first, 0)
     return len(ids)
+
+
+@compiled
+def copy_runs(runs: Runs, to: Runs, first_label: int) -> None:
+    """Copy a row of runs, whose labels are counted from `first_label` there."""
+    width, j = len(runs.start) - 2, 0
+    while True:
+        to.start[j], to.class_id[j] = runs.start[j], runs.class_id[j]
+        to.label[j] = runs.label[j] + first_label if runs.label[j] >= 0 else -1
+        if runs.start[j] == width:
+            return
+        j += 1
 
 
 @compiled

@@ -30,9 +30,11 @@ class Runs(NamedTuple):
 class Front(NamedTuple):
     """What is carried from row to row."""
 
+    first: Runs
+    """The runs of the strip's first row."""
     even: Runs
     odd: Runs
-    """The runs of the last two rows, by the parity of the row."""
+    """The runs of the last two rows, by the parity of the row within the strip."""
     head: NDArray[np.int32]
     """Corner at which the upward edge on each lattice column ends (W + 1,): right border of the pixel to the west."""
     tail: NDArray[np.int32]
@@ -40,7 +42,11 @@ class Front(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """Everything found so far. Grown in place between rows; corner 0 stands for nodata and is never read."""
+    """Everything found so far. Grown in place between rows.
+
+    Corner 0 stands for nodata and is never read. In the tables of a strip by itself, corner 1 + x stands for what lies
+    above it on lattice column x: the successor of the corner there, and what it is the successor of.
+    """
 
     used: NDArray[np.int64]
     """Entries in use (3,): corners, labels, saddles."""
@@ -66,7 +72,8 @@ CORNERS, LABELS, SADDLES = 0, 1, 2
 def new_front(width: int, nodata: int, dtype: DTypeLike = np.uint8) -> Front:
     """The front above the first row: nothing but nodata; codes of classes are of a type."""
     columns = np.zeros(width + 1, np.int32)
-    return Front(new_runs(width, nodata, dtype), new_runs(width, nodata, dtype), columns, columns.copy())
+    first, even, odd = (new_runs(width, nodata, dtype) for _ in range(3))
+    return Front(first, even, odd, columns, columns.copy())
 
 
 def new_runs(width: int, nodata: int, dtype: DTypeLike = np.uint8) -> Runs:
@@ -92,13 +99,13 @@ def new_tables(dtype: DTypeLike = np.uint8) -> Tables:
     )
 
 
-def make_room(tables: Tables, width: int) -> None:
-    """Grow the tables until at least one more row fits, whatever is in it.
+def make_room(tables: Tables, more: NDArray[np.int64]) -> None:
+    """Grow the tables until so many more corners, labels and saddles (3,) fit.
 
     Raises:
         SceneError: The raster has more vertices or regions than can be numbered.
     """
-    corners, labels, saddles = tables.used + most_per_row(width)
+    corners, labels, saddles = tables.used + more
     if max(corners, labels) > MOST:
         raise SceneError(f"the class raster has more than {MOST} polygon vertices: filter its speckle first")
     for by_corner in (tables.x, tables.y, tables.next, tables.owner):
