@@ -16,6 +16,7 @@ _QUIET = {
     "CPL_LOG": os.devnull,  # GDAL, where no error handler is set: in threads of its own
     "TORCH_CPP_LOG_LEVEL": "ERROR",
     "KMP_WARNINGS": "0",  # OpenMP
+    "PYDANTIC_DISABLE_PLUGINS": "__all__",  # it looks for some in every installed package, and settings need none
     "HF_HUB_VERBOSITY": "critical",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",

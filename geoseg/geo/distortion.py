@@ -9,6 +9,7 @@ Places are given in the quadrangle's own coordinates, s along its rows and t alo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,8 +30,8 @@ GAUSS = 3
 """Points of a Gauss-Legendre quadrature along a long edge: exact up to the fifth degree."""
 SHORT = 0.02
 """Longest edge, as a part of half the scene, for which two such points will do."""
-CHUNK = 1 << 14
-"""Places at which a polynomial is evaluated at once: few enough for a processor's cache."""
+CHUNK = 1 << 15
+"""Edges that are measured at once: few enough for a processor's cache."""
 ROW_GAUSS = 8
 """The same along a row of pixels."""
 
@@ -69,7 +70,14 @@ class Frame:
 
     def from_map(self, xy: Coordinates) -> Coordinates:
         """Places (V, 2) of map coordinates (V, 2)."""
-        return (xy - self.origin) @ np.linalg.inv(self.axes).T
+        inverse = np.linalg.inv(self.axes)
+        if inverse[0, 1] != 0 or inverse[1, 0] != 0:
+            return (xy - self.origin) @ inverse.T
+        from geoseg.geo.edges import write_places
+
+        st = np.empty(xy.shape)
+        write_places(xy, self.origin, np.diag(inverse).copy(), st)
+        return st
 
 
 @dataclass(frozen=True)
@@ -86,30 +94,21 @@ class ArealDistortion:
         """Whether the projection keeps areas."""
         return len(self.density) == 1
 
-    def excess(self, xy: Coordinates) -> NDArray[np.float64]:
-        """Part of each step from a vertex (V, 2) to the next (V - 1,) in what rings cover beyond their planar area.
+    def add_excess(self, xy: Coordinates, parts: NDArray[np.float64]) -> None:
+        """Add the part of each step from a vertex (V, 2) to the next (V - 1,) in what rings cover beyond their planar
+        area.
 
         The sum over a closed ring, by Green's theorem, is the integral over its interior of the density's deviation
         from `density[0, 0]`; positive for rings that run counter-clockwise on the map.
         """
         if self.is_constant:
-            return np.zeros(max(0, len(xy) - 1))
-        st = self.frame.from_map(xy)
-        step, found = np.diff(st, axis=0), np.zeros(max(0, len(xy) - 1))
-        moves = step[:, 1] != 0  # an edge along a row adds nothing
-        is_short = np.maximum(*np.abs(step.T)) <= SHORT
-        for points, chosen in ((2, moves & is_short), (GAUSS, moves & ~is_short)):
-            index = np.flatnonzero(chosen)
-            found[index] = self._fluxes(st[index], step[index], points)
-        return found
+            return
+        from geoseg.geo.edges import add_fluxes, horner
 
-    def _fluxes(self, start: Coordinates, step: Coordinates, points: int) -> NDArray[np.float64]:
-        """Integral (M,) of the antiderivative along edges that begin at places (M, 2), by a quadrature."""
-        flux = np.zeros(len(start))
-        for place, weight in zip(*leggauss(points), strict=True):
-            s, t = (start + (place + 1) / 2 * step).T
-            flux += weight / 2 * _evaluate(self._antiderivative, s, t)
-        return flux * step[:, 1] * self.frame.determinant
+        antiderivative, quadratures = horner(self._antiderivative), (_quadrature(2), _quadrature(GAUSS))
+        for chunk in _chunks(len(parts)):
+            st = self.frame.from_map(xy[chunk.start : chunk.stop + 1])
+            add_fluxes(st, antiderivative, quadratures, SHORT, self.frame.determinant, parts[chunk])
 
     def row_means(self, edges: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean density (H,) of rows between edges t (H + 1,), over the whole width."""
@@ -137,10 +136,14 @@ class LinearDistortion:
 
     def lengths(self, xy: Coordinates) -> NDArray[np.float64]:
         """Metres from each vertex (V, 2) to the next (V - 1,), with the scale at the middle between them."""
-        s, t = self.frame.from_map((xy[:-1] + xy[1:]) / 2).T
-        e, f, g = (_evaluate(coefficients, s, t) for coefficients in self.form)
-        dx, dy = np.diff(xy, axis=0).T
-        return np.asarray(np.sqrt(np.maximum(e * dx * dx + 2 * f * dx * dy + g * dy * dy, 0)))
+        from geoseg.geo.edges import horner, write_lengths
+
+        found = np.empty(max(0, len(xy) - 1))
+        e, f, g = (horner(coefficients) for coefficients in self.form)
+        for chunk in _chunks(len(found)):
+            ends = xy[chunk.start : chunk.stop + 1]
+            write_lengths(ends, self.frame.from_map((ends[:-1] + ends[1:]) / 2), (e, f, g), found[chunk])
+        return found
 
 
 def fit_areas(system: GeodeticSystem, corners: Coordinates) -> ArealDistortion | None:
@@ -196,22 +199,22 @@ def _fit(values: NDArray[np.float64], scale: float) -> Coefficients | None:
 
 def _evaluate(coefficients: Coefficients, s: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values (V,) of a polynomial at places (V,), (V,); by Horner's rule, which leaves out the terms that are 0."""
-    columns = [np.trim_zeros(column, "b")[::-1] for column in coefficients.T[::-1]]
-    values = np.zeros(len(s))
-    for first in range(0, len(s), CHUNK):
-        part = slice(first, first + CHUNK)
-        values[part] = _horner(columns, np.ascontiguousarray(s[part]), np.ascontiguousarray(t[part]))
-    return values
-
-
-def _horner(columns: list[NDArray[np.float64]], s: NDArray[np.float64], t: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values (V,) of a polynomial, given for each power of t, the highest first, that of s likewise."""
     value = np.zeros_like(t)
-    for column in columns:
+    for column in coefficients.T[::-1]:
         inner = np.zeros_like(s)
-        for coefficient in column:
-            inner *= s
-            inner += coefficient
-        value *= t
-        value += inner
+        for coefficient in np.trim_zeros(column, "b")[::-1]:
+            inner = inner * s + coefficient
+        value = value * t + inner
     return value
+
+
+def _quadrature(points: int) -> NDArray[np.float64]:
+    """Places from 0 to 1 and their weights (P, 2) of a Gauss-Legendre quadrature."""
+    places, weights = leggauss(points)
+    return np.stack([(places + 1) / 2, weights / 2], axis=1)
+
+
+def _chunks(count: int) -> Iterator[slice]:
+    """Slices of some edges."""
+    for first in range(0, count, CHUNK):
+        yield slice(first, min(first + CHUNK, count))

@@ -25,7 +25,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Geod
 
-from geoseg.geo.distortion import fit_areas, fit_lengths
+from geoseg.geo.distortion import ArealDistortion, fit_areas, fit_lengths
 from geoseg.geo.geodetic_system import Coordinates, GeodeticSystem, geodetic_system
 from geoseg.geo.georef import Box
 from geoseg.geo.planes import equal_area_plane, is_cylindrical, radians_per_x
@@ -180,9 +180,16 @@ def _areas_along(
 ) -> Callable[[Coordinates, Offsets], NDArray[np.float64]] | None:
     distortion = fit_areas(system, corners)
     if distortion is not None:
-        return lambda xy, rings: distortion.density[0, 0] * _planar(xy, rings) + distortion.excess(xy)
+        return partial(_with_distortion, distortion)
     plane = equal_area_plane(system, corners)
     return None if plane is None else lambda xy, rings: _planar(plane(xy), rings)
+
+
+def _with_distortion(distortion: ArealDistortion, xy: Coordinates, rings: Offsets) -> NDArray[np.float64]:
+    parts = _planar(xy, rings)
+    parts *= distortion.density[0, 0]
+    distortion.add_excess(xy, parts)
+    return parts
 
 
 def _geodesics(system: GeodeticSystem, xy: Coordinates) -> NDArray[np.float64]:
@@ -193,18 +200,17 @@ def _geodesics(system: GeodeticSystem, xy: Coordinates) -> NDArray[np.float64]:
 
 
 def _planar(xy: Coordinates, rings: Offsets) -> NDArray[np.float64]:
-    """Part of each step from a vertex (V, 2) to the next (V - 1,) in the planar area of its ring.
+    """Part of each step from a vertex (V, 2) to the next (V - 1,) in the planar area of its ring."""
+    from geoseg.geo.edges import planar_parts
 
-    From each ring's first vertex, lest digits be lost far from the origin.
-    """
-    first = np.repeat(rings[:-1], np.diff(rings))
-    x, y = (xy - xy[first]).T
-    return np.asarray((x[:-1] * y[1:] - x[1:] * y[:-1]) / 2)
+    parts = np.empty(max(0, len(xy) - 1))
+    planar_parts(xy, rings, parts)
+    return parts
 
 
 def _sums(of_edges: NDArray[np.float64], rings: Offsets) -> NDArray[np.float64]:
-    """Sum of a value over the edges of each ring (R,), given for all steps from one vertex to the next (V - 1,)."""
-    of_edges = of_edges.copy()
+    """Sum of a value over the edges of each ring (R,), given for all steps from one vertex to the next (V - 1,), of
+    which those from ring to ring become 0."""
     of_edges[rings[1:-1] - 1] = 0  # from the last vertex of a ring to the first of the next
     return np.add.reduceat(of_edges, rings[:-1]) if len(rings) > 1 else np.zeros(0)
 

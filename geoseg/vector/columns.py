@@ -47,22 +47,42 @@ def _validity(missing: NDArray[np.bool_] | None) -> pa.Buffer | None:
     return pa.py_buffer(np.packbits(~missing, bitorder="little"))
 
 
-def wkb(xy: NDArray[np.float64], rings: Offsets, parts: Offsets, features: Offsets, is_multi: bool) -> pa.Array:
-    """Geometry as well-known binary: polygons, or multipolygons."""
+def wkb(
+    xy: NDArray[np.float64],
+    offsets: tuple[Offsets, Offsets, Offsets],
+    *,
+    is_multi: bool = False,
+    is_reversed: bool = False,
+) -> pa.Array:
+    """Geometry (F,) as well-known binary.
+
+    Args:
+        xy: vertices of all rings, one after another (V, 2).
+        offsets: where rings begin among the vertices, polygons among the rings, features among the polygons.
+        is_multi: whether features are multipolygons.
+        is_reversed: whether rings are written from their last vertex to their first.
+    """
+    rings, parts, features = offsets
     in_feature = parts[features]
     sizes = 9 * is_multi + np.diff(9 * features + 4 * in_feature + 16 * rings[in_feature])
     ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
     text = np.empty(int(ends[-1]), np.uint8)
-    _write_wkb(np.ascontiguousarray(xy, "<f8").view(np.uint8).reshape(-1, 16), rings, parts, features, is_multi, text)
+    vertices = np.ascontiguousarray(xy, "<f8").view(np.uint8).reshape(-1, 16)
+    _write_wkb(vertices, offsets, is_multi, is_reversed, text)
     buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(text)]
     return pa.Array.from_buffers(pa.binary(), len(features) - 1, buffers)
 
 
 @compiled
 def _write_wkb(
-    xy: NDArray[np.uint8], rings: Offsets, parts: Offsets, features: Offsets, is_multi: bool, text: NDArray[np.uint8]
+    xy: NDArray[np.uint8],
+    offsets: tuple[Offsets, Offsets, Offsets],
+    is_multi: bool,
+    is_reversed: bool,
+    text: NDArray[np.uint8],
 ) -> None:
     """Write all geometries one after another; vertices come as 16 bytes each (V, 16)."""
+    rings, parts, features = offsets
     at = 0
     for feature in range(len(features) - 1):
         if is_multi:
@@ -70,9 +90,12 @@ def _write_wkb(
         for part in range(features[feature], features[feature + 1]):
             at = _write_head(text, at, POLYGON, parts[part + 1] - parts[part])
             for ring in range(parts[part], parts[part + 1]):
-                at = _write_number(text, at, rings[ring + 1] - rings[ring])
-                for vertex in range(rings[ring], rings[ring + 1]):
-                    text[at : at + 16] = xy[vertex]
+                low, high = rings[ring], rings[ring + 1]
+                at = _write_number(text, at, high - low)
+                for k in range(high - low):
+                    vertex = high - 1 - k if is_reversed else low + k
+                    for byte in range(16):  # one by one, which the compiler makes one move of
+                        text[at + byte] = xy[vertex, byte]
                     at += 16
 
 

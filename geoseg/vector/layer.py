@@ -7,7 +7,7 @@ batches with geometry as WKB. Knows no files.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,11 +21,13 @@ from pyproj import CRS
 
 from geoseg.core.compiler import compiled
 from geoseg.core.errors import OutputError
+from geoseg.core.queues import map_ahead
 from geoseg.geo.crs import map_crs
 from geoseg.geo.geodesy import GeodeticMeasure, geodetic_measure
 from geoseg.geo.reproject import Projection, projection_of
 from geoseg.raster.legend import Legend
 from geoseg.raster.notices_tag import notices_tags
+from geoseg.raster.reading.readers import processors
 from geoseg.raster.rights import NO_RIGHTS, Rights
 from geoseg.vector.columns import numbers, texts, wkb
 from geoseg.vector.hilbert import hilbert_keys
@@ -37,7 +39,10 @@ from geoseg.vector.trace.rows import union
 __all__ = ["Legend", "PolygonLayer", "by_class", "by_touch"]
 
 BATCH = 1 << 20
-"""Vertices in a batch, about; only one batch is held at a time."""
+"""Vertices in a batch, about. Another number would change the last digit of a perimeter here and there: how NumPy sums
+the last ring of a batch depends on how many values follow."""
+MOST_AT_ONCE = 2
+"""Most batches that are made at a time, which take some 50 bytes a vertex."""
 
 
 @dataclass(frozen=True)
@@ -119,17 +124,32 @@ class PolygonLayer:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the features in batches of about BATCH vertices."""
-        for first, last in _pieces(self._begins):
-            yield self._batch(self.regions, self._features[first : last + 1])
+        features = self._features
+
+        def batch(piece: tuple[int, int]) -> pa.RecordBatch:
+            return self._batch(self.regions, features[piece[0] : piece[1] + 1])
+
+        return self._made(batch, _pieces(self._begins))
 
     def batches_along_curve(self) -> Iterator[pa.RecordBatch]:
         """Yield the features along a Hilbert curve, so that neighbours stand near each other, in batches like these."""
         order = np.argsort(self._hilbert_keys(), kind="stable")
         sizes, counts = np.diff(self._begins)[order], np.diff(self._features)[order]
-        for first, last in _pieces(np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])):
+
+        def batch(piece: tuple[int, int]) -> pa.RecordBatch:
+            first, last = piece
             members = take_pieces(self._features, order[first:last])[0]
             features = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts[first:last])])
-            yield self._batch(self.regions.take(members), features)
+            return self._batch(self.regions.take(members), features)
+
+        return self._made(batch, _pieces(np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])))
+
+    def _made(
+        self, batch: Callable[[tuple[int, int]], pa.RecordBatch], pieces: Iterable[tuple[int, int]]
+    ) -> Iterator[pa.RecordBatch]:
+        """Make batches ahead, on several processors; what all of them need is found beforehand, once."""
+        _ = self._measure, self._projection, self._id_type
+        return map_ahead(batch, pieces, min(processors(), MOST_AT_ONCE))
 
     def _hilbert_keys(self) -> NDArray[np.int64]:
         """Position (F,) along a Hilbert curve of the middle of each feature's bounding box, in pixels."""
@@ -171,7 +191,7 @@ class PolygonLayer:
     @cached_property
     def _corners(self) -> NDArray[np.float64]:
         """Corners (4, 2) of the bounding box of all polygons, in coordinates of `crs`."""
-        (left, top), (right, bottom) = self.regions.corners.min(axis=0), self.regions.corners.max(axis=0)
+        (left, right), (top, bottom) = ((axis.min(), axis.max()) for axis in self.regions.corners.T)
         return _moved(
             np.array([(left, top), (left, bottom), (right, bottom), (right, top)], np.float64), self.transform
         )
@@ -191,16 +211,13 @@ class PolygonLayer:
         """The features that begin among some regions where `parts` says (F + 1,)."""
         rings = regions.region_offsets[parts[0] : parts[-1] + 1]
         vertices = regions.ring_offsets[rings[0] : rings[-1] + 1]
-        corners = regions.corners[vertices[0] : vertices[-1]].astype(np.float64)
-        of_feature, of_part, of_ring = parts - parts[0], rings - rings[0], vertices - vertices[0]
-        xy = _moved(corners, self.transform)
-        of_features = slice(int(parts[0]), int(parts[-1]))
-        columns = self._attributes(regions, of_features, xy, (of_ring, of_part, of_feature))
+        offsets = vertices - vertices[0], rings - rings[0], parts - parts[0]
+        xy = _moved(regions.corners[vertices[0] : vertices[-1]], self.transform)
+        columns = self._attributes(regions, slice(int(parts[0]), int(parts[-1])), xy, offsets)
         if self._projection is not None:
             xy = self._projection.reproject(xy)
-        if self.transform.determinant > 0:  # not mirrored, as north-up rasters are: rings would run the wrong way
-            _reverse_rings(xy, of_ring)
-        geometry = wkb(xy, of_ring, of_part, of_feature, self.features is not None)
+        is_reversed = self.transform.determinant > 0  # not mirrored, as north-up rasters are
+        geometry = wkb(xy, offsets, is_multi=self.features is not None, is_reversed=is_reversed)
         if self._projection is not None and self._projection.crosses_180:
             geometry = pa.array(shapely.to_wkb(self._projection.split(shapely.from_wkb(geometry.to_numpy(False)))))
         return pa.RecordBatch.from_arrays([*columns, geometry], schema=self.schema)
@@ -269,23 +286,21 @@ def _unite_pairs(group: NDArray[np.int32], pairs: NDArray[np.int64]) -> None:
         union(group, one, other)
 
 
-def _moved(corners: NDArray[np.float64], transform: Affine) -> NDArray[np.float64]:
+def _moved(corners: NDArray[Any], transform: Affine) -> NDArray[np.float64]:
     """CRS coordinates (V, 2) of lattice coordinates (V, 2).
 
     Element by element, so that a node gets the same value in each ring that passes it: a matrix product rounds
     differently from place to place and would open gaps.
     """
-    column, row = corners.T
-    a, b, c, d, e, f = transform[:6]
-    return np.stack([a * column + b * row + c, d * column + e * row + f], axis=1)
+    xy = np.empty(corners.shape)
+    _move(corners, tuple(float(term) for term in transform[:6]), xy)
+    return xy
 
 
 @compiled
-def _reverse_rings(xy: NDArray[np.float64], rings: Offsets) -> None:
-    for ring in range(len(rings) - 1):
-        low, high = rings[ring], rings[ring + 1] - 1
-        while low < high:
-            for axis in range(2):
-                xy[low, axis], xy[high, axis] = xy[high, axis], xy[low, axis]
-            low += 1
-            high -= 1
+def _move(corners: NDArray[Any], terms: tuple[float, ...], xy: NDArray[np.float64]) -> None:
+    a, b, c, d, e, f = terms
+    for k in range(len(corners)):
+        column, row = float(corners[k, 0]), float(corners[k, 1])
+        xy[k, 0] = a * column + b * row + c
+        xy[k, 1] = d * column + e * row + f

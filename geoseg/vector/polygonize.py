@@ -1,6 +1,7 @@
 """Polygons of a class raster: generalised strip by strip, traced, then simplified and smoothed arc by arc.
 
-In: a class raster, and a VectorSpec. Out: a PolygonLayer. Writes nothing.
+In: a class raster, and a VectorSpec. Out: a PolygonLayer. Writes nothing. What few rasters need is imported where it is
+used.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,14 +31,12 @@ from geoseg.raster.gdal import gdal_settings
 from geoseg.raster.legend import Legend
 from geoseg.raster.strips import Strip
 from geoseg.spec.vector import GeneralizeSpec, VectorSpec
-from geoseg.vector.arcs import cut, join, simplify, smooth
-from geoseg.vector.generalize.majority import majority_filter
-from geoseg.vector.generalize.merge import plan_merge
-from geoseg.vector.generalize.regions import count_regions, relabel
-from geoseg.vector.instances import InstanceCodes, InstanceRules, Instances, numbered
 from geoseg.vector.layer import PolygonLayer, by_class, by_touch
 from geoseg.vector.settings import instance_ids, kept_ids, merge_rules, simplify_px, target_crs
 from geoseg.vector.trace import Regions, trace
+
+if TYPE_CHECKING:
+    from geoseg.vector.instances import Instances
 
 STRIP_CACHE_MB = 64
 """Size of GDAL's cache in megabytes: strips are read in their order, so only one row of blocks is read twice."""
@@ -126,6 +125,8 @@ class Polygonizer:
         if self._as_instances is None:
             yield None
             return
+        from geoseg.vector.instances import InstanceRules, numbered
+
         spec = self._spec
         codes = tuple(np.flatnonzero(np.isin(self.codes.values, list(self._as_instances))).tolist())
         rules = InstanceRules(codes, self.codes.nodata, spec.connectivity, spec.split_instances, spec.split_depth)
@@ -140,6 +141,8 @@ class Polygonizer:
         spec, tolerance = self._spec, self._tolerance or 0.0
         regions = self._trace(reporter, instances)
         if tolerance or spec.smooth:
+            from geoseg.vector.arcs import cut, join, simplify, smooth
+
             arcs, regions = cut(regions, self.part.height, self.part.width), regions.without_rings()
             arcs = simplify(arcs, tolerance) if tolerance else arcs
             regions = join(smooth(arcs, max(1.0, tolerance**2)) if spec.smooth else arcs, regions)
@@ -153,6 +156,8 @@ class Polygonizer:
         """Trace the regions of classes, and those of instances apart from each other."""
         strips, numbers = self.strips, None
         if instances is not None:
+            from geoseg.vector.instances import InstanceCodes
+
             numbers = InstanceCodes(instances, 1 + max(len(self.codes.values), self.codes.nodata))
             strips = partial(numbers.mark, strips)
         with gdal_settings(STRIP_CACHE_MB):
@@ -177,6 +182,9 @@ def generalized(strips: Strips, grid: PixelGrid, nodata: int, spec: GeneralizeSp
         strips = partial(_filtered, strips, spec.majority, nodata)
     if spec.min_area is None and spec.fill_holes is None:
         return strips
+    from geoseg.vector.generalize.merge import plan_merge
+    from geoseg.vector.generalize.regions import count_regions
+
     row_area, rules = merge_rules(spec, grid)
     graph = count_regions(strips(), grid.width, grid.height, row_area)
     class_id = plan_merge(graph, rules, nodata)
@@ -191,10 +199,14 @@ def within(strips: Strips, area: Area, nodata: int) -> Iterator[Strip]:
 
 
 def _filtered(strips: Strips, side: int, nodata: int) -> Iterator[Strip]:
+    from geoseg.vector.generalize.majority import majority_filter
+
     return majority_filter(strips(), side, nodata)
 
 
 def _relabelled(strips: Strips, width: int, graph: Any, class_id: NDArray[Any]) -> Iterator[Strip]:
+    from geoseg.vector.generalize.regions import relabel
+
     return relabel(strips(), width, graph, class_id)
 
 

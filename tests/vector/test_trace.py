@@ -75,6 +75,25 @@ def test_strips_leave_no_trace(ids, strip_height):
 
 
 @settings(max_examples=100, deadline=None)
+@given(ids=rasters(), strip_height=st.integers(1, 4), dtype=st.sampled_from([np.uint8, np.int32]))
+def test_threads_leave_no_trace(ids, strip_height, dtype):
+    confidence = (np.arange(ids.size) % 101).astype(np.uint8).reshape(ids.shape)
+    strips = [
+        Strip(row, ids[row : row + strip_height].astype(dtype), confidence[row : row + strip_height])
+        for row in range(0, len(ids), strip_height)
+    ]
+    found = []
+    for threads in (1, 4):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("geoseg.vector.trace.processors", lambda threads=threads: threads)
+            found.append(trace(iter(strips), ids.shape[1], NODATA))
+    for name in ("class_id", "pixels", "confidence", "corners", "ring_offsets", "region_offsets", "touching"):
+        one, other = (getattr(regions, name) for regions in found)
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+@settings(max_examples=100, deadline=None)
 @given(ids=rasters(), data=st.data())
 def test_confidence_is_the_mean_over_the_region(ids, data):
     confidence = data.draw(arrays(np.uint8, ids.shape, elements=st.integers(0, 100)))
@@ -212,6 +231,8 @@ def test_strips_must_follow_each_other():
     tracer.feed(Strip(0, np.zeros((2, 3), np.uint8)))
     with pytest.raises(ValueError, match="expected row 2"):
         tracer.feed(Strip(3, np.zeros((2, 3), np.uint8)))
+    with pytest.raises(ValueError, match="expected 3 px wide"):
+        tracer.feed(Strip(2, np.zeros((2, 4), np.uint8)))
 
 
 def test_tables_hold_corners_not_pixels():

@@ -36,7 +36,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from geoseg.core.queues import map_ahead
-from geoseg.raster.reading.readers import processors
+from geoseg.raster.reading.readers import MOST, processors
 from geoseg.raster.strips import Strip, peeked
 from geoseg.vector.trace.regions import Regions
 from geoseg.vector.trace.rings import finish
@@ -54,9 +54,10 @@ def trace(strips: Iterable[Strip], width: int, nodata: int = 255) -> Regions:
     """
     dtype, strips = peeked(strips)
     tracer = Tracer(width, nodata, dtype)
-    for strip in map_ahead(tracer.traced, strips, processors()):
+    threads = min(processors(), MOST)
+    for strip in map_ahead(tracer.traced, strips, threads):
         tracer.join(strip)
-    return tracer.take()
+    return tracer.take(threads)
 
 
 class Tracer:
@@ -113,8 +114,8 @@ class Tracer:
         strip.empty()
         self._spare.append(strip)
 
-    def take(self) -> Regions:
-        """Close the scene and return its regions. The tracer is spent afterwards."""
+    def take(self, threads: int = 1) -> Regions:
+        """Close the scene and return its regions, whose rings some threads write. The tracer is spent afterwards."""
         self.feed(Strip(self._row, np.full((1, self._width), self._nodata, self._dtype)))
         self._spare.clear()
-        return finish(self._tables, self._weighed)
+        return finish(self._tables, self._weighed, threads)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
 from geoseg.core.compiler import compiled
+from geoseg.core.queues import map_ahead
 from geoseg.vector.trace.regions import Offsets, Regions
 from geoseg.vector.trace.state import Tables
 
+PIECE = 1 << 19
+"""Vertices that a thread writes at a time, about."""
 Rings = tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]
 """First corner, number of vertices (the first one counted twice) and label of each ring, three arrays (R,)."""
 
 
-def finish(tables: Tables, weighed: bool) -> Regions:
-    """Regions from the tables of a whole scene, which are used up by it."""
+def finish(tables: Tables, weighed: bool, threads: int = 1) -> Regions:
+    """Regions from the tables of a whole scene, which are used up by it; some threads write their rings."""
     corners, labels, saddles = tables.used
     parent = tables.parent[:labels]
     flatten(parent)
@@ -29,7 +34,7 @@ def finish(tables: Tables, weighed: bool) -> Regions:
         class_id=tables.class_id[:labels][is_root],
         pixels=pixels,
         confidence=total(tables.confidence[:labels], region) / pixels if weighed else None,
-        corners=write_rings(rings, ring_offsets, tables.x, tables.y, tables.next),
+        corners=written(rings, ring_offsets, tables, threads),
         ring_offsets=ring_offsets,
         region_offsets=region_offsets,
         touching=touching[touching[:, 0] != touching[:, 1]],
@@ -58,6 +63,21 @@ def total(values: NDArray[np.int64], region: NDArray[np.int64]) -> NDArray[np.in
     sums = np.zeros(region.max(initial=-1) + 1, np.int64)
     np.add.at(sums, region, values)
     return sums
+
+
+def written(rings: NDArray[np.int32], ring_offsets: Offsets, tables: Tables, threads: int) -> NDArray[np.int32]:
+    """Coordinates (V, 2) of the rings that begin at some corners, one after another."""
+    corners = np.empty((int(ring_offsets[-1]), 2), np.int32)
+    edges = np.searchsorted(ring_offsets, np.arange(0, len(corners), PIECE)).tolist()
+
+    def write(piece: tuple[int, int]) -> None:
+        first, last = piece
+        where = ring_offsets[first : last + 1]
+        write_rings(rings[first:last], where, tables.x, tables.y, tables.next, corners)
+
+    for _ in map_ahead(write, itertools.pairwise([*edges, len(rings)]), threads):
+        pass
+    return corners
 
 
 @compiled
@@ -114,13 +134,12 @@ def write_rings(
     x: NDArray[np.int32],
     y: NDArray[np.int32],
     following: NDArray[np.int32],
-) -> NDArray[np.int32]:
-    """Coordinates (V, 2) of the rings that begin at `starts`, one after another."""
-    coordinates = np.empty((ring_offsets[-1], 2), np.int32)
+    coordinates: NDArray[np.int32],
+) -> None:
+    """Write the coordinates of the rings that begin at `starts` to their places (V, 2)."""
     for ring in range(len(starts)):
         corner = starts[ring]
         for vertex in range(ring_offsets[ring], ring_offsets[ring + 1]):
             coordinates[vertex, 0] = x[corner]
             coordinates[vertex, 1] = y[corner]
             corner = following[corner]
-    return coordinates
