@@ -204,7 +204,7 @@ def _planar(xy: Coordinates, rings: Offsets) -> NDArray[np.float64]:
     from geoseg.geo.edges import planar_parts
 
     parts = np.empty(max(0, len(xy) - 1))
-    planar_parts(xy, rings, parts)
+    planar_parts(np.ascontiguousarray(xy), rings, parts)
     return parts
 
 

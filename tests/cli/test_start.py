@@ -83,6 +83,26 @@ def test_a_network_over_an_efficientnet_lite_needs_neither_smp_nor_timm(tmp_path
     assert not imported(tmp_path, "predict", str(scene), *options) & SELDOM
 
 
+def test_polygons_come_without_pandas_and_without_the_compiler_of_what_is_compiled_already(tmp_path):
+    raster = write_raster(tmp_path / "c.tif", np.eye(8, dtype=np.uint8)[None])
+    command = ("vectorize", str(raster), "-o", str(tmp_path / "p.gpkg"), "--overwrite")
+    imported(tmp_path, *command)  # compiles what was not compiled before
+    modules = imported(tmp_path, *command)
+    assert {"numba", "pyogrio", "pyarrow"} <= modules
+    assert not modules & {"torch", "pandas", "geopandas", "scipy.linalg", "numba.np.linalg", "geoseg.spec.train"}
+
+
+def test_pandas_is_itself_after_pyogrio_came_without_it(tmp_path):
+    code = (
+        "import sys; from geoseg.cli.environment import import_pyogrio; import_pyogrio();"
+        "assert 'pyogrio.raw' in sys.modules and not {'pandas', 'geopandas'} & set(sys.modules);"
+        "import geopandas, shapely; frame = geopandas.GeoDataFrame({'n': [7]}, geometry=[shapely.Point(1, 2)]);"
+        "frame.to_file(sys.argv[1], engine='pyogrio');"
+        "assert geopandas.read_file(sys.argv[1], engine='pyogrio')['n'].tolist() == [7]"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "p.gpkg")], check=True)
+
+
 def test_the_environment_is_described_without_pytorch_where_there_is_no_accelerator(tmp_path):
     if sys.platform != "linux" or any(map(os.path.exists, _ACCELERATORS)):
         pytest.skip("there may be an accelerator, which PyTorch is asked for")

@@ -68,3 +68,22 @@ def test_a_library_that_nothing_can_be_written_by_imports(tmp_path):
         "import geoseg.commands.vectorize\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+def test_what_was_compiled_runs_without_the_compiler_and_what_calls_it_compiles(tmp_path):
+    (tmp_path / "loops.py").write_text(
+        "from geoseg.core.compiler import compiled\n"
+        "import numpy as np\n"
+        "@compiled\n"
+        "def squares(count):\n    return np.arange(count) ** 2\n"
+        "@compiled\n"
+        "def total(count):\n    return squares(count).sum()\n"
+    )
+    first = "import loops; assert loops.squares(4).tolist() == [0, 1, 4, 9]"
+    again = (
+        "import sys; "
+        f"{first}; assert 'numba.np.linalg' not in sys.modules and sum(loops.squares.stats.cache_hits.values()) == 1; "
+        "assert loops.total(4) == 14 and 'numba.np.linalg' in sys.modules"
+    )
+    for code in (first, again):
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
