@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from geoseg.inference.tally import SMALL_PX
 from geoseg.inference.uncertainties.written import WrittenUncertainty
+
+_ROWS = 32
+"""Rows that are laid out side by side at once, so that they stay in a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -62,19 +67,41 @@ def decide(logits: Tensor, wanted: Wanted) -> Decision:
     The logits are blended and averaged ones, the logarithms of probabilities. Dividing these by one temperature changes
     how sure a model is, never its class: the class is that of the logits as they are, so that not even rounding shows.
     """
-    best, index = logits.max(dim=0)
-    percent = scores = uncertainty = None
+    scores = uncertainty = None
     kept = logits if wanted.logits else None
-    if wanted.temperature != 1:
-        best, logits = best / wanted.temperature, logits / wanted.temperature
-    if wanted.confidence:
-        percent = _percent((best - logits.logsumexp(dim=0)).exp())
+    is_many = logits.device.type == "cpu" and logits[0].numel() > SMALL_PX
+    by_loop = is_many and wanted.confidence and wanted.scores is None
+    index, percent = (_decide_many if by_loop else _decide)(logits, wanted)
+    if wanted.temperature != 1 and (wanted.scores or wanted.uncertainty is not None):
+        logits = logits / wanted.temperature
     if wanted.scores:
         scores = logits.softmax(dim=0)
         scores = _percent(scores) if wanted.scores == "uint8" else scores
     if wanted.uncertainty is not None:
         uncertainty = wanted.uncertainty.of(logits.log_softmax(dim=0))
-    return Decision(index.to(torch.uint8), percent, scores, kept, uncertainty)
+    return Decision(index, percent, scores, kept, uncertainty)
+
+
+def _decide(logits: Tensor, wanted: Wanted) -> tuple[Tensor, Tensor | None]:
+    """Index of the class of each pixel (h, w), uint8, and its probability in percent, if that is wanted."""
+    best, index = logits.max(dim=0)
+    percent = None
+    if wanted.confidence:
+        warmed = logits if wanted.temperature == 1 else logits / wanted.temperature
+        percent = _percent((best / wanted.temperature - warmed.logsumexp(dim=0)).exp())
+    return index.to(torch.uint8), percent
+
+
+def _decide_many(logits: Tensor, wanted: Wanted) -> tuple[Tensor, Tensor | None]:
+    """The same in a compiled loop, in a fifth of the time; whole per cents may differ by one where they are rounded."""
+    from geoseg.inference.decide_loop import decide_into  # imports the compiler
+
+    values = logits.numpy()
+    index, percent = np.empty(values.shape[1:], np.uint8), np.empty(values.shape[1:], np.uint8)
+    for first in range(0, values.shape[1], _ROWS):
+        rows = slice(first, first + _ROWS)
+        decide_into(np.ascontiguousarray(values[:, rows]), 1 / wanted.temperature, index[rows], percent[rows])
+    return torch.from_numpy(index), torch.from_numpy(percent)
 
 
 def _percent(probabilities: Tensor) -> Tensor:

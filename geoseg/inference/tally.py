@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from geoseg.spec import NODATA_ID
 
 SMALL_PX = 2**18
-"""Pixels that NumPy counts in less time than it takes to import a compiler: 5 ns a pixel, to 1 ns and half a second."""
+"""Pixels that NumPy counts and PyTorch decides in less time than it takes to import a compiler."""
 
 
 def paint(

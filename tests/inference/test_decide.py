@@ -45,3 +45,30 @@ def test_the_scores_are_those_of_the_confidence() -> None:
     found = decide(logits(), Wanted(True, "uint8", 1.7))
     assert found.scores is not None
     assert torch.equal(found.scores.amax(dim=0), found.percent)
+
+
+def many(classes: int, seed: int) -> torch.Tensor:
+    """A part of a larger array, as cores of windows are, with all that can be in one."""
+    random = np.random.default_rng(seed)
+    values = torch.from_numpy(random.normal(0, 6, (classes, 600, 700)).astype(np.float32))
+    values[-1, 40] = values[0, 40]
+    values[0, 50] = -torch.inf
+    values[-1, 60] += 1e6
+    values[:, 70] = -torch.inf
+    values[:, 80, :40] = torch.nan
+    return values[:, 10:, 7:-3]
+
+
+@pytest.mark.parametrize("classes", [1, 2, 6, 40])
+@pytest.mark.parametrize("temperature", [0.05, 1.0, 1.37, 20.0])
+def test_many_pixels_are_decided_as_few_are(classes: int, temperature: float) -> None:
+    """A compiled loop decides large blocks; per cents differ by one where they are halves."""
+    wanted = Wanted(True, temperature=temperature)
+    values = many(classes, seed=classes)
+    whole = decide(values, wanted)
+    parts = [decide(part, wanted) for part in values.split(100, dim=1)]
+    assert torch.equal(whole.index, torch.cat([part.index for part in parts]))
+    assert whole.percent is not None
+    apart = (whole.percent.int() - torch.cat([part.percent for part in parts]).int()).abs()  # type: ignore[misc]
+    assert apart.max() <= 1
+    assert apart.float().mean() < 1e-4
