@@ -279,8 +279,8 @@ class Runner:
         return self._in_memory(values, context)
 
     def _logits(self, values: Tensor, context: Context) -> Tensor:
-        laid_out = values.contiguous(memory_format=torch.channels_last)
-        logits = self._forward(laid_out if self._takes_bytes else laid_out.float(), context)
+        values = values if self._takes_bytes else values.float()  # bytes take longer to lay out
+        logits = self._forward(values.contiguous(memory_format=torch.channels_last), context)
         check_size(logits, values)
         return logits.to(torch.float32, memory_format=torch.contiguous_format)
 
