@@ -74,7 +74,8 @@ def keep_compiled() -> None:
     Code is loaded from there: where others than this user could write, or nobody can, the folder is a new one
     that ends with the process.
     """
-    if os.environ.get(_FOLDER):
+    given = os.environ.get(_FOLDER)
+    if given and not _is_default(Path(given)):
         return
     folder = compiled_folder() / torch.__version__
     try:
@@ -88,6 +89,11 @@ def keep_compiled() -> None:
     passing = tempfile.mkdtemp(prefix="geoseg-compiled-")
     atexit.register(shutil.rmtree, passing, ignore_errors=True)
     os.environ[_FOLDER] = passing
+
+
+def _is_default(folder: Path) -> bool:
+    """Whether a folder is the one that the compiler takes by itself; it sets its variable to it when it is loaded."""
+    return folder.parent == Path(tempfile.gettempdir()).absolute() and folder.name.startswith("torchinductor_")
 
 
 def _remove_unused(folder: Path) -> None:

@@ -40,14 +40,15 @@ class ClassifySpec(CrfSpec, AreaSpec):
     the model's bundle says that its classes stay as good, else bf16 where the device has it natively."""
     engine: Literal["auto", "torch", "onnx"] = "auto"
     """What computes a bundle's network: torch, or onnx, ONNX Runtime on the CPU in fp32 (needs geoseg[onnx]); auto
-    takes the one that predict has measured to be faster on this machine, where that pays, else torch."""
+    takes torch, and in predict the one that is measured to be faster on this machine, where that pays."""
     tta: Literal["none", "flips", "d4"] = "none"
     """Test-time augmentation: probabilities averaged over mirror images (flips, 4 × the work), or all symmetries of a
     square (d4, 8 ×)."""
     tta_scales: tuple[Annotated[float, Field(ge=0.25, le=4)], ...] = Field(default=(1.0,), min_length=1)
     """Scales at which each window is seen, relative to its own size; probabilities are averaged over them."""
     compile: bool = False
-    """Compile the network with torch.compile: takes a minute, pays for itself after some hundred megapixels."""
+    """Compile the network with torch.compile: takes a minute, less when what it compiles is kept from an earlier run;
+    pays for itself after some hundred megapixels."""
     context: bool = True
     """Let a model see the surroundings of each window, if it has a context branch or refines coarser views."""
     refine_fraction: float = Field(default=1.0, ge=0, le=1)

@@ -58,6 +58,18 @@ def test_a_folder_that_the_environment_names_is_taken(folder: Path, monkeypatch:
     assert not folder.exists()
 
 
+def test_the_folder_that_the_compiler_has_chosen_itself_is_not_taken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._inductor.codecache import cache_dir
+
+    monkeypatch.delenv(FOLDER)
+    cache_dir()  # sets the variable
+    assert os.environ[FOLDER]
+    fused.keep_compiled()
+    assert os.environ[FOLDER] == str(folder / torch.__version__)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="no modes of files")
 @pytest.mark.parametrize("harm", ["open to others", "a link", "a file"])
 def test_a_folder_that_others_could_have_changed_is_not_taken(harm: str, folder: Path, tmp_path: Path) -> None:
