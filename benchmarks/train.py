@@ -1,9 +1,11 @@
 """What `geoseg train` costs beside the network's own arithmetic, on a large compressed scene that it makes itself.
 
     python benchmarks/train.py ratio       training over the bare training step on a batch held in memory
+    python benchmarks/train.py windows     what reading windows takes of processors, epoch by epoch
     python benchmarks/train.py torchgeo    training with TorchGeo over training with geoseg
 
-All that is compared is measured in one process, in turn. `--side`, `--encoder`, `--window`, `--batch-size`, `--steps`,
+All that is compared is measured in one process, in turn; with `--clock cpu --threads 1` by the time a processor works
+for it, for a machine that does other work as well. `--side`, `--encoder`, `--window`, `--batch-size`, `--steps`,
 `--precision`, `--threads`, `--device` and `--cache-mb` change what is measured.
 """
 
@@ -13,6 +15,7 @@ import argparse
 import logging
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections import defaultdict
@@ -32,11 +35,12 @@ from rasterio.windows import Window as RasterioWindow
 
 import geoseg
 import geoseg.commands.train_run as pipeline
-from geoseg.core.events import Progress, Reporter
-from geoseg.data.labelled_raster import FileRaster, MemoryRaster
+from geoseg.core.events import SILENT, Progress, Reporter
 from geoseg.losses.combined import SegmentationLoss
 from geoseg.models.build import build_network
 from geoseg.models.runner import choose_device, choose_precision
+from geoseg.raster.gdal import gdal_settings
+from geoseg.raster.reading import readers
 from geoseg.spec import (
     ClassSpec,
     DataSpec,
@@ -49,12 +53,13 @@ from geoseg.spec import (
     SplitSpec,
     TrainSpec,
 )
+from geoseg.training.data.training_data import read_training_data
 from geoseg.training.learner import Learner
-from geoseg.training.loader import Loader
+from geoseg.training.loader import Loader, reading_threads
 from geoseg.training.optimization import make_optimizer
 from geoseg.training.run.trainer import LIGHTNING_PRECISION
-from geoseg.training.windows.augment import Augment
-from geoseg.training.windows.random_windows import TrainingWindows
+from geoseg.training.windows.joint_windows import JointWindows
+from geoseg.training.windows.random_windows import Sampling, TrainingWindows, WindowBatch, stack_windows
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sample_data"))
 from make_sample_data import CLASSES, make_scene
@@ -65,6 +70,8 @@ LEAD = 6
 """Steps before the clock starts: the network is warm, and what was read ahead before the first step is used up."""
 TAIL = 6
 """Steps after it stops, so that readers still work when the last step counts, which end some batches early."""
+EPOCH = 320
+"""Windows of an epoch where reading alone is measured."""
 BANDS = ("red", "green", "blue", "nir")
 NORMALIZATION = NormalizationSpec(mean=(115.0, 125.0, 100.0, 195.0), std=(45.0, 40.0, 35.0, 60.0))
 """For the bare step and TorchGeo, about that of the scene; geoseg finds its own."""
@@ -87,6 +94,7 @@ class Settings:
     precision: str
     device: torch.device
     cache_mb: int
+    clock: str
     image: Path
     label: Path
     folder: Path
@@ -105,11 +113,25 @@ class Clock:
     stamps: list[float] = field(default_factory=list)
     spans: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
 
+    def now(self) -> float:
+        """Seconds, or those for which the processor worked for this process."""
+        return time.perf_counter() if self.settings.clock == "wall" else time.process_time()
+
+    @contextmanager
+    def span(self, name: str) -> Iterator[None]:
+        """Note what is under way in this thread: how long, or how long the processor worked for it."""
+        own = time.perf_counter if self.settings.clock == "wall" else time.thread_time
+        start, begun = self.now(), own()
+        try:
+            yield
+        finally:
+            self.spans[name].append((start, start + own() - begun))
+
     def tick(self) -> None:
         """Note the end of a step; a GPU is waited for only where the clock starts and stops."""
         if len(self.stamps) + 1 in (LEAD, LEAD + self.settings.steps):
             synchronize(self.settings.device)
-        self.stamps.append(time.perf_counter())
+        self.stamps.append(self.now())
 
     @property
     def counted(self) -> tuple[float, float]:
@@ -133,13 +155,23 @@ class Clock:
         original = getattr(owner, method)
 
         def timed(*args: Any, **settings: Any) -> Any:
-            start = time.perf_counter()
-            try:
+            with self.span(name):
                 return original(*args, **settings)
-            finally:
-                self.spans[name].append((start, time.perf_counter()))
 
         with patch.object(owner, method, timed):
+            yield
+
+    @contextmanager
+    def timing_readers(self) -> Iterator[None]:
+        """Note when threads read windows, and when readers decode parts of them."""
+        original = readers.call
+
+        def timed(*args: Any) -> Any:
+            is_reader = threading.current_thread().name.startswith("geoseg-reader")
+            with self.span("decoding" if is_reader else "reading"):
+                return original(*args)
+
+        with patch.object(readers, "call", timed):
             yield
 
     @contextmanager
@@ -148,14 +180,13 @@ class Clock:
         original = Loader.__iter__
 
         def timed(loader: Loader) -> Iterator[Any]:
-            if not isinstance(loader.items, TrainingWindows):
+            if not isinstance(loader.items, JointWindows):
                 yield from original(loader)
                 return
             batches = original(loader)
             while True:
-                start = time.perf_counter()
-                batch = next(batches, None)
-                self.spans["waiting"].append((start, time.perf_counter()))
+                with self.span("waiting"):
+                    batch = next(batches, None)
                 if batch is None:
                     return
                 yield batch
@@ -285,9 +316,9 @@ def measure_bare(step: Callable[[], None], settings: Settings) -> float:
 # --- geoseg ----------------------------------------------------------------------------------------------------------
 
 
-def measure_geoseg(settings: Settings, memory_mb: int) -> Clock:
-    """Train an epoch with geoseg as a user would, with a small part of the scene to score on."""
-    spec = TrainSpec(
+def train_spec(settings: Settings, memory_mb: int) -> TrainSpec:
+    """A run on the scene; images in memory if they take no more than so much."""
+    return TrainSpec(
         name="bench",
         data=DataSpec(
             scenes=(LabelledRasterSpec(image=settings.image, label=settings.label),),
@@ -304,6 +335,11 @@ def measure_geoseg(settings: Settings, memory_mb: int) -> Clock:
         precision=settings.precision,
         device=str(settings.device),
     )
+
+
+def measure_geoseg(settings: Settings, memory_mb: int) -> Clock:
+    """Train an epoch with geoseg as a user would, with a small part of the scene to score on."""
+    spec = train_spec(settings, memory_mb)
     clock = Clock(settings)
 
     class Ticking(Reporter):
@@ -316,26 +352,24 @@ def measure_geoseg(settings: Settings, memory_mb: int) -> Clock:
     with ExitStack() as stack, suppress(Measured):
         stack.enter_context(patch.object(pipeline, "TRAINING_CACHE_MB", settings.cache_mb))
         stack.enter_context(clock.timing_waits())
-        stack.enter_context(clock.timing(Augment, "__call__", "augmentation"))
+        stack.enter_context(clock.timing(WindowBatch, "augmented", "augmentation"))
         stack.enter_context(clock.timing(Learner, "on_train_batch_end", "running mean"))
-        stack.enter_context(clock.timing(TrainingWindows, "__getitem__", "reading"))
-        for ground in (FileRaster, MemoryRaster):
-            stack.enter_context(clock.timing(ground, "read", "image"))
-            stack.enter_context(clock.timing(ground, "read_labels", "labels"))
+        stack.enter_context(clock.timing_readers())
         geoseg.train(spec, settings.folder / "geoseg", overwrite=True, reporter=Ticking())
     return clock
 
 
 def where_time_goes(clock: Clock) -> str:
-    """Shares of the time that steps took, in the thread that trains and in the one that reads."""
+    """Shares of the time that steps took, in the thread that trains and in those that read."""
     apart = {name: clock.share(name) for name in ("waiting", "augmentation", "running mean")}
     rest = 1 - sum(apart.values())
-    reading, image, labels = (clock.share(name) for name in ("reading", "image", "labels"))
+    reading, decoding = clock.share("reading"), clock.share("decoding")
+    both = reading + decoding if clock.settings.clock == "cpu" else reading
+    rest -= both if clock.settings.clock == "cpu" else 0
     return (
         f"    training thread: waiting for data {apart['waiting']:.1%}, augmentation {apart['augmentation']:.1%}, "
         f"running mean {apart['running mean']:.1%}, network and the rest {rest:.1%}\n"
-        f"    reading thread: busy {reading:.1%}: image {image:.1%}, labels {labels:.1%}, the rest "
-        f"{reading - image - labels:.1%}"
+        f"    reading threads: busy {both:.1%}, of which readers that decode {decoding:.1%}"
     )
 
 
@@ -360,6 +394,21 @@ def run_ratio(settings: Settings) -> None:
             f"{clock.speed / bare:.2f}\n{where_time_goes(clock)}"
         )
         before = after
+
+
+def run_windows(settings: Settings) -> None:
+    """Time of processors that reading a window from the files takes, in each of three epochs."""
+    spec = train_spec(settings, 0)
+    with gdal_settings(settings.cache_mb):
+        data = read_training_data(spec, store=None, reporter=SILENT)
+        sampling = Sampling(settings.window, spec.read_side, EPOCH, spec.data.class_balance, spec.seed)
+        windows = TrainingWindows(data.train.rasters, data.train.cells, sampling, NORMALIZATION.mean)
+        batches = [range(first, first + settings.batch_size) for first in range(0, EPOCH, settings.batch_size)]
+        loader = Loader(windows, batches, stack_windows, reading_threads())
+        for windows.epoch in range(3):
+            begun = time.process_time()
+            count = sum(len(batch.image) for batch in loader)
+            print(f"epoch {windows.epoch + 1}: {(time.process_time() - begun) / count * 1000:.1f} ms per window")
 
 
 # --- TorchGeo --------------------------------------------------------------------------------------------------------
@@ -457,7 +506,7 @@ def run_torchgeo(settings: Settings) -> None:
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["ratio", "torchgeo"])
+    parser.add_argument("what", choices=["ratio", "windows", "torchgeo"])
     parser.add_argument("--side", type=int, default=16384, help="side of the scene, in pixels")
     parser.add_argument("--encoder", default="resnet18")
     parser.add_argument("--window", type=int, default=256)
@@ -466,6 +515,7 @@ def main() -> None:
     parser.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16", "fp16"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--clock", default="wall", choices=["wall", "cpu"])
     parser.add_argument("--cache-mb", type=int, default=pipeline.TRAINING_CACHE_MB, help="GDAL's cache, for all")
     options = parser.parse_args()
     if options.what == "torchgeo":
@@ -487,12 +537,13 @@ def main() -> None:
             precision=choose_precision(options.precision, device),
             device=device,
             cache_mb=options.cache_mb,
+            clock=options.clock,
             image=image,
             label=label,
             folder=folder,
         )
         print(describe_scene(settings), flush=True)
-        {"ratio": run_ratio, "torchgeo": run_torchgeo}[options.what](settings)
+        {"ratio": run_ratio, "windows": run_windows, "torchgeo": run_torchgeo}[options.what](settings)
 
 
 if __name__ == "__main__":
