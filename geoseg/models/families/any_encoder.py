@@ -20,6 +20,7 @@ from geoseg.core.files import one_line
 from geoseg.core.quiet import quiet
 from geoseg.models.families.combinations import check_combination, encoder_arguments
 from geoseg.models.families.encoders import FOR_SMP
+from geoseg.models.families.smp_fused import fuse_layers
 from geoseg.models.families.timm_names import OVERLAY, TIMM
 from geoseg.models.families.timm_sources import Source, check_connection, find_source, is_timm
 from geoseg.models.weights.files import lacking, missing
@@ -63,6 +64,7 @@ def build_encoder(
         )
     except Exception as error:  # smp and timm raise whatever their arguments lead to
         raise cannot_build(network, error) from None
+    fuse_layers(encoder)
     return encoder
 
 

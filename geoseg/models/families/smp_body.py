@@ -16,6 +16,7 @@ from geoseg.models.families.any_encoder import cannot_build, check_encoder
 from geoseg.models.families.body import Features
 from geoseg.models.families.combinations import check_combination, encoder_arguments, sides_of, whole_stride
 from geoseg.models.families.encoder_body import EncoderBody
+from geoseg.models.families.smp_fused import fuse_layers
 from geoseg.models.families.timm_names import OVERLAY, TIMM
 from geoseg.models.window_padding import LEAST_PX, Sides
 from geoseg.spec import NetworkSpec
@@ -97,6 +98,7 @@ def build(network: NetworkSpec, bands: int, classes: int, encoder_weights: str |
         )
     except Exception as error:  # smp and timm raise whatever their arguments lead to
         raise cannot_build(network, error) from None
+    fuse_layers(model)
     return BODIES.get(network.architecture.lower(), SmpBody)(model, _sides(model, network.encoder))
 
 
