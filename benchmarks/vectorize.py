@@ -233,7 +233,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--side", type=int)
     parser.add_argument("--rounds", type=int, default=2)
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     if given.what == "way":
         run_way(given.names[0], Path(given.names[1]))
     elif given.what == "rivals":

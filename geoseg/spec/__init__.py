@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from geoseg.spec.model import ModelCard, ModelSpec, NormalizationSpec, ScalingSpec
     from geoseg.spec.network import NetworkSpec
     from geoseg.spec.output import OutputSpec
-    from geoseg.spec.plain import load_yaml, parse_json
+    from geoseg.spec.plain import parse_json
     from geoseg.spec.predict import PredictSpec
     from geoseg.spec.refine import RefineSpec
     from geoseg.spec.run import RunSpec
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         paths_from,
     )
     from geoseg.spec.vector import GeneralizeSpec, VectorizeSpec, VectorSpec
+    from geoseg.spec.yaml_file import load_yaml
 
 __all__ = [
     "IGNORE",
@@ -135,7 +136,7 @@ _HOMES = {
     "model": ("ModelCard", "ModelSpec", "NormalizationSpec", "ScalingSpec"),
     "network": ("NetworkSpec",),
     "output": ("OutputSpec",),
-    "plain": ("load_yaml", "parse_json"),
+    "plain": ("parse_json",),
     "predict": ("PredictSpec",),
     "refine": ("RefineSpec",),
     "run": ("RunSpec",),
@@ -143,6 +144,7 @@ _HOMES = {
     "suggest": ("SuggestSpec",),
     "tile": ("TileSpec",),
     "train": ("OptimizerSpec", "ScheduleSpec", "TrainSpec", "load_train_spec", "paths_from"),
+    "yaml_file": ("load_yaml",),
     "vector": ("GeneralizeSpec", "VectorizeSpec", "VectorSpec"),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

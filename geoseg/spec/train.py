@@ -33,9 +33,9 @@ from geoseg.spec.loss import LossSpec
 from geoseg.spec.method import MethodSpec
 from geoseg.spec.model import ModelCard
 from geoseg.spec.network import NetworkSpec
-from geoseg.spec.plain import load_yaml
 from geoseg.spec.refine import RefineSpec
 from geoseg.spec.surroundings import OtherBranch
+from geoseg.spec.yaml_file import load_yaml
 
 _ADDRESS = re.compile(r"(hf|https?):/+", re.IGNORECASE)
 """Begin of an address; a path of files keeps one slash of it."""
