@@ -108,6 +108,7 @@ def find_model(name: str | None):
         return load_model(name)
     network = {"architecture": "pointwise"} if name == "pointwise" else {"architecture": "unet", "encoder": name}
     from geoseg.models.quantization.network import find_ranges
+    from geoseg.training.run.fit_seams import find_seams
 
     torch.manual_seed(0)
     spec = ModelSpec(
@@ -117,8 +118,9 @@ def find_model(name: str | None):
     )  # fmt: skip
     with rasterio.open(SAMPLE / "scene.tif") as sample:
         window = torch.from_numpy(sample.read([1, 2, 3])[None, :, :512, :512])
-    built = build_network(spec).eval()
-    return Model(spec, built, ranges=find_ranges(built, [window]))
+    model = Model(spec, build_network(spec).eval())
+    spec = spec.model_copy(update={"seams": find_seams(model, window.numpy(), "cpu")})
+    return Model(spec, model.module, ranges=find_ranges(model.module, [window]))
 
 
 def measure_agreement(scene: str, output: str, model: str | None) -> dict[str, object]:

@@ -89,9 +89,10 @@ def write_weights(case: Case) -> None:
 
 def write_bundle(case: Case) -> None:
     """The same weights as geoseg's model file: division by 255 becomes its normalisation."""
-    from geoseg import ClassSpec, ModelSpec, NetworkSpec, NormalizationSpec, save_model
+    from geoseg import ClassSpec, Model, ModelSpec, NetworkSpec, NormalizationSpec, save_model
     from geoseg.models.build import build_network
     from geoseg.models.quantization.network import find_ranges
+    from geoseg.training.run.fit_seams import find_seams
 
     encoder = {"unet": "resnet18", "pointwise": ""}[case.network]
     spec = ModelSpec(
@@ -102,7 +103,10 @@ def write_bundle(case: Case) -> None:
     )  # fmt: skip
     module = build_network(spec)
     module.body.load_state_dict(load(case).state_dict())
-    save_model(module, spec, case.model_file("safetensors"), ranges=find_ranges(module.eval(), crops(case)))
+    shown = crops(case)
+    seams = find_seams(Model(spec, module.eval()), [crop[0].numpy() for crop in shown], "cpu")
+    spec = spec.model_copy(update={"seams": seams})
+    save_model(module, spec, case.model_file("safetensors"), ranges=find_ranges(module, shown))
 
 
 def crops(case: Case) -> list[Tensor]:

@@ -6,7 +6,7 @@ their overlap as in a prediction, give another class than one pass over both, fo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +21,7 @@ from geoseg.models.model import Model
 from geoseg.models.runner import Runner, RunnerOptions
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.raster.readable import Readable
+from geoseg.raster.validity import Values
 from geoseg.spec.seams import SeamsSpec
 from geoseg.training.data.split_sides import SplitSide
 
@@ -56,19 +57,25 @@ def fit_seams(model: Model, side: SplitSide, device: str, reporter: Reporter) ->
     squares = _squares(side, -(-SIDE_PX // multiple) * multiple)
     if model.spec.branch.kind != "plain" or not isinstance(model.module, SegmentationNetwork) or not squares:
         return model
+    known = find_seams(model, _read(squares, model, Stage(reporter, "seams", len(squares))), device)
+    return model if known is None else replace(model, spec=model.spec.model_copy(update={"seams": known}))
+
+
+def find_seams(model: Model, images: Iterable[Values], device: str) -> SeamsSpec | None:
+    """What seams do to a model's classes in square images (C, n, n), some at least.
+
+    None if its network sees whole windows at once.
+    """
+    multiple, found = model.spec.network.multiple, list[_Comparison]()
     runner = Runner(model.module, device, "fp32", RunnerOptions(multiple=multiple))
     overlaps = sorted({-(-overlap // multiple) * multiple for overlap in OVERLAPS})
-    stage, found = Stage(reporter, "seams", len(squares)), []
-    for number, square in enumerate(squares):
-        image, _ = read_padded(square.raster, square.window, model.spec.normalization.mean)
-        values = image[None] if number % 2 else image.transpose(0, 2, 1)[None]  # seams across, and seams along
-        found.append(_compare(runner, np.ascontiguousarray(values), overlaps, multiple))
-        stage.advance(1)
+    for number, image in enumerate(images):
+        values = image if number % 2 else image.transpose(0, 2, 1)  # seams across, and seams along
+        found.append(_compare(runner, np.ascontiguousarray(values)[None], overlaps, multiple))
     if float(np.mean([one.far for one in found])) > MOST_FAR:
-        return model
+        return None
     changed = tuple(float(f"{value:.4g}") for value in np.mean([one.changed for one in found], axis=0))
-    known = SeamsSpec(overlaps=tuple(overlaps), changed=changed, pixels=sum(one.height for one in found))
-    return replace(model, spec=model.spec.model_copy(update={"seams": known}))
+    return SeamsSpec(overlaps=tuple(overlaps), changed=changed, pixels=sum(one.height for one in found))
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,12 @@ def _squares(side: SplitSide, length: int) -> list[_Square]:
     numbers = [(2 * i + 1) * len(cells) // (2 * SQUARES) for i in range(SQUARES)] if len(cells) > SQUARES else None
     chosen = cells if numbers is None else [cells[number] for number in numbers]
     return [_square(side.rasters[which], row, col, length) for which, row, col in chosen]
+
+
+def _read(squares: Sequence[_Square], model: Model, stage: Stage) -> Iterator[Values]:
+    for square in squares:
+        yield read_padded(square.raster, square.window, model.spec.normalization.mean)[0]
+        stage.advance(1)
 
 
 def _is_large(raster: Readable) -> bool:
