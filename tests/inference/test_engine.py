@@ -10,21 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-import torch
-from support.branches import SMALL, colours
+from support.branches import class_values, colours, small_model
 from support.executors import Apart
-from support.models import make_spec
 from support.reporters import Heard
 from support.stopped import stopped_after
 
-from geoseg.commands.predict import PredictResult, predict
+from geoseg.commands.predict import predict
 from geoseg.core.errors import GeosegError
 from geoseg.models.backends import BACKENDS
-from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model
 from geoseg.models.model import Model
 from geoseg.models.onnx_engine import cache
-from geoseg.spec import NormalizationSpec
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -40,25 +36,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    torch.manual_seed(0)
-    spec = make_spec(
-        network=SMALL,
-        bands=("red", "green", "blue"),
-        normalization=NormalizationSpec(mean=(120,) * 3, std=(60,) * 3),
-        tile=128,
-        overlap=32,
-    )
-    return Model(spec, build_network(spec).eval())
+    return small_model()
 
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Path:
     return Path(colours(tmp_path / "s.tif"))
-
-
-def classes(result: PredictResult) -> np.ndarray:
-    with rasterio.open(result.paths["landcover"]) as raster:
-        return raster.read(1)
 
 
 def test_the_engine_is_given_with_the_result_and_finds_the_same_classes(
@@ -69,7 +52,7 @@ def test_the_engine_is_given_with_the_result_and_finds_the_same_classes(
     assert (wanted.settings["engine"], found.settings["engine"]) == ("torch", "onnx")
     assert found.precision == "fp32"
     assert list(cache.cache_folder().iterdir())
-    assert (classes(found) != classes(wanted)).mean() <= 1e-4
+    assert (class_values(found) != class_values(wanted)).mean() <= 1e-4
     with rasterio.open(found.paths["landcover"]) as raster:
         assert json.loads(raster.tags()["GEOSEG_SETTINGS"])["engine"] == "onnx"
 
@@ -135,7 +118,7 @@ def test_work_that_is_resumed_keeps_its_engine_to_the_same_bytes(
 def test_workers_in_other_processes_have_the_same_engine(tmp_path: Path, scene: Path, model: Model) -> None:
     alone = predict(scene, tmp_path / "one", model=model, engine="onnx", **PLAIN)
     shared = predict(scene, tmp_path / "two", model=model, engine="onnx", scheduler=Apart(), **PLAIN)
-    np.testing.assert_array_equal(classes(shared), classes(alone))
+    np.testing.assert_array_equal(class_values(shared), class_values(alone))
     assert shared.settings["engine"] == "onnx"
 
 
@@ -144,5 +127,5 @@ def test_a_network_adapted_to_its_scene_is_exported_as_adapted(tmp_path: Path, s
     wanted = predict(scene, tmp_path / "torch", model=model, precision="fp32", engine="torch", **settings)
     found = predict(scene, tmp_path / "onnx", model=model, engine="onnx", **settings)
     plain = predict(scene, tmp_path / "plain", model=model, engine="onnx", **PLAIN)
-    assert (classes(found) != classes(wanted)).mean() <= 1e-4
-    assert (classes(found) != classes(plain)).any()
+    assert (class_values(found) != class_values(wanted)).mean() <= 1e-4
+    assert (class_values(found) != class_values(plain)).any()

@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rasterio
-import torch
-from support.branches import SMALL, colours
+from support.branches import SMALL, class_values, colours, small_model
 from support.executors import Apart
 from support.models import make_spec
 from support.reporters import Heard
@@ -29,7 +27,6 @@ from geoseg.models.onnx_engine import body as engine_body
 from geoseg.models.onnx_engine import cache, speed
 from geoseg.models.onnx_engine.body import OnnxBody
 from geoseg.models.onnx_engine.speed import Speed
-from geoseg.spec import NormalizationSpec
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -53,15 +50,7 @@ def _worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    torch.manual_seed(0)
-    spec = make_spec(
-        network=SMALL,
-        bands=("red", "green", "blue"),
-        normalization=NormalizationSpec(mean=(120,) * 3, std=(60,) * 3),
-        tile=128,
-        overlap=32,
-    )
-    return Model(spec, build_network(spec).eval())
+    return small_model()
 
 
 @pytest.fixture
@@ -103,11 +92,6 @@ def speeds() -> list[Path]:
     return sorted(cache.cache_folder().glob("*.speed"))
 
 
-def classes(result: PredictResult) -> np.ndarray:
-    with rasterio.open(result.paths["landcover"]) as raster:
-        return raster.read(1)
-
-
 def engine_of(result: PredictResult) -> tuple[str, float | None]:
     return result.settings["engine"], result.engine_share
 
@@ -125,11 +109,11 @@ def test_the_faster_one_is_taken_remembered_and_said(
     assert any(line.startswith(NOTICE) for line in heard.lines)
     assert any(f"takes {share:.2f} of PyTorch's time here" in line for line in heard.lines)
     assert not any("PyTorch" in line for line in found.notices)  # nothing of this machine in the files
-    assert (classes(found) != classes(wanted)).mean() <= 1e-4
+    assert (class_values(found) != class_values(wanted)).mean() <= 1e-4
     forbid_measuring(monkeypatch)
     again = predict(scene, tmp_path / "two", model=model, **FP32)
     assert engine_of(again) == engine_of(found)
-    np.testing.assert_array_equal(classes(again), classes(found))
+    np.testing.assert_array_equal(class_values(again), class_values(found))
 
 
 @pytest.mark.usefixtures("_worth_it")
@@ -298,7 +282,7 @@ def test_processes_are_given_what_one_has_decided(
     shared = predict(scene, tmp_path / "two", model=model, devices="2", **FP32)
     assert set(given) == {"onnx"}
     assert engine_of(shared) == engine_of(alone)
-    np.testing.assert_array_equal(classes(shared), classes(alone))
+    np.testing.assert_array_equal(class_values(shared), class_values(alone))
 
 
 def test_a_speed_says_what_it_favours() -> None:

@@ -15,9 +15,11 @@ from safetensors.torch import load_file
 from geoseg.commands.predict import PredictResult, predict
 from geoseg.commands.train import train
 from geoseg.models.branches.context import ContextSegmenter
+from geoseg.models.build import build_network
 from geoseg.models.model import Model
-from geoseg.spec import ContextLevel, ContextSpec, NetworkSpec, RefineSpec
+from geoseg.spec import ContextLevel, ContextSpec, NetworkSpec, NormalizationSpec, RefineSpec
 from geoseg.spec.surroundings import BRANCH_SPECS
+from support.models import make_spec
 from support.rasters import write_raster
 from support.reporters import Watching
 
@@ -49,6 +51,26 @@ def colours(path: Path) -> Path:
     """A scene of random colours, each on 14 x 13 pixels."""
     values = np.random.default_rng(0).integers(1, 255, (3, 20, 16)).repeat(14, axis=1).repeat(13, axis=2)
     return write_raster(path, values.astype(np.uint8), nodata=0)
+
+
+def small_model() -> Model:
+    """A model of windows of 128 px with random weights, for scenes of three colours."""
+    torch.manual_seed(0)
+    spec = make_spec(
+        network=SMALL,
+        bands=("red", "green", "blue"),
+        normalization=NormalizationSpec(mean=(120,) * 3, std=(60,) * 3),
+        tile=128,
+        overlap=32,
+    )
+    return Model(spec, build_network(spec).eval())
+
+
+def class_values(result: PredictResult) -> NDArray[Any]:
+    """The class raster of a prediction (h, w)."""
+    with rasterio.open(result.paths["landcover"]) as raster:
+        values: NDArray[Any] = raster.read(1)
+    return values
 
 
 def scores(scene: Path, folder: Path, model: Model, **settings: Any) -> tuple[NDArray[Any], PredictResult]:
