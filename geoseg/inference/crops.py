@@ -59,7 +59,7 @@ class CropSampler:
         Their features are those of the network as it learnt, adapted or not: the bundle holds its own.
         """
         self._runner, self._imagery = job.learnt or job.runner, job.model.spec.imagery
-        self._every, self._most = _every(job.grid), _CROPS if len(job.grid) <= _FEW_WINDOWS else 1
+        self._every, self._most = _every(job.grid), most_crops(job.grid)
         self._offers = 0
 
     def take(self, batch: Batch) -> DescribedCrops | None:
@@ -93,6 +93,12 @@ class CropSampler:
             to_host(torch.cat(features)),
             np.sum([rank_counts(image, valid, imagery.values) for image, valid in taken], axis=0),
         )
+
+
+def most_crops(grid: Grid) -> int:
+    """Crops that are taken of a window."""
+    share = round(grid.rows.size * grid.cols.size / (_SHARE * CROP_PX**2))
+    return max(share, _CROPS if len(grid) <= _FEW_WINDOWS else 1)
 
 
 def _every(grid: Grid) -> int:

@@ -22,7 +22,7 @@ from geoseg.cli import main
 from geoseg.commands.predict import PredictResult, predict
 from geoseg.geo.grid import Grid, Window
 from geoseg.inference.batches import Sample
-from geoseg.inference.crops import spread_crops
+from geoseg.inference.crops import most_crops, spread_crops
 from geoseg.inference.unlike import UNLIKE
 from geoseg.models.build import build_network
 from geoseg.models.bundle import save_model
@@ -210,3 +210,10 @@ def test_crops_lie_in_their_windows_and_hold_data(size: tuple[int, int], tile: i
         for crop in crops:
             assert crop == crop.clip(window.height, window.width)
             assert valid[crop.slices].mean() >= 0.5
+
+
+@pytest.mark.parametrize(
+    ("side", "tile", "crops"), [(900, 1024, 4), (9000, 1024, 1), (9000, 1536, 2), (10_000, 2048, 4)]
+)
+def test_crops_are_as_dense_in_windows_of_any_size(side: int, tile: int, crops: int) -> None:
+    assert most_crops(Grid(side, side, tile, 64, 32, border=32)) == crops
