@@ -61,7 +61,8 @@ NOTES = (
     "forward pass of a window of {speed_side} × {speed_side} pixels on {speed_threads} cores. Memory is the most that "
     "a process takes which builds the network and classifies that window in fp32, with the libraries that it loads. "
     "Machine: {processor}, torch {torch}. Encoders are small ones of their kind, so that weights differ from those "
-    "above; rates of dilation are scaled from the papers' windows of 513 pixels to these.",
+    "above; rates of dilation are scaled from the papers' windows of 513 pixels to these. `segformer` and `fpn` have "
+    "become faster since ([how much](../benchmarks/README.md#layers-that-compute-the-same-in-less-time)).",
 )
 PICTURE = "![Accuracy against speed; bars reach from the least to the most of several seeds](pictures/networks.svg)"
 COLUMNS = "name", "encoder", "weights", "seeds", "mIoU", "training, s", "fp32, Mpx/s", "bf16, Mpx/s", "memory, MiB"
