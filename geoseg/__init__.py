@@ -6,6 +6,8 @@ The public names load on first use, so that `import geoseg` costs nothing.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from geoseg.core.large_pages import use_large_pages
+
 if TYPE_CHECKING:
     from geoseg.commands.compare import Comparison, compare
     from geoseg.commands.evaluate import EvaluateResult, evaluate
@@ -95,6 +97,8 @@ __all__ = [
     "train",
     "vectorize",
 ]
+
+use_large_pages()
 
 _HOMES = {
     "geoseg.core.errors": ("GeosegError", "LabelError", "ModelError", "OutputError", "SceneError", "SpecError"),

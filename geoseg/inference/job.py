@@ -26,6 +26,7 @@ from geoseg.inference.fit import fitting_resolution, misfit_lines, resolution_mi
 from geoseg.inference.matched import measured, open_reference, values_type
 from geoseg.inference.notices import default_notice, fill_notice, scene_notices
 from geoseg.inference.source import at_resolution, select_bands
+from geoseg.inference.sparing_grids import slowing
 from geoseg.inference.uncertainties.written import WrittenUncertainty, written_uncertainty
 from geoseg.inference.views import VIEWS
 from geoseg.inference.views.view import View, ViewInputs
@@ -321,16 +322,18 @@ def _digest(
     """Digest of what decides pixels, with the settings as given and as resolved, on a kind of device."""
     given, resolved = settings
     values = curves_of(bands)
-    deciding = _deciding(resolved, given, source, model.spec)
+    deciding = _deciding(resolved, given, source, model.spec, slowing(device, resolved.precision))
     return fingerprint(scene, model, deciding, device, "" if values is None else values.digest)
 
 
-def _deciding(resolved: ClassifySpec, spec: ClassifySpec, source: Source, model: ModelSpec) -> ClassifySpec:
+def _deciding(
+    resolved: ClassifySpec, spec: ClassifySpec, source: Source, model: ModelSpec, slower: float
+) -> ClassifySpec:
     """The settings in normal form: equal wherever they give equal pixels with this model.
 
     The window size counts as requested; the size fitted to the memory stands in the work folder's manifest.
     """
-    grid = wanted_grid((source.height, source.width), model, spec)
+    grid = wanted_grid((source.height, source.width), model, spec, slower=slower)
     branch = branch_of(model, spec)
     meant = {
         "tile": grid.tile,

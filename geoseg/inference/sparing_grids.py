@@ -5,6 +5,9 @@ beside it, the more the smaller the overlap is and the farther the network sees.
 each pixel of a seam changes (`SeamsSpec`). Of the grids whose seams change few pixels of a raster in all, or no more
 than those of the model's own windows, the best is the one that forwards the fewest.
 
+A CPU takes longer for each pixel of larger windows, whose values leave its caches, but not with 8-bit integers: that
+counts as well.
+
 In: the model's own grid, its spec, settings. Out: better grids. Knows no memory.
 """
 
@@ -19,11 +22,23 @@ from geoseg.spec.seams import MOST_CHANGED, SeamsSpec
 
 _SIDES = 1.0, 1.5, 2.0
 """Sides of windows over the model's own."""
+_SLOWING = 0.05
+"""Share by which a pixel takes longer for each 1024 x 1024 pixels that a window is larger, on CPUs with floats."""
 _MOST_WORK = 1.1
 """Pixels forwarded over those of the model's own windows, at most, where its overlap is too small."""
 
 
-def sparing_grids(own: Grid, model: ModelSpec, spec: ClassifySpec, largest: int) -> list[Grid]:
+def slowing(device: str, precision: str) -> float:
+    """Share by which a pixel takes longer for each 1024 x 1024 pixels that a window is larger.
+
+    Args:
+        device: kind of device: cpu, cuda or mps.
+        precision: arithmetic: fp32, bf16, fp16 or int8.
+    """
+    return _SLOWING if device == "cpu" and precision != "int8" else 0.0
+
+
+def sparing_grids(own: Grid, model: ModelSpec, spec: ClassifySpec, largest: int, slower: float = 0) -> list[Grid]:
     """Grids over the same raster, the best first; none if the model does not know what seams do, or sees more than its
     windows.
 
@@ -32,6 +47,7 @@ def sparing_grids(own: Grid, model: ModelSpec, spec: ClassifySpec, largest: int)
         model: the model.
         spec: the settings: an overlap that is given is kept.
         largest: largest side of a window, in pixels.
+        slower: what `slowing` says.
     """
     seams = model.seams
     if seams is None or model.branch.kind != "plain":
@@ -45,7 +61,13 @@ def sparing_grids(own: Grid, model: ModelSpec, spec: ClassifySpec, largest: int)
             for grid in _grids(own, model, seams.overlaps, largest)
             if changed_share(grid, seams) <= most_changed and grid.forwarded_px <= most_px
         ]
-    return sorted(found, key=lambda grid: (round(grid.forwarded_px / (grid.height * grid.width), 2), grid.tile))
+    return sorted(found, key=lambda grid: (round(_work(grid, slower), 2), grid.tile))
+
+
+def _work(grid: Grid, slower: float) -> float:
+    """Time for a raster, over that for its pixels in windows of 1024 x 1024."""
+    larger = max(0.0, grid.rows.size * grid.cols.size / 2**20 - 1)
+    return grid.forwarded_px / (grid.height * grid.width) * (1 + slower * larger)
 
 
 def changed_share(grid: Grid, seams: SeamsSpec) -> float:

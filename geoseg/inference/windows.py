@@ -11,7 +11,7 @@ import torch
 
 from geoseg.core.errors import SpecError
 from geoseg.geo.grid import Grid
-from geoseg.inference.sparing_grids import sparing_grids
+from geoseg.inference.sparing_grids import slowing, sparing_grids
 from geoseg.models.memory import activation_bytes, free_bytes
 from geoseg.models.model import Model
 from geoseg.models.quantization.choice import fits_int8
@@ -65,7 +65,8 @@ class Target:
         grid = make_grid(*size, bound.spec, spec)
         if spec.tile is not None:
             return grid
-        for sparing in sparing_grids(grid, model.spec, spec, _largest_tile(ratio)):
+        slower = slowing(self.device.type, self.precision)
+        for sparing in sparing_grids(grid, model.spec, spec, _largest_tile(ratio), slower):
             if self._windows_in_memory(sparing, model, _SPARE_SHARE):
                 return sparing
         return self._halved(grid, size, bound, spec)
@@ -103,10 +104,15 @@ def bounded(model: ModelSpec, ratio: float) -> ModelSpec:
     return model if ratio <= 1 or largest >= model.tile else model.model_copy(update={"tile": largest})
 
 
-def wanted_grid(size: tuple[int, int], model: ModelSpec, spec: ClassifySpec, ratio: float = 1) -> Grid:
-    """The grid over a raster of a size (rows, columns) if memory were no matter; as `Target.fitting_grid` otherwise."""
+def wanted_grid(
+    size: tuple[int, int], model: ModelSpec, spec: ClassifySpec, ratio: float = 1, slower: float = 0
+) -> Grid:
+    """The grid over a raster of a size (rows, columns) if memory were no matter; as `Target.fitting_grid` otherwise.
+
+    `slower` is what `slowing` says.
+    """
     grid = make_grid(*size, bounded(model, ratio), spec)
-    sparing = [] if spec.tile is not None else sparing_grids(grid, model, spec, _largest_tile(ratio))
+    sparing = [] if spec.tile is not None else sparing_grids(grid, model, spec, _largest_tile(ratio), slower)
     return sparing[0] if sparing else grid
 
 

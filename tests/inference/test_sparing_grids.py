@@ -19,7 +19,7 @@ from support.stopped import stopped_after
 
 from geoseg.commands.plan import plan_prediction
 from geoseg.commands.predict import predict
-from geoseg.inference.sparing_grids import changed_share, sparing_grids
+from geoseg.inference.sparing_grids import changed_share, slowing, sparing_grids
 from geoseg.inference.windows import Target, make_grid, wanted_grid
 from geoseg.spec import ClassifySpec, ContextSpec, ModelSpec
 from geoseg.spec.seams import MOST_CHANGED, SeamsSpec
@@ -71,6 +71,13 @@ def test_a_network_that_sees_less_far_needs_no_larger_windows_where_they_save_no
     assert wanted_grid((10_000, 10_000), model(NEAR), ClassifySpec()).overlap == 32
 
 
+def test_windows_grow_less_where_a_pixel_takes_longer_in_larger_ones() -> None:
+    """As on a CPU with floats; integers do not mind, nor do GPUs."""
+    assert (slowing("cpu", "bf16") > 0, slowing("cpu", "int8"), slowing("cuda", "bf16")) == (True, 0, 0)
+    tiles = [wanted_grid((10_000, 10_000), model(), ClassifySpec(), slower=slower).tile for slower in (0, 0.05, 0.2)]
+    assert tiles == [2048, 1536, 1024]
+
+
 def test_what_is_asked_for_stays() -> None:
     size = 10_000, 10_000
     assert wanted_grid(size, model(), ClassifySpec(tile=512)) == make_grid(*size, model(), ClassifySpec(tile=512))
@@ -101,9 +108,9 @@ def test_larger_windows_are_taken_where_much_memory_is_free(
 ) -> None:
     """An eighth of the free memory must hold one: others may be about to take as much."""
     monkeypatch.setattr("geoseg.inference.windows.activation_bytes", lambda _m, _b, pixels, each: pixels * each)
-    monkeypatch.setattr("geoseg.inference.windows.free_bytes", lambda _device: windows * 4 * 2048**2)
+    monkeypatch.setattr("geoseg.inference.windows.free_bytes", lambda _device: windows * 2 * 2048**2)
     whole = echo_model(seams=seams())
-    grid = Target(torch.device("cpu"), "fp32").fitting_grid((10_000, 10_000), whole, ClassifySpec())
+    grid = Target(torch.device("cpu"), "int8").fitting_grid((10_000, 10_000), whole, ClassifySpec())
     assert (grid.tile > 1024) == larger
 
 
