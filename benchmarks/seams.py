@@ -32,7 +32,8 @@ from rasterio.windows import Window as RasterioWindow
 from torch import nn
 
 import geoseg
-from geoseg.inference.windows import BORDER, wanted_grid
+from geoseg.inference.sparing_grids import slowing
+from geoseg.inference.windows import BORDER, wanted_grids
 from geoseg.models.build import build_network
 from geoseg.models.padding import EdgeConv2d
 from geoseg.models.runner import Runner, RunnerOptions
@@ -98,7 +99,7 @@ def whole_pass(model: geoseg.Model, image: np.ndarray, precision: str) -> np.nda
 def changes(classes: np.ndarray, model: geoseg.Model, tile: int | None) -> tuple[float, float]:
     """Share of neighbours of different classes, in the seams between windows and elsewhere."""
     spec = ClassifySpec(tile=tile)
-    grid = wanted_grid((classes.shape[0], classes.shape[1]), model.spec, spec)
+    grid = wanted_grids((classes.shape[0], classes.shape[1]), model.spec, spec, slower=slowing("cpu", "fp32"))[0]
     in_seams, elsewhere = [], []
     for axis, side in ((0, grid.rows), (1, grid.cols)):
         differ = np.diff(classes.astype(int), axis=axis) != 0

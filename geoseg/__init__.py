@@ -3,10 +3,10 @@
 The public names load on first use, so that `import geoseg` costs nothing.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from geoseg.core.large_pages import use_large_pages
+from geoseg.core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from geoseg.commands.compare import Comparison, compare
@@ -134,15 +134,9 @@ _HOMES = {
     ),
     "geoseg.core.version": ("__version__",),
 }
-_HOME = {name: home for home, names in _HOMES.items() for name in names}
-
 
 if not TYPE_CHECKING:  # type checkers would believe that there is any name
-
-    def __getattr__(name: str) -> Any:
-        if name not in _HOME:
-            raise AttributeError(f"module 'geoseg' has no attribute {name!r}")
-        return getattr(import_module(_HOME[name]), name)
+    __getattr__ = lazy_names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

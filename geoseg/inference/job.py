@@ -30,7 +30,7 @@ from geoseg.inference.sparing_grids import slowing
 from geoseg.inference.uncertainties.written import WrittenUncertainty, written_uncertainty
 from geoseg.inference.views import VIEWS
 from geoseg.inference.views.view import View, ViewInputs
-from geoseg.inference.windows import Target, bounded, branch_of, make_grid, wanted_grid
+from geoseg.inference.windows import Target, bounded, branch_of, make_grid, wanted_grids
 from geoseg.inference.work_folder import Manifest
 from geoseg.models.bundle import load_model
 from geoseg.models.families.licences import licence_notice
@@ -333,7 +333,7 @@ def _deciding(
 
     The window size counts as requested; the size fitted to the memory stands in the work folder's manifest.
     """
-    grid = wanted_grid((source.height, source.width), model, spec, slower=slower)
+    grid = wanted_grids((source.height, source.width), model, spec, slower=slower)[0]
     branch = branch_of(model, spec)
     meant = {
         "tile": grid.tile,

@@ -61,15 +61,13 @@ class Target:
         If none is requested they forward the fewest pixels with which seams change few classes, where the model knows
         what seams do and the device has much free memory; else they are the model's, halved until it holds a window.
         """
-        bound = replace(model, spec=bounded(model.spec, ratio))
-        grid = make_grid(*size, bound.spec, spec)
-        if spec.tile is not None:
-            return grid
         slower = slowing(self.device.type, self.precision)
-        for sparing in sparing_grids(grid, model.spec, spec, _largest_tile(ratio), slower):
-            if self._windows_in_memory(sparing, model, _SPARE_SHARE):
-                return sparing
-        return self._halved(grid, size, bound, spec)
+        *sparing, own = wanted_grids(size, model.spec, spec, ratio, slower)
+        for grid in sparing:
+            if self._windows_in_memory(grid, model, _SPARE_SHARE):
+                return grid
+        bound = replace(model, spec=bounded(model.spec, ratio))
+        return own if spec.tile is not None else self._halved(own, size, bound, spec)
 
     def _halved(self, grid: Grid, size: tuple[int, int], model: Model, spec: ClassifySpec) -> Grid:
         while not self._windows_in_memory(grid, model) and grid.tile >= 2 * _SMALLEST_TILE:
@@ -104,16 +102,22 @@ def bounded(model: ModelSpec, ratio: float) -> ModelSpec:
     return model if ratio <= 1 or largest >= model.tile else model.model_copy(update={"tile": largest})
 
 
-def wanted_grid(
+def wanted_grids(
     size: tuple[int, int], model: ModelSpec, spec: ClassifySpec, ratio: float = 1, slower: float = 0
-) -> Grid:
-    """The grid over a raster of a size (rows, columns) if memory were no matter; as `Target.fitting_grid` otherwise.
+) -> list[Grid]:
+    """Grids over a raster of a size (rows, columns), the best first if memory is no matter; the last one has windows of
+    the requested size, or the model's.
 
-    `slower` is what `slowing` says.
+    Args:
+        size: rows and columns.
+        model: the model.
+        spec: the settings.
+        ratio: side of the raster's pixels in pixels of the scene, if these are smaller.
+        slower: what `slowing` says.
     """
-    grid = make_grid(*size, bounded(model, ratio), spec)
-    sparing = [] if spec.tile is not None else sparing_grids(grid, model, spec, _largest_tile(ratio), slower)
-    return sparing[0] if sparing else grid
+    own = make_grid(*size, bounded(model, ratio), spec)
+    sparing = [] if spec.tile is not None else sparing_grids(own, model, spec, _largest_tile(ratio), slower)
+    return [*sparing, own]
 
 
 def _largest_tile(ratio: float) -> int:

@@ -2,12 +2,12 @@
 
 Knows neither tensors nor rasters.
 
-
 The names load on first use, as a command needs the settings of few parts: each takes milliseconds to build.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from geoseg.core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from geoseg.spec.area import AreaSpec
@@ -144,18 +144,12 @@ _HOMES = {
     "suggest": ("SuggestSpec",),
     "tile": ("TileSpec",),
     "train": ("OptimizerSpec", "ScheduleSpec", "TrainSpec", "load_train_spec", "paths_from"),
-    "yaml_file": ("load_yaml",),
     "vector": ("GeneralizeSpec", "VectorizeSpec", "VectorSpec"),
+    "yaml_file": ("load_yaml",),
 }
-_HOME = {name: home for home, names in _HOMES.items() for name in names}
-
 
 if not TYPE_CHECKING:  # type checkers would believe that there is any name
-
-    def __getattr__(name: str) -> Any:
-        if name not in _HOME:
-            raise AttributeError(f"module 'geoseg.spec' has no attribute {name!r}")
-        return getattr(import_module(f"geoseg.spec.{_HOME[name]}"), name)
+    __getattr__ = lazy_names(__name__, {f"{__name__}.{module}": names for module, names in _HOMES.items()})
 
 
 def __dir__() -> list[str]:

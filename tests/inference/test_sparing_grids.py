@@ -19,8 +19,9 @@ from support.stopped import stopped_after
 
 from geoseg.commands.plan import plan_prediction
 from geoseg.commands.predict import predict
+from geoseg.geo.grid import Grid
 from geoseg.inference.sparing_grids import changed_share, slowing, sparing_grids
-from geoseg.inference.windows import Target, make_grid, wanted_grid
+from geoseg.inference.windows import Target, make_grid, wanted_grids
 from geoseg.spec import ClassifySpec, ContextSpec, ModelSpec
 from geoseg.spec.seams import MOST_CHANGED, SeamsSpec
 
@@ -31,6 +32,10 @@ QUICK = {"polygons": False, "preview": False, "stac": False, "device": "cpu"}
 
 def seams(changed: tuple[float, ...] = FAR) -> SeamsSpec:
     return SeamsSpec(overlaps=(32, 64, 96, 128, 192), changed=changed, pixels=4096)
+
+
+def best_grid(size: tuple[int, int], spec: ModelSpec, settings: ClassifySpec, **more: float) -> Grid:
+    return wanted_grids(size, spec, settings, **more)[0]
 
 
 def model(changed: tuple[float, ...] | None = FAR, **fields: object) -> ModelSpec:
@@ -60,30 +65,30 @@ def test_grids_forward_few_pixels_and_change_few_classes(
 
 def test_a_large_scene_is_forwarded_with_six_percent_more_at_most() -> None:
     own = make_grid(10_000, 10_000, model())
-    best = wanted_grid((10_000, 10_000), model(), ClassifySpec())
+    best = best_grid((10_000, 10_000), model(), ClassifySpec())
     assert own.forwarded_px / 1e8 > 1.14
     assert best.forwarded_px / 1e8 <= 1.06
     assert changed_share(best, seams()) <= changed_share(own, seams())
 
 
 def test_a_network_that_sees_less_far_needs_no_larger_windows_where_they_save_nothing() -> None:
-    assert wanted_grid((900, 900), model(NEAR), ClassifySpec()).tile == 1024
-    assert wanted_grid((10_000, 10_000), model(NEAR), ClassifySpec()).overlap == 32
+    assert best_grid((900, 900), model(NEAR), ClassifySpec()).tile == 1024
+    assert best_grid((10_000, 10_000), model(NEAR), ClassifySpec()).overlap == 32
 
 
 def test_windows_grow_less_where_a_pixel_takes_longer_in_larger_ones() -> None:
     """As on a CPU with floats; integers do not mind, nor do GPUs."""
     assert (slowing("cpu", "bf16") > 0, slowing("cpu", "int8"), slowing("cuda", "bf16")) == (True, 0, 0)
-    tiles = [wanted_grid((10_000, 10_000), model(), ClassifySpec(), slower=slower).tile for slower in (0, 0.05, 0.2)]
+    tiles = [best_grid((10_000, 10_000), model(), ClassifySpec(), slower=slower).tile for slower in (0, 0.05, 0.2)]
     assert tiles == [2048, 1536, 1024]
 
 
 def test_what_is_asked_for_stays() -> None:
     size = 10_000, 10_000
-    assert wanted_grid(size, model(), ClassifySpec(tile=512)) == make_grid(*size, model(), ClassifySpec(tile=512))
+    assert best_grid(size, model(), ClassifySpec(tile=512)) == make_grid(*size, model(), ClassifySpec(tile=512))
     assert {grid.overlap for grid in sparing_grids(make_grid(*size, model(), ClassifySpec(overlap=80)), model(),
                                                    ClassifySpec(overlap=80), 8192)} == {80}  # fmt: skip
-    assert wanted_grid(size, model(None), ClassifySpec()) == make_grid(*size, model())
+    assert best_grid(size, model(None), ClassifySpec()) == make_grid(*size, model())
 
 
 def test_models_that_see_more_than_windows_keep_theirs() -> None:
@@ -92,7 +97,7 @@ def test_models_that_see_more_than_windows_keep_theirs() -> None:
 
 
 def test_windows_stay_small_where_each_pixel_stands_for_many() -> None:
-    assert wanted_grid((9000, 9000), model(), ClassifySpec(), ratio=16).tile <= 512
+    assert best_grid((9000, 9000), model(), ClassifySpec(), ratio=16).tile <= 512
 
 
 def test_seams_that_were_not_measured_change_everything() -> None:

@@ -94,7 +94,10 @@ class Tracer:
             raise ValueError(f"expected {self._width} px wide strips; got one {width} px wide")
         weights = np.empty((0, 0), np.uint8) if strip.confidence is None else strip.confidence
         ids = np.require(strip.ids, self._dtype, ["C", "W"])
-        traced = self._spare.pop() if self._spare else TracedStrip.new(self._width, int(self._nodata), self._dtype)
+        try:
+            traced = self._spare.pop()
+        except IndexError:  # no other thread has finished one
+            traced = TracedStrip.new(self._width, int(self._nodata), self._dtype)
         traced.is_weighed = strip.confidence is not None
         traced.trace(strip.row, ids, np.require(weights, np.uint8, ["C", "W"]), self._nodata)
         return traced
