@@ -22,7 +22,7 @@ from geoseg.models.weights_digest import weights_digest
 from geoseg.raster.scene import Scene
 from geoseg.spec import ClassifySpec, GeneralizeSpec, PredictSpec
 
-_WAY = 2
+_WAY = 3
 """Number of the way in which pixels are decided, and of the files of a work folder: another one for another way."""
 _APART = {"aoi", "match", "match_by", "adapt", "adapt_share", "adapt_windows"}
 """Settings that are counted apart from the others, or not at all."""

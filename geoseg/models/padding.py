@@ -78,8 +78,7 @@ def zero_padded(network: nn.Module) -> nn.Module:
 class EdgeConv2d(nn.Conv2d):
     """A convolution with zero padding in training mode and replication padding in evaluation mode.
 
-    On processors with AMX, oneDNN leaves outputs unwritten where a convolution in bfloat16 has a stride and gives a
-    single column (seen in PyTorch 2.14); a single row is right, so that a column is computed as one.
+    A single column of outputs is computed as a single row, which is always right (see `is_column`).
     """
 
     def _conv_forward(self, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -100,9 +99,7 @@ class EdgeConv2d(nn.Conv2d):
 
     def _convolved(self, values: Tensor, weight: Tensor, bias: Tensor | None, padding: tuple[int, ...]) -> Tensor:
         """The outputs of values with so many zeros beyond their edges."""
-        reach = self.dilation[1] * (self.kernel_size[1] - 1) + 1
-        is_column = values.shape[3] + 2 * padding[1] < reach + self.stride[1]
-        if not is_column or self.stride[1] == 1:
+        if not is_column(self, values, padding):
             return functional.conv2d(values, weight, bias, self.stride, padding, self.dilation, self.groups)
         stride, padding, dilation = ((sides[1], sides[0]) for sides in (self.stride, padding, self.dilation))
         row = functional.conv2d(
@@ -198,6 +195,17 @@ class EdgePad2d(nn.ConstantPad2d):
             return functional.pad(values, self.padding)
         cropped = functional.pad(values, [min(0, pixels) for pixels in self.padding])
         return functional.pad(cropped, [max(0, pixels) for pixels in self.padding], mode="replicate")
+
+
+def is_column(layer: nn.Conv2d, values: Tensor, padding: Sequence[int]) -> bool:
+    """Whether a convolution with a stride gives a single column of outputs, of values (B, C, H, W) with so many zeros
+    above and below, left and right.
+
+    On processors with AMX, oneDNN leaves some of these unwritten in bfloat16 and integers of 8 bits (seen in
+    PyTorch 2.14).
+    """
+    reach = layer.dilation[1] * (layer.kernel_size[1] - 1) + 1
+    return layer.stride[1] > 1 and values.shape[3] + 2 * padding[1] < reach + layer.stride[1]
 
 
 def output_count(layer: nn.Conv2d, length: int, axis: int) -> int:

@@ -19,6 +19,8 @@ from geoseg.models.batch_norm_folding import folded
 from geoseg.models.crop_features import crop_features
 from geoseg.models.fused import Fused
 from geoseg.models.onnx_engine.body import OnnxEngine
+from geoseg.models.operator_fusion.maps import plain
+from geoseg.models.operator_fusion.network import fuse_operators
 from geoseg.models.other_runtime import OtherRuntime
 from geoseg.models.quantization.network import quantize
 from geoseg.models.quantization.processor import multiplies_integers
@@ -122,8 +124,8 @@ class RunnerOptions:
     compiled_sizes: Collection[tuple[int, int]] = ()
     """Height and width of the windows for which torch.compile fuses the network."""
     bands: int = 0
-    """Number of bands of a network whose weights are final; 0 if they may change. On a CPU in fp32, its batch
-    normalisations are then folded into the convolutions: 8 % of a U-Net's time; in bf16 that gains nothing."""
+    """Number of bands of a network whose weights are final; 0 if they may change. On a CPU, its batch normalisations
+    are then folded into the convolutions, and these fused with what comes before and behind them."""
     ranges: Mapping[str, Tensor] = field(default_factory=dict)
     """Ranges of the network's values, for 8-bit integers."""
     floats: Collection[str] = ()
@@ -133,7 +135,10 @@ class RunnerOptions:
 
 
 class Runner:
-    """A network on its device, ready for batches."""
+    """A network on its device, ready for batches.
+
+    `network` is the network with its normalisations folded where that can be; `fastest` is what computes windows.
+    """
 
     def __init__(
         self,
@@ -158,25 +163,40 @@ class Runner:
             ModelError: if ONNX Runtime is to compute the network and cannot.
         """
         self.device, self.precision = choose_for(network, device, precision)
-        self._given = network
+        self._given, self._options = network, options
         if self.precision == "int8":
             network = _with_integers(network, options)
-        elif options.bands and (self.device.type, self.precision) == ("cpu", "fp32"):
+        elif self._folds:
             network = folded(network.cpu(), options.bands)
         network.to(self.device).to(memory_format=torch.channels_last).eval()
         if options.bands and isinstance(network, SegmentationNetwork) and not keeps_uniform(network, options.multiple):
             reporter.notice(_UNEVEN)
         if options.onnx is not None:
             network = options.onnx.network(network)
-        self.network, self._options = network, options
+        self.network = network
+        self.fastest = self._fused(network)
         sizes = options.compiled_sizes
-        forward: Segmenter = Fused(network, sizes, self.device) if sizes else network
+        forward: Segmenter = Fused(network, sizes, self.device) if sizes else self.fastest
         is_plain = tuple(options.augmentations) == (Augmentation(),)
         self._forward = forward if is_plain else Augmented(forward, options.augmentations, options.multiple)
         self._takes_bytes = is_plain and self.precision == "int8"
         self._most: int | None = None
         self._reporter = reporter
         self._uniform: tuple[bytes, Tensor] | None = None
+
+    @property
+    def _folds(self) -> bool:
+        """Whether layers are joined: of final weights, on a CPU, in an arithmetic of its own."""
+        if not self._options.bands or self.device.type != "cpu":
+            return False
+        return self.precision == "fp32" or (self.precision == "bf16" and _cpu_has_bf16())
+
+    def _fused(self, network: nn.Module) -> nn.Module:
+        """The network with its operators fused, unless a compiler or another runtime does that."""
+        given = self._options
+        if not self._folds or given.compiled_sizes or given.onnx or not isinstance(network, SegmentationNetwork):
+            return network
+        return fuse_operators(network)
 
     def with_network(self, network: nn.Module) -> Runner:
         """A runner of another network, with the same device, arithmetic and options."""
@@ -204,10 +224,10 @@ class Runner:
 
     def encode(self, level: int, view: NDArray[Any]) -> Tensor:
         """Features (1, F, h, w) of one view (C + 1, n, n) of a level of the context, on the device."""
-        network = cast("ContextSegmenter", self.network)
+        network = cast("ContextSegmenter", self.fastest)
         with self.session():
             values = torch.from_numpy(view)[None].to(self.device)
-            features = network.encode(level, values.contiguous(memory_format=torch.channels_last))
+            features: Tensor = plain(network.encode(level, values.contiguous(memory_format=torch.channels_last)))
         return features
 
     def upsampled(self, context: Context, size: tuple[int, int]) -> Tensor:
@@ -218,10 +238,10 @@ class Runner:
 
     def see(self, views: Views) -> Context:
         """The context that the network computes from the views of windows, on the device."""
-        network = cast(SegmentationNetwork, self.network)
+        network = cast(SegmentationNetwork, self.fastest)
         with self.session():
             seen = network.see(Views(*(tuple(part.to(self.device) for part in parts) for parts in views)))
-        return seen
+        return replace(seen, maps=plain(seen.maps))
 
     def __call__(self, image: NDArray[Any], context: Context = NO_CONTEXT) -> Tensor:
         """Turn band values (B, C, T, T) into logits (B, K, T, T), float32, on the device.

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from geoseg.core.errors import ModelError
 from geoseg.models.build import build_network
 from geoseg.models.bundle import load_model, save_model
+from geoseg.models.convolution_padding import is_padded_alike, padding_of
 from geoseg.models.padding import EdgeConv2d
-from geoseg.models.quantization.convolution import Inputs, Outputs, QuantizedConv2d, padding_of, quantizable
+from geoseg.models.quantization.convolution import Inputs, Outputs, QuantizedConv2d
 from geoseg.models.quantization.network import find_ranges, layer_errors, quantize
 from geoseg.models.quantization.processor import multiplies_integers
 from geoseg.models.quantization.quantized import Quantized, Scaling
@@ -186,10 +187,10 @@ def test_functions_that_choose_among_values_keep_integers_and_others_give_floats
 
 
 def test_convolutions_that_pad_otherwise_or_reflect_are_left_alone() -> None:
-    assert not quantizable(nn.Conv2d(2, 2, 3, padding=1))  # with zeros
-    assert not quantizable(nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"))
-    assert not quantizable(nn.ConvTranspose2d(2, 2, 2, 2))
-    assert quantizable(nn.Conv2d(2, 2, 1))
+    assert not is_padded_alike(nn.Conv2d(2, 2, 3, padding=1))  # with zeros
+    assert not is_padded_alike(nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"))
+    assert not is_padded_alike(nn.ConvTranspose2d(2, 2, 2, 2))
+    assert is_padded_alike(nn.Conv2d(2, 2, 1))
 
 
 def test_ranges_travel_with_the_bundle_and_damaged_ones_are_refused(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.weights_digest import weights_digest
 from geoseg.models.window_padding import Sides
 
-_WAY = 1
+_WAY = 2
 """Number of the way in which graphs are made: another one for another way."""
 
 

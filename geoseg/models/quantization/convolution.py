@@ -7,7 +7,6 @@ Integers beyond 0 and 255 are clamped, which is what an activation does that the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,13 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from geoseg.models.padding import EdgeConv2d, Pair, edge_convolved, fixed_padding, output_count, replicated
+from geoseg.models.convolution_padding import Padding, output_shape
+from geoseg.models.padding import Pair, edge_convolved, is_column
 from geoseg.models.quantization.quantized import Quantized, Scaling
 
 _LARGEST_WEIGHT = 127
-
-Padding = Callable[[tuple[int, int]], tuple[int, int, int, int]]
-"""Pixels of padding at the left, right, top and bottom of an input of a height and width."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,9 @@ class QuantizedConv2d(nn.Module):
         def sum_of(added: Quantized | None) -> Tensor:
             return self._convolved(integers, scaling, added, is_float=added is None)
 
-        return Quantized(None, outputs.scaling, sum_of=sum_of, shape=self._shape(integers))
+        return Quantized(
+            None, outputs.scaling, sum_of=sum_of, shape=output_shape(self._layer[0], self._padding, integers)
+        )
 
     def _quantized(self, values: Tensor) -> Quantized:
         """Inputs as integers, those of floats by the range of training."""
@@ -93,11 +92,6 @@ class QuantizedConv2d(nn.Module):
             return values
         floats = values.floats() if isinstance(values, Quantized) else values
         return Quantized(self._inputs.scaling.integers(floats), self._inputs.scaling)
-
-    def _shape(self, integers: Tensor) -> tuple[int, ...]:
-        left, right, top, bottom = self._padding((integers.shape[2], integers.shape[3]))
-        layer, sizes = self._layer[0], (integers.shape[2] + top + bottom, integers.shape[3] + left + right)
-        return integers.shape[0], layer.out_channels, *(output_count(layer, sizes[i], i) for i in (0, 1))
 
     def _convolved(self, integers: Tensor, scaling: Scaling, added: Quantized | None, *, is_float: bool) -> Tensor:
         """Outputs (B, C', H', W') of integers: floats, or integers, with others of the same scale added."""
@@ -162,7 +156,7 @@ def _run(
     layer: nn.Conv2d, packed: _Packed, part: Tensor, padding: Pair, dtype: torch.dtype, added: Tensor | None
 ) -> Tensor:
     """Convolve a part (B, C, h, w) of the integers, with zeros beyond it, and add other integers."""
-    if _is_column(layer, part, padding):
+    if is_column(layer, part, padding):
         wider = functional.pad(part, (0, layer.stride[1]))
         more = None if added is None else functional.pad(added, (0, 1))
         return _run(layer, packed, wider.contiguous(memory_format=torch.channels_last), padding, dtype, more)[..., :1]
@@ -175,54 +169,3 @@ def _run(
     return run.binary(  # type: ignore[no-any-return]
         part, 1.0, 0, *weights, added, packed.bias, *places, 1.0, 0, dtype, 1.0, 0, "sum", 1.0, "none", [], ""
     )
-
-
-def _is_column(layer: nn.Conv2d, part: Tensor, padding: Pair) -> bool:
-    """Whether a convolution with a stride gives a single column, which oneDNN leaves partly unwritten on processors
-    with AMX (seen in PyTorch 2.14)."""
-    reach = layer.dilation[1] * (layer.kernel_size[1] - 1) + 1
-    return layer.stride[1] > 1 and part.shape[3] + 2 * padding[1] < reach + layer.stride[1]
-
-
-def same_padding(layer: nn.Conv2d) -> Padding:
-    """The padding by which outputs are as many as inputs over strides, rounded up."""
-
-    def of_size(size: tuple[int, int]) -> tuple[int, int, int, int]:
-        (top, bottom), (left, right) = (_same(layer, length, axis) for axis, length in enumerate(size))
-        return left, right, top, bottom
-
-    return of_size
-
-
-def _same(layer: nn.Conv2d, length: int, axis: int) -> tuple[int, int]:
-    stride, reach = layer.stride[axis], layer.dilation[axis] * (layer.kernel_size[axis] - 1) + 1
-    total = max(0, (-(-length // stride) - 1) * stride + reach - length)
-    return total // 2, total - total // 2
-
-
-def padding_of(layer: nn.Conv2d) -> Padding | None:
-    """The padding of a convolution; None if it is of a kind that is unknown."""
-    if type(layer) in (nn.Conv2d, EdgeConv2d):
-        fixed = fixed_padding(layer)
-        pads = any(fixed)
-        return (lambda _size: fixed) if isinstance(layer, EdgeConv2d) or not pads else None
-    return same_padding(layer) if _is_same(layer) else None
-
-
-def _is_same(layer: nn.Conv2d) -> bool:
-    """Whether a convolution with a padding of its own, in a network that replicates edges, pads as `same_padding`."""
-    for side in (32, 33):
-        values = torch.rand(1, layer.in_channels, side, side + 2, generator=torch.Generator().manual_seed(0))
-        left, right, top, bottom = same_padding(layer)((side, side + 2))
-        padded = replicated(values, (left, right), (top, bottom))
-        with torch.inference_mode():
-            wanted = functional.conv2d(padded, layer.weight, layer.bias, layer.stride, 0, layer.dilation, layer.groups)
-            found = layer(values)
-        if found.shape != wanted.shape or not torch.allclose(found, wanted, atol=1e-4):
-            return False
-    return True
-
-
-def quantizable(layer: nn.Module) -> bool:
-    """Whether a module is a convolution that can be computed with integers."""
-    return isinstance(layer, nn.Conv2d) and layer.padding_mode == "zeros" and padding_of(layer) is not None

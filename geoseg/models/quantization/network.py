@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.models.batch_norm_folding import folded
-from geoseg.models.quantization.convolution import Inputs, Outputs, QuantizedConv2d, padding_of, quantizable
+from geoseg.models.convolution_padding import is_padded_alike, padding_of
+from geoseg.models.quantization.convolution import Inputs, Outputs, QuantizedConv2d
 from geoseg.models.quantization.quantized import Quantized, Scaling, scale_of
 from geoseg.models.quantization.ranges import INPUTS, OUTPUTS, Ranges
 from geoseg.models.quantization.watched import Watch, Watched, end_watch
@@ -191,7 +192,7 @@ def _watching(network: SegmentationNetwork, watches: dict[str, Watch], floats: C
     """Watch all convolutions within a network's body that can be computed with integers."""
     handles = []
     for name, module in network.body.named_modules():
-        if name and name not in floats and quantizable(module):
+        if name and name not in floats and is_padded_alike(module):
             watch = watches.setdefault(name, Watch(name))
             before = module.register_forward_pre_hook(_take(watch), prepend=True)  # before the input is padded
             handles += [before, module.register_forward_hook(_give(watch))]

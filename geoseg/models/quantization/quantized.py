@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from geoseg.models.quantization import functions as known
+from geoseg.models import tensor_functions as known
 
 LARGEST = 255
 """Largest integer."""
@@ -148,7 +148,7 @@ class Quantized(torch.Tensor):
             found = _on_integers(func, args, keywords)
         if found is None:
             found = func(*_as_floats(args), **_as_floats(keywords))
-        if known.is_in_place(func, keywords) and args and isinstance(args[0], Quantized):
+        if known.is_in_place(func, args, keywords) and args and isinstance(args[0], Quantized):
             return args[0].become(found)
         return found
 

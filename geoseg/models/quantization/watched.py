@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from geoseg.models.quantization import functions as known
+from geoseg.models import tensor_functions as known
 
 Stage = tuple[Literal["sum", "activation"], ...]
 """What has followed a convolution."""
@@ -116,7 +116,7 @@ class Watched(torch.Tensor):
                     one.plain()
             found = func(*_plain(args), **_plain(keywords))
             result = found if watches is None else watches.of(found)
-        if known.is_in_place(func, keywords) and args and isinstance(args[0], Watched):
+        if known.is_in_place(func, args, keywords) and args and isinstance(args[0], Watched):
             args[0].become(result)
         return result
 
