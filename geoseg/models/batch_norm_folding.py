@@ -1,18 +1,19 @@
 """Batch normalisations folded into the convolutions before them: the same logits, fewer passes over memory.
 
-In: a trained network. Out: a copy. Pairs of convolution and normalisation are found by forward hooks while a small
-window is forwarded.
+In: a trained network. Out: a copy that shares all other weights. Pairs of convolution and normalisation are found by
+forward hooks while a small window is forwarded.
 """
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from geoseg.models.shared_copy import shared_copy
 
 PROBE_PX = 64
 """Side of the window that is forwarded, in pixels."""
@@ -37,7 +38,7 @@ def folded(network: nn.Module, bands: int) -> nn.Module:
         pairs, wanted = _watch(network, window)
         if not pairs:
             return network
-        copied = copy.deepcopy(network)
+        copied = shared_copy(network)
         for convolution, norm in pairs:
             _fold(copied, convolution, norm)
         with torch.inference_mode():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from geoseg.models.arbitrary_weights import arbitrary_weights
 from geoseg.models.branches import BRANCHES
 from geoseg.models.families.building import build_body
 from geoseg.models.padding import replicate_edges
@@ -22,6 +23,13 @@ def build_network(spec: ModelSpec, *, fresh: bool = True) -> SegmentationNetwork
     Raises:
         ModelError: if the architecture or the encoder is unknown, or they don't fit together.
     """
+    if not fresh:
+        with arbitrary_weights():
+            return _built(spec, fresh=False)
+    return _built(spec, fresh=True)
+
+
+def _built(spec: ModelSpec, *, fresh: bool) -> SegmentationNetwork:
     body = build_body(spec.network, len(spec.bands), len(spec.classes), fresh=fresh)
     if spec.network.semantic_normalization:
         semantic = SemanticStages(body, spec)

@@ -5,7 +5,6 @@ Networks are not analysed: their convolutions give maps that wait, and find out 
 
 from __future__ import annotations
 
-import copy
 from functools import cache
 from typing import Any
 
@@ -18,6 +17,7 @@ from geoseg.models.operator_fusion.convolution import FusedConv2d
 from geoseg.models.operator_fusion.maps import Content, Maps, plain
 from geoseg.models.operator_fusion.weights import Weights
 from geoseg.models.segmentation import Normalize, SegmentationNetwork
+from geoseg.models.shared_copy import shared_copy
 
 _PROBE_PX = 64
 """Side of the window that is forwarded, in pixels."""
@@ -33,7 +33,7 @@ def fuse_operators(network: SegmentationNetwork) -> SegmentationNetwork:
     """
     if not fuses():
         return network
-    fused = _copied(network)
+    fused = shared_copy(network).eval()
     layers = [name for name, one in fused.named_modules() if one is not fused.body and is_padded_alike(one)]
     for name in layers:
         layer = fused.get_submodule(name)
@@ -56,12 +56,6 @@ class WatchedNormalize(Normalize):
     def forward(self, image: Tensor) -> Tensor:
         """Normalise band values (B, C, H, W)."""
         return Maps.of(Content.of(super().forward(image)))
-
-
-def _copied(network: SegmentationNetwork) -> SegmentationNetwork:
-    """A copy that shares all weights and statistics."""
-    shared = [*network.parameters(), *network.buffers()]
-    return copy.deepcopy(network, {id(one): one for one in shared}).eval()
 
 
 def _as_floats(_module: nn.Module, _inputs: tuple[Any, ...], logits: Any) -> Any:

@@ -21,6 +21,7 @@ from geoseg.models.quantization.quantized import Quantized, Scaling, scale_of
 from geoseg.models.quantization.ranges import INPUTS, OUTPUTS, Ranges
 from geoseg.models.quantization.watched import Watch, Watched, end_watch
 from geoseg.models.segmentation import Normalize, SegmentationNetwork
+from geoseg.models.shared_copy import shared_copy
 
 LEAST_PRODUCTS = 256
 """Products for each value that is converted, from which integers are faster than bf16."""
@@ -163,8 +164,10 @@ class QuantizedNormalize(Normalize):
 
 
 def _folded_body(network: SegmentationNetwork) -> SegmentationNetwork:
-    """A copy of a network with its batch normalisations folded."""
-    found = folded(copy.deepcopy(network).cpu().float().eval(), len(network.normalize.mean))
+    """A copy of a network with its batch normalisations folded, in float32 on the CPU."""
+    is_ready = all(one.device.type == "cpu" and one.dtype == torch.float32 for one in network.parameters())
+    own = shared_copy(network) if is_ready else copy.deepcopy(network).cpu().float()
+    found = folded(own.eval(), len(network.normalize.mean))
     assert isinstance(found, SegmentationNetwork)
     return found.to(memory_format=torch.channels_last)  # whatever layout it came in: sums depend on it
 
