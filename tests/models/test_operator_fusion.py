@@ -23,6 +23,7 @@ from geoseg.models.operator_fusion import convolution as of_convolutions
 from geoseg.models.operator_fusion import maps as of_maps
 from geoseg.models.operator_fusion import network as of_networks
 from geoseg.models.operator_fusion.convolution import FusedConv2d
+from geoseg.models.operator_fusion.enlarged import evenly_rounded, row_weights
 from geoseg.models.operator_fusion.maps import Content, Maps, plain
 from geoseg.models.operator_fusion.network import fuse_operators
 from geoseg.models.padding import replicate_edges
@@ -83,6 +84,7 @@ def test_every_network_gives_the_same_logits(name: str, size: tuple[int, int]) -
 )
 def test_networks_of_convolutions_are_fused(name: str, encoder: str) -> None:
     network = a_network(name, encoder)
+    learns = [one.requires_grad for one in network.parameters()]
     fused = fuse_operators(network)
     assert fused is not network
     assert not any(isinstance(module, nn.Conv2d) for module in fused.modules())
@@ -91,6 +93,7 @@ def test_networks_of_convolutions_are_fused(name: str, encoder: str) -> None:
     with torch.inference_mode():
         wanted = network(image)
         assert torch.allclose(fused(image), wanted, atol=1e-4 * float(wanted.abs().max()))
+    assert [one.requires_grad for one in network.parameters()] == learns
     assert {id(one) for one in fused.parameters()} <= {id(one) for one in network.parameters()}
 
 
@@ -264,6 +267,29 @@ def test_outputs_of_all_sizes_are_right(strides: Any, dtype: torch.dtype, size: 
         assert found.dtype == dtype
         tolerance = 1e-5 if dtype == torch.float32 else 0.03
         assert torch.allclose(plain(found).float(), wanted, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_uniform_windows_stay_uniform(precision: str) -> None:
+    runner = Runner(a_network("unet"), "cpu", precision, RunnerOptions(bands=3, multiple=32))
+    for seed in range(4):
+        colour = np.random.default_rng(seed).integers(0, 255, (1, 3, 1, 1), dtype=np.uint8)
+        with runner.session():
+            logits = runner.fastest(torch.from_numpy(colour).expand(1, 3, 128, 96).contiguous().float())
+        tolerance = 0.0 if precision == "bf16" else 1e-5 * float(logits.abs().max())
+        assert (logits - logits[:, :, :1, :1]).abs().max() <= tolerance
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), scale=st.sampled_from([1e-20, 1e-6, 1.0, 1e4]))
+def test_sums_of_rounded_weights_are_exact(seed: int, scale: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(3, 5, 3, 3, generator=generator) * torch.rand(3, 5, 1, 1, generator=generator) * scale
+    weight[0, 0] = 0.0
+    rounded = evenly_rounded(weight)
+    assert ((rounded - weight).abs() <= weight.abs().amax((2, 3), keepdim=True) / 50).all()
+    for rows, exact in zip(row_weights(rounded), row_weights(rounded.double()), strict=True):
+        assert torch.equal(rows.bfloat16().double(), exact)
 
 
 def test_a_runner_fuses_final_weights_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ class FusedConv2d(nn.Module):
     def __init__(self, layer: nn.Conv2d, padding: Padding):
         """Make it of a plain convolution, whose weights do not change any more, and its padding."""
         super().__init__()
-        self._layer = (layer.requires_grad_(False),)  # in a tuple it is no child
+        self._layer = (layer,)  # in a tuple it is no child
         self._padding = padding
         self._takes_enlarged = takes_enlarged(layer)
         self._weights: dict[torch.dtype, LayerWeights] = {}

@@ -18,6 +18,10 @@ from geoseg.models.padding import fixed_padding, replicated
 
 ROWS = 0, 1
 """Even and odd rows of the outputs."""
+_ROOM = 1.02
+"""By what sums of rounded weights may exceed those of exact ones."""
+_LEAST = 2.0**-100
+"""Weights whose sums are smaller are rounded as if they were not."""
 
 
 def takes_enlarged(layer: nn.Conv2d) -> bool:
@@ -30,6 +34,18 @@ def row_weights(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Weights (2 C', C, 2, 3) of even and of odd rows of outputs, of (C', C, 3, 3); even columns before odd ones."""
     even, odd = (_columns(rows) for rows in _halves(weight, 2))
     return even, odd
+
+
+def evenly_rounded(weight: Tensor) -> Tensor:
+    """Weights (C', C, 3, 3) rounded so that bfloat16 holds their sums in `row_weights` exactly.
+
+    Otherwise the four outputs of an enlarged pixel differ by rounding where they should not: uniform areas get a
+    pattern. All weights of one input and output are multiples of one step, as in fixed-point numbers of 9 bits.
+    """
+    sums = [cols.abs().amax((2, 3)) for rows in _halves(weight, 2) for cols in _halves(rows, 3)]
+    largest = torch.stack([weight.abs().amax((2, 3)), *sums]).amax(0).clamp(min=_LEAST)
+    step = (torch.exp2(torch.ceil(torch.log2(largest * _ROOM))) / 256)[:, :, None, None]
+    return (weight / step).round() * step
 
 
 def _halves(weight: Tensor, axis: int) -> tuple[Tensor, Tensor]:

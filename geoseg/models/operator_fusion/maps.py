@@ -223,7 +223,10 @@ def _in_place(function: known.Function, arguments: Any, keywords: dict[str, Any]
             return changed
     others = _read((arguments[1:], keywords))
     content.settle()
-    function(content.computed(), *others[0], **others[1])
+    values = content.computed()
+    function(values, *others[0], **others[1])
+    if tuple(values.shape) != content.shape:  # then the network goes on unfused
+        raise TypeError(f"{function.__name__} changes the shape of maps in place")
     return changed
 
 

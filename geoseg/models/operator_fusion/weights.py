@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from geoseg.models.operator_fusion.activations import NONE, Activation
-from geoseg.models.operator_fusion.enlarged import row_weights
+from geoseg.models.operator_fusion.enlarged import evenly_rounded, row_weights
 from geoseg.models.padding import Pair, is_column
 
 _MOST_LAYOUTS = 16
@@ -100,6 +100,8 @@ class LayerWeights:
                             for wanted in (True, False))  # fmt: skip
         bias = self._layer.bias
         own = None if others or bias is None else torch.cat([bias, bias])
-        even, odd = (Weights(self._layer, rows, own, self._dtype) for rows in row_weights(torch.cat(enlarged, 1)))
+        weight = torch.cat(enlarged, 1)
+        given = evenly_rounded(weight) if self._dtype == torch.bfloat16 else weight
+        even, odd = (Weights(self._layer, rows, own, self._dtype) for rows in row_weights(given))
         none = self._layer.weight[:, :0]
         return Split((even, odd), Weights(self._layer, torch.cat([none, *others], 1), bias, self._dtype))

@@ -65,7 +65,7 @@ class QuantizedConv2d(nn.Module):
             outputs: what it gives.
         """
         super().__init__()
-        self._layer = (layer.requires_grad_(False),)  # in a tuple it is no child: its weights are used packed
+        self._layer = (layer,)  # in a tuple it is no child: its weights are used packed
         self._padding, self._inputs, self._outputs = padding, inputs, outputs
         self._packed: dict[bool, _Packed] = {}
 
@@ -128,14 +128,15 @@ def _copied(part: Tensor) -> Tensor:
 def _pack(layer: nn.Conv2d, mean: Tensor, given: Scaling, out: Scaling | None, added: Scaling | None) -> _Packed:
     """Weights and bias of a convolution for inputs of a scaling and outputs of another, or floats."""
     scale, zero, means = (_by_weight(layer, part) for part in (given.scale, given.zero, mean))
-    weights = layer.weight.float() * scale
+    own = layer.weight.detach().float()
+    weights = own * scale
     scales = weights.abs().amax((1, 2, 3)).clamp_(min=torch.finfo(torch.float32).tiny) / _LARGEST_WEIGHT
     integers = (weights / scales.view(-1, 1, 1, 1)).round_().clamp_(-_LARGEST_WEIGHT, _LARGEST_WEIGHT)
     shift = (integers * zero).sum((1, 2, 3)) * scales
     rounded = integers * scales.view(-1, 1, 1, 1) / scale
-    bias = ((layer.weight.float() - rounded) * means).sum((1, 2, 3)) - shift
+    bias = ((own - rounded) * means).sum((1, 2, 3)) - shift
     if layer.bias is not None:
-        bias = bias + layer.bias.float()
+        bias = bias + layer.bias.detach().float()
     if out is not None:
         bias, scales = bias / out.scale + out.zero, scales / out.scale
     if added is not None:
