@@ -13,7 +13,8 @@ from typing import Any
 from geoseg.geo.aoi import Area
 from geoseg.geo.georef import PixelGrid
 from geoseg.geo.grid import Window
-from geoseg.outputs.geotiff import BLOCK, COUNT_TAG, INSTANCES_FORMAT, Part, PartRaster, write_cog, write_mosaic
+from geoseg.outputs.cog import write_cog
+from geoseg.outputs.geotiff import BLOCK, COUNT_TAG, INSTANCES_FORMAT, Part, PartRaster, write_mosaic
 from geoseg.raster.scene_info import SceneInfo, describe_dataset
 from geoseg.vector.instances import Instances
 

@@ -22,8 +22,9 @@ from geoseg.inference.class_shares import ClassShare
 from geoseg.inference.cores import origin_tags
 from geoseg.inference.job import Job
 from geoseg.outputs.attribute_table import write_aux
+from geoseg.outputs.cog import write_cog
 from geoseg.outputs.drafts import Drafts
-from geoseg.outputs.geotiff import INSTANCES_FORMAT, write_cog
+from geoseg.outputs.geotiff import INSTANCES_FORMAT
 from geoseg.outputs.stac.assets import ResultFile, is_asset
 from geoseg.outputs.stac.item import Prediction, landcover_item
 from geoseg.outputs.styles import add_layer_style, raster_sld, shared_qml, vector_qml, vector_sld, write_style_files

@@ -1,6 +1,6 @@
-"""Finished blocks become a GeoTIFF: first uncompressed parts, written in any order, then their mosaic, then a COG.
+"""Finished blocks become a raster: first uncompressed parts, written in any order, then their mosaic.
 
-In: blocks of pixels with their windows. Out: cloud-optimised GeoTIFFs on the scene's grid. Knows no network.
+In: blocks of pixels with their windows. Out: a VRT on the scene's grid, of which `cog` makes a file. Knows no network.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from geoseg.geo.grid import Window
 from geoseg.raster.reading import to_rasterio
 from geoseg.raster.scene_info import SceneInfo
 
-_OVERVIEW_PX = 2**24
-"""Most pixels that are held at once to make overviews."""
 BLOCK = 512
 """Side of a file block in pixels."""
 
@@ -159,34 +157,6 @@ def _vrt_source(part: Part, number: int, width: int, layout: RasterFormat) -> El
         rectangle = {"xOff": "0", "yOff": str(row), "xSize": str(width), "ySize": str(part.height)}
         ElementTree.SubElement(source, tag, rectangle)
     return source
-
-
-def write_cog(raster: Path, layout: RasterFormat, path: Path) -> None:
-    """Write a raster as a cloud-optimised GeoTIFF with overviews, to a path in a workspace."""
-    with write_errors(path.parent.parent), quiet_georeferencing(), _cog_settings(raster, path):
-        copy_raster(
-            str(raster),
-            str(path),
-            driver="COG",
-            COMPRESS="DEFLATE",
-            PREDICTOR="NO" if layout.dtype == "uint8" else "YES",
-            BLOCKSIZE=str(BLOCK),
-            OVERVIEW_RESAMPLING=layout.overviews.upper(),
-            BIGTIFF="IF_SAFER",
-            SPARSE_OK="YES",
-            NUM_THREADS="ALL_CPUS",
-        )
-
-
-def _cog_settings(raster: Path, path: Path) -> Any:
-    """A context in which GDAL makes overviews of very wide rasters from few rows at a time, as it holds whole rows.
-
-    Its scratch files lie beside the new file: on the same disk, and removed with it if this process is killed.
-    """
-    with rasterio.open(raster) as dataset:
-        rows = _OVERVIEW_PX // dataset.width // 64 * 64
-    memory = {"GDAL_OVR_CHUNKYSIZE": max(64, rows)} if rows < 2 * BLOCK else {}
-    return rasterio.Env(CPL_TMPDIR=str(path.parent), **memory)
 
 
 def _georeference(dataset: Any, info: SceneInfo) -> None:
