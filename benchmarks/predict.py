@@ -75,13 +75,15 @@ def measure_predict(scene: str, output: str, model: str | None, settings: dict[s
     }  # fmt: skip
 
 
-def measure_forward(scene: str, model: str | None, precision: str, tile: int) -> dict[str, object]:
+def measure_forward(scene: str, model: str | None, precision: str, tile: int, fused: bool) -> dict[str, object]:
     """Forward the pixels of a scene in tiles without overlap, held in memory: the network's own arithmetic, with the
-    normalisation in front of it and nothing behind it. One tile at a time, which is as fast as several on a CPU."""
+    normalisation in front of it and nothing behind it; its operators fused, as predict has them, or PyTorch's. One tile
+    at a time, which is as fast as several on a CPU."""
     from geoseg.models.runner import Runner, RunnerOptions
 
     loaded = find_model(model)
-    runner = Runner(loaded.module, "auto", precision, RunnerOptions(bands=len(loaded.spec.bands), ranges=loaded.ranges))
+    options = RunnerOptions(bands=len(loaded.spec.bands) if fused else 0, ranges=loaded.ranges)
+    runner = Runner(loaded.module, "auto", precision, options)
     with rasterio.open(scene) as dataset:
         tiles = [
             dataset.read(window=RasterioWindow(col, row, tile, tile))[None]
@@ -163,31 +165,30 @@ RASTER_ONLY = {"polygons": False, "preview": False, "stac": False}
 
 
 def run_ratio(folder: Path, options: argparse.Namespace) -> None:
-    """Predict, with and without polygons, over the bare forward pass."""
+    """Predict, with and without polygons, over the bare forward pass in PyTorch, and of what predict makes of it."""
     scene = str(make_scene(folder / "scene.tif", options.side, options.side))
-    bare: dict[str, float] = {}
+    bare: dict[tuple[str, bool], float] = {}
+
+    def bare_pass(precision: str, *, fused: bool) -> float:
+        """Seconds per megapixel, of the faster of two passes."""
+        if (precision, fused) not in bare:
+            given = scene, options.model, precision, 1024, fused
+            runs = [apart("measure_forward", *given, threads=options.threads) for _ in range(2)]
+            bare[precision, fused] = min(run["seconds"] / run["mpx"] for run in runs)
+        return bare[precision, fused]
+
     for precision in options.precisions:
         floats = "bf16" if precision == "int8" else precision  # integers over the bare pass in bf16
-        if floats not in bare:
-            runs = [
-                apart("measure_forward", scene, options.model, floats, 1024, threads=options.threads) for _ in range(2)
-            ]
-            bare[floats] = min(run["seconds"] / run["mpx"] for run in runs)
-        per_mpx = bare[floats]
+        plain, own = bare_pass(floats, fused=False), bare_pass(precision, fused=True)
         for name, settings in (("raster only", RASTER_ONLY), ("with polygons and preview", {})):
-            made = apart(
-                "measure_predict",
-                scene,
-                str(folder),
-                options.model,
-                settings | {"precision": precision},
-                threads=options.threads,
-            )
+            given = scene, str(folder), options.model, settings | {"precision": precision}
+            made = apart("measure_predict", *given, threads=options.threads)
             total = made["seconds"]["total"] / made["mpx"]
             print(
-                f"{options.side}² {made['precision']} {name}: {total:.3f} s/Mpx over {per_mpx:.3f} bare = "
-                f"{total / per_mpx:.2f}, of as many pixels as were forwarded ({made['forwarded']:.3f} x) "
-                f"{total / per_mpx / made['forwarded']:.2f}  {made['seconds']}"
+                f"{options.side}² {made['precision']} {name}: {total:.3f} s/Mpx, {total / plain:.2f} of {plain:.3f} bare in "
+                f"PyTorch's {floats}; {total / own:.2f} of {own:.3f} bare with operators fused, "
+                f"{total / own / made['forwarded']:.2f} of as many pixels as were forwarded ({made['forwarded']:.3f} x)  "
+                f"{made['seconds']}"
             )
 
 
