@@ -184,11 +184,11 @@ def run_ratio(folder: Path, options: argparse.Namespace) -> None:
             given = scene, str(folder), options.model, settings | {"precision": precision}
             made = apart("measure_predict", *given, threads=options.threads)
             total = made["seconds"]["total"] / made["mpx"]
+            again = made["forwarded"]
             print(
-                f"{options.side}² {made['precision']} {name}: {total:.3f} s/Mpx, {total / plain:.2f} of {plain:.3f} bare in "
-                f"PyTorch's {floats}; {total / own:.2f} of {own:.3f} bare with operators fused, "
-                f"{total / own / made['forwarded']:.2f} of as many pixels as were forwarded ({made['forwarded']:.3f} x)  "
-                f"{made['seconds']}"
+                f"{options.side}² {made['precision']} {name}: {total:.3f} s/Mpx; over bare {floats} of PyTorch "
+                f"({plain:.3f}) {total / plain:.2f}; over that, fused ({own:.3f}) {total / own:.2f}, of as "
+                f"many pixels as were forwarded ({again:.3f} x) {total / own / again:.2f}  {made['seconds']}"
             )
 
 

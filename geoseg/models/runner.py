@@ -20,7 +20,7 @@ from geoseg.models.crop_features import crop_features
 from geoseg.models.fused import Fused
 from geoseg.models.onnx_engine.body import OnnxEngine
 from geoseg.models.operator_fusion.maps import plain
-from geoseg.models.operator_fusion.network import fuse_operators
+from geoseg.models.operator_fusion.network import fuse_operators, fuses
 from geoseg.models.other_runtime import OtherRuntime
 from geoseg.models.quantization.network import quantize
 from geoseg.models.quantization.processor import multiplies_integers
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 _UNEVEN = (
     "this network answers by position in a window: across large uniform areas (water, fill) classes can change along "
     "the borders of windows; a larger --tile has fewer of them"
+)
+_SLOWER = (
+    "--compile: on CPUs the network is faster as geoseg fuses it, which takes no time to start: leave --compile out"
 )
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -176,6 +179,8 @@ class Runner:
         self.network = network
         self.fastest = self._fused(network)
         sizes = options.compiled_sizes
+        if sizes and self._folds and fuses():
+            reporter.notice(_SLOWER)
         forward: Segmenter = Fused(network, sizes, self.device) if sizes else self.fastest
         is_plain = tuple(options.augmentations) == (Augmentation(),)
         self._forward = forward if is_plain else Augmented(forward, options.augmentations, options.multiple)

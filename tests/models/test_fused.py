@@ -12,6 +12,7 @@ import pytest
 import torch
 from support.context_networks import TINY
 from support.models import make_spec
+from support.reporters import Heard
 from torch._inductor import cpp_builder
 
 from geoseg.core.errors import SpecError
@@ -133,3 +134,12 @@ def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
     assert some > 0
     assert none == 0
     assert list((tmp_path / "assets" / "geoseg" / "compiled" / torch.__version__).rglob("*.so"))
+
+
+def test_on_cpus_a_notice_says_that_compiling_is_slower(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "_check_compiler", lambda: None)
+    network, sizes = build_network(make_spec(bands=("red", "green", "blue"), network=TINY)), {(64, 64)}
+    for compiled, wanted in ((sizes, 1), ((), 0)):
+        heard = Heard()
+        Runner(network, "cpu", "fp32", RunnerOptions(multiple=8, bands=3, compiled_sizes=compiled), reporter=heard)
+        assert sum("leave --compile out" in line for line in heard.lines) == wanted
