@@ -93,19 +93,21 @@ def plan_prediction(
 
 
 def scratch_bytes_per_pixel(job: Job) -> int:
-    """Bytes of disk space per pixel for the parts of rasters and, at worst as much again, the files made of them."""
+    """Bytes of disk space per pixel for the parts of rasters, overviews of classes and, at worst as much again as the
+    parts, the files made of them."""
     once = sum(layout.bytes_per_pixel() for layout in raster_formats(job).values())
     before = 0 if job.crf is None else sum(layout.bytes_per_pixel() for layout in part_formats(job).values())
     vector = job.spec.vector
     numbers = 3 * INSTANCES_FORMAT.bytes_per_pixel() if vector.instances is not None else 0
-    return before + 2 * once + numbers + vector.generalizes + math.ceil(job.view.scratch_bytes)
+    return before + 2 * once + 1 + numbers + vector.generalizes + math.ceil(job.view.scratch_bytes)
 
 
 def memory_bytes(job: Job) -> int:
     """Rough peak memory: interpreter and libraries, weights, activations, windows in the queue, blending, caches."""
     grid, classes = job.grid, len(job.model.spec.classes)
     window_px = grid.rows.size * grid.cols.size
-    weights = 4 * count_weights(job.model.module)
+    copies = 3 if job.runner.device.type == "cpu" else 1  # as read, with normalisations folded, and as oneDNN has them
+    weights = copies * 4 * count_weights(job.model.module)
     bytes_each = 4 if job.runner.precision == "fp32" else 2
     activations = job.batch_size * activation_bytes(job.model.module, len(job.model.spec.bands), window_px, bytes_each)
     queue = 4 * job.batch_size * window_px * (job.bands.value_type.itemsize * len(job.model.spec.bands) + 1)

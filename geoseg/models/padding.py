@@ -331,6 +331,12 @@ def _pad_input(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...] | 
     return functional.pad(inputs[0], (across, across, down, down), mode="replicate"), *inputs[1:]
 
 
+def has_own_hooks(layer: nn.Module) -> bool:
+    """Whether others have hooked themselves to a layer."""
+    hooks = (*layer._forward_pre_hooks.values(), *layer._forward_hooks.values())
+    return any(hook not in (_pad_input, _crop) for hook in hooks)
+
+
 def _crop(module: nn.Module, inputs: tuple[Any, ...], answer: Tensor) -> Tensor:
     """Forward hook that crops the outputs of the pixels that `_pad_input` has added."""
     if module.training:

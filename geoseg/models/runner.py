@@ -167,11 +167,12 @@ class Runner:
         """
         self.device, self.precision = choose_for(network, device, precision)
         self._given, self._options = network, options
-        if self.precision == "int8":
-            network = _with_integers(network, options)
-        elif self._folds:
-            network = folded(network.cpu(), options.bands)
-        network.to(self.device).to(memory_format=torch.channels_last).eval()
+        with torch.inference_mode(False):  # the weights that are given go on learning, if they did
+            if self.precision == "int8":
+                network = _with_integers(network, options)
+            elif self._folds:
+                network = folded(network.cpu(), options.bands)
+            network.to(self.device).to(memory_format=torch.channels_last).eval()
         if options.bands and isinstance(network, SegmentationNetwork) and not keeps_uniform(network, options.multiple):
             reporter.notice(_UNEVEN)
         if options.onnx is not None:

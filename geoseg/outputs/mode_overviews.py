@@ -1,7 +1,7 @@
 """Overviews of a class raster: the most frequent class of every four pixels, level by level.
 
 In: a raster of 8-bit classes. Out: rasters of half, a quarter, ... of its sides, and a VRT that shows it with them.
-GDAL makes the same by itself, in several times the time.
+GDAL makes nearly the same by itself, in several times the time.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ def write_mode_overviews(raster: Path, layout: RasterFormat) -> Path:
         OutputError: if they cannot be written.
     """
     shown = raster.with_suffix(".overviews.vrt")
-    shown.unlink(missing_ok=True)  # GDAL would remove what it shows, too
-    levels = _write_levels(raster, layout)
-    if not levels:
-        return raster
     with write_errors(raster.parent.parent), quiet_georeferencing():
+        shown.unlink(missing_ok=True)  # GDAL would remove what it shows, too
+        levels = _write_levels(raster, layout)
+        if not levels:
+            return raster
         copy_raster(str(raster), str(shown), driver="VRT")
         tree = ElementTree.parse(shown)
         for band in tree.iter("VRTRasterBand"):
@@ -61,7 +61,7 @@ def _write_half(finer: Path, path: Path, size: tuple[int, int], layout: RasterFo
     from geoseg.outputs.mode_loop import modes_into  # imports the compiler
 
     height, width = size
-    rows = max(BLOCK, OVERVIEW_PX // width // BLOCK * BLOCK)
+    rows = max(64, OVERVIEW_PX // (4 * width) // BLOCK * BLOCK)
     with rasterio.open(finer) as source, PartRaster(path, size, layout) as target:
         for row in range(0, height, rows):
             window = Window(row, 0, min(rows, height - row), width)

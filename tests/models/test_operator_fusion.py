@@ -164,6 +164,29 @@ def test_what_follows_a_convolution_is_as_if_it_were_computed_by_itself(name: st
     assert torch.allclose(found, wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_any_activation_may_follow_enlarged_maps_beside_others(name: str) -> None:
+    layer, low, high = a_layer(3), torch.randn(1, 2, 4, 5), torch.randn(1, 1, 8, 10)
+
+    def forwarded(convolve: nn.Module, wrap: Callable[[Tensor], Tensor]) -> Tensor:
+        parts = [functional.interpolate(wrap(low), scale_factor=2.0), wrap(high)]
+        return plain(ACTIVATIONS[name](convolve(torch.cat(parts, 1))))
+
+    with torch.inference_mode():
+        wanted, found = forwarded(layer, torch.clone), forwarded(fused_layer(layer), watched)
+    assert torch.allclose(found, wanted, atol=1e-5)
+
+
+def test_a_result_that_is_written_elsewhere_is_no_secret() -> None:
+    layer, values = a_layer(), torch.randn(1, CHANNELS, 6, 6)
+    target = watched(torch.randn(1, CHANNELS, 6, 6))
+    convolved, wanted = fused_layer(layer)(target), layer(plain(watched(plain(target).clone())))
+    with torch.inference_mode():
+        torch.mul(values, 2.0, out=target)
+        assert torch.allclose(plain(convolved), wanted, atol=1e-5)
+        assert torch.equal(plain(target), values * 2.0)
+
+
 STEPS = st.lists(
     st.tuples(
         st.sampled_from([
@@ -234,6 +257,57 @@ class Twice(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         seen = self.conv(image)
         return functional.relu(seen) + seen
+
+
+class Masked(nn.Conv2d):
+    """A convolution of another package, which takes something else besides."""
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(values) * mask
+
+
+class Mixed(nn.Module):
+    """A convolution that somebody watches, one of another kind, and a plain one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watched, self.masked, self.last = a_layer(3), Masked(CHANNELS, CHANNELS, 1), a_layer()
+
+    def forward(self, image: Tensor) -> Tensor:
+        seen = functional.relu(self.watched(image))
+        return self.last(self.masked(seen, torch.ones(1)))
+
+
+def test_layers_that_are_watched_or_of_another_kind_stay_as_they_are() -> None:
+    network = SegmentationNetwork(Normalize(make_spec(bands=RGB).normalization), Mixed()).eval()
+    calls: list[int] = []
+    network.body.watched.register_forward_hook(lambda *_: calls.append(1))
+    fused = fuse_operators(network)
+    kinds = [type(one).__name__ for one in (fused.body.watched, fused.body.masked, fused.body.last)]
+    assert kinds == ["EdgeConv2d", "Masked", "FusedConv2d"]
+    calls.clear()
+    image = torch.rand(1, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.allclose(fused(image), network(image), atol=1e-5)
+    assert len(calls) == 2
+
+
+def test_weights_are_laid_out_for_the_arithmetic_and_the_latest_sizes_alone() -> None:
+    fused = fuse_operators(a_network("unet"))
+    layers = [module for module in fused.modules() if isinstance(module, FusedConv2d)]
+    assert not any(layer._weights for layer in layers)
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        for side in range(64, 64 + 32 * 8, 32):
+            fused(torch.rand(1, 3, side, side))
+    assert all(list(layer._weights) == [torch.bfloat16] for layer in layers)
+    assert all(len(layer._weights[torch.bfloat16].whole._laid_out) <= 6 for layer in layers)
+
+
+def test_a_runner_made_without_gradients_leaves_the_weights_learning() -> None:
+    network = build_network(make_spec(bands=RGB, network=NetworkSpec(architecture="unet", encoder="resnet18")))
+    with torch.inference_mode():
+        Runner(network, "cpu", "bf16", RunnerOptions(bands=3, multiple=32))
+    network.train()(torch.rand(2, 3, 64, 64)).sum().backward()
 
 
 def test_outputs_that_are_used_twice_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:

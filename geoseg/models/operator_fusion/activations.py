@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -21,7 +22,11 @@ class Activation(NamedTuple):
 
 NONE = Activation("none")
 RELU = Activation("relu")
-_NAMES = {functional.silu: "swish", Tensor.sigmoid: "sigmoid", functional.hardswish: "hardswish"}
+AFTER_SUMS = NONE, RELU
+"""What may become of a sum."""
+_NAMES = {
+    functional.silu: "swish", torch.sigmoid: "sigmoid", Tensor.sigmoid: "sigmoid", functional.hardswish: "hardswish",
+}  # fmt: skip
 
 
 def activation_of(function: known.Function, arguments: Sequence[Any], keywords: dict[str, Any]) -> Activation | None:

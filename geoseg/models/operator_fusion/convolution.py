@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from geoseg.models.convolution_padding import Padding, output_shape
-from geoseg.models.operator_fusion.activations import NONE, Activation
+from geoseg.models.operator_fusion.activations import AFTER_SUMS, NONE, Activation
 from geoseg.models.operator_fusion.enlarged import enlarged_convolved, takes_enlarged
 from geoseg.models.operator_fusion.maps import Content, Maps, Part, joined
 from geoseg.models.operator_fusion.weights import LayerWeights, Weights
@@ -61,12 +61,18 @@ class FusedConv2d(nn.Module):
     def _wait_no_more(self) -> None:
         self.waits = False
 
+    def end_trial(self) -> None:
+        """Keep what was found out, and nothing else."""
+        self.is_tried = False
+        self._weights.clear()
+
     def _convolved(
         self, parts: Sequence[Part], dtype: torch.dtype, added: Tensor | None, activation: Activation
     ) -> Tensor:
         """Outputs (B, C', H', W') of maps beside each other."""
         enlarged = [Part(part.content, False) for part in parts if part.is_enlarged]
-        if not enlarged or not self._takes_enlarged or added is not None:
+        is_split = 0 < len(enlarged) < len(parts)
+        if not enlarged or not self._takes_enlarged or added is not None or (is_split and activation not in AFTER_SUMS):
             return self._at_edges(_laid(parts, dtype), self._kept(dtype).whole, added, activation)
         others = [part for part in parts if not part.is_enlarged]
         weights = self._kept(dtype).split(tuple((part.content.shape[1], part.is_enlarged) for part in parts))

@@ -162,6 +162,8 @@ class Maps(torch.Tensor):
         with torch._C.DisableTorchFunctionSubclass():
             if func in known.QUESTIONS:
                 return func(*args, **keywords)
+            if "out" in keywords:
+                return func(*plain(args), **plain(keywords))
             if known.is_in_place(func, args, keywords):
                 return _in_place(func, args, keywords)
             found = _later(func, args, keywords)

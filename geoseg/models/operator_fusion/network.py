@@ -1,4 +1,4 @@
-"""A network whose convolutions do what comes before and behind them. In: a trained network. Out: a copy, as exact.
+"""A network whose convolutions do what comes before and behind them. In: a trained network. Out: a copy, faster.
 
 Networks are not analysed: their convolutions give maps that wait, and find out what follows when it comes.
 """
@@ -16,6 +16,7 @@ from geoseg.models.operator_fusion.activations import NONE, RELU, Activation
 from geoseg.models.operator_fusion.convolution import FusedConv2d
 from geoseg.models.operator_fusion.maps import Content, Maps, plain
 from geoseg.models.operator_fusion.weights import Weights
+from geoseg.models.padding import has_own_hooks
 from geoseg.models.segmentation import Normalize, SegmentationNetwork
 from geoseg.models.shared_copy import shared_copy
 
@@ -34,7 +35,7 @@ def fuse_operators(network: SegmentationNetwork) -> SegmentationNetwork:
     if not fuses():
         return network
     fused = shared_copy(network).eval()
-    layers = [name for name, one in fused.named_modules() if one is not fused.body and is_padded_alike(one)]
+    layers = [name for name, one in fused.named_modules() if one is not fused.body and _is_fusible(one)]
     for name in layers:
         layer = fused.get_submodule(name)
         padding = padding_of(layer)  # type: ignore[arg-type]
@@ -43,6 +44,10 @@ def fuse_operators(network: SegmentationNetwork) -> SegmentationNetwork:
     fused.normalize = WatchedNormalize(fused.normalize)
     fused.register_forward_hook(_as_floats)
     return fused if layers and _is_same(network, fused) else network
+
+
+def _is_fusible(layer: nn.Module) -> bool:
+    return not has_own_hooks(layer) and is_padded_alike(layer)
 
 
 class WatchedNormalize(Normalize):
@@ -74,7 +79,7 @@ def _is_same(network: SegmentationNetwork, fused: SegmentationNetwork) -> bool:
         return False
     for module in fused.modules():
         if isinstance(module, FusedConv2d):
-            module.is_tried = False
+            module.end_trial()
     return bool((found - wanted).abs().max() <= _TOLERANCE * wanted.abs().max())
 
 

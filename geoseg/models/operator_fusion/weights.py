@@ -13,8 +13,8 @@ from geoseg.models.operator_fusion.activations import NONE, Activation
 from geoseg.models.operator_fusion.enlarged import evenly_rounded, row_weights
 from geoseg.models.padding import Pair, is_column
 
-_MOST_LAYOUTS = 16
-"""Sizes of inputs for which weights are kept as oneDNN wants them; for others it lays them out anew each time."""
+_MOST_LAYOUTS = 6
+"""Sizes of inputs for which weights are kept as oneDNN wants them, the latest ones."""
 Widths = tuple[tuple[int, bool], ...]
 """Channels of maps beside each other, and whether they are enlarged."""
 
@@ -57,12 +57,14 @@ class Weights:
         """The weights as oneDNN wants them for an input of a shape."""
         key = shape, tuple(padding)
         found = self._laid_out.get(key)
-        if found is None and len(self._laid_out) < _MOST_LAYOUTS:
-            layer = self._layer
-            self._laid_out[key] = found = torch.ops.mkldnn._reorder_convolution_weight(
+        if found is None:
+            layer, kept = self._layer, self._laid_out
+            if len(kept) >= _MOST_LAYOUTS:
+                kept.pop(next(iter(kept)), None)
+            kept[key] = found = torch.ops.mkldnn._reorder_convolution_weight(
                 self._weight, list(padding), list(layer.stride), list(layer.dilation), layer.groups, list(shape)
             )
-        return self._weight if found is None else found
+        return found
 
 
 class Split(NamedTuple):
