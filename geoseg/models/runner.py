@@ -28,6 +28,7 @@ from geoseg.models.segmentation import SegmentationNetwork, Segmenter
 from geoseg.models.surroundings import NO_CONTEXT, Context, Views
 from geoseg.models.tta import Augmentation, Augmented
 from geoseg.models.uniformity_check import keeps_uniform
+from geoseg.models.unusual_values import Careful
 from geoseg.models.window_check import check_size, misfit
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ class Runner:
             ModelError: if ONNX Runtime is to compute the network and cannot.
         """
         self.device, self.precision = choose_for(network, device, precision)
-        self._given, self._options = network, options
+        self._given, self._options, self._reporter = network, options, reporter
         with torch.inference_mode(False):  # the weights that are given go on learning, if they did
             if self.precision == "int8":
                 network = _with_integers(network, options)
@@ -179,15 +180,11 @@ class Runner:
             network = options.onnx.network(network)
         self.network = network
         self.fastest = self._fused(network)
-        sizes = options.compiled_sizes
-        if sizes and self._folds and fuses():
-            reporter.notice(_SLOWER)
-        forward: Segmenter = Fused(network, sizes, self.device) if sizes else self.fastest
+        forward = self._forward_by(network)
         is_plain = tuple(options.augmentations) == (Augmentation(),)
         self._forward = forward if is_plain else Augmented(forward, options.augmentations, options.multiple)
         self._takes_bytes = is_plain and self.precision == "int8"
         self._most: int | None = None
-        self._reporter = reporter
         self._uniform: tuple[bytes, Tensor] | None = None
 
     @property
@@ -203,6 +200,18 @@ class Runner:
         if not self._folds or given.compiled_sizes or given.onnx or not isinstance(network, SegmentationNetwork):
             return network
         return fuse_operators(network)
+
+    def _forward_by(self, network: nn.Module) -> Segmenter:
+        """What forwards windows by a network as it was before its operators were fused."""
+        sizes = self._options.compiled_sizes
+        if sizes:
+            if self._folds and fuses():
+                self._reporter.notice(_SLOWER)
+            return Fused(network, sizes, self.device)
+        plain_network = self._given if self.precision == "int8" else network
+        if self.fastest is plain_network or not isinstance(self.fastest, SegmentationNetwork):
+            return self.fastest
+        return Careful(self.fastest, plain_network)
 
     def with_network(self, network: nn.Module) -> Runner:
         """A runner of another network, with the same device, arithmetic and options."""

@@ -15,6 +15,7 @@ from support.networks import ALL
 from torch import Tensor, nn
 from torch.nn import functional
 
+from geoseg.inference.logits import are_numbers
 from geoseg.models.batch_norm_folding import folded
 from geoseg.models.build import build_network
 from geoseg.models.convolution_padding import padding_of
@@ -27,6 +28,8 @@ from geoseg.models.operator_fusion.enlarged import evenly_rounded, row_weights
 from geoseg.models.operator_fusion.maps import Content, Maps, plain
 from geoseg.models.operator_fusion.network import fuse_operators
 from geoseg.models.padding import replicate_edges
+from geoseg.models.quantization.network import find_ranges
+from geoseg.models.quantization.processor import multiplies_integers
 from geoseg.models.runner import Runner, RunnerOptions
 from geoseg.models.segmentation import Normalize, SegmentationNetwork
 from geoseg.spec import NetworkSpec
@@ -390,3 +393,23 @@ def test_without_onednn_networks_stay_as_they_are(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.ops.mkldnn, "_convolution_pointwise", None)
     assert fuse_operators(network) is network
     of_networks.fuses.cache_clear()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -3.4e38, 1e30])
+def test_values_that_cannot_be_computed_stay_none(precision: str, value: float) -> None:
+    if precision == "int8" and not multiplies_integers():
+        pytest.skip("no integers of 8 bits here")
+    network = a_network("unet")
+    windows = np.random.default_rng(0).uniform(0, 255, (1, 3, 64, 64)).astype(np.float32)
+    ranges = find_ranges(network, [torch.from_numpy(windows.copy())]) if precision == "int8" else {}
+    runner = Runner(network, "cpu", precision, RunnerOptions(bands=3, multiple=32, ranges=ranges))
+    usual = runner(windows)
+    windows[0, 0, 30, 30] = value
+    plain_precision = "bf16" if precision == "int8" else precision
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=plain_precision == "bf16"):
+        wanted = network(torch.from_numpy(windows))
+    found = runner(windows)
+    assert bool(are_numbers(usual))
+    assert bool(are_numbers(found)) == bool(are_numbers(wanted))
+    assert torch.equal(found.isnan(), wanted.isnan())
