@@ -1,44 +1,77 @@
-"""Return of freed memory to the system, where the C library (glibc) would keep it."""
+"""Freed memory: kept for the next arrays while networks run, and returned to the system in time (glibc).
+
+A network's maps are made and freed for every window. Left to itself, glibc returns arrays of some megabytes at once,
+and the system hands out pages filled with zeros for the next: up to a third of the time of a forward pass on a CPU.
+"""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+import mmap
+from functools import cache
+from pathlib import Path
 
-GIVE_BACK_PX = 2**21
-"""Pixels after which free memory is returned."""
+LOOK_PX = 2**21
+"""Pixels after which the growth of the process is looked at."""
+GROWTH = 2**26
+"""Bytes by which the process may grow before free memory is returned."""
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Parameters of glibc's `mallopt`: free bytes at the end of a heap that are returned, bytes of arrays apart from it."""
+_KEPT = 2**29
+"""Largest array in bytes whose memory is kept."""
 
 
 class MemoryReturn:
-    """Returns freed memory to the system each time that `GIVE_BACK_PX` pixels have been processed."""
+    """Returns freed memory to the system where the process grows without end.
+
+    Buffers of some megabytes that threads pass to each other fragment the heaps of glibc, which would grow to several
+    times the memory in use.
+    """
 
     def __init__(self) -> None:
-        self._passed_px = 0
+        self._passed_px, self._usual = 0, 0
 
     def passed(self, pixels: int) -> None:
         """Count pixels that have been processed."""
         self._passed_px += pixels
-        if self._passed_px >= GIVE_BACK_PX:
-            self._passed_px = 0
+        if self._passed_px < LOOK_PX:
+            return
+        self._passed_px = 0
+        size = resident_bytes()
+        if not self._usual:  # the first look since memory was returned: what is in use has been filled again
+            self._usual = size
+        elif size > self._usual + GROWTH:
+            self._usual = 0
             give_back_memory()
 
 
+def keep_freed_memory() -> None:
+    """Have glibc keep the memory of freed arrays for the next ones, from now on."""
+    libc = _libc()
+    if libc is not None and hasattr(libc, "mallopt"):
+        libc.mallopt(_MMAP_THRESHOLD, _KEPT)
+        libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+
+
 def give_back_memory() -> None:
-    """Return freed memory to the system, where the C library is glibc.
-
-    Buffers of some megabytes that threads pass to each other fragment its heaps, which grow to several times the
-    memory in use.
-    """
-    if _TRIM is not None:
-        _TRIM(0)
+    """Return freed memory to the system, where the C library is glibc."""
+    libc = _libc()
+    if libc is not None and hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
 
 
-def _find_trim() -> Callable[[int], int] | None:
+def resident_bytes() -> int:
+    """Memory that the process holds; 0 where Linux does not say it."""
     try:
-        trim: Callable[[int], int] = ctypes.CDLL("libc.so.6").malloc_trim
-    except (OSError, AttributeError):
+        return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+    except OSError:
+        return 0
+
+
+@cache
+def _libc() -> ctypes.CDLL | None:
+    try:
+        return ctypes.CDLL("libc.so.6")
+    except OSError:
         return None
-    return trim
-
-
-_TRIM = _find_trim()

@@ -110,14 +110,14 @@ class BlockAreas:
     nodes_m2: NDArray[np.float64]
     """Area of a pixel at the corners of blocks (⌈H / side⌉ + 1, ⌈W / side⌉ + 1); 0 off the earth."""
 
-    def pixel_areas(self, row: int, height: int, block: int) -> NDArray[np.float64]:
-        """Areas (height, w) of the pixels in some rows of one row of blocks, in the columns of block number `block`."""
+    def along_columns(self, row: int, height: int) -> NDArray[np.float64]:
+        """Areas (height, ⌈W / side⌉ + 1) of pixels in some rows of one row of blocks, at the ends of its blocks.
+
+        Between the ends of a block, areas change evenly from pixel to pixel.
+        """
         i = row // self.side
         down = (row - self.rows[i] + np.arange(height) + 0.5) / (self.rows[i + 1] - self.rows[i])
-        width = int(self.columns[block + 1] - self.columns[block])
-        right = (np.arange(width) + 0.5) / width
-        corners = self.nodes_m2[i : i + 2, block : block + 2]
-        return np.asarray(np.stack([1 - down, down], axis=1) @ corners @ np.stack([1 - right, right]))
+        return np.asarray(np.stack([1 - down, down], axis=1) @ self.nodes_m2[i : i + 2])
 
 
 def block_areas(crs: Any, transform: Affine, height: int, width: int) -> BlockAreas | None:

@@ -6,7 +6,6 @@ where pixels of a row differ in area, as those of a wide scene in UTM do.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,12 +61,12 @@ def _areas_m2(raster: Path, counts: NDArray[np.int32], info: SceneInfo, ids: lis
 
 def areas_by_id(strips: Iterable[Strip], blocks: BlockAreas) -> NDArray[np.float64]:
     """Area in square metres (256,) of the pixels of each class id, from the strips of a raster."""
+    from geoseg.inference.area_loop import add_areas  # imports the compiler
+
     areas = np.zeros(256)
     for strip in strips:
         for start in range(strip.row // blocks.side * blocks.side, strip.stop, blocks.side):
             top, stop = max(start, strip.row), min(start + blocks.side, strip.stop)
             ids = strip.ids[top - strip.row : stop - strip.row]
-            for block, (left, right) in enumerate(itertools.pairwise(blocks.columns.tolist())):
-                weights = blocks.pixel_areas(top, stop - top, block)
-                areas += np.bincount(ids[:, left:right].ravel(), weights.ravel(), minlength=256)
+            add_areas(ids, blocks.columns, blocks.along_columns(top, stop - top), areas)
     return areas

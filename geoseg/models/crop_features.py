@@ -3,15 +3,21 @@
 In: band values (N, C, h, w). Out: numbers (N, F), by which imagery is compared with the training imagery. They are
 means of the encoder's features at a stride of 8 pixels or less: these respond to textures and colours, by which imagery
 of another region or sensor differs before its classes do. Features of the deepest stage separate less.
+
+Later stages are not computed, unless they have to be: an encoder is left as soon as the module that gives these
+features has given them, which a first batch finds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from geoseg.models.families.body import Body
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.window_padding import cropped
 
@@ -21,27 +27,93 @@ _STRIDE = 8
 """Largest stride of the features, in pixels, if the encoder has any as fine."""
 
 
-def crop_features(network: nn.Module, image: Tensor, valid: Tensor) -> Tensor:
-    """Means (N, F) of the features of crops, float32, over their pixels with data; F is 0 for a network without any.
+class CropFeatures:
+    """The features of one network, in evaluation mode, whose weights are final."""
 
-    Args:
-        network: the network, in evaluation mode.
-        image: band values (N, C, h, w), float32, on its device.
-        valid: which pixels hold data (N, h, w), some in each crop.
-    """
-    if not isinstance(network, SegmentationNetwork):
-        return image.new_zeros(len(image), 0)
-    body = network.body
-    padded = body.sides.padded(network.normalize(image))
-    chosen = _chosen(body.encode(padded).maps, padded.shape[-1])
-    if chosen is None:
-        return image.new_zeros(len(image), 0)
-    maps = cropped(chosen.float(), padded.shape, image.shape)
-    weights = functional.adaptive_avg_pool2d(valid[:, None].float(), (maps.shape[-2], maps.shape[-1]))
-    return _folded((maps * weights).sum(dim=(2, 3)) / weights.sum(dim=(2, 3)))
+    def __init__(self, network: nn.Module):
+        self._network = network if isinstance(network, SegmentationNetwork) else None
+        self._last: nn.Module | None = None
+        self._is_tried = False
+
+    def __call__(self, image: Tensor, valid: Tensor) -> Tensor:
+        """Means (N, F) of the features of crops, float32, over their pixels with data; F is 0 for a network without.
+
+        Args:
+            image: band values (N, C, h, w), on the network's device.
+            valid: which pixels hold data (N, h, w), some in each crop.
+        """
+        network = self._network
+        if network is None:
+            return torch.zeros(len(image), 0, device=image.device)
+        padded = network.body.sides.padded(network.normalize(image))
+        chosen = self._chosen(network.body, padded)
+        if chosen is None:
+            return padded.new_zeros(len(image), 0)
+        maps = cropped(chosen.float(), padded.shape, image.shape)
+        weights = functional.adaptive_avg_pool2d(valid[:, None].float(), (maps.shape[-2], maps.shape[-1]))
+        return _folded((maps * weights).sum(dim=(2, 3)) / weights.sum(dim=(2, 3)))
+
+    def _chosen(self, body: Body, padded: Tensor) -> Tensor | None:
+        """Features (N, C', h', w') of normalised values; None if there are none."""
+        if self._last is not None:
+            return _left_early(body, padded, self._last)
+        with _Makers(body) as makers:
+            chosen = _choose(body.encode(padded).maps, padded.shape[-1])
+        if not self._is_tried and chosen is not None:
+            self._is_tried = True
+            fitting = (one for one in makers.of(chosen) if torch.equal(chosen, _left_early(body, padded, one)))
+            self._last = next(fitting, None)
+        return chosen
 
 
-def _chosen(maps: Sequence[Tensor], width: int) -> Tensor | None:
+def _left_early(body: Body, padded: Tensor, last: nn.Module) -> Tensor:
+    """What a module of an encoder gives, after which the rest is not computed."""
+    handle = last.register_forward_hook(_leave)
+    try:
+        body.encode(padded)
+    except _Left as left:
+        return left.output
+    finally:
+        handle.remove()
+    raise RuntimeError("the encoder has no longer called a module that it called before")
+
+
+class _Left(Exception):
+    """Carries the output of a module out of a network."""
+
+    def __init__(self, output: Tensor):
+        super().__init__()
+        self.output = output
+
+
+def _leave(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+    raise _Left(output)
+
+
+class _Makers:
+    """What the modules of a network give while they are watched."""
+
+    def __init__(self, network: nn.Module):
+        self._network, self._found = network, list[tuple[nn.Module, Any]]()
+        self._handles = list[Any]()
+
+    def __enter__(self) -> _Makers:
+        self._handles = [one.register_forward_hook(self._see) for one in self._network.modules()]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _see(self, module: nn.Module, _inputs: Any, output: Any) -> None:
+        self._found.append((module, output))
+
+    def of(self, wanted: Tensor) -> list[nn.Module]:
+        """The modules that gave a tensor, the first one first, which others may have changed in place."""
+        return [module for module, output in self._found if output is wanted]
+
+
+def _choose(maps: Sequence[Tensor], width: int) -> Tensor | None:
     """The coarsest map of a stride that is not above the largest, else the finest; None if all are empty."""
     held = [one for one in maps if one.shape[1]]
     fine = [one for one in held if width <= _STRIDE * one.shape[-1]]

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from geoseg.core.errors import GeosegError, SpecError
 from geoseg.core.events import SILENT, Reporter
+from geoseg.core.memory import keep_freed_memory
 from geoseg.core.system_errors import lacks_memory
 from geoseg.models.batch_norm_folding import folded
-from geoseg.models.crop_features import crop_features
+from geoseg.models.crop_features import CropFeatures
 from geoseg.models.fused import Fused
+from geoseg.models.logits_layout import class_by_class
 from geoseg.models.onnx_engine.body import OnnxEngine
 from geoseg.models.operator_fusion.maps import plain
 from geoseg.models.operator_fusion.network import fuse_operators, fuses
@@ -167,6 +169,8 @@ class Runner:
             ModelError: if ONNX Runtime is to compute the network and cannot.
         """
         self.device, self.precision = choose_for(network, device, precision)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self._given, self._options, self._reporter = network, options, reporter
         with torch.inference_mode(False):  # the weights that are given go on learning, if they did
             if self.precision == "int8":
@@ -183,7 +187,10 @@ class Runner:
         forward = self._forward_by(network)
         is_plain = tuple(options.augmentations) == (Augmentation(),)
         self._forward = forward if is_plain else Augmented(forward, options.augmentations, options.multiple)
-        self._takes_bytes = is_plain and self.precision == "int8"
+        self._takes_bytes = (
+            is_plain and self.device.type == "cpu" and isinstance(forward, (SegmentationNetwork, Careful))
+        )
+        self._crop_features = CropFeatures(self._given if self.precision == "int8" else network)
         self._most: int | None = None
         self._uniform: tuple[bytes, Tensor] | None = None
 
@@ -287,10 +294,9 @@ class Runner:
             image: the crops.
             valid: which of their pixels hold data (N, h, w), some in each crop.
         """
-        network = self._given if self.precision == "int8" else self.network
         with torch.inference_mode(), torch.autocast(self.device.type, enabled=False):
-            values = self._to_device(image).contiguous(memory_format=torch.channels_last).float()
-            return crop_features(network, values, self._to_device(valid))
+            values = self._to_device(image)
+            return self._crop_features(values, self._to_device(valid))
 
     def _to_device(self, image: NDArray[Any]) -> Tensor:
         values = torch.from_numpy(image)
@@ -314,10 +320,9 @@ class Runner:
         return self._in_memory(values, context)
 
     def _logits(self, values: Tensor, context: Context) -> Tensor:
-        values = values if self._takes_bytes else values.float()  # bytes take longer to lay out
-        logits = self._forward(values.contiguous(memory_format=torch.channels_last), context)
+        logits = self._forward(values if self._takes_bytes else values.float(), context)
         check_size(logits, values)
-        return logits.to(torch.float32, memory_format=torch.contiguous_format)
+        return class_by_class(logits)
 
     def _shrink(self, values: Tensor) -> None:
         """Halve the largest batch size after the memory ran out."""

@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from geoseg.models.byte_normalization import is_looked_up, looked_up
 from geoseg.models.families.body import Body
 from geoseg.models.surroundings import NO_CONTEXT, Context, Views
 from geoseg.models.training_batch import Criterion, LabelledWindows
@@ -17,7 +18,7 @@ class Segmenter(Protocol):
     """Anything that classifies windows: a bundle's module, an ensemble, a fake in a test."""
 
     def __call__(self, image: Tensor, context: Context = NO_CONTEXT) -> Tensor:
-        """Turn band values (B, C, H, W), float32, into logits (B, K, H, W).
+        """Turn band values (B, C, H, W), float32, or uint8 for geoseg's own networks, into logits (B, K, H, W).
 
         With an empty context, a network with a branch is the local network alone.
         """
@@ -36,8 +37,11 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(spec.std, dtype=torch.float32).view(-1, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Normalise band values (B, C, H, W)."""
-        return (image.float() - self.mean).div_(self.std)
+        """Normalise band values (B, C, H, W); they come out laid out as networks compute, channels last."""
+        if is_looked_up(image):
+            return looked_up(image, self.mean, self.std)
+        values = (image.float() - self.mean).div_(self.std)  # laid out band by band, this takes half the time
+        return values.contiguous(memory_format=torch.channels_last)
 
 
 class SegmentationNetwork(nn.Module):
@@ -92,5 +96,5 @@ class SegmentationNetwork(nn.Module):
             averaged: the running mean of this network's weights, a network of the same class.
             generator: source of all randomness.
         """
-        logits: Tensor = self(windows.image.contiguous(memory_format=torch.channels_last))
+        logits: Tensor = self(windows.image)
         return criterion.of_windows(logits, windows.labels)

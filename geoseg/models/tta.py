@@ -90,7 +90,7 @@ class Augmented:
     def _probabilities(self, image: Tensor, context: Context, how: Augmentation) -> Tensor:
         size = image.shape[-2], image.shape[-1]
         scaled = image if how.scale == 1 else _resize(image, _scaled(size, how.scale, self._multiple))
-        seen = how.apply(scaled).contiguous(memory_format=torch.channels_last)
+        seen = how.apply(scaled)
         logits = how.undo(self._segmenter(seen, how.apply_context(context)).float())
         probabilities = logits.softmax(dim=1)
         return probabilities if how.scale == 1 else _resize(probabilities, size)

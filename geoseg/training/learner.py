@@ -205,7 +205,7 @@ class Learner(LightningModule):
 
     def validation_step(self, batch: ScoredBatch, index: int) -> None:
         """Count the predicted and labelled classes of scored windows, and their loss without augmentation."""
-        image = batch.image.contiguous(memory_format=torch.channels_last)
+        image = batch.image
         logits = self.averaged_network(image, self.averaged_network.see(batch.views))
         self.counter.update(logits.argmax(dim=1), batch.labels, batch.counted)
         if self.method.compares_student:

@@ -1,23 +1,67 @@
-"""Free memory goes back now and then."""
+"""Freed memory is kept for what comes next, and goes back once a process grows."""
 
 from __future__ import annotations
+
+import resource
+import subprocess
+import sys
 
 import pytest
 
 from geoseg.core import memory as heap
-from geoseg.core.memory import GIVE_BACK_PX, MemoryReturn, give_back_memory
+from geoseg.core.memory import GROWTH, LOOK_PX, MemoryReturn, give_back_memory, keep_freed_memory, resident_bytes
+
+is_on_linux = pytest.mark.skipif(not resident_bytes(), reason="Linux alone says how large a process is")
 
 
-def test_memory_goes_back_each_time_that_enough_pixels_have_passed(monkeypatch: pytest.MonkeyPatch) -> None:
-    given_back: list[None] = []
-    monkeypatch.setattr(heap, "give_back_memory", lambda: given_back.append(None))
-    memory, times = MemoryReturn(), []
-    for _ in range(5):
-        memory.passed(GIVE_BACK_PX // 2)
-        times.append(len(given_back))
-    assert times == [0, 1, 1, 2, 2]
+def test_memory_goes_back_once_the_process_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back: list[int] = []
+    looks: list[int] = []
+    sizes = iter([100, 100 + GROWTH, 101 + GROWTH, 90, 91 + GROWTH])
+    monkeypatch.setattr(heap, "resident_bytes", lambda: next(sizes))
+    monkeypatch.setattr(heap, "give_back_memory", lambda: given_back.append(len(looks)))
+    memory = MemoryReturn()
+    for look in range(10):
+        looks.append(look)
+        memory.passed(LOOK_PX // 2)
+    assert given_back == [6, 10]
 
 
 def test_a_c_library_that_cannot_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heap, "_TRIM", None)
+    monkeypatch.setattr(heap, "_libc", lambda: None)
+    keep_freed_memory()
     give_back_memory()
+
+
+@is_on_linux
+def test_a_process_holds_what_it_has_touched() -> None:
+    before = resident_bytes()
+    held = bytearray(b"x") * 2**26
+    assert resident_bytes() - before > 2**25
+    assert resident_bytes() <= resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + 2**20
+    del held
+
+
+_TOUCHED = """
+import resource
+import numpy as np
+from geoseg.core.memory import keep_freed_memory
+if {keeps}:
+    keep_freed_memory()
+def touch():
+    np.ones(2**23)  # 64 MB
+touch()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    touch()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@is_on_linux
+@pytest.mark.parametrize("keeps", [True, False])
+def test_kept_memory_is_not_fetched_again(keeps: bool) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _TOUCHED.format(keeps=keeps)], check=True, capture_output=True, text=True
+    )
+    assert (int(done.stdout) < 20) == keeps

@@ -148,10 +148,10 @@ def test_rows_and_blocks_of_pixels_cover_what_the_scene_does(crs, corner, side):
     assert row_areas_m2(crs, transform, 200, 200).sum() * 200 == pytest.approx(whole, rel=1e-6)
     blocks = block_areas(crs, transform, 200, 200)
     if blocks is not None:
-        tops, count = blocks.rows[:-1].tolist(), len(blocks.columns) - 1
+        tops = blocks.rows[:-1].tolist()
         heights = np.diff(blocks.rows).tolist()
-        parts = [[blocks.pixel_areas(top, h, n) for n in range(count)] for top, h in zip(tops, heights, strict=True)]
-        areas = np.block(parts)
+        ends = np.concatenate([blocks.along_columns(top, h) for top, h in zip(tops, heights, strict=True)])
+        areas = np.stack([np.interp(np.arange(200) + 0.5, blocks.columns, row) for row in ends])
         assert areas.shape == (200, 200)
         assert areas.sum() == pytest.approx(whole, rel=4e-6)
         step = side / 200
@@ -242,7 +242,8 @@ def test_rows_and_polygons_are_measured_however_the_raster_lies(transform):
     assert measure.areas(xy, rings.astype(int), parts.astype(int)) == pytest.approx([whole], rel=1e-6)
     assert row_areas_m2("EPSG:32633", transform, 100, 100).sum() * 100 == pytest.approx(whole, rel=1e-6)
     blocks = block_areas("EPSG:32633", transform, 100, 100)
-    areas = [blocks.pixel_areas(top, blocks.side, 0)[0, 0] for top in blocks.rows[:-1].tolist()]
+    ends = [blocks.along_columns(top, blocks.side)[0] for top in blocks.rows[:-1].tolist()]
+    areas = [np.interp(0.5, blocks.columns, row) for row in ends]
     pixels = [[(0, top), (0, top + 1), (1, top + 1), (1, top)] for top in blocks.rows[:-1].tolist()]
     expected = [shapely.Polygon([transform @ corner for corner in corners]) for corners in pixels]
     assert areas == pytest.approx(on_the_ellipsoid(expected, "EPSG:32633")[0], rel=1e-5)

@@ -4,10 +4,12 @@ import pytest
 import torch
 from support.models import Echo, make_spec
 from support.networks import ALL
+from torch import nn
 
 from geoseg.models.build import build_network
-from geoseg.models.crop_features import MOST_FEATURES, crop_features
+from geoseg.models.crop_features import MOST_FEATURES, CropFeatures
 from geoseg.models.families import FAMILIES
+from geoseg.spec import NetworkSpec
 
 BANDS = ("red", "green", "blue")
 
@@ -18,14 +20,16 @@ def test_every_network_has_features_of_which_each_crops_are_its_own(architecture
     network = build_network(make_spec(bands=BANDS, network=FAMILIES.get(architecture).example(architecture))).eval()
     crops, valid = 100 + 50 * torch.randn(2, 3, 96, 128), torch.ones(2, 96, 128, dtype=torch.bool)
     with torch.inference_mode():
-        both, alone = crop_features(network, crops, valid), crop_features(network, crops[1:], valid[1:])
+        features = CropFeatures(network)
+        both, again, alone = features(crops, valid), features(crops, valid), features(crops[1:], valid[1:])
     assert 0 < both.shape[1] <= MOST_FEATURES
     assert both.isfinite().all()
+    assert torch.equal(both, again)  # which leaves the encoder early, if it can
     torch.testing.assert_close(both[1:], alone, rtol=1e-3, atol=1e-4)
 
 
 def test_a_module_that_is_no_network_of_geoseg_has_none():
-    assert crop_features(Echo(2), torch.zeros(3, 1, 8, 8), torch.ones(3, 8, 8, dtype=torch.bool)).shape == (3, 0)
+    assert CropFeatures(Echo(2))(torch.zeros(3, 1, 8, 8), torch.ones(3, 8, 8, dtype=torch.bool)).shape == (3, 0)
 
 
 def test_pixels_without_data_do_not_count():
@@ -35,4 +39,43 @@ def test_pixels_without_data_do_not_count():
     other = crops.clone()
     other[:, :, 8:] = 99
     with torch.inference_mode():
-        torch.testing.assert_close(crop_features(network, crops, valid), crop_features(network, other, valid))
+        torch.testing.assert_close(CropFeatures(network)(crops, valid), CropFeatures(network)(other, valid))
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "efficientnet-b0"])
+def test_later_stages_are_computed_once_alone(encoder):
+    network = build_network(make_spec(bands=BANDS, network=NetworkSpec(architecture="unet", encoder=encoder))).eval()
+    calls = []
+    for layer in network.body.encoder.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(lambda *_: calls.append(1))
+    features, taken = CropFeatures(network), []
+    with torch.inference_mode():
+        for _ in range(3):
+            before = len(calls)
+            features(100 + 50 * torch.randn(2, 3, 64, 64), torch.ones(2, 64, 64, dtype=torch.bool))
+            taken.append(len(calls) - before)
+    assert taken[1] == taken[2] < 0.7 * taken[0]
+
+
+class _InPlace(nn.Module):
+    """An encoder whose features are changed in place after the module that gives them."""
+
+    out_channels, output_stride = (3, 4), 2
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 4, 3, 2, 1)
+
+    def forward(self, image):
+        return [image, self.layer(image).mul_(-2)]
+
+
+def test_features_that_are_changed_in_place_are_those_of_the_whole_encoder():
+    network = build_network(make_spec(bands=BANDS, network=NetworkSpec(architecture="unet", encoder="resnet18"))).eval()
+    network.body.encoder = _InPlace()
+    features, crops, valid = CropFeatures(network), 100 + 50 * torch.randn(1, 3, 64, 64), torch.ones(1, 64, 64).bool()
+    with torch.inference_mode():
+        maps = network.body.encoder.layer(network.normalize(crops)) * -2
+        for _ in range(3):
+            torch.testing.assert_close(features(crops, valid), maps.mean(dim=(2, 3)))

@@ -28,10 +28,10 @@ def random_image(bands: int = 3, side: int = 64) -> torch.Tensor:
 
 
 def logits_of(bundle: Path, image: torch.Tensor) -> torch.Tensor:
-    """Logits of a bundle, with zeros beyond the edges of the image, as other libraries pad."""
+    """Logits of a bundle, padded with zeros and laid out band by band, as those of other libraries."""
     model = load_model(bundle)
     network = model.spec.network
     body = family_of(network).build(network, len(model.spec.bands), len(model.spec.classes)).eval()
     body.load_state_dict(model.module.get_submodule("body").state_dict())
     normalize: Any = model.module.get_submodule("normalize")
-    return body(normalize(image))
+    return body(normalize(image).contiguous())

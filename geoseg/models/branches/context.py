@@ -207,7 +207,7 @@ class ContextSegmenter(SegmentationNetwork):
     @torch.no_grad()
     def frozen_outputs(self, windows: LabelledWindows) -> tuple[Tensor, ...]:
         """Features (B, L, h, w) of a frozen local network at the stride of the fusion, and its logits (B, K, S, S)."""
-        return self._local(_channels_last(windows.image)) if self.frozen_parts else ()
+        return self._local(windows.image) if self.frozen_parts else ()
 
     def training_loss(
         self, windows: LabelledWindows, criterion: Criterion, averaged: SegmentationNetwork, generator: torch.Generator
@@ -216,7 +216,7 @@ class ContextSegmenter(SegmentationNetwork):
         context, answers = self.see_and_classify(windows.views)
         pairs = zip(answers, windows.view_labels, strict=True)
         losses = [criterion(_resized(logits, labels), labels.long()) for logits, labels in pairs]
-        features, local = windows.frozen or self._local(_channels_last(windows.image))
+        features, local = windows.frozen or self._local(windows.image)
         logits = self.fuse(features, local, context)
         return criterion.of_windows(logits, windows.labels) + self.context.spec.auxiliary * torch.stack(losses).mean()
 
@@ -238,10 +238,6 @@ class ContextSegmenter(SegmentationNetwork):
         if not self.training or not self.context.spec.dropout:
             return None
         return (torch.rand(count, 1, 1, 1, device=device) >= self.context.spec.dropout).float()
-
-
-def _channels_last(image: Tensor) -> Tensor:
-    return image.contiguous(memory_format=torch.channels_last)
 
 
 def _resized(logits: Tensor, labels: Tensor) -> Tensor:

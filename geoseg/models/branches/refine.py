@@ -179,7 +179,7 @@ class RefiningSegmenter(SegmentationNetwork):
         if not self.refine.spec.freeze_local:
             return ()
         images = windows.image, *(fill_gaps(view, self.normalize.mean) for view in windows.views.images)
-        return tuple(self(image.contiguous(memory_format=torch.channels_last)).half() for image in images)
+        return tuple(self(image).half() for image in images)
 
     def training_loss(
         self, windows: LabelledWindows, criterion: Criterion, averaged: SegmentationNetwork, generator: torch.Generator
@@ -200,7 +200,7 @@ class RefiningSegmenter(SegmentationNetwork):
         native, count = self.refine.spec.native, len(windows.image)
         drawn = draw_views(count, len(windows.views.images), native, generator)
         views = [fill_gaps(windows.views.images[level][which], self.normalize.mean) for level, which in drawn]
-        image = torch.cat([windows.image, *views]).contiguous(memory_format=torch.channels_last)
+        image = torch.cat([windows.image, *views])
         fine, *coarse = self(image).split([count, *(len(view) for view in views)])
         losses = [
             criterion(logits, windows.view_labels[level][which].long())

@@ -71,7 +71,7 @@ def _is_same(network: SegmentationNetwork, fused: SegmentationNetwork) -> bool:
     """Whether a fused network gives the same logits for a window; finds which of its layers cannot wait."""
     mean, std = network.normalize.mean, network.normalize.std
     noise = torch.randn(1, len(mean), _PROBE_PX, _PROBE_PX, generator=torch.Generator().manual_seed(0))
-    window = (noise * std + mean).contiguous(memory_format=torch.channels_last)
+    window = noise * std + mean
     try:
         with torch.inference_mode():
             wanted, found = network(window), fused(window)

@@ -160,7 +160,9 @@ class QuantizedNormalize(Normalize):
 
     def forward(self, image: Tensor) -> Tensor:
         """Normalise band values (B, C, H, W)."""
-        return Quantized(image, self._scaling) if image.dtype == torch.uint8 else super().forward(image)
+        if image.dtype != torch.uint8:
+            return super().forward(image)
+        return Quantized(image.contiguous(memory_format=torch.channels_last), self._scaling)
 
 
 def _folded_body(network: SegmentationNetwork) -> SegmentationNetwork:
@@ -181,7 +183,7 @@ def _probe(network: SegmentationNetwork) -> Tensor:
 
 def _forward(network: SegmentationNetwork, window: Tensor) -> None:
     with torch.inference_mode():
-        values = network.normalize(window.float().contiguous(memory_format=torch.channels_last))
+        values = network.normalize(window.float())
         end_watch(network.body.classify(values))
 
 

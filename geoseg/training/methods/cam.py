@@ -155,7 +155,7 @@ class ClassActivationMaps(Method):
         """Labels (B, S, S) of windows, and seeds by the running means where there are several tags."""
         network, plain = self.setup.averaged, plain_of(windows)
         with evaluating(network):
-            decoded, _ = network.body.classify(network.normalize(plain.contiguous(memory_format=torch.channels_last)))
+            decoded, _ = network.body.classify(network.normalize(plain))
         maps = functional.interpolate(self.averaged_classifier(decoded).float(), plain.shape[-2:], mode="bilinear")
         return tagged.seeded(maps, self._legend.always, self._given.threshold, self._given.margin)
 

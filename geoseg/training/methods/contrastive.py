@@ -85,7 +85,7 @@ class Contrastive(MeanTeacher):
     def _remember(self, windows: LabelledWindows, generator: torch.Generator) -> None:
         """Put features of labelled pixels that the teacher classifies correctly, and surely, into the bank."""
         teacher: SegmentationNetwork = self.setup.averaged
-        image = plain_of(windows).contiguous(memory_format=torch.channels_last)
+        image = plain_of(windows)
         with evaluating(teacher):
             decoded, logits = teacher.body.classify(teacher.normalize(image))
         probability, classes = logits.float().softmax(dim=1).max(dim=1)

@@ -277,5 +277,5 @@ def probabilities(network: SegmentationNetwork, image: Tensor) -> Tensor:
 
 def logits_of(network: Any, image: Tensor) -> Tensor:
     """Logits (B, K, h, w), float32, of band values (B, C, h, w)."""
-    logits: Tensor = network(image.contiguous(memory_format=torch.channels_last)).float()
+    logits: Tensor = network(image).float()
     return logits

@@ -53,7 +53,7 @@ def averaged_parts(network: SegmentationNetwork, image: Tensor, whole: Targets, 
     """
     total, seen = whole.probabilities, torch.ones_like(whole.probabilities[:, :1])
     for matrices in parts:
-        found = network(resampled(image, matrices, "border").contiguous(memory_format=torch.channels_last))
+        found = network(resampled(image, matrices, "border"))
         back = inverse(matrices)
         total = total + resampled(found.float().softmax(dim=1), back, "zeros")
         seen = seen + resampled(torch.ones_like(seen), back, "zeros")

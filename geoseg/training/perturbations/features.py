@@ -68,7 +68,7 @@ class Encoded(NamedTuple):
 
 def encode(network: SegmentationNetwork, image: Tensor) -> Encoded:
     """Features of band values (B, C, h, w)."""
-    values = network.normalize(image.contiguous(memory_format=torch.channels_last))
+    values = network.normalize(image)
     padded = network.body.sides.padded(values)
     return Encoded(network.body.encode(padded), padded.shape, values.shape)
 
