@@ -99,7 +99,7 @@ def whole_pass(model: geoseg.Model, image: np.ndarray, precision: str) -> np.nda
 def changes(classes: np.ndarray, model: geoseg.Model, tile: int | None) -> tuple[float, float]:
     """Share of neighbours of different classes, in the seams between windows and elsewhere."""
     spec = ClassifySpec(tile=tile)
-    grid = wanted_grids((classes.shape[0], classes.shape[1]), model.spec, spec, slower=slowing("cpu", "fp32"))[0]
+    grid = wanted_grids((classes.shape[0], classes.shape[1]), model.spec, spec, slower=slowing("cpu"))[0]
     in_seams, elsewhere = [], []
     for axis, side in ((0, grid.rows), (1, grid.cols)):
         differ = np.diff(classes.astype(int), axis=axis) != 0

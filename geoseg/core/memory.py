@@ -12,9 +12,11 @@ from functools import cache
 from pathlib import Path
 
 LOOK_PX = 2**21
-"""Pixels after which the growth of the process is looked at."""
-GROWTH = 2**26
-"""Bytes by which the process may grow before free memory is returned."""
+"""Pixels after which the size of the process is looked at."""
+FIRST_LOOKS = 6
+"""Looks after which a process has what it needs."""
+GROWTH = 0.1
+"""Share by which it may grow from then on before free memory is returned."""
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's `mallopt`: free bytes at the end of a heap that are returned, bytes of arrays apart from it."""
@@ -30,7 +32,7 @@ class MemoryReturn:
     """
 
     def __init__(self) -> None:
-        self._passed_px, self._usual = 0, 0
+        self._passed_px, self._looks, self._usual = 0, 0, 0
 
     def passed(self, pixels: int) -> None:
         """Count pixels that have been processed."""
@@ -38,11 +40,12 @@ class MemoryReturn:
         if self._passed_px < LOOK_PX:
             return
         self._passed_px = 0
+        self._looks += 1
         size = resident_bytes()
-        if not self._usual:  # the first look since memory was returned: what is in use has been filled again
-            self._usual = size
-        elif size > self._usual + GROWTH:
-            self._usual = 0
+        if self._looks <= FIRST_LOOKS:
+            self._usual = max(self._usual, size)
+        elif size > (1 + GROWTH) * self._usual:
+            self._looks = self._usual = 0
             give_back_memory()
 
 

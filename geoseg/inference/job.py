@@ -322,7 +322,7 @@ def _digest(
     """Digest of what decides pixels, with the settings as given and as resolved, on a kind of device."""
     given, resolved = settings
     values = curves_of(bands)
-    deciding = _deciding(resolved, given, source, model.spec, slowing(device, resolved.precision))
+    deciding = _deciding(resolved, given, source, model.spec, slowing(device))
     return fingerprint(scene, model, deciding, device, "" if values is None else values.digest)
 
 

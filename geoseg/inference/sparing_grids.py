@@ -5,8 +5,7 @@ beside it, the more the smaller the overlap is and the farther the network sees.
 each pixel of a seam changes (`SeamsSpec`). Of the grids whose seams change few pixels of a raster in all, or no more
 than those of the model's own windows, the best is the one that forwards the fewest.
 
-A CPU takes longer for each pixel of larger windows, whose values leave its caches, but not with 8-bit integers: that
-counts as well.
+A CPU takes longer for each pixel of larger windows, whose values leave its caches: that counts as well.
 
 In: the model's own grid, its spec, settings. Out: better grids. Knows no memory.
 """
@@ -22,20 +21,15 @@ from geoseg.spec.seams import MOST_CHANGED, SeamsSpec
 
 _SIDES = 1.0, 1.5, 2.0
 """Sides of windows over the model's own."""
-_SLOWING = 0.05
-"""Share by which a pixel takes longer for each 1024 x 1024 pixels that a window is larger, on CPUs with floats."""
+_SLOWING = 0.02
+"""Share by which a pixel takes longer for each 1024 x 1024 pixels that a window is larger, on CPUs."""
 _MOST_WORK = 1.1
 """Pixels forwarded over those of the model's own windows, at most, where its overlap is too small."""
 
 
-def slowing(device: str, precision: str) -> float:
-    """Share by which a pixel takes longer for each 1024 x 1024 pixels that a window is larger.
-
-    Args:
-        device: kind of device: cpu, cuda or mps.
-        precision: arithmetic: fp32, bf16, fp16 or int8.
-    """
-    return _SLOWING if device == "cpu" and precision != "int8" else 0.0
+def slowing(device: str) -> float:
+    """Share by which a pixel takes longer for each 1024 x 1024 pixels that a window is larger, on cpu, cuda or mps."""
+    return _SLOWING if device == "cpu" else 0.0
 
 
 def sparing_grids(own: Grid, model: ModelSpec, spec: ClassifySpec, largest: int, slower: float = 0) -> list[Grid]:

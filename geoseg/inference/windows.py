@@ -61,7 +61,7 @@ class Target:
         If none is requested they forward the fewest pixels with which seams change few classes, where the model knows
         what seams do and the device has much free memory; else they are the model's, halved until it holds a window.
         """
-        slower = slowing(self.device.type, self.precision)
+        slower = slowing(self.device.type)
         *sparing, own = wanted_grids(size, model.spec, spec, ratio, slower)
         for grid in sparing:
             if self._windows_in_memory(grid, model, _SPARE_SHARE):

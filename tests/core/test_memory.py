@@ -9,7 +9,15 @@ import sys
 import pytest
 
 from geoseg.core import memory as heap
-from geoseg.core.memory import GROWTH, LOOK_PX, MemoryReturn, give_back_memory, keep_freed_memory, resident_bytes
+from geoseg.core.memory import (
+    FIRST_LOOKS,
+    GROWTH,
+    LOOK_PX,
+    MemoryReturn,
+    give_back_memory,
+    keep_freed_memory,
+    resident_bytes,
+)
 
 is_on_linux = pytest.mark.skipif(not resident_bytes(), reason="Linux alone says how large a process is")
 
@@ -17,14 +25,15 @@ is_on_linux = pytest.mark.skipif(not resident_bytes(), reason="Linux alone says 
 def test_memory_goes_back_once_the_process_has_grown(monkeypatch: pytest.MonkeyPatch) -> None:
     given_back: list[int] = []
     looks: list[int] = []
-    sizes = iter([100, 100 + GROWTH, 101 + GROWTH, 90, 91 + GROWTH])
-    monkeypatch.setattr(heap, "resident_bytes", lambda: next(sizes))
-    monkeypatch.setattr(heap, "give_back_memory", lambda: given_back.append(len(looks)))
+    usual = [50] * (FIRST_LOOKS - 1) + [100]
+    sizes = [*usual, 100 * (1 + GROWTH), 101 * (1 + GROWTH), *usual, 99, 101 * (1 + GROWTH)]
+    monkeypatch.setattr(heap, "resident_bytes", lambda: sizes[len(looks) // 2 - 1])
+    monkeypatch.setattr(heap, "give_back_memory", lambda: given_back.append(len(looks) // 2))
     memory = MemoryReturn()
-    for look in range(10):
-        looks.append(look)
+    while len(looks) < 2 * len(sizes):
+        looks.append(1)
         memory.passed(LOOK_PX // 2)
-    assert given_back == [6, 10]
+    assert given_back == [FIRST_LOOKS + 2, len(sizes)]
 
 
 def test_a_c_library_that_cannot_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,8 +77,8 @@ def test_a_network_that_sees_less_far_needs_no_larger_windows_where_they_save_no
 
 
 def test_windows_grow_less_where_a_pixel_takes_longer_in_larger_ones() -> None:
-    """As on a CPU with floats; integers do not mind, nor do GPUs."""
-    assert (slowing("cpu", "bf16") > 0, slowing("cpu", "int8"), slowing("cuda", "bf16")) == (True, 0, 0)
+    """As on a CPU; GPUs do not mind."""
+    assert slowing("cpu") > 0 == slowing("cuda")
     tiles = [best_grid((10_000, 10_000), model(), ClassifySpec(), slower=slower).tile for slower in (0, 0.05, 0.2)]
     assert tiles == [2048, 1536, 1024]
 
