@@ -22,7 +22,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -169,7 +171,7 @@ def measure_agreement(scene: str, output: str, model: str | None) -> dict[str, o
     return {"all": float(agree.mean())} | {side: float(part.mean()) for side, part in sides.items()}
 
 
-def apart(function: str, *arguments: object, threads: int, large_pages: bool = True) -> dict[str, object]:
+def apart(function: str, *arguments: object, threads: int, large_pages: bool = True) -> dict[str, Any]:
     """Call a function of this file in a process of its own, with the large pages that geoseg asks for or as PyTorch
     comes."""
     code = (
@@ -188,35 +190,42 @@ RASTER_ONLY = {"polygons": False, "preview": False, "stac": False}
 
 
 def run_ratio(folder: Path, options: argparse.Namespace) -> None:
-    """Predict, with and without polygons, over the bare forward pass in PyTorch, and of what predict makes of it."""
+    """Predict, with and without polygons, over the bare forward pass in PyTorch, and of what predict makes of it.
+
+    All ways run in turn, every other time the other way round; the fastest run of each counts.
+    """
     scene = str(make_scene(folder / "scene.tif", options.side, options.side))
-    bare: dict[tuple[str, bool], float] = {}
+    ways = [(settings, precision) for precision in options.precisions for settings in (RASTER_ONLY, {})]
+    passes = {("bf16" if precision == "int8" else precision, False) for precision in options.precisions}
+    passes |= {(precision, True) for precision in options.precisions}
+    bare: dict[tuple[str, bool], list[float]] = {one: [] for one in sorted(passes)}
+    made: list[list[dict[str, Any]]] = [[] for _ in ways]
 
-    def bare_pass(precision: str, *, fused: bool) -> float:
-        """Seconds per megapixel, of the fastest pass."""
-        if (precision, fused) not in bare:
-            given = scene, options.model, precision, 1024, fused
-            runs = [
-                apart("measure_forward", *given, threads=options.threads, large_pages=fused)
-                for _ in range(options.runs)
-            ]
-            bare[precision, fused] = min(run["seconds"] / run["mpx"] for run in runs)
-        return bare[precision, fused]
+    def forward(precision: str, fused: bool) -> None:
+        given = scene, options.model, precision, 1024, fused
+        run = apart("measure_forward", *given, threads=options.threads, large_pages=fused)
+        bare[precision, fused].append(run["seconds"] / run["mpx"])
 
-    for precision in options.precisions:
+    def predict(number: int) -> None:
+        settings, precision = ways[number]
+        given = scene, str(folder), options.model, settings | {"precision": precision}
+        made[number].append(apart("measure_predict", *given, threads=options.threads))
+
+    steps = [partial(forward, *one) for one in bare] + [partial(predict, number) for number in range(len(ways))]
+    for turn in range(options.runs):
+        for step in steps[:: -1 if turn % 2 else 1]:
+            step()
+    for (settings, precision), runs in zip(ways, made, strict=True):
         floats = "bf16" if precision == "int8" else precision  # integers over the bare pass in bf16
-        plain, own = bare_pass(floats, fused=False), bare_pass(precision, fused=True)
-        for name, settings in (("raster only", RASTER_ONLY), ("with polygons and preview", {})):
-            given = scene, str(folder), options.model, settings | {"precision": precision}
-            runs = [apart("measure_predict", *given, threads=options.threads) for _ in range(options.runs)]
-            made = min(runs, key=lambda run: run["seconds"]["total"])
-            total = made["seconds"]["total"] / made["mpx"]
-            again = made["forwarded"]
-            print(
-                f"{options.side}² {made['precision']} {name}: {total:.3f} s/Mpx; over bare {floats} of PyTorch "
-                f"({plain:.3f}) {total / plain:.2f}; over that, fused ({own:.3f}) {total / own:.2f}, of as "
-                f"many pixels as were forwarded ({again:.3f} x) {total / own / again:.2f}  {made['seconds']}"
-            )
+        plain, own = min(bare[floats, False]), min(bare[precision, True])
+        run = min(runs, key=lambda run: run["seconds"]["total"])
+        total, again = run["seconds"]["total"] / run["mpx"], run["forwarded"]
+        print(
+            f"{options.side}² {run['precision']} {'raster only' if settings else 'with polygons and preview'}: "
+            f"{total:.3f} s/Mpx; over bare {floats} of PyTorch ({plain:.3f}) {total / plain:.2f}; over that, fused "
+            f"({own:.3f}) {total / own:.2f}, of as many pixels as were forwarded ({again:.3f} x) "
+            f"{total / own / again:.2f}; {run['added_mib']:.0f} MiB above a 256² scene  {run['seconds']}"
+        )
 
 
 def run_framework(folder: Path, options: argparse.Namespace) -> None:
@@ -374,7 +383,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=4096, help="side of the scene for `ratio`, `profile`, `devices`")
     parser.add_argument("--model", help="bundle; default: the default model (for `memory`: a 1 x 1 convolution)")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--runs", type=int, default=2, help="for `ratio`, of which the fastest counts")
+    parser.add_argument("--runs", type=int, default=2, help="of each way, for `ratio`")
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16", "int8"], help="for `ratio`")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
