@@ -9,7 +9,8 @@
     python benchmarks/predict.py agreement    pixels that agree with one forward pass over the whole scene, in fp32
 
 Each measurement runs in a process of its own. `--side`, `--model` and `--threads` change what is measured; a model is a
-bundle's path, default, pointwise (a 1 x 1 convolution), or an encoder's name: a U-Net with random weights.
+bundle's path, default, pointwise (a 1 x 1 convolution), or a network with random weights: the name of an encoder of a
+U-Net, or of an architecture and an encoder, as in segformer/mit_b1.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def measure_forward(scene: str, model: str | None, precision: str, tile: int, fu
 
 
 def find_model(name: str | None):
-    """A bundle, the default model, a 1 x 1 convolution (pointwise), or a U-Net with an encoder of that name."""
+    """A bundle, the default model, a 1 x 1 convolution (pointwise), or a network of an architecture and an encoder."""
     import torch
 
     from geoseg import ClassSpec, Model, ModelSpec, NetworkSpec, NormalizationSpec, load_model
@@ -129,7 +130,10 @@ def find_model(name: str | None):
 
     if name is None or name == "default" or name.endswith(".safetensors"):
         return load_model(name)
-    network = {"architecture": "pointwise"} if name == "pointwise" else {"architecture": "unet", "encoder": name}
+    architecture, _, encoder = name.rpartition("/")
+    network = {"architecture": "pointwise"}
+    if name != "pointwise":
+        network = {"architecture": architecture or "unet", "encoder": encoder}
     from geoseg.models.quantization.network import find_ranges
     from geoseg.training.run.fit_seams import find_seams
 

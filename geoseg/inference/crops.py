@@ -1,8 +1,9 @@
 """Crops of a scene, described in numbers while it is classified, to compare it with the training imagery of its model.
 
 In: the windows of a tile row, as they are forwarded. Out: statistics of a crop of most windows, or of fewer: at most
-about a sixteenth of the pixels are forwarded once more, by the encoder alone. Which crops are taken depends on the tile
-row alone, so that they are the same in all processes and after a run is resumed. No pixel is read for them.
+about a thirtieth of the pixels are forwarded once more, by the first stages of the encoder. Which crops are taken
+depends on the tile row alone, so that they are the same in all processes and after a run is resumed. No pixel is read
+for them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from geoseg.raster.imagery import CROP_PX, describe_bands, rank_counts
 from geoseg.raster.validity import Mask, Values
 from geoseg.spec import ImagerySpec
 
-_SHARE = 16
+_SHARE = 32
 """Pixels of windows for each pixel of their crops, at least."""
 _MOST_WINDOWS = 64
 """Windows of a scene of which crops are taken, about; more where it has more tile rows."""
