@@ -213,7 +213,7 @@ def test_crops_lie_in_their_windows_and_hold_data(size: tuple[int, int], tile: i
 
 
 @pytest.mark.parametrize(
-    ("side", "tile", "crops"), [(900, 1024, 4), (9000, 1024, 1), (9000, 1536, 1), (10_000, 2048, 2), (10_000, 4096, 8)]
+    ("side", "tile", "crops"), [(900, 1024, 4), (9000, 1024, 1), (9000, 1536, 1), (10_000, 2048, 2)]
 )
 def test_crops_are_as_dense_in_windows_of_any_size(side: int, tile: int, crops: int) -> None:
     assert most_crops(Grid(side, side, tile, 32, 32, border=32)) == crops
