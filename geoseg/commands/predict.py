@@ -19,7 +19,6 @@ from geoseg.commands.results import Results, VectorCounts, generalize, parts_of
 from geoseg.core.errors import OutputError
 from geoseg.core.events import SILENT, Reporter
 from geoseg.core.files import one_line, write_errors
-from geoseg.core.memory import give_back_memory
 from geoseg.inference.apply_crf import apply_crf
 from geoseg.inference.assemble import assemble
 from geoseg.inference.class_shares import ClassShare, class_shares
@@ -145,7 +144,6 @@ def _run(job: Job, work: WorkFolder, paths: OutputPaths, workers: Workers, repor
     clock = _Clock()
     with write_errors(paths.landcover.parent), open_drafts(paths.landcover, paths, parts_of(paths.polygons)) as drafts:
         run_scene(job, work, workers, reporter)
-        give_back_memory()
         clock.lap("predict")
         assembled = assemble(job, work)
         if job.crf is not None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -20,8 +22,8 @@ GROWTH = 0.1
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's `mallopt`: free bytes at the end of a heap that are returned, bytes of arrays apart from it."""
-_KEPT = 2**29
-"""Largest array in bytes whose memory is kept."""
+_KEPT, _USUAL = 2**29, 2**25
+"""Largest array in bytes whose memory is kept, and what glibc comes to by itself in a process with large arrays."""
 
 
 class MemoryReturn:
@@ -49,12 +51,25 @@ class MemoryReturn:
             give_back_memory()
 
 
-def keep_freed_memory() -> None:
-    """Have glibc keep the memory of freed arrays for the next ones, from now on."""
+@contextmanager
+def kept_memory() -> Iterator[None]:
+    """Have glibc keep the memory of freed arrays for the next ones until the end, when it is returned."""
+    _limit(_KEPT, 2**31 - 1)
+    try:
+        yield
+    finally:
+        _limit(_USUAL, 2 * _USUAL)
+        give_back_memory()
+
+
+def _limit(largest: int, trimmed: int) -> None:
+    """Set the largest array in bytes whose memory is kept, and the free bytes from which a heap is trimmed."""
     libc = _libc()
-    if libc is not None and hasattr(libc, "mallopt"):
-        libc.mallopt(_MMAP_THRESHOLD, _KEPT)
-        libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    if libc is None or not hasattr(libc, "mallopt"):
+        return
+    # glibc before 2.35 refuses more than it comes to by itself; one limit without the other would be worse than none
+    if libc.mallopt(_MMAP_THRESHOLD, largest) or libc.mallopt(_MMAP_THRESHOLD, _USUAL):
+        libc.mallopt(_TRIM_THRESHOLD, trimmed)
 
 
 def give_back_memory() -> None:

@@ -28,7 +28,7 @@ from geoseg.spec import ImagerySpec
 
 _SHARE = 32
 """Pixels of windows for each pixel of their crops, at least."""
-_MOST_WINDOWS = 64
+_MOST_WINDOWS = 256
 """Windows of a scene of which crops are taken, about; more where it has more tile rows."""
 _FEW_WINDOWS, _CROPS = 4, 4
 """Windows of a grid up to which several crops are taken of each, and how many."""

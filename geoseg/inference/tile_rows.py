@@ -18,7 +18,7 @@ from torch import Tensor
 
 from geoseg.core.events import Stage
 from geoseg.core.files import write_errors
-from geoseg.core.memory import MemoryReturn
+from geoseg.core.memory import MemoryReturn, kept_memory
 from geoseg.core.queues import WriteBehind, read_ahead
 from geoseg.geo.grid import Grid, Place, Window
 from geoseg.inference.batches import Batch, Sample, tile_row_batches
@@ -67,7 +67,7 @@ def _run_stretch(job: Job, work: WorkFolder, tile_rows: range, stage: Stage) -> 
     first_open = tile_rows.start if is_open or only_seam is not None else None
     blender = Blender(job.grid, seams, first_open, job.source.lap)
     writer, sampler = _Writer(job, work, first_open, only_seam), CropSampler(job)
-    with write_errors(work.path.parent), job.runner.session(), closing(writer):
+    with write_errors(work.path.parent), kept_memory(), job.runner.session(), closing(writer):
         surroundings = job.view.surroundings(work)  # before anybody else reads from the scene
         batches = read_ahead(_batches(job, tile_rows), _READ_AHEAD)
         with closing(batches), WriteBehind(writer.take, _WRITE_BEHIND) as behind:

@@ -22,8 +22,8 @@ def looked_up(image: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Normalised values (B, C, H, W), float32, of band values (B, C, H, W), uint8; mean and std are (C, 1, 1)."""
     from geoseg.models.byte_loop import look_up_into  # imports the compiler
 
-    table = ((torch.arange(256.0) - mean) / std)[:, 0].contiguous().numpy()
-    found = torch.empty(image.shape, memory_format=torch.channels_last)
+    table = ((torch.arange(256, dtype=torch.float32, device=image.device) - mean) / std)[:, 0].contiguous().numpy()
+    found = torch.empty(image.shape, dtype=torch.float32, device=image.device, memory_format=torch.channels_last)
     for window, target in zip(image.numpy(), found.permute(0, 2, 3, 1).numpy(), strict=True):
         look_up_into(window, table, target)
     return found

@@ -5,12 +5,13 @@ means of the encoder's features at a stride of 8 pixels or less: these respond t
 of another region or sensor differs before its classes do. Features of the deepest stage separate less.
 
 Later stages are not computed, unless they have to be: an encoder is left as soon as the module that gives these
-features has given them, which a first batch finds.
+features has given them, which is found by a first crop.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -55,39 +56,49 @@ class CropFeatures:
 
     def _chosen(self, body: Body, padded: Tensor) -> Tensor | None:
         """Features (N, C', h', w') of normalised values; None if there are none."""
-        if self._last is not None:
-            return _left_early(body, padded, self._last)
-        with _Makers(body) as makers:
-            chosen = _choose(body.encode(padded).maps, padded.shape[-1])
-        if not self._is_tried and chosen is not None:
-            self._is_tried = True
-            fitting = (one for one in makers.of(chosen) if torch.equal(chosen, _left_early(body, padded, one)))
-            self._last = next(fitting, None)
-        return chosen
+        if not self._is_tried:
+            self._is_tried, self._last = True, _last_needed(body, padded[:1])
+        found = None if self._last is None else _left_early(body, padded, self._last)
+        return _choose(body.encode(padded).maps, padded.shape[-1]) if found is None else found
 
 
-def _left_early(body: Body, padded: Tensor, last: nn.Module) -> Tensor:
-    """What a module of an encoder gives, after which the rest is not computed."""
-    handle = last.register_forward_hook(_leave)
+def _last_needed(body: Body, padded: Tensor) -> nn.Module | None:
+    """The module of an encoder that gives the features of normalised values (1, C, h, w); None if none does."""
+    with _Makers(body) as makers:
+        chosen = _choose(body.encode(padded).maps, padded.shape[-1])
+    if chosen is None:
+        return None
+    for module in makers.of(chosen):
+        found = _left_early(body, padded, module)
+        if found is not None and torch.equal(chosen, found):
+            return module
+    return None
+
+
+def _left_early(body: Body, padded: Tensor, last: nn.Module) -> Tensor | None:
+    """What a module of an encoder gives, after which the rest is not computed; None if it was not called."""
+    caller = get_ident()
+
+    def leave(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        if get_ident() == caller:  # others may be using the network
+            raise _Left(output)
+
+    handle = last.register_forward_hook(leave)
     try:
         body.encode(padded)
     except _Left as left:
         return left.output
     finally:
         handle.remove()
-    raise RuntimeError("the encoder has no longer called a module that it called before")
+    return None
 
 
-class _Left(Exception):
-    """Carries the output of a module out of a network."""
+class _Left(BaseException):
+    """Carries the output of a module out of a network, past all handlers of errors."""
 
     def __init__(self, output: Tensor):
         super().__init__()
         self.output = output
-
-
-def _leave(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-    raise _Left(output)
 
 
 class _Makers:

@@ -13,7 +13,7 @@ def class_by_class(logits: Tensor) -> Tensor:
     """Logits (B, K, H, W) as float32, laid out class by class."""
     if logits.device.type != "cpu" or logits.is_contiguous():
         return logits.to(torch.float32, memory_format=torch.contiguous_format)
-    laid = torch.empty(logits.shape)
+    laid = torch.empty(logits.shape, dtype=torch.float32, device=logits.device)
     _, classes, height, width = logits.shape
     rows = max(1, _CACHED * torch.get_num_threads() // (classes * width))
     for first in range(0, height, rows):  # all classes of some rows while these are in the processor's cache

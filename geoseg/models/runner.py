@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from geoseg.core.errors import GeosegError, SpecError
 from geoseg.core.events import SILENT, Reporter
-from geoseg.core.memory import keep_freed_memory
 from geoseg.core.system_errors import lacks_memory
 from geoseg.models.batch_norm_folding import folded
 from geoseg.models.crop_features import CropFeatures
@@ -169,8 +168,6 @@ class Runner:
             ModelError: if ONNX Runtime is to compute the network and cannot.
         """
         self.device, self.precision = choose_for(network, device, precision)
-        if self.device.type == "cpu":
-            keep_freed_memory()
         self._given, self._options, self._reporter = network, options, reporter
         with torch.inference_mode(False):  # the weights that are given go on learning, if they did
             if self.precision == "int8":

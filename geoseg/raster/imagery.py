@@ -49,6 +49,8 @@ def _counted(values: Values) -> tuple[Floats, Floats | None]:
 
 def _moments(values: Floats, counts: Floats | None) -> tuple[float, float]:
     """Mean and standard deviation of values that occur so often each."""
+    if not (len(values) if counts is None else counts.any()):
+        return np.nan, np.nan
     mean = np.average(values, weights=counts)
     return float(mean), float(np.sqrt(np.average((values - mean) ** 2, weights=counts)))
 

@@ -15,7 +15,7 @@ from geoseg.core.memory import (
     LOOK_PX,
     MemoryReturn,
     give_back_memory,
-    keep_freed_memory,
+    kept_memory,
     resident_bytes,
 )
 
@@ -38,8 +38,8 @@ def test_memory_goes_back_once_the_process_has_grown(monkeypatch: pytest.MonkeyP
 
 def test_a_c_library_that_cannot_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heap, "_libc", lambda: None)
-    keep_freed_memory()
-    give_back_memory()
+    with kept_memory():
+        give_back_memory()
 
 
 @is_on_linux
@@ -53,17 +53,20 @@ def test_a_process_holds_what_it_has_touched() -> None:
 
 _TOUCHED = """
 import resource
+from contextlib import nullcontext
 import numpy as np
-from geoseg.core.memory import keep_freed_memory
-if {keeps}:
-    keep_freed_memory()
+from geoseg.core.memory import kept_memory, resident_bytes
 def touch():
     np.ones(2**23)  # 64 MB
-touch()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5):
+with kept_memory() if {keeps} else nullcontext():
     touch()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        touch()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before, resident_bytes())
+print(resident_bytes())
+touch()
+print(resident_bytes())
 """
 
 
@@ -73,4 +76,34 @@ def test_kept_memory_is_not_fetched_again(keeps: bool) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _TOUCHED.format(keeps=keeps)], check=True, capture_output=True, text=True
     )
-    assert (int(done.stdout) < 20) == keeps
+    faults, held, left, later = (int(number) for number in done.stdout.split())
+    assert (faults < 20) == keeps
+    assert (held - left > 2**25) == keeps
+    assert later - left < 2**25
+
+
+class _Old:
+    """A C library that refuses large limits, as glibc did before 2.35."""
+
+    def __init__(self, largest: int):
+        self.largest, self.set = largest, dict[int, int]()
+
+    def mallopt(self, parameter: int, value: int) -> int:
+        if parameter == -3 and value > self.largest:
+            return 0
+        self.set[parameter] = value
+        return 1
+
+    def malloc_trim(self, _pad: int) -> int:
+        return 1
+
+
+@pytest.mark.parametrize(("largest", "limits"), [(2**25, {-3: 2**25, -1: 2**31 - 1}), (0, {})])
+def test_limits_are_set_together_or_not_at_all(
+    largest: int, limits: dict[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    libc = _Old(largest)
+    monkeypatch.setattr(heap, "_libc", lambda: libc)
+    with kept_memory():
+        assert libc.set == limits
+    assert libc.set == {key: 2**26 if key == -1 else 2**25 for key in limits}

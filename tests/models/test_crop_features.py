@@ -1,5 +1,7 @@
 """Features of crops, by which imagery is compared with what a network learnt from, of every architecture."""
 
+import threading
+
 import pytest
 import torch
 from support.models import Echo, make_spec
@@ -79,3 +81,49 @@ def test_features_that_are_changed_in_place_are_those_of_the_whole_encoder():
         maps = network.body.encoder.layer(network.normalize(crops)) * -2
         for _ in range(3):
             torch.testing.assert_close(features(crops, valid), maps.mean(dim=(2, 3)))
+
+
+class _Sized(_InPlace):
+    """An encoder that calls another layer for smaller images."""
+
+    def __init__(self):
+        super().__init__()
+        self.small = nn.Conv2d(3, 4, 3, 2, 1)
+
+    def forward(self, image):
+        return [image, (self.layer if image.shape[-1] > 64 else self.small)(image)]
+
+
+def test_an_encoder_that_goes_another_way_is_followed():
+    network = build_network(make_spec(bands=BANDS, network=NetworkSpec(architecture="unet", encoder="resnet18"))).eval()
+    network.body.encoder = _Sized()
+    features = CropFeatures(network)
+    with torch.inference_mode():
+        for side, layer in ((128, "layer"), (64, "small"), (128, "layer")):
+            crops, valid = 100 + 50 * torch.randn(1, 3, side, side), torch.ones(1, side, side).bool()
+            maps = network.body.encoder.get_submodule(layer)(network.normalize(crops))
+            torch.testing.assert_close(features(crops, valid), maps.mean(dim=(2, 3)))
+
+
+def test_others_may_use_the_network_meanwhile():
+    network = build_network(make_spec(bands=BANDS, network=NetworkSpec(architecture="unet", encoder="resnet18"))).eval()
+    features, crops, valid = CropFeatures(network), 100 + 50 * torch.randn(1, 3, 64, 64), torch.ones(1, 64, 64).bool()
+    ended, agree = threading.Event(), []
+    with torch.inference_mode():
+        wanted = network(crops)
+
+    def forward() -> None:
+        with torch.inference_mode():
+            while not ended.is_set():
+                agree.append(torch.equal(network(crops), wanted))
+        agree.append("ended")
+
+    other = threading.Thread(target=forward)
+    other.start()
+    with torch.inference_mode():
+        found = [features(crops, valid) for _ in range(20)]
+    ended.set()
+    other.join()
+    assert agree.pop() == "ended"
+    assert all(agree)
+    assert all(torch.equal(one, found[0]) for one in found)

@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from geoseg.core.errors import SpecError
 from geoseg.core.events import Reporter
 from geoseg.core.files import one_line, write_errors
-from geoseg.core.memory import give_back_memory, keep_freed_memory
+from geoseg.core.memory import kept_memory
 from geoseg.core.quiet import quiet_threads
 from geoseg.core.wording import number_of
 from geoseg.spec import TrainSpec
@@ -42,13 +42,10 @@ def fit(run: Run, checkpoint: Path | None, reporter: Reporter) -> bool:
         SpecError: if a setting is invalid in a way that only shows in the first step.
         OutputError: if results cannot be written.
     """
-    if run.hardware.device.type == "cpu":
-        keep_freed_memory()
-    with _interruptible(), _training_errors(run.spec), write_errors(run.folder.path), quiet_threads():
+    with _interruptible(), _training_errors(run.spec), write_errors(run.folder.path), quiet_threads(), kept_memory():
         run.learner.inputs.train.items.prepare(reporter)
         trainer = _trainer(run)
         trainer.fit(run.learner, ckpt_path=checkpoint)
-    give_back_memory()
     return bool(trainer.is_global_zero)
 
 
