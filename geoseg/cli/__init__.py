@@ -28,7 +28,7 @@ COMMANDS = {
     "train": "Train a model from labelled tiles or scenes.",
     "evaluate": "Score a prediction or a model against labels.",
     "compare": "Compare models on the same labelled pixels.",
-    "quantize": "Let a model compute with integers of 8 bits: on CPUs several times as fast.",
+    "quantize": "Let a model compute with integers of 8 bits: on CPUs two to three times as fast as fp32.",
     "soup": "Make one model of several: the mean of their weights.",
     "import": "Make a bundle of another tool's model.",
     "gallery": "List models of others that may be imported and used for any purpose.",
