@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.context_networks import awake, some_views
 from support.context_networks import network as context_network
@@ -144,6 +144,7 @@ def test_convolutions_of_any_shape(
 
 
 @given(st.lists(st.tuples(st.floats(-9, 9), st.floats(0, 9)), min_size=1, max_size=5))
+@example([(-1.1754943508222875e-38, 0.0)])
 def test_integers_stand_for_the_nearest_values(ranges: list[tuple[float, float]]) -> None:
     low = torch.tensor([one for one, _ in ranges])
     high = low + torch.tensor([width for _, width in ranges])

@@ -21,12 +21,15 @@ LARGEST = 255
 MOST_SPREAD = 32
 """How many times as large as the least scale of a channel the largest may be: what was empty in training windows may
 hold something in a scene."""
+_TINY = torch.finfo(torch.float32).tiny
+"""Numbers below are not computed with as exactly: where no values are larger, they count as 0."""
 
 
 def scale_of(low: Tensor, high: Tensor) -> Tensor:
     """Scale (C) of values from `low` to `high`, each (C), and 0."""
     scale = (high.clamp(min=0.0) - low.clamp(max=0.0)) / LARGEST
-    return scale.clamp(min=float(scale.max()) / MOST_SPREAD or 1.0)
+    least = float(scale.max()) / MOST_SPREAD
+    return scale.clamp(min=least if least >= _TINY else 1.0)
 
 
 class Scaling:
