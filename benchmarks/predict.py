@@ -239,14 +239,8 @@ def run_framework(folder: Path, options: argparse.Namespace) -> None:
     """The framework's own cost: a 1 x 1 convolution on 6000 x 6000 pixels."""
     scene = str(make_scene(folder / "scene.tif", 6000, 6000))
     for precision in ("fp32", "auto"):
-        made = apart(
-            "measure_predict",
-            scene,
-            str(folder),
-            "pointwise",
-            RASTER_ONLY | {"precision": precision},
-            threads=options.threads,
-        )
+        given = scene, str(folder), "pointwise", RASTER_ONLY | {"precision": precision}
+        made = apart("measure_predict", *given, threads=options.threads)
         print(
             f"6000² 1 x 1 convolution {made['precision']}: {made['seconds']['total'] / made['mpx']:.3f} s/Mpx, "
             f"{made['added_mib']:.0f} MiB above a 256² scene, {made['peak_mib']:.0f} MiB in all  {made['seconds']}"

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from geoseg.models.families.body import Body
+from geoseg.models.makers import Makers
 from geoseg.models.segmentation import SegmentationNetwork
 from geoseg.models.window_padding import cropped
 
@@ -64,7 +65,7 @@ class CropFeatures:
 
 def _last_needed(body: Body, padded: Tensor) -> nn.Module | None:
     """The module of an encoder that gives the features of normalised values (1, C, h, w); None if none does."""
-    with _Makers(body) as makers:
+    with Makers(body) as makers:
         chosen = _choose(body.encode(padded).maps, padded.shape[-1])
     if chosen is None:
         return None
@@ -99,29 +100,6 @@ class _Left(BaseException):
     def __init__(self, output: Tensor):
         super().__init__()
         self.output = output
-
-
-class _Makers:
-    """What the modules of a network give while they are watched."""
-
-    def __init__(self, network: nn.Module):
-        self._network, self._found = network, list[tuple[nn.Module, Any]]()
-        self._handles = list[Any]()
-
-    def __enter__(self) -> _Makers:
-        self._handles = [one.register_forward_hook(self._see) for one in self._network.modules()]
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _see(self, module: nn.Module, _inputs: Any, output: Any) -> None:
-        self._found.append((module, output))
-
-    def of(self, wanted: Tensor) -> list[nn.Module]:
-        """The modules that gave a tensor, the first one first, which others may have changed in place."""
-        return [module for module, output in self._found if output is wanted]
 
 
 def _choose(maps: Sequence[Tensor], width: int) -> Tensor | None:

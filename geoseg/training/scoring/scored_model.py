@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from geoseg.core.errors import SpecError
 from geoseg.core.events import SILENT, Reporter
+from geoseg.core.memory import kept_memory
 from geoseg.core.wording import number_of
 from geoseg.geo.aoi import Area
 from geoseg.geo.grid import Grid
@@ -119,7 +120,7 @@ class ScoredModel:
         """
         counters = Counters(UnitCounter(len(self.order), units.count, boundary_px), logit_counters, logit_maps)
         loader = load_scored(self.windows, self.batch_px, in_order=True)
-        with torch.inference_mode():
+        with torch.inference_mode(), kept_memory():
             found: Iterable[CountedWindow] = blended(self.classify, self.windows, loader, self.rasters, reporter)
             if self.crf is not None:
                 found = after_crf(found, self.crf, len(self.order), self.folder)
