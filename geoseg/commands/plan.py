@@ -9,6 +9,7 @@ from typing import Any, Unpack
 
 from geoseg.commands.output_paths import check_outputs, name_outputs
 from geoseg.core.events import SILENT
+from geoseg.core.memory import GROWTH
 from geoseg.inference.cores import part_formats, raster_formats
 from geoseg.inference.faster_engine import Probe, with_faster_engine
 from geoseg.inference.job import Job, prepare
@@ -103,7 +104,8 @@ def scratch_bytes_per_pixel(job: Job) -> int:
 
 
 def memory_bytes(job: Job) -> int:
-    """Rough peak memory: interpreter and libraries, weights, activations, windows in the queue, blending, caches."""
+    """Rough peak memory: interpreter and libraries, weights, activations, windows in the queue, blending, caches, and
+    freed memory that is kept."""
     grid, classes = job.grid, len(job.model.spec.classes)
     window_px = grid.rows.size * grid.cols.size
     copies = 3 if job.runner.device.type == "cpu" else 1  # as read, with normalisations folded, and as oneDNN has them
@@ -113,4 +115,5 @@ def memory_bytes(job: Job) -> int:
     queue = 4 * job.batch_size * window_px * (job.bands.value_type.itemsize * len(job.model.spec.bands) + 1)
     blending = job.view.maps_held * 4 * classes * window_px * job.batch_size
     crf = 0 if job.crf is None else job.crf.memory_bytes  # when the network's activations are gone
-    return (LIBRARIES_MB + CACHE_MB) * 2**20 + weights + max(activations + queue + blending, crf)
+    held = (LIBRARIES_MB + CACHE_MB) * 2**20 + weights + max(activations + queue + blending, crf)
+    return int((1 + GROWTH) * held)
